@@ -1,0 +1,114 @@
+"""The tables of a pool, column by column, and the closed lists of words that appear in them.
+
+Strings are `large_string` and bytes `large_binary`: Arrow's 32-bit offsets overflow at 2 GB.
+"""
+
+import hashlib
+import re
+
+import pyarrow as pa
+
+STR = pa.large_string()
+
+#: Every table has these. A row is known by (part, row); `uid` names the sample.
+ROW = {
+    "uid": STR,           # 32 hex digits, see uid()
+    "source_file": STR,   # the input file as the user named it
+    "source_row": pa.int64(),  # 0-based row (or sample) in that file
+}
+
+#: One row = one image with its text. Columns that a source brings.
+IMAGES = {
+    **ROW,
+    "url": STR,
+    "text": STR,          # as found; never overwritten
+}
+
+#: Where bytes are parked: a file, and the slice of it. `payload` is null when there are none.
+PAYLOAD = {
+    "payload": STR,             # path inside the run's folder, or a full path for a source that brings its bytes
+    "payload_offset": pa.int64(),
+    "payload_size": pa.int64(),
+}
+
+#: Added by fetching (or, for a source that brings its bytes, by inspecting them).
+FETCHED = {
+    "fetch": STR,               # outcome, one of FETCH
+    "http_status": pa.int16(),
+    "final_url": STR,
+    "fetched_at": pa.timestamp("ms", "UTC"),
+    "sha256": STR,              # of the bytes as fetched, before any re-encoding
+    "mime": STR,                # by magic bytes, never by header or file name
+    "original_width": pa.int32(),
+    "original_height": pa.int32(),
+    "width": pa.int32(),        # of the bytes kept: differs from the original after resizing
+    "height": pa.int32(),
+    **PAYLOAD,
+}
+
+#: A pool of web pages also has documents (one row = one page) and texts (one row = one paragraph).
+DOCUMENTS = {**ROW, "url": STR, "title": STR}
+TEXTS = {**ROW, "doc_uid": STR, "position": pa.int32(), "text": STR}
+
+TABLES = {"images": IMAGES, "documents": DOCUMENTS, "texts": TEXTS}
+
+#: The closed list of fetch outcomes. The drop reason of a row is `fetch:` + its outcome.
+FETCH = {
+    "ok": "an image arrived, whole",
+    "bad_url": "the URL is null, not a URL, or not http(s)",
+    "private_address": "the host resolves to an address that is not public",
+    "dns": "the name does not resolve",
+    "refused": "the connection was refused",
+    "connection": "the connection broke",
+    "tls": "the TLS handshake or certificate is wrong",
+    "timeout": "not finished in time (connect, first byte, total)",
+    "http_401": "unauthorised",
+    "http_403": "forbidden",
+    "http_404": "not found",
+    "http_410": "gone",
+    "http_429": "too many requests, still so after the retries",
+    "http_4xx": "any other client error",
+    "http_5xx": "a server error, still so after the retries",
+    "http_other": "any other status",
+    "bad_response": "not valid HTTP",
+    "too_many_redirects": "a chain or a loop of redirects",
+    "bad_redirect": "a redirect to something that is not an http(s) URL",
+    "bad_encoding": "a Content-Encoding that was not asked for, or is broken",
+    "too_large": "more bytes than allowed",
+    "truncated": "fewer bytes than promised, or an image file cut short",
+    "empty": "zero bytes",
+    "not_an_image": "the magic bytes are not those of an allowed image format",
+    "broken_image": "the header cannot be read",
+    "too_many_pixels": "more pixels (or frames) than allowed: a decompression bomb",
+    "hash_mismatch": "the bytes are not those of the list's own hash",
+    "robots": "robots.txt disallows it",
+    "opt_out": "the owner opted out (X-Robots-Tag, tdm-reservation)",
+    "matched": "the operator's byte hook refused it",
+    "removed": "taken down before",
+}
+
+#: The closed list of decode outcomes. The drop reason is `decode:` + outcome, or the bare word for a decoder that had to be killed.
+DECODE = {
+    "ok": "decoded",
+    "broken": "the decoder refuses it",
+    "decoder_crash": "the decoder crashed its process",
+    "decoder_timeout": "the decoder did not come back in time",
+    "decoder_memory": "the decoder asked for more memory than allowed",
+}
+
+_HEX32 = re.compile(r"[0-9a-f]{32}")
+
+
+def uid(text: str | None, url: str | None) -> str:
+    """32 hex digits: md5 of text + url, as cc2dataset and DataComp make it."""
+    return hashlib.md5(((text or "") + (url or "")).encode("utf-8", "surrogatepass"), usedforsecurity=False).hexdigest()
+
+
+def is_uid(value: str | None) -> bool:
+    """True for 32 lower-case hex digits."""
+    return value is not None and _HEX32.fullmatch(value) is not None
+
+
+def arrow(columns: dict[str, pa.DataType]) -> pa.Schema:
+    """The Arrow schema of a dict of columns."""
+    return pa.schema(list(columns.items()))

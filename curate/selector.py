@@ -1,0 +1,73 @@
+"""Selectors: decisions that need the whole pool. They read columns, never pixels; and the seeded coin they toss."""
+
+import hashlib
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+import duckdb
+import numpy as np
+import pyarrow as pa
+
+from curate.stage import Step
+
+#: Why a row fell, pair by pair: the dropped row, its survivor, and how alike they are (1.0 = the same).
+EDGES = pa.schema([("id", pa.int64()), ("survivor", pa.int64()), ("similarity", pa.float32())])
+
+
+@dataclass
+class Live:
+    """The live rows of one table, as a selector sees them: `id` (the row's number in the pool), `uid`, and its `reads`.
+
+    `rows` is a DuckDB relation over files; nothing is in memory until asked for. `map` runs a function over items on the
+    run's engine (`map(f, items)` yields results in the order of the items); `folder` is a local scratch folder.
+    """
+
+    rows: duckdb.DuckDBPyRelation
+    con: duckdb.DuckDBPyConnection
+    map: Callable[[Callable, Iterable], Iterable] = map
+    folder: str = ""
+    count: int = 0
+
+    def sql(self, query: str) -> duckdb.DuckDBPyRelation:
+        """A query in which `live` names the rows."""
+        return self.rows.query("live", query)
+
+    def table(self, *columns: str) -> pa.Table:
+        """Columns of the live rows, in order of `id`."""
+        listed = ", ".join(f'"{c}"' for c in columns)
+        return self.sql(f"select {listed} from live order by id").to_arrow_table()
+
+
+@dataclass
+class Selection:
+    """What a selector decided. Rows that are not named stay."""
+
+    drop: pa.Array | np.ndarray                    # int64 ids
+    columns: pa.Table | None = None                # id + columns to add to the ledger, for any rows
+    edges: pa.Table | None = None                  # schema EDGES
+    notes: dict[str, Any] = field(default_factory=dict)  # for the report: realised shares, counts, hashes of artefacts
+
+
+@dataclass
+class Selector(Step):
+    """A decision over the whole pool: rank, dedup, balance. Its name is the drop reason.
+
+    Write `select`: the live rows in, a Selection out. It must not depend on the order of the rows.
+    """
+
+    def select(self, live: Live) -> Selection:
+        raise NotImplementedError(f"{type(self).__name__} must define select()")
+
+
+def coin(uids: Iterable[str], seed: int, salt: str = "") -> np.ndarray:
+    """For each uid a number in [0, 1), the same on every machine, in every order: 52 bits of md5(uid:salt:seed)."""
+    tail = f":{salt}:{seed}".encode()
+    high = (int(hashlib.md5(u.encode() + tail, usedforsecurity=False).hexdigest()[:13], 16) for u in uids)
+    return np.fromiter(high, dtype=np.float64) / 2.0**52
+
+
+def coin_sql(uid: str, seed: int, salt: str = "") -> str:
+    """The same number as an SQL expression; `uid` is an SQL expression too."""
+    tail = f":{salt}:{seed}".replace("'", "''")
+    return f"(('0x' || substr(md5({uid} || '{tail}'), 1, 13))::bigint / {2**52}::double)"

@@ -1,0 +1,164 @@
+"""Stages and filters: what is computed for one part at a time, and the drop ledger.
+
+A stage adds columns to the live rows of one table. What it adds is committed and never changes; who is dropped for
+it is judged from the committed columns each time, so that moving a bound costs nothing.
+"""
+
+import dataclasses
+import hashlib
+import json
+import re
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+
+def snake(name: str) -> str:
+    """`CaptionWords` -> `caption_words`; `ClipScore` -> `clip_score`."""
+    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name).lower()
+
+
+def digest(value: Any) -> str:
+    """12 hex digits of the SHA-256 of a value's canonical JSON."""
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+@dataclass
+class Step:
+    """What stages and selectors share: a name (of the class, unless given), what they read, their parameters."""
+
+    table: ClassVar[str] = "images"
+    reads: ClassVar[tuple[str, ...]] = ()      # columns; "image" means decoded pixels, "bytes" the file as kept
+    version: ClassVar[int] = 1                 # goes up when the meaning of what it adds changes
+    free: ClassVar[tuple[str, ...]] = ()       # parameters that do not change what is stored (bounds, time-outs)
+
+    name: str = field(default="", kw_only=True)
+
+    def __post_init__(self):
+        self.name = self.name or snake(type(self).__name__)
+
+    def adds(self) -> dict[str, pa.DataType]:
+        """The columns it adds, with their types."""
+        return {}
+
+    def parameters(self) -> dict[str, Any]:
+        """The parameters as plain JSON values: this goes into recipe.json."""
+        return {f.name: plain(getattr(self, f.name)) for f in dataclasses.fields(self) if f.init}
+
+    def identity(self) -> dict[str, Any]:
+        """What its stored values depend on, besides its input: class, version and the parameters that count."""
+        counted = {k: v for k, v in self.parameters().items() if k not in self.free}
+        return {"class": type(self).__name__, "version": self.version, **counted, **self.weights()}
+
+    def weights(self) -> dict[str, str]:
+        """Hashes of the model files it uses, by role; empty for a step without a model."""
+        return {}
+
+
+def plain(value: Any) -> Any:
+    """A parameter as JSON: dataclasses become dicts, sets are sorted, paths and types become strings."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {"class": type(value).__name__, **{f.name: plain(getattr(value, f.name)) for f in dataclasses.fields(value)}}
+    if isinstance(value, (set, frozenset)):
+        return sorted(plain(v) for v in value)
+    if isinstance(value, (list, tuple)):
+        return [plain(v) for v in value]
+    if isinstance(value, dict):
+        return {str(k): plain(v) for k, v in value.items()}
+    if isinstance(value, np.generic):
+        return value.item()
+    return value if value is None or isinstance(value, (bool, int, float, str)) else str(value)
+
+
+@dataclass
+class Stage(Step):
+    """Adds columns to the live rows of one table of one part, looking at one row at a time.
+
+    Write `run`. It gets the live rows (their `reads`, and `uid`) and returns a table of the columns in `adds()`, one
+    row for each row given, in order. A stage that reads "image" gets a second argument: a list of uint8 arrays of shape
+    (height, width, 3), RGB; one that reads "bytes" a list of bytes.
+    A stage that overrides `load` keeps a model: it lives in an actor, and may ask for a GPU with `gpus`.
+    """
+
+    gpus: ClassVar[float] = 0        # of a GPU, for each actor; where there is none the stage runs on the CPU
+    network: ClassVar[bool] = False  # waits on the network rather than on a core
+    chunk: ClassVar[int] = 256       # rows handed to `run` at a time; fixed, so that scheduling cannot move a score
+    context: ClassVar[tuple[str, ...]] = ()  # tables of which the part's rows are given too, as keyword arguments
+
+    def load(self) -> None:
+        """Load the model. Called once in each worker, before the first `run`."""
+
+    @property
+    def loads(self) -> bool:
+        """True if it keeps a model."""
+        return type(self).load is not Stage.load
+
+    @property
+    def pixels(self) -> bool:
+        return "image" in self.reads
+
+    def run(self, live: pa.Table) -> pa.Table:
+        raise NotImplementedError(f"{type(self).__name__} must define run()")
+
+    def judge(self, columns: pa.Table) -> pa.Array:
+        """For each row of its committed columns: null to keep, else the reason for dropping it."""
+        return pa.nulls(len(columns), pa.large_string())
+
+
+@dataclass
+class Filter(Stage):
+    """Adds one score column, named like itself, and keeps `min <= score <= max`. A null score is a drop, never a pass.
+
+    Write `score`: live rows in, one value a row out, in order.
+    """
+
+    free = ("min", "max")
+    dtype: ClassVar[pa.DataType] = pa.float32()
+
+    min: float | None = None
+    max: float | None = None
+
+    def adds(self) -> dict[str, pa.DataType]:
+        return {self.name: self.dtype}
+
+    def run(self, live: pa.Table, *pixels: list) -> pa.Table:
+        scores = self.score(live, *pixels)
+        if isinstance(scores, pa.ChunkedArray):
+            scores = scores.combine_chunks()
+        elif not isinstance(scores, pa.Array):
+            scores = pa.array(scores, self.dtype, from_pandas=True)
+        if self.loads and pa.types.is_floating(self.dtype):
+            scores = float16(scores)
+        return pa.table({self.name: scores.cast(self.dtype)})
+
+    def score(self, live: pa.Table) -> pa.Array:
+        raise NotImplementedError(f"{type(self).__name__} must define score()")
+
+    def judge(self, columns: pa.Table) -> pa.Array:
+        return within(columns[self.name], self.min, self.max, self.name)
+
+
+def within(score: pa.ChunkedArray | pa.Array, min: float | None, max: float | None, reason: str) -> pa.Array:
+    """Null where min <= score <= max, the reason elsewhere; a null or NaN score gets the reason."""
+    keep = pc.is_valid(score) if not pa.types.is_floating(score.type) else pc.is_finite(pc.fill_null(score, float("nan")))
+    if min is not None:
+        keep = pc.and_(keep, pc.fill_null(pc.greater_equal(score, min), False))
+    if max is not None:
+        keep = pc.and_(keep, pc.fill_null(pc.less_equal(score, max), False))
+    return reasons(keep, reason)
+
+
+def reasons(keep: pa.ChunkedArray | pa.Array, reason: str) -> pa.Array:
+    """Null where kept, the reason elsewhere."""
+    drop = pc.if_else(keep, pa.scalar(None, pa.large_string()), pa.scalar(reason, pa.large_string()))
+    return drop.combine_chunks() if isinstance(drop, pa.ChunkedArray) else drop
+
+
+def float16(scores: pa.Array) -> pa.Array:
+    """Rounded to float16 precision (kept as float32): the last bits of a model's output depend on the machine."""
+    values = np.asarray(scores.to_numpy(zero_copy_only=False), dtype=np.float32)
+    return pa.array(values.astype(np.float16).astype(np.float32), mask=np.asarray(pc.is_null(scores)))

@@ -1,0 +1,168 @@
+"""The store: atomic commits of small files and payloads, on a local disk or an object store through fsspec.
+
+One rule: a file is written somewhere private, made durable, and then appears under its final name whole or not at all.
+A commit is an exclusive create: of two writers of one name the first wins and the second is told so. A published file
+(shards, ledger, report) may be replaced; a commit never is. What a commit does not name is garbage.
+"""
+
+import contextlib
+import errno
+import io
+import os
+import tempfile
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import fsspec
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from curate.errors import PoolError
+
+
+class Store:
+    """Files below one root, named by relative paths with forward slashes."""
+
+    def __init__(self, root: str | os.PathLike):
+        self.fs, self.root = fsspec.core.url_to_fs(str(root))
+        self.root = self.root.rstrip("/")
+        self.local = "file" in (self.fs.protocol if isinstance(self.fs.protocol, tuple) else (self.fs.protocol,))
+        if self.local:
+            self.root = os.path.abspath(self.root)
+        self.url = self.root if self.local else self.fs.unstrip_protocol(self.root)
+
+    def __reduce__(self):
+        return Store, (self.url,)
+
+    def path(self, name: str) -> str:
+        """The full path or URL of a name; a full path or URL is returned as it is."""
+        return name if "://" in name or os.path.isabs(name) else f"{self.url}/{name}"
+
+    def _inner(self, name: str) -> str:
+        return f"{self.root}/{name}"
+
+    # ---- reading
+
+    def exists(self, name: str) -> bool:
+        return os.path.exists(self._inner(name)) if self.local else self.fs.exists(self._inner(name))
+
+    def names(self, folder: str) -> list[str]:
+        """The names of the files directly in a folder, sorted; empty if there is none. Private temporary files are not listed."""
+        if self.local:
+            try:
+                found = os.listdir(self._inner(folder))
+            except FileNotFoundError:
+                return []
+        else:
+            self.fs.invalidate_cache(self._inner(folder))
+            try:
+                found = [p.rstrip("/").rsplit("/", 1)[-1] for p in self.fs.ls(self._inner(folder), detail=False)]
+            except FileNotFoundError:
+                return []
+        return sorted(n for n in found if n and not n.startswith("."))
+
+    def read(self, name: str) -> bytes:
+        with self.open(name) as f:
+            return f.read()
+
+    def open(self, name: str):
+        """A seekable binary file for reading, of a name in the store or of a full path or URL elsewhere."""
+        if "://" not in name and not os.path.isabs(name) and not self.local:
+            return self.fs.open(self._inner(name), "rb")
+        path = self.path(name)
+        return fsspec.open(path, "rb").open() if "://" in path else open(path, "rb")
+
+    def table(self, name: str, columns: list[str] | None = None) -> pa.Table:
+        """A Parquet file as a table; page checksums are verified."""
+        try:
+            with self.open(name) as f:
+                return pq.ParquetFile(f, page_checksum_verification=True).read(columns=columns)
+        except (pa.ArrowException, OSError, ValueError) as e:
+            if isinstance(e, FileNotFoundError):
+                raise
+            raise PoolError(f"{self.path(name)}: cannot be read: {e}") from e
+
+    # ---- writing
+
+    @contextlib.contextmanager
+    def private(self, near: str = "") -> Iterator[Path]:
+        """A private local path to write to; removed afterwards if it is still there."""
+        folder = os.path.dirname(self._inner(near)) if self.local else tempfile.gettempdir()
+        try:
+            os.makedirs(folder, exist_ok=True)
+        except OSError as e:
+            raise PoolError(f"{folder}: cannot write here: {e.strerror}") from e
+        path = Path(folder) / f".{os.path.basename(near) or 'tmp'}.{uuid.uuid4().hex}"
+        try:
+            yield path
+        except OSError as e:
+            if e.errno in (errno.ENOSPC, errno.EROFS, errno.EACCES, errno.EDQUOT, errno.EIO):
+                raise PoolError(f"{self.path(near)}: cannot write: {e.strerror}") from e
+            raise
+        finally:
+            with contextlib.suppress(FileNotFoundError):
+                path.unlink()
+
+    def commit(self, name: str, path: Path) -> bool:
+        """Give a finished private file its final name, unless the name is taken. True if this call did it."""
+        if not self.local:
+            try:
+                self.fs.put_file(str(path), self._inner(name), mode="create")
+                return True
+            except FileExistsError:
+                return False
+        _sync(path)
+        try:
+            os.link(path, self._inner(name))
+        except FileExistsError:
+            return False
+        _sync(Path(self._inner(name)).parent)
+        return True
+
+    def publish(self, name: str, path: Path) -> None:
+        """Give a finished private file its final name, replacing what was there."""
+        if not self.local:
+            self.fs.put_file(str(path), self._inner(name))
+            return
+        _sync(path)
+        os.replace(path, self._inner(name))
+        _sync(Path(self._inner(name)).parent)
+
+    def commit_table(self, name: str, table: pa.Table) -> bool:
+        with self.private(name) as path:
+            write_table(path, table)
+            return self.commit(name, path)
+
+    def publish_table(self, name: str, table: pa.Table) -> None:
+        with self.private(name) as path:
+            write_table(path, table)
+            self.publish(name, path)
+
+    def commit_bytes(self, name: str, data: bytes) -> bool:
+        with self.private(name) as path:
+            path.write_bytes(data)
+            return self.commit(name, path)
+
+    def publish_bytes(self, name: str, data: bytes) -> None:
+        with self.private(name) as path:
+            path.write_bytes(data)
+            self.publish(name, path)
+
+    def remove(self, name: str) -> None:
+        """Remove a file; none there is fine."""
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(self._inner(name)) if self.local else self.fs.rm_file(self._inner(name))
+
+
+def write_table(path: Path | io.IOBase, table: pa.Table) -> None:
+    """Parquet as curate writes it: zstd, page checksums, and the same bytes for the same table."""
+    pq.write_table(table, path, compression="zstd", write_page_checksum=True, store_schema=False, row_group_size=100_000)
+
+
+def _sync(path: Path) -> None:
+    fd = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
