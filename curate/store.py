@@ -7,12 +7,14 @@ A commit is an exclusive create: of two writers of one name the first wins and t
 
 import contextlib
 import errno
+import hashlib
 import io
 import os
 import tempfile
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 import fsspec
 import pyarrow as pa
@@ -155,9 +157,59 @@ class Store:
             os.unlink(self._inner(name)) if self.local else self.fs.rm_file(self._inner(name))
 
 
+class Parcel:
+    """The payload tar of one part being written: members are added one by one, in any order; reads come from anywhere.
+
+    The tar's name holds the hash of its bytes and is known when it is closed; until then rows keep offset and size.
+    """
+
+    BLOCK = 512
+
+    def __init__(self, store: Store, file: BinaryIO):
+        self.store, self.file, self.offset, self.hash = store, file, 0, hashlib.sha256()
+
+    def add(self, name: str, data: bytes) -> int:
+        """Append a member; returns the offset of its bytes in the tar."""
+        start = self.offset + self.BLOCK
+        pad = -len(data) % self.BLOCK
+        for piece in (tar_header(name, len(data)), data, b"\0" * pad):
+            self.file.write(piece)
+            self.hash.update(piece)
+        self.offset = start + len(data) + pad
+        return start
+
+    def close(self) -> str:
+        """Write the tar's end; returns the SHA-256 of the whole file, in hex."""
+        end = b"\0" * (2 * self.BLOCK)
+        self.file.write(end)
+        self.hash.update(end)
+        return self.hash.hexdigest()
+
+    def read(self, payload: str, offset: int, size: int) -> bytes:
+        """Bytes parked earlier, or brought by a source."""
+        with self.store.open(payload) as f:
+            f.seek(offset)
+            return f.read(size)
+
+
+def tar_header(name: str, size: int) -> bytes:
+    """A ustar header that depends on nothing but name (at most 100 bytes) and size: time 0, owner 0, mode 0644."""
+    raw = name.encode()
+    if len(raw) > 100:
+        raise ValueError(f"member name longer than 100 bytes: {name}")
+    head = bytearray(512)
+    head[0:len(raw)] = raw
+    head[100:108], head[108:116], head[116:124] = b"0000644\0", b"0000000\0", b"0000000\0"
+    head[124:136], head[136:148] = b"%011o\0" % size, b"%011o\0" % 0
+    head[148:156], head[156:157] = b" " * 8, b"0"
+    head[257:265] = b"ustar\x0000"
+    head[148:156] = b"%06o\0 " % sum(head)
+    return bytes(head)
+
+
 def write_table(path: Path | io.IOBase, table: pa.Table) -> None:
     """Parquet as curate writes it: zstd, page checksums, and the same bytes for the same table."""
-    pq.write_table(table, path, compression="zstd", write_page_checksum=True, store_schema=False, row_group_size=100_000)
+    pq.write_table(table, path, compression="zstd", write_page_checksum=True, row_group_size=100_000)
 
 
 def _sync(path: Path) -> None:
