@@ -1,0 +1,317 @@
+"""Shards: a plan (which sample goes where), then one task a shard that gathers bytes by offset, then the root hash.
+
+A shard is a pure function of its rows in the plan and of the bytes they name: any process may write it, in any order,
+and a second one writes the same bytes. Its `.json` is the commit: it appears last and names the plan it was made for.
+"""
+
+import dataclasses
+import hashlib
+import json
+import math
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pyarrow as pa
+import pyarrow.types as pt
+
+from curate.errors import PoolError
+from curate.selector import coin_sql
+from curate.store import Store, tar_header, write_table
+
+#: Ledger columns that stay out of the shards. Some depend on the moment or on the place of a run, not on its bytes;
+#: the others are the same for every row of a shard. The ledger has them all, by `uid`.
+LEFT_OUT = frozenset({
+    "fetched_at", "payload", "payload_offset", "payload_size", "part", "row", "source_file", "source_row",
+    "kept", "drop_reason", "drop_stage", "shard", "position",
+})
+
+#: File name suffix by MIME type. open_clip's loader takes jpg, png and webp by default.
+SUFFIX = {"image/jpeg": "jpg", "image/png": "png", "image/webp": "webp", "image/gif": "gif", "image/avif": "avif"}
+
+BLOCK = 512
+END = b"\0" * (2 * BLOCK)
+
+
+@dataclass
+class Shards:
+    """How kept rows become shards.
+
+    size: most samples in a shard (img2dataset and DataComp use 10,000); sizes differ by at most one sample.
+    seed: of the shuffle.
+    without: further columns to leave out of the `.json` members and the Parquet sidecars.
+    """
+
+    size: int = 10_000
+    seed: int = 0
+    without: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Slice:
+    """Bytes parked in a payload: what a shard's member is copied from. `sha256` (null: unknown) is checked on the way."""
+
+    payload: str
+    offset: int
+    size: int
+    sha256: str | None = None
+
+
+#: A sample's members in their order in the tar: suffix (what follows `<key>.`) -> its bytes, or where they are parked.
+Members = dict[str, bytes | Slice]
+
+
+# ---- the plan
+
+
+def assign(n: int, size: int) -> list[int]:
+    """How many samples each shard gets: as few shards as hold `n` samples, equal within one."""
+    count = math.ceil(n / size)
+    return [n // count + (i < n % count) for i in range(count)]
+
+
+def shard_name(shard: int, count: int) -> str:
+    """`00042`: five digits, or as many as `count` shards need."""
+    return f"{shard:0{max(5, len(str(count - 1)))}d}"
+
+
+def plan(rows: duckdb.DuckDBPyRelation, shards: Shards) -> duckdb.DuckDBPyRelation:
+    """The kept rows with `shard`, `position` and `key`, sorted by (shard, position).
+
+    The order is that of a hash of key and seed, whatever order the rows came in. A row whose `copies` is 2 or more is
+    repeated at places of their own, with the keys uid, uid-2, uid-3 …
+    """
+    total = rows.query("kept", f"select coalesce(sum({_copies(rows)}), 0)::bigint from kept").fetchall()[0][0]
+    return rows.query("kept", plan_sql(rows, shards, total))
+
+
+def plan_sql(rows: duckdb.DuckDBPyRelation, shards: Shards, total: int) -> str:
+    """The plan as a query over `kept`, which has the columns of `rows` and makes `total` samples."""
+    columns = ", ".join(f'"{c}"' for c in rows.columns if c not in ("shard", "position", "key"))
+    sizes = assign(total, shards.size) or [1]
+    # The first `large` shards have `most` samples, the others one less.
+    most, large = sizes[0], sizes.count(sizes[0])
+    less, border = sizes[-1], sizes[0] * sizes.count(sizes[0])
+    return f"""
+        with repeated as (select {columns}, unnest(range(1, 1 + {_copies(rows)})) as copy from kept),
+        named as (select * exclude (copy), if(copy = 1, uid, uid || '-' || copy) as key from repeated),
+        numbered as (select *, row_number() over (order by {coin_sql("key", shards.seed)}, key) - 1 as n from named)
+        select if(n < {border}, n // {most}, {large} + (n - {border}) // {less})::int as shard,
+               if(n < {border}, n % {most}, (n - {border}) % {less})::int as position,
+               key, * exclude (n, key)
+        from numbered order by n"""
+
+
+def _copies(rows: duckdb.DuckDBPyRelation) -> str:
+    return "greatest(coalesce(copies, 1), 1)" if "copies" in rows.columns else "1"
+
+
+# ---- what a sample is
+
+
+def image_members(row: dict[str, Any], meta: dict[str, Any], hashed: str | None) -> Members:
+    """`<key>.jpg|png|…`, `<key>.json` and `<key>.txt` of a row of `images`; a null caption is an empty file.
+
+    `hashed` names the column with the SHA-256 of the bytes kept: `sha256` where they are the bytes fetched.
+    """
+    suffix = SUFFIX.get(row["mime"])
+    if suffix is None or row["payload"] is None:
+        raise PoolError(f"{row['payload'] or 'no payload'}: uid {row['uid']}: no image of a known format ({row['mime']})")
+    image = Slice(row["payload"], row["payload_offset"], row["payload_size"], row[hashed] if hashed else None)
+    parts = {suffix: image, "json": to_json(meta), "txt": (row["text"] or "").encode()}
+    return dict(sorted(parts.items()))
+
+
+def to_json(value: dict[str, Any]) -> bytes:
+    """One value, one spelling: sorted names, no blanks, not-a-number as null, times as text."""
+    try:
+        return _JSON.encode(value).encode()
+    except ValueError:
+        return _JSON.encode(_finite(value)).encode()
+
+
+_JSON = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False, default=lambda v: _spell(v))
+
+
+def _spell(value: Any) -> str:
+    """What JSON has no type for, as text: bytes in hex, times in ISO 8601, decimals."""
+    return value.hex() if isinstance(value, bytes) else value.isoformat() if hasattr(value, "isoformat") else str(value)
+
+
+def _finite(value: Any) -> Any:
+    """The same value with null for NaN and infinity, at any depth."""
+    if isinstance(value, dict):
+        return {k: _finite(v) for k, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_finite(v) for v in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _bulky(kind: pa.DataType) -> bool:
+    """True for embeddings and raw bytes: they are in the Parquet sidecar, not in the `.json` members."""
+    # DuckDB hands out lists of float16 as float32.
+    if pt.is_list(kind) or pt.is_large_list(kind):
+        return pt.is_float16(kind.value_type) or pt.is_float32(kind.value_type)
+    return pt.is_fixed_size_list(kind) or pt.is_binary(kind) or pt.is_large_binary(kind) or pt.is_fixed_size_binary(kind)
+
+
+# ---- writing a shard
+
+
+def write_shard(
+    store: Store,
+    rows: pa.Table,
+    name: str,
+    plan: str,
+    provenance: dict[str, Any] | None = None,
+    shards: Shards | None = None,
+    hashed: str | None = "sha256",
+    members: Callable[[dict, dict, str | None], Members] = image_members,
+) -> dict[str, Any]:
+    """Write the trio of one shard from its rows of the plan, in order of position; returns what its `.json` says.
+
+    plan: a hash of the plan and of all that decides the bytes; a shard already there for it is left as it is.
+    provenance: goes into the `.json` (stage fingerprints, captioners); it does not change the tar.
+    hashed: the column with the SHA-256 of the bytes kept, or None where there is no such column.
+    """
+    made = _made(store, name, plan)
+    if made:
+        return made
+    # An old `.json` beside a new tar would be believed if its plan came back.
+    store.remove(f"shards/{name}.json")
+    left_out = LEFT_OUT.union((shards or Shards()).without)
+    kept = rows.select([c for c in rows.column_names if c not in left_out])
+    kept = kept.replace_schema_metadata(None).combine_chunks()
+    with store.private(f"shards/{name}.tar") as path:
+        write_tar(store, path, _samples(rows, kept, hashed, members))
+        tar = _publish(store, f"shards/{name}.tar", path)
+    with store.private(f"shards/{name}.parquet") as path:
+        write_table(path, kept)
+        parquet = _publish(store, f"shards/{name}.parquet", path)
+    info = {"name": name, "samples": len(rows), "tar": tar, "parquet": parquet, "plan": plan, **(provenance or {})}
+    store.publish_bytes(f"shards/{name}.json", _pretty(info))
+    return info
+
+
+def _samples(rows: pa.Table, kept: pa.Table, hashed: str | None, members: Callable) -> Iterator[tuple[str, str, Members]]:
+    """(key, uid, members) of each row, in order; a slice of rows at a time as Python values."""
+    slim = rows.select([f.name for f in rows.schema if not _bulky(f.type)])
+    spoken = [c for c in slim.column_names if c in kept.column_names]
+    for start in range(0, len(rows), 1000):
+        for row in slim.slice(start, 1000).to_pylist():
+            yield row["key"], row["uid"], members(row, {c: row[c] for c in spoken}, hashed)
+
+
+def write_tar(store: Store, path: Path, samples: Iterator[tuple[str, str, Members]]) -> None:
+    """A tar of the samples, in their order, at a local path.
+
+    All sizes are known beforehand, so every member has its place before a byte is read: parked bytes are copied in the
+    order in which they lie in their payloads, one open each, one image in memory at a time.
+    """
+    parked: list[tuple[str, int, int, str | None, int, str]] = []
+    with open(path, "wb") as f:
+        fd, place = f.fileno(), 0
+        for key, uid, members in samples:
+            for suffix, content in members.items():
+                size = content.size if isinstance(content, Slice) else len(content)
+                header, pad = tar_header(f"{key}.{suffix}", size), b"\0" * (-size % BLOCK)
+                if isinstance(content, Slice):
+                    parked.append((*dataclasses.astuple(content), place + BLOCK, uid))
+                    _write(fd, header, place)
+                else:
+                    _write(fd, header + content + pad, place)
+                place += BLOCK + size + len(pad)
+        # The padding of parked bytes is never written: a file grows by zeros.
+        _write(fd, END, place)
+        _gather(store, fd, sorted(parked, key=lambda p: p[:2]))
+
+
+def _gather(store: Store, fd: int, parked: list[tuple[str, int, int, str | None, int, str]]) -> None:
+    """Copy parked bytes, sorted by payload and offset, to their places."""
+    payload, source = None, None
+    try:
+        for name, offset, size, expected, place, uid in parked:
+            try:
+                if name != payload:
+                    if source:
+                        source.close()
+                    payload, source = name, store.open(name)
+                source.seek(offset)
+                data = source.read(size)
+            except OSError as e:
+                raise PoolError(f"{store.path(name)}: cannot be read: {e.strerror or e} (uid {uid})") from e
+            if len(data) != size:
+                raise PoolError(f"{store.path(name)}: ends before byte {offset + size} (uid {uid})")
+            if expected and hashlib.sha256(data).hexdigest() != expected:
+                raise PoolError(f"{store.path(name)}: the {size} bytes at {offset} are not those recorded (uid {uid})")
+            _write(fd, data, place)
+    finally:
+        if source:
+            source.close()
+
+
+def _write(fd: int, data: bytes, place: int) -> None:
+    """All of data; one write takes at most 2 GiB and may take less."""
+    done = os.pwrite(fd, data, place)
+    while done < len(data):
+        done += os.pwrite(fd, data[done:], place + done)
+
+
+def _publish(store: Store, name: str, path: Path) -> dict[str, Any]:
+    """Give a finished private file its name; returns its size in bytes and SHA-256."""
+    with open(path, "rb") as f:
+        made = {"bytes": path.stat().st_size, "sha256": hashlib.file_digest(f, "sha256").hexdigest()}
+    store.publish(name, path)
+    return made
+
+
+def _made(store: Store, name: str, plan: str) -> dict[str, Any] | None:
+    """What a shard's `.json` says if it is complete and made for this plan."""
+    if not store.exists(f"shards/{name}.json"):
+        return None
+    try:
+        info = json.loads(store.read(f"shards/{name}.json"))
+        whole = all(_size(store, f"shards/{name}.{kind}") == info[kind]["bytes"] for kind in ("tar", "parquet"))
+        return info if whole and info["plan"] == plan else None
+    except (ValueError, KeyError, TypeError, FileNotFoundError):
+        return None
+
+
+def _size(store: Store, name: str) -> int:
+    with store.open(name) as f:
+        return f.seek(0, os.SEEK_END)
+
+
+def _pretty(value: dict[str, Any]) -> bytes:
+    return (json.dumps(value, indent=1, sort_keys=True, ensure_ascii=False) + "\n").encode()
+
+
+# ---- the end
+
+
+def root_hash(infos: list[dict[str, Any]]) -> str:
+    """SHA-256 over name, samples and hashes of all shards: two data sets are the same if their root hashes are."""
+    lines = [f"{i['name']} {i['samples']} {i['tar']['sha256']} {i['parquet']['sha256']}\n" for i in infos]
+    return hashlib.sha256("".join(lines).encode()).hexdigest()
+
+
+def finish(store: Store, infos: list[dict[str, Any]], provenance: dict[str, Any] | None = None) -> dict[str, Any]:
+    """After all shards: remove those of an earlier plan, write `sizes.json`, and last `dataset.json`; returns the latter."""
+    infos = sorted(infos, key=lambda i: i["name"])
+    wanted = {f"{i['name']}.{kind}" for i in infos for kind in ("tar", "parquet", "json")}
+    for stale in set(store.names("shards")) - wanted - {"sizes.json"}:
+        store.remove(f"shards/{stale}")
+    store.publish_bytes("shards/sizes.json", _pretty({f"{i['name']}.tar": i["samples"] for i in infos}))
+    dataset = {
+        **(provenance or {}),
+        "root_hash": root_hash(infos),
+        "samples": sum(i["samples"] for i in infos),
+        "bytes": sum(i["tar"]["bytes"] for i in infos),
+        "shards": [{k: i[k] for k in ("name", "samples", "tar", "parquet")} for i in infos],
+    }
+    store.publish_bytes("dataset.json", _pretty(dataset))
+    return dataset
+
