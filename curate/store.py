@@ -166,7 +166,7 @@ class Parcel:
     BLOCK = 512
 
     def __init__(self, store: Store, file: BinaryIO):
-        self.store, self.file, self.offset, self.hash = store, file, 0, hashlib.sha256()
+        self.store, self.file, self.offset, self.count, self.hash = store, file, 0, 0, hashlib.sha256()
 
     def add(self, name: str, data: bytes) -> int:
         """Append a member; returns the offset of its bytes in the tar."""
@@ -176,6 +176,7 @@ class Parcel:
             self.file.write(piece)
             self.hash.update(piece)
         self.offset = start + len(data) + pad
+        self.count += 1
         return start
 
     def close(self) -> str:
@@ -190,6 +191,19 @@ class Parcel:
         with self.store.open(payload) as f:
             f.seek(offset)
             return f.read(size)
+
+
+def read_slices(store: Store, files: list[str | None], offsets: list[int | None], sizes: list[int | None]) -> list[bytes | None]:
+    """Slices of files, in the order given; each file is opened once. None where the file is None."""
+    found: list[bytes | None] = [None] * len(files)
+    for name in dict.fromkeys(f for f in files if f is not None):
+        with store.open(name) as f:
+            for i in sorted((i for i, n in enumerate(files) if n == name), key=lambda i: offsets[i]):
+                f.seek(offsets[i])
+                found[i] = f.read(sizes[i])
+                if len(found[i]) != sizes[i]:
+                    raise PoolError(f"{store.path(name)}: holds {len(found[i])} bytes at {offsets[i]}, not {sizes[i]}")
+    return found
 
 
 def tar_header(name: str, size: int) -> bytes:

@@ -1,0 +1,290 @@
+"""The command line. Exit codes: 0 all rows accounted for; 1 the run or the check found something wrong; 2 the command was wrong."""
+
+import argparse
+import difflib
+import logging
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NoReturn
+
+from curate.errors import CurateError, RecipeError
+
+EPILOG = """\
+A recipe is a name in pipelines/ or a Python file with a function recipe(source, ...); its parameters are its options
+(`curate run RECIPE --help` lists them).
+
+exit codes: 0 all rows accounted for; 1 the run or the check found something wrong; 2 the command was wrong"""
+
+
+class Parser(argparse.ArgumentParser):
+    """An argument parser that suggests the option you meant."""
+
+    def error(self, message: str) -> NoReturn:
+        wrong = message.split("unrecognized arguments: ")[-1].split()[0] if "unrecognized" in message else ""
+        known = [o for a in self._actions for o in a.option_strings]
+        near = difflib.get_close_matches(wrong.split("=")[0], known, 1) if wrong.startswith("-") else []
+        self.exit(2, f"{self.prog}: {message}" + (f"; did you mean {near[0]}?" if near else "") + f"\ntry: {self.prog} --help\n")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    argv = list(sys.argv[1:] if argv is None else argv)
+    debug = "--debug" in argv
+    logging.basicConfig(level=logging.DEBUG if debug else logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
+    try:
+        args = parse([a for a in argv if a != "--debug"])
+        return args.command(args)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except KeyboardInterrupt:
+        print("\nstopped; the same command goes on from here", file=sys.stderr)
+        return 130
+    except CurateError as e:
+        if debug:
+            raise
+        print(f"curate: {clean(str(e))}", file=sys.stderr)
+        return 2 if isinstance(e, RecipeError) else 1
+
+
+def clean(text: str) -> str:
+    """Text from outside, safe for a terminal: control characters are shown, not obeyed."""
+    return "".join(c if c.isprintable() or c == "\n" else repr(c)[1:-1] for c in text)
+
+
+def parse(argv: list[str]) -> argparse.Namespace:
+    top = Parser(prog="curate", description="Web image-text pairs and web pages become balanced, explained WebDataset shards.",
+                 epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False)
+    top.add_argument("--debug", action="store_true", help="show tracebacks and every log line")
+    commands = top.add_subparsers(title="commands", metavar="COMMAND", required=True, parser_class=Parser)
+    recipe = next((a for a in argv[1:] if not a.startswith("-")), None) if argv[:1] in (["plan"], ["run"]) else None
+    for name, about, add in COMMANDS:
+        sub = commands.add_parser(name, help=about, description=about[0].upper() + about[1:] + ".", allow_abbrev=False,
+                                  formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+        add(sub, recipe if argv[:1] == [name] else None)
+    return top.parse_args(argv)
+
+
+# ---- recipes: plan, run
+
+
+def _recipe_options(sub: argparse.ArgumentParser, recipe: str | None) -> None:
+    from curate.recipes import load, names
+
+    sub.add_argument("recipe", metavar="RECIPE", help="a Python file, or one of: " + ", ".join(names()))
+    source = sub.add_argument_group("source (one of --pairs, --pool, --pages)")
+    source.add_argument("--pairs", metavar="GLOB", nargs="+", help="lists of image URLs: Parquet, CSV, TSV, JSON lines; local or any fsspec URL")
+    source.add_argument("--url", metavar="COLUMN", default="url", help="the list's column of URLs")
+    source.add_argument("--text", metavar="COLUMN", default="text", help="the list's column of captions")
+    source.add_argument("--pool", metavar="FOLDER", nargs="+", help="WebDataset folders or tars (img2dataset, DataComp, a run's shards)")
+    source.add_argument("--pages", metavar="GLOB", nargs="+", help="web pages: WARC, WARC.gz, HTML files or folders")
+    sub.add_argument("--part-size", type=int, default=10_000, metavar="ROWS", help="rows in a part, the unit of work and of retry")
+    if not recipe:
+        return
+    file = load(recipe)
+    sub.description = file.doc.split("\n\n")[0]
+    own = sub.add_argument_group(f"options of {file.name}")
+    for o in file.options:
+        about = "" if o.required or o.default in (None, "") else " "
+        own.add_argument("--" + o.name.replace("_", "-"), type=o.type, default=o.default, required=o.required, metavar=o.name.upper(), help=about)
+    sub.set_defaults(file=file)
+
+
+def _build(args: argparse.Namespace) -> Any:
+    """The recipe that the arguments ask for."""
+    given = [k for k in ("pairs", "pool", "pages") if getattr(args, k)]
+    if len(given) != 1:
+        raise RecipeError("say where the rows come from: one of --pairs GLOB, --pool FOLDER, --pages GLOB")
+    recipe = args.file.build(_source(args, given[0]), **{o.name: getattr(args, o.name) for o in args.file.options})
+    recipe.name = recipe.name or args.file.name
+    allow = getattr(args, "allow_private", None)
+    for step in recipe.steps:
+        if allow and hasattr(step, "allow_private"):
+            step.allow_private = tuple(allow)
+    return recipe
+
+
+def _source(args: argparse.Namespace, kind: str) -> Any:
+    if kind == "pairs":
+        from curate.sources.url_pairs import UrlPairs
+
+        return UrlPairs(args.pairs, url=args.url, text=args.text)
+    if kind == "pool":
+        from curate.sources.webdataset import WebDataset
+
+        return WebDataset(args.pool)
+    from curate.sources.web_pages import WebPages
+
+    return WebPages(args.pages)
+
+
+def _plan_options(sub: argparse.ArgumentParser, recipe: str | None) -> None:
+    _recipe_options(sub, recipe)
+    sub.add_argument("-o", "--out", metavar="RUN", help="a run's folder: say what is done there already")
+    sub.set_defaults(command=plan)
+
+
+def plan(args: argparse.Namespace) -> int:
+    from curate.planning import describe
+
+    print(describe(_build(args).check(), args.out, args.part_size))
+    return 0
+
+
+def _run_options(sub: argparse.ArgumentParser, recipe: str | None) -> None:
+    _recipe_options(sub, recipe)
+    sub.add_argument("-o", "--out", metavar="RUN", required=True, help="the run's folder; a run that is there goes on")
+    sub.add_argument("--engine", choices=("ray", "local"), default="ray", help="where to work; the bytes are the same")
+    sub.add_argument("--address", metavar="HOST:PORT", help="a Ray cluster; without it Ray starts on this machine")
+    sub.add_argument("--workers", type=int, metavar="N", help="cores to use on this machine (all)")
+    sub.add_argument("--allow-private", metavar="NET", nargs="+", help="networks that may be fetched from though they are private, like 127.0.0.0/8")
+    sub.add_argument("--refetch", choices=("failed",), help="fetch again what failed before")
+    sub.set_defaults(command=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    from curate.progress import Lines, Live
+    from curate.run import run as start
+
+    recipe = _build(args)
+    progress = Live() if sys.stderr.isatty() and os.environ.get("TERM") != "dumb" else Lines()
+    try:
+        made = start(recipe, args.out, args.engine, args.address, args.workers, args.part_size, args.refetch == "failed", progress)
+    finally:
+        if isinstance(progress, Live):
+            progress.close()
+    print(_funnel(made))
+    print(f"\n{made.dataset['samples']:,} samples in {len(made.dataset['shards'])} shards: {made.store.path('shards')}"
+          f"   root hash {made.dataset['root_hash'][:16]}")
+    for problem in made.problems:
+        print(f"curate: not read: {clean(problem)}", file=sys.stderr)
+    return 1 if made.problems else 0
+
+
+# ---- looking
+
+
+def _folder(sub: argparse.ArgumentParser) -> None:
+    sub.add_argument("folder", metavar="RUN", help="a run's folder, local or any fsspec URL")
+
+
+def _stats_options(sub: argparse.ArgumentParser, _: str | None) -> None:
+    _folder(sub)
+    sub.set_defaults(command=stats)
+
+
+def stats(args: argparse.Namespace) -> int:
+    from curate.run import open_run
+
+    print(_funnel(open_run(args.folder)))
+    return 0
+
+
+def _funnel(run: Any) -> str:
+    """The funnel as text: in = kept + reasons, for every table, in the order of the recipe."""
+    lines = []
+    rows = run.stats().to_pylist()
+    for table in dict.fromkeys(r["table"] for r in rows):
+        mine = [r for r in rows if r["table"] == table]
+        total = sum(r["rows"] for r in mine)
+        lines.append(f"{table}: {total:,} rows in")
+        for r in mine:
+            mark = "  kept" if r["reason"] == "kept" else f"  - {r['reason']}"
+            lines.append(f"{mark:<36}{r['rows']:>12,}{r['percent']:>9.2f} %")
+    return "\n".join(lines)
+
+
+def _sql_options(sub: argparse.ArgumentParser, _: str | None) -> None:
+    _folder(sub)
+    sub.add_argument("query", metavar="QUERY", help='DuckDB SQL over images, documents, texts, shards, edges, funnel')
+    sub.add_argument("-o", "--out", metavar="FILE", help="write the result as .csv, .parquet or .json instead of printing it")
+    sub.set_defaults(command=sql)
+
+
+def sql(args: argparse.Namespace) -> int:
+    import duckdb
+
+    from curate.run import open_run
+
+    run = open_run(args.folder)
+    try:
+        found = run.sql(args.query)
+        if found is None:
+            return 0
+        if not args.out:
+            print(clean(str(found)).rstrip())
+            return 0
+        write = {".csv": found.write_csv, ".parquet": found.write_parquet,
+                 ".json": lambda path: found.to_df().to_json(path, orient="records", lines=True, force_ascii=False)}
+        kind = Path(args.out).suffix
+        if kind not in write:
+            raise RecipeError(f"{args.out}: the name must end in .csv, .parquet or .json")
+        write[kind](args.out)
+    except duckdb.Error as e:
+        raise RecipeError(f"SQL: {e}") from e
+    return 0
+
+
+def _show_options(sub: argparse.ArgumentParser, _: str | None) -> None:
+    _folder(sub)
+    sub.add_argument("--reason", metavar="R", help="rows dropped for this reason (default: kept rows)")
+    sub.add_argument("-n", type=int, default=16, help="how many samples, drawn by a hash of their uid")
+    sub.add_argument("--where", metavar="SQL", help="only rows for which this holds, like clip_score < 0.2")
+    sub.add_argument("-o", "--out", metavar="FILE", help="the HTML file to write (RUN/show.html, or show-R.html)")
+    sub.set_defaults(command=show)
+
+
+def show(args: argparse.Namespace) -> int:
+    from curate.run import open_run
+    from curate.show import write_page
+
+    print(write_page(open_run(args.folder), args.reason, args.n, args.where, args.out))
+    return 0
+
+
+def _check_options(sub: argparse.ArgumentParser, _: str | None) -> None:
+    _folder(sub)
+    sub.set_defaults(command=check)
+
+
+def check(args: argparse.Namespace) -> int:
+    from curate.check import check as faults_of
+    from curate.run import open_run
+
+    run = open_run(args.folder)
+    faults = faults_of(run.store)
+    for fault in faults:
+        print(clean(fault))
+    if not faults:
+        print(f"fine: {run.dataset['samples']:,} samples in {len(run.dataset['shards'])} shards, root hash {run.dataset['root_hash']}")
+    return 1 if faults else 0
+
+
+def _demo_options(sub: argparse.ArgumentParser, _: str | None) -> None:
+    sub.add_argument("-o", "--out", metavar="RUN", default="demo-run", help="the run's folder")
+    sub.add_argument("--tier", choices=("S", "M"), default="S", help="size of the pool: S a few thousand pairs, M 13,500")
+    sub.add_argument("--engine", choices=("ray", "local"), default="ray", help="where to work")
+    sub.add_argument("--seed", type=int, default=0, help="of the pool, its faults and the shuffle")
+    sub.set_defaults(command=demo)
+
+
+def demo(args: argparse.Namespace) -> int:
+    from curate.demo.job import main_job
+
+    return main_job(args.out, args.tier, args.engine, args.seed)
+
+
+COMMANDS = [
+    ("plan", "what will run where, what is already done, what it will cost", _plan_options),
+    ("run", "run a recipe into a folder, or go on with the run there", _run_options),
+    ("stats", "the funnel: in = kept + reasons, for every table", _stats_options),
+    ("sql", "ask the run's tables with DuckDB", _sql_options),
+    ("show", "samples as a picture grid (HTML), kept ones or those dropped for a reason", _show_options),
+    ("check", "counts, hashes, loaders; names what is wrong", _check_options),
+    ("demo", "the main job on real data, from nothing", _demo_options),
+]
+
+
+if __name__ == "__main__":
+    sys.exit(main())

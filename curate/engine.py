@@ -1,0 +1,273 @@
+"""Where work runs: in this process, or on Ray. The only file that imports ray.
+
+An engine takes calls into lanes and hands back results as they end. A lane is a kind of place: a core, a wait on the
+network, a model in an actor. Both engines run the same calls, so both write the same bytes.
+"""
+
+import logging
+import os
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from curate.errors import CurateError, RecipeError
+
+log = logging.getLogger(__name__)
+
+
+class Crash(CurateError):
+    """The worker died, or did not come back in time; nothing is known of the call but that."""
+
+
+@dataclass
+class Lane:
+    """A kind of place. `target` is called with an item; a lane with a model keeps its target loaded, in an actor."""
+
+    name: str
+    target: Callable
+    kind: str = "cpu"       # cpu, network or model
+    gpus: float = 0
+    limit: int = 1          # calls at a time
+    deadline: float = 3600  # seconds for one attempt
+
+    def prepared(self) -> Callable:
+        return self.target.load() if hasattr(self.target, "load") else self.target
+
+
+class LocalEngine:
+    """Everything in this process, one call after another. For tests, notebooks and small pools."""
+
+    name = "local"
+    workers = 1
+
+    def open(self, lanes: list[Lane]) -> None:
+        self.lanes, self.waiting = lanes, deque()
+
+    def submit(self, lane: int, token: Any, *args: Any) -> None:
+        self.waiting.append((lane, token, args))
+
+    def next(self, timeout: float | None = None) -> tuple[Any, Any] | None:
+        """The next (token, result) to end; an exception is the result of a call that raised it."""
+        lane, token, args = self.waiting.popleft()
+        try:
+            return token, self.lanes[lane].prepared()(*args)
+        except CurateError as e:
+            return token, e
+
+    def close(self) -> None:
+        self.waiting.clear()
+
+    def shutdown(self) -> None:
+        self.close()
+
+    def map(self, function: Callable, items: Iterable) -> Iterator:
+        return map(function, items)
+
+    def slots(self, kind: str, gpus: float = 0) -> int:
+        return 1
+
+
+class RayEngine:
+    """Ray Core: tasks for what needs a core, actors for what keeps a model. Retries are the caller's, never Ray's."""
+
+    name = "ray"
+
+    def __init__(self, address: str | None = None, workers: int | None = None):
+        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+        os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+        local = address in (None, "local")
+        if local:  # every socket stays on loopback; a cluster of several machines is started by its owner
+            os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
+        import ray
+
+        self.ray = ray
+        options = {"log_to_driver": False, "logging_level": "ERROR", "configure_logging": False, "namespace": "curate"}
+        try:
+            if local:
+                ray.init(address="local", num_cpus=workers or os.cpu_count(), include_dashboard=False, **options)
+            else:
+                ray.init(address=address, **options)
+        except (ConnectionError, ValueError, RuntimeError) as e:
+            raise RecipeError(f"Ray cannot be reached at {address}: {e}") from e
+        total = ray.cluster_resources()
+        self.workers, self.gpus = int(total.get("CPU", 1)), total.get("GPU", 0.0)
+        self.actors: list[list[Any]] = []
+
+    def slots(self, kind: str, gpus: float = 0) -> int:
+        """How many calls of a kind the cluster takes at a time: half a core for a wait on the network, an actor for a model."""
+        if kind == "model":
+            return max(1, int(self.gpus / gpus)) if gpus and self.gpus else max(1, self.workers // 2)
+        return max(1, 2 * self.workers if kind == "network" else self.workers)
+
+    def open(self, lanes: list[Lane]) -> None:
+        self.lanes = lanes
+        self.running: dict[Any, tuple[int, Any, float, int | None]] = {}
+        task = self.ray.remote(max_retries=0, max_calls=0)(_call)
+        self.tasks = [task.options(num_cpus=0.5 if lane.kind == "network" else 1) for lane in lanes]
+        self.targets = [self.ray.put(lane.target) if lane.kind != "model" else None for lane in lanes]
+        self.actors = [[None] * lane.limit if lane.kind == "model" else [] for lane in lanes]
+        self.busy: list[set[int]] = [set() for _ in lanes]
+
+    def _actor(self, lane: int, at: int) -> Any:
+        if self.actors[lane][at] is None:
+            gpus = self.lanes[lane].gpus if self.gpus else 0
+            actor = self.ray.remote(max_restarts=0, max_task_retries=0)(_Keeper)
+            self.actors[lane][at] = actor.options(num_cpus=0 if gpus else 1, num_gpus=gpus).remote(self.lanes[lane].target)
+        return self.actors[lane][at]
+
+    def submit(self, lane: int, token: Any, *args: Any) -> None:
+        at = None
+        if self.lanes[lane].kind == "model":
+            at = next(i for i in range(self.lanes[lane].limit) if i not in self.busy[lane])
+            self.busy[lane].add(at)
+            ref = self._actor(lane, at).call.remote(*args)
+        else:
+            ref = self.tasks[lane].remote(self.targets[lane], *args)
+        self.running[ref] = (lane, token, time.monotonic(), at)
+
+    def next(self, timeout: float | None = None) -> tuple[Any, Any] | None:
+        """The next (token, result) to end, or None when `timeout` seconds pass; a dead worker gives a Crash."""
+        ready, _ = self.ray.wait(list(self.running), num_returns=1, timeout=timeout)
+        if not ready:
+            return self._overdue()
+        lane, token, _, at = self.running.pop(ready[0])
+        self.busy[lane].discard(at)
+        try:
+            return token, self.ray.get(ready[0])
+        except self.ray.exceptions.RayTaskError as e:
+            cause = e.cause if isinstance(e.cause, Exception) else e
+            return token, cause if isinstance(cause, CurateError) else _unexpected(cause)
+        except self.ray.exceptions.RayError as e:
+            if at is not None:
+                self.actors[lane][at] = None
+            return token, Crash(f"{self.lanes[lane].name}: the worker died ({type(e).__name__})")
+
+    def _overdue(self) -> tuple[Any, Any] | None:
+        now = time.monotonic()
+        for ref, (lane, token, since, at) in list(self.running.items()):
+            if now - since > self.lanes[lane].deadline:
+                self._stop(ref, lane, at)
+                return token, Crash(f"{self.lanes[lane].name}: not back after {self.lanes[lane].deadline:.0f} s")
+        return None
+
+    def _stop(self, ref: Any, lane: int, at: int | None) -> None:
+        self.running.pop(ref)
+        self.busy[lane].discard(at)
+        if at is None:
+            self.ray.cancel(ref, force=True)
+        else:
+            self.ray.kill(self.actors[lane][at])
+            self.actors[lane][at] = None
+
+    def close(self) -> None:
+        for ref, (lane, _, _, at) in list(self.running.items()):
+            self._stop(ref, lane, at)
+        for actor in [a for lane in self.actors for a in lane if a is not None]:
+            self.ray.kill(actor)
+        self.actors = []
+
+    def shutdown(self) -> None:
+        self.close()
+        self.ray.shutdown()
+
+    def map(self, function: Callable, items: Iterable) -> Iterator:
+        """Results in the order of the items, a bounded number in flight."""
+        task = self.ray.remote(max_retries=0)(_call).options(num_cpus=1)
+        target, waiting = self.ray.put(function), deque()
+        for item in items:
+            waiting.append(task.remote(target, item))
+            if len(waiting) >= 2 * self.workers:
+                yield self.ray.get(waiting.popleft())
+        while waiting:
+            yield self.ray.get(waiting.popleft())
+
+
+class _Keeper:
+    """The actor: keeps a target with its model loaded."""
+
+    def __init__(self, target: Any):
+        self.target = target.load()
+
+    def call(self, *args: Any) -> Any:
+        return self.target(*args)
+
+
+def _call(target: Callable, *args: Any) -> Any:
+    return target(*args)
+
+
+def _unexpected(cause: Exception) -> CurateError:
+    return CurateError(f"{type(cause).__name__}: {cause}")
+
+
+def start(engine: str = "ray", address: str | None = None, workers: int | None = None) -> LocalEngine | RayEngine:
+    """An engine by name: `ray` (a local one, or the cluster at `address`) or `local`."""
+    if engine == "local":
+        return LocalEngine()
+    if engine == "ray":
+        return RayEngine(address, workers)
+    raise RecipeError(f"no engine called {engine}: ray or local")
+
+
+def to_ray_dataset(files: list[str]) -> Any:
+    """Ray Data over the sidecar files of shards, for users at the edge."""
+    import ray.data
+
+    return ray.data.read_parquet(files)
+
+
+# ---- parts through lanes
+
+
+def flow(engine: Any, lanes: list[Lane], items: list[Any], attempts: int = 3,
+         seen: Callable[[int, Any, Any], None] = lambda lane, item, result: None) -> list[tuple[int, Any, CurateError]]:
+    """Take every item through every lane, later lanes first, a bounded number waiting between them. Returns what failed.
+
+    A call whose worker crashed is made again, in isolation; a call that raised is made again only if another worker was first.
+    `seen` hears each result, and (-1, None, None) about every second while nothing ends.
+    """
+    engine.open(lanes)
+    waiting = [deque(items)] + [deque() for _ in lanes[1:]]
+    running = [0] * len(lanes)
+    tries: dict[tuple[int, int], int] = {}
+    failures: list[tuple[int, Any, CurateError]] = []
+    left = len(items) if lanes else 0
+    try:
+        while left:
+            _feed(engine, lanes, waiting, running, tries)
+            ended = engine.next(timeout=1.0)
+            if ended is None:
+                seen(-1, None, None)
+                continue
+            (lane, item), result = ended
+            running[lane] -= 1
+            key = (lane, id(item))
+            tries[key] = tries.get(key, 0) + 1
+            if isinstance(result, CurateError):
+                if getattr(result, "again", isinstance(result, Crash)) and tries[key] < attempts:
+                    log.warning("%s, part %s: %s; attempt %d of %d follows", lanes[lane].name, item, result, tries[key] + 1, attempts)
+                    waiting[lane].appendleft(item)
+                    continue
+                failures.append((lane, item, result))
+                left -= 1
+            elif lane + 1 < len(lanes):
+                waiting[lane + 1].append(item)
+            else:
+                left -= 1
+            seen(lane, item, result)
+    finally:
+        engine.close()
+    return failures
+
+
+def _feed(engine: Any, lanes: list[Lane], waiting: list[deque], running: list[int], tries: dict) -> None:
+    for lane in reversed(range(len(lanes))):
+        ahead = len(waiting[lane + 1]) if lane + 1 < len(lanes) else 0
+        room = 2 * lanes[lane + 1].limit if lane + 1 < len(lanes) else 1
+        while waiting[lane] and running[lane] < lanes[lane].limit and ahead < room:
+            item = waiting[lane].popleft()
+            isolate = (True,) if tries.get((lane, id(item)), 0) else ()
+            engine.submit(lane, (lane, item), item, *isolate)
+            running[lane] += 1

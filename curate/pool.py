@@ -1,0 +1,274 @@
+"""A run's tables over the whole pool: what selectors read, what they decided, the ledger, and DuckDB views of it all."""
+
+import contextlib
+import json
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import duckdb
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from curate import shards
+from curate.errors import CurateError, PoolError
+from curate.part import Decision, Part, Workbench, conclude, overlay, slice_of
+from curate.selector import EDGES, Live, Selection, Selector
+from curate.stage import Stage, Step, digest, plain
+from curate.shards import Shards
+from curate.store import Store
+
+
+@dataclass(frozen=True)
+class Point:
+    """A point of the recipe: the steps before it, what the selectors among them decided."""
+
+    store: Store
+    steps: list[Step]
+    fingerprints: dict[str, str]
+    decisions: list[Decision] = field(default_factory=list)
+
+    def open(self, part: Part, columns: dict[str, set[str]] | None) -> Workbench:
+        return Workbench(self.store, part, self.fingerprints, self.decisions).replay(self.steps, columns)
+
+    def state(self, part: Part) -> str:
+        """12 hex digits of everything that the live rows of a part depend on at this point."""
+        heads = {f".{s.name}-{self.fingerprints[s.name]}." for s in self.steps if isinstance(s, Stage)}
+        names = [n for n in self.store.names(part.folder) if any(h in n for h in heads)]
+        return digest([part.id, part.index, names, [[s.name, s.parameters()] for s in self.steps], [d.file for d in self.decisions]])
+
+
+# ---- what selectors read
+
+
+@dataclass(frozen=True)
+class Gathered:
+    """The live rows of a part at a point, with the columns that the next selectors read, as a file."""
+
+    file: str
+    rows: int
+
+
+def gather(point: Point, table: str, columns: tuple[str, ...], part: Part) -> Gathered:
+    """Write `id`, `uid` and these columns of the live rows, unless that file is there."""
+    file = f"gathered/{table}-{digest([point.state(part), columns])}.parquet"
+    if point.store.exists(file):
+        with point.store.open(file) as f:
+            return Gathered(file, pq.ParquetFile(f).metadata.num_rows)
+    bench = point.open(part, {table: set(columns)})
+    conclude(bench)
+    rows = bench.tables[table]
+    found = rows.take(dict.fromkeys(["uid", *(c for c in columns if c != "id")]), rows.live)
+    found = found.add_column(0, "id", pa.array(rows.live + part.base, pa.int64()))
+    point.store.publish_table(file, found)
+    return Gathered(file, len(found))
+
+
+@contextlib.contextmanager
+def database(store: Store) -> Iterator[tuple[duckdb.DuckDBPyConnection, str]]:
+    """A DuckDB connection that can read the store and spill to a scratch folder, and that folder."""
+    with tempfile.TemporaryDirectory(prefix="curate-") as folder:
+        con = duckdb.connect(config={"temp_directory": f"{folder}/spill"})
+        con.execute("set enable_progress_bar = false")
+        con.execute("set preserve_insertion_order = false")
+        if not store.local:
+            con.register_filesystem(store.fs)
+        try:
+            yield con, folder
+        finally:
+            con.close()
+
+
+def scan(store: Store, files: list[str]) -> str:
+    """An SQL expression that reads Parquet files of the store."""
+    listed = ", ".join("'" + store.path(f).replace("'", "''") + "'" for f in files)
+    return f"read_parquet([{listed}], union_by_name = true)"
+
+
+def decide(store: Store, selector: Selector, gathered: list[Gathered], earlier: list[Decision], print_: str,
+           run_map: Callable = map) -> Decision:
+    """Let a selector decide, and keep its decision as files sorted by id; a decision already made is not made again."""
+    key = digest([print_, selector.parameters(), [g.file for g in gathered], [d.file for d in earlier]])
+    decision = Decision(selector.name, selector.table, f"decisions/{selector.name}-{key}.parquet")
+    if store.exists(decision.file):
+        return decision
+    with database(store) as (con, folder):
+        con.execute(f"create temp table survivors as {_survivors(store, gathered, earlier, selector)}")
+        count = con.sql("select count(*) from survivors").fetchall()[0][0]
+        live = Live(con.sql("select * from survivors"), con, run_map, folder, count)
+        try:
+            selection = selector.select(live)
+        except CurateError:
+            raise
+        except Exception as e:
+            raise PoolError(f"selector {selector.name}: {type(e).__name__}: {e}") from e
+        _keep(store, con, selector, decision, selection)
+    return decision
+
+
+def _survivors(store: Store, gathered: list[Gathered], earlier: list[Decision], selector: Selector) -> str:
+    """Gathered rows that no earlier selector of this block dropped, with the columns that those added."""
+    mine = [d for d in earlier if d.table == selector.table]
+    added, joins, keep = "", "", ""
+    for i, d in enumerate(mine):
+        with store.open(d.file) as f:
+            names = [n for n in pq.ParquetFile(f).schema_arrow.names if n not in ("id", "reason") and n in selector.reads]
+        added += "".join(f', d{i}."{n}"' for n in names)
+        joins += f" left join {scan(store, [d.file])} d{i} on d{i}.id = g.id"
+        keep += f" and d{i}.reason is null"
+    return f"select g.*{added} from {scan(store, [g.file for g in gathered])} g{joins} where true{keep}"
+
+
+def _keep(store: Store, con: duckdb.DuckDBPyConnection, selector: Selector, decision: Decision, made: Selection) -> None:
+    drop = np.unique(np.asarray(made.drop, dtype=np.int64))
+    table = pa.table({"id": drop, "reason": pa.array(np.full(len(drop), selector.name, dtype=object), pa.large_string())})
+    if made.columns is not None:
+        extra = made.columns.sort_by("id")
+        missing = set(selector.adds()) - set(extra.column_names)
+        if missing:
+            raise PoolError(f"selector {selector.name} did not return {', '.join(sorted(missing))}")
+        table = table.join(extra, "id", join_type="full outer").sort_by("id")
+        table = table.select(["id", "reason", *selector.adds()])
+    for name, dtype in selector.adds().items():
+        column = table[name].cast(dtype) if name in table.column_names else pa.nulls(len(table), dtype)
+        at = table.column_names.index(name) if name in table.column_names else None
+        table = table.set_column(at, name, column) if at is not None else table.append_column(name, column)
+    table = table.replace_schema_metadata({"curate": json.dumps(made.notes, default=str)})
+    if made.edges is not None and len(made.edges):
+        edges = made.edges.cast(EDGES)
+        named = con.sql("""select d.uid as uid, s.uid as survivor, e.similarity, e.id, e.survivor as survivor_id
+            from edges e join survivors d on d.id = e.id join survivors s on s.id = e.survivor order by e.id, e.survivor""")
+        store.publish_table(decision.file.replace("decisions/", "edges/", 1), named.to_arrow_table())
+        del edges
+    store.commit_table(decision.file, table)
+
+
+# ---- the ledger
+
+
+def assign(store: Store, gathered: list[Gathered], how: Shards) -> str:
+    """Give every kept row its places in the shards: a file sorted by id with uid, key, shard, position."""
+    file = f"assigned/{digest([[g.file for g in gathered], how.size, how.seed])}.parquet"
+    if not store.exists(file):
+        with database(store) as (con, _):
+            placed = shards.plan(con.sql(f"select * from {scan(store, [g.file for g in gathered])}"), how)
+            table = placed.query("placed", "select id, uid, key, shard, position from placed order by id, key").to_arrow_table()
+        store.publish_table(file, table)
+    return file
+
+
+def enter(point: Point, assigned: str, part: Part) -> dict[str, Any]:
+    """Write a part's rows into the ledger: every row, every column, and what became of it. Returns counts by table."""
+    state = digest([point.state(part), assigned])
+    counts: dict[str, Any] = {}
+    missing = [t for t in part.rows if not _is_written(point.store, f"ledger/{t}/{part.index:06d}.parquet", state)]
+    if missing:
+        bench = point.open(part, None)
+        conclude(bench)
+        for table in missing:
+            entry = _entry(bench, table, assigned).replace_schema_metadata({"curate": state})
+            point.store.publish_table(f"ledger/{table}/{part.index:06d}.parquet", entry)
+    for table in part.rows:
+        found = point.store.table(f"ledger/{table}/{part.index:06d}.parquet", ["drop_reason"])
+        counts[table] = {r["values"] or "": r["counts"] for r in found["drop_reason"].combine_chunks().value_counts().to_pylist()}
+    return counts
+
+
+def _is_written(store: Store, name: str, state: str) -> bool:
+    if not store.exists(name):
+        return False
+    with store.open(name) as f:
+        return (pq.ParquetFile(f).schema_arrow.metadata or {}).get(b"curate", b"").decode() == state
+
+
+def _entry(bench: Workbench, table: str, assigned: str) -> pa.Table:
+    rows = bench.tables[table]
+    kept = rows.reason == None  # noqa: E711  elementwise
+    columns = {**rows.columns, "drop_reason": pa.array(rows.reason, pa.large_string()),
+               "drop_stage": pa.array(rows.stage, pa.large_string()), "kept": pa.array(kept)}
+    if table == "images" or table == "documents":
+        placed = slice_of(bench.store, assigned, bench.part, ["uid", "key", "shard"])
+        first = placed.filter(pc.equal(placed["key"], placed["uid"]))  # the places of further copies are in the shards
+        at = first["id"].to_numpy() - bench.part.base
+        columns |= {c: overlay(None, rows.count, at, first[c]) for c in ("shard", "key")}
+    return pa.table(columns)
+
+
+def plan(store: Store, assigned: str, ledger: list[str], table: str = "images") -> str:
+    """All columns of all samples in the order of the shards, as one file sorted by (shard, position)."""
+    file = f"planned/{digest([assigned, [[n, _mark(store, n)] for n in ledger]])}.parquet"
+    if store.exists(file):
+        return file
+    with database(store) as (con, _), store.private(file) as path:
+        con.execute(f"""copy (
+            select a.shard, a.position, a.key, l.* exclude (shard, key, kept, drop_reason, drop_stage)
+            from {scan(store, [assigned])} a join {scan(store, ledger)} l on l.uid = a.uid
+            where l.kept order by a.shard, a.position
+        ) to '{path}' (format parquet, compression zstd, row_group_size 10240, preserve_order true)""")
+        store.publish(file, path)
+    return file
+
+
+def _mark(store: Store, name: str) -> str:
+    with store.open(name) as f:
+        return (pq.ParquetFile(f).schema_arrow.metadata or {}).get(b"curate", b"").decode()
+
+
+def shard_count(store: Store, assigned: str) -> int:
+    """How many shards a plan has."""
+    with database(store) as (con, _):
+        return con.sql(f"select count(distinct shard) from {scan(store, [assigned])}").fetchall()[0][0]
+
+
+def write_shard(store: Store, plan: str, how: Shards, count: int, provenance: dict[str, Any], hashed: str | None, shard: int) -> dict[str, Any]:
+    """Write one shard of a plan, unless it is there; returns what its `.json` says."""
+    rows = planned(store, plan, shard)
+    name = shards.shard_name(shard, count)
+    return shards.write_shard(store, rows, name, digest([plan, plain(how)]), provenance, how, hashed)
+
+
+def notes(store: Store, decision: Decision) -> dict[str, Any]:
+    """What a selector noted for the report."""
+    with store.open(decision.file) as f:
+        return json.loads((pq.ParquetFile(f).schema_arrow.metadata or {}).get(b"curate", b"{}"))
+
+
+def planned(store: Store, file: str, shard: int) -> pa.Table:
+    """The rows of one shard, in order."""
+    with store.open(file) as f:
+        data = pq.ParquetFile(f)
+        at = data.schema_arrow.names.index("shard")
+        stats = [data.metadata.row_group(g).column(at).statistics for g in range(data.num_row_groups)]
+        groups = [g for g, s in enumerate(stats) if s is None or s.min <= shard <= s.max]
+        found = data.read_row_groups(groups)
+    return found.filter(pc.equal(found["shard"], shard)).sort_by("position")
+
+
+# ---- looking at a run
+
+
+def connect(store: Store) -> duckdb.DuckDBPyConnection:
+    """DuckDB with the run's tables as views: images, documents, texts, shards, edges, funnel. PoolError if there is no ledger."""
+    con = duckdb.connect()
+    if not store.local:
+        con.register_filesystem(store.fs)
+    tables = [t for t in ("images", "documents", "texts") if store.names(f"ledger/{t}")]
+    if not tables:
+        raise PoolError(f"{store.url}: there is no ledger here; is it a run's folder, and did the run reach its end?")
+    for table in tables:
+        files = [f"ledger/{table}/{n}" for n in store.names(f"ledger/{table}")]
+        con.execute(f"create view {table} as select * from {scan(store, files)}")
+    sidecars = [f"shards/{n}" for n in store.names("shards") if n.endswith(".parquet")]
+    if sidecars:
+        con.execute(f"create view shards as select * from {scan(store, sidecars)}")
+    edges = [n for n in json.loads(store.read("recipe.json")).get("edges", []) if store.exists(n)]
+    if edges:
+        each = [f"select '{n.split('/')[-1].rsplit('-', 1)[0]}' as step, uid, survivor, similarity from {scan(store, [n])}" for n in edges]
+        con.execute("create view edges as " + " union all ".join(each))
+    con.execute("create view funnel as " + " union all ".join(
+        f"""select '{t}' as "table", coalesce(drop_stage, '') as stage, coalesce(drop_reason, 'kept') as reason,
+            count(*) as rows, round(100 * count(*) / sum(count(*)) over (), 2) as percent from {t} group by all""" for t in tables))
+    return con

@@ -1,0 +1,182 @@
+"""What a run shows while it works: a live display in a terminal, plain lines elsewhere, nothing for programs."""
+
+import sys
+import time
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import Any, TextIO
+
+
+@dataclass
+class Stage:
+    """One bar: parts (or shards) done of total."""
+
+    name: str
+    total: int
+    rows: int
+    done: int = 0
+    began: float = field(default_factory=time.monotonic)
+    ended: float | None = None
+    computed: int = 0
+
+
+class Quiet:
+    """Keeps count and shows nothing; the other displays only show what it counts."""
+
+    def begin(self, name: str, place: str) -> None:
+        self.name, self.place, self.began = name, place, time.monotonic()
+        self.stages: dict[str, Stage] = {}
+        self.reasons: Counter[str] = Counter()
+        self.by_part: dict[str, dict[str, int]] = {}
+        self.bytes = 0
+
+    def stage(self, name: str, total: int, rows: int) -> None:
+        """A bar begins: `total` steps, `rows` rows in all (0: not counted)."""
+        self.stages[name] = Stage(name, total, rows)
+        self.show()
+
+    def step(self, name: str, done: Any) -> None:
+        """A step of a bar ended; `done` (part.Done) says what it did. An empty name: time passes."""
+        if name:
+            stage = self.stages[name]
+            stage.done += 1
+            if stage.done >= stage.total:
+                stage.ended = time.monotonic()
+        if done is not None:
+            self.stages[name].computed += max(done.computed.values(), default=0)
+            self.bytes += done.bytes
+            self.reasons.subtract(self.by_part.get(done.part, {}))
+            self.reasons.update(done.dropped)
+            self.by_part[done.part] = done.dropped
+        self.show()
+
+    def end(self, run: Any, word: str) -> None:
+        self.finish(word)
+
+    def show(self) -> None:
+        pass
+
+    def finish(self, word: str) -> None:
+        pass
+
+    # ---- words for the displays
+
+    @property
+    def current(self) -> Stage | None:
+        going = [s for s in self.stages.values() if s.ended is None]
+        return going[-1] if going else None
+
+    def dropped(self, n: int = 4) -> str:
+        """The most frequent reasons so far."""
+        top = [(r, k) for r, k in self.reasons.most_common(n) if k > 0]
+        return ", ".join(f"{reason} {k:,}" for reason, k in top)
+
+    def kept(self) -> float | None:
+        """Share of the rows seen so far that are still live; None before any were seen."""
+        rows = max((s.rows for s in self.stages.values()), default=0)
+        stage = next((s for s in self.stages.values() if s.rows and s.done), None)
+        if not rows or not stage:
+            return None
+        seen = rows * stage.done / stage.total
+        return max(0.0, 1 - sum(v for v in self.reasons.values() if v > 0) / seen) if seen else None
+
+
+def left(stage: Stage, now: float) -> str:
+    """Time left at the pace so far, like `2 min 10 s`."""
+    if not stage.done:
+        return "…"
+    return span((now - stage.began) * (stage.total - stage.done) / stage.done)
+
+
+def span(seconds: float) -> str:
+    """`45 s`, `2 min 10 s`, `3 h 05 min`."""
+    s = int(seconds + 0.5)
+    if s < 60:
+        return f"{s} s"
+    return f"{s // 60} min {s % 60:02d} s" if s < 3600 else f"{s // 3600} h {s % 3600 // 60:02d} min"
+
+
+class Lines(Quiet):
+    """Plain lines, at most one every few seconds and one where a stage ends."""
+
+    def __init__(self, out: TextIO | None = None, every: float = 5.0):
+        self.out, self.every, self.last = out or sys.stderr, every, 0.0
+
+    def begin(self, name: str, place: str) -> None:
+        super().begin(name, place)
+        print(f"{name} → {place}", file=self.out, flush=True)
+
+    def show(self) -> None:
+        now = time.monotonic()
+        for stage in self.stages.values():
+            if stage.ended and stage.name not in self._said():
+                self._said().add(stage.name)
+                self._line(stage, now)
+        if now - self.last >= self.every and self.current:
+            self._line(self.current, now)
+
+    def _said(self) -> set[str]:
+        if not hasattr(self, "said"):
+            self.said: set[str] = set()
+        return self.said
+
+    def _line(self, stage: Stage, now: float) -> None:
+        self.last = now
+        pace = stage.computed / max(1e-6, (stage.ended or now) - stage.began)
+        words = [f"{stage.name}: {stage.done}/{stage.total}"]
+        if stage.computed:
+            words.append(f"{pace:,.0f} rows/s")
+        words.append(f"took {span(stage.ended - stage.began)}" if stage.ended else f"{left(stage, now)} left")
+        if self.dropped():
+            words.append("dropped so far: " + self.dropped())
+        print("  " + " · ".join(words), file=self.out, flush=True)
+
+    def finish(self, word: str) -> None:
+        print(f"  {word or 'done in ' + span(time.monotonic() - self.began)}", file=self.out, flush=True)
+
+
+class Live(Quiet):
+    """A live table in a terminal: a row a stage, and under it what was kept and why the rest was not."""
+
+    def __init__(self) -> None:
+        from rich.console import Console
+        from rich.live import Live as Display
+
+        self.display = Display(console=Console(stderr=True), refresh_per_second=4)
+
+    def begin(self, name: str, place: str) -> None:
+        super().begin(name, place)
+        self.display.start()
+
+    def show(self) -> None:
+        self.display.update(self._table())
+
+    def finish(self, word: str) -> None:
+        self.show()
+        self.display.stop()
+        if word:
+            print(word, file=sys.stderr)
+
+    def close(self) -> None:
+        """Give the terminal back, whatever happened."""
+        self.display.stop()
+
+    def _table(self) -> Any:
+        from rich.console import Group
+        from rich.progress_bar import ProgressBar
+        from rich.table import Table
+        from rich.text import Text
+
+        now = time.monotonic()
+        table = Table(box=None, padding=(0, 1), header_style="dim")
+        for heading, side in (("stage", "left"), ("", "left"), ("parts", "right"), ("rows/s", "right"), ("left", "right")):
+            table.add_column(heading, justify=side)
+        for s in self.stages.values():
+            seconds = (s.ended or now) - s.began
+            pace = f"{s.computed / max(seconds, 1e-6):,.0f}" if s.computed else ""
+            state = Text(span(seconds), "green") if s.ended else Text(left(s, now), "yellow")
+            bar = ProgressBar(total=max(1, s.total), completed=s.done, width=24)
+            table.add_row(Text(s.name[:48]), bar, f"{s.done:,}/{s.total:,}", pace, state)
+        kept = self.kept()
+        foot = [f"kept so far {kept:.1%}" if kept is not None else "", self.dropped(), f"{self.bytes / 1e6:,.0f} MB fetched" if self.bytes else ""]
+        return Group(Text(f"{self.name} → {self.place}", "bold"), table, Text(" · ".join(w for w in foot if w), "dim"))

@@ -1,0 +1,161 @@
+"""A recipe: a source, what is scored, what is selected, what is written. Checked before any worker starts."""
+
+import difflib
+import importlib.metadata
+import platform
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+from curate import schema
+from curate.dedup.uid import DuplicateUid
+from curate.errors import RecipeError
+from curate.fetch.decode import Decode
+from curate.selector import Selector
+from curate.shards import Shards
+from curate.source import Source
+from curate.stage import Stage, Step, digest, plain
+
+#: What a selector may read besides the columns of its table.
+_ALWAYS = ("id", "uid")
+
+
+@dataclass
+class Recipe:
+    """Source → score → select → synth → shards.
+
+    `score` and `synth` hold stages, `select` selectors; a selector among the stages is a barrier: the whole pool reaches
+    it before any part goes on.
+    """
+
+    source: Source
+    score: list[Step] = field(default_factory=list)
+    select: list[Step] = field(default_factory=list)
+    synth: list[Step] = field(default_factory=list)
+    shards: Shards = field(default_factory=Shards)
+    name: str = ""
+
+    @cached_property
+    def steps(self) -> list[Step]:
+        """Every step in order, with the two that no recipe names: `duplicate_uid` first, `decode` before the first pixel."""
+        steps = [*(DuplicateUid() for _ in range(1)), *self.score, *self.select, *self.synth]
+        first = next((i for i, s in enumerate(steps) if isinstance(s, Stage) and s.pixels), None)
+        if first is not None and not isinstance(steps[first], Decode):
+            steps.insert(first, Decode())
+        return steps
+
+    def check(self) -> "Recipe":
+        """RecipeError if a step reads a column that nothing before it provides, or adds one that exists already."""
+        have = {t: set(self.source.adds(t)) | set(_ALWAYS) for t in self.source.tables}
+        names: set[str] = set()
+        for step in self.steps:
+            if not isinstance(step, (Stage, Selector)):
+                raise RecipeError(f"recipe {self.name}: {step!r} is neither a stage nor a selector")
+            if step.table not in have:
+                raise RecipeError(f"{step.name} works on table {step.table}, which {type(self.source).__name__} does not have")
+            if step.name in names:
+                raise RecipeError(f"two steps are called {step.name}: give one of them another name=")
+            names.add(step.name)
+            self._check_columns(step, have[step.table])
+            have[step.table] |= set(step.adds())
+        return self
+
+    def _check_columns(self, step: Step, have: set[str]) -> None:
+        for column in step.reads:
+            wanted = "payload" if column in ("image", "bytes") else column
+            if wanted in have:
+                continue
+            hint = difflib.get_close_matches(wanted, have, 1)
+            later = next((s.name for s in self.steps if wanted in s.adds()), None)
+            tail = f"; {later} adds it, but comes later" if later else f"; did you mean {hint[0]}?" if hint else ""
+            if wanted == "payload":
+                tail = "; put Fetch() before it"
+            raise RecipeError(f"{step.name} reads {column}, which nothing before it provides{tail}")
+        twice = set(step.adds()) & have
+        if twice:
+            raise RecipeError(f"{step.name} adds {', '.join(sorted(twice))}, which exists already: give it another name=")
+
+    @cached_property
+    def fingerprints(self) -> dict[str, str]:
+        """For each stage 12 hex digits of what its stored values depend on: itself, and the makers of what it reads."""
+        makers: dict[tuple[str, str], str] = {}
+        prints: dict[str, str] = {}
+        upstream: list[Any] = []
+        for step in self.steps:
+            reads = {c: makers.get((step.table, "payload" if c in ("image", "bytes") else c), "source") for c in step.reads}
+            extra = list(upstream) if isinstance(step, Stage) and step.context else None
+            prints[step.name] = digest({"step": step.identity(), "reads": reads, "upstream": extra})
+            upstream.append([prints[step.name], step.parameters()])
+            for column in step.adds():
+                makers[step.table, column] = prints[step.name]
+        return prints
+
+    def blocks(self) -> Iterator[tuple[list[Stage], list[Selector]]]:
+        """The steps cut at the barriers: some stages, then the selectors that follow them."""
+        stages: list[Stage] = []
+        selectors: list[Selector] = []
+        for step in self.steps:
+            if isinstance(step, Stage) and selectors:
+                yield stages, selectors
+                stages, selectors = [], []
+            (stages if isinstance(step, Stage) else selectors).append(step)
+        if stages or selectors:
+            yield stages, selectors
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """12 hex digits of everything that decides the dataset, the input files apart."""
+        return digest({"source": self.source.identity(), "steps": [[self.fingerprints[s.name], s.parameters()] for s in self.steps],
+                       "shards": plain(self.shards)})
+
+    def record(self) -> dict[str, Any]:
+        """What goes into recipe.json: parameters, fingerprints, versions."""
+        return {
+            "name": self.name,
+            "fingerprint": self.fingerprint,
+            "source": plain(self.source),
+            "steps": [{"step": s.name, "kind": kind(s), "table": s.table, "fingerprint": self.fingerprints[s.name],
+                       **s.identity(), **s.parameters()} for s in self.steps],
+            "shards": plain(self.shards),
+            "versions": versions(),
+        }
+
+
+def kind(step: Step) -> str:
+    """`network`, `model`, `cpu` or `selector`: where a step runs."""
+    if not isinstance(step, Stage):
+        return "selector"
+    return "network" if step.network else "model" if step.loads else "cpu"
+
+
+def segments(stages: list[Stage]) -> list[list[Stage]]:
+    """Consecutive stages that run in one place. A cheap stage (no model, no pixels) rides with the one before it."""
+    cut: list[list[Stage]] = []
+    for stage in stages:
+        home = cut[-1][0] if cut else None
+        rides = home is not None and (
+            (kind(stage) == "cpu" and not stage.pixels and not stage.parks)
+            or (kind(stage) == kind(home) == "cpu")
+            or (kind(stage) == kind(home) == "model" and stage.gpus == home.gpus and stage.gpus == 0)
+        )
+        if rides:
+            cut[-1].append(stage)
+        else:
+            cut.append([stage])
+    return cut
+
+
+def versions() -> dict[str, str]:
+    """Versions of what can change a byte of the output."""
+    names = ("curate", "numpy", "pyarrow", "duckdb", "ray", "pillow", "simplejpeg", "opencv-python-headless", "torch",
+             "open_clip_torch", "timm", "transformers", "faiss-cpu", "faiss-gpu", "fasttext-numpy2")
+    found = {"python": platform.python_version()}
+    for name in names:
+        try:
+            found[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return found
+
+

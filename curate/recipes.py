@@ -1,0 +1,100 @@
+"""Recipes as files: found, loaded, and their parameters turned into options."""
+
+import difflib
+import hashlib
+import importlib.util
+import inspect
+import sys
+import types
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from curate.errors import RecipeError
+from curate.recipe import Recipe
+
+FOLDER = Path(__file__).resolve().parent.parent / "pipelines"
+
+
+@dataclass(frozen=True)
+class Option:
+    """A parameter of a recipe: its name, type, default, and whether it must be given."""
+
+    name: str
+    type: Callable[[str], Any]
+    default: Any
+    required: bool
+
+
+@dataclass(frozen=True)
+class RecipeFile:
+    """A loaded recipe file: its name, its docstring, its function and the options that the function takes."""
+
+    name: str
+    doc: str
+    build: Callable[..., Recipe]
+    options: list[Option]
+
+
+def names() -> list[str]:
+    """The recipes that come with curate."""
+    return sorted(p.stem for p in FOLDER.glob("*.py") if not p.stem.startswith("_"))
+
+
+def load(name: str) -> RecipeFile:
+    """A recipe by its name in `pipelines/` or by the path of a file; RecipeError says what is near, or what is wrong in it."""
+    path = Path(name) if name.endswith(".py") else FOLDER / f"{name}.py"
+    if not path.is_file():
+        near = difflib.get_close_matches(name, names(), 1)
+        raise RecipeError(f"no recipe called {name}" + (f"; did you mean {near[0]}?" if near else f"; there are: {', '.join(names())}"))
+    module = _module(path)
+    build = getattr(module, "recipe", None)
+    if not callable(build):
+        raise RecipeError(f"{path}: has no function recipe(source, ...)")
+    return RecipeFile(path.stem, inspect.getdoc(module) or "", build, _options(build, path))
+
+
+def _module(path: Path) -> types.ModuleType:
+    key = "recipe_" + path.stem + "_" + hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:8]
+    spec = importlib.util.spec_from_file_location(key, path)
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[key] = module
+    try:
+        spec.loader.exec_module(module)
+    except Exception as e:
+        raise RecipeError(f"{path}: cannot be loaded: {type(e).__name__}: {e}") from e
+    return module
+
+
+def _options(build: Callable, path: Path) -> list[Option]:
+    found = []
+    for p in list(inspect.signature(build, eval_str=True).parameters.values())[1:]:
+        required = p.default is inspect.Parameter.empty
+        kind = p.annotation if p.annotation is not inspect.Parameter.empty else (str if required or p.default is None else type(p.default))
+        found.append(Option(p.name, _parser(kind), None if required else p.default, required))
+    return found
+
+
+def _parser(kind: Any) -> Callable[[str], Any]:
+    """How an option's text becomes a value of the annotated type; `X | None` is read as X, tuples as comma-separated words."""
+    if isinstance(kind, types.UnionType):
+        kind = next(k for k in kind.__args__ if k is not type(None))
+    origin = getattr(kind, "__origin__", kind)
+    if origin in (tuple, list, set):
+        item = (getattr(kind, "__args__", ()) or (str,))[0]
+        def words(text: str) -> Any:
+            return origin(item(w.strip()) for w in text.split(",") if w.strip())
+        return words
+    if kind is bool:
+        def truth(text: str) -> bool:
+            if text.lower() not in ("true", "false", "yes", "no", "1", "0"):
+                raise ValueError(text)
+            return text.lower() in ("true", "yes", "1")
+        return truth
+    return kind if kind in (int, float, str) else str
+
+
+def by_value(module: str) -> types.ModuleType | None:
+    """The module of a recipe file that workers cannot import by name, and which must travel with it."""
+    return sys.modules.get(module) if module.startswith("recipe_") else None

@@ -1,0 +1,317 @@
+"""A run: from a recipe and a folder to shards, and on again from wherever it stopped."""
+
+import json
+import logging
+import time
+from dataclasses import dataclass, field
+from functools import cached_property, partial
+from typing import Any
+
+import duckdb
+import pyarrow as pa
+
+from curate import engine as engines
+from curate import pool, shards
+from curate.engine import Lane, flow
+from curate.errors import CurateError, PoolError, RecipeError
+from curate.lease import held
+from curate.part import Decision, Part, Work, ingest
+from curate.progress import Quiet
+from curate.recipe import Recipe, kind, segments
+from curate.selector import Selector
+from curate.stage import Stage, digest
+from curate.store import Store
+
+log = logging.getLogger(__name__)
+
+
+@dataclass
+class Run:
+    """A run's folder, open for looking: `sql`, `stats`, `funnel`, `to_ray_dataset`."""
+
+    store: Store
+    counters: dict[str, dict[str, float]] = field(default_factory=dict)
+    problems: list[str] = field(default_factory=list)
+
+    @cached_property
+    def con(self) -> duckdb.DuckDBPyConnection:
+        return pool.connect(self.store)
+
+    def sql(self, query: str) -> duckdb.DuckDBPyRelation:
+        """A DuckDB relation over images, documents, texts, shards, edges, funnel."""
+        return self.con.sql(query)
+
+    def stats(self) -> pa.Table:
+        """The funnel: table, stage, reason, rows, percent; in the order of the recipe, kept rows last."""
+        order = {"": 10**6, "source": -1} | {s["step"]: i for i, s in enumerate(self.recipe["steps"])}
+        rows = self.con.sql('select * from funnel order by "table", rows desc, reason').to_arrow_table().to_pylist()
+        rows.sort(key=lambda r: (r["table"], order.get(r["stage"], 10**5)))
+        return pa.Table.from_pylist(rows)
+
+    @cached_property
+    def recipe(self) -> dict[str, Any]:
+        return json.loads(self.store.read("recipe.json"))
+
+    @cached_property
+    def dataset(self) -> dict[str, Any]:
+        return json.loads(self.store.read("dataset.json"))
+
+    @property
+    def tars(self) -> list[str]:
+        """The shards' paths, for a loader."""
+        return [self.store.path(f"shards/{s['name']}.tar") for s in self.dataset["shards"]]
+
+    def to_ray_dataset(self) -> Any:
+        """A Ray Dataset over the samples' columns (the shards' Parquet sidecars)."""
+        return engines.to_ray_dataset([self.store.path(f"shards/{s['name']}.parquet") for s in self.dataset["shards"]])
+
+
+def open_run(folder: str) -> Run:
+    """Open a run's folder; PoolError if it holds none."""
+    store = Store(folder)
+    if not store.exists("recipe.json"):
+        raise PoolError(f"{store.url}: no recipe.json here, so this is not a run's folder")
+    return Run(store)
+
+
+def run(recipe: Recipe, out: str, engine: str = "ray", address: str | None = None, workers: int | None = None,
+        part_size: int = 10_000, refetch: bool = False, progress: Any = None) -> Run:
+    """Run a recipe into a folder, or go on with the run there. Returns the run; its `problems` say what was not read.
+
+    engine: `ray` (a local one, or the cluster at `address`) or `local` (this process); the bytes are the same.
+    refetch: fetch again what failed before.
+    """
+    recipe.check()
+    store = Store(out)
+    earlier = _earlier(store)
+    with held(store):
+        worker = engines.start(engine, address, workers)
+        try:
+            return Driver(recipe, store, worker, part_size, refetch, progress or Quiet(), earlier).run()
+        finally:
+            worker.shutdown()
+
+
+def _earlier(store: Store) -> dict[str, Any] | None:
+    """The record of the run that is in the folder, None if it is empty; RecipeError if it holds something else."""
+    if store.exists("recipe.json"):
+        return json.loads(store.read("recipe.json"))
+    other = [n for n in store.names("") if n not in ("lease", "inputs", "parts")]
+    if other:
+        raise RecipeError(f"{store.url}: holds something else ({', '.join(other[:3])}), and no run; choose an empty folder")
+    return None
+
+
+@dataclass
+class Driver:
+    """One driver's way through a recipe: rows come in, blocks of stages and selectors, the ledger, the shards."""
+
+    recipe: Recipe
+    store: Store
+    engine: Any
+    part_size: int
+    refetch: bool
+    progress: Any
+    earlier: dict[str, Any] | None
+
+    def run(self) -> Run:
+        began = time.time()
+        self.progress.begin(self.recipe.name or "run", self.store.url)
+        inputs = self._inputs()
+        problems = [i["error"] for i in inputs if "error" in i]
+        parts = [Part(p["id"], n, p["rows"]) for n, p in enumerate(p for i in inputs for p in i["parts"])]
+        if not any(sum(p.rows.values()) for p in parts):
+            raise RecipeError("; ".join(problems) or "the input has no rows")
+        self.counters: dict[str, dict[str, float]] = {}
+        self.record = {**self.recipe.record(), "part_size": self.part_size, "inputs": _slim(inputs)}
+        state = digest([self.recipe.fingerprint, [p.id for p in parts], problems])
+        made = Run(self.store, self.counters, problems)
+        if self._finished(state) and not self.refetch:
+            self.progress.end(made, "nothing to do: this run is finished")
+            return made
+        self._publish_record({"state": "running"})
+        point = self._score_and_select(parts)
+        counts = self._finish(point, parts, state)
+        self._publish_record({"state": "finished", "began": began, "seconds": time.time() - began, "rows": counts,
+                              "edges": [d.file.replace("decisions/", "edges/", 1) for d in point.decisions],
+                              "notes": self._notes(point), "counters": self.counters})
+        self.progress.end(made, "")
+        return made
+
+    def _finished(self, state: str) -> bool:
+        if not self.store.exists("dataset.json"):
+            return False
+        dataset = json.loads(self.store.read("dataset.json"))
+        there = set(self.store.names("shards"))
+        return dataset.get("state") == state and all(f"{s['name']}.{k}" in there for s in dataset["shards"] for k in ("tar", "parquet", "json"))
+
+    def _publish_record(self, more: dict[str, Any]) -> None:
+        self.store.publish_bytes("recipe.json", (json.dumps(self.record | more, indent=1, default=str) + "\n").encode())
+
+    # ---- rows come in
+
+    def _inputs(self) -> list[dict[str, Any]]:
+        files = self.recipe.source.files()
+        self._same_run(files)
+        lane = Lane("read", _Ingest(self.store, self.recipe.source, self.part_size), limit=self.engine.slots("cpu"))
+        self.progress.stage("read", len(files), 0)
+        found: dict[str, dict[str, Any]] = {}
+
+        def seen(at: int, item: Any, result: Any) -> None:
+            if at >= 0 and not isinstance(result, CurateError):
+                found[item] = result
+            self.progress.step("read", None)
+
+        failures = flow(self.engine, [lane], files, seen=seen)
+        _raise(failures)
+        self._unchanged(found)
+        return [found[f] for f in files]
+
+    def _same_run(self, files: list[str]) -> None:
+        """RecipeError if the folder holds a run over another source."""
+        if not self.earlier:
+            return
+        before = self.earlier["source"]
+        now = json.loads(json.dumps(self.recipe.record()["source"], default=str))
+        for key in sorted(set(before) | set(now)):
+            if key != "paths" and before.get(key) != now.get(key):
+                raise RecipeError(f"{self.store.url}: holds a run over another source: its {key} is {before.get(key)!r}, now {now.get(key)!r}")
+        if self.earlier["part_size"] != self.part_size:
+            raise RecipeError(f"{self.store.url}: was begun with parts of {self.earlier['part_size']} rows; say --part-size {self.earlier['part_size']}")
+        gone = [i["path"] for i in self.earlier["inputs"] if i["path"] not in files]
+        if gone:
+            raise RecipeError(f"{self.store.url}: holds a run over another source: it also reads {gone[0]}"
+                              + (f" and {len(gone) - 1} more" if len(gone) > 1 else ""))
+
+    def _unchanged(self, found: dict[str, dict[str, Any]]) -> None:
+        for before in self.earlier["inputs"] if self.earlier else []:
+            now = found[before["path"]].get("hash")
+            if before.get("hash") and now and before["hash"] != now and "error" not in before:
+                raise RecipeError(f"{before['path']}: has changed since this run read it; a run reads one state of its input")
+
+    # ---- acts 1 and 2
+
+    def _score_and_select(self, parts: list[Part]) -> pool.Point:
+        before: list[Any] = []
+        decisions: list[Decision] = []
+        for stages, selectors in self.recipe.blocks():
+            self._flow(stages, before, decisions, parts)
+            before = before + stages
+            decisions = decisions + self._select(selectors, before, decisions, parts)
+            before = before + selectors
+        return pool.Point(self.store, before, self.recipe.fingerprints, decisions)
+
+    def _flow(self, stages: list[Stage], before: list[Any], decisions: list[Decision], parts: list[Part]) -> None:
+        lanes = []
+        for segment in segments(stages):
+            work = Work(self.store, segment, list(before), self.recipe.fingerprints, decisions, self.refetch)
+            gpus = max(s.gpus for s in segment)
+            place = kind(segment[0])
+            lanes.append(Lane("+".join(s.name for s in segment), work, place, gpus, self.engine.slots(place, gpus)))
+            before = [*before, *segment]
+        for lane in lanes:
+            self.progress.stage(lane.name, len(parts), sum(sum(p.rows.values()) for p in parts))
+
+        def seen(at: int, part: Any, done: Any) -> None:
+            if at >= 0 and not isinstance(done, CurateError):
+                self._count(done)
+            self.progress.step(lanes[at].name if at >= 0 else "", None if isinstance(done, CurateError) else done)
+
+        if lanes:
+            _raise(flow(self.engine, lanes, parts, seen=seen))
+
+    def _count(self, done: Any) -> None:
+        for what in ("computed", "reused", "seconds"):
+            for name, n in getattr(done, what).items():
+                counter = self.counters.setdefault(name, {"computed": 0, "reused": 0, "seconds": 0.0})
+                counter[what] += n
+
+    def _select(self, selectors: list[Selector], before: list[Any], decisions: list[Decision], parts: list[Part]) -> list[Decision]:
+        """Let the selectors of a block decide, one after another, each over what the one before left."""
+        if not selectors:
+            return []
+        point = pool.Point(self.store, before, self.recipe.fingerprints, decisions)
+        gathered: dict[str, list[pool.Gathered]] = {}
+        added = {c for s in selectors for c in s.adds()}
+        for table in dict.fromkeys(s.table for s in selectors):
+            reads = tuple(sorted({c for s in selectors if s.table == table for c in s.reads} - added - {"id"}))
+            gathered[table] = list(self.engine.map(partial(pool.gather, point, table, reads), parts))
+        made: list[Decision] = []
+        for selector in selectors:
+            self.progress.stage(selector.name, 1, sum(g.rows for g in gathered[selector.table]))
+            print_ = self.recipe.fingerprints[selector.name]
+            made.append(pool.decide(self.store, selector, gathered[selector.table], made, print_, self.engine.map))
+            self.progress.step(selector.name, None)
+        return made
+
+    # ---- act 3
+
+    def _finish(self, point: pool.Point, parts: list[Part], state: str) -> dict[str, dict[str, int]]:
+        """The ledger, then the shards; `dataset.json` is gone while they are being replaced."""
+        how = self.recipe.shards
+        copies = ("copies",) if any("copies" in s.adds() for s in point.steps) else ()
+        gathered = list(self.engine.map(partial(pool.gather, point, "images", copies), parts))
+        assigned = pool.assign(self.store, gathered, how)
+        self.store.remove("dataset.json")
+        self.progress.stage("ledger", len(parts), 0)
+        counts: dict[str, dict[str, int]] = {}
+        for entered in self.engine.map(partial(pool.enter, point, assigned), parts):
+            for table, reasons in entered.items():
+                for reason, n in reasons.items():
+                    counts.setdefault(table, {}).setdefault(reason or "kept", 0)
+                    counts[table][reason or "kept"] += n
+            self.progress.step("ledger", None)
+        for table, reasons in counts.items():
+            rows = sum(p.rows.get(table, 0) for p in parts)
+            if sum(reasons.values()) != rows:
+                raise PoolError(f"table {table}: {rows} rows came in, the ledger accounts for {sum(reasons.values())}")
+        self._write_shards(assigned, parts, state, counts)
+        return counts
+
+    def _write_shards(self, assigned: str, parts: list[Part], state: str, counts: dict[str, Any]) -> None:
+        how = self.recipe.shards
+        entries = [f"ledger/images/{p.index:06d}.parquet" for p in parts]
+        for stale in set(self.store.names("ledger/images")) - {e.rsplit("/", 1)[1] for e in entries}:
+            self.store.remove(f"ledger/images/{stale}")
+        planned = pool.plan(self.store, assigned, entries)
+        total = pool.shard_count(self.store, assigned)
+        self.progress.stage("shards", total, 0)
+        provenance = {"recipe": self.recipe.fingerprint}
+        write = partial(pool.write_shard, self.store, planned, how, total, provenance, "sha256" if self._originals() else None)
+        infos = []
+        for info in self.engine.map(write, range(total)):
+            infos.append(info)
+            self.progress.step("shards", None)
+        shards.finish(self.store, infos, {"state": state, **provenance})
+
+    def _originals(self) -> bool:
+        """True if the bytes kept are the bytes fetched, so that `sha256` is their hash."""
+        return all(getattr(s, "resize_mode", "no") == "no" for s in self.recipe.steps)
+
+    def _notes(self, point: pool.Point) -> dict[str, Any]:
+        return {d.step: pool.notes(self.store, d) for d in point.decisions}
+
+
+def _slim(inputs: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Inputs for the record: path, size, hash, rows; not every part."""
+    tables = lambda i: {t for p in i["parts"] for t in p["rows"]}  # noqa: E731
+    return [{**{k: v for k, v in i.items() if k not in ("parts", "key")},
+             "rows": {t: sum(p["rows"].get(t, 0) for p in i["parts"]) for t in sorted(tables(i))}} for i in inputs]
+
+
+def _raise(failures: list[tuple[int, Any, CurateError]]) -> None:
+    """The first failure, and how many there were; all other parts have been through."""
+    if failures:
+        error = failures[0][2]
+        error.args = (f"{error}" + (f" (and {len(failures) - 1} more)" if len(failures) > 1 else ""),)
+        raise error
+
+
+@dataclass
+class _Ingest:
+    store: Store
+    source: Any
+    part_size: int
+
+    def __call__(self, path: str, isolate: bool = False) -> dict[str, Any]:
+        return ingest(self.store, self.source, path, self.part_size)
