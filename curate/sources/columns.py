@@ -1,0 +1,97 @@
+"""From a file's own columns to those of a pool: names that do not clash, plain types, whole text, a uid."""
+
+import difflib
+from collections.abc import Iterable
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.types as pt
+
+from curate import schema
+from curate.errors import PoolError, RecipeError
+from curate.schema import STR
+
+#: Names that a pool gives a meaning of its own. A source's column of that name is carried as `source_<name>`.
+RESERVED = frozenset({
+    *schema.IMAGES, *schema.FETCHED, "part", "row", "id", "kept", "drop_reason", "drop_stage", "shard", "position", "key",
+    "copies",
+})
+
+
+def pick(wanted: str, names: list[str], file: str, role: str) -> str:
+    """`wanted` if it is one of the names; else a RecipeError that says which there are, and the nearest."""
+    if wanted in names:
+        return wanted
+    folded = {n.casefold(): n for n in reversed(names)}
+    near = difflib.get_close_matches(wanted.casefold(), folded, n=1, cutoff=0.5)
+    hint = f"; did you mean {folded[near[0]]!r}?" if near else ""
+    raise RecipeError(f"{file}: no column {wanted!r} for the {role}; its columns are: {', '.join(names) or 'none'}{hint}")
+
+
+def carried(names: Iterable[str]) -> dict[str, str]:
+    """The name under which each further column travels. DuckDB does not tell `URL` from `url`, so neither does this."""
+    taken, given = set(RESERVED), {}
+    for name in names:
+        new = name
+        while new.casefold() in taken or not new:
+            new = f"source_{new}"
+        taken.add(new.casefold())
+        given[name] = new
+    return given
+
+
+def plain_type(field: pa.Field, file: str) -> pa.DataType:
+    """The type a column is carried with: 64-bit offsets, no dictionaries. Extension types are refused, at any depth."""
+    kind = field.type
+    named = (field.metadata or {}).get(b"ARROW:extension:name")
+    if isinstance(kind, pa.BaseExtensionType) or named:
+        name = named.decode(errors="replace") if named else kind.extension_name
+        raise RecipeError(f"{file}: column {field.name!r} has the extension type {name!r}, which is never loaded; "
+                          f"leave the column out")
+    if pt.is_dictionary(kind):
+        return plain_type(pa.field(field.name, kind.value_type), file)
+    for i in range(kind.num_fields):
+        plain_type(kind.field(i), file)
+    if pt.is_string(kind) or pt.is_string_view(kind):
+        return STR
+    return pa.large_binary() if pt.is_binary(kind) or pt.is_binary_view(kind) else kind
+
+
+def text_type(field: pa.Field, file: str) -> None:
+    """RecipeError if a column cannot be read as text."""
+    kind = plain_type(field, file)
+    if pt.is_nested(kind):
+        raise RecipeError(f"{file}: column {field.name!r} holds {kind}, not text")
+
+
+def repaired(table: pa.Table, file: str) -> tuple[pa.Table, pa.Array]:
+    """The table with valid UTF-8 throughout, and a mask of the rows in which something had to be replaced."""
+    broken = pa.repeat(False, len(table))
+    for i, name in enumerate(table.column_names):
+        column = table[name]
+        try:
+            column.validate(full=True)
+        except pa.ArrowInvalid as e:
+            if column.type != STR:
+                raise PoolError(f"{file}: column {name!r}: {e}") from e
+            raw = [v for chunk in column.chunks for v in chunk.view(pa.large_binary()).to_pylist()]
+            text = [v if v is None else v.decode("utf-8", "replace") for v in raw]
+            changed = pa.array([v is not None and t.encode() != v for v, t in zip(raw, text, strict=True)])
+            table = table.set_column(i, name, pa.array(text, STR))
+            broken = pc.or_(broken, changed)
+    return table, broken
+
+
+def first_of(reasons: Iterable[tuple[pa.Array, str]], count: int) -> pa.Array:
+    """For each row the name of the first mask that is True there, else null."""
+    given = pa.nulls(count, STR)
+    for mask, name in reasons:
+        if isinstance(mask, pa.ChunkedArray):
+            mask = mask.combine_chunks()
+        given = pc.if_else(pc.and_(mask, pc.is_null(given)), pa.scalar(name, STR), given)
+    return given
+
+
+def rows(file: str, start: int, count: int) -> dict[str, pa.Array]:
+    """`source_file` and `source_row` of `count` rows from row `start`."""
+    return {"source_file": pa.repeat(pa.scalar(file, STR), count), "source_row": pa.array(range(start, start + count), pa.int64())}
