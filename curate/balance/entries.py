@@ -1,0 +1,59 @@
+"""Lists of entries (MetaCLIP's metadata): read from files, or built from WordNet and from the pool's own captions."""
+
+import hashlib
+import json
+import math
+from collections import Counter
+from collections.abc import Iterable
+from pathlib import Path
+
+from curate.balance.matcher import spacing
+from curate.errors import RecipeError
+
+
+def read_entries(source: str | list[str]) -> list[str]:
+    """Distinct entries in the order given. A file holds a JSON list (as MetaCLIP publishes it) or one entry a line."""
+    if isinstance(source, (list, tuple)):
+        entries = list(source)
+    else:
+        try:
+            text = Path(source).read_text("utf-8")
+        except OSError as e:
+            raise RecipeError(f"entries: {source}: {e.strerror}") from e
+        entries = json.loads(text) if text.lstrip().startswith("[") else text.splitlines()
+    if not all(isinstance(e, str) for e in entries):
+        raise RecipeError(f"entries: {source}: not a list of strings")
+    return [e for e in dict.fromkeys(entries) if e.strip()]
+
+
+def entries_hash(entries: list[str]) -> str:
+    """12 hex digits of the SHA-256 of the entries, one a line."""
+    return hashlib.sha256("\n".join(entries).encode("utf-8", "surrogatepass")).hexdigest()[:12]
+
+
+def wordnet_entries(folder: str) -> list[str]:
+    """Every lemma of a WordNet in its own file format (`index.noun` …), sorted, underscores as blanks."""
+    files = sorted(Path(folder).glob("index.[nvar][oed]*"))
+    if not files:
+        raise RecipeError(f"{folder}: no WordNet files (index.noun, index.verb, index.adj, index.adv) here")
+    lemmas = (line.split(" ", 1)[0] for f in files for line in f.read_text("utf-8").splitlines() if not line.startswith(" "))
+    return sorted({lemma.replace("_", " ") for lemma in lemmas})
+
+
+def ngram_entries(texts: Iterable[str], min_count: int = 100, min_pmi: float = 10.0) -> list[str]:
+    """Words seen `min_count` times or more, and word pairs of high pointwise mutual information, in a reference text.
+
+    That is how CLIP's and MetaCLIP's lists were made from the English Wikipedia, with 100 and a bound of their own on
+    the pairs. The score of a pair is log2(p(ab) / (p(a) p(b))), in bits. Sorted: words, then pairs.
+    """
+    single: Counter[str] = Counter()
+    double: Counter[tuple[str, str]] = Counter()
+    for text in texts:
+        pieces = spacing(text).split()
+        single.update(pieces)
+        double.update(zip(pieces, pieces[1:]))
+    total, pairs = single.total(), double.total()
+    words = [w for w, n in single.items() if n >= min_count]
+    strong = [f"{a} {b}" for (a, b), n in double.items() if n >= min_count
+              and math.log2(n / pairs * total * total / (single[a] * single[b])) >= min_pmi]
+    return sorted(words) + sorted(strong)

@@ -1,0 +1,201 @@
+"""MetaCLIP's balance: captions that match only frequent entries are thinned, captions that match a rare one stay."""
+
+import json
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from curate.balance.entries import entries_hash, read_entries
+from curate.balance.matcher import Matcher, Substrings
+from curate.dedup.chunks import load, scratch, spill
+from curate.errors import RecipeError
+from curate.selector import Live, Selection, Selector, coin
+
+#: Languages written without blanks between words.
+UNSPACED = ("bo", "ja", "km", "lo", "my", "th", "zh")
+
+
+@dataclass
+class Balance(Selector):
+    """Keeps a row with probability 1 - prod(1 - min(1, t / count[e])) over the entries e that its caption matches.
+
+    `count[e]` is the number of live captions that match entry e. The rule is MetaCLIP's (2309.16671); its draws are
+    replaced by one coin a row, a hash of uid and seed, so that the outcome is the same for any order and worker count.
+    A caption that matches no entry is dropped.
+
+    `entries`: a list, a file (JSON list or one entry a line), or for several languages a dict from the values of the
+    column `language` to such lists; rows in another language match nothing. One of these sets t, the count up to which
+    an entry is tail and all its captions stay:
+      t       a number; MetaCLIP-400M uses 20,000 (the default), MetaCLIP-2.5B 170,000
+      target  the number of rows expected to stay
+      tail    the share of all matches that belongs to tail entries (6 % in MetaCLIP), solved for each language
+    With `t` and `base` (a language), t is the base's, and its tail share is used for the others (MetaCLIP 2).
+    """
+
+    entries: str | list[str] | dict[str, str | list[str]] = ()
+    t: float | None = None
+    target: float | None = None
+    tail: float | None = None
+    text: str = "text"
+    language: str = ""
+    base: str = ""
+    seed: int = 0
+    chunk: int = 50_000   # captions a task; moves nothing but speed
+
+    free = ("chunk",)
+
+    def __post_init__(self):
+        super().__post_init__()
+        if sum(v is not None for v in (self.t, self.target, self.tail)) > 1:
+            raise RecipeError(f"{self.name}: give one of t, target and tail")
+        if isinstance(self.entries, dict) != bool(self.language):
+            raise RecipeError(f"{self.name}: entries by language need the column that holds the language, and the other way round")
+        if self.base and (self.base not in self.entries or self.t is None):
+            raise RecipeError(f"{self.name}: base must be one of the languages, and needs t")
+        self.reads = (self.text, self.language) if self.language else (self.text,)
+
+    def adds(self) -> dict[str, pa.DataType]:
+        return {f"{self.name}_probability": pa.float64(), f"{self.name}_matches": pa.int32()}
+
+    def weights(self) -> dict[str, str]:
+        return {f"entries_{k}" if k else "entries": entries_hash(v) for k, v in self._lists().items()}
+
+    def _lists(self) -> dict[str, list[str]]:
+        return {k: read_entries(v) for k, v in self.entries.items()} if self.language else {"": read_entries(self.entries)}
+
+    def select(self, live: Live) -> Selection:
+        with scratch(live) as folder:
+            groups = [self._count(live, language, entries, folder / f"group{i}")
+                      for i, (language, entries) in enumerate(sorted(self._lists().items()))]
+            bounds = self._bounds(live, groups)
+            items = [(path, g.saved, bounds[g.language], self.seed, self.name) for g in groups for path in g.chunks]
+            tossed = list(live.map(_toss, items))
+        kinds = (np.int64, np.float64, np.int32, np.bool_)
+        ids, probability, matches, keep = (np.concatenate([np.empty(0, k), *(t[i] for t in tossed)]) for i, k in enumerate(kinds))
+        columns = pa.table([ids, probability, matches], names=["id", *self.adds()]).sort_by("id")
+        notes = {"lists": {g.language or "all": g.notes(bounds[g.language]) for g in groups},
+                 "expected_kept": float(columns[1].to_numpy().sum()), "kept": int(keep.sum()), "unmatched": int((matches == 0).sum())}
+        return Selection(np.sort(np.concatenate([ids[~keep], self._strangers(live)])), columns=columns, notes=notes)
+
+    def _strangers(self, live: Live) -> np.ndarray:
+        """Rows in a language that has no list."""
+        if not self.language:
+            return np.empty(0, np.int64)
+        known = ", ".join(map(quoted, self.entries))
+        query = f'select id from live where "{self.language}" is null or "{self.language}" not in ({known})'
+        return live.sql(query).to_arrow_table()["id"].to_numpy()
+
+    def _count(self, live: Live, language: str, entries: list[str], folder: Path) -> "_Group":
+        """Match every caption of one language; the matches stay in files, the counts of the entries come back."""
+        folder.mkdir()
+        listed = folder / "entries.json"
+        listed.write_text(json.dumps(entries))
+        where = f'where "{self.language}" = {quoted(language)}' if self.language else ""
+        chunks = [str(p) for p in spill(live, f'select id, uid, "{self.text}" as text from live {where}', folder, self.chunk)]
+        counts = np.zeros(len(entries), np.int64)
+        for numbers, times in live.map(_match, [(path, str(listed), language in UNSPACED) for path in chunks]):
+            counts[numbers] += times
+        np.save(folder / "counts.npy", counts)
+        return _Group(language, chunks, counts, str(folder / "counts.npy"), entries_hash(entries))
+
+    def _bounds(self, live: Live, groups: list["_Group"]) -> dict[str, float]:
+        """t for each language."""
+        if self.target is not None:
+            return dict.fromkeys([g.language for g in groups], self._t_for_target(live, groups))
+        t = 20_000.0 if self.t is None else float(self.t)
+        share = self.tail
+        if self.base:
+            share = tail_share(next(g.counts for g in groups if g.language == self.base), t)
+        return {g.language: t if share is None or self.base and g.language == self.base else t_for_tail(g.counts, share) for g in groups}
+
+    def _t_for_target(self, live: Live, groups: list["_Group"]) -> float:
+        """The t for which `target` rows are expected to stay, within half a row; the expectation grows with t."""
+        low, high = 0.0, float(max((g.counts.max(initial=0) for g in groups), default=0))
+        while high - low > 1e-9:
+            grid = np.linspace(low, high, 17)
+            items = [(path, g.saved, grid) for g in groups for path in g.chunks]
+            expected = np.sum([np.zeros(17), *live.map(_expect, items)], axis=0)
+            at = min(int(np.searchsorted(expected, self.target)), 16)
+            if expected[at] <= self.target + 0.5:
+                return float(grid[at])
+            low, high = grid[max(at - 1, 0)], grid[at]
+        return high
+
+
+@dataclass
+class _Group:
+    """The captions of one language, matched."""
+
+    language: str
+    chunks: list[str]
+    counts: np.ndarray
+    saved: str            # the counts as a file, for the workers
+    entries: str          # hash of the list
+
+    def notes(self, t: float) -> dict[str, Any]:
+        return {"t": t, "tail_share": tail_share(self.counts, t), "matches": int(self.counts.sum()),
+                "entries": len(self.counts), "entries_hash": self.entries,
+                "entries_matched": int((self.counts > 0).sum()), "entries_above_t": int((self.counts > t).sum())}
+
+
+def quoted(text: str) -> str:
+    """A string as an SQL literal."""
+    return "'" + text.replace("'", "''") + "'"
+
+
+def tail_share(counts: np.ndarray, t: float) -> float:
+    """The share of all matches that belongs to entries with fewer than t of them."""
+    return float(counts[counts < t].sum() / max(counts.sum(), 1))
+
+
+def t_for_tail(counts: np.ndarray, share: float) -> float:
+    """The smallest count t for which entries with fewer than t matches hold at least `share` of all matches."""
+    ordered = np.sort(counts)
+    held = np.cumsum(ordered) / max(ordered.sum(), 1)
+    at = int(np.searchsorted(held, share))
+    return float(ordered[at] + 1) if at < len(ordered) else float(ordered.max(initial=0) + 1)
+
+
+@lru_cache(maxsize=4)
+def _matcher(listed: str, unspaced: bool) -> Matcher | Substrings:
+    entries = json.loads(Path(listed).read_text())
+    return Substrings(entries) if unspaced else Matcher(entries)
+
+
+def _match(item: tuple[str, str, bool]) -> tuple[np.ndarray, np.ndarray]:
+    """Match one chunk; its pairs go to a file beside it, its counts come back sparse."""
+    path, listed, unspaced = item
+    rows, numbers = _matcher(listed, unspaced).match(load(Path(path))["text"].combine_chunks())
+    np.save(path + ".npy", np.stack([rows, numbers]).astype(np.int32))
+    times = np.bincount(numbers)
+    seen = np.flatnonzero(times)
+    return seen, times[seen]
+
+
+def _probability(path: str, counts: np.ndarray, t: float) -> tuple[np.ndarray, np.ndarray]:
+    """Of the rows of a chunk that match: their places, and the probability to stay."""
+    rows, numbers = np.load(path + ".npy")
+    starts = np.flatnonzero(np.diff(rows, prepend=-1))
+    miss = 1.0 - np.minimum(1.0, t / counts[numbers])
+    return rows[starts], (1.0 - np.multiply.reduceat(miss, starts) if len(starts) else np.empty(0))
+
+
+def _expect(item: tuple[str, str, np.ndarray]) -> np.ndarray:
+    """The number of rows of a chunk expected to stay, for each t of a grid."""
+    path, counts, grid = item[0], np.load(item[1]), item[2]
+    return np.array([_probability(path, counts, t)[1].sum() for t in grid])
+
+
+def _toss(item: tuple[str, str, float, int, str]) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """For each row of a chunk: id, probability, number of entries matched, and whether it stays."""
+    path, counts, t, seed, salt = item
+    chunk = load(Path(path))
+    probability = np.zeros(len(chunk))
+    rows, p = _probability(path, np.load(counts), t)
+    probability[rows] = p
+    matches = np.bincount(np.load(path + ".npy")[0], minlength=len(chunk)).astype(np.int32)
+    return chunk["id"].to_numpy(), probability, matches, coin(chunk["uid"].to_pylist(), seed, salt) < probability

@@ -1,0 +1,35 @@
+"""Live rows as files of a few thousand rows: what a selector hands to the engine's workers."""
+
+import contextlib
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pyarrow as pa
+
+from curate.selector import Live
+
+
+@contextlib.contextmanager
+def scratch(live: Live) -> Iterator[Path]:
+    """A private folder below the run's scratch folder, removed afterwards."""
+    with tempfile.TemporaryDirectory(dir=live.folder or None, prefix="select-", ignore_cleanup_errors=True) as folder:
+        yield Path(folder)
+
+
+def spill(live: Live, query: str, folder: Path, rows: int) -> list[Path]:
+    """The result of a query over `live` as Arrow files of at most `rows` rows; one batch is in memory at a time."""
+    reader = live.sql(query).to_arrow_reader(rows)
+    paths = []
+    for batch in reader:
+        path = folder / f"{len(paths):06d}.arrow"
+        with pa.OSFile(str(path), "wb") as f, pa.ipc.new_file(f, reader.schema) as writer:
+            writer.write_batch(batch)
+        paths.append(path)
+    return paths
+
+
+def load(path: Path) -> pa.Table:
+    """A spilled chunk, memory mapped."""
+    with pa.memory_map(str(path)) as f:
+        return pa.ipc.open_file(f).read_all()

@@ -1,0 +1,73 @@
+import pyarrow as pa
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from curate.balance.entries import ngram_entries, read_entries, wordnet_entries
+from curate.balance.matcher import Matcher, Substrings, spacing
+from curate.errors import RecipeError
+
+PIECES = ["a", "b", "red", "car", "Red", ",", ".", "`", "!", " ", "  ", "\t", "\n", "\r", "é", "橙", "🚗", "\0", "\u00a0", "red car", "a b a"]
+
+
+def oracle(entries, texts):
+    """The rule as MetaCLIP states it: a substring, blanks on both sides."""
+    return [(i, e) for i, t in enumerate(texts) for e, entry in enumerate(entries) if f" {entry} " in spacing(t or "")]
+
+
+def matched(matcher, texts):
+    return list(zip(*(x.tolist() for x in matcher.match(pa.array(texts, pa.large_string())))))
+
+
+def test_spacing():
+    assert spacing("a,b\tc\n") == " a , b c  "
+    assert spacing("x-y (z)") == " x-y (z) "
+
+
+def test_case_counts_and_an_entry_counts_once():
+    assert matched(Matcher(["The", "the", "cat"]), ["the cat, the cat", "The", None, "cats"]) == [(0, 1), (0, 2), (1, 0)]
+
+
+def test_entries_of_several_words_may_overlap():
+    assert matched(Matcher(["a b", "b a", "a b a"]), ["a b a b"]) == [(0, 0), (0, 1), (0, 2)]
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.lists(st.lists(st.sampled_from(PIECES), min_size=1, max_size=4).map("".join), max_size=6, unique=True),
+       st.lists(st.lists(st.sampled_from(PIECES), max_size=9).map("".join), max_size=5))
+def test_agrees_with_the_substring_rule(entries, texts):
+    entries = read_entries(entries)
+    assert matched(Matcher(entries), texts) == oracle(entries, texts)
+
+
+def test_agrees_with_aho_corasick():
+    words = [f"w{i}" for i in range(40)]
+    entries = words[:20] + [f"{a} {b}" for a in words[:15] for b in words[5:25]]
+    texts = [" ".join(words[(i * j) % 40] for j in range(i % 9)) + "." * (i % 2) for i in range(300)]
+    spaced = Substrings([f" {e} " for e in entries])
+    assert matched(Matcher(entries), texts) == matched(spaced, [spacing(t) for t in texts])
+
+
+def test_substrings_for_languages_without_blanks():
+    assert matched(Substrings(["猫", "橙色的猫", "狗"]), ["一只橙色的猫", None, ""]) == [(0, 0), (0, 1)]
+    assert matched(Substrings([]), ["猫"]) == matched(Matcher([]), ["a"]) == []
+
+
+def test_lists_of_entries(tmp_path):
+    (tmp_path / "lines.txt").write_text("cat\n\ndog\ncat\n")
+    (tmp_path / "list.json").write_text('["cat", "dog"]')
+    assert read_entries(str(tmp_path / "lines.txt")) == read_entries(str(tmp_path / "list.json")) == ["cat", "dog"]
+    with pytest.raises(RecipeError, match="nowhere"):
+        read_entries(str(tmp_path / "nowhere"))
+
+
+def test_entries_from_wordnet_and_from_captions(tmp_path):
+    (tmp_path / "index.noun").write_text("  1 licence\nsports_car n 1 1 @ 1 0 04285008\ncat n 1 1 @ 1 0 02121620\n")
+    assert wordnet_entries(str(tmp_path)) == ["cat", "sports car"]
+    with pytest.raises(RecipeError):
+        wordnet_entries(str(tmp_path / "empty"))
+    # 15 pieces, 12 pairs: New York is 3 of the pairs, its words 3 of the pieces each, so log2(3/12 * 15*15 / 9) = 2.64 bits.
+    texts = ["New York a b c"] * 3
+    assert ngram_entries(texts, min_count=3, min_pmi=2.6) == ["New", "York", "a", "b", "c", "New York", "York a", "a b", "b c"]
+    assert ngram_entries(texts, min_count=3, min_pmi=2.7) == ["New", "York", "a", "b", "c"]
+    assert ngram_entries(texts, min_count=4) == []

@@ -1,0 +1,104 @@
+import math
+
+import numpy as np
+import pytest
+
+from curate.balance.metaclip import Balance, t_for_tail, tail_share
+from curate.errors import RecipeError
+from curate.selector import coin
+from tests.dedup.pool import backwards, live, uid
+
+TEXTS = ["a cat"] * 60 + ["a rare owl"] * 2 + ["nothing here"] * 5 + [None] + ["cat owl"] * 4
+
+
+def columns(chosen):
+    return chosen.columns.to_pydict()
+
+
+def test_exact_expected_counts():
+    chosen = Balance(entries=["cat", "owl"], t=8).select(live(text=TEXTS))
+    cat, owl = 8 / 64, 1.0          # cat is on 64 captions, owl on 6
+    assert np.allclose(columns(chosen)["balance_probability"], [cat] * 60 + [owl] * 2 + [0] * 6 + [1 - (1 - cat) * (1 - owl)] * 4)
+    assert columns(chosen)["balance_matches"] == [1] * 62 + [0] * 6 + [2] * 4
+    assert chosen.notes["expected_kept"] == pytest.approx(60 * cat + 6)
+    assert chosen.notes["lists"]["all"] | {"entries_hash": ""} == {
+        "t": 8, "tail_share": 6 / 70, "matches": 70, "entries": 2, "entries_hash": "", "entries_matched": 2, "entries_above_t": 1}
+
+
+def test_the_coin_decides_and_only_the_coin():
+    chosen = Balance(entries=["cat", "owl"], t=8, seed=3).select(live(text=TEXTS))
+    tossed = coin([uid(i) for i in range(len(TEXTS))], 3, "balance")
+    kept = tossed < np.array(columns(chosen)["balance_probability"])
+    assert list(chosen.drop) == list(np.flatnonzero(~kept))
+
+
+def test_captions_without_a_match_fall():
+    assert set(range(62, 68)) <= set(Balance(entries=["cat", "owl"], t=100).select(live(text=TEXTS)).drop)
+
+
+def test_kept_matches_the_expectation():
+    texts = ["x y"] * 20_000
+    chosen = Balance(entries=["x", "y"], t=5_000).select(live(text=texts))
+    p = 1 - (1 - 0.25) ** 2
+    assert abs(chosen.notes["kept"] - 20_000 * p) < 4 * math.sqrt(20_000 * p * (1 - p))
+
+
+@pytest.mark.parametrize("chunk", [1, 7, 36, 10_000])
+def test_the_same_for_any_chunks_and_engine(chunk):
+    whole = Balance(entries=["cat", "owl"], t=8).select(live(text=TEXTS))
+    cut = Balance(entries=["cat", "owl"], t=8, chunk=chunk).select(live(map=backwards, text=TEXTS))
+    assert list(cut.drop) == list(whole.drop)
+    assert cut.columns == whole.columns and cut.notes == whole.notes
+
+
+def test_the_order_of_the_rows_decides_nothing():
+    order = np.random.default_rng(0).permutation(len(TEXTS))
+    plain = set(Balance(entries=["cat", "owl"], t=8).select(live(text=TEXTS)).drop)
+    mixed = Balance(entries=["cat", "owl"], t=8).select(live(text=[TEXTS[i] for i in order], uid=[uid(i) for i in order]))
+    assert {int(order[i]) for i in mixed.drop} == plain
+
+
+@pytest.mark.parametrize("target", [10, 30, 65.5, 1000])
+def test_t_from_a_target_size(target):
+    notes = Balance(entries=["cat", "owl"], target=target).select(live(text=TEXTS)).notes
+    assert notes["expected_kept"] == pytest.approx(min(target, 66), abs=0.5)
+
+
+def test_t_from_a_tail_share():
+    counts = np.array([0, 5, 1, 94])
+    assert t_for_tail(counts, 0.06) == 6 and tail_share(counts, 6) == 0.06
+    notes = Balance(entries=["cat", "owl"], tail=0.05).select(live(text=TEXTS)).notes
+    assert notes["lists"]["all"]["t"] == 7 and notes["lists"]["all"]["tail_share"] >= 0.05
+
+
+def test_several_languages_each_with_its_own_t():
+    texts = ["a cat"] * 20 + ["rare"] + ["ein Hund"] * 10 + ["selten"] + ["一只猫"] * 3 + ["un chat"]
+    lang = ["en"] * 21 + ["de"] * 11 + ["zh"] * 3 + ["fr"]
+    entries = {"en": ["cat", "rare"], "de": ["Hund", "selten"], "zh": ["猫"]}
+    chosen = Balance(entries=entries, language="lang", t=4, base="en").select(live(text=texts, lang=lang))
+    lists = chosen.notes["lists"]
+    assert lists["en"]["t"] == 4 and lists["en"]["tail_share"] == 1 / 21
+    assert lists["de"]["t"] == 2 and lists["zh"]["matches"] == 3
+    assert 35 in chosen.drop and 20 not in chosen.drop and 31 not in chosen.drop
+    assert len(chosen.columns) == 35
+
+
+def test_wrong_parameters_are_refused():
+    for wrong in ({"t": 1, "tail": 0.1}, {"language": "lang"}, {"entries": {"en": ["a"]}}):
+        with pytest.raises(RecipeError):
+            Balance(**{"entries": ["a"], **wrong})
+    with pytest.raises(RecipeError):
+        Balance(entries={"en": ["a"]}, language="lang", base="fr", t=1)
+
+
+def test_the_entries_are_part_of_the_identity(tmp_path):
+    listed = tmp_path / "entries.txt"
+    listed.write_text("cat\n")
+    before = Balance(entries=str(listed)).identity()
+    listed.write_text("dog\n")
+    assert Balance(entries=str(listed)).identity() != before
+
+
+def test_an_empty_pool():
+    chosen = Balance(entries=["cat"]).select(live(text=[]))
+    assert len(chosen.drop) == 0 and chosen.notes["kept"] == 0
