@@ -82,7 +82,7 @@ def ingest(store: Store, source: Source, path: str, part_size: int) -> dict[str,
         known = file_identity(path)
     except OSError as e:
         return {"path": path, "error": f"{path}: {e.strerror or e}", "parts": []}
-    key = digest({"hash": known["hash"], "path": path, "source": source.identity(), "part_size": part_size})
+    key = input_key(known, source, part_size)
     name = f"inputs/{key}.json"
     if store.exists(name):
         return json.loads(store.read(name))
@@ -98,6 +98,11 @@ def ingest(store: Store, source: Source, path: str, part_size: int) -> dict[str,
         return {**record, "error": str(e)}
     store.commit_bytes(name, json.dumps(record).encode())
     return record
+
+
+def input_key(known: dict[str, Any], source: Source, part_size: int) -> str:
+    """The name under which an input file's parts are kept: its content, its path, and how it is read."""
+    return digest({"hash": known["hash"], "path": known["path"], "source": source.identity(), "part_size": part_size})
 
 
 # ---- a part in memory

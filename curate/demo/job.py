@@ -1,0 +1,54 @@
+"""The main job, from nothing: build the web, serve it, run the recipe on it, and hold the outcome against the truth."""
+
+import os
+import sys
+import time
+from pathlib import Path
+
+from curate.cli import clean
+from curate.demo.truth import measure
+from curate.demo.web import build
+from curate.progress import Lines, Live, span
+from curate.recipes import load
+from curate.run import Run, run
+from curate.sources.url_pairs import UrlPairs
+
+NETWORK = "127.0.0.0/8"
+
+
+def main_job(out: str, tier: str = "S", engine: str = "ray", seed: int = 0) -> int:
+    """Run the demo into a folder; prints the funnel, the measured precision and recall, and what to do next. 0 if all went well."""
+    began = time.monotonic()
+    web = build(cache() / f"web-{tier}-{seed}", tier, seed, say=lambda line: print(f"  {line}", file=sys.stderr, flush=True))
+    for name, why in web.left_out.items():
+        print(f"left out: {name}: {why}")
+    recipe = load("demo").build(UrlPairs(str(web.pairs)), seed=seed)
+    recipe.name = "demo"
+    for step in recipe.steps:
+        if hasattr(step, "allow_private"):
+            step.allow_private = (NETWORK,)
+    progress = Live() if sys.stderr.isatty() and os.environ.get("TERM") != "dumb" else Lines()
+    with web.serve():
+        made = run(recipe, out, engine, part_size=1_000, progress=progress)
+    print(closing(made, web.truth, out, time.monotonic() - began))
+    return 1 if made.problems else 0
+
+
+def cache() -> Path:
+    """Where packages and webs are kept between runs: $CURATE_CACHE, or ~/.cache/curate, and there demo/."""
+    return Path(os.environ.get("CURATE_CACHE") or Path.home() / ".cache" / "curate") / "demo"
+
+
+def closing(made: Run, truth: Path, out: str, seconds: float) -> str:
+    """What the demo ends with: the funnel, the measured quality of each filter, the shards, the next command."""
+    from curate.cli import _funnel
+
+    ledger = made.sql("select url, text, drop_reason, clip_score from images").to_arrow_table()
+    dataset = made.dataset
+    return clean("\n".join([
+        _funnel(made), "",
+        "What the pipeline never saw: the truth about each row.", str(measure(ledger, truth)), "",
+        f"{dataset['samples']:,} samples in {len(dataset['shards'])} shards: {made.store.path('shards')}  (after {span(seconds)})",
+        f"root hash {dataset['root_hash']}",
+        f'look:  curate show {out} --reason where    and ask:  curate sql {out} "select * from funnel"',
+    ]))

@@ -1,0 +1,52 @@
+"""What a run would do, before anything is started: where each step runs, what is done already, what is left."""
+
+from collections import Counter
+from typing import Any
+
+from curate.part import input_key
+from curate.recipe import Recipe, kind, segments
+from curate.selector import Selector
+from curate.source import file_identity
+from curate.stage import Stage
+from curate.store import Store
+
+
+def describe(recipe: Recipe, out: str | None, part_size: int) -> str:
+    """The plan as text: one line a step, then the input, and what is done in the folder `out`."""
+    done, parts = progress_of(recipe, out, part_size) if out else (Counter(), 0)
+    head = ("step", "reads", "adds", "bounds", "on", f"done in {out}" if out else "")
+    lines = [_line(recipe, s, done, parts) for s in recipe.steps]
+    widths = [max(len(row[i]) for row in [head, *lines]) for i in range(len(head))]
+    table = "\n".join("  ".join(cell.ljust(w) for cell, w in zip(row, widths)).rstrip() for row in [head, *lines])
+    files = recipe.source.files()
+    lanes = [" + ".join(s.name for s in segment) + f" ({kind(segment[0])})" for stages, _ in recipe.blocks() for segment in segments(stages)]
+    return "\n".join([
+        f"recipe {recipe.name}, fingerprint {recipe.fingerprint}",
+        f"input: {len(files):,} file{'s' * (len(files) != 1)}, parts of {part_size:,} rows" + (f"; {parts:,} parts are read already" if parts else ""),
+        "", table, "", "a part goes through: " + "  →  ".join(lanes),
+        f"shards: {recipe.shards.size:,} samples each, shuffled with seed {recipe.shards.seed}",
+    ])
+
+
+def _line(recipe: Recipe, step: Any, done: Counter, parts: int) -> tuple[str, ...]:
+    bounds = [f"{k} {v}" for k, v in step.parameters().items() if k in ("min", "max", "among", "sql", "fraction", "t") and v not in (None, [], "")]
+    place = {"selector": "whole pool", "cpu": "core", "network": "network", "model": "actor"}[kind(step)]
+    gpus = getattr(step, "gpus", 0)
+    place += f", {gpus:g} GPU where there is one" if gpus else ""
+    state = "" if not parts or isinstance(step, Selector) else f"{done[step.name]:,} of {parts:,} parts"
+    return (step.name, ", ".join(step.reads) or "-", ", ".join(step.adds()) or "-", ", ".join(bounds) or "-", place, state)
+
+
+def progress_of(recipe: Recipe, out: str, part_size: int) -> tuple[Counter, int]:
+    """How many parts have columns of each stage, and how many parts there are."""
+    store, done, parts = Store(out), Counter(), 0
+    folders = set(store.names("parts"))
+    for path in recipe.source.files():
+        key = input_key(file_identity(path), recipe.source, part_size)
+        for folder in [f for f in folders if f.startswith(f"{key}-")]:
+            parts += 1
+            names = store.names(f"parts/{folder}")
+            for step in recipe.steps:
+                head = f"{step.table}.{step.name}-{recipe.fingerprints[step.name]}."
+                done[step.name] += isinstance(step, Stage) and any(n.startswith(head) for n in names)
+    return done, parts

@@ -1,0 +1,45 @@
+"""The main job on the demo's pool: cheap rules, fetch, image rules, CLIP, exact dedup, concept balance.
+
+Every kind of step once, with bounds that suit clip art and stamps. For web data start from `datacomp_basic` or
+`clip_score_top30`, whose bounds are the literature's.
+"""
+
+from curate.balance.metaclip import Balance
+from curate.dedup.exact import ExactDedup
+from curate.fetch.stage import Fetch
+from curate.filters.aspect_ratio import AspectRatio
+from curate.filters.caption_chars import CaptionChars
+from curate.filters.caption_words import CaptionWords
+from curate.filters.clip_embed import ClipEmbed
+from curate.filters.clip_score import ClipScore
+from curate.filters.image_bytes import ImageBytes
+from curate.filters.image_side import ImageSide
+from curate.filters.language import Language
+from curate.recipe import Recipe
+from curate.shards import Shards
+from curate.source import Source
+from curate.where import Where
+
+
+def recipe(source: Source, model: str = "small", entries: str = "", min_clip: float = 0.15, t: int = 20, seed: int = 0,
+           shard_size: int = 500) -> Recipe:
+    return Recipe(
+        source=source,
+        score=[
+            CaptionChars(min=3),
+            CaptionWords(min=1),
+            Language(among={"en"}),
+            Fetch(),
+            ImageBytes(min=100),
+            ImageSide(min=32),
+            AspectRatio(max=3.0),
+            ClipEmbed(model=model),
+            ClipScore(),
+        ],
+        select=[
+            ExactDedup(by=("clip_score",)),
+            Where("clip_score", min=min_clip),
+            *([Balance(entries=entries, t=t, seed=seed)] if entries else []),
+        ],
+        shards=Shards(size=shard_size, seed=seed),
+    )
