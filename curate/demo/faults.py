@@ -1,5 +1,6 @@
 """What goes wrong on the web, and what it looks like: edited pictures, made files, useless texts, and the servers' misdeeds."""
 
+import functools
 import io
 import struct
 import zlib
@@ -9,10 +10,12 @@ from PIL import Image, ImageEnhance, ImageOps
 from curate.demo.pairs import Pair, encode, flat
 
 #: Alt texts that say nothing about their picture.
-BOILERPLATE = ("logo.png", "image", "IMG_2031.JPG", "click here", "photo", "picture", "untitled", "DSC00417.jpg", "banner", "thumbnail",
-               "image1.jpeg", "click to enlarge", "loading...", "spacer.gif", "Screenshot 2021-03-04 at 11.02.17.png", "no caption",
-               "image may be subject to copyright", "click here for a larger version of this image", "download free stock image",
-               "advertisement", "icon", "avatar", "read more", "home page logo", "[object Object]", "null")
+BOILERPLATE = (
+    "logo.png", "image", "IMG_2031.JPG", "click here", "photo", "picture", "untitled", "DSC00417.jpg", "banner", "thumbnail",
+    "image1.jpeg", "click to enlarge", "loading...", "spacer.gif", "Screenshot 2021-03-04 at 11.02.17.png", "no caption",
+    "image may be subject to copyright", "click here for a larger version of this image", "download free stock image",
+    "advertisement", "icon", "avatar", "read more", "home page logo", "[object Object]", "null",
+)
 
 #: URLs that are none.
 BAD_URLS = ("", "not a url", "http://", "javascript:void(0)", "data:image/png;base64,iVBORw0KGgo=", "ftp://127.0.0.2/pub/cat.jpg",
@@ -92,6 +95,7 @@ def banner(pair: Pair, upright: bool) -> bytes:
     return encode(strip, ".jpg")
 
 
+@functools.cache
 def bomb(side: int = 50_000) -> bytes:
     """A white PNG of side x side pixels, 1 bit each: 0.3 MB on disk, 2.5 billion pixels when decoded."""
     def chunk(kind: bytes, data: bytes) -> bytes:

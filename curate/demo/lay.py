@@ -20,22 +20,23 @@ CLEAN = {"T": 150, "S": 2000, "M": 8800}
 #: Rows of each kind, as a share of the clean ones; at least two. Each takes a pair of its own.
 SHARES = {
     "wrong_caption": 0.15, "other_language": 0.12, "boilerplate": 0.11, "null_caption": 0.005, "empty_caption": 0.005,
-    "http_404": 0.03, "http_410": 0.01, "http_403": 0.005, "http_401": 0.002, "http_418": 0.002, "http_429": 0.002, "http_503": 0.005,
-    "500_then_200": 0.01, "429_then_200": 0.002, "slow": 0.01, "chunked": 0.01, "stalled": 0.002, "short_body": 0.01, "giant": 0.002,
-    "endless": 0.001, "reset": 0.005, "garbage": 0.002, "redirect": 0.02, "redirect_loop": 0.005, "redirect_far": 0.003,
-    "cut_file": 0.01, "html_as_jpg": 0.015, "zero_bytes": 0.01, "tiny": 0.015, "banner": 0.015,
+    "http_404": 0.03, "http_410": 0.01, "http_403": 0.005, "http_401": 0.002, "http_418": 0.002, "http_429": 0.002,
+    "http_503": 0.005, "500_then_200": 0.01, "429_then_200": 0.002, "slow": 0.01, "chunked": 0.01, "stalled": 0.002,
+    "short_body": 0.01, "giant": 0.002, "endless": 0.001, "reset": 0.005, "garbage": 0.002, "redirect": 0.02,
+    "redirect_loop": 0.005, "redirect_far": 0.003, "cut_file": 0.01, "html_as_jpg": 0.015, "zero_bytes": 0.01,
+    "tiny": 0.015, "banner": 0.015,
 }
 #: Rows made from a clean one again, as a share of the clean ones; near duplicates of each edit.
 DUPLICATES, NEAR, REPEATED = 0.11, 0.035, 0.01
 BAD_TEXT = ["caption_words", "caption_chars", "language", "clip_score"]
 
-LIST = pa.schema([("url", pa.large_string()), ("text", pa.large_string()), ("licence", pa.large_string()), ("source", pa.large_string())])
+LIST = pa.schema([(name, pa.large_string()) for name in ("url", "text", "licence", "source")])
 TRUTH = pa.schema([
     ("row", pa.int64()),                          # position in the list
     ("url", pa.large_string()), ("text", pa.large_string()),
     ("fault", pa.large_string()),                 # "clean", or what was done
     ("expected", pa.list_(pa.large_string())),    # the drop reasons that are right, the first one first; none: it should stay
-    ("matched", pa.bool_()),                      # whether the fetched picture and its English text belong together; null: not asked
+    ("matched", pa.bool_()),                      # picture and English text belong together; null: not asked
     ("same_row", pa.int64()),                     # rows with the same number have the same url and text: one should stay
     ("same_bytes", pa.int64()),                   # ... bring the same bytes
     ("same_picture", pa.int64()),                 # ... show the same picture, edited
@@ -118,9 +119,10 @@ def lay(folder: Path, pairs: list[Pair], clean: int, seed: int, port: int) -> tu
     _again(out, originals)
     order = out.chance.sample(range(len(out.rows)), len(out.rows))
     groups = _groups(out.rows)
-    truth = pa.Table.from_pylist([_truth(out.rows[i], at, i, groups) for at, i in enumerate(order)], TRUTH)
-    listed = [{"url": r.url, "text": r.text, "licence": r.pair.licence, "source": r.pair.source} for r in (out.rows[i] for i in order)]
-    return pa.Table.from_pylist(listed, LIST), truth, out.faults
+    truth = [_truth(out.rows[i], at, i, groups) for at, i in enumerate(order)]
+    shuffled = [out.rows[i] for i in order]
+    listed = [{"url": r.url, "text": r.text, "licence": r.pair.licence, "source": r.pair.source} for r in shuffled]
+    return pa.Table.from_pylist(listed, LIST), pa.Table.from_pylist(truth, TRUTH), out.faults
 
 
 def _deal(pairs: list[Pair], clean: int, chance: random.Random) -> tuple[dict[str, list[Pair]], list[Pair]]:
@@ -147,8 +149,8 @@ def _texts(out: Layout, given: dict[str, list[Pair]]) -> None:
                                     {"from": other.id}, matched=False, arrives=pair.image))
     for pair in given["other_language"]:
         language = out.chance.choice(sorted(pair.captions))
-        out.rows.append(Row(pair, out.put(pair, pair.image), pair.captions[language], "other_language", ["language", "clip_score"],
-                            {"language": language}, language, arrives=pair.image))
+        out.rows.append(Row(pair, out.put(pair, pair.image), pair.captions[language], "other_language",
+                            ["language", "clip_score"], language=language, arrives=pair.image))
     texts = {"boilerplate": lambda: out.chance.choice(faults.BOILERPLATE), "null_caption": lambda: None,
              "empty_caption": lambda: out.chance.choice(("", " ", "\n\t"))}
     for kind, text in texts.items():
@@ -200,7 +202,8 @@ def _files(out: Layout, given: dict[str, list[Pair]]) -> None:
                             arrives=data))
     for n, pair in enumerate(given["banner"]):
         data = faults.banner(pair, upright=n % 2 == 1)
-        out.rows.append(Row(pair, out.put(pair, data, ".jpg"), pair.text, "banner", ["aspect_ratio", "image_side"], arrives=data))
+        out.rows.append(Row(pair, out.put(pair, data, ".jpg"), pair.text, "banner", ["aspect_ratio", "image_side"],
+                            arrives=data))
 
 
 def _addresses(out: Layout, originals: list[Pair]) -> None:
@@ -266,7 +269,7 @@ def _truth(row: Row, at: int, index: int, groups: dict[str, dict[int, int]]) -> 
     # A row that is to fall anyway may fall for its short caption first: text costs less to judge than a fetch.
     short = row.text is None or len(row.text.split()) < 3
     early = ["caption_words"] if row.expected and short and "caption_words" not in row.expected else []
-    return {"row": at, "url": row.url, "text": row.text, "fault": row.fault, "expected": row.expected + early, "matched": row.matched,
-            **{name: of.get(index) for name, of in groups.items()}, "pair_id": row.pair.id,
-            "params": json.dumps(row.params), "caption": row.pair.text, "language": row.language, "source": row.pair.source,
-            "held_out": row.pair.held_out}
+    return {"row": at, "url": row.url, "text": row.text, "fault": row.fault, "expected": row.expected + early,
+            "matched": row.matched, **{name: of.get(index) for name, of in groups.items()}, "pair_id": row.pair.id,
+            "params": json.dumps(row.params), "caption": row.pair.text, "language": row.language,
+            "source": row.pair.source, "held_out": row.pair.held_out}

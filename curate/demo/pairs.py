@@ -20,7 +20,7 @@ import pyarrow.parquet as pq
 from PIL import Image
 
 from curate.demo import readers
-from curate.demo.packages import PACKAGES, Fetched, Missing, cache, fetch, unpacked
+from curate.demo.packages import Fetched, Missing, cache, fetch
 from curate.demo.readers import Draft, Emoji
 
 #: Goes up when the same packages would give other pairs.
@@ -31,7 +31,7 @@ TIERS = {
     "S": ("openmoji", "emojibase", "fluent", "stamps", "skimage", "sklearn"),
     "M": ("openmoji", "emojibase", "fluent", "stamps", "skimage", "sklearn", "noto", "clipart_svg", "clipart_png", "furniture"),
 }
-#: Pairs of each source that tier T takes (all, where it says none).
+#: Pairs that tier T takes.
 TINY = 400
 #: Drawings are rendered at one of these widths, chosen by their name.
 SIDES = (224, 256, 320, 384)
@@ -202,8 +202,8 @@ def _photos() -> list[Image.Image]:
     fetched = fetch(names, say=lambda line: None)
     if not fetched.folders:
         raise Missing("; ".join(fetched.left_out.values()))
-    wanted = ("astronaut.png", "chelsea.png", "coffee.png", "hubble_deep_field.jpg", "motorcycle_left.png", "rocket.jpg", "china.jpg",
-              "flower.jpg")
+    wanted = ("astronaut.png", "chelsea.png", "coffee.png", "hubble_deep_field.jpg", "motorcycle_left.png", "rocket.jpg",
+              "china.jpg", "flower.jpg")
     files = [folder / names[k] / w for k, folder in fetched.folders.items() for w in wanted if (folder / names[k] / w).exists()]
     return [Image.open(f).convert("RGB") for f in files]
 

@@ -12,12 +12,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-#: Languages that captions are taken in, by emojibase's folder and by the locale of a stamp; codes as fastText's lid.176 has them.
+#: Languages that captions are taken in, by emojibase's folder and by a stamp's locale; codes as fastText's lid.176 has them.
 EMOJI_LANGUAGES = {"da": "da", "de": "de", "es": "es", "fr": "fr", "hi": "hi", "hu": "hu", "it": "it", "ja": "ja", "ko": "ko",
                    "nl": "nl", "pl": "pl", "pt": "pt", "ru": "ru", "sv": "sv", "th": "th", "uk": "uk", "vi": "vi", "zh": "zh"}
-STAMP_LANGUAGES = {"ar": "ar", "bg": "bg", "ca": "ca", "cs": "cs", "da": "da", "de": "de", "el": "el", "es": "es", "fi": "fi",
-                   "fr": "fr", "he": "he", "hi": "hi", "hu": "hu", "it": "it", "ja": "ja", "ko": "ko", "nl": "nl", "pl": "pl",
-                   "pt": "pt", "ru": "ru", "sv": "sv", "ta": "ta", "th": "th", "tr": "tr", "uk": "uk", "vi": "vi", "zh_CN": "zh"}
+STAMP_LANGUAGES = EMOJI_LANGUAGES | {"ar": "ar", "bg": "bg", "ca": "ca", "cs": "cs", "el": "el", "fi": "fi", "he": "he",
+                                     "ta": "ta", "tr": "tr", "zh_CN": "zh"}
 
 SKIN_TONES = re.compile(r"1f3f[b-f]", re.IGNORECASE)
 #: Clip-art titles that occur more often than this say nothing about their picture (1,375 are "gramastar").
@@ -69,7 +68,9 @@ class Emoji:
         found = ((lang, names[code]) for lang, names in self.other.items() if code in names)
         return {lang: caption(*name) for lang, name in found if name[0] != english and "\\x" not in name[0]}
 
-    def draft(self, source: str, code: str, licence: str, picture: Path, title: str = "", tags: list[str] | None = None) -> Draft:
+    def draft(self, source: str, code: str, licence: str, picture: Path, title: str = "",
+              tags: list[str] | None = None) -> Draft:
+        """`title` is for what has no name in emojibase; `tags` in place of emojibase's."""
         label, own = self.names.get(code, (title, []))
         return Draft(source, code, label, caption(label, own if tags is None else tags), licence, picture,
                      captions=self.captions(code))
@@ -114,7 +115,8 @@ def stamps(package: Path) -> Iterator[Draft]:
             continue
         found = dict(re.findall(r"^(\w+)\.utf8=\s*(\S.*?)\s*$", "\n".join(lines[1:]), re.MULTILINE))
         other = {STAMP_LANGUAGES[k]: v for k, v in found.items() if k in STAMP_LANGUAGES and v != english}
-        yield Draft("stamps", str(note.relative_to(root).with_suffix("")), english, english, "GPL-2", pictures[0], captions=other)
+        key = str(note.relative_to(root).with_suffix(""))
+        yield Draft("stamps", key, english, english, "GPL-2", pictures[0], captions=other)
 
 
 def clipart(svg: Path, png: Path) -> Iterator[Draft]:

@@ -10,19 +10,17 @@ import json
 import os
 import sys
 from collections import Counter
+from http import HTTPStatus
 from pathlib import Path
 
 TYPES = {".jpg": "image/jpeg", ".png": "image/png", ".webp": "image/webp", ".svg": "image/svg+xml", ".gif": "image/gif"}
-REASONS = {200: "OK", 301: "Moved Permanently", 302: "Found", 303: "See Other", 307: "Temporary Redirect", 308: "Permanent Redirect",
-           400: "Bad Request", 401: "Unauthorized", 403: "Forbidden", 404: "Not Found", 410: "Gone", 418: "I'm a teapot", 429: "Too Many Requests",
-           500: "Internal Server Error", 503: "Service Unavailable"}
 #: Seconds a stalled connection is held open, and bytes an endless body sends at most: a test must end.
 STALL, ENDLESS = 120, 300_000_000
 
 
 def response(code: int, body: bytes = b"", kind: str = "text/plain", headers: str = "", length: int | None = None) -> bytes:
     """Status line, headers and body; `length` states another Content-Length than the true one."""
-    head = f"HTTP/1.1 {code} {REASONS[code]}\r\nContent-Type: {kind}\r\n{headers}"
+    head = f"HTTP/1.1 {code} {HTTPStatus(code).phrase}\r\nContent-Type: {kind}\r\n{headers}"
     return f"{head}Content-Length: {len(body) if length is None else length}\r\n\r\n".encode() + body
 
 
@@ -93,7 +91,8 @@ class Connection(asyncio.Protocol):
             self.data_received(b"")
 
     async def do_status(self, fault: dict, address: str) -> None:
-        self.transport.write(response(fault["code"], b"<html><body>Sorry.</body></html>", "text/html", fault.get("headers", "")))
+        body = b"<html><body>Sorry.</body></html>"
+        self.transport.write(response(fault["code"], body, "text/html", fault.get("headers", "")))
 
     do_flaky = do_status
 

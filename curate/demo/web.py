@@ -24,7 +24,7 @@ import pyarrow.parquet as pq
 
 from curate.demo import server
 from curate.demo.lay import CLEAN, HOSTS, lay
-from curate.demo.pairs import pairs
+from curate.demo.pairs import Pair, pairs
 
 #: Ports are tried from here on. The same port gives the same URLs, hence the same uids and the same root hash.
 PORT = 18080
@@ -71,7 +71,7 @@ class DemoWeb:
                 ready, _, _ = select.select([child.stdout], [], [], 60)
                 line = child.stdout.readline().decode().strip() if ready else "no answer within 60 s"
                 if line != "ready":
-                    raise WebError(f"the demo's servers did not start on port {notes['port']} of {notes['hosts'][0]} ff.: {line}")
+                    raise WebError(f"the demo's servers did not start on port {notes['port']}: {line}")
                 yield Serving(f"http://{notes['hosts'][0]}:{notes['port']}", child.pid)
             finally:
                 child.kill()
@@ -90,11 +90,13 @@ class Serving:
             return json.load(answer)
 
 
-def build(folder: str | Path, tier: str = "S", seed: int = 0, say: Callable[[str], None] = print, clean: int | None = None) -> DemoWeb:
-    """Build the web of a tier ("T", "S" or "M") in a folder, unless the same one is there. `clean` limits its clean pairs.
+def build(folder: str | Path, tier: str = "S", seed: int = 0, say: Callable[[str], None] = print,
+          clean: int | None = None, port: int = PORT) -> DemoWeb:
+    """Build the web of a tier ("T", "S" or "M") in a folder, unless the same one is there.
 
-    Fetches packages by name where the cache lacks them. Raises WebError if none of their pictures can be had, or if the folder
-    holds something else.
+    `clean` limits its clean pairs; the first free port from `port` on is taken, once for all: URLs name it. Fetches 
+    packages by name where the cache lacks them. Raises WebError if none of their pictures can be had, or if the folder holds
+    something else.
     """
     web = DemoWeb(Path(folder))
     rows, fetched = pairs(tier, say)
@@ -105,21 +107,26 @@ def build(folder: str | Path, tier: str = "S", seed: int = 0, say: Callable[[str
     if (web.folder / "web.json").exists() and notes.items() <= web.notes.items():
         say(f"the web in {web.folder} is already there")
         return web
+    write(web, rows, notes, port)
+    say(f"built a web of {web.notes['rows']} rows on {len(HOSTS)} hosts, port {web.notes['port']}, in {web.folder}")
+    return web
+
+
+def write(web: DemoWeb, rows: list[Pair], notes: dict, port: int = PORT) -> None:
+    """Lay pairs out as a web (`notes` has at least `seed`, `clean` and `hosts`), in place of the web that was there."""
     if web.folder.exists() and any(web.folder.iterdir()) and not (web.folder / "web.json").exists():
         raise WebError(f"{web.folder} holds something that is not a demo web")
-    port = free_port()
+    port = free_port(port)
     # Built beside its place and renamed: what stands there is whole, however often a build is killed.
     work = DemoWeb(web.folder.with_name(f".{web.folder.name}-{os.getpid()}"))
     work.truth.parent.mkdir(parents=True)
-    listed, truth, faults = lay(work.folder, rows, notes["clean"], seed, port)
+    listed, truth, faults = lay(work.folder, rows, notes["clean"], notes["seed"], port)
     pq.write_table(listed, work.pairs)
     pq.write_table(truth, work.truth)
     (work.folder / "faults.json").write_text(json.dumps(faults))
     (work.folder / "web.json").write_text(json.dumps({**notes, "port": port, "rows": len(listed)}, indent=1))
     shutil.rmtree(web.folder, ignore_errors=True)
     work.folder.rename(web.folder)
-    say(f"built a web of {len(listed)} rows on {len(HOSTS)} hosts, port {port}, in {web.folder}")
-    return web
 
 
 def free_port(first: int = PORT) -> int:

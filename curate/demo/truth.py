@@ -1,0 +1,192 @@
+"""A run's ledger against the truth: precision and recall of every reason, what became of every fault, AUC of the CLIP score."""
+
+import json
+from collections import Counter, defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+#: Reasons of selectors that cut on a score, and the truth's word for it.
+NAMES = {"where": "clip_score", "top_fraction": "clip_score"}
+#: Reasons that leave one row of a group, and the truth's columns that say which rows belong together.
+GROUPS = {"duplicate_uid": ("same_row",), "exact_dedup": ("same_bytes",), "near_dedup": ("same_bytes", "same_picture"),
+          "semantic_dedup": ("same_bytes", "same_picture")}
+
+
+@dataclass(frozen=True)
+class Measured:
+    """Four tables.
+
+    reasons: for each drop reason `dropped` rows, of which `right`; `precision` = right / dropped. `should` = rows that ought to
+        fall first of all for this reason, `caught` = those that fell for it or another reason that is right for them,
+        `elsewhere` = those that fell for something else; `recall` = caught / should.
+    faults: for each kind of fault its rows, how many stayed, fell rightly, or fell for a reason that is not right.
+    languages: for each language of a foreign caption its rows, and how many fell for `language`, for something else, or stayed.
+    auc: probability that a true caption scores higher than one taken from another picture of the same source; over `all`,
+        by source, and `held out` (captions the small CLIP did not see).
+    """
+
+    reasons: pa.Table
+    faults: pa.Table
+    languages: pa.Table
+    auc: pa.Table
+
+    def __str__(self) -> str:
+        titles = {"reasons": "Precision and recall of each drop reason", "faults": "What became of each fault",
+                  "languages": "Captions in other languages", "auc": "CLIP score: true against shuffled captions"}
+        parts = (f"{title}\n{columns(getattr(self, name))}" for name, title in titles.items() if len(getattr(self, name)))
+        return "\n\n".join(parts)
+
+
+def measure(ledger: pa.Table, truth: pa.Table | Path, names: Mapping[str, str] = NAMES) -> Measured:
+    """Compare a ledger (columns url, text, drop_reason and scores) with the truth of the same list.
+
+    `names` translates reasons (of selectors named at will) into the truth's. A reason the truth does not know, such as
+    `balance`, is a choice and not a finding: its rows count as kept. Raises ValueError if the two are not of the same list.
+    """
+    if not isinstance(truth, pa.Table):
+        truth = pq.read_table(truth)
+    rows = _join(ledger, truth.to_pylist())
+    known = {r for row in rows for r in row["expected"]} | GROUPS.keys()
+    for row in rows:
+        reason = names.get(row["reason"], row["reason"])
+        row["reason"] = reason if reason in known or str(reason).startswith(("fetch:", "decode")) else None
+    seen = {row["reason"] for row in rows}
+    ran = {r for r in known if r in seen or r in ledger.column_names or r.startswith("fetch:")}
+    return Measured(_reasons(rows, ran), _faults(rows), _languages(rows), _auc(rows))
+
+
+def _join(ledger: pa.Table, truth: list[dict]) -> list[dict]:
+    """The truth's rows with the ledger's reason and CLIP score. Rows with the same url and text are interchangeable."""
+    places = defaultdict(list)
+    for row in reversed(truth):
+        places[row["url"], row["text"]].append(row)
+    if len(ledger) != len(truth):
+        raise ValueError(f"the ledger has {len(ledger)} rows, the truth {len(truth)}")
+    scores = ledger["clip_score"].to_pylist() if "clip_score" in ledger.column_names else [None] * len(ledger)
+    joined = []
+    named = (ledger[name].to_pylist() for name in ("url", "text", "drop_reason"))
+    for url, text, reason, score in zip(*named, scores):
+        if not places[url, text]:
+            raise ValueError(f"the ledger has a row the truth does not know: {url!r} {text!r}")
+        joined.append({**places[url, text].pop(), "reason": reason, "score": score})
+    return joined
+
+
+def _reasons(rows: list[dict], ran: set[str]) -> pa.Table:
+    order = sorted(ran, key=lambda r: (r.startswith(("fetch:", "decode")), r))
+    lines = [_grouped(rows, r) if r in GROUPS else _single(rows, r) for r in order]
+    return pa.Table.from_pylist([line for line in lines if line["should"] or line["dropped"]], _COUNTS)
+
+
+_COUNTS = pa.schema([("reason", pa.string()), ("dropped", pa.int64()), ("right", pa.int64()), ("precision", pa.float64()),
+                     ("should", pa.int64()), ("caught", pa.int64()), ("elsewhere", pa.int64()), ("recall", pa.float64())])
+
+
+def _single(rows: list[dict], reason: str) -> dict:
+    """A reason that is judged row by row."""
+    dropped = [r for r in rows if r["reason"] == reason]
+    should = [r for r in rows if r["expected"][:1] == [reason]]
+    caught = sum(r["reason"] in r["expected"] for r in should)
+    elsewhere = sum(r["reason"] is not None and r["reason"] not in r["expected"] for r in should)
+    return _line(reason, len(dropped), sum(reason in r["expected"] for r in dropped), len(should), caught, elsewhere)
+
+
+def _grouped(rows: list[dict], reason: str) -> dict:
+    """A reason that is to leave one row of each group: right drops leave at least one member, missed ones more than one."""
+    dropped = right = missed = 0
+    for group in _groups(rows, GROUPS[reason]):
+        fell = sum(r["reason"] == reason for r in group)
+        dropped, right = dropped + fell, right + min(fell, len(group) - 1)
+        missed += max(0, sum(r["reason"] is None for r in group) - 1)
+    return _line(reason, dropped, right, right + missed, right, 0)
+
+
+def _groups(rows: list[dict], columns: tuple[str, ...]) -> list[list[dict]]:
+    """Rows that belong together by any of the columns; every other row is a group of its own."""
+    leader = list(range(len(rows)))
+
+    def find(i: int) -> int:
+        while leader[i] != i:
+            i = leader[i] = leader[leader[i]]
+        return i
+
+    first: dict[tuple, int] = {}
+    for i, row in enumerate(rows):
+        for column in columns:
+            if row[column] is not None:
+                leader[find(i)] = find(first.setdefault((column, row[column]), i))
+    groups = defaultdict(list)
+    for i, row in enumerate(rows):
+        groups[find(i)].append(row)
+    return list(groups.values())
+
+
+def _line(reason: str, dropped: int, right: int, should: int, caught: int, elsewhere: int) -> dict:
+    return {"reason": reason, "dropped": dropped, "right": right, "precision": right / dropped if dropped else None,
+            "should": should, "caught": caught, "elsewhere": elsewhere, "recall": caught / should if should else None}
+
+
+def _faults(rows: list[dict]) -> pa.Table:
+    """What became of each kind, near duplicates by edit. Any member of a group may be the one that fell as a duplicate."""
+    kinds = defaultdict(list)
+    for row in rows:
+        edit = json.loads(row["params"]).get("edit")
+        kinds[f"{row['fault']}:{edit}" if edit else row["fault"]].append(row)
+    lines = []
+    for kind, of in sorted(kinds.items(), key=lambda item: (item[0] != "clean", item[0])):
+        reasons = Counter(r["reason"] for r in of if r["reason"] is not None)
+        right = sum(r["reason"] in r["expected"] or any(r[c] is not None for c in GROUPS.get(r["reason"], ())) for r in of)
+        lines.append({"fault": kind, "rows": len(of), "stayed": len(of) - reasons.total(), "fell_rightly": right,
+                      "fell_wrongly": reasons.total() - right,
+                      "reasons": ", ".join(f"{reason} {n}" for reason, n in reasons.most_common(3))})
+    return pa.Table.from_pylist(lines)
+
+
+def _languages(rows: list[dict]) -> pa.Table:
+    of = defaultdict(Counter)
+    for row in rows:
+        if row["fault"] == "other_language":
+            end = "stayed" if row["reason"] is None else "language" if row["reason"] == "language" else "something_else"
+            of[row["language"]][end] += 1
+    ends = ("language", "something_else", "stayed")
+    lines = [{"caption_in": k, "rows": n.total(), **{end: n[end] for end in ends}} for k, n in sorted(of.items())]
+    return pa.Table.from_pylist(lines)
+
+
+def _auc(rows: list[dict]) -> pa.Table:
+    """Own captions of clean rows against captions shuffled within their source."""
+    judged = [r for r in rows if r["score"] is not None and (r["fault"] == "clean" or r["matched"] is False)]
+    sources = sorted({r["source"] for r in judged})
+    subsets = {"all": judged, **{s: [r for r in judged if r["source"] == s] for s in sources},
+               "held out": [r for r in judged if r["held_out"]]}
+    lines = []
+    for name, of in subsets.items():
+        true, false = [r["score"] for r in of if r["matched"]], [r["score"] for r in of if not r["matched"]]
+        if true and false:
+            lines.append({"captions": name, "true": len(true), "shuffled": len(false), "auc": auc(true, false)})
+    return pa.Table.from_pylist(lines)
+
+
+def auc(high: list[float], low: list[float]) -> float:
+    """Probability that one of `high` is above one of `low`, ties counted half (Mann-Whitney's U over the number of pairs)."""
+    high, low = np.asarray(high, dtype=np.float64), np.sort(np.asarray(low, dtype=np.float64))
+    below, not_above = np.searchsorted(low, high, "left"), np.searchsorted(low, high, "right")
+    return float((below + not_above).sum() / 2 / len(high) / len(low))
+
+
+def columns(table: pa.Table) -> str:
+    """A table as plain text, numbers to the right."""
+    def cell(value) -> str:
+        return "" if value is None else f"{value:.3f}" if isinstance(value, float) else str(value)
+
+    rows = [[cell(v) for v in row.values()] for row in table.to_pylist()]
+    heads = [name.replace("_", " ") for name in table.column_names]
+    widths = [max(len(line[i]) for line in [heads, *rows]) for i in range(len(heads))]
+    left = [pa.types.is_string(t) for t in table.schema.types]
+    padded = ((c.ljust(w) if to_left else c.rjust(w) for c, w, to_left in zip(line, widths, left)) for line in [heads, *rows])
+    return "\n".join("  ".join(line).rstrip() for line in padded)
