@@ -47,7 +47,14 @@ class UrlPairs(Source):
             stream = tables(file, 1, self.without)
             names = self._names(next(stream)[0].schema, file)
             stream.close()
-        return {**schema.IMAGES, **{new: kind for new, kind in names.values()}, "drop_reason": STR}
+        return {**schema.IMAGES, **{new: kind for new, kind in names.values()}}
+
+    def adds(self, table: str = "images") -> dict[str, pa.DataType]:
+        """The columns of the first file that can be read."""
+        for file in self.files():
+            with contextlib.suppress(PoolError):
+                return self.columns(file)
+        return super().adds(table)
 
     def read(self, file: str, part_size: int) -> Iterator[dict[str, pa.Table]]:
         start, stream = 0, tables(file, part_size, self.without)

@@ -1,0 +1,244 @@
+"""Folders of tars that were downloaded before: img2dataset, DataComp, plain WebDataset, and a run's own shards."""
+
+import contextlib
+import itertools
+import os
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any, BinaryIO
+
+import fsspec
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from curate import schema
+from curate.errors import PoolError
+from curate.schema import STR
+from curate.source import Source, expand
+from curate.sources.columns import carried, plain_type, repaired, rows
+from curate.sources.formats import json_object, json_table, json_types
+from curate.sources.tarindex import Member, Sample, members, samples
+from curate.sources.url_pairs import folders_opened, naming
+
+#: Suffixes of images, the first one wins; what an image really is, its bytes say later.
+SUFFIXES = ("jpg", "jpeg", "png", "webp", "gif", "avif")
+
+#: Columns of a sidecar or fields of a `.json` that hold the caption.
+CAPTIONS = ("text", "caption")
+
+#: Bytes; a longer `.txt` or `.json` is no caption.
+LONGEST_TEXT = 1 << 20
+
+
+@dataclass
+class WebDataset(Source):
+    """One row = one sample of a tar; its image stays where it is and is read from there.
+
+    paths: tars, folders of tars, runs, globs, `{00000..00012}` ranges; any fsspec path. A Parquet file beside a tar
+    (`00000.parquet`) supplies the columns, and the rows whose download failed; without it the `.json` members do.
+
+    `uid` is taken over where it is 32 hex digits. Else it is made of text and URL, or without a URL of text, the tar's
+    name and the sample's key. The sample's key travels as `source_key`.
+
+    Rows that are wrong stay, with a `drop_reason`: `source:failed` (the Parquet file says so), `source:no_image` (none, or
+    cut short), `source:bad_row` (a caption or `.json` that cannot be read), `source:broken_tar` (a header is damaged: what
+    was there is lost, the reading goes on behind it).
+    """
+
+    paths: str | list[str]
+
+    def files(self) -> list[str]:
+        paths = [p for each in ([self.paths] if isinstance(self.paths, str) else self.paths) for p in ranges(each)]
+        return expand(folders_opened([_run_shards(p) for p in paths], (".tar",)))
+
+    def adds(self, table: str = "images") -> dict[str, pa.DataType]:
+        """The columns of the first file that can be read, as far as its first samples show them."""
+        for file in self.files():
+            with contextlib.suppress(PoolError), naming(file, 0):
+                first = next(_parts(file, 100))
+                return {f.name: f.type for f in first.schema if f.name != "drop_reason"}
+        return {**super().adds(table), **schema.PAYLOAD, "source_key": STR}
+
+    def read(self, file: str, part_size: int) -> Iterator[dict[str, pa.Table]]:
+        done, parts = 0, _parts(file, part_size)
+        while True:
+            with naming(file, done):
+                part = next(parts, None)
+            if part is None:
+                return
+            yield {"images": part}
+            done += len(part)
+
+
+@dataclass
+class Found:
+    """One row before it is one: what the tar and the sidecar say of a sample."""
+
+    key: str | None
+    image: Member | None = None
+    text: str | None = None
+    said: dict[str, Any] = field(default_factory=dict)  # from the `.json`, where there is no sidecar
+    at: int | None = None                                # the row in the sidecar
+    reason: str | None = None
+
+
+def _parts(file: str, size: int) -> Iterator[pa.Table]:
+    """A tar as tables of `size` rows."""
+    side = Sidecar.beside(file)
+    names: dict[str, int] = {}
+    with fsspec.open(file, "rb") as f:
+        found = itertools.chain((_look(f, s, side) for s in samples(members(f, file))), side.unseen())
+        for start in itertools.count(0, size):
+            chunk = list(itertools.islice(found, size))
+            if chunk:
+                yield _table(chunk, side, file, start, names)
+            if len(chunk) < size:
+                return
+
+
+def _look(f: BinaryIO, sample: Sample, side: "Sidecar") -> Found:
+    """Read a sample's caption and, where no sidecar has it, its `.json`."""
+    if not sample.members:
+        return Found(None, reason="source:broken_tar")
+    row = Found(sample.key, next((sample.members[s] for s in SUFFIXES if s in sample.members), None))
+    row.at = side.claim(sample.key)
+    try:
+        row.text = _text(f, sample.members.get("txt"))
+        if row.at is None and "json" in sample.members:
+            row.said = json_object(_text(f, sample.members["json"]) or "")
+    except ValueError:
+        row.reason = "source:bad_row"
+    if row.said is None:
+        row.said, row.reason = {}, "source:bad_row"
+    if row.image is None or not row.image.whole or not row.image.size:
+        row.image, row.reason = None, "source:no_image"
+    elif sample.broken:
+        row.reason = "source:broken_tar"
+    return row
+
+
+def _text(f: BinaryIO, member: Member | None) -> str | None:
+    """A member as text; ValueError if it is too long, cut short or not UTF-8."""
+    if member is None:
+        return None
+    if member.size > LONGEST_TEXT or not member.whole:
+        raise ValueError(member.name)
+    f.seek(member.offset)
+    return f.read(member.size).decode("utf-8")
+
+
+def _table(found: list[Found], side: "Sidecar", file: str, start: int, names: dict[str, int]) -> pa.Table:
+    """Rows as a table: what a pool has of every image, then all else that the sidecar or the `.json` members say."""
+    brought = side.take([r.at for r in found])
+    said = json_table([r.said for r in found], json_types(r.said for r in found))
+    given, broken = repaired(_joined(brought, said), file)
+    text = _captions(found, given)
+    url = _strings(given, "url", len(found))
+    own = _strings(given, "uid", len(found))
+    uids = [u if schema.is_uid(u) else schema.uid(t, a if a is not None else _place(file, r.key, names))
+            for u, t, a, r in zip(own, text, url, found, strict=True)]
+    used = {"url", "uid", *CAPTIONS[:1]} | ({"caption"} if "text" not in given.column_names else set())
+    renamed = carried(["key", *(c for c in given.column_names if c not in used and c != "key")])
+    extras = {renamed[c]: given[c] for c in given.column_names if c not in used and c != "key"}
+    repairs = broken.to_pylist() or [False] * len(found)
+    reasons = [r.reason or ("source:bad_row" if b else None) for r, b in zip(found, repairs, strict=True)]
+    where = _absolute(file)
+    images = [r.image for r in found]
+    return pa.table({
+        "uid": pa.array(uids, STR), **rows(file, start, len(found)), "url": pa.array(url, STR), "text": pa.array(text, STR),
+        "payload": pa.array([i and where for i in images], STR),
+        "payload_offset": pa.array([i and i.offset for i in images], pa.int64()),
+        "payload_size": pa.array([i and i.size for i in images], pa.int64()),
+        "source_key": pa.array([r.key for r in found], STR), **extras, "drop_reason": pa.array(reasons, STR),
+    })
+
+
+def _joined(brought: pa.Table, said: pa.Table) -> pa.Table:
+    """The sidecar's columns, filled up with what the `.json` of samples unknown to it says, and further names of those."""
+    both = {c: brought[c] for c in brought.column_names}
+    for name in said.column_names:
+        both[name] = pc.coalesce(both[name], said[name].cast(both[name].type)) if name in both else said[name]
+    return pa.table(both)
+
+
+def _captions(found: list[Found], given: pa.Table) -> list[str | None]:
+    """The `.txt` member; where there is none or it is empty, the sidecar's or the `.json`'s caption, which may be null."""
+    name = next((c for c in CAPTIONS if c in given.column_names), "")
+    return [r.text or (r.text if other is None and r.at is None else other)
+            for r, other in zip(found, _strings(given, name, len(found)), strict=True)]
+
+
+def _strings(table: pa.Table, name: str, count: int) -> list[str | None]:
+    return table[name].cast(STR).to_pylist() if name in table.column_names else [None] * count
+
+
+def _place(file: str, key: str | None, names: dict[str, int]) -> str:
+    """What tells samples without a URL apart: the tar's name, the key, and which one of that key it is."""
+    place = f"{file.rsplit('/', 1)[-1]}/{key}"
+    names[place] = names.get(place, 0) + 1
+    return place if names[place] == 1 else f"{place}#{names[place]}"
+
+
+class Sidecar:
+    """The Parquet file beside a tar: one row for each sample, by key, and for each download that failed."""
+
+    def __init__(self, table: pa.Table):
+        self.table = table
+        self.places: dict[str, list[int]] = {}
+        for at, key in enumerate(_strings(table, "key", len(table))):
+            self.places.setdefault(key or "", []).append(at)
+        for places in self.places.values():
+            places.reverse()
+
+    @classmethod
+    def beside(cls, file: str) -> "Sidecar":
+        """The sidecar of a tar; an empty one if there is none, or one without keys."""
+        name = file.removesuffix(".tar") + ".parquet"
+        fs, inner = fsspec.core.url_to_fs(name)
+        if not file.endswith(".tar") or not fs.exists(inner):
+            return cls(pa.table({}))
+        with naming(name, 0), fs.open(inner, "rb") as f:
+            parquet = pq.ParquetFile(f, page_checksum_verification=True)
+            if "key" not in parquet.schema_arrow.names:
+                return cls(pa.table({}))
+            types = [(n, plain_type(parquet.schema_arrow.field(n), name)) for n in parquet.schema_arrow.names]
+            return cls(parquet.read().cast(pa.schema(types)).combine_chunks())
+
+    def claim(self, key: str) -> int | None:
+        """The place of the next row with this key that no sample has claimed."""
+        places = self.places.get(key.rsplit("/", 1)[-1])
+        return places.pop() if places else None
+
+    def unseen(self) -> Iterator[Found]:
+        """The rows that no sample claimed, in order: failed downloads, and images that should be there and are not."""
+        status = _strings(self.table, "status", len(self.table))
+        keys = _strings(self.table, "key", len(self.table))
+        for at in sorted(at for places in self.places.values() for at in places):
+            lost = status[at] in (None, "success")
+            yield Found(keys[at], at=at, reason="source:no_image" if lost else "source:failed")
+
+    def take(self, places: list[int | None]) -> pa.Table:
+        return self.table.take(pa.array(places, pa.int64())) if self.table.num_columns else self.table
+
+
+def ranges(path: str) -> Iterator[str]:
+    """`{00000..00012}` written out, as webdataset's loaders take it."""
+    found = re.search(r"\{(\d+)\.\.(\d+)\}", path)
+    if not found:
+        yield path
+        return
+    low, high = found.groups()
+    for n in range(int(low), int(high) + 1):
+        yield from ranges(f"{path[:found.start()]}{n:0{len(low)}d}{path[found.end():]}")
+
+
+def _run_shards(path: str) -> str:
+    """The folder of shards, for a run's folder."""
+    fs, inner = fsspec.core.url_to_fs(path)
+    return f"{path.rstrip('/')}/shards" if fs.isfile(f"{inner}/dataset.json") and fs.isdir(f"{inner}/shards") else path
+
+
+def _absolute(file: str) -> str:
+    return file if "://" in file else os.path.abspath(file)
