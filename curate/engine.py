@@ -6,6 +6,7 @@ network, a model in an actor. Both engines run the same calls, so both write the
 
 import logging
 import os
+import sys
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -42,8 +43,12 @@ class LocalEngine:
     name = "local"
     workers = 1
 
+    def __init__(self) -> None:
+        self.lanes: list[Lane] = []
+        self.waiting: deque = deque()
+
     def open(self, lanes: list[Lane]) -> None:
-        self.lanes, self.waiting = lanes, deque()
+        self.lanes = lanes
 
     def submit(self, lane: int, token: Any, *args: Any) -> None:
         self.waiting.append((lane, token, args))
@@ -67,6 +72,9 @@ class LocalEngine:
 
     def slots(self, kind: str, gpus: float = 0) -> int:
         return 1
+
+    def carry(self, things: Iterable[object]) -> None:
+        """Nothing to do: everything is here."""
 
 
 class RayEngine:
@@ -100,6 +108,13 @@ class RayEngine:
         if kind == "model":
             return max(1, int(self.gpus / gpus)) if gpus and self.gpus else max(1, self.workers // 2)
         return max(1, 2 * self.workers if kind == "network" else self.workers)
+
+    def carry(self, things: Iterable[object]) -> None:
+        """Send the classes of these objects along where workers cannot import them: those of recipe files and notebooks."""
+        for module in {sys.modules[type(t).__module__] for t in things}:
+            file = getattr(module, "__file__", None)
+            if file and module.__name__.split(".")[0] != "curate" and "site-packages" not in file:
+                self.ray.cloudpickle.register_pickle_by_value(module)
 
     def open(self, lanes: list[Lane]) -> None:
         self.lanes = lanes
@@ -135,14 +150,13 @@ class RayEngine:
         lane, token, _, at = self.running.pop(ready[0])
         self.busy[lane].discard(at)
         try:
-            return token, self.ray.get(ready[0])
-        except self.ray.exceptions.RayTaskError as e:
-            cause = e.cause if isinstance(e.cause, Exception) else e
-            return token, cause if isinstance(cause, CurateError) else _unexpected(cause)
-        except self.ray.exceptions.RayError as e:
+            return token, self._get(ready[0])
+        except Crash as e:
             if at is not None:
                 self.actors[lane][at] = None
-            return token, Crash(f"{self.lanes[lane].name}: the worker died ({type(e).__name__})")
+            return token, Crash(f"{self.lanes[lane].name}: {e}")
+        except CurateError as e:
+            return token, e
 
     def _overdue(self) -> tuple[Any, Any] | None:
         now = time.monotonic()
@@ -179,9 +193,17 @@ class RayEngine:
         for item in items:
             waiting.append(task.remote(target, item))
             if len(waiting) >= 2 * self.workers:
-                yield self.ray.get(waiting.popleft())
+                yield self._get(waiting.popleft())
         while waiting:
-            yield self.ray.get(waiting.popleft())
+            yield self._get(waiting.popleft())
+
+    def _get(self, ref: Any) -> Any:
+        try:
+            return self.ray.get(ref)
+        except self.ray.exceptions.RayTaskError as e:
+            raise (e.cause if isinstance(e.cause, CurateError) else _unexpected(e.cause or e)) from e
+        except self.ray.exceptions.RayError as e:
+            raise Crash(f"the worker died ({type(e).__name__})") from e
 
 
 class _Keeper:

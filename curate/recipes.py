@@ -94,7 +94,3 @@ def _parser(kind: Any) -> Callable[[str], Any]:
         return truth
     return kind if kind in (int, float, str) else str
 
-
-def by_value(module: str) -> types.ModuleType | None:
-    """The module of a recipe file that workers cannot import by name, and which must travel with it."""
-    return sys.modules.get(module) if module.startswith("recipe_") else None

@@ -87,6 +87,7 @@ def run(recipe: Recipe, out: str, engine: str = "ray", address: str | None = Non
     with held(store):
         worker = engines.start(engine, address, workers)
         try:
+            worker.carry([recipe.source, *recipe.steps])
             return Driver(recipe, store, worker, part_size, refetch, progress or Quiet(), earlier).run()
         finally:
             worker.shutdown()

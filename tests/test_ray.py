@@ -1,0 +1,65 @@
+"""The same runs on Ray: the same bytes, a crash costs an attempt, a poisoned part is an error with a name."""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from toys import ToyScore, recipe
+
+from curate.engine import RayEngine
+from curate.errors import CurateError
+from curate.progress import Quiet
+from curate.run import Driver, run
+from curate.store import Store
+
+
+@pytest.fixture(scope="module")
+def ray_engine():
+    engine = RayEngine(workers=2)
+    yield engine
+    engine.shutdown()
+
+
+@dataclass
+class Dies(ToyScore):
+    """Kills its worker the first time it sees a part."""
+
+    marks: str = ""
+    always: bool = False
+
+    def score(self, live):
+        mark = Path(self.marks) / live["uid"][0].as_py()
+        if self.always or not mark.exists():
+            mark.touch()
+            os._exit(1)
+        return super().score(live)
+
+
+def drive(made, out, engine, part_size=250):
+    made.check()
+    engine.carry([made.source, *made.steps])
+    return Driver(made, Store(str(out)), engine, part_size, False, Quiet(), None).run()
+
+
+def test_ray_and_local_make_the_same_bytes(inputs, tmp_path, ray_engine):
+    local = run(recipe([inputs / "*.txt"]), str(tmp_path / "local"), engine="local", part_size=250)
+    on_ray = drive(recipe([inputs / "*.txt"]), tmp_path / "ray", ray_engine)
+    assert local.dataset["root_hash"] == on_ray.dataset["root_hash"]
+    assert local.counters.keys() == on_ray.counters.keys()
+
+
+def test_a_worker_that_dies_costs_an_attempt_and_no_row(inputs, tmp_path, ray_engine):
+    (tmp_path / "marks").mkdir()
+    dying = recipe([inputs / "b.txt"], extra=[Dies(name="dies", min=0.0, marks=str(tmp_path / "marks"))])
+    made = drive(dying, tmp_path / "run", ray_engine)
+    assert made.sql("select count(*) from images").fetchall() == [(400,)]
+    assert made.sql("select count(*) from images where kept").fetchall()[0][0] > 0
+    assert len(list((tmp_path / "marks").iterdir())) >= 2
+
+
+def test_a_part_that_kills_every_worker_is_an_error_that_names_the_stage(inputs, tmp_path, ray_engine):
+    (tmp_path / "marks").mkdir()
+    deadly = recipe([inputs / "b.txt"], extra=[Dies(name="dies", marks=str(tmp_path / "marks"), always=True)])
+    with pytest.raises(CurateError, match="dies: the worker died"):
+        drive(deadly, tmp_path / "run", ray_engine)

@@ -1,0 +1,74 @@
+"""Recipes are checked before any worker starts; fingerprints change with what changes a score, and with nothing else."""
+
+import dataclasses
+
+import pytest
+from toys import Toy, ToyFetch, ToyHalf, ToyScore, ToyWords, recipe
+
+from curate.errors import RecipeError
+from curate.recipe import Recipe, kind, segments
+from curate.stage import Filter
+
+
+class Reader(Filter):
+    reads = ("toy_skore",)
+
+
+class Pixels(Filter):
+    reads = ("image",)
+
+
+def test_a_column_that_nothing_provides_is_named_with_the_nearest(tmp_path):
+    with pytest.raises(RecipeError, match=r"reader reads toy_skore, which nothing before it provides; did you mean toy_score\?"):
+        Recipe(Toy(), [ToyScore(), Reader()]).check()
+
+
+def test_a_column_that_comes_too_late_is_named_with_its_step():
+    with pytest.raises(RecipeError, match="toy_half reads toy_score.*; toy_score adds it, but comes later"):
+        Recipe(Toy(), [ToyHalf(), ToyScore()]).check()
+
+
+def test_pixels_before_fetch_are_refused():
+    with pytest.raises(RecipeError, match=r"put Fetch\(\) before it"):
+        Recipe(Toy(), [Pixels()]).check()
+
+
+def test_two_steps_of_one_name_are_refused():
+    with pytest.raises(RecipeError, match="two steps are called toy_words"):
+        Recipe(Toy(), [ToyWords(), ToyWords(min=5)]).check()
+
+
+def test_something_that_is_no_step_is_refused():
+    with pytest.raises(RecipeError, match="neither a stage nor a selector"):
+        Recipe(Toy(), [len]).check()
+
+
+def test_bounds_do_not_change_a_fingerprint_and_parameters_do():
+    loose, tight = recipe([], words=2), recipe([], words=4)
+    assert loose.fingerprints["toy_words"] == tight.fingerprints["toy_words"] and loose.fingerprint != tight.fingerprint
+    other = dataclasses.replace(ToyWords(), name="other")
+    assert Recipe(Toy(), [other]).fingerprints["other"] != loose.fingerprints["toy_words"]
+
+
+def test_a_new_version_changes_the_fingerprints_of_all_that_read_it(monkeypatch):
+    before = recipe([]).fingerprints
+    monkeypatch.setattr(ToyScore, "version", 2)
+    after = recipe([]).fingerprints
+    assert {n for n in before if before[n] != after[n]} == {"toy_score", "toy_half"}
+
+
+def test_decode_is_put_before_the_first_pixel():
+    steps = [s.name for s in Recipe(Toy(), [ToyFetch(), Pixels(name="a"), Pixels(name="b")]).check().steps]
+    assert steps == ["duplicate_uid", "toy_fetch", "decode", "a", "b"]
+
+
+def test_segments_break_where_the_place_changes():
+    stages = [ToyWords(), ToyFetch(), ToyWords(name="w2"), Pixels(), ToyScore(), ToyWords(name="w3")]
+    assert [[s.name for s in c] for c in segments(stages)] == [["toy_words"], ["toy_fetch", "w2"], ["pixels"], ["toy_score", "w3"]]
+    assert [kind(s) for s in stages] == ["cpu", "network", "cpu", "cpu", "model", "cpu"]
+
+
+def test_blocks_break_at_barriers():
+    made = Recipe(Toy(), [ToyWords(), ToyFetch(), ToyScore(), ToyHalf(), ToyWords(name="late")], [ToyHalf(name="last")])
+    blocks = [([s.name for s in a], [s.name for s in b]) for a, b in made.blocks()]
+    assert blocks == [([], ["duplicate_uid"]), (["toy_words", "toy_fetch", "toy_score"], ["toy_half"]), (["late"], ["last"])]
