@@ -1,0 +1,32 @@
+"""curate: web image-text pairs and web pages become balanced, explained WebDataset shards for multimodal pretraining.
+
+    run = curate.run(recipe, "out/")      # run a recipe, or go on with the run there
+    run = curate.open("out/")             # look at a run
+    run.sql("select drop_reason, count(*) from images group by all")
+"""
+
+import importlib
+from typing import Any
+
+_HOMES = {
+    "run": ("driver", "run"), "open": ("driver", "open_run"), "Run": ("driver", "Run"),
+    "Recipe": ("recipe", "Recipe"), "Shards": ("shards", "Shards"), "Source": ("source", "Source"),
+    "Stage": ("stage", "Stage"), "Filter": ("stage", "Filter"),
+    "Selector": ("selector", "Selector"), "Selection": ("selector", "Selection"),
+    "CurateError": ("errors", "CurateError"), "RecipeError": ("errors", "RecipeError"),
+    "PartError": ("errors", "PartError"), "PoolError": ("errors", "PoolError"),
+}
+
+__all__ = sorted(_HOMES)
+
+
+def __getattr__(name: str) -> Any:
+    """The public names are loaded when they are first used: importing curate loads neither ray nor torch."""
+    if name not in _HOMES:
+        raise AttributeError(f"module 'curate' has no attribute {name!r}")
+    module, attribute = _HOMES[name]
+    return getattr(importlib.import_module(f"curate.{module}"), attribute)
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -145,7 +145,7 @@ def _run_options(sub: argparse.ArgumentParser, recipe: str | None) -> None:
 
 def run(args: argparse.Namespace) -> int:
     from curate.progress import Lines, Live
-    from curate.run import run as start
+    from curate.driver import run as start
 
     recipe = _build(args)
     progress = Live() if sys.stderr.isatty() and os.environ.get("TERM") != "dumb" else Lines()
@@ -175,7 +175,7 @@ def _stats_options(sub: argparse.ArgumentParser, _: str | None) -> None:
 
 
 def stats(args: argparse.Namespace) -> int:
-    from curate.run import open_run
+    from curate.driver import open_run
 
     print(_funnel(open_run(args.folder)))
     return 0
@@ -205,7 +205,7 @@ def _sql_options(sub: argparse.ArgumentParser, _: str | None) -> None:
 def sql(args: argparse.Namespace) -> int:
     import duckdb
 
-    from curate.run import open_run
+    from curate.driver import open_run
 
     run = open_run(args.folder)
     try:
@@ -236,8 +236,8 @@ def _show_options(sub: argparse.ArgumentParser, _: str | None) -> None:
 
 
 def show(args: argparse.Namespace) -> int:
-    from curate.run import open_run
-    from curate.show import write_page
+    from curate.driver import open_run
+    from curate.grid import write_page
 
     print(write_page(open_run(args.folder), args.reason, args.n, args.where, args.out))
     return 0
@@ -250,7 +250,7 @@ def _check_options(sub: argparse.ArgumentParser, _: str | None) -> None:
 
 def check(args: argparse.Namespace) -> int:
     from curate.check import check as faults_of
-    from curate.run import open_run
+    from curate.driver import open_run
 
     run = open_run(args.folder)
     faults = faults_of(run.store)

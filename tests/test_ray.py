@@ -10,7 +10,7 @@ from toys import ToyScore, recipe
 from curate.engine import RayEngine
 from curate.errors import CurateError
 from curate.progress import Quiet
-from curate.run import Driver, run
+from curate.driver import Driver, run
 from curate.store import Store
 
 

@@ -6,8 +6,8 @@ import pytest
 from toys import ROWS, ToyScore, recipe
 
 from curate.errors import CurateError, PoolError, RecipeError
-from curate.run import open_run
-from curate.run import run as start
+from curate.driver import open_run
+from curate.driver import run as start
 
 
 def run(recipe, out, **options):

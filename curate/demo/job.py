@@ -10,7 +10,7 @@ from curate.demo.truth import measure
 from curate.demo.web import build
 from curate.progress import Lines, Live, span
 from curate.recipes import load
-from curate.run import Run, run
+from curate.driver import Run, run
 from curate.sources.url_pairs import UrlPairs
 
 NETWORK = "127.0.0.0/8"
