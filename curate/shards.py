@@ -150,7 +150,7 @@ def _finite(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def _bulky(kind: pa.DataType) -> bool:
+def bulky(kind: pa.DataType) -> bool:
     """True for embeddings and raw bytes: they are in the Parquet sidecar, not in the `.json` members."""
     # DuckDB hands out lists of float16 as float32.
     if pt.is_list(kind) or pt.is_large_list(kind):
@@ -183,22 +183,27 @@ def write_shard(
     # An old `.json` beside a new tar would be believed if its plan came back.
     store.remove(f"shards/{name}.json")
     left_out = LEFT_OUT.union((shards or Shards()).without)
-    kept = rows.select([c for c in rows.column_names if c not in left_out])
-    kept = kept.replace_schema_metadata(None).combine_chunks()
+    kept = _canonical(rows.select([c for c in rows.column_names if c not in left_out]))
     with store.private(f"shards/{name}.tar") as path:
         write_tar(store, path, _samples(rows, kept, hashed, members))
         tar = _publish(store, f"shards/{name}.tar", path)
     with store.private(f"shards/{name}.parquet") as path:
         write_table(path, kept)
         parquet = _publish(store, f"shards/{name}.parquet", path)
-    info = {"name": name, "samples": len(rows), "tar": tar, "parquet": parquet, "plan": plan, **(provenance or {})}
+    info = {**(provenance or {}), "name": name, "samples": len(rows), "tar": tar, "parquet": parquet, "hashed": hashed, "plan": plan}
     store.publish_bytes(f"shards/{name}.json", _pretty(info))
     return info
 
 
+def _canonical(rows: pa.Table) -> pa.Table:
+    """The same rows in the one form from which the same file follows: 64-bit offsets, one chunk, no metadata."""
+    wide = {pa.string(): pa.large_string(), pa.binary(): pa.large_binary()}
+    return rows.cast(pa.schema([(f.name, wide.get(f.type, f.type)) for f in rows.schema])).combine_chunks()
+
+
 def _samples(rows: pa.Table, kept: pa.Table, hashed: str | None, members: Callable) -> Iterator[tuple[str, str, Members]]:
     """(key, uid, members) of each row, in order; a slice of rows at a time as Python values."""
-    slim = rows.select([f.name for f in rows.schema if not _bulky(f.type)])
+    slim = rows.select([f.name for f in rows.schema if not bulky(f.type)])
     spoken = [c for c in slim.column_names if c in kept.column_names]
     for start in range(0, len(rows), 1000):
         for row in slim.slice(start, 1000).to_pylist():

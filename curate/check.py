@@ -1,0 +1,232 @@
+"""`curate check`: is a run what it says it is? Everything is read again, and compared with everything else."""
+
+import hashlib
+import itertools
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import duckdb
+import pyarrow as pa
+
+from curate import pool, shards
+from curate.errors import PoolError
+from curate.sources.tarindex import Sample, members, samples
+from curate.store import Store
+
+#: How an image file begins.
+MAGIC = {
+    "image/jpeg": ((0, b"\xff\xd8\xff"),), "image/png": ((0, b"\x89PNG\r\n\x1a\n"),), "image/gif": ((0, b"GIF8"),),
+    "image/webp": ((0, b"RIFF"), (8, b"WEBP")), "image/avif": ((4, b"ftyp"),),
+}
+
+#: Faults of one kind in one shard that are told one by one; the others are counted.
+TOLD = 5
+
+
+def check(store: Store) -> list[str]:
+    """What is wrong with a run, one line a fault, naming file and cause; an empty list if nothing is."""
+    try:
+        return list(_faults(store))
+    except (PoolError, duckdb.Error) as e:
+        return [f"{store.url}: {e}"]
+
+
+def _faults(store: Store) -> Iterator[str]:
+    recipe, dataset, sizes = (_json(store, n) for n in ("recipe.json", "dataset.json", "shards/sizes.json"))
+    for name, found in (("recipe.json", recipe), ("dataset.json", dataset), ("shards/sizes.json", sizes)):
+        if found is None:
+            yield f"{name}: missing, or not JSON; the run has not reached its end, or was changed since"
+    if recipe is None or dataset is None:
+        return
+    if recipe.get("state") != "finished":
+        yield f"recipe.json: the run has not reached its end (state {recipe.get('state')!r})"
+    con = pool.connect(store)
+    yield from ledger_faults(con, recipe, dataset.get("table", "images"))
+    yield from folder_faults(store, dataset, sizes or {})
+    sound = []
+    for entry in dataset["shards"]:
+        faults = list(shard_faults(store, entry))
+        yield from _some(faults)
+        sound += [] if faults else [entry["name"]]
+    yield from agreement_faults(store, con, sound, len(sound) == len(dataset["shards"]), dataset.get("table", "images"))
+
+
+def _json(store: Store, name: str) -> dict[str, Any] | None:
+    try:
+        found = json.loads(store.read(name))
+    except (OSError, ValueError):
+        return None
+    return found if isinstance(found, dict) else None
+
+
+def _some(faults: list[str]) -> Iterator[str]:
+    yield from faults[:TOLD]
+    if len(faults) > TOLD:
+        yield f"{faults[-1].split(':')[0]}: {len(faults) - TOLD} more faults"
+
+
+# ---- the ledger: rows in = kept + dropped by reason
+
+
+def ledger_faults(con: duckdb.DuckDBPyConnection, recipe: dict[str, Any], sharded: str) -> Iterator[str]:
+    """Every input row has one outcome, the kept ones a key and a place, and the counts are those of recipe.json."""
+    for table, reasons in recipe.get("rows", {}).items():
+        brought = sum(i["rows"].get(table, 0) for i in recipe["inputs"])
+        found = dict(con.sql(f"select coalesce(drop_reason, 'kept'), count(*) from {table} group by 1").fetchall())
+        if sum(found.values()) != brought:
+            yield f"ledger/{table}: {sum(found.values())} rows, but the input has {brought} (recipe.json)"
+        for reason in sorted(set(found) | set(reasons)):
+            if found.get(reason, 0) != reasons.get(reason, 0):
+                yield f"ledger/{table}: {found.get(reason, 0)} rows are {reason}, recipe.json says {reasons.get(reason, 0)}"
+        rules = [("kept is null or kept = (drop_reason is not null)", "are neither kept nor dropped for a reason, or both"),
+                 ("(drop_reason is null) <> (drop_stage is null)", "have a drop_reason without drop_stage, or the reverse"),
+                 ("uid is null or not regexp_full_match(uid, '[0-9a-f]{32}')", "have no uid of 32 hex digits")]
+        if table == sharded:
+            rules += [("kept and (key is null or shard is null)", "are kept, but have no key or no shard"),
+                      ("not kept and (key is not null or shard is not null)", "are dropped, but have a key or a shard")]
+        for rule, fault in rules:
+            yield from _count(con, f"from {table} where {rule}", "uid", f"ledger/{table}: {{n}} rows {fault}")
+        yield from _count(con, f"from (select uid from {table} where kept group by uid having count(*) > 1)", "uid",
+                          f"ledger/{table}: {{n}} uids are kept more than once")
+
+
+def _count(con: duckdb.DuckDBPyConnection, query: str, name: str, fault: str) -> Iterator[str]:
+    """The fault with the number of rows of a query and the first of them, if there are any."""
+    count, first = con.sql(f"select count(*), min({name}) {query}").fetchall()[0]
+    if count:
+        yield f"{fault.format(n=count)} (first: {first})"
+
+
+# ---- the folder of shards
+
+
+def folder_faults(store: Store, dataset: dict[str, Any], sizes: dict[str, Any]) -> Iterator[str]:
+    """The files that should be there are, and no others; the lists of them agree; the root hash follows from them."""
+    listed = dataset["shards"]
+    wanted = {f"{s['name']}.{k}" for s in listed for k in ("tar", "parquet", "json")} | {"sizes.json"}
+    there = set(store.names("shards"))
+    yield from (f"shards/{name}: missing" for name in sorted(wanted - there))
+    yield from (f"shards/{name}: not a file of this data set (dataset.json)" for name in sorted(there - wanted))
+    if [s["name"] for s in listed] != [shards.shard_name(i, len(listed)) for i in range(len(listed))]:
+        yield "dataset.json: the shards are not numbered from 0 without gaps"
+    counts = [s["samples"] for s in listed]
+    if counts and max(counts) - min(counts) > 1:
+        yield f"dataset.json: shard sizes differ by more than one sample ({min(counts)} to {max(counts)})"
+    if sum(counts) != dataset["samples"]:
+        yield f"dataset.json: says {dataset['samples']} samples, its shards have {sum(counts)}"
+    if sizes != {f"{s['name']}.tar": s["samples"] for s in listed}:
+        yield "shards/sizes.json: does not agree with dataset.json"
+    if shards.root_hash(listed) != dataset["root_hash"]:
+        yield "dataset.json: the root hash is not that of its shards"
+
+
+# ---- one shard
+
+
+def shard_faults(store: Store, entry: dict[str, Any]) -> Iterator[str]:
+    """The trio has the bytes that were written, and image, caption, `.json` and Parquet row of each sample belong together."""
+    name = f"shards/{entry['name']}"
+    info = _json(store, f"{name}.json")
+    if info is None:
+        yield f"{name}.json: missing, or not JSON"
+        info = entry
+    elif any(info.get(k) != entry[k] for k in ("name", "samples", "tar", "parquet")):
+        yield f"{name}.json: does not agree with dataset.json"
+    for kind in ("tar", "parquet"):
+        yield from _hash_faults(store, f"{name}.{kind}", entry[kind])
+    try:
+        yield from _sample_faults(store, name, entry["samples"], info.get("hashed"))
+    except (PoolError, OSError, pa.ArrowException) as e:
+        yield f"{name}: cannot be read: {e}"
+
+
+def _hash_faults(store: Store, name: str, wanted: dict[str, Any]) -> Iterator[str]:
+    try:
+        with store.open(name) as f:
+            found, size = hashlib.file_digest(f, "sha256").hexdigest(), f.tell()
+    except OSError as e:
+        yield f"{name}: cannot be read: {e.strerror or e}"
+        return
+    if size != wanted["bytes"]:
+        yield f"{name}: has {size} bytes, should have {wanted['bytes']}"
+    elif found != wanted["sha256"]:
+        yield f"{name}: the SHA-256 of its bytes is {found[:12]}…, should be {wanted['sha256'][:12]}…"
+
+
+def _sample_faults(store: Store, name: str, count: int, hashed: str | None) -> Iterator[str]:
+    table = store.table(f"{name}.parquet")
+    if len(table) != count:
+        yield f"{name}.parquet: has {len(table)} rows, should have {count}"
+    rows = table.select([f.name for f in table.schema if not shards.bulky(f.type)])
+    with store.open(f"{name}.tar") as f:
+        for sample, row in itertools.zip_longest(samples(members(f, f"{name}.tar")), _each(rows)):
+            if sample is None or row is None or sample.key != row["key"]:
+                here, there = sample.key if sample else "its end", row["key"] if row else "its end"
+                yield f"{name}.tar: has {here or 'a damaged place'} where {name}.parquet has {there}"
+                return
+            if "mime" in row:
+                yield from _image_faults(f, f"{name}.tar: {row['key']}", sample, row, hashed)
+
+
+def _each(rows: pa.Table) -> Iterator[dict[str, Any]]:
+    for batch in rows.to_batches(max_chunksize=1000):
+        yield from batch.to_pylist()
+
+
+def _image_faults(f: Any, name: str, sample: Sample, row: dict[str, Any], hashed: str | None) -> Iterator[str]:
+    """A sample of one image with its text: bytes, caption and `.json` against the row."""
+    suffix = shards.SUFFIX.get(row["mime"], "")
+    if set(sample.members) != {suffix, "json", "txt"} or "." in sample.key or sample.broken:
+        yield f"{name}: has the members {', '.join(sorted(sample.members))}, should have {suffix}, json, txt"
+        return
+    files = {}
+    for kind, member in sample.members.items():
+        f.seek(member.offset)
+        files[kind] = f.read(member.size)
+    if files["txt"] != (row["text"] or "").encode():
+        yield f"{name}.txt: is not the caption of its row"
+    if _loaded(files["json"]) != json.loads(shards.to_json(row)):
+        yield f"{name}.json: is not its row"
+    if not all(files[suffix][at:at + len(magic)] == magic for at, magic in MAGIC[row["mime"]]):
+        yield f"{name}.{suffix}: is not {row['mime']}"
+    elif hashed and hashlib.sha256(files[suffix]).hexdigest() != row[hashed]:
+        yield f"{name}.{suffix}: is not the image of its row (SHA-256)"
+
+
+def _loaded(data: bytes) -> Any:
+    try:
+        return json.loads(data)
+    except ValueError:
+        return None
+
+
+# ---- the ledger and the shards
+
+
+def agreement_faults(store: Store, con: duckdb.DuckDBPyConnection, sound: list[str], whole: bool, table: str) -> Iterator[str]:
+    """Each kept row is a sample, in the shard that the ledger names, as often as it should be, with the same values.
+
+    Only shards without faults of their own are looked at; `whole` says that these are all.
+    """
+    if sound:
+        files = ", ".join("'" + store.path(f"shards/{n}.parquet").replace("'", "''") + "'" for n in sound)
+        found = f"read_parquet([{files}], union_by_name = true, filename = '_file')"
+    else:
+        found = f"(select uid, key, 0 as _file from {table} where false)"
+    con.execute(f"create or replace temp view sample as select * from {found}")
+    places = r"try_cast(regexp_extract(s._file, '(\d+)\.parquet$', 1) as int)" if sound else "0"
+    joined = f"from sample s join {table} l using (uid) where l.kept"
+    yield from _count(con, "from (select key from sample group by key having count(*) > 1)", "key", "shards: {n} keys come more than once")
+    yield from _count(con, f"from sample s where not exists (from {table} l where l.uid = s.uid and l.kept)", "key",
+                      f"shards: {{n}} samples are not kept rows of ledger/{table}")
+    yield from _count(con, f"{joined} and s.key = s.uid and (l.key <> s.key or l.shard <> {places})", "s.key",
+                      f"ledger/{table}: key or shard of {{n}} rows is not where the sample is")
+    if whole:
+        copies = "greatest(coalesce(l.copies, 1), 1)" if "copies" in con.table(table).columns else "1"
+        yield from _count(con, f"""from {table} l left join (select uid, count(*) as n from sample group by uid) s using (uid)
+            where l.kept and coalesce(s.n, 0) <> {copies}""", "uid", f"ledger/{table}: {{n}} kept rows are not in the shards, or not as often as they should be")
+    both = [c for c in con.table("sample").columns if c in con.table(table).columns and c not in ("key", "shard", "_file", "uid")]
+    for column in both:
+        yield from _count(con, f'{joined} and s."{column}" is distinct from l."{column}"', "s.key",
+                          f"ledger/{table}: {{n}} samples have another {column} than their row")

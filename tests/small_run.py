@@ -1,0 +1,82 @@
+"""A finished run's folder made by hand, for tests of what comes after a run: ledger, record, shards."""
+
+import hashlib
+import io
+import json
+from pathlib import Path
+
+import duckdb
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from PIL import Image
+
+from curate import shards
+from curate.schema import uid
+from curate.store import Parcel, Store
+
+KINDS = ("JPEG", "PNG", "WEBP")
+
+
+def photo(n: int, kind: str = "JPEG") -> bytes:
+    """A small image that is unlike that of any other n."""
+    out = io.BytesIO()
+    Image.new("RGB", (16 + n % 7, 16), (n * 37 % 256, n * 11 % 256, n % 256)).save(out, kind)
+    return out.getvalue()
+
+
+def parked(store: Store, n: int, parts: int = 3) -> pa.Table:
+    """Rows of `n` images whose bytes lie in the payloads of `parts` parts; every tenth one is dropped."""
+    rows = []
+    for part in range(parts):
+        name = f"parts/{part}.tar"
+        with store.private(name) as path, open(path, "wb") as f:
+            parcel = Parcel(store, f)
+            for i in range(part, n, parts):
+                data, url, text = photo(i, KINDS[i % 3]), f"http://a.example/{i}", f"caption {i} ünï"
+                rows.append({
+                    "uid": uid(text, url), "source_file": "/pool/pairs.parquet", "source_row": i, "url": url, "text": text,
+                    "score": i / 4, "sha256": hashlib.sha256(data).hexdigest(), "mime": f"image/{KINDS[i % 3].lower()}",
+                    "payload": name, "payload_offset": parcel.add(f"{i}.bin", data), "payload_size": len(data),
+                    "fetched_at": "2026-01-01", "copies": 2 if i % 10 == 1 else None,
+                    "kept": i % 10 != 0, "drop_reason": "score" if i % 10 == 0 else None, "drop_stage": "score" if i % 10 == 0 else None,
+                })
+            parcel.close()
+            f.flush()
+            store.publish(name, path)
+    vectors = pa.array([[r["score"], 0.5] for r in rows], pa.list_(pa.float16()))
+    return pa.Table.from_pylist(rows).append_column("vector", vectors)
+
+
+def planned(folder: Path, table: pa.Table, how: shards.Shards) -> pa.Table:
+    """The plan over the kept rows, as the engine makes it: from Parquet."""
+    pq.write_table(table.filter(table["kept"]) if "kept" in table.column_names else table, folder / "kept.parquet")
+    made = shards.plan(duckdb.connect().read_parquet(str(folder / "kept.parquet")), how).to_arrow_table()
+    (folder / "kept.parquet").unlink()
+    return made
+
+
+def write_shards(store: Store, plan: pa.Table, name: str = "plan", hashed: str | None = "sha256") -> dict:
+    count = pc.max(plan["shard"]).as_py() + 1
+    infos = [shards.write_shard(store, plan.filter(pc.equal(plan["shard"], i)), shards.shard_name(i, count), name, hashed=hashed)
+             for i in range(count)]
+    return shards.finish(store, infos, {"recipe": "small"})
+
+
+def small_run(folder: Path, n: int = 30, size: int = 10) -> Store:
+    """A folder with ledger, shards, recipe.json and dataset.json that agree."""
+    store = Store(folder)
+    table = parked(store, n)
+    plan = planned(folder, table, shards.Shards(size=size))
+    write_shards(store, plan)
+    place = {r["key"]: r["shard"] for r in plan.select(["key", "shard"]).to_pylist()}
+    uids = table["uid"].to_pylist()
+    ledger = table.append_column("shard", pa.array([place.get(u) for u in uids], pa.int32()))
+    ledger = ledger.append_column("key", pa.array([u if u in place else None for u in uids], pa.large_string()))
+    for i in range(2):
+        store.publish_table(f"ledger/images/{i:06d}.parquet", ledger.slice(i * (n // 2), n // 2))
+    dropped = sum(1 for k in table["kept"].to_pylist() if not k)
+    record = {"state": "finished", "inputs": [{"path": "/pool/pairs.parquet", "rows": {"images": n}}],
+              "rows": {"images": {"kept": n - dropped, "score": dropped}}}
+    store.publish_bytes("recipe.json", json.dumps(record).encode())
+    return store
