@@ -18,13 +18,23 @@ A recipe is a name in pipelines/ or a Python file with a function recipe(source,
 exit codes: 0 all rows accounted for; 1 the run or the check found something wrong; 2 the command was wrong"""
 
 
+class Help(argparse.ArgumentDefaultsHelpFormatter):
+    """Help with the defaults that say something."""
+
+    def _get_help_string(self, action: argparse.Action) -> str | None:
+        return action.help if action.default in (None, False, "") else super()._get_help_string(action)
+
+
 class Parser(argparse.ArgumentParser):
-    """An argument parser that suggests the option you meant."""
+    """An argument parser that suggests the option or command you meant."""
 
     def error(self, message: str) -> NoReturn:
-        wrong = message.split("unrecognized arguments: ")[-1].split()[0] if "unrecognized" in message else ""
-        known = [o for a in self._actions for o in a.option_strings]
-        near = difflib.get_close_matches(wrong.split("=")[0], known, 1) if wrong.startswith("-") else []
+        if "invalid choice: " in message:
+            wrong, known = message.split("invalid choice: '")[-1].split("'")[0], [name for name, _, _ in COMMANDS]
+        else:
+            wrong = message.split("unrecognized arguments: ")[-1].split()[0] if "unrecognized" in message else ""
+            known = [o for a in self._actions for o in a.option_strings]
+        near = difflib.get_close_matches(wrong.split("=")[0], known, 1) if wrong else []
         self.exit(2, f"{self.prog}: {message}" + (f"; did you mean {near[0]}?" if near else "") + f"\ntry: {self.prog} --help\n")
 
 
@@ -61,9 +71,12 @@ def parse(argv: list[str]) -> argparse.Namespace:
     recipe = next((a for a in argv[1:] if not a.startswith("-")), None) if argv[:1] in (["plan"], ["run"]) else None
     for name, about, add in COMMANDS:
         sub = commands.add_parser(name, help=about, description=about[0].upper() + about[1:] + ".", allow_abbrev=False,
-                                  formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+                                  formatter_class=Help)
         add(sub, recipe if argv[:1] == [name] else None)
-    return top.parse_args(argv)
+    args, rest = top.parse_known_args(argv)
+    if rest:  # said by the command's own parser, which knows its options
+        commands.choices[argv[0]].error(f"unrecognized arguments: {' '.join(rest)}")
+    return args
 
 
 # ---- recipes: plan, run
