@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from curate.errors import PoolError, RecipeError
-from curate.fetch.image import BrokenImage, decode, encode, thumbnail
+from curate.fetch.image import Broken
+from curate.fetch.pixels import Resize
 from curate.selector import coin_sql
 from curate.store import Store, read_slices
 
@@ -61,8 +62,8 @@ def cards(store: Store, rows: list[dict[str, Any]]) -> list[Card]:
 def small(data: bytes, side: int = 320) -> bytes | None:
     """A JPEG thumbnail, decoded and encoded anew so that nothing of the original file remains; None if it cannot be decoded."""
     try:
-        return encode(thumbnail(decode(data), side), "jpg", 80)
-    except BrokenImage:
+        return Resize("keep_ratio_largest", side, only_if_bigger=True, quality=80)(data)[0]
+    except Broken:
         return None
 
 

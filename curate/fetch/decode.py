@@ -7,18 +7,18 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from curate import schema
+from curate.fetch.image import Broken
+from curate.fetch.pixels import decode
 from curate.stage import Stage
 
 
 def decode_all(files: list[bytes | None], isolate: bool = False) -> list[np.ndarray | str]:
     """Pixels (height, width, 3) of each file, or the word of schema.DECODE for why there are none."""
-    from curate.fetch.image import BrokenImage, decode
-
     found: list[np.ndarray | str] = []
     for data in files:
         try:
             found.append("broken" if data is None else decode(data))
-        except BrokenImage:
+        except Broken:
             found.append("broken")
     return found
 
