@@ -1,5 +1,7 @@
 """Who survives among duplicates: the better row by named columns, then the smaller uid; never the one that came first."""
 
+from dataclasses import dataclass
+
 import numpy as np
 
 from curate.selector import Live
@@ -23,7 +25,20 @@ def columns(by: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(c.removeprefix("-") for c in by)
 
 
-def ranks(live: Live, order: str) -> tuple[np.ndarray, np.ndarray]:
-    """The ids in ascending order, and each one's place (0 = best) in an SQL order."""
-    table = live.sql(f"select id, row_number() over (order by {order}) - 1 as place from live order by id").to_arrow_table()
-    return table["id"].to_numpy(), table["place"].to_numpy()
+@dataclass
+class Ranks:
+    """Rows in an order of quality: `ids[r]` is the id of the row of rank r, 0 being the best."""
+
+    ids: np.ndarray
+
+    def __post_init__(self):
+        self._order = np.argsort(self.ids)
+
+    def of(self, ids: np.ndarray) -> np.ndarray:
+        """The ranks of rows given by id."""
+        return self._order[np.searchsorted(self.ids, ids, sorter=self._order)]
+
+
+def ranked(live: Live, order: str, where: str = "true") -> Ranks:
+    """The rows that fulfil a condition, in an SQL order."""
+    return Ranks(live.sql(f"select id from live where {where} order by {order}").to_arrow_table()["id"].to_numpy())

@@ -1,0 +1,122 @@
+"""From pairs of rows that are too alike to the rows that stay.
+
+One rule for every dedup: rows are judged from best to worst, and a row falls if a better row that *stays* is too like it.
+So every row that falls has a survivor it really resembles, and nothing falls because of a row that fell itself. (SemDeDup's
+code drops a row for any earlier row, kept or not; joining pairs into components drops rows that resemble no survivor.)
+
+Rows are numbered by rank here: 0 is the best. Memory is bounded: of a row's better neighbours only the `limit` best are
+listed; a row whose listed neighbours all fell while more exist is asked about again, so the outcome is exact.
+"""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+
+from curate.selector import EDGES
+
+KEPT, DROPPED, UNKNOWN = 0, 1, 2
+
+#: worse row, better row, how alike: three arrays of one length.
+Pairs = tuple[np.ndarray, np.ndarray, np.ndarray]
+
+_STEP = 1 << 20   # pairs turned into Python numbers at a time
+
+
+@dataclass
+class Resolved:
+    """Who stays. `survivor` and `similarity` mean something where `dropped` is true."""
+
+    dropped: np.ndarray
+    survivor: np.ndarray
+    similarity: np.ndarray
+    pairs: int            # listed in all rounds
+    rounds: int
+
+    def edges(self, ids: np.ndarray) -> pa.Table:
+        """The EDGES of the dropped rows; `ids` maps ranks to ids."""
+        fallen = np.flatnonzero(self.dropped)
+        table = pa.table([ids[fallen], ids[self.survivor[fallen]], self.similarity[fallen]], schema=EDGES)
+        return table.sort_by("id")
+
+
+def resolve(count: int, find: Callable[[np.ndarray, np.ndarray], Iterable[Pairs]], limit: int = 64) -> Resolved:
+    """Judge `count` rows.
+
+    `find(asked, alive)` gets two boolean masks and yields the pairs whose worse row is asked about and whose better row is
+    alive, in any order; a pair may come twice.
+    """
+    state = np.full(count, UNKNOWN, np.uint8)
+    survivor, similarity = np.full(count, -1), np.zeros(count, np.float32)
+    pairs = rounds = 0
+    while (asked := state == UNKNOWN).any():
+        listed, partial = _first(find(asked, state != DROPPED), limit, count)
+        state[asked & ~partial] = KEPT
+        at = _judge(listed, state)
+        fallen = listed[0][at]
+        survivor[fallen], similarity[fallen] = listed[1][at], listed[2][at]
+        pairs, rounds = pairs + len(listed[0]), rounds + 1
+    return Resolved(state == DROPPED, survivor, similarity, pairs, rounds)
+
+
+def _first(found: Iterable[Pairs], limit: int, count: int) -> tuple[Pairs, np.ndarray]:
+    """The pairs sorted by worse and better row, at most `limit` for each worse row; and which rows had more."""
+    partial = np.zeros(count, bool)
+    kept, waiting, size = _merge([], limit, partial), [], 0
+    for pairs in found:
+        waiting.append(pairs)
+        size += len(pairs[0])
+        if size > max(len(kept[0]), 1 << 22):     # merging only when the pile has doubled costs O(n log n) in all
+            kept, waiting, size = _merge([kept, *waiting], limit, partial), [], 0
+    return _merge([kept, *waiting], limit, partial), partial
+
+
+def _merge(pieces: list[Pairs], limit: int, partial: np.ndarray) -> Pairs:
+    empty = (np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0, np.float32))
+    worse, better, alike = (np.concatenate([e, *(p[i] for p in pieces)]) for i, e in enumerate(empty))
+    order = np.lexsort((-alike, better, worse))
+    worse, better, alike = worse[order], better[order], alike[order]
+    new = np.ones(len(worse), bool)
+    new[1:] = (np.diff(worse) != 0) | (np.diff(better) != 0)
+    worse, better, alike = worse[new], better[new], alike[new].astype(np.float32)
+    starts = np.flatnonzero(np.diff(worse, prepend=-1))
+    nth = np.arange(len(worse)) - np.repeat(starts, np.diff(starts, append=len(worse)))
+    partial[worse[nth >= limit]] = True
+    few = nth < limit
+    return worse[few], better[few], alike[few]
+
+
+def _judge(listed: Pairs, state: np.ndarray) -> np.ndarray:
+    """Settle `state` in place, best rows first; returns for each fallen row the pair with its best survivor."""
+    mood, chosen = bytearray(state.tobytes()), []
+    for start in range(0, len(listed[0]), _STEP):
+        pairs = zip(listed[0][start:start + _STEP].tolist(), listed[1][start:start + _STEP].tolist())
+        for n, (worse, better) in enumerate(pairs, start):
+            # `better` is final: it has a smaller rank, so all of its own pairs came before.
+            if mood[better] == KEPT and mood[worse] != DROPPED:
+                mood[worse] = DROPPED
+                chosen.append(n)
+            elif mood[better] == UNKNOWN and mood[worse] == KEPT:
+                mood[worse] = UNKNOWN
+    state[:] = np.frombuffer(mood, np.uint8)
+    return np.array(chosen, np.int64)
+
+
+def first_of(keys: np.ndarray) -> np.ndarray:
+    """For each row the first row with the same key: rows that are equal need to be compared with others only once."""
+    _, first, inverse = np.unique(keys, return_index=True, return_inverse=True)
+    return first[inverse]
+
+
+def spread(done: Resolved, first: np.ndarray) -> Resolved:
+    """The outcome for distinct rows, carried over to all rows.
+
+    `done` judged the rows where `first[i] == i`, in their order. A copy falls for its first row, or for the survivor of it.
+    """
+    distinct = np.flatnonzero(first == np.arange(len(first)))
+    model = np.searchsorted(distinct, first)
+    copy = first != np.arange(len(first))
+    lost = done.dropped[model]
+    return Resolved(dropped=copy | lost, survivor=np.where(lost, distinct[done.survivor[model]], first),
+                    similarity=np.where(lost, done.similarity[model], np.float32(1)), pairs=done.pairs, rounds=done.rounds)

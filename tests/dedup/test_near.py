@@ -1,0 +1,127 @@
+import io
+
+import cv2
+import numpy as np
+import pyarrow as pa
+import pytest
+from PIL import Image
+
+from curate.dedup.near import NearDedup
+from curate.dedup.phash import CROPS, PerceptualHash, hashes, resample
+from curate.errors import RecipeError
+from tests.dedup.pool import backwards, live, uid
+
+
+def picture(seed, side=(240, 320)):
+    """Soft blobs of colour: a picture with a photo's low frequencies."""
+    noise = np.random.default_rng(seed).random((8, 8, 3)).astype(np.float32) * 255
+    return cv2.resize(noise, side[::-1], interpolation=cv2.INTER_CUBIC).clip(0, 255).astype(np.uint8)
+
+
+def jpeg(image, quality):
+    buffer = io.BytesIO()
+    Image.fromarray(image).save(buffer, "JPEG", quality=quality)
+    return np.asarray(Image.open(buffer))
+
+
+EDITS = {
+    "resize": lambda p: cv2.resize(p, (200, 150), interpolation=cv2.INTER_AREA),
+    "jpeg": lambda p: jpeg(p, 30),
+    "mirror": lambda p: np.ascontiguousarray(p[:, ::-1]),
+    "brightness": lambda p: (p * 0.75).astype(np.uint8),
+    "crop 10 %": lambda p: p[12:-12, 16:-16],
+    "crop 25 %": lambda p: p[:-60, 40:-40],
+    "mirrored crop": lambda p: np.ascontiguousarray(p[12:-12, 16:-16][:, ::-1]),
+}
+
+
+def pool(pictures, map=map, **columns):
+    columns = {"original_width": [p.shape[1] for p in pictures], "original_height": [p.shape[0] for p in pictures]} | columns
+    hashed = PerceptualHash().run(pa.table({"uid": [uid(i) for i in range(len(pictures))]}), pictures)
+    return live(map=map, **columns, **{n: hashed[n] for n in hashed.column_names})
+
+
+def bits(a, b):
+    return int(a ^ b).bit_count()
+
+
+def test_hashes_of_the_same_picture_are_close_and_of_others_far():
+    p, q = hashes(picture(1)), hashes(picture(2))
+    assert bits(p[0], q[0]) > 20
+    for edit in ("resize", "jpeg", "brightness"):
+        assert bits(p[0], hashes(EDITS[edit](picture(1)))[0]) <= 3
+    assert bits(p[1], hashes(EDITS["mirror"](picture(1)))[0]) <= 1
+    centre = next(i for i, c in enumerate(CROPS) if np.allclose(c, (0.05, 0.95, 0.05, 0.95)))
+    assert bits(p[2 + centre], hashes(EDITS["crop 10 %"](picture(1)))[0]) <= 3
+
+
+def test_a_symmetric_picture_does_not_hash_its_noise():
+    half = picture(3)[:, :160]
+    whole = np.concatenate([half, half[:, ::-1]], axis=1)
+    assert max(bits(hashes(whole)[0], hashes(jpeg(whole, q))[0]) for q in (30, 50, 90)) <= 2
+
+
+def test_nothing_to_see_has_no_hash():
+    stored = PerceptualHash().run(pa.table({"uid": ["a"]}), [np.full((50, 50, 3), 200, np.uint8)])
+    assert stored["phash"].null_count == stored["phash_crops"].null_count == 1
+    assert stored["thumbnail"][0].as_py() == bytes([200]) * 768
+    assert stored.schema == pa.schema(list(PerceptualHash().adds().items()))
+
+
+def test_resample_averages():
+    assert np.allclose(resample(0, 1, 4, 2), [[0.5, 0.5, 0, 0], [0, 0, 0.5, 0.5]])
+    assert np.allclose(resample(0.125, 0.625, 4, 1), [[0.25, 0.5, 0.25, 0]])
+
+
+@pytest.mark.parametrize("edit", EDITS)
+def test_finds_edits_and_nothing_else(edit):
+    originals = [picture(s) for s in range(8)]
+    chosen = NearDedup(by=("original",)).select(pool([*originals, EDITS[edit](originals[3])], original=[1] * 8 + [0]))
+    assert list(chosen.drop) == [8] and chosen.edges["survivor"].to_pylist() == [3]
+    assert 0.9 <= chosen.edges["similarity"][0].as_py() <= 1
+
+
+def test_crops_are_an_option():
+    p = picture(3)
+    assert len(NearDedup(crops=False).select(pool([p, EDITS["crop 25 %"](p)])).drop) == 0
+
+
+def test_a_small_thing_in_another_place_is_another_picture():
+    a, b = (np.full((200, 200, 3), 255, np.uint8) for _ in range(2))
+    for p, (dx, dy) in ((a, (0, -60)), (b, (60, 0))):   # two clocks, six and three o'clock
+        cv2.circle(p, (100, 100), 80, (0, 0, 0), 6)
+        cv2.line(p, (100, 100), (100 + dx, 100 + dy), (255, 0, 0), 12)
+    assert len(NearDedup().select(pool([a, b])).drop) == 0
+
+
+def test_copies_fall_for_one_row_and_order_decides_nothing():
+    pictures = [picture(1)] * 5 + [EDITS["mirror"](picture(1)), picture(2)]
+    chosen = NearDedup().select(pool(pictures))
+    best = min(range(6), key=uid)
+    assert set(chosen.drop) == set(range(6)) - {best} and set(chosen.edges["survivor"].to_pylist()) == {best}
+    for other in (NearDedup(chunk=1).select(pool(pictures, map=backwards)), NearDedup(chunk=3).select(pool(pictures))):
+        assert other.edges == chosen.edges
+    mixed = [4, 6, 0, 5, 2, 1, 3]
+    again = NearDedup().select(pool([pictures[i] for i in mixed], uid=[uid(i) for i in mixed]))
+    assert {mixed[i] for i in again.drop} == set(chosen.drop)
+
+
+def test_agrees_with_comparing_all_with_all():
+    rng = np.random.default_rng(0)
+    pictures = [picture(s, (64, 80)) for s in range(40)]
+    pictures += [jpeg(pictures[i], int(rng.integers(5, 40))) for i in range(40)]
+    selector = NearDedup(crops=False, by=(), min_similarity=0.9)
+    chosen = selector.select(pool(pictures))
+    first = [hashes(p)[:2] for p in pictures]
+    order = sorted(range(80), key=uid)
+    fallen = set()
+    for n, i in enumerate(order):
+        near = [j for j in order[:n] if j not in fallen and min(bits(first[i][0], first[j][0]), bits(first[i][0], first[j][1])) <= 7]
+        if near:
+            fallen.add(i)
+    assert set(chosen.drop) == fallen and len(fallen) >= 35
+
+
+def test_wrong_parameters_are_refused():
+    with pytest.raises(RecipeError):
+        NearDedup(max_distance=16)
