@@ -1,0 +1,309 @@
+"""One walk over the tree of a page: paragraphs and images in page order, boilerplate marked.
+
+The walk keeps its own stack (a page can nest a million elements) and a context that elements inherit. Text gathers in a
+buffer until a block begins or ends; an image ends the paragraph before it, unless it is an icon inside a line.
+"""
+
+from dataclasses import dataclass, replace
+
+from selectolax.lexbor import LexborHTMLParser, LexborNode
+
+from curate.sources.html import boilerplate, image_urls, images
+from curate.sources.html.page import Figure, Image, Mark, Page, Text
+from curate.sources.html.paragraphs import BREAK, CELL, blank, paragraphs
+from curate.sources.html.settle import finish
+
+#: Elements walked of one page. The largest page of 10,000 manuals has 300,000.
+MAX_NODES = 1_000_000
+#: Elements named in a DOM path, innermost first.
+PATH = 24
+
+INLINE = frozenset(
+    "a abbr acronym b bdi bdo big cite code data del dfn em font i ins kbd label mark math nobr output q rb ruby s samp small "
+    "span strike strong sub sup time tt u var wbr slot mi mn mo mrow msub msup mfrac mtext semantics".split())
+SKIPPED = frozenset(
+    "script style template svg textarea iframe frameset applet rt rp rtc datalist input audio canvas annotation annotation-xml "
+    "param track link noembed noframes progress meter option".split())
+VOID_HANDLED = frozenset({"img", "amp-img", "source", "meta", "base", "br", "hr", "title"})
+HEADINGS = {f"h{n}": n for n in range(1, 7)}
+RESET = frozenset("table section article main aside ul ol dl body details fieldset".split())
+#: Class words of what sites use as a figure and its caption: WordPress, MediaWiki, DocBook, Asciidoctor, Sphinx.
+FIGURES = frozenset(
+    "figure informalfigure wp-caption thumb thumbinner mediaobject imageblock image-block screenshot gallerybox "
+    "captioned-image figure-wrapper image-wrapper".split())
+CAPTIONS = frozenset(
+    "figcaption wp-caption-text thumbcaption gallerytext caption caption-text image-caption img-caption photo-caption "
+    "media-caption".split())
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """What elements inherit."""
+
+    kind: str = "paragraph"
+    level: int | None = None
+    lang: str | None = None
+    link: str | None = None
+    marks: tuple[Mark, ...] = ()
+    figure: Figure | None = None
+    inside_main: bool = False
+    noscript: bool = False
+    row: bool = False           # inside a table row, where blocks are soft breaks
+    caption: Figure | None = None
+
+
+class TooManyNodes(Exception):
+    """The page has more elements than MAX_NODES."""
+
+
+class Walk:
+    """The state of one walk."""
+
+    def __init__(self):
+        self.page = Page()
+        self.context = Context()
+        self.frames: list[tuple[LexborNode, str, Context, bool]] = []  # open elements; context outside; is it a block
+        self.buffer: list[str] = []
+        self.link_chars = 0
+        self.waiting: list[Image] = []  # icons inside the line being gathered
+        self.sources: list[dict] = []
+        self.nodes = 0
+
+    def run(self, root: LexborNode) -> Page:
+        node: LexborNode | None = root
+        while node is not None:
+            self.nodes += 1
+            if self.nodes > MAX_NODES:
+                raise TooManyNodes
+            child = node.first_child if self.enter(node) else None
+            if child is not None:
+                node = child
+                continue
+            if self.frames and self.frames[-1][0] is node:
+                self.leave()
+            after = node.next
+            while after is None and self.frames:
+                after = self.frames[-1][0].next
+                self.leave()
+            node = after
+        self.flush()
+        return self.page
+
+    # ---- elements
+
+    def enter(self, node: LexborNode) -> bool:
+        """Take a node in; True to go into it (then a frame is open)."""
+        tag = node.tag
+        if tag == "-text":
+            self.text(node.text_content or "")
+            return False
+        if tag[0] == "-" or tag in SKIPPED:  # "-comment", "-doctype" and the like
+            return False
+        if tag in VOID_HANDLED:
+            self.void(node, tag)
+            return False
+        attributes = node.attributes if tag not in ("b", "i", "em", "strong", "tr", "tbody", "br", "u") else {}
+        names = f"{attributes.get('class') or ''} {attributes.get('id') or ''}" if attributes else " "
+        if names != " " and not boilerplate.SKIPPED.isdisjoint(names.split()):
+            return False
+        outside = self.context
+        inside = self.inherited(tag, attributes, names, outside)
+        block = tag not in INLINE or inside.marks is not outside.marks
+        if block:
+            self.open_block(tag, inside)
+        if "style" in attributes or not image_urls.BACKGROUND_SET.isdisjoint(attributes):
+            self.background(attributes, inside)
+        if tag == "picture":
+            self.sources = []
+        elif tag in ("video", "object", "embed"):
+            self.media(tag, attributes, inside)
+        self.context = inside
+        self.frames.append((node, tag, outside, block))
+        return True
+
+    def inherited(self, tag: str, attributes: dict, names: str, outside: Context) -> Context:
+        """The context inside an element."""
+        changed: dict = {}
+        if (lang := attributes.get("lang") or attributes.get("xml:lang")):
+            changed["lang"] = lang
+        if tag == "html":
+            self.page.lang = lang or None
+        elif tag == "a":
+            changed["link"] = attributes.get("href") or ""
+        elif tag not in INLINE:
+            changed |= self.block_context(tag, names, outside)
+        marks = self.marks(tag, attributes, names, changed.get("marks", outside.marks), outside)
+        if marks is not outside.marks:
+            changed["marks"] = marks
+        return replace(outside, **changed) if changed else outside
+
+    def block_context(self, tag: str, names: str, outside: Context) -> dict:
+        changed: dict = {}
+        words = frozenset(names.lower().split()) if names != " " else frozenset()
+        if tag in HEADINGS:
+            changed = {"kind": "heading", "level": HEADINGS[tag]}
+        elif tag in ("li", "dt", "dd"):
+            changed = {"kind": "list", "row": False}
+        elif tag in ("pre", "listing", "xmp", "plaintext"):
+            changed = {"kind": "code"}
+        elif tag == "tr":
+            changed = {"kind": "table", "row": True}
+        elif tag in RESET:
+            changed = {"kind": "paragraph", "level": None, "row": False}
+        elif tag == "noscript":
+            changed = {"noscript": True}
+        if tag in ("main", "article"):
+            changed["inside_main"] = True
+            if tag == "main" and any(m.guess for m in outside.marks):
+                changed["marks"] = tuple(m for m in outside.marks if not m.guess)
+        if tag == "figcaption" or not CAPTIONS.isdisjoint(words) or (outside.figure and "title" in words):
+            changed |= {"kind": "caption", "level": None, "caption": outside.figure}
+        elif tag == "figure" or not FIGURES.isdisjoint(words):
+            changed["figure"] = Figure(outer=outside.figure)
+        return changed
+
+    def marks(self, tag: str, attributes: dict, names: str, marks: tuple[Mark, ...], outside: Context) -> tuple[Mark, ...]:
+        """The boilerplate marks inside an element."""
+        if tag in ("html", "body", "main", "article", "h1"):
+            return tuple(m for m in marks if m.reason != "header") if tag == "h1" and marks else marks
+        reason = boilerplate.certain(tag, attributes, outside.inside_main)
+        guess = reason is None
+        if guess and names != " " and tag not in ("code", "pre"):
+            reason = boilerplate.by_class(names)
+        return (*marks, Mark(reason, guess)) if reason else marks
+
+    def open_block(self, tag: str, inside: Context) -> None:
+        """A block begins: end the paragraph before it, or in a table row make a soft break."""
+        if tag in ("td", "th") and inside.row:
+            if self.buffer:
+                self.buffer.append(CELL)
+        elif tag in ("p", "div", "center", "picture") and self.context.row and self.soft(inside, self.context):
+            self.buffer.append(BREAK)
+        elif tag != "picture":
+            self.flush()
+
+    def soft(self, inside: Context, outside: Context) -> bool:
+        """True for a block in a table cell that is only a line of it."""
+        return inside.row and inside.kind == "table" and inside.marks is outside.marks and inside.figure is outside.figure
+
+    def leave(self) -> None:
+        """Close the innermost open element."""
+        _, tag, outside, block = self.frames[-1]
+        if block and tag != "picture":
+            if outside.row and self.soft(self.context, outside):
+                self.buffer.append(BREAK)
+            else:
+                self.flush()
+        self.frames.pop()
+        self.context = outside
+
+    def void(self, node: LexborNode, tag: str) -> None:
+        """Elements without content of their own."""
+        if tag == "br":
+            self.buffer.append(BREAK)
+        elif tag == "hr":
+            self.flush()
+        elif tag in ("img", "amp-img"):
+            self.image(node.attributes)
+        elif tag == "source":
+            if self.frames and self.frames[-1][1] == "picture":
+                self.sources.append(node.attributes)
+        elif tag == "title":
+            self.page.title = self.page.title or " ".join((node.text() or "").split()) or None
+        elif tag == "base":
+            self.page.base = self.page.base or (node.attributes.get("href") or "").strip()
+        else:
+            self.meta(node.attributes)
+
+    def meta(self, attributes: dict) -> None:
+        name = (attributes.get("name") or attributes.get("property") or "").lower()
+        content = attributes.get("content") or ""
+        if name in ("og:image", "og:image:url", "og:image:secure_url", "twitter:image", "twitter:image:src"):
+            self.page.og_image = self.page.og_image or content.strip() or None
+        elif name in ("robots", "googlebot-image"):
+            self.page.robots |= {w.strip().lower() for w in content.split(",")}
+        elif name == "tdm-reservation" and content.strip() == "1":
+            self.page.robots.add("tdm-reservation")
+
+    # ---- text
+
+    def text(self, piece: str) -> None:
+        self.buffer.append(piece)
+        if self.context.link is not None:
+            self.link_chars += sum(len(w) for w in piece.split())
+
+    def flush(self) -> None:
+        """The buffer becomes paragraphs of the current context; icons that stood in it follow."""
+        if self.buffer:
+            joined, self.buffer = "".join(self.buffer), []
+            for kind, text in paragraphs(joined, self.context.kind):
+                self.emit(kind, text)
+            self.link_chars = 0
+        if self.waiting:
+            self.page.items += self.waiting
+            self.waiting = []
+
+    def emit(self, kind: str, text: str) -> None:
+        context, size = self.context, sum(len(w) for w in text.split())
+        share = min(1.0, self.link_chars / size) if size else 0.0
+        level = context.level if kind == "heading" else None
+        marks = (*context.marks, Mark("noscript", False)) if context.noscript else context.marks
+        self.page.items.append(Text(text, kind, level, context.lang, self.path(), share, marks))
+        if kind == "caption" and context.caption is not None:
+            context.caption.captions.append(text)
+
+    def path(self, last: str = "") -> str:
+        names = [f[1] for f in self.frames[-PATH:]]
+        return ">".join([*names, last] if last else names)
+
+    # ---- images
+
+    def image(self, attributes: dict) -> None:
+        context = self.context
+        picture = bool(self.frames) and self.frames[-1][1] == "picture"
+        urls = image_urls.candidates(attributes, self.sources if picture else ())
+        origin = "noscript" if context.noscript else "picture" if picture and self.sources else "img"
+        self.place(self.made(urls, origin, attributes, context))
+
+    def made(self, urls: list[str], origin: str, attributes: dict, context: Context) -> Image:
+        marks = context.marks
+        if "hidden" in attributes and not context.noscript:
+            marks = (*marks, Mark("hidden", False))
+        path = self.path("img" if origin in ("img", "picture", "noscript") else "")
+        return images.made(urls, origin, attributes, context.link or None, context.lang, path, marks, context.figure)
+
+    def place(self, image: Image) -> None:
+        """An icon inside a line waits for the line's end; any other image ends the paragraph before it."""
+        symbol = images.symbol(image)
+        if (symbol or images.icon(image)) and not blank(self.buffer):
+            image.inline = True
+            if symbol:
+                self.buffer.append(f" {image.alt} ")
+            self.waiting.append(image)
+            return
+        last = self.page.items[-1] if self.page.items else None
+        if image.origin == "noscript" and isinstance(last, Image) and blank(self.buffer) and images.twin(last, image):
+            return
+        self.flush()
+        self.page.items.append(image)
+
+    def background(self, attributes: dict, inside: Context) -> None:
+        urls = image_urls.background(attributes)
+        if urls:
+            self.flush()
+            self.page.items.append(self.made(urls, "background", attributes, inside))
+
+    def media(self, tag: str, attributes: dict, inside: Context) -> None:
+        """The poster of a video; an `object` or `embed` that shows an image file."""
+        url = attributes.get("poster") if tag == "video" else attributes.get("data" if tag == "object" else "src")
+        if url and (tag == "video" or (attributes.get("type") or "").startswith("image/") or image_urls.image_link(url)):
+            self.flush()
+            self.page.items.append(self.made([url.strip()], tag, attributes, inside))
+
+
+def parse(html: str, url: str) -> Page:
+    """The page of an HTML text found at `url`. Raises TooManyNodes."""
+    root = LexborHTMLParser(html, options=1).root
+    page = Walk().run(root) if root is not None else Page()
+    finish(page, url)
+    return page

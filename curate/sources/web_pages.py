@@ -1,0 +1,183 @@
+"""Source: web pages. WARC files (Common Crawl's, wget's, any compression FastWARC reads), folders of HTML, single files.
+
+One page gives one row of `documents`, its paragraphs rows of `texts` and its images rows of `images`, with `position` as the
+page order over both. What is not content is a row too, with its reason: `boilerplate:nav`, `boilerplate:footer`,
+`image:inline`, `page:not_html` ... (html/boilerplate.py and html/page.py list the words).
+"""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import ClassVar
+from urllib.parse import quote
+
+import fsspec
+import pyarrow as pa
+
+from curate import schema
+from curate.errors import PoolError
+from curate.schema import STR
+from curate.source import Source, expand
+from curate.sources import warc
+from curate.sources.html.contained import Parser
+from curate.sources.html.extract import IMAGE, TEXT
+from curate.sources.warc import Answer
+
+_DOCUMENT = {
+    **schema.DOCUMENTS,
+    "lang": STR,                          # as the page declares it
+    "charset": STR,                       # as it was read
+    "http_status": pa.int16(),
+    "captured_at": pa.timestamp("ms", "UTC"),
+    "source_offset": pa.int64(),          # of the WARC record
+    "html_bytes": pa.int64(),
+}
+_TEXT = {
+    **schema.TEXTS,
+    "kind": STR,                          # paragraph, heading, list, table, code, caption
+    "level": pa.int8(),                   # of a heading
+    "lang": STR,                          # of the nearest lang attribute
+    "dom_path": STR,
+    "link_share": pa.float32(),           # of the characters, those inside links
+}
+_IMAGE = {
+    **schema.IMAGES,                      # url absolute; text: the caption, else alt, else title
+    "doc_uid": STR,
+    "position": pa.int32(),
+    "alt": STR,
+    "title": STR,
+    "figcaption": STR,
+    "declared_width": pa.int32(),         # pixels in the markup
+    "declared_height": pa.int32(),
+    "origin": STR,                        # img, picture, noscript, background, video, object, og
+    "link": STR,                          # where a link around it leads
+    "candidates": pa.large_list(STR),     # every URL it could have, best first
+    "lang": STR,
+    "dom_path": STR,
+}
+_COLUMNS = {"documents": _DOCUMENT, "texts": _TEXT, "images": _IMAGE}
+_WARC = re.compile(r"\.(?:warc|arc)(?:\.\w+)?$")
+_HTML = re.compile(r"\.x?html?(?:\.[A-Za-z-]{2,12})?$")
+
+
+@dataclass
+class WebPages(Source):
+    """Pages of WARC files, folders of HTML files and single HTML files.
+
+    `base_url` is where a folder's files (or a single file) were found: without it they have file:// addresses, and so have
+    their images. `max_bytes` is the largest page taken (Common Crawl cuts pages at 1 MiB, since 2025 at 5 MiB);
+    `seconds` of CPU time and `memory` in bytes are what one page may cost; `honor_opt_out` drops what forbids its use.
+    """
+
+    tables: ClassVar[tuple[str, ...]] = ("documents", "texts", "images")
+
+    paths: str | list[str]
+    base_url: str | None = None
+    max_bytes: int = 10 << 20
+    seconds: float = 10.0
+    memory: int = 2 << 30
+    honor_opt_out: bool = True
+
+    def files(self) -> list[str]:
+        paths = [self.paths] if isinstance(self.paths, str) else self.paths
+        folders = [p for p in paths if _folder(p)]
+        rest = [p for p in paths if p not in folders]
+        return sorted({*folders, *(expand(rest) if rest else [])})
+
+    def adds(self, table: str = "images") -> dict[str, pa.DataType]:
+        return _COLUMNS[table]
+
+    def read(self, file: str, part_size: int) -> Iterator[dict[str, pa.Table]]:
+        rows = Rows(file)
+        try:
+            with Parser(self.seconds, self.memory) as parser:
+                for page in self.answers(file):
+                    self.take(page, parser, rows)
+                    if rows.full(part_size):
+                        yield rows.tables()
+                        rows = Rows(file)
+        except PoolError:
+            if rows.documents:
+                yield rows.tables()  # what was read before the fault stays
+            raise
+        if rows.documents:
+            yield rows.tables()
+
+    def take(self, page: Answer, parser: Parser, rows: "Rows") -> None:
+        """One page into the rows."""
+        found = {"outcome": page.outcome}
+        if page.outcome is None:
+            found = parser(page.body, page.charset, page.url, list(page.robots), self.honor_opt_out)
+        rows.add(page, found)
+
+    def answers(self, file: str) -> Iterator[Answer]:
+        """The pages of one input file or folder, before parsing."""
+        fs, inner = fsspec.core.url_to_fs(file)
+        if fs.isdir(inner):
+            names = sorted(n for n in fs.find(inner) if _HTML.search(n))
+            root = inner.rstrip("/") + "/"
+        elif not _WARC.search(file):
+            names, root = [inner], inner.rsplit("/", 1)[0] + "/"
+        else:
+            with fs.open(inner, "rb") as f:
+                yield from warc.records(f, file, self.max_bytes)
+            return
+        base = self.base_url.rstrip("/") + "/" if self.base_url else _file_url(fs, root)
+        for row, name in enumerate(names):
+            yield self.local(fs, name, row, base + quote(name.removeprefix(root)))
+
+    def local(self, fs: fsspec.AbstractFileSystem, name: str, row: int, url: str) -> Answer:
+        try:
+            with fs.open(name, "rb") as f:
+                body = f.read(self.max_bytes + 1)
+        except OSError as e:
+            raise PoolError(f"{name}: cannot be read: {e.strerror or e}") from e
+        outcome = warc.judged(body, "text/html", self.max_bytes)
+        return Answer(row, url, b"" if outcome else body, outcome=outcome)
+
+
+class Rows:
+    """The rows of a part being gathered: tuples as the parser sends them, and for each of them its page."""
+
+    def __init__(self, file: str):
+        self.file = file
+        self.documents: list[dict] = []
+        self.children: dict[str, tuple[list[tuple], list[int]]] = {"texts": ([], []), "images": ([], [])}
+
+    def full(self, part_size: int) -> bool:
+        """Whole pages up to about `part_size` images or pages, or four times as many paragraphs."""
+        texts, images = (len(self.children[t][0]) for t in ("texts", "images"))
+        return max(images, len(self.documents)) >= part_size or texts >= 4 * part_size
+
+    def add(self, page: Answer, found: dict) -> None:
+        for table, (rows, owners) in self.children.items():
+            rows += found.get(table, ())
+            owners += [len(self.documents)] * (len(rows) - len(owners))
+        self.documents.append({
+            "uid": schema.uid("", page.url), "source_file": self.file, "source_row": page.row, "url": page.url,
+            "title": found.get("title"), "lang": found.get("lang"), "charset": found.get("charset"), "http_status": page.status,
+            "captured_at": page.captured_at, "source_offset": page.offset, "html_bytes": len(page.body) or None,
+            "drop_reason": f"page:{found['outcome']}" if found["outcome"] else None})
+
+    def tables(self) -> dict[str, pa.Table]:
+        documents = pa.Table.from_pylist(self.documents, schema.arrow({**_DOCUMENT, "drop_reason": STR}))
+        return {"documents": documents, "texts": self.table("texts", TEXT), "images": self.table("images", IMAGE)}
+
+    def table(self, name: str, fields: tuple[str, ...]) -> pa.Table:
+        rows, owners = self.children[name]
+        values = dict(zip(fields, zip(*rows))) if rows else dict.fromkeys(fields, ())
+        pages = [self.documents[o] for o in owners]
+        values["doc_uid"] = [p["uid"] for p in pages]
+        values["uid"] = [schema.uid(d, str(at)) for d, at in zip(values["doc_uid"], values["position"])]
+        values["source_row"] = [p["source_row"] for p in pages]
+        values["source_file"] = [self.file] * len(rows)
+        return pa.table({n: pa.array(values[n], t) for n, t in {**_COLUMNS[name], "drop_reason": STR}.items()})
+
+
+def _folder(path: str) -> bool:
+    fs, inner = fsspec.core.url_to_fs(path)
+    return fs.isdir(inner)
+
+
+def _file_url(fs: fsspec.AbstractFileSystem, root: str) -> str:
+    return "file://" + quote(root) if "file" in fs.protocol else fs.unstrip_protocol(root)
