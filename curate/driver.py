@@ -252,7 +252,7 @@ class Driver:
         how = self.recipe.shards
         copies = ("copies",) if any("copies" in s.adds() for s in point.steps) else ()
         gathered = list(self.engine.map(partial(pool.gather, point, "images", copies), parts))
-        assigned = pool.assign(self.store, gathered, how)
+        assigned = pool.assign(self.store, gathered, how) if how else None
         self.store.remove("dataset.json")
         self.progress.stage("ledger", len(parts), 0)
         counts: dict[str, dict[str, int]] = {}
@@ -266,10 +266,15 @@ class Driver:
             rows = sum(p.rows.get(table, 0) for p in parts)
             if sum(reasons.values()) != rows:
                 raise PoolError(f"table {table}: {rows} rows came in, the ledger accounts for {sum(reasons.values())}")
-        self._write_shards(assigned, parts, state, counts)
+        if how:
+            self._write_shards(assigned, parts, state)
+        else:
+            root, samples = pool.uid_hash(self.store, gathered)
+            dataset = {"state": state, "root_hash": root, "samples": samples, "bytes": 0, "shards": [], "recipe": self.recipe.fingerprint}
+            self.store.publish_bytes("dataset.json", (json.dumps(dataset, indent=1) + "\n").encode())
         return counts
 
-    def _write_shards(self, assigned: str, parts: list[Part], state: str, counts: dict[str, Any]) -> None:
+    def _write_shards(self, assigned: str, parts: list[Part], state: str) -> None:
         how = self.recipe.shards
         entries = [f"ledger/images/{p.index:06d}.parquet" for p in parts]
         for stale in set(self.store.names("ledger/images")) - {e.rsplit("/", 1)[1] for e in entries}:

@@ -1,6 +1,7 @@
 """A run's tables over the whole pool: what selectors read, what they decided, the ledger, and DuckDB views of it all."""
 
 import contextlib
+import hashlib
 import json
 import tempfile
 from collections.abc import Callable, Iterator
@@ -160,7 +161,7 @@ def assign(store: Store, gathered: list[Gathered], how: Shards) -> str:
     return file
 
 
-def enter(point: Point, assigned: str, part: Part) -> dict[str, Any]:
+def enter(point: Point, assigned: str | None, part: Part) -> dict[str, Any]:
     """Write a part's rows into the ledger: every row, every column, and what became of it. Returns counts by table."""
     state = digest([point.state(part), assigned])
     counts: dict[str, Any] = {}
@@ -184,12 +185,12 @@ def _is_written(store: Store, name: str, state: str) -> bool:
         return (pq.ParquetFile(f).schema_arrow.metadata or {}).get(b"curate", b"").decode() == state
 
 
-def _entry(bench: Workbench, table: str, assigned: str) -> pa.Table:
+def _entry(bench: Workbench, table: str, assigned: str | None) -> pa.Table:
     rows = bench.tables[table]
     kept = rows.reason == None  # noqa: E711  elementwise
     columns = {**rows.columns, "drop_reason": pa.array(rows.reason, pa.large_string()),
                "drop_stage": pa.array(rows.stage, pa.large_string()), "kept": pa.array(kept)}
-    if table == "images" or table == "documents":
+    if assigned and table == "images":
         placed = slice_of(bench.store, assigned, bench.part, ["uid", "key", "shard"])
         first = placed.filter(pc.equal(placed["key"], placed["uid"]))  # the places of further copies are in the shards
         at = first["id"].to_numpy() - bench.part.base
@@ -215,6 +216,13 @@ def plan(store: Store, assigned: str, ledger: list[str], table: str = "images") 
 def _mark(store: Store, name: str) -> str:
     with store.open(name) as f:
         return (pq.ParquetFile(f).schema_arrow.metadata or {}).get(b"curate", b"").decode()
+
+
+def uid_hash(store: Store, gathered: list[Gathered]) -> tuple[str, int]:
+    """SHA-256 over the sorted uids of the kept rows, and their number: the root hash of a run without shards."""
+    with database(store) as (con, _):
+        found = con.sql(f"select uid from {scan(store, [g.file for g in gathered])} order by uid").to_arrow_table()["uid"].to_pylist()
+    return hashlib.sha256("\n".join(found).encode()).hexdigest(), len(found)
 
 
 def shard_count(store: Store, assigned: str) -> int:

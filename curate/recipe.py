@@ -33,7 +33,7 @@ class Recipe:
     score: list[Step] = field(default_factory=list)
     select: list[Step] = field(default_factory=list)
     synth: list[Step] = field(default_factory=list)
-    shards: Shards = field(default_factory=Shards)
+    shards: Shards | None = field(default_factory=Shards)  # None: a ledger and no shards, for lists that are not fetched
     name: str = ""
 
     @cached_property
@@ -59,6 +59,8 @@ class Recipe:
             names.add(step.name)
             self._check_columns(step, have[step.table])
             have[step.table] |= set(step.adds())
+        if self.shards and "payload" not in have["images"]:
+            raise RecipeError(f"recipe {self.name}: nothing brings the images that shards are made of; add Fetch(), or say shards=None")
         return self
 
     def _check_columns(self, step: Step, have: set[str]) -> None:
