@@ -140,16 +140,17 @@ def _place(tree: Path, home: Path) -> None:
 
 def _run(command: list[str], cwd: Path) -> None:
     """Run a download tool. Missing, in one line, if it is not there, fails or takes too long."""
+    tool = command[2] if command[1] == "-m" else command[0]
     if shutil.which(command[0]) is None:
-        raise Missing(f"{Path(command[0]).name} is not installed")
+        raise Missing(f"{tool} is not installed")
     try:
         done = subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=PATIENCE, stdin=subprocess.DEVNULL)
     except subprocess.TimeoutExpired as e:
-        raise Missing(f"{Path(command[0]).name} took longer than {PATIENCE} s") from e
+        raise Missing(f"{tool} took longer than {PATIENCE} s") from e
     if done.returncode:
         lines = (done.stderr or done.stdout).strip().splitlines()
         wrong = [line for line in lines if line.lower().startswith(("e:", "error", "npm err", "npm error"))] or lines or ["?"]
-        raise Missing(f"{Path(command[0]).name}: {wrong[0][:200]}")
+        raise Missing(f"{tool}: {wrong[0][:200]}")
 
 
 def _one(folder: Path, pattern: str) -> Path:
@@ -231,8 +232,15 @@ def _deb(file: Path, tree: Path) -> None:
 
 
 def _tgz(file: Path, tree: Path) -> None:
+    """Plain files only, and none outside the tree. By hand: `extractall` has its filter since 3.11.4, Debian 12 has 3.11.2."""
     with tarfile.open(file) as tar:
-        tar.extractall(tree, filter="data")
+        for member in filter(tarfile.TarInfo.isfile, tar):
+            target = (tree / member.name).resolve()
+            if not target.is_relative_to(tree.resolve()):
+                raise tarfile.TarError(f"{member.name} lies outside the archive")
+            target.parent.mkdir(parents=True, exist_ok=True)
+            with tar.extractfile(member) as source, target.open("wb") as out:
+                shutil.copyfileobj(source, out)
 
 
 def _zip(file: Path, tree: Path) -> None:

@@ -69,7 +69,7 @@ def test_a_broken_archive_is_a_reason_and_not_a_crash(registry, monkeypatch):
 
 def test_a_tool_that_is_missing_fails_or_hangs_is_named(tmp_path, monkeypatch):
     with pytest.raises(Missing, match="no-such-tool is not installed"):
-        packages._run(["no-such-tool"], tmp_path)
+        packages._run(["no-such-tool", "x"], tmp_path)
     with pytest.raises(Missing, match="sh: E: Unable to locate"):
         packages._run(["sh", "-c", "echo W: old >&2; echo E: Unable to locate >&2; exit 100"], tmp_path)
     monkeypatch.setattr(packages, "PATIENCE", 0.1)
