@@ -217,7 +217,8 @@ def agreement_faults(store: Store, con: duckdb.DuckDBPyConnection, sound: list[s
     con.execute(f"create or replace temp view sample as select * from {found}")
     places = r"try_cast(regexp_extract(s._file, '(\d+)\.parquet$', 1) as int)" if sound else "0"
     joined = f"from sample s join {table} l using (uid) where l.kept"
-    yield from _count(con, "from (select key from sample group by key having count(*) > 1)", "key", "shards: {n} keys come more than once")
+    yield from _count(con, "from (select key from sample group by key having count(*) > 1)", "key",
+                      "shards: {n} keys come more than once")
     yield from _count(con, f"from sample s where not exists (from {table} l where l.uid = s.uid and l.kept)", "key",
                       f"shards: {{n}} samples are not kept rows of ledger/{table}")
     yield from _count(con, f"{joined} and s.key = s.uid and (l.key <> s.key or l.shard <> {places})", "s.key",
@@ -225,8 +226,9 @@ def agreement_faults(store: Store, con: duckdb.DuckDBPyConnection, sound: list[s
     if whole:
         copies = "greatest(coalesce(l.copies, 1), 1)" if "copies" in con.table(table).columns else "1"
         yield from _count(con, f"""from {table} l left join (select uid, count(*) as n from sample group by uid) s using (uid)
-            where l.kept and coalesce(s.n, 0) <> {copies}""", "uid", f"ledger/{table}: {{n}} kept rows are not in the shards, or not as often as they should be")
-    both = [c for c in con.table("sample").columns if c in con.table(table).columns and c not in ("key", "shard", "_file", "uid")]
-    for column in both:
+            where l.kept and coalesce(s.n, 0) <> {copies}""", "uid",
+            f"ledger/{table}: {{n}} kept rows are not in the shards, or not as often as they should be")
+    in_both = set(con.table("sample").columns) & set(con.table(table).columns) - {"key", "shard", "uid"}
+    for column in sorted(in_both):
         yield from _count(con, f'{joined} and s."{column}" is distinct from l."{column}"', "s.key",
                           f"ledger/{table}: {{n}} samples have another {column} than their row")

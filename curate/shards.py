@@ -4,8 +4,8 @@ A shard is a pure function of its rows in the plan and of the bytes they name: a
 and a second one writes the same bytes. Its `.json` is the commit: it appears last and names the plan it was made for.
 """
 
-import dataclasses
 import hashlib
+import itertools
 import json
 import math
 import os
@@ -125,20 +125,20 @@ def image_members(row: dict[str, Any], meta: dict[str, Any], hashed: str | None)
     return dict(sorted(parts.items()))
 
 
-def to_json(value: dict[str, Any]) -> bytes:
-    """One value, one spelling: sorted names, no blanks, not-a-number as null, times as text."""
-    try:
-        return _JSON.encode(value).encode()
-    except ValueError:
-        return _JSON.encode(_finite(value)).encode()
-
-
-_JSON = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False, default=lambda v: _spell(v))
-
-
 def _spell(value: Any) -> str:
     """What JSON has no type for, as text: bytes in hex, times in ISO 8601, decimals."""
     return value.hex() if isinstance(value, bytes) else value.isoformat() if hasattr(value, "isoformat") else str(value)
+
+
+_dumps = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False, default=_spell).encode
+
+
+def to_json(value: dict[str, Any]) -> bytes:
+    """One value, one spelling: sorted names, no blanks, not-a-number as null, times as text."""
+    try:
+        return _dumps(value).encode()
+    except ValueError:
+        return _dumps(_finite(value)).encode()
 
 
 def _finite(value: Any) -> Any:
@@ -190,7 +190,8 @@ def write_shard(
     with store.private(f"shards/{name}.parquet") as path:
         write_table(path, kept)
         parquet = _publish(store, f"shards/{name}.parquet", path)
-    info = {**(provenance or {}), "name": name, "samples": len(rows), "tar": tar, "parquet": parquet, "hashed": hashed, "plan": plan}
+    info = {**(provenance or {}), "name": name, "samples": len(rows), "tar": tar, "parquet": parquet,
+            "hashed": hashed, "plan": plan}
     store.publish_bytes(f"shards/{name}.json", _pretty(info))
     return info
 
@@ -216,7 +217,7 @@ def write_tar(store: Store, path: Path, samples: Iterator[tuple[str, str, Member
     All sizes are known beforehand, so every member has its place before a byte is read: parked bytes are copied in the
     order in which they lie in their payloads, one open each, one image in memory at a time.
     """
-    parked: list[tuple[str, int, int, str | None, int, str]] = []
+    parked: list[tuple[Slice, int, str]] = []
     with open(path, "wb") as f:
         fd, place = f.fileno(), 0
         for key, uid, members in samples:
@@ -224,38 +225,38 @@ def write_tar(store: Store, path: Path, samples: Iterator[tuple[str, str, Member
                 size = content.size if isinstance(content, Slice) else len(content)
                 header, pad = tar_header(f"{key}.{suffix}", size), b"\0" * (-size % BLOCK)
                 if isinstance(content, Slice):
-                    parked.append((*dataclasses.astuple(content), place + BLOCK, uid))
+                    parked.append((content, place + BLOCK, uid))
                     _write(fd, header, place)
                 else:
                     _write(fd, header + content + pad, place)
                 place += BLOCK + size + len(pad)
         # The padding of parked bytes is never written: a file grows by zeros.
         _write(fd, END, place)
-        _gather(store, fd, sorted(parked, key=lambda p: p[:2]))
+        _gather(store, fd, sorted(parked, key=lambda p: (p[0].payload, p[0].offset)))
 
 
-def _gather(store: Store, fd: int, parked: list[tuple[str, int, int, str | None, int, str]]) -> None:
+def _gather(store: Store, fd: int, parked: list[tuple[Slice, int, str]]) -> None:
     """Copy parked bytes, sorted by payload and offset, to their places."""
-    payload, source = None, None
-    try:
-        for name, offset, size, expected, place, uid in parked:
-            try:
-                if name != payload:
-                    if source:
-                        source.close()
-                    payload, source = name, store.open(name)
-                source.seek(offset)
-                data = source.read(size)
-            except OSError as e:
-                raise PoolError(f"{store.path(name)}: cannot be read: {e.strerror or e} (uid {uid})") from e
-            if len(data) != size:
-                raise PoolError(f"{store.path(name)}: ends before byte {offset + size} (uid {uid})")
-            if expected and hashlib.sha256(data).hexdigest() != expected:
-                raise PoolError(f"{store.path(name)}: the {size} bytes at {offset} are not those recorded (uid {uid})")
+    for payload, group in itertools.groupby(parked, key=lambda p: p[0].payload):
+        for data, place in _read(store, payload, list(group)):
             _write(fd, data, place)
-    finally:
-        if source:
-            source.close()
+
+
+def _read(store: Store, payload: str, group: list[tuple[Slice, int, str]]) -> Iterator[tuple[bytes, int]]:
+    """The bytes of slices of one payload, each with its place; PoolError unless they are those that were parked."""
+    path, uid = store.path(payload), group[0][2]
+    try:
+        with store.open(payload) as source:
+            for wanted, place, uid in group:
+                source.seek(wanted.offset)
+                data = source.read(wanted.size)
+                if len(data) != wanted.size:
+                    raise PoolError(f"{path}: ends before byte {wanted.offset + wanted.size} (uid {uid})")
+                if wanted.sha256 and hashlib.sha256(data).hexdigest() != wanted.sha256:
+                    raise PoolError(f"{path}: the {wanted.size} bytes at {wanted.offset} are not those recorded (uid {uid})")
+                yield data, place
+    except OSError as e:
+        raise PoolError(f"{path}: cannot be read: {e.strerror or e} (uid {uid})") from e
 
 
 def _write(fd: int, data: bytes, place: int) -> None:

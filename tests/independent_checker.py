@@ -41,7 +41,8 @@ def ledger(run, record):
     outcomes = collections.Counter(r["drop_reason"] or "kept" for r in rows)
     if outcomes != collections.Counter(record["rows"]["images"]):
         wrong.append("ledger outcomes are not those of recipe.json")
-    wrong += [f"ledger {r['uid']}: neither kept nor dropped, or both" for r in rows if r["kept"] is not (r["drop_reason"] is None)]
+    torn = [r["uid"] for r in rows if r["kept"] is not (r["drop_reason"] is None)]
+    wrong += [f"ledger {u}: neither kept nor dropped, or both" for u in torn]
     kept = [r for r in rows if r["kept"]]
     by_uid = {r["uid"]: r for r in kept}
     if len(by_uid) != len(kept):
@@ -69,7 +70,8 @@ def tar_samples(path):
 def same(a, b):
     if isinstance(a, float) and isinstance(b, (int, float)):
         return math.isclose(a, b, rel_tol=1e-12) or a == b
-    return a == b or (b is None and isinstance(a, float) and math.isnan(a)) or (a is not None and isinstance(b, str) and str(a) == b)
+    not_a_number = b is None and isinstance(a, float) and math.isnan(a)
+    return a == b or not_a_number or (a is not None and isinstance(b, str) and str(a) == b)
 
 
 def sample(key, files, row, kept):
@@ -92,7 +94,8 @@ def sample(key, files, row, kept):
 def shard(run, entry, kept, seen):
     base = os.path.join(run, "shards", entry["name"])
     for ending in ("tar", "parquet"):
-        if digest(f"{base}.{ending}") != entry[ending]["sha256"] or os.path.getsize(f"{base}.{ending}") != entry[ending]["bytes"]:
+        path, listed = f"{base}.{ending}", entry[ending]
+        if digest(path) != listed["sha256"] or os.path.getsize(path) != listed["bytes"]:
             yield f"{entry['name']}.{ending}: other bytes than listed"
     said = load(f"{base}.json")
     if any(said[k] != entry[k] for k in ("samples", "tar", "parquet")):

@@ -25,7 +25,7 @@ def photo(n: int, kind: str = "JPEG") -> bytes:
     return out.getvalue()
 
 
-def parked(store: Store, n: int, parts: int = 3) -> pa.Table:
+def parked(store: Store, n: int, parts: int = 3, kinds: tuple[str, ...] = KINDS) -> pa.Table:
     """Rows of `n` images whose bytes lie in the payloads of `parts` parts; every tenth one is dropped."""
     rows = []
     for part in range(parts):
@@ -33,13 +33,15 @@ def parked(store: Store, n: int, parts: int = 3) -> pa.Table:
         with store.private(name) as path, open(path, "wb") as f:
             parcel = Parcel(store, f)
             for i in range(part, n, parts):
-                data, url, text = photo(i, KINDS[i % 3]), f"http://a.example/{i}", f"caption {i} ünï"
+                data, url, text = photo(i, kinds[i % len(kinds)]), f"http://a.example/{i}", f"caption {i} ünï"
+                dropped = "score" if i % 10 == 0 else None
                 rows.append({
                     "uid": uid(text, url), "source_file": "/pool/pairs.parquet", "source_row": i, "url": url, "text": text,
-                    "score": i / 4, "sha256": hashlib.sha256(data).hexdigest(), "mime": f"image/{KINDS[i % 3].lower()}",
+                    "score": i / 4, "sha256": hashlib.sha256(data).hexdigest(),
+                    "mime": f"image/{kinds[i % len(kinds)].lower()}",
                     "payload": name, "payload_offset": parcel.add(f"{i}.bin", data), "payload_size": len(data),
                     "fetched_at": "2026-01-01", "copies": 2 if i % 10 == 1 else None,
-                    "kept": i % 10 != 0, "drop_reason": "score" if i % 10 == 0 else None, "drop_stage": "score" if i % 10 == 0 else None,
+                    "kept": dropped is None, "drop_reason": dropped, "drop_stage": dropped,
                 })
             parcel.close()
             f.flush()
@@ -58,15 +60,17 @@ def planned(folder: Path, table: pa.Table, how: shards.Shards) -> pa.Table:
 
 def write_shards(store: Store, plan: pa.Table, name: str = "plan", hashed: str | None = "sha256") -> dict:
     count = pc.max(plan["shard"]).as_py() + 1
-    infos = [shards.write_shard(store, plan.filter(pc.equal(plan["shard"], i)), shards.shard_name(i, count), name, hashed=hashed)
-             for i in range(count)]
+    infos = []
+    for i in range(count):
+        rows = plan.filter(pc.equal(plan["shard"], i))
+        infos.append(shards.write_shard(store, rows, shards.shard_name(i, count), name, hashed=hashed))
     return shards.finish(store, infos, {"recipe": "small"})
 
 
-def small_run(folder: Path, n: int = 30, size: int = 10) -> Store:
+def small_run(folder: Path, n: int = 30, size: int = 10, kinds: tuple[str, ...] = KINDS) -> Store:
     """A folder with ledger, shards, recipe.json and dataset.json that agree."""
     store = Store(folder)
-    table = parked(store, n)
+    table = parked(store, n, kinds=kinds)
     plan = planned(folder, table, shards.Shards(size=size))
     write_shards(store, plan)
     place = {r["key"]: r["shard"] for r in plan.select(["key", "shard"]).to_pylist()}

@@ -94,4 +94,5 @@ def first_of(reasons: Iterable[tuple[pa.Array, str]], count: int) -> pa.Array:
 
 def rows(file: str, start: int, count: int) -> dict[str, pa.Array]:
     """`source_file` and `source_row` of `count` rows from row `start`."""
-    return {"source_file": pa.repeat(pa.scalar(file, STR), count), "source_row": pa.array(range(start, start + count), pa.int64())}
+    numbers = pa.array(range(start, start + count), pa.int64())
+    return {"source_file": pa.repeat(pa.scalar(file, STR), count), "source_row": numbers}
