@@ -11,6 +11,7 @@ import pyarrow as pa
 
 from curate import pool, shards
 from curate.errors import PoolError
+from curate.members import SUFFIX, bulky, to_json
 from curate.sources.tarindex import Sample, members, samples
 from curate.store import Store
 
@@ -158,7 +159,7 @@ def _sample_faults(store: Store, name: str, count: int, hashed: str | None) -> I
     table = store.table(f"{name}.parquet")
     if len(table) != count:
         yield f"{name}.parquet: has {len(table)} rows, should have {count}"
-    rows = table.select([f.name for f in table.schema if not shards.bulky(f.type)])
+    rows = table.select([f.name for f in table.schema if not bulky(f.type)])
     with store.open(f"{name}.tar") as f:
         for sample, row in itertools.zip_longest(samples(members(f, f"{name}.tar")), _each(rows)):
             if sample is None or row is None or sample.key != row["key"]:
@@ -176,7 +177,7 @@ def _each(rows: pa.Table) -> Iterator[dict[str, Any]]:
 
 def _image_faults(f: Any, name: str, sample: Sample, row: dict[str, Any], hashed: str | None) -> Iterator[str]:
     """A sample of one image with its text: bytes, caption and `.json` against the row."""
-    suffix = shards.SUFFIX.get(row["mime"], "")
+    suffix = SUFFIX.get(row["mime"], "")
     if set(sample.members) != {suffix, "json", "txt"} or "." in sample.key or sample.broken:
         yield f"{name}: has the members {', '.join(sorted(sample.members))}, should have {suffix}, json, txt"
         return
@@ -186,7 +187,7 @@ def _image_faults(f: Any, name: str, sample: Sample, row: dict[str, Any], hashed
         files[kind] = f.read(member.size)
     if files["txt"] != (row["text"] or "").encode():
         yield f"{name}.txt: is not the caption of its row"
-    if _loaded(files["json"]) != json.loads(shards.to_json(row)):
+    if _loaded(files["json"]) != json.loads(to_json(row)):
         yield f"{name}.json: is not its row"
     if not all(files[suffix][at:at + len(magic)] == magic for at, magic in MAGIC[row["mime"]]):
         yield f"{name}.{suffix}: is not {row['mime']}"

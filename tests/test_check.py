@@ -14,6 +14,7 @@ from small_run import small_run
 
 from curate import shards
 from curate.check import check
+from curate.members import to_json
 from curate.store import Store, write_table
 
 
@@ -124,7 +125,7 @@ def test_captions_swapped_in_tar_and_sidecar_are_caught_by_the_ledger(run):
             if ending == "txt":
                 each[1] = rows[key]["text"].encode()
             elif ending == "json":
-                each[1] = shards.to_json({k: v for k, v in rows[key].items() if k != "vector"})
+                each[1] = to_json({k: v for k, v in rows[key].items() if k != "vector"})
 
     rewrite_tar(run / "shards/00000.tar", follow)
     rehash(run)

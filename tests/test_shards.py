@@ -14,6 +14,7 @@ from small_run import parked, planned, write_shards
 
 from curate import shards as S
 from curate.errors import PoolError
+from curate.members import SUFFIX, Members, Slice, to_json
 from curate.store import Parcel, Store
 
 
@@ -89,7 +90,7 @@ def test_tar_sidecar_and_json_say_the_same(tmp_path):
                 assert [m.name for m in mine] == sorted(m.name for m in mine)
                 files = {m.name.split(".")[1]: tar.extractfile(m).read() for m in mine}
                 row, meta = by_uid[key], json.loads(files["json"])
-                image = files[S.SUFFIX[row["mime"]]]
+                image = files[SUFFIX[row["mime"]]]
                 assert hashlib.sha256(image).hexdigest() == row["sha256"]
                 assert files["txt"].decode() == row["text"] == meta["text"]
                 assert meta["score"] == row["score"] and "vector" not in meta and "payload" not in meta
@@ -172,11 +173,11 @@ def test_names_need_not_be_known_beforehand(tmp_path):
     """Other kinds of samples bring their own function: here two images and a text, as a document would."""
     store = Store(tmp_path)
     table = ledger(store, 2)
-    both = [S.Slice(r["payload"], r["payload_offset"], r["payload_size"], r["sha256"]) for r in table.to_pylist()]
+    both = [Slice(r["payload"], r["payload_offset"], r["payload_size"], r["sha256"]) for r in table.to_pylist()]
     rows = pa.table({"uid": ["d" * 32], "key": ["d" * 32]})
 
-    def document(row: dict, meta: dict, hashed: str | None) -> S.Members:
-        return {"0.jpg": both[0], "1.png": both[1], "json": S.to_json(meta)}
+    def document(row: dict, meta: dict, hashed: str | None) -> Members:
+        return {"0.jpg": both[0], "1.png": both[1], "json": to_json(meta)}
 
     S.write_shard(store, rows, "00000", "p", members=document)
     with tarfile.open(tmp_path / "shards/00000.tar") as tar:
@@ -185,4 +186,4 @@ def test_names_need_not_be_known_beforehand(tmp_path):
 
 
 def test_json_has_no_nan_and_one_spelling():
-    assert S.to_json({"b": float("nan"), "a": [1.0, float("inf")], "t": "é"}) == '{"a":[1.0,null],"b":null,"t":"é"}'.encode()
+    assert to_json({"b": float("nan"), "a": [1.0, float("inf")], "t": "é"}) == '{"a":[1.0,null],"b":null,"t":"é"}'.encode()

@@ -1,0 +1,74 @@
+"""What one sample of a shard is made of: its members, as bytes or as the place where bytes are parked."""
+
+import json
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.types as pt
+
+from curate.errors import PoolError
+
+#: File name suffix by MIME type. open_clip's loader takes jpg, png and webp by default.
+SUFFIX = {"image/jpeg": "jpg", "image/png": "png", "image/webp": "webp", "image/gif": "gif", "image/avif": "avif"}
+
+
+@dataclass(frozen=True)
+class Slice:
+    """Bytes parked in a payload: what a shard's member is copied from. `sha256` (null: unknown) is checked on the way."""
+
+    payload: str
+    offset: int
+    size: int
+    sha256: str | None = None
+
+
+#: A sample's members in their order in the tar: suffix (what follows `<key>.`) -> its bytes, or where they are parked.
+Members = dict[str, bytes | Slice]
+
+
+def image_members(row: dict[str, Any], meta: dict[str, Any], hashed: str | None) -> Members:
+    """`<key>.jpg|png|…`, `<key>.json` and `<key>.txt` of a row of `images`; a null caption is an empty file.
+
+    `hashed` names the column with the SHA-256 of the bytes kept: `sha256` where they are the bytes fetched.
+    """
+    suffix = SUFFIX.get(row.get("mime"))
+    if suffix is None or row.get("payload") is None:
+        raise PoolError(f"{row.get('payload') or 'no payload'}: no image of a known format ({row.get('mime')}, uid {row['uid']})")
+    image = Slice(row["payload"], row["payload_offset"], row["payload_size"], row[hashed] if hashed else None)
+    parts = {suffix: image, "json": to_json(meta), "txt": (row["text"] or "").encode()}
+    return dict(sorted(parts.items()))
+
+
+def _spell(value: Any) -> str:
+    """What JSON has no type for, as text: bytes in hex, times in ISO 8601, decimals."""
+    return value.hex() if isinstance(value, bytes) else value.isoformat() if hasattr(value, "isoformat") else str(value)
+
+
+_dumps = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False, default=_spell).encode
+
+
+def to_json(value: dict[str, Any]) -> bytes:
+    """One value, one spelling: sorted names, no blanks, not-a-number as null, times as text."""
+    try:
+        return _dumps(value).encode()
+    except ValueError:
+        return _dumps(_finite(value)).encode()
+
+
+def _finite(value: Any) -> Any:
+    """The same value with null for NaN and infinity, at any depth."""
+    if isinstance(value, dict):
+        return {k: _finite(v) for k, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_finite(v) for v in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def bulky(kind: pa.DataType) -> bool:
+    """True for embeddings and raw bytes: they are in the Parquet sidecar, not in the `.json` members."""
+    # DuckDB hands out lists of float16 as float32.
+    if pt.is_list(kind) or pt.is_large_list(kind):
+        return pt.is_float16(kind.value_type) or pt.is_float32(kind.value_type)
+    return pt.is_fixed_size_list(kind) or pt.is_binary(kind) or pt.is_large_binary(kind) or pt.is_fixed_size_binary(kind)
