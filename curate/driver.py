@@ -292,7 +292,7 @@ class Driver:
 
     def _originals(self) -> bool:
         """True if the bytes kept are the bytes fetched, so that `sha256` is their hash."""
-        return all(getattr(s, "resize_mode", "no") == "no" for s in self.recipe.steps)
+        return all(getattr(s, "resize_mode", None) is None for s in self.recipe.steps)
 
     def _notes(self, point: pool.Point) -> dict[str, Any]:
         return {d.step: pool.notes(self.store, d) for d in point.decisions}

@@ -220,7 +220,11 @@ class Workbench:
     def judge(self, stage: Stage, rows: Rows) -> None:
         """Drop the live rows whose values are out of bounds; rows without values wait."""
         places = rows.live[rows.have[stage.name][rows.live]]
-        rows.drop(places, stage.judge(rows.take(stage.adds(), places)), stage.name)
+        try:
+            reasons = stage.judge(rows.take(stage.adds(), places))
+        except Exception as e:
+            raise PartError(stage.name, self.part.id, None, f"judge: {type(e).__name__}: {e}") from e
+        rows.drop(places, reasons, stage.name)
 
     def _decide(self, step: Selector, keep: set[str]) -> None:
         decision, rows = self.decisions[step.name], self.tables[step.table]
@@ -399,7 +403,8 @@ class Chunk:
 
     def _call(self, stage: Stage, todo: np.ndarray) -> pa.Table:
         """Run a stage on rows, and hold it to its word: the columns it declares, one value a row."""
-        live = self.rows.take(dict.fromkeys(["uid", *(c for c in stage.reads if c in self.rows.columns)]), todo)
+        wanted = ["uid", *stage.reads, *(schema.PAYLOAD if stage.parks else ())]
+        live = self.rows.take(dict.fromkeys(c for c in wanted if c in self.rows.columns), todo)
         given: list[Any] = []
         if stage.pixels:
             given.append(self.images(todo))
