@@ -17,7 +17,7 @@ from curate.store import Store
 
 #: How an image file begins.
 MAGIC = {
-    "image/jpeg": ((0, b"\xff\xd8\xff"),), "image/png": ((0, b"\x89PNG\r\n\x1a\n"),), "image/gif": ((0, b"GIF8"),),
+    "image/jpeg": ((0, b"\xff\xd8"),), "image/png": ((0, b"\x89PNG\r\n\x1a\n"),), "image/gif": ((0, b"GIF8"),),
     "image/webp": ((0, b"RIFF"), (8, b"WEBP")), "image/avif": ((4, b"ftyp"),),
 }
 
