@@ -103,10 +103,18 @@ def _judge(listed: Pairs, state: np.ndarray) -> np.ndarray:
     return np.array(chosen, np.int64)
 
 
-def first_of(keys: np.ndarray) -> np.ndarray:
-    """For each row the first row with the same key: rows that are equal need to be compared with others only once."""
-    _, first, inverse = np.unique(keys, return_index=True, return_inverse=True)
-    return first[inverse]
+def first_of(keys: np.ndarray, values: np.ndarray, at: np.ndarray) -> np.ndarray:
+    """For each row the first row with equal values: rows that are equal need to be compared with others only once.
+
+    `keys` are hashes of the rows' values, which decides quickly; `values[at[i]]` are those of row i, which decides.
+    """
+    _, place, inverse = np.unique(keys, return_index=True, return_inverse=True)
+    first = place[inverse]
+    copies = np.flatnonzero(first != np.arange(len(keys)))
+    for rows in np.array_split(copies, len(copies) // 4096 + 1):
+        differ = (values[at[rows]] != values[at[first[rows]]]).any(axis=1)
+        first[rows[differ]] = rows[differ]     # two rows with one key: possible, if not probable
+    return first
 
 
 def spread(done: Resolved, first: np.ndarray) -> Resolved:

@@ -84,10 +84,7 @@ def _write(live: Live, ranks: Ranks, folder: Path) -> np.ndarray:
         hashes[at, 2:] = batch["phash_crops"].flatten().to_numpy().reshape(-1, len(CROPS))
         thumbs[at] = np.frombuffer(b"".join(batch["thumbnail"].to_pylist()), np.uint8).reshape(len(at), -1)
         keys[at] = batch["key"].to_numpy()
-    first = first_of(keys)
-    copies = np.flatnonzero(first != np.arange(total))
-    other = np.array([c for c in copies if (thumbs[c] != thumbs[first[c]]).any()], np.int64)
-    first[other] = other                                   # two pictures with one key: possible, if not probable
+    first = first_of(keys, thumbs, np.arange(total))
     distinct = first == np.arange(total)
     np.save(folder / "hashes.npy", hashes[distinct])
     np.save(folder / "thumbs.npy", thumbs[distinct])

@@ -1,0 +1,162 @@
+"""Embeddings of a pool as one file, clusters of them, and exact cosines.
+
+Files, not memory, hold the vectors: float16, unit length, one row after the other. Whatever decides something is computed
+again in float64 for the few pairs in question, so that block sizes, threads and devices cannot move a decision.
+"""
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from curate.errors import RecipeError
+from curate.selector import Live, coin_sql
+
+#: Decimals that count in a cosine: two equal vectors have similarity 1, whatever the last bits say.
+DECIMALS = 6
+
+_BATCH = 16_384
+
+
+@dataclass
+class Vectors:
+    """Vectors of the live rows that have one. Row i of the file belongs to `ids[i]`; ids ascend."""
+
+    path: str
+    ids: np.ndarray
+    keys: np.ndarray      # 64-bit hashes of the vectors as they came
+
+    def open(self) -> np.ndarray:
+        return np.load(self.path, mmap_mode="r")
+
+    def rows(self, ids: np.ndarray) -> np.ndarray:
+        return np.searchsorted(self.ids, ids)
+
+
+def write_vectors(live: Live, column: str, path: Path) -> Vectors:
+    """Stream a column of embeddings into a file. A vector of zeros or with NaN in it becomes zeros: like nothing else."""
+    ids = live.sql(f'select id from live where "{column}" is not null order by id').to_arrow_table()["id"].to_numpy()
+    keys = np.empty(len(ids), np.uint64)
+    out = None
+    query = f'select id, "{column}"::float[] as v, hash("{column}") as key from live where "{column}" is not null'
+    with live.sql(query).to_arrow_reader(_BATCH) as reader:
+        for batch in reader:
+            if not len(batch):
+                continue
+            flat = batch["v"].flatten().to_numpy()
+            width = len(flat) // len(batch)
+            if out is None:
+                out = np.lib.format.open_memmap(path, "w+", np.float16, (len(ids), width))
+            if width != out.shape[1] or len(flat) != width * len(batch) or (np.diff(batch["v"].offsets) != width).any():
+                raise RecipeError(f"column {column}: vectors of different lengths")
+            at = np.searchsorted(ids, batch["id"].to_numpy())
+            out[at] = unit(flat.reshape(-1, width))
+            keys[at] = batch["key"].to_numpy()
+    if out is None:
+        np.save(path, np.empty((0, 1), np.float16))
+    return Vectors(str(path), ids, keys)
+
+
+def unit(vectors: np.ndarray) -> np.ndarray:
+    """Float16 vectors of length 1 (within float16's precision)."""
+    with np.errstate(invalid="ignore", over="ignore", divide="ignore"):
+        scaled = vectors / np.linalg.norm(vectors.astype(np.float64), axis=1, keepdims=True)
+    return np.where(np.isfinite(scaled).all(axis=1, keepdims=True), scaled, 0).astype(np.float16)
+
+
+def lengthened(vectors: np.ndarray) -> np.ndarray:
+    """Float32 copies of length 1 in float32's precision; zeros stay zeros."""
+    vectors = vectors.astype(np.float32)
+    return vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
+
+
+def cosines(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """The cosine of each row of `a` with the same row of `b`, rounded to DECIMALS; 0 where a vector is zero."""
+    a, b = a.astype(np.float64), b.astype(np.float64)
+    size = np.sqrt((a * a).sum(axis=1) * (b * b).sum(axis=1))
+    return np.round((a * b).sum(axis=1) / np.where(size > 0, size, np.inf), DECIMALS)
+
+
+def gpus(device: str) -> int:
+    """How many GPUs FAISS shall use for `auto`, `cpu` or `gpu`."""
+    import faiss
+
+    if device not in ("auto", "cpu", "gpu"):
+        raise RecipeError(f"device must be auto, cpu or gpu, not {device}")
+    found = faiss.get_num_gpus() if device != "cpu" and hasattr(faiss, "get_num_gpus") else 0
+    if device == "gpu" and not found:
+        raise RecipeError("device gpu: FAISS sees no GPU (is faiss-gpu installed instead of faiss-cpu?)")
+    return found
+
+
+def sample(live: Live, vectors: Vectors, size: int, seed: int) -> np.ndarray:
+    """Vectors of `size` live rows: those with the smallest coins, so that the order of the pool decides nothing."""
+    query = f"select id from live order by {coin_sql('uid', seed, 'kmeans')}, uid limit {size + len(vectors.ids) // 1000}"
+    chosen = live.sql(query).to_arrow_table()["id"].to_numpy()
+    chosen = chosen[np.isin(chosen, vectors.ids)][:size]
+    return np.stack([np.zeros(vectors.open().shape[1]), *vectors.open()[vectors.rows(chosen)]])[1:].astype(np.float32)
+
+
+def train(points: np.ndarray, k: int, seed: int, device: str = "auto", rounds: int = 20, skew: float = 8.0) -> np.ndarray:
+    """Spherical k-means by FAISS: about k unit centroids.
+
+    A cluster with more than `skew` times the average number of points is cut by k-means of its own, so that k grows a
+    little. On a GPU k-means is not repeatable to the last bit: the centroids, once stored, are what later steps rely on.
+    """
+    centroids = _kmeans(points, min(k, len(points)), seed, device, rounds)
+    for _ in range(4):
+        home = nearest(points, centroids, 1)[:, 0]
+        sizes = np.bincount(home, minlength=len(centroids))
+        mean = len(points) / len(centroids)
+        large = np.flatnonzero(sizes > max(skew * mean, 2))
+        parts = [_kmeans(points[home == c], int(np.ceil(sizes[c] / mean)), seed, device, rounds) for c in large]
+        parts = [p for p in parts if len(np.unique(p, axis=0)) > 1]   # copies of one point cannot be cut
+        if not parts:
+            break
+        centroids = np.concatenate([np.delete(centroids, large, axis=0), *parts])
+    return centroids
+
+
+def _kmeans(points: np.ndarray, k: int, seed: int, device: str, rounds: int) -> np.ndarray:
+    if k < 2:
+        mean = points.mean(axis=0, keepdims=True, dtype=np.float64) if len(points) else np.zeros((1, points.shape[1]))
+        return (mean / max(np.linalg.norm(mean), 1e-12)).astype(np.float32)
+    import faiss
+
+    engine = faiss.Kmeans(points.shape[1], k, niter=rounds, seed=seed, spherical=True, gpu=gpus(device) or False,
+                          min_points_per_centroid=1, max_points_per_centroid=1 << 30)
+    engine.train(points)
+    return engine.centroids
+
+
+def nearest(points: np.ndarray, centroids: np.ndarray, count: int, device: str = "cpu") -> np.ndarray:
+    """For each point its `count` nearest centroids by cosine, nearest first; of two as near, the first in the list."""
+    import faiss
+
+    count = min(count, len(centroids))
+    index = faiss.IndexFlatIP(centroids.shape[1])
+    if gpus(device):
+        index = faiss.index_cpu_to_all_gpus(index)
+    index.add(centroids)
+    out = np.empty((len(points), count), np.int32)
+    wide = min(count + 2, len(centroids))            # a few more: float32 may have them in the wrong order
+    for low in range(0, len(points), _BATCH):
+        some = points[low:low + _BATCH]
+        found = index.search(some.astype(np.float32), wide)[1]
+        exact = np.stack([cosines(some, centroids[found[:, i]]) for i in range(wide)], axis=1)
+        order = np.lexsort((found, -exact), axis=1)[:, :count]
+        out[low:low + _BATCH] = np.take_along_axis(found, order, axis=1)
+    return out
+
+
+def file_hash(path: str | Path) -> str:
+    """12 hex digits of the SHA-256 of a file."""
+    with open(path, "rb") as f:
+        return hashlib.file_digest(f, "sha256").hexdigest()[:12]
+
+
+def assign(item: tuple[str, str, int, int, int, str]) -> np.ndarray:
+    """`nearest` for a range of rows of a file: the function that is mapped over a pool."""
+    path, centroids, start, stop, count, device = item
+    return nearest(np.load(path, mmap_mode="r")[start:stop], np.load(centroids), count, device)

@@ -1,0 +1,163 @@
+import numpy as np
+import pytest
+
+from curate.dedup.semantic import SemanticDedup
+from curate.dedup.vectors import cosines, nearest, sample, train, unit, write_vectors
+from curate.errors import RecipeError
+from curate.selector import coin
+from tests.dedup.pool import backwards, live, uid
+
+
+def mixture(n=400, d=16, seed=0, copies=0.5, spread=0.25):
+    """Random directions, half of them with near copies of each other."""
+    rng = np.random.default_rng(seed)
+    base = rng.normal(size=(int(n * (1 - copies)), d))
+    near = base[rng.integers(0, len(base), n - len(base))] + rng.normal(size=(n - len(base), d)) * spread
+    points = np.concatenate([base, near])
+    return [v.tolist() for v in (points / np.linalg.norm(points, axis=1, keepdims=True)).astype(np.float16)]
+
+
+def oracle(points, bound, order, inclusive=True, share=None):
+    """All against all, best first: a row falls if a better row that stays is too close; the best such row is its survivor."""
+    points = unit(np.array(points, np.float32))
+    alike = np.array([cosines(np.repeat(points[i:i + 1], len(points), 0), points) for i in range(len(points))])
+    near = alike >= bound if inclusive else alike > bound
+    if share is not None:
+        near &= share
+    survivor = {}
+    for n, i in enumerate(order):
+        better = [j for j in order[:n] if near[i, j] and j not in survivor]
+        if better:
+            survivor[i] = better[0]
+    return survivor
+
+
+def chosen(points, map=map, **parameters):
+    return SemanticDedup(column="v", **{"eps": 0.05, "seed": 1} | parameters).select(live(map=map, v=points))
+
+
+def survivors(selection):
+    return dict(zip(selection.edges["id"].to_pylist(), selection.edges["survivor"].to_pylist()))
+
+
+BY_UID = sorted(range(400), key=uid)
+
+
+def test_one_cluster_agrees_with_comparing_all_with_all():
+    points = mixture()
+    selection = chosen(points, clusters=1)
+    expected = oracle(points, 0.95, BY_UID)
+    assert survivors(selection) == expected and len(expected) > 50
+    stored = unit(np.array(points, np.float32))
+    for e in selection.edges.to_pylist():
+        assert e["similarity"] == pytest.approx(cosines(stored[[e["id"]]], stored[[e["survivor"]]])[0], abs=1e-6) and e["similarity"] >= 0.95
+
+
+@pytest.mark.parametrize("probes", [1, 2])
+def test_clusters_agree_with_the_same_rule_by_brute_force(probes, tmp_path):
+    points = mixture()
+    centroids = train(np.array(points, np.float32), 12, 0, "cpu")
+    np.save(tmp_path / "centroids.npy", centroids)
+    home = nearest(unit(np.array(points, np.float32)), centroids, probes)
+    share = (home[:, None, :, None] == home[None, :, None, :]).any(axis=(2, 3))
+    selection = chosen(points, centroids=str(tmp_path / "centroids.npy"), probes=probes)
+    assert survivors(selection) == oracle(points, 0.95, BY_UID, share=share)
+    if probes == 2:
+        assert len(selection.drop) > 0.97 * len(oracle(points, 0.95, BY_UID))
+
+
+def test_nothing_falls_because_of_a_row_that_fell():
+    selection = chosen(mixture(spread=0.3), clusters=5)
+    assert not set(selection.edges["survivor"].to_pylist()) & set(selection.drop.tolist())
+
+
+@pytest.mark.parametrize("changed", [{"block": 1}, {"block": 7}, {"block": 64, "map": backwards}])
+def test_the_same_for_any_block_and_engine(changed):
+    points = mixture()
+    assert chosen(points, clusters=6, **changed).edges == chosen(points, clusters=6).edges
+
+
+def test_the_order_of_the_rows_decides_nothing():
+    points = mixture()
+    order = np.random.default_rng(5).permutation(len(points))
+    mixed = SemanticDedup(column="v", eps=0.05, seed=1, clusters=6).select(live(v=[points[i] for i in order], uid=[uid(i) for i in order]))
+    assert {int(order[i]) for i in mixed.drop} == set(chosen(points, clusters=6).drop.tolist())
+
+
+def test_the_bound_itself():
+    points = [[1.0, 0.0], [0.6, 0.8], [-1.0, 0.0]]   # 0.6 and 0.8 are not float16 values: the cosine is 0.600156
+    at = {"eps": 1 - 0.600156, "clusters": 1}
+    stored = unit(np.array(points, np.float32))
+    assert cosines(stored[:1], stored[1:2])[0] == 0.600156
+    assert len(chosen(points, **at).drop) == 1
+    assert len(chosen(points, **at, inclusive=False).drop) == 0
+    assert len(chosen(points, eps=1 - 0.600157, clusters=1).drop) == 0
+
+
+def test_hard_easy_random_and_quality_survivors(tmp_path):
+    points = [[1.0, 0.0], [1.0, 0.02], [1.0, 0.01]]
+    np.save(tmp_path / "c.npy", np.array([[1.0, 0.0]]))
+    given = {"centroids": str(tmp_path / "c.npy")}
+    kept = lambda **p: ({0, 1, 2} - set(chosen(points, **given, **p).drop.tolist())).pop()  # noqa: E731
+    assert kept(keep="hard") == 1 and kept(keep="easy") == 0
+    assert kept(keep="random", seed=3) == int(np.argmin(coin([uid(i) for i in range(3)], 3, "semantic_dedup")))
+    scored = SemanticDedup(column="v", by=("score",), **given).select(live(v=points, score=[0.1, 0.2, 0.9]))
+    assert sorted(scored.drop) == [0, 1]
+    with pytest.raises(RecipeError):
+        SemanticDedup(keep="best")
+
+
+def test_rows_without_a_vector_stay():
+    nan = float("nan")
+    selection = chosen([[1.0, 0.0], None, [0.0, 0.0], [nan, 1.0], [0.0, 0.0], None, [1.0, 0.0]], clusters=1)
+    assert set(selection.drop) <= {0, 2, 4, 6} and len(set(selection.drop) & {0, 6}) == 1
+    assert len(chosen([None, None]).drop) == 0
+
+
+def test_copies_in_great_number():
+    points = [[1.0, 0.0]] * 3000 + [[0.0, 1.0]]
+    selection = chosen(points, clusters=1)
+    assert len(selection.drop) == 2999 and len(set(selection.edges["survivor"].to_pylist())) == 1
+    assert selection.notes["distinct"] == 2 and selection.notes["pairs"] <= 1
+
+
+def test_a_dense_crowd_needs_a_bounded_number_of_pairs():
+    rng = np.random.default_rng(0)
+    crowd = [[1.0, *row] for row in (rng.normal(size=(1500, 15)) * 0.01).tolist()]
+    selection = chosen(crowd, clusters=1, block=200)
+    assert len(selection.drop) == 1499 and selection.notes["pairs"] <= 64 * 1500
+
+
+def test_skewed_clusters_are_cut():
+    rng = np.random.default_rng(0)
+    narrow = rng.normal(size=(3000, 8)) * 0.05 + np.eye(8)[0]
+    wide = rng.normal(size=(300, 8))
+    points = np.concatenate([narrow, wide]).astype(np.float32)
+    points /= np.linalg.norm(points, axis=1, keepdims=True)
+    for skew in (8.0, 2.0):
+        centroids = train(points, 20, 0, "cpu", skew=skew)
+        sizes = np.bincount(nearest(points, centroids, 1)[:, 0])
+        assert sizes.max() <= max(2, skew) * len(points) / 20
+    assert len(train(np.ones((50, 4), np.float32), 3, 0, "cpu")) <= 3
+
+
+def test_vectors_of_different_lengths_are_refused(tmp_path):
+    for points in ([[1.0], [1.0, 2.0]], [[1.0, 2.0], [1.0], [1.0, 2.0, 3.0]]):
+        with pytest.raises(RecipeError):
+            write_vectors(live(v=points), "v", tmp_path / "v.npy")
+
+
+def test_the_sample_does_not_depend_on_the_order(tmp_path):
+    points = mixture(100)
+    order = np.random.default_rng(5).permutation(100)
+    pools = live(v=points), live(v=[points[i] for i in order], uid=[uid(i) for i in order])
+    drawn = [sample(p, write_vectors(p, "v", tmp_path / f"{n}.npy"), 30, 7) for n, p in enumerate(pools)]
+    assert drawn[0].shape == (30, 16) and np.array_equal(*drawn)
+
+
+def test_the_centroids_are_named_in_the_notes(tmp_path):
+    selection = SemanticDedup(column="v", clusters=3).select(live(folder=tmp_path, v=mixture(100)))
+    assert len(selection.notes["centroids_hash"]) == 12
+    again = SemanticDedup(column="v", centroids=str(tmp_path / "semantic_dedup-centroids.npy"))
+    assert again.identity()["centroids_hash"] == selection.notes["centroids_hash"]
+    assert again.select(live(v=mixture(100))).edges == selection.edges
