@@ -132,6 +132,16 @@ def test_shards_of_an_earlier_plan_are_removed(tmp_path):
     assert store.names("shards") == sorted([*trios, "sizes.json"])
 
 
+def test_a_writer_killed_between_tar_and_json_leaves_no_json_that_lies(tmp_path, monkeypatch):
+    store = Store(tmp_path)
+    table = ledger(store)
+    write(store, table, S.Shards(size=30))
+    monkeypatch.setattr(Store, "publish_bytes", lambda self, name, data: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        write(store, table, S.Shards(size=30, seed=1), name="p2")
+    assert store.names("shards") == ["00000.parquet", "00000.tar", "sizes.json"]
+
+
 @pytest.mark.parametrize("fault", ["missing", "short", "flipped"])
 def test_bytes_that_are_not_those_recorded_stop_the_shard(tmp_path, fault):
     store = Store(tmp_path)
@@ -148,6 +158,9 @@ def test_bytes_that_are_not_those_recorded_stop_the_shard(tmp_path, fault):
     with pytest.raises(PoolError, match=r"parts/1\.tar.*uid [0-9a-f]{32}"):
         write(store, table, S.Shards(size=30))
     assert store.names("shards") == []
+    if fault == "short":
+        with pytest.raises(PoolError, match=r"parts/1\.tar: ends before byte"):
+            write_shards(store, plan(table, S.Shards()), hashed=None)
 
 
 def test_one_image_at_a_time_is_in_memory(tmp_path):

@@ -185,7 +185,7 @@ def test_one_huge_row_group_is_read_in_bounded_memory(tmp_path):
     path = str(tmp_path / "p.parquet")
     rows = 200_000
     table = pa.table({"url": [f"http://a.example/{i}" for i in range(rows)], "text": [f"{i}" * 40 for i in range(rows)]})
-    pq.write_table(table, path, row_group_size=rows)
+    pq.write_table(table, path, row_group_size=rows, compression="none", use_dictionary=False)
     whole = table.nbytes
     del table
     before, most = pa.total_allocated_bytes(), 0
