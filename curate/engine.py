@@ -129,7 +129,9 @@ class RayEngine:
         if self.actors[lane][at] is None:
             gpus = self.lanes[lane].gpus if self.gpus else 0
             actor = self.ray.remote(max_restarts=0, max_task_retries=0)(_Keeper)
-            self.actors[lane][at] = actor.options(num_cpus=0 if gpus else 1, num_gpus=gpus).remote(self.lanes[lane].target)
+            # No core is reserved: several models would keep all of a small machine, and no task would ever start.
+            options = actor.options(num_cpus=0, num_gpus=gpus, scheduling_strategy="SPREAD")
+            self.actors[lane][at] = options.remote(self.lanes[lane].target)
         return self.actors[lane][at]
 
     def submit(self, lane: int, token: Any, *args: Any) -> None:

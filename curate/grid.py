@@ -43,9 +43,9 @@ class Card:
 
 def samples(run: Any, reason: str | None, n: int, where: str | None) -> list[Card]:
     """`n` rows drawn by a hash of their uid: kept ones, or those dropped for a reason."""
-    chosen = "kept" if reason is None else "drop_reason = ?"
+    chosen = "kept" if reason is None else "drop_reason = '" + reason.replace("'", "''") + "'"
     query = f"select * from images where {chosen}" + (f" and ({where})" if where else "") + f" order by {coin_sql('uid', 0, 'show')}, uid limit {int(n)}"
-    rows = run.con.execute(query, [] if reason is None else [reason]).to_arrow_table().to_pylist()
+    rows = run.sql(query).to_arrow_table().to_pylist()
     if not rows and reason is not None:
         there = [r["reason"] for r in run.stats().to_pylist() if r["table"] == "images"]
         if reason not in there:

@@ -1,0 +1,50 @@
+"""CLIP embeddings of image and caption."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+
+from curate.stage import Stage
+
+
+@dataclass
+class ClipEmbed(Stage):
+    """Adds `clip_image` and `clip_text`: embeddings of length 1, as lists of float16.
+
+    model: `MODEL[:PRETRAINED_OR_FILE]` as in curate.models. Under another name, say `name="clip_l14"`, the columns are
+    `clip_l14_image` and `clip_l14_text`. A null caption has a null embedding.
+    """
+
+    gpus = 1
+    reads = ("image", "text")
+
+    model: str = "ViT-B-32:laion2b_s34b_b79k"
+
+    def adds(self) -> dict[str, pa.DataType]:
+        head = "clip" if self.name == "clip_embed" else self.name
+        return {f"{head}_{part}": pa.list_(pa.float16()) for part in ("image", "text")}
+
+    def weights(self) -> dict[str, str]:
+        from curate.models import weights_id
+
+        return {"weights": weights_id(self.model)}
+
+    def load(self) -> None:
+        from curate.models import clip
+
+        self._clip = clip(self.model)
+
+    def run(self, live: pa.Table, images: list[np.ndarray]) -> pa.Table:
+        texts = live["text"].to_pylist()
+        known = np.array([t is not None for t in texts])
+        image = vectors(self._clip.encode_images(images), np.ones(len(texts), dtype=bool))
+        text = vectors(self._clip.encode_texts([t for t in texts if t is not None]), known)
+        return pa.table(dict(zip(self.adds(), (image, text))))
+
+
+def vectors(rows: np.ndarray, known: np.ndarray) -> pa.Array:
+    """Float rows (n, dim) as an array of float16 lists, null where not `known`."""
+    dim = rows.shape[1]
+    offsets = np.concatenate([[0], np.cumsum(np.where(known, dim, 0))]).astype(np.int32)
+    return pa.ListArray.from_arrays(pa.array(offsets), pa.array(rows.astype(np.float16).reshape(-1)), mask=pa.array(~known))

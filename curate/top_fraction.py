@@ -1,0 +1,35 @@
+"""The best rows of the pool by a score."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from curate.errors import RecipeError
+from curate.selector import Live, Selection, Selector
+
+
+@dataclass
+class TopFraction(Selector):
+    """Keeps the `fraction` of the live rows with the highest value of `column`, and all ties at the cut.
+
+    As DataComp codes it (2304.14108, clip_score): n = int(N * fraction), the cut is the value at 0-based rank n in descending order,
+    and every row at or above the cut stays: n + 1 rows and the ties. N counts all live rows, also those without a score; a null
+    or NaN score is never kept. fraction = 1 keeps every row that has a score.
+    """
+
+    column: str = "clip_score"
+    fraction: float = 0.3
+
+    def __post_init__(self):
+        super().__post_init__()
+        if not 0 < self.fraction <= 1:
+            raise RecipeError(f"{self.name}: fraction is {self.fraction}; it is above 0 and at most 1")
+        self.reads = (self.column,)
+
+    def select(self, live: Live) -> Selection:
+        rows = live.table("id", self.column)
+        ids, scores = rows["id"].to_numpy(), rows[self.column].to_numpy().astype(np.float64)
+        n = int(len(scores) * self.fraction)
+        known = np.sort(scores[~np.isnan(scores)])[::-1]
+        cut = known[n] if n < len(known) else -np.inf
+        return Selection(ids[~(scores >= cut)], notes={"cut": float(cut) if np.isfinite(cut) else None, "of": len(scores)})

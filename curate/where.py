@@ -1,0 +1,70 @@
+"""Bounds of taste: on a column, or any condition in SQL."""
+
+import json
+from dataclasses import dataclass
+
+import duckdb
+
+from curate.errors import RecipeError
+from curate.selector import Live, Selection, Selector
+
+
+@dataclass
+class Where(Selector):
+    """Keeps rows with min <= column <= max, or those for which `sql` holds; null and NaN are drops.
+
+    Its name, and so the drop reason, is `where` unless given; a recipe with several gives them names. The columns that an SQL
+    expression uses are listed in `columns`.
+    """
+
+    column: str = ""
+    min: float | None = None
+    max: float | None = None
+    sql: str = ""
+    columns: tuple[str, ...] = ()
+
+    def __post_init__(self):
+        super().__post_init__()
+        if bool(self.column) == bool(self.sql):
+            raise RecipeError(f"{self.name}: give a column with min or max, or sql=")
+        self.columns = tuple(self.columns)
+        if self.sql and not self.columns:
+            self.columns = used(self.sql, self.name)
+        self.reads = (self.column,) if self.column else self.columns
+
+    def condition(self) -> str:
+        if self.sql:
+            return self.sql
+        bounds = [f'"{self.column}" {op} {bound!r}' for op, bound in ((">=", self.min), ("<=", self.max)) if bound is not None]
+        return " and ".join([f'not isnan("{self.column}"::double)', *bounds])
+
+    def select(self, live: Live) -> Selection:
+        try:
+            dropped = live.sql(f"select id from live where coalesce(not ({self.condition()}), true) order by id").to_arrow_table()
+        except duckdb.Error as e:
+            raise RecipeError(f"{self.name}: {self.condition()}: {str(e).splitlines()[0]}") from e
+        return Selection(dropped["id"].to_numpy())
+
+
+def used(sql: str, name: str) -> tuple[str, ...]:
+    """The columns that an SQL expression names; RecipeError if it cannot be parsed."""
+    try:
+        with duckdb.connect() as con:
+            tree = con.sql(f"select json_serialize_sql('select 1 where ' || {_literal(sql)})").fetchall()[0][0]
+    except duckdb.Error as e:
+        raise RecipeError(f"{name}: {sql}: {str(e).splitlines()[0]}") from e
+    parsed = json.loads(tree)
+    if parsed.get("error"):
+        raise RecipeError(f"{name}: {sql}: {parsed.get('error_message')}")
+    return tuple(sorted(_names(parsed)))
+
+
+def _literal(text: str) -> str:
+    return "'" + text.replace("'", "''") + "'"
+
+
+def _names(node: object) -> set[str]:
+    if isinstance(node, dict):
+        own = {node["column_names"][-1]} if node.get("class") == "COLUMN_REF" else set()
+        return own.union(*(_names(v) for v in node.values()))
+    return set().union(*(_names(v) for v in node)) if isinstance(node, list) else set()
