@@ -1,0 +1,110 @@
+"""A document as a training sample: `<key>.json` with parallel lists, and its images `<key>.0.jpg`, `<key>.1.png` … in reading
+order.
+
+`texts` and `images` have the same length and exactly one of the two is not null at each place (OBELICS' and MINT-1T's form).
+`images[i]` is the image's member name without the key. `image_info` describes the images in reading order (mmc4's form);
+`matched_text_index` counts the texts only. Nothing is in base64; a member's bytes are those that were fetched.
+"""
+
+import json
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from curate import schema
+from curate.errors import PoolError
+from curate.members import SUFFIX, Members, Slice, to_json
+
+#: Columns of an image that say where its bytes lie or what became of it, and not what it is.
+_LEDGER = {*schema.PAYLOAD, "doc_uid", "fetched_at", "part", "row", "source_file", "source_row", "kept", "drop_reason",
+           "drop_stage", "shard", "key", "candidates"}
+
+
+def document_members(row: Mapping[str, Any], texts: Iterable[Mapping], images: Iterable[Mapping], meta: Mapping[str, Any],
+                     hashed: str | None = "sha256") -> Members:
+    """The members of one document: `json`, then `0.jpg`, `1.png` … in reading order.
+
+    row: the document; texts, images: its kept rows, in any order; meta: what of the document goes into the JSON; hashed: the
+    column with the SHA-256 of the bytes kept, or None.
+    """
+    pictures = sorted(images, key=lambda i: i["position"])
+    names = [_name(k, image) for k, image in enumerate(pictures)]
+    made: Members = {"json": to_json(document_json(row, texts, pictures, names, meta))}
+    for name, image in zip(names, pictures):
+        made[name] = Slice(image["payload"], image["payload_offset"], image["payload_size"], image[hashed] if hashed else None)
+    return made
+
+
+def _name(k: int, image: Mapping[str, Any]) -> str:
+    suffix = SUFFIX.get(image.get("mime"))
+    if suffix is None or image.get("payload") is None:
+        raise PoolError(f"no bytes of a known image format ({image.get('mime')}, uid {image['uid']})")
+    return f"{k}.{suffix}"
+
+
+def document_json(row: Mapping[str, Any], texts: Iterable[Mapping], images: list[Mapping], names: list[str],
+                  meta: Mapping[str, Any]) -> dict[str, Any]:
+    """What `<key>.json` says. `images` are in page order, `names` their member names."""
+    words = sorted(texts, key=lambda t: t["position"])
+    places = sorted([(t["position"], t, None) for t in words] + [(i["position"], None, n) for i, n in zip(images, names)],
+                    key=lambda p: p[0])
+    after = [sum(t["position"] < i["position"] for t in words) for i in images]
+    index = {t["position"]: k for k, t in enumerate(words)}
+    return {
+        **meta,
+        "uid": row["uid"],
+        "url": row.get("url"),
+        "texts": [t and t["text"] for _, t, _ in places],
+        "images": [n for _, _, n in places],
+        "kinds": [t and _kind(t) for _, t, _ in places],
+        "positions": [p for p, _, _ in places],
+        "image_info": [_info(i, n, index, min(a, len(words) - 1)) for i, n, a in zip(images, names, after)],
+    }
+
+
+def _kind(text: Mapping[str, Any]) -> str:
+    """`paragraph`, `list`, `code` …; a heading with its level: `heading2`."""
+    kind, level = text.get("kind") or "paragraph", text.get("level")
+    return f"{kind}{level}" if kind == "heading" and level else kind
+
+
+def _info(image: Mapping[str, Any], name: str, index: Mapping[int, int], following: int) -> dict[str, Any]:
+    """An image as mmc4 describes it. Without an alignment (or with one to a text that is gone) it stands before the text that
+    follows it on the page, with no similarity."""
+    matched = index.get(image.get("align_position"))
+    return {
+        **{c: v for c, v in image.items() if c not in _LEDGER and not isinstance(v, (bytes, list))},
+        "image_name": name,
+        "raw_url": image.get("url"),
+        "matched_text_index": matched if matched is not None else following if following >= 0 else None,
+        "matched_sim": image.get("align") if matched is not None else None,
+    }
+
+
+def read_document(sample: Mapping[str, Any]) -> tuple[dict[str, Any], list[bytes]]:
+    """A sample as `webdataset` gives it (`json`, `0.jpg` …) back to its JSON and its images' bytes in reading order."""
+    document = json.loads(sample["json"]) if isinstance(sample["json"], (bytes, str)) else sample["json"]
+    fault = broken(document)
+    missing = [n for n in document.get("images", ()) if n is not None and n not in sample]
+    if fault or missing:
+        raise PoolError(f"document {document.get('uid')}: {fault or f'no member {missing[0]}'}")
+    return document, [sample[n] for n in document["images"] if n is not None]
+
+
+def broken(document: Mapping[str, Any]) -> str | None:
+    """What is wrong with a document's JSON, or None: the promises in the head of this file."""
+    texts, images, info = document.get("texts"), document.get("images"), document.get("image_info")
+    if texts is None or images is None or info is None:
+        return "texts, images or image_info is missing"
+    if len(texts) != len(images):
+        return f"{len(texts)} texts beside {len(images)} images"
+    if any((t is None) == (i is None) for t, i in zip(texts, images)):
+        return "a place holds both a text and an image, or neither"
+    names = [n for n in images if n is not None]
+    if names != [i["image_name"] for i in info]:
+        return "image_info is not in reading order"
+    if [int(n.split(".", 1)[0]) for n in names] != list(range(len(names))):
+        return "the k-th placeholder is not the k-th image"
+    count = len(texts) - len(names)
+    if any(i["matched_text_index"] is not None and not 0 <= i["matched_text_index"] < count for i in info):
+        return "an image is matched to a text that is not there"
+    return None

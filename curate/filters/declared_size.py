@@ -1,0 +1,24 @@
+"""The size that a page declares for an image."""
+
+from dataclasses import dataclass
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from curate.stage import Filter
+
+#: The score of an image whose size is not declared: it is not known to be small.
+UNKNOWN = 65_535
+
+
+@dataclass
+class DeclaredSize(Filter):
+    """The shorter side in pixels as the page declares it; 65,535 where it declares none. A rule before any fetch: what
+    Flamingo's M3W and KOSMOS-1 drop after it (a side under 64) need not be asked for."""
+
+    reads = ("declared_width", "declared_height")
+    dtype = pa.int32()
+    min: float | None = 64
+
+    def score(self, live: pa.Table) -> pa.ChunkedArray:
+        return pc.fill_null(pc.min_element_wise(live["declared_width"], live["declared_height"], skip_nulls=True), UNKNOWN)

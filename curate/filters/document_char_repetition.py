@@ -1,0 +1,19 @@
+"""Repeated character n-grams of a document."""
+
+from dataclasses import dataclass
+
+import pyarrow as pa
+
+from curate.filters import paragraph_ratios
+from curate.filters.document_children import DocumentFilter, gathered
+
+
+@dataclass
+class DocumentCharRepetition(DocumentFilter):
+    """The share of the most repeated character n-grams of the live paragraphs. OBELICS: n = 10, at most 0.1."""
+
+    max: float | None = 0.1
+    n: int = 10
+
+    def score(self, live: pa.Table, images: pa.Table, texts: pa.Table) -> list:
+        return [paragraph_ratios.character_repetition("\n".join(found), self.n) for found in gathered(live, texts, "text")]

@@ -1,0 +1,23 @@
+"""Flagged words of a document."""
+
+from dataclasses import dataclass
+
+import pyarrow as pa
+
+from curate.filters import paragraph_ratios
+from curate.filters.document_children import DocumentFilter, gathered
+from curate.filters.paragraph_flagged_words import FLAGGED
+
+
+@dataclass
+class DocumentFlaggedWords(DocumentFilter):
+    """The share of words of the live paragraphs that are on a list (of adult pages' words). OBELICS keeps up to 0.01,
+    OmniCorpus 0.02."""
+
+    max: float | None = 0.01
+    words: tuple[str, ...] = FLAGGED
+
+    def score(self, live: pa.Table, images: pa.Table, texts: pa.Table) -> list:
+        flagged = frozenset(self.words)
+        joined = [" ".join(found) for found in gathered(live, texts, "text")]
+        return [paragraph_ratios.listed(paragraph_ratios.words(t), flagged) for t in joined]

@@ -1,0 +1,31 @@
+"""Words in the URLs of images."""
+
+import re
+from dataclasses import dataclass
+
+import pyarrow as pa
+
+from curate.stage import Filter
+
+#: OBELICS and mmc4: logo, button, icon, plugin, widget; OBELICS and MINT-1T: porn, xxx, sex, avatar; the rest are trackers
+#: and parts of layouts.
+BLOCKED = (
+    "logo", "button", "icon", "plugin", "widget", "avatar", "porn", "xxx", "sex", "tracker", "tracking", "beacon", "pixel",
+    "spacer", "blank", "placeholder", "banner", "badge", "sprite", "favicon", "emoji", "smiley", "doubleclick", "adserver",
+)
+_WORD = re.compile(r"[a-z]+|[A-Z]+(?![a-z])|[A-Z][a-z]+")
+
+
+@dataclass
+class ImageUrlWords(Filter):
+    """How many blocked words an image's URL holds, as whole words (also plurals). The published pipelines look for substrings
+    and so lose `lexicon.jpg` and `Essex.jpg`; whole words keep them."""
+
+    reads = ("url",)
+    dtype = pa.int32()
+    max: float | None = 0
+    words: tuple[str, ...] = BLOCKED
+
+    def score(self, live: pa.Table) -> list:
+        blocked = {*self.words, *(w + "s" for w in self.words)}
+        return [None if u is None else sum(w.lower() in blocked for w in _WORD.findall(u)) for u in live["url"].to_pylist()]

@@ -1,0 +1,87 @@
+"""Filters of paragraphs: what they measure, and that their bounds are the published ones."""
+
+import pyarrow as pa
+import pytest
+
+from curate.filters import paragraph_ratios
+from curate.filters.paragraph_char_repetition import ParagraphCharRepetition
+from curate.filters.paragraph_flagged_words import ParagraphFlaggedWords
+from curate.filters.paragraph_links import ParagraphLinks
+from curate.filters.paragraph_punctuation import ParagraphPunctuation
+from curate.filters.paragraph_spam_words import ParagraphSpamWords
+from curate.filters.paragraph_stop_words import ParagraphStopWords
+from curate.filters.paragraph_symbols import ParagraphSymbols
+from curate.filters.paragraph_word_repetition import ParagraphWordRepetition
+from curate.filters.paragraph_words import ParagraphWords
+from curate.stage import Filter
+
+ENGLISH = "The cat sat on the mat because it was the warmest place in all of the house, and nobody minded."
+
+
+def scored(filter: Filter, *texts, **columns) -> tuple[list, list]:
+    """Scores and reasons for texts."""
+    columns = {"text": pa.array(texts, pa.large_string()), **{k: pa.array(v) for k, v in columns.items()}}
+    table = filter.run(pa.table({"uid": [str(i) for i in range(len(texts))], **columns}))
+    return table[filter.name].to_pylist(), filter.judge(table).to_pylist()
+
+
+@pytest.mark.parametrize("text, expected", [
+    ("Hello, World!", ["hello", "world"]), ("don't  stop", ["don't", "stop"]), ("- --", []), ("", []),
+    ("我喜欢猫", ["我喜", "欢猫"]), ("用GIMP画图", ["用", "gimp", "画图"]), ("Über-größe 3.5", ["über-größe", "3.5"]),
+])
+def test_words(text, expected):
+    assert paragraph_ratios.words(text) == expected
+
+
+def test_paragraph_words():
+    assert scored(ParagraphWords(), "one two three", "one two three four", None) == ([3, 4, None], ["paragraph_words", None, "paragraph_words"])
+    assert scored(ParagraphWords(), "word " * 1001)[1] == ["paragraph_words"]
+
+
+def test_paragraph_symbols():
+    scores, reasons = scored(ParagraphSymbols(), "abcdefg hi", "ab12!?🙂***", "", "école Straße")
+    assert scores == pytest.approx([0.0, 8 / 10, 1.0, 0.0]) and reasons == [None, "paragraph_symbols", "paragraph_symbols", None]
+
+
+def test_paragraph_punctuation_is_asked_of_long_paragraphs():
+    scores, reasons = scored(ParagraphPunctuation(), ENGLISH, "no marks " * 6, "short one")
+    assert scores == pytest.approx([2 / len(ENGLISH), 0.0, 1.0]) and reasons == [None, "paragraph_punctuation", None]
+
+
+def test_paragraph_stop_words():
+    german = "Die Katze liegt auf dem Sofa und schläft."
+    keywords = "buy cheap shoes online store discount"
+    scores, reasons = scored(ParagraphStopWords(), ENGLISH, german, german, keywords, "ねこ", "", lang=["en-US", "de", "en", "en", "ja", None])
+    assert scores[0] == pytest.approx(12 / 20) and scores[1] == 0.5 and scores[4:] == [1.0, 0.0]
+    assert reasons == [None, None, "paragraph_stop_words", "paragraph_stop_words", None, "paragraph_stop_words"]
+    assert scored(ParagraphStopWords(), german, lang=pa.array([None], pa.large_string()))[0] == [0.5]
+    assert ParagraphStopWords(language="language").reads == ("text", "language")
+
+
+def test_paragraph_repetition():
+    once = "abcdefghijklmnopqrstuvwxyz"
+    scores, reasons = scored(ParagraphCharRepetition(), once, "ha" * 50, "short")
+    assert scores[0] == 0 and scores[1] > 0.5 and scores[2] == 0 and reasons == [None, "paragraph_char_repetition", None]
+    scores, reasons = scored(ParagraphWordRepetition(), ENGLISH, "buy it now for less " * 4)
+    assert scores == [0, 1] and reasons == [None, "paragraph_word_repetition"]
+
+
+def test_paragraph_word_lists():
+    assert scored(ParagraphFlaggedWords(), ENGLISH, "free porn " + ENGLISH)[1] == [None, "paragraph_flagged_words"]
+    assert scored(ParagraphFlaggedWords(words=("cat",)), ENGLISH)[0] == pytest.approx([1 / 20])
+    assert scored(ParagraphSpamWords(), ENGLISH, "Sign in to subscribe to our newsletter")[1] == [None, "paragraph_spam_words"]
+
+
+def test_paragraph_links():
+    assert scored(ParagraphLinks(), "a", "b", "c", link_share=[0.0, 0.9, None])[1] == [None, "paragraph_links", "paragraph_links"]
+
+
+@pytest.mark.parametrize("filter", [
+    ParagraphWords(), ParagraphSymbols(), ParagraphPunctuation(), ParagraphCharRepetition(), ParagraphWordRepetition(),
+    ParagraphFlaggedWords(), ParagraphSpamWords(),
+], ids=lambda f: f.name)
+def test_a_paragraph_filter_reads_texts_and_a_missing_text_is_a_drop(filter):
+    assert filter.table == "texts"
+    scores, reasons = scored(filter, ENGLISH, None)
+    assert scores[0] is not None and scores[1] is None and reasons == [None, filter.name]
+    assert scored(filter)[0] == []
