@@ -1,4 +1,4 @@
-"""Decoding as an outcome: the step before the first stage that looks at pixels."""
+"""Decoding as a stage: who cannot be decoded is dropped, before any stage that reads pixels."""
 
 from dataclasses import dataclass
 
@@ -6,36 +6,51 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from curate import schema
 from curate.fetch.image import Broken
-from curate.fetch.pixels import decode
 from curate.stage import Stage
 
 
 def decode_all(files: list[bytes | None], isolate: bool = False) -> list[np.ndarray | str]:
-    """Pixels (height, width, 3) of each file, or the word of schema.DECODE for why there are none."""
-    found: list[np.ndarray | str] = []
-    for data in files:
-        try:
-            found.append("broken" if data is None else decode(data))
-        except Broken:
-            found.append("broken")
-    return found
+    """For each file its pixels (uint8, height x width x 3, RGB), or why there are none: an outcome of schema.DECODE.
+
+    isolate: decode in a child process, one file at a time, so that a file that kills its decoder is found, and lost alone.
+    """
+    from curate.fetch.isolate import Isolated
+
+    if not isolate:
+        return [_here(data) for data in files]
+    with Isolated() as child:
+        return [child.decode(data) if data else "broken" for data in files]
+
+
+def _here(data: bytes | None) -> np.ndarray | str:
+    from curate.fetch.pixels import decode
+
+    try:
+        return decode(data) if data else "broken"
+    except Broken:
+        return "broken"
+    except MemoryError:
+        return "decoder_memory"
 
 
 @dataclass
 class Decode(Stage):
-    """Adds `decode`, the outcome for each image; what cannot be decoded is dropped here, so later stages see pixels only."""
+    """Whether the picture can be decoded; the outcome is one of schema.DECODE.
+
+    It asks for the pixels that the stages after it share, so it costs nothing of its own.
+    """
 
     reads = ("image",)
 
     def adds(self) -> dict[str, pa.DataType]:
-        return {self.name: schema.STR}
+        return {self.name: pa.large_string()}
 
-    def run(self, live: pa.Table, images: list) -> pa.Table:
-        return pa.table({self.name: pa.array(["ok" if isinstance(i, np.ndarray) else i for i in images], schema.STR)})
+    def run(self, live: pa.Table, images: list[np.ndarray | str]) -> pa.Table:
+        return pa.table({self.name: pa.array([i if isinstance(i, str) else "ok" for i in images], pa.large_string())})
 
     def judge(self, columns: pa.Table) -> pa.Array:
-        outcome = columns[self.name]
-        word = pc.if_else(pc.equal(outcome, "broken"), "decode:broken", outcome)
-        return pc.if_else(pc.equal(outcome, "ok"), pa.scalar(None, schema.STR), word.cast(schema.STR)).combine_chunks()
+        """`decode:broken`, or the bare word for a decoder that had to be killed."""
+        outcome = columns[self.name].combine_chunks()
+        word = pc.if_else(pc.equal(outcome, "broken"), pa.scalar("decode:broken", pa.large_string()), outcome)
+        return pc.if_else(pc.equal(outcome, "ok"), pa.scalar(None, pa.large_string()), word)

@@ -1,0 +1,227 @@
+"""The web client: one attempt at one URL, every hop vetted, every end an outcome of schema.FETCH."""
+
+import asyncio
+import email.utils
+import os
+import ssl
+import time
+from collections import OrderedDict
+from dataclasses import dataclass
+
+from curate.fetch.courtesy import ROBOTS_BYTES, Robots, opted_out
+from curate.fetch.failure import Failed
+from curate.fetch.resolve import Resolver
+from curate.fetch.url import BadUrl, Target, parse
+from curate.fetch.wire import Connection, Lanes, Limits, Response, Stale
+
+_REDIRECTS = frozenset((301, 302, 303, 307, 308))
+#: How often deadlines are looked at, in seconds.
+_BEAT = 0.1
+
+
+@dataclass(slots=True)
+class Answer:
+    """What an attempt came to. `ok` means that a body arrived whole; what is in it is not looked at here."""
+
+    outcome: str
+    status: int | None = None
+    url: str | None = None
+    body: bytes = b""
+    retry_after: float | None = None
+    at: float = 0.0
+
+
+def tls_context() -> ssl.SSLContext:
+    """Certificates are checked, against the machine's own store, or certifi's where there is none."""
+    context = ssl.create_default_context()
+    context.set_alpn_protocols(["http/1.1"])
+    paths = ssl.get_default_verify_paths()
+    if not (paths.cafile or (paths.capath and os.listdir(paths.capath))):
+        import certifi
+
+        context.load_verify_locations(certifi.where())
+    return context
+
+
+class Client:
+    """Use inside a running event loop: `async with Client(...) as client: answer = await client.get(url)`.
+
+    agent: the User-Agent header. token: our name in robots.txt and X-Robots-Tag. robots, opt_out: whether those are honoured.
+    max_idle: connections kept open for the next request.
+    """
+
+    def __init__(self, resolver: Resolver, limits: Limits | None = None, agent: str = "curate", token: str = "curate",
+                 robots: bool = True, opt_out: bool = True, tls: ssl.SSLContext | None = None, max_idle: int = 256):
+        self.resolver, self.limits, self.agent, self.token = resolver, limits or Limits(), agent, token
+        self.robots = Robots(self._robots_txt, token) if robots else None
+        self.opt_out, self.tls, self.max_idle = opt_out, tls, max_idle
+        self.lanes, self.active = Lanes(), set()
+        self.idle: OrderedDict[Connection, None] = OrderedDict()
+        self.by_origin: dict[tuple[str, str, int], list[Connection]] = {}
+
+    async def __aenter__(self) -> "Client":
+        self.loop = asyncio.get_running_loop()
+        self.watch = asyncio.ensure_future(self._watch())
+        return self
+
+    async def __aexit__(self, *_) -> None:
+        self.watch.cancel()
+        for connection in [*self.active, *self.idle]:
+            connection.close()
+        if self.robots:
+            self.robots.close()
+        self.resolver.close()
+
+    async def _watch(self) -> None:
+        while True:
+            await asyncio.sleep(_BEAT)
+            now = self.loop.time()
+            for connection in list(self.active):
+                connection.check(now)
+
+    # ---- one attempt
+
+    async def get(self, url: str | None) -> Answer:
+        """Never raises; redirects are followed."""
+        at = [url]
+        try:
+            response = await self._follow(parse(url), at, self.limits.max_bytes, robots=self.robots is not None)
+            return Answer("ok", response.status, at[0], response.body, at=time.time())
+        except BadUrl:
+            return Answer("bad_url", at=time.time())
+        except Failed as e:
+            return Answer(e.outcome, e.status, at[0], retry_after=e.retry_after, at=time.time())
+
+    async def _follow(self, target: Target, at: list, max_bytes: int, robots: bool, partial: bool = False) -> Response:
+        deadline = self.loop.time() + self.limits.total
+        for _ in range(self.limits.max_redirects + 1):
+            at[0] = target.url
+            if robots:
+                started = self.loop.time()
+                await self.robots.check(target)
+                deadline += self.loop.time() - started  # shared by all URLs of the host: not this one's fault
+            response = await self._hop(target, deadline, max_bytes, partial)
+            location = response.one(b"location")
+            if response.status not in _REDIRECTS or not location:
+                return judged(response)
+            try:
+                target = target.join(location)
+            except (BadUrl, ValueError) as e:
+                raise Failed("bad_redirect", str(e), response.status) from e
+        raise Failed("too_many_redirects", target.url, response.status)
+
+    async def _robots_txt(self, target: Target) -> Response:
+        return await self._follow(target, [None], ROBOTS_BYTES, robots=False, partial=True)
+
+    async def _hop(self, target: Target, deadline: float, max_bytes: int, partial: bool) -> Response:
+        """One request and its response, on a connection that is open already or on a new one."""
+        request = (f"GET {target.path} HTTP/1.1\r\nHost: {target.authority}\r\nUser-Agent: {self.agent}\r\n"
+                   "Accept: image/*,*/*;q=0.5\r\nAccept-Encoding: identity\r\n\r\n").encode("latin-1", "replace")
+        accept = _any if partial else self._accept
+        while True:
+            connection = self._take(target) or await self._connect(target, deadline)
+            try:
+                response = await connection.ask(request, accept, deadline, max_bytes, partial)
+            except Stale:
+                continue
+            finally:
+                if connection.answer is not None:  # this task was cancelled
+                    connection.close()
+            self._keep(connection)
+            return response
+
+    def _accept(self, response: Response) -> None:
+        """Judge a 200 by its headers, before a byte of its body is read."""
+        encoding = response.one(b"content-encoding")
+        if encoding and encoding.lower() != "identity":
+            raise Failed("bad_encoding", encoding, 200)
+        if self.opt_out and (words := opted_out(response, self.token)):
+            raise Failed("opt_out", words, 200)
+
+    # ---- connections
+
+    def _take(self, target: Target) -> Connection | None:
+        kept = self.by_origin.get(target.origin)
+        while kept:
+            connection = kept.pop()
+            self.idle.pop(connection, None)
+            if connection.usable:
+                return connection
+            connection.close()
+        return None
+
+    def _keep(self, connection: Connection) -> None:
+        if not connection.usable:
+            return
+        self.by_origin.setdefault(connection.origin, []).append(connection)
+        self.idle[connection] = None
+        if len(self.idle) > self.max_idle:
+            oldest, _ = self.idle.popitem(last=False)
+            self.by_origin[oldest.origin].remove(oldest)
+            oldest.close()
+
+    async def _connect(self, target: Target, deadline: float) -> Connection:
+        """A connection to a vetted address: no name is looked up again between the check and the connect."""
+        try:
+            async with asyncio.timeout_at(min(self.loop.time() + self.limits.connect, deadline)):
+                addresses = await self.resolver.addresses(target.host)
+        except TimeoutError as e:
+            raise Failed("timeout", f"looking up {target.host}") from e
+        for address in addresses[:2]:
+            try:
+                return await self._open(address, target, deadline)
+            except Failed as e:
+                failure = e
+        raise failure
+
+    async def _open(self, address: str, target: Target, deadline: float) -> Connection:
+        tls = None
+        if target.scheme == "https":
+            tls = self.tls = self.tls or tls_context()
+        try:
+            async with asyncio.timeout_at(min(self.loop.time() + self.limits.connect, deadline)):
+                _, connection = await self.loop.create_connection(
+                    lambda: Connection(target.origin, self.limits, self.lanes, self.active), address, target.port,
+                    ssl=tls, server_hostname=target.host.rstrip(".") if tls else None)
+                return connection
+        except TimeoutError as e:
+            raise Failed("timeout", f"connecting to {address}") from e
+        except ConnectionRefusedError as e:
+            raise Failed("refused", str(e)) from e
+        except (ssl.SSLError, ssl.CertificateError) as e:
+            raise Failed("tls", str(e)) from e
+        except OSError as e:
+            # A peer that hangs up during the handshake: not a certificate's fault, but TLS never came to be.
+            raise Failed("connection", str(e)) from e
+
+
+def _any(_: Response) -> None:
+    """Accepts every response."""
+
+
+def judged(response: Response) -> Response:
+    """The response if its status is 200. Raises Failed with the status's outcome."""
+    status = response.status
+    if status == 200:
+        return response
+    wait = retry_after(response.one(b"retry-after"), time.time()) if status in (429, 503) else None
+    raise Failed(status_outcome(status), "", status, wait)
+
+
+def status_outcome(status: int) -> str:
+    """The word for a status that is not 200."""
+    if status in (401, 403, 404, 410, 429):
+        return f"http_{status}"
+    return "http_4xx" if 400 <= status < 500 else "http_5xx" if 500 <= status < 600 else "http_other"
+
+
+def retry_after(value: str | None, now: float) -> float | None:
+    """Seconds that a Retry-After header asks to wait (a number or a date); None if there is none, or it makes no sense."""
+    if not value:
+        return None
+    if value.isascii() and value.isdigit():
+        return float(value[:9])
+    try:
+        return max(0.0, email.utils.parsedate_to_datetime(value).timestamp() - now)
+    except (ValueError, TypeError, OverflowError):
+        return None

@@ -1,0 +1,254 @@
+"""What a file is, from its bytes alone: format by magic, size by header, whether it is whole. Nothing is decoded.
+
+These run on anything a stranger sends, so they are plain Python over offsets that are checked, and each does work bounded by
+the file's length.
+"""
+
+import re
+import struct
+from dataclasses import dataclass
+
+#: Formats that are let in. SVG, PDF, EPS, TIFF, BMP, ICO and HEIC are not: their decoders are attack surface, and training sets
+#: have no use for them.
+SUFFIX = {"image/jpeg": "jpg", "image/png": "png", "image/webp": "webp", "image/gif": "gif", "image/avif": "avif"}
+
+#: Caps: pixels of one frame (64 MP decode to 192 MB), frames, and the scans of a progressive JPEG (usual are about ten; each
+#: costs a pass over the whole picture, however few bytes it has).
+MAX_PIXELS, MAX_FRAMES, MAX_SCANS = 64_000_000, 1000, 100
+
+
+@dataclass(frozen=True, slots=True)
+class Header:
+    """A file's format, size in pixels as stored (before any EXIF rotation), frames, scans, and whether the file is whole."""
+
+    mime: str
+    width: int
+    height: int
+    frames: int = 1
+    whole: bool = True
+    scans: int = 1
+
+
+class Broken(Exception):
+    """A header that cannot be read, or pixels that cannot be decoded; says why."""
+
+
+def sniff(data: bytes) -> str | None:
+    """The MIME type by magic bytes if it is one of the allowed formats, else None."""
+    if data[:3] == b"\xff\xd8\xff":
+        return "image/jpeg"
+    if data[:8] == b"\x89PNG\r\n\x1a\n":
+        return "image/png"
+    if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
+        return "image/webp"
+    if data[:6] in (b"GIF87a", b"GIF89a"):
+        return "image/gif"
+    if data[4:8] == b"ftyp":
+        end = min(int.from_bytes(data[:4], "big"), 256)
+        brands = {data[8:12], *(data[i:i + 4] for i in range(16, end - 3, 4))}
+        if brands & {b"avif", b"avis"}:
+            return "image/avif"
+    return None
+
+
+def header(data: bytes) -> Header | None:
+    """Format, size and completeness, or None for a format that is not allowed. Raises Broken if the header makes no sense."""
+    mime = sniff(data)
+    if mime is None:
+        return None
+    try:
+        found = _READ[mime](data)
+    except (struct.error, IndexError) as e:
+        raise Broken(f"{mime}: the header is cut short") from e
+    if found.width <= 0 or found.height <= 0:
+        raise Broken(f"{mime}: {found.width}x{found.height} pixels")
+    return found
+
+
+def inspect(data: bytes, max_pixels: int = MAX_PIXELS, max_frames: int = MAX_FRAMES) -> tuple[str, Header | None]:
+    """The fetch outcome of a body, one of schema.FETCH, and its header where it could be read."""
+    if not data:
+        return "empty", None
+    try:
+        found = header(data)
+    except Broken:
+        return "broken_image", None
+    if found is None:
+        return "not_an_image", None
+    if found.width * found.height > max_pixels or found.frames > max_frames or found.scans > MAX_SCANS:
+        return "too_many_pixels", found
+    return "ok" if found.whole else "truncated", found
+
+
+# ---- JPEG
+
+#: Start-of-frame markers: all of C0 to CF but DHT (C4), JPG (C8) and DAC (CC).
+_FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
+
+
+def _jpeg(data: bytes) -> Header:
+    at, width, height, scans = 2, 0, 0, 1
+    while True:
+        if data[at] != 0xFF:
+            raise Broken("image/jpeg: no marker where one must be")
+        while data[at] == 0xFF:
+            at += 1
+        marker = data[at]
+        at += 1
+        if marker == 0x01 or 0xD0 <= marker <= 0xD8:
+            continue
+        if marker == 0xDA:
+            break
+        if marker == 0xD9 or marker == 0:
+            raise Broken("image/jpeg: ends before its scan")
+        if marker in _FRAMES:
+            height, width = struct.unpack_from(">HH", data, at + 3)
+            scans = data.count(b"\xff\xda", at) if marker == 0xC2 else 1
+        at += max(2, int.from_bytes(data[at:at + 2], "big"))
+        if at >= len(data):
+            if width and height:  # the frame header was there, the scan was not
+                return Header("image/jpeg", width, height, whole=False)
+            raise Broken("image/jpeg: the header is cut short")
+    # Junk after the end marker is common and harmless; a marker before the scan is that of an embedded thumbnail.
+    return Header("image/jpeg", width, height, whole=data.rfind(b"\xff\xd9") > at, scans=scans)
+
+
+def orientation(data: bytes) -> int:
+    """The EXIF orientation of a JPEG, 1 to 8; 1 (upright) if there is none or it cannot be read."""
+    at = 2
+    while data[at:at + 1] == b"\xff" and at + 4 <= len(data) and data[at + 1] not in (0xDA, 0xD9):
+        size = int.from_bytes(data[at + 2:at + 4], "big")
+        if data[at + 1] == 0xE1 and data[at + 4:at + 10] == b"Exif\0\0":
+            return _orientation(data[at + 10:at + 2 + size])
+        at += 2 + max(2, size)
+    return 1
+
+
+def _orientation(tiff: bytes) -> int:
+    order = {b"II": "<", b"MM": ">"}.get(tiff[:2])
+    if order is None or len(tiff) < 10:
+        return 1
+    start = struct.unpack_from(order + "I", tiff, 4)[0]
+    if start + 2 > len(tiff):
+        return 1
+    for i in range(struct.unpack_from(order + "H", tiff, start)[0]):
+        entry = start + 2 + 12 * i
+        if entry + 12 > len(tiff):
+            return 1
+        if struct.unpack_from(order + "H", tiff, entry)[0] == 0x0112:
+            value = struct.unpack_from(order + "H", tiff, entry + 8)[0]
+            return value if 1 <= value <= 8 else 1
+    return 1
+
+
+# ---- PNG
+
+
+def _png(data: bytes) -> Header:
+    size, kind, width, height = struct.unpack_from(">I4sII", data, 8)
+    if kind != b"IHDR" or size != 13:
+        raise Broken("image/png: does not begin with IHDR")
+    at, frames = 8, 1
+    while at + 12 <= len(data):
+        size, kind = struct.unpack_from(">I4s", data, at)
+        if kind == b"IEND":
+            return Header("image/png", width, height, frames)
+        if kind == b"acTL":
+            frames = max(1, struct.unpack_from(">I", data, at + 8)[0])
+        at += 12 + size
+    return Header("image/png", width, height, frames, whole=False)
+
+
+# ---- WebP
+
+
+def _webp(data: bytes) -> Header:
+    kind, (length,) = data[12:16], struct.unpack_from("<I", data, 4)
+    if kind == b"VP8 ":
+        if data[23:26] != b"\x9d\x01\x2a":
+            raise Broken("image/webp: no start code")
+        width, height = (v & 0x3FFF for v in struct.unpack_from("<HH", data, 26))
+    elif kind == b"VP8L":
+        if data[20] != 0x2F:
+            raise Broken("image/webp: no signature")
+        bits = struct.unpack_from("<I", data, 21)[0]
+        width, height = (bits & 0x3FFF) + 1, (bits >> 14 & 0x3FFF) + 1
+    elif kind == b"VP8X":
+        width = int.from_bytes(data[24:27], "little") + 1
+        height = int.from_bytes(data[27:30], "little") + 1
+        if len(data) < 30:
+            raise Broken("image/webp: the header is cut short")
+    else:
+        raise Broken("image/webp: an unknown first chunk")
+    return Header("image/webp", width, height, _webp_frames(data) if kind == b"VP8X" else 1, whole=length + 8 <= len(data))
+
+
+def _webp_frames(data: bytes) -> int:
+    at, frames = 12, 0
+    while at + 8 <= len(data):
+        frames += data[at:at + 4] == b"ANMF"
+        size = int.from_bytes(data[at + 4:at + 8], "little")
+        at += 8 + size + (size & 1)
+    return max(1, frames)
+
+
+# ---- GIF
+
+
+def _gif(data: bytes) -> Header:
+    width, height, flags = struct.unpack_from("<HHB", data, 6)
+    at, frames, last = 13 + (3 << (flags & 7) + 1 if flags & 0x80 else 0), 0, len(data)
+    while at < last and data[at] != 0x3B:
+        if data[at] == 0x2C:
+            frames += 1
+            left, top, wide, high, local = struct.unpack_from("<4HB", data, at + 1)
+            width, height = max(width, left + wide), max(height, top + high)  # decoders grow the canvas to hold its frames
+            at += 11 + (3 << (local & 7) + 1 if local & 0x80 else 0)
+        elif data[at] == 0x21:
+            at += 2
+        else:
+            break
+        while at < last and data[at]:
+            at += data[at] + 1
+        at += 1
+    # Some writers leave out the trailer: a file that ends on a block's end is whole.
+    return Header("image/gif", width, height, max(1, frames), whole=frames > 0 and (at == last or data[at:at + 1] == b"\x3b"))
+
+
+# ---- AVIF: boxes of 4 bytes size, 4 bytes name; the sizes of an image's parts are in meta/iprp/ipco/ispe
+
+_BOXES = frozenset((b"ftyp", b"meta", b"moov", b"mdat", b"free", b"skip", b"uuid", b"moof", b"sidx"))
+_SIZES = re.compile(rb"\0\0\0\x14ispe\0\0\0\0(.{8})", re.DOTALL)
+
+
+def _avif(data: bytes) -> Header:
+    at, meta, frames, whole = 0, b"", 1, False
+    while at + 8 <= len(data):
+        size, kind = struct.unpack_from(">I4s", data, at)
+        if size == 1:
+            size = struct.unpack_from(">Q", data, at + 8)[0]
+        elif size == 0:
+            size = len(data) - at
+        if size < 8 or kind not in _BOXES:
+            break  # junk after the picture
+        if kind == b"meta":
+            meta = data[at:at + size]
+        elif kind == b"moov":
+            frames = _avif_frames(data[at:at + size])
+        at += size
+        whole = at <= len(data) and (whole or kind == b"mdat" or b"idat" in meta)
+    # The whole picture is the largest part: thumbnails and the tiles of a grid are smaller.
+    sizes = [struct.unpack(">II", m) for m in _SIZES.findall(meta)]
+    if not sizes:
+        raise Broken("image/avif: no size")
+    width, height = max(sizes, key=lambda s: s[0] * s[1])
+    return Header("image/avif", width, height, frames, whole)
+
+
+def _avif_frames(moov: bytes) -> int:
+    """Samples of the first track of an image sequence."""
+    at = moov.find(b"stsz")
+    return max(1, struct.unpack_from(">I", moov, at + 12)[0]) if at >= 0 else 1
+
+
+_READ = {"image/jpeg": _jpeg, "image/png": _png, "image/webp": _webp, "image/gif": _gif, "image/avif": _avif}

@@ -1,0 +1,64 @@
+"""Names to addresses: each name is asked for once, every address is vetted, and the connection goes to the vetted address."""
+
+import asyncio
+import ipaddress
+import socket
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+from curate.fetch.address import Network, allowed
+from curate.fetch.failure import Failed
+
+#: A look-up: host name to addresses, as a resolver spells them. Raises OSError.
+Lookup = Callable[[str], list[str]]
+
+
+def system_lookup(host: str) -> list[str]:
+    """The machine's own resolver. It also reads odd spellings of addresses (`0x7f.1`), and what it makes of them is vetted."""
+    try:
+        found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
+    except socket.gaierror as e:
+        if e.errno != socket.EAI_AGAIN:
+            raise
+        found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
+    return list(dict.fromkeys(entry[4][0] for entry in found))
+
+
+class Resolver:
+    """Vetted addresses by name, remembered as long as the resolver lives, failures too.
+
+    A name with one address that is not allowed is refused as a whole: honest names do not mix public and private ones,
+    and whoever rebinds a name does.
+    """
+
+    def __init__(self, opened: Sequence[Network] = (), lookup: Lookup = system_lookup, threads: int = 32):
+        self.opened, self.lookup = opened, lookup
+        self.pool = ThreadPoolExecutor(threads, "dns")
+        self.known: dict[str, asyncio.Future[list[str]]] = {}
+
+    async def addresses(self, host: str) -> list[str]:
+        """Addresses that may be contacted. Raises Failed: `dns` or `private_address`."""
+        if host not in self.known:
+            self.known[host] = asyncio.ensure_future(self._resolve(host))
+        return await asyncio.shield(self.known[host])
+
+    async def _resolve(self, host: str) -> list[str]:
+        try:
+            found = [ipaddress.ip_address(host).compressed]
+        except ValueError:
+            try:
+                found = await asyncio.get_running_loop().run_in_executor(self.pool, self.lookup, host.rstrip("."))
+            except (OSError, UnicodeError) as e:
+                raise Failed("dns", f"{host}: {e}") from e
+        if not found:
+            raise Failed("dns", f"{host}: no address")
+        if not all(allowed(address, self.opened) for address in found):
+            raise Failed("private_address", f"{host}: {', '.join(found)}")
+        return found
+
+    def close(self) -> None:
+        for task in self.known.values():
+            task.cancel()
+            if task.done() and not task.cancelled():
+                task.exception()  # seen: a failure is remembered here whether or not anybody waited for it
+        self.pool.shutdown(wait=False, cancel_futures=True)

@@ -1,0 +1,199 @@
+"""The stage that fetches: URLs become parked bytes and the columns of schema.FETCHED."""
+
+import asyncio
+import importlib.metadata
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from curate import schema
+from curate.errors import RecipeError
+from curate.fetch.image import MAX_PIXELS
+from curate.stage import Stage
+from curate.store import Parcel, read_slices
+
+if TYPE_CHECKING:
+    from curate.fetch.pixels import Resize
+    from curate.fetch.receive import Receiver
+
+MODES = ("no", "border", "keep_ratio", "keep_ratio_largest", "center_crop")
+FORMATS = ("jpg", "png", "webp")
+#: Rows whose brought bytes are read at a time.
+_READ = 128
+
+
+@dataclass
+class Fetch(Stage):
+    """Downloads each row's picture, or inspects the bytes that the source brought; the outcome is one of schema.FETCH.
+
+    The original bytes are kept, unless `resize_mode` says otherwise. Limits hold for each part; parts run beside each other.
+
+    concurrency, per_host: requests at a time, in all and to one host. rate: requests a second to one host, 0 for no limit.
+    timeout: seconds for a whole download, redirects included. wait: seconds for the connection, the first byte and each further
+        byte. deadline: seconds for a part; what is not there by then is `timeout`.
+    retries: further attempts after a broken connection, a 429 or a 5xx, with growing pauses, or as Retry-After says.
+    give_up: failures of a host in a row after which it is left alone; its other rows get the last failure's outcome.
+    max_bytes, max_redirects, max_pixels: caps of a file, of a chain, of a picture.
+    allow_private: networks that may be contacted though they are not public, like `127.0.0.0/8`.
+    contact: an e-mail address or a URL where a site's owner reaches you; it is sent with every request. user_agent: replaces
+        the whole header. robot: our name in robots.txt and X-Robots-Tag. robots, opt_out: whether those two are honoured.
+    resize_mode: None keeps the bytes; `no`, `border`, `keep_ratio`, `keep_ratio_largest`, `center_crop` re-encode as
+        img2dataset does, with image_size, only_if_bigger, encode_format (jpg, png, webp), encode_quality (png: 0 to 9).
+    hash_column: the list's own hash (md5, sha1, sha256 or sha512, in hex). require_hash: a row without one is a mismatch too.
+    match: a hook that sees every file before anything is written, and returns True for one that must not be kept.
+    threads: for hashing and re-encoding; 0 means one, or when re-encoding as many as there are cores.
+    """
+
+    network = True
+    parks = True
+    reads = ("url",)
+    # What these change is who fails, and that is fetched again only when asked for: `--refetch failed`.
+    free = ("concurrency", "per_host", "rate", "timeout", "wait", "deadline", "retries", "give_up", "max_bytes",
+            "max_redirects", "max_pixels", "allow_private", "contact", "user_agent", "robot", "robots", "opt_out", "match",
+            "threads")
+
+    concurrency: int = 256
+    per_host: int = 8
+    rate: float = 0
+    timeout: float = 30
+    wait: float = 10
+    deadline: float = 3600
+    retries: int = 2
+    give_up: int = 20
+    max_bytes: int = 20_000_000
+    max_redirects: int = 5
+    max_pixels: int = MAX_PIXELS
+    allow_private: tuple[str, ...] = ()
+    contact: str = ""
+    user_agent: str = ""
+    robot: str = "curate"
+    robots: bool = True
+    opt_out: bool = True
+    resize_mode: str | None = None
+    image_size: int = 256
+    only_if_bigger: bool = False
+    encode_format: str = "jpg"
+    encode_quality: int = 95
+    hash_column: str | None = None
+    require_hash: bool = False
+    match: Callable[[bytes], bool] | None = None
+    threads: int = 0
+
+    def __post_init__(self):
+        super().__post_init__()
+        if self.resize_mode is not None and self.resize_mode not in MODES:
+            raise RecipeError(f"{self.name}: resize_mode={self.resize_mode!r} is none of {', '.join(MODES)}")
+        if self.encode_format not in FORMATS:
+            raise RecipeError(f"{self.name}: encode_format={self.encode_format!r} is none of {', '.join(FORMATS)}")
+        if not 0 <= self.encode_quality <= (9 if self.encode_format == "png" else 100):
+            raise RecipeError(f"{self.name}: encode_quality={self.encode_quality} is not 0 to 100, or for png 0 to 9")
+        if self.require_hash and not self.hash_column:
+            raise RecipeError(f"{self.name}: require_hash needs a hash_column")
+        if self.hash_column:
+            self.reads = (*self.reads, self.hash_column)
+
+    def adds(self) -> dict[str, pa.DataType]:
+        return {self.name if name == "fetch" else name: kind for name, kind in schema.FETCHED.items()}
+
+    def parameters(self) -> dict[str, Any]:
+        hook = self.match and f"{self.match.__module__}.{self.match.__qualname__}"
+        return {**super().parameters(), "match": hook}
+
+    def judge(self, columns: pa.Table) -> pa.Array:
+        """`fetch:` and the outcome, or null where an image arrived."""
+        outcome = columns[self.name].combine_chunks()
+        return pc.if_else(pc.equal(outcome, "ok"), pa.scalar(None, pa.large_string()),
+                          pc.binary_join_element_wise(pa.scalar("fetch", pa.large_string()), outcome, pa.scalar(":", pa.large_string())))
+
+    def run(self, live: pa.Table, parcel: Parcel) -> pa.Table:
+        """Fetch all rows. A row that has a `payload` already (its source brought the bytes) is inspected and not requested."""
+        from curate.fetch.receive import Receiver, Rules
+
+        urls = live["url"].to_pylist()
+        hashes = live[self.hash_column].cast(pa.large_string()).to_pylist() if self.hash_column else [None] * len(urls)
+        brought = live["payload"].is_valid().to_pylist() if "payload" in live.column_names else [False] * len(urls)
+        rows: dict[Any, list[int]] = {}
+        for row, url in enumerate(urls):
+            rows.setdefault(row if brought[row] else url, []).append(row)
+        rules = Rules(self.resizing(), self.max_pixels, self.require_hash, self.match)
+        with Receiver(live["uid"].to_pylist(), rows, hashes, parcel, rules, self._threads()) as receiver:
+            self._read(live, [r for r, b in enumerate(brought) if b], parcel, receiver)
+            wanted = [key for key in rows if not isinstance(key, int)]
+            if wanted:
+                with asyncio.Runner(loop_factory=loop_factory()) as runner:
+                    runner.run(self._crawl(wanted, receiver))
+        return receiver.table().rename_columns(list(self.adds()))
+
+    def resizing(self) -> "Resize | None":
+        """How pictures are re-encoded, or None where bytes are kept."""
+        from curate.fetch.pixels import Resize
+
+        if self.resize_mode is None:
+            return None
+        return Resize(self.resize_mode, self.image_size, self.only_if_bigger, self.encode_format, self.encode_quality)
+
+    def _threads(self) -> int:
+        return self.threads or (len(os.sched_getaffinity(0)) if self.resize_mode else 1)
+
+    def _read(self, live: pa.Table, rows: list[int], parcel: Parcel, receiver: "Receiver") -> None:
+        """Give the receiver what the source brought."""
+        from curate.fetch.client import Answer
+        from curate.fetch.receive import Place
+
+        for start in range(0, len(rows), _READ):
+            some = rows[start:start + _READ]
+            where = [live[c].take(some).to_pylist() for c in schema.PAYLOAD]
+            for row, data, place in zip(some, read_slices(parcel.store, *where), zip(*where)):
+                if len(data) > self.max_bytes:
+                    receiver.give(row, Answer("too_large"))
+                else:
+                    receiver.give(row, Answer("ok", body=data), Place(*place))
+
+    async def _crawl(self, urls: list[str | None], receiver: "Receiver") -> None:
+        from curate.fetch.address import networks
+        from curate.fetch.client import Answer, Client
+        from curate.fetch.crawl import Pace, crawl
+        from curate.fetch.resolve import Resolver
+        from curate.fetch.wire import Limits
+
+        limits = Limits(self.wait, self.wait, self.wait, self.timeout, self.max_bytes, max_redirects=self.max_redirects)
+        pace = Pace(self.concurrency, self.per_host, self.rate, self.retries, give_up=self.give_up)
+        left = dict.fromkeys(urls)
+
+        async def put(url: str | None, answer: Answer) -> None:
+            left.pop(url)
+            await receiver.put(url, answer)
+
+        async with Client(Resolver(networks(self.allow_private)), limits, self.agent(), self.robot, self.robots, self.opt_out,
+                          max_idle=self.concurrency) as client:
+            try:
+                async with asyncio.timeout(self.deadline):
+                    await crawl(client, urls, pace, put)
+            except TimeoutError:
+                for url in left:
+                    receiver.give(url, Answer("timeout"))
+
+    def agent(self) -> str:
+        """The User-Agent header: who asks, and where to complain."""
+        where = f"+{self.contact}" if self.contact else "image-text dataset builder"
+        return self.user_agent or f"Mozilla/5.0 (compatible; {self.robot}/{_version()}; {where})"
+
+
+def _version() -> str:
+    try:
+        return importlib.metadata.version("curate")
+    except importlib.metadata.PackageNotFoundError:
+        return "0"
+
+
+def loop_factory() -> Callable[[], asyncio.AbstractEventLoop]:
+    """uvloop's where it is installed (half the time per request), else the standard one."""
+    try:
+        import uvloop
+    except ImportError:
+        return asyncio.new_event_loop
+    return uvloop.new_event_loop

@@ -1,0 +1,94 @@
+"""The decode stage, and decoders that crash, hang or eat memory: one picture is lost, and said so."""
+
+import os
+import time
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from fetch_pictures import jpeg, photo, saved
+
+from curate import schema
+from curate.fetch.decode import Decode, decode_all
+from curate.fetch.isolate import Isolated
+from curate.fetch.pixels import Resize, decode
+
+FILES = [jpeg(), None, b"nothing", jpeg()[:60], saved(photo(), "PNG")]
+
+
+@pytest.mark.parametrize("isolate", [False, True])
+def test_decode_all(isolate):
+    found = decode_all(FILES, isolate)
+    assert [f if isinstance(f, str) else f.shape for f in found] == [(48, 64, 3), "broken", "broken", "broken", (48, 64, 3)]
+    assert np.array_equal(found[0], decode(FILES[0])) and np.array_equal(found[4], photo())
+
+
+def test_stage():
+    live = pa.table({"uid": pa.array(["a" * 32] * 4, pa.large_string())})
+    columns = Decode().run(live, [photo(), "broken", "decoder_crash", "decoder_memory"])
+    assert columns["decode"].to_pylist() == ["ok", "broken", "decoder_crash", "decoder_memory"]
+    assert Decode().judge(columns).to_pylist() == [None, "decode:broken", "decoder_crash", "decoder_memory"]
+    assert set(columns["decode"].to_pylist()) <= set(schema.DECODE)
+
+
+def test_isolated_resize_is_the_same():
+    with Isolated() as child:
+        for how in (Resize("keep_ratio", 24), Resize("border", 32, format="png", quality=1)):
+            outcome, width, height, data = child.resize(how, jpeg())
+            assert (outcome, (data, width, height)) == ("ok", how(jpeg()))
+        assert child.resize(Resize(), b"nothing")[0] == "broken"
+
+
+@pytest.fixture
+def trapped(tmp_path, monkeypatch):
+    """A child whose decoder does what the first bytes of a file say."""
+    (tmp_path / "trap.py").write_text(
+        "import os, signal, time\n"
+        "from curate.fetch import isolate, pixels\n"
+        "real = pixels.decode\n"
+        "def decode(data):\n"
+        "    if data == b'crash': os.kill(os.getpid(), signal.SIGSEGV)\n"
+        "    if data == b'hang': time.sleep(60)\n"
+        "    if data == b'eat': return bytes(20 << 30)\n"
+        "    if data == b'write': open(%r, 'wb').write(b'x')\n"
+        "    return real(data)\n"
+        "pixels.decode = decode\n"
+        "serve = isolate.serve\n" % str(tmp_path / "written"))
+    real = Isolated._start
+
+    def start(self):
+        import subprocess
+        popen = subprocess.Popen
+
+        def patched(args, **options):
+            args = [a.replace("from curate.fetch.isolate import serve", "from trap import serve") for a in args]
+            return popen([*args, str(tmp_path)], **options)
+        monkeypatch.setattr(subprocess, "Popen", patched)
+        try:
+            return real(self)
+        finally:
+            monkeypatch.setattr(subprocess, "Popen", popen)
+    monkeypatch.setattr(Isolated, "_start", start)
+    return tmp_path
+
+
+def test_crash_hang_and_memory_cost_one_picture_each(trapped):
+    with Isolated(seconds=1.5) as child:
+        assert child.decode(jpeg()).shape == (48, 64, 3)
+        first = child.child.pid
+        assert child.decode(b"crash") == "decoder_crash"
+        assert child.decode(jpeg()).shape == (48, 64, 3) and child.child.pid != first
+        assert child.decode(b"eat") == "decoder_memory"
+        assert child.decode(jpeg()).shape == (48, 64, 3)
+        started = time.monotonic()
+        assert child.decode(b"hang") == "decoder_timeout" and time.monotonic() - started < 3
+        assert child.decode(jpeg()).shape == (48, 64, 3)
+        child.decode(b"write")
+        assert not os.path.exists(trapped / "written") or os.path.getsize(trapped / "written") == 0
+
+
+def test_a_child_ends_with_its_owner():
+    with Isolated() as child:
+        child.decode(jpeg())
+        process = child.child
+    assert process.returncode is not None

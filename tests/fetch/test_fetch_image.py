@@ -1,0 +1,240 @@
+"""Headers, completeness and caps from bytes; pixels from bytes; img2dataset's resize modes."""
+
+import io
+import struct
+import zlib
+
+import cv2
+import numpy as np
+import pytest
+from fetch_pictures import FORMATS, jpeg, photo, saved
+from hostile_web import bomb_png
+from PIL import Image
+
+from curate.fetch.image import Broken, header, inspect, orientation, sniff
+from curate.fetch.pixels import Resize, decode, upright
+
+FILES = {mime: saved(photo(), name) for mime, name in FORMATS.items()}
+
+
+def box(kind: bytes, data: bytes) -> bytes:
+    return struct.pack(">I", 8 + len(data)) + kind + data
+
+
+@pytest.mark.parametrize("mime", FILES)
+def test_header(mime):
+    found = header(FILES[mime])
+    assert (found.mime, found.width, found.height, found.frames, found.whole) == (mime, 64, 48, 1, True)
+    assert inspect(FILES[mime])[0] == "ok"
+
+
+@pytest.mark.parametrize("mime", FILES)
+def test_every_cut_is_seen(mime):
+    """At whatever byte a file is cut, the outcome is not `ok`, and nothing but an outcome comes out."""
+    data = FILES[mime]
+    for end in range(len(data)):
+        outcome, _ = inspect(data[:end])
+        assert outcome in ("empty", "not_an_image", "broken_image", "truncated") or (mime == "image/gif" and end == len(data) - 1), end
+    assert inspect(data[:len(data) * 2 // 3])[0] == "truncated"
+
+
+@pytest.mark.parametrize("mime", FILES)
+def test_junk_behind_the_picture_is_tolerated(mime):
+    assert inspect(FILES[mime] + b"<!-- cache: hit -->")[0] == "ok"
+
+
+@pytest.mark.parametrize(("options", "frames"), [({"format": "GIF"}, 3), ({"format": "PNG"}, 3), ({"format": "WEBP"}, 3), ({"format": "AVIF"}, 3)])
+def test_frames(options, frames):
+    data = saved(photo(), frames=frames, **options)
+    assert header(data).frames == frames
+    assert inspect(data, max_frames=2)[0] == "too_many_pixels"
+
+
+@pytest.mark.parametrize("data", [
+    b"\x00" * 40, b"<html>", b"<svg xmlns=''>", b"%PDF-1.7", b"%!PS-Adobe", b"BM" + bytes(60), b"II*\0" + bytes(60), b"MM\0*" + bytes(60),
+    b"\0\0\1\0" + bytes(40), box(b"ftyp", b"heic\0\0\0\0heicmif1"), box(b"ftyp", b"mp42\0\0\0\0isom"), b"RIFF\x24\0\0\0WAVEfmt ",
+    b"\xff\xd8", b"GIF90a" + bytes(20), b"\0\0\0\x0cJXL \r\n\x87\n", b"\xff\x0a", b"gimp xcf",
+])
+def test_other_formats_are_not_let_in(data):
+    assert sniff(data) is None and inspect(data)[0] == "not_an_image"
+
+
+def test_sizes_that_lie():
+    png = bytearray(FILES["image/png"])
+    png[16:24] = struct.pack(">II", 100_000, 100_000)
+    assert inspect(bytes(png))[0] == "too_many_pixels"
+    png[16:24] = struct.pack(">II", 0, 5)
+    assert inspect(bytes(png))[0] == "broken_image"
+    assert inspect(bomb_png())[0] == "too_many_pixels"
+    gif = bytearray(FILES["image/gif"])
+    at = gif.index(b"\x2c\0\0\0\0" + struct.pack("<HH", 64, 48))
+    gif[at + 5:at + 9] = struct.pack("<HH", 65535, 65535)  # a frame larger than its canvas: decoders grow the canvas
+    assert inspect(bytes(gif))[0] == "too_many_pixels"
+    assert inspect(FILES["image/jpeg"], max_pixels=64 * 48 - 1)[0] == "too_many_pixels"
+
+
+def test_a_jpeg_of_many_scans_is_a_bomb():
+    data = saved(photo(), progressive=True)
+    assert 2 <= header(data).scans <= 20
+    start = data.rindex(b"\xff\xda")
+    assert inspect(data[:start] + data[start:-2] * 200 + data[-2:])[0] == "too_many_pixels"
+
+
+def test_a_thumbnails_end_is_not_the_pictures_end():
+    small = jpeg(16, 16)
+    inner = b"Exif\0\0" + small
+    data = jpeg()
+    with_thumbnail = data[:2] + b"\xff\xe1" + struct.pack(">H", len(inner) + 2) + inner + data[2:]
+    assert inspect(with_thumbnail) == inspect(data)
+    assert inspect(with_thumbnail[:-100])[0] == "truncated"
+
+
+def test_orientation():
+    for value in range(1, 9):
+        exif = Image.Exif()
+        exif[0x0112] = value
+        for data in (saved(photo(), exif=exif), saved(photo(), exif=b"Exif\0\0MM" + struct.pack(">HIHHHIHH", 42, 8, 1, 0x112, 3, 1, value, 0))):
+            assert orientation(data) == value
+    assert orientation(jpeg()) == 1 and orientation(b"\xff\xd8\xff\xe1\x00\x10Exif\0\0II*\0") == 1
+
+
+def test_upright_agrees_with_pillow():
+    from PIL import ImageOps
+    for value in range(1, 9):
+        exif = Image.Exif()
+        exif[0x0112] = value
+        image = Image.open(io.BytesIO(saved(photo(), "PNG", exif=exif)))
+        assert np.array_equal(np.asarray(ImageOps.exif_transpose(image)), upright(photo(), value))
+
+
+# ---- pixels
+
+
+@pytest.mark.parametrize(("format", "mode", "options", "error"), [
+    ("JPEG", None, {"quality": 95}, 3), ("JPEG", None, {"progressive": True}, 5), ("JPEG", "CMYK", {"quality": 95}, 4), ("JPEG", "L", {}, None),
+    ("PNG", None, {}, 0), ("PNG", "RGBA", {}, 0), ("PNG", "P", {}, 40), ("PNG", "L", {}, None), ("PNG", "LA", {}, None), ("PNG", "1", {}, None),
+    ("WEBP", None, {"lossless": True}, 0), ("WEBP", None, {"quality": 95}, 4), ("WEBP", "RGBA", {"lossless": True}, 0),
+    ("GIF", None, {}, 15), ("AVIF", None, {"quality": 95}, 4), ("AVIF", "RGBA", {"quality": 95}, 4),
+])
+def test_decode(format, mode, options, error):
+    data = saved(photo(), format, mode, **options)
+    pixels = decode(data)
+    assert pixels.dtype == np.uint8 and pixels.shape == (48, 64, 3) and pixels.flags.c_contiguous
+    if error is not None:
+        assert np.abs(pixels.astype(int) - photo()).mean() <= error
+    else:
+        seen = np.asarray(Image.open(io.BytesIO(data)).convert("RGB")).astype(int)
+        assert np.abs(pixels - seen).max() <= 1
+
+
+def test_sixteen_bits():
+    colour = cv2.imencode(".png", photo()[..., ::-1].astype(np.uint16) * 257)[1].tobytes()
+    assert np.array_equal(decode(colour), photo())
+    grey = cv2.imencode(".png", photo()[..., 0].astype(np.uint16) * 257)[1].tobytes()
+    assert np.array_equal(decode(grey), np.repeat(photo()[..., :1], 3, 2))
+
+
+@pytest.mark.parametrize("format", ["PNG", "WEBP", "GIF", "AVIF"])
+def test_transparency_lies_on_white(format):
+    rgba = np.dstack([photo(), np.full((48, 64), 255, np.uint8)])
+    rgba[:, :32, 3] = 0
+    out = io.BytesIO()
+    Image.fromarray(rgba, "RGBA").save(out, format, **({"lossless": True} if format == "WEBP" else {}))
+    pixels = decode(out.getvalue())
+    assert (pixels[:, :28] >= 250).all() and np.abs(pixels[:, 36:].astype(int) - photo()[:, 36:]).mean() < 16
+
+
+def test_half_transparent():
+    rgba = np.zeros((4, 4, 4), np.uint8)
+    rgba[..., 3] = 128
+    out = io.BytesIO()
+    Image.fromarray(rgba, "RGBA").save(out, "PNG")
+    assert (decode(out.getvalue()) == 127).all()
+
+
+def test_first_frame():
+    for format in ("GIF", "WEBP", "AVIF", "PNG"):
+        data = saved(photo(), format, frames=3, **({"lossless": True} if format == "WEBP" else {}))
+        assert np.abs(decode(data).astype(int) - photo()).mean() < 16, format
+
+
+def test_orientation_is_for_loaders_to_ignore_and_lost_with_the_metadata():
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    data = saved(photo(), quality=95, exif=exif)
+    assert decode(data).shape == (48, 64, 3)
+    kept, width, height = Resize("no", format="png", quality=1)(data)
+    assert (width, height) == (48, 64) and decode(kept).shape == (64, 48, 3)
+    assert np.array_equal(decode(kept), upright(decode(data), 6))
+
+
+def test_broken_files_are_refused():
+    for data in (b"", b"nothing", FILES["image/png"][:60], FILES["image/webp"][:40], FILES["image/gif"][:30], FILES["image/avif"][:-50],
+                 FILES["image/jpeg"][:30], bomb_png()):
+        with pytest.raises(Broken):
+            decode(data)
+        with pytest.raises(Broken):
+            Resize()(data)
+    bad = bytearray(FILES["image/png"])
+    bad[60:90] = bytes(30)
+    with pytest.raises(Broken):
+        decode(bytes(bad))
+
+
+def test_metadata_is_stripped():
+    exif = Image.Exif()
+    exif[0x010e] = "GPS 52.52 13.40"
+    data = saved(photo(), exif=exif, comment=b"call me")
+    assert b"GPS 52" in data
+    for format in ("jpg", "png", "webp"):
+        kept, _, _ = Resize("no", format=format, quality=9)(data)
+        assert b"GPS 52" not in kept and b"call me" not in kept
+
+
+# ---- resizing
+
+
+@pytest.mark.parametrize(("mode", "size", "bigger", "wide", "tall"), [
+    ("no", 32, False, (64, 48), (48, 64)), ("border", 32, False, (32, 32), (32, 32)), ("keep_ratio", 24, False, (32, 24), (24, 32)),
+    ("keep_ratio_largest", 32, False, (32, 24), (24, 32)), ("center_crop", 24, False, (24, 24), (24, 24)),
+    ("keep_ratio", 96, False, (128, 96), (96, 128)), ("border", 100, False, (100, 100), (100, 100)),
+    ("keep_ratio", 96, True, (64, 48), (48, 64)), ("border", 100, True, (64, 48), (48, 64)), ("center_crop", 48, True, (64, 48), (48, 64)),
+    ("center_crop", 40, True, (40, 40), (40, 40)), ("keep_ratio_largest", 63, True, (63, 47), (47, 63)),
+])
+def test_modes(mode, size, bigger, wide, tall):
+    for source, expected in (((64, 48), wide), ((48, 64), tall)):
+        kept, width, height = Resize(mode, size, bigger)(jpeg(*source))
+        assert (width, height) == expected and header(kept)[1:3] if False else (header(kept).width, header(kept).height) == expected
+
+
+def test_against_a_plain_area_resize():
+    """Scaling while decoding changes little: at least 38 dB against resizing the full picture."""
+    data = saved(photo(640, 480), quality=95)
+    kept, width, height = Resize("keep_ratio", 256, format="png", quality=1)(data)
+    plain = cv2.resize(decode(data), (width, height), interpolation=cv2.INTER_AREA).astype(float)
+    assert (width, height) == (341, 256)
+    assert 10 * np.log10(255**2 / ((decode(kept) - plain) ** 2).mean()) > 38
+
+
+def test_border_is_white_and_centred():
+    kept, _, _ = Resize("border", 64, format="png", quality=1)(saved(np.zeros((32, 64, 3), np.uint8), "PNG"))
+    pixels = decode(kept)
+    assert (pixels[:16] == 255).all() and (pixels[48:] == 255).all() and (pixels[16:48] == 0).all()
+
+
+def test_odd_sizes_keep_the_right_size():
+    for width, height in ((641, 479), (1023, 333), (333, 1023), (257, 256), (5000, 300), (17, 900)):
+        how = Resize("keep_ratio", 256)
+        kept, w, h = how(jpeg(width, height))
+        assert (w, h) == how.target(width, height) and min(w, h) == 256
+
+
+def test_png_header_is_checked_by_its_checksum_too():
+    """A header that lies after our check is not decoded to something larger: decoders read the same bytes."""
+    png = FILES["image/png"]
+    fake = png[:16] + struct.pack(">II", 32, 24) + png[24:29] + struct.pack(">I", zlib.crc32(png[12:16] + struct.pack(">II", 32, 24) + png[24:29])) + png[33:]
+    assert inspect(fake)[0] == "ok"
+    try:
+        assert decode(fake).shape == (24, 32, 3)
+    except Broken:
+        pass
