@@ -1,0 +1,83 @@
+import random
+
+import pytest
+
+from curate.dedup.text import TextDedup, jaccard, normal, shingles
+from curate.errors import RecipeError
+from tests.dedup.pool import backwards, live, uid
+
+WORDS = "a red cat sits on the old wooden table near blue house with green roof under tall tree in summer light".split()
+
+
+def captions(n, seed=0):
+    rng = random.Random(seed)
+    return [" ".join(rng.choice(WORDS) + str(rng.randint(0, 50)) for _ in range(12)) for _ in range(n)]
+
+
+def survivors(texts, **parameters):
+    chosen = TextDedup(**parameters).select(live(text=texts))
+    return dict(zip(chosen.edges["id"].to_pylist(), chosen.edges["survivor"].to_pylist()))
+
+
+def oracle(texts, bound):
+    sets = [shingles(normal(t), 5) for t in texts]
+    fallen = {}
+    order = sorted(range(len(texts)), key=uid)
+    for n, i in enumerate(order):
+        better = [j for j in order[:n] if j not in fallen and jaccard(sets[i], sets[j]) >= bound]
+        if better:
+            fallen[i] = better[0]
+    return fallen
+
+
+def test_normal():
+    assert normal("  A Red\tCAT!! ") == normal("a_red-cat") == "a red cat"
+    assert normal("Ｆｕｌｌ ﬁne") == "full fine" and normal("***") == "***" and normal("橙色的猫。") == "橙色的猫"
+
+
+def test_the_same_after_normalisation():
+    texts = ["A red cat.", "a red  CAT", "a blue cat", None, "", " \n", "!!", "!!", "??"]
+    fallen = survivors(texts, min=1)
+    assert set(fallen) | set(fallen.values()) == {0, 1, 6, 7} and len(fallen) == 2
+
+
+def test_nearly_the_same_agrees_with_comparing_all_with_all():
+    texts = captions(150)
+    texts += [t.replace("cat", "dog", 1) + "!" for t in texts[:60]] + [t.upper() for t in texts[60:90]]
+    fallen = survivors(texts, min=0.8, bands=40, rows=4)    # finds a pair of similarity 0.8 with probability 1 - 6e-10
+    assert fallen == oracle(texts, 0.8) and len(fallen) >= 80
+
+
+def test_similarity_is_exact_and_no_collision_drops():
+    texts = captions(300)
+    chosen = TextDedup(min=0.5, bands=64, rows=1).select(live(text=texts))   # nearly every pair shares a bucket
+    assert len(chosen.drop) == len(oracle(texts, 0.5))
+    pair = ["one two three four five six", "one two three four five sex"]
+    edge = TextDedup(min=0.5, bands=32, rows=1).select(live(text=pair)).edges.to_pylist()[0]
+    assert edge["similarity"] == pytest.approx(jaccard(shingles(pair[0], 5), shingles(pair[1], 5)))
+
+
+@pytest.mark.parametrize("chunk", [1, 7, 1000])
+def test_the_same_for_any_chunks_order_and_engine(chunk):
+    texts = captions(40) + [t + " x" for t in captions(40)]
+    whole = TextDedup(min=0.7, bands=32, rows=4).select(live(text=texts))
+    assert TextDedup(min=0.7, bands=32, rows=4, chunk=chunk).select(live(map=backwards, text=texts)).edges == whole.edges
+    order = list(range(80))
+    random.Random(chunk).shuffle(order)
+    mixed = TextDedup(min=0.7, bands=32, rows=4).select(live(text=[texts[i] for i in order], uid=[uid(i) for i in order]))
+    assert {order[i] for i in mixed.drop} == set(whole.drop) and len(whole.drop) >= 39
+
+
+def test_the_better_row_stays():
+    chosen = TextDedup(by=("score",)).select(live(text=["cat", "Cat", "CAT"], score=[1, 3, 2]))
+    assert list(chosen.drop) == [0, 2]
+
+
+def test_wrong_parameters_are_refused():
+    for wrong in ({"min": 0}, {"min": 1.1}, {"rows": 0}):
+        with pytest.raises(RecipeError):
+            TextDedup(**wrong)
+
+
+def test_an_empty_pool():
+    assert len(TextDedup().select(live(text=[None, ""])).drop) == 0
