@@ -1,0 +1,151 @@
+"""img2dataset's own downloader inside our part: for those who need its exact behaviour. The commit and the ledger are ours."""
+
+import re
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.feather as feather
+
+from curate import schema
+from curate.errors import RecipeError
+from curate.fetch.image import MAX_PIXELS, SUFFIX, inspect
+from curate.stage import Stage
+from curate.store import Parcel
+
+#: What its error messages mean, the first that fits.
+_MESSAGES = tuple((re.compile(pattern), outcome) for pattern, outcome in (
+    (r"X-Robots-Tag", "opt_out"),
+    (r"hash mismatch", "hash_mismatch"),
+    (r"Image decoding error", "not_an_image"),
+    (r"Name or service|getaddrinfo|Temporary failure in name|nodename", "dns"),
+    (r"timed out", "timeout"),
+    (r"refused", "refused"),
+    (r"(?i)ssl|certificate", "tls"),
+    (r"IncompleteRead", "truncated"),
+    (r"infinite loop", "too_many_redirects"),
+    (r"HTTP Error 30\d|Redirection to url", "bad_redirect"),
+    (r"unknown url type|no host given|nonnumeric port|control characters|InvalidURL|label empty|has no attribute", "bad_url"),
+    (r"unknown protocol|BadStatusLine|invalid literal|line too long|more than \d+ headers", "bad_response"),
+))
+_STATUS = re.compile(r"HTTP Error (\d{3})")
+
+
+@dataclass
+class Img2Dataset(Stage):
+    """Downloads with img2dataset 1.47 (`pip install curate[img2dataset]`): its client, its resizer, its parameters by its names.
+
+    It has no caps on bytes, no vetting of addresses and no deadline for a slow body: for lists you trust. Outcomes are read off
+    its error messages; `final_url` stays null, and so does `http_status` where a download succeeded.
+    """
+
+    network = True
+    parks = True
+    reads = ("url",)
+    free = ("thread_count", "timeout", "retries", "user_agent_token", "disallowed_header_directives")
+
+    image_size: int = 256
+    resize_mode: str = "border"
+    resize_only_if_bigger: bool = False
+    encode_format: str = "jpg"
+    encode_quality: int = 95
+    skip_reencode: bool = False
+    disable_all_reencoding: bool = False
+    thread_count: int = 64
+    timeout: int = 10
+    retries: int = 0
+    user_agent_token: str | None = None
+    disallowed_header_directives: tuple[str, ...] = ("noai", "noimageai", "noindex", "noimageindex")
+
+    def __post_init__(self):
+        self.name = self.name or "fetch"  # it stands in for Fetch: the same columns, the same drop reasons
+        super().__post_init__()
+
+    def adds(self) -> dict[str, pa.DataType]:
+        return {self.name if name == "fetch" else name: kind for name, kind in schema.FETCHED.items()}
+
+    def judge(self, columns: pa.Table) -> pa.Array:
+        """`fetch:` and the outcome, or null where an image arrived."""
+        outcome = columns[self.name].combine_chunks()
+        return pc.if_else(pc.equal(outcome, "ok"), pa.scalar(None, pa.large_string()),
+                          pc.binary_join_element_wise(pa.scalar("fetch", pa.large_string()), outcome, ":"))
+
+    def run(self, live: pa.Table, parcel: Parcel) -> pa.Table:
+        rows = Rows(live["uid"].to_pylist(), parcel)
+        with tempfile.TemporaryDirectory() as folder:
+            shard = Path(folder, "0.feather")
+            url = pc.fill_null(live["url"].cast(pa.string()), "")
+            numbered = pa.table({"url": url, "row": pa.array(range(len(live)), pa.int64())})
+            feather.write_feather(numbered, str(shard), compression="uncompressed")
+            self._downloader(folder, len(live), rows).download_shard((0, str(shard)))
+        return rows.table().rename_columns(list(self.adds()))
+
+    def _downloader(self, folder: str, count: int, rows: "Rows") -> Any:
+        try:
+            from img2dataset.downloader import Downloader
+            from img2dataset.resizer import Resizer
+        except ImportError as e:
+            raise RecipeError(f"{self.name}: img2dataset cannot be imported ({e}): pip install 'curate[img2dataset]'") from e
+        resizer = Resizer(self.image_size, self.resize_mode, self.resize_only_if_bigger, encode_quality=self.encode_quality,
+                          encode_format=self.encode_format, skip_reencode=self.skip_reencode,
+                          disable_all_reencoding=self.disable_all_reencoding)
+        return Downloader(
+            sample_writer_class=lambda *_: rows, resizer=resizer, thread_count=self.thread_count, save_caption=False,
+            extract_exif=False, output_folder=folder, column_list=["url", "row"], timeout=self.timeout,
+            number_sample_per_shard=max(2, count), oom_shard_count=5, compute_hash="sha256", verify_hash_type=None,
+            encode_format=self.encode_format, retries=self.retries, user_agent_token=self.user_agent_token,
+            disallowed_header_directives=list(self.disallowed_header_directives))
+
+
+class Rows:
+    """What img2dataset takes for a sample writer: fills our columns and parks the bytes."""
+
+    def __init__(self, uids: list[str], parcel: Parcel):
+        self.uids, self.parcel = uids, parcel
+        self.columns: dict[str, list] = {name: [None] * len(uids) for name in schema.FETCHED}
+        self.columns["fetch"] = ["connection"] * len(uids)  # a row it never tells of was lost on its way
+
+    def write(self, data: bytes | None, key: str, caption: str | None, meta: dict[str, Any]) -> None:
+        row = meta["row"]
+        self._fill(row, fetched_at=int(time.time() * 1000), sha256=meta["sha256"])
+        if data is None:
+            outcome, status = meaning(meta["error_message"] or "")
+            return self._fill(row, fetch=outcome, http_status=status)
+        outcome, header = inspect(data, MAX_PIXELS)
+        self._fill(row, fetch=outcome)
+        if header is not None:
+            self._fill(row, mime=header.mime, width=header.width, height=header.height,
+                       original_width=meta["original_width"] or header.width,
+                       original_height=meta["original_height"] or header.height)
+        if outcome == "ok":
+            offset = self.parcel.add(f"{self.uids[row]}.{SUFFIX[header.mime]}", data)
+            self._fill(row, payload_offset=offset, payload_size=len(data))
+        return None
+
+    def close(self) -> None:
+        """Part of a sample writer; the parcel is closed by whoever opened it."""
+
+    def table(self) -> pa.Table:
+        return pa.table({name: pa.array(values, schema.FETCHED[name]) for name, values in self.columns.items()})
+
+    def _fill(self, row: int, **values: Any) -> None:
+        for name, value in values.items():
+            self.columns[name][row] = value
+
+
+def meaning(message: str) -> tuple[str, int | None]:
+    """The outcome, one of schema.FETCH, and the HTTP status that an error message of img2dataset stands for."""
+    found = _STATUS.search(message)
+    status = int(found[1]) if found else None
+    for pattern, outcome in _MESSAGES:
+        if pattern.search(message):
+            return outcome, status
+    if status is None:
+        return "connection", None
+    if status in (401, 403, 404, 410, 429):
+        return f"http_{status}", status
+    return "http_4xx" if 400 <= status < 500 else "http_5xx" if 500 <= status < 600 else "http_other", status
