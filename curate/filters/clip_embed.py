@@ -37,7 +37,7 @@ class ClipEmbed(Stage):
 
     def run(self, live: pa.Table, images: list[np.ndarray]) -> pa.Table:
         texts = live["text"].to_pylist()
-        known = np.array([t is not None for t in texts])
+        known = np.array([t is not None for t in texts], dtype=bool)
         image = vectors(self._clip.encode_images(images), np.ones(len(texts), dtype=bool))
         text = vectors(self._clip.encode_texts([t for t in texts if t is not None]), known)
         return pa.table(dict(zip(self.adds(), (image, text))))
