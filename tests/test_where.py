@@ -1,0 +1,50 @@
+"""Where: bounds and SQL over a pool; null and NaN are drops."""
+
+import duckdb
+import pyarrow as pa
+import pytest
+
+from curate.errors import RecipeError
+from curate.selector import Live
+from curate.where import Where
+
+
+@pytest.fixture
+def live():
+    con = duckdb.connect()
+    nan = float("nan")
+    pool = pa.table({"id": [0, 1, 2, 3, 4, 5], "uid": list("abcdef"), "clip_score": [0.1, 0.28, 0.3, None, nan, 0.9],
+                     "text": ["logo", "a dog", None, "cat", "cat", "it's"]})
+    return Live(con.from_arrow(pool), con, count=6)
+
+
+def dropped(where, live):
+    return sorted(where.select(live).drop.tolist())
+
+
+def test_bounds_are_inclusive_and_null_is_a_drop(live):
+    assert dropped(Where("clip_score", min=0.28), live) == [0, 3, 4]
+    assert dropped(Where("clip_score", max=0.3), live) == [3, 4, 5]
+    assert dropped(Where("clip_score", min=0.28, max=0.3), live) == [0, 3, 4, 5]
+    assert dropped(Where("clip_score"), live) == [3, 4]
+
+
+def test_sql(live):
+    assert dropped(Where(sql="text != 'logo' and clip_score >= 0.28"), live) == [0, 2, 3]
+    assert dropped(Where(sql="length(text) = 3"), live) == [0, 1, 2, 5]
+
+
+def test_it_reads_what_the_expression_names():
+    assert Where(sql="text != 'logo' and clip_score >= 0.28").reads == ("clip_score", "text")
+    assert Where("clip_score", min=0).reads == ("clip_score",)
+
+
+@pytest.mark.parametrize("wrong", [dict(), dict(column="a", sql="a > 1"), dict(sql="a >"), dict(sql="drop table x; select 1")])
+def test_what_cannot_be_is_refused(wrong):
+    with pytest.raises(RecipeError, match="where"):
+        Where(**wrong)
+
+
+def test_an_sql_error_names_the_selector_and_the_cause(live):
+    with pytest.raises(RecipeError, match=r"taste: .*nothing_of_the_kind"):
+        Where(sql="nothing_of_the_kind > 1", name="taste").select(live)
