@@ -209,7 +209,7 @@ def plan(store: Store, assigned: str, ledger: list[str], table: str = "images") 
             from {scan(store, [assigned])} a join {scan(store, ledger)} l on l.uid = a.uid
             where l.kept order by a.shard, a.position
         ) to '{path}' (format parquet, compression zstd, row_group_size 10240, preserve_order true)""")
-        store.publish(file, path)
+        store.publish(file, path, path.stat().st_size)
     return file
 
 

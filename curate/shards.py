@@ -208,7 +208,7 @@ def _publish(store: Store, name: str, path: Path) -> dict[str, Any]:
     """Give a finished private file its name; returns its size in bytes and SHA-256."""
     with open(path, "rb") as f:
         made = {"bytes": path.stat().st_size, "sha256": hashlib.file_digest(f, "sha256").hexdigest()}
-    store.publish(name, path)
+    store.publish(name, path, made["bytes"])
     return made
 
 

@@ -3,14 +3,18 @@
 One rule: a file is written somewhere private, made durable, and then appears under its final name whole or not at all.
 A commit is an exclusive create: of two writers of one name the first wins and the second is told so. A published file
 (shards, ledger, report) may be replaced; a commit never is. What a commit does not name is garbage.
+
+On an object store "private" is a local file and the final name appears by one upload: nothing is ever streamed to a final
+key, because client libraries complete the upload when the writer raises.
 """
 
 import contextlib
 import errno
 import hashlib
-import io
 import os
+import random
 import tempfile
+import time
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,22 +24,34 @@ import fsspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from curate import failpoints
 from curate.errors import PoolError
+
+#: Uploads of one file, and the longest pause before one, in seconds: for a store that is busy (429, 5xx) or in conflict (409).
+UPLOADS, PAUSE = 6, 4.0
 
 
 class Store:
-    """Files below one root, named by relative paths with forward slashes."""
+    """Files below one root, named by relative paths with forward slashes.
 
-    def __init__(self, root: str | os.PathLike):
-        self.fs, self.root = fsspec.core.url_to_fs(str(root))
+    exclusive: the store can create a file only where there is none (`probe` finds out). Where it cannot, a commit looks
+    first; that is enough while one driver holds the run and gives a part to one worker at a time.
+    holder: the lease under which this store is used; once a later one exists nothing more is written.
+    """
+
+    def __init__(self, root: str | os.PathLike, exclusive: bool = True, holder: str | None = None):
+        # Listings are never taken from memory: other processes write to the same folder.
+        remote = {"use_listings_cache": False} if "://" in str(root) and not str(root).startswith("file:") else {}
+        self.fs, self.root = fsspec.core.url_to_fs(str(root), **remote)
         self.root = self.root.rstrip("/")
         self.local = "file" in (self.fs.protocol if isinstance(self.fs.protocol, tuple) else (self.fs.protocol,))
         if self.local:
             self.root = os.path.abspath(self.root)
         self.url = self.root if self.local else self.fs.unstrip_protocol(self.root)
+        self.exclusive, self.holder = exclusive, holder
 
     def __reduce__(self):
-        return Store, (self.url,)
+        return Store, (self.url, self.exclusive, self.holder)
 
     def path(self, name: str) -> str:
         """The full path or URL of a name; a full path or URL is returned as it is."""
@@ -97,6 +113,7 @@ class Store:
             raise PoolError(f"{folder}: cannot write here: {e.strerror}") from e
         path = Path(folder) / f".{os.path.basename(near) or 'tmp'}.{uuid.uuid4().hex}"
         try:
+            failpoints.at("open", near)
             yield path
         except OSError as e:
             if e.errno in (errno.ENOSPC, errno.EROFS, errno.EACCES, errno.EDQUOT, errno.EIO):
@@ -106,55 +123,129 @@ class Store:
             with contextlib.suppress(FileNotFoundError):
                 path.unlink()
 
-    def commit(self, name: str, path: Path) -> bool:
-        """Give a finished private file its final name, unless the name is taken. True if this call did it."""
+    def commit(self, name: str, path: Path, size: int | None = None) -> bool:
+        """Give a finished private file its final name, unless the name is taken. True if this call did it.
+
+        size: the bytes that were written; PoolError if the file has another size, because the disk lost some.
+        """
+        self._ready(name, path, size)
         if not self.local:
-            try:
-                self.fs.put_file(str(path), self._inner(name), mode="create")
-                return True
-            except FileExistsError:
-                return False
-        _sync(path)
+            return self._upload_new(name, path)
         try:
             os.link(path, self._inner(name))
         except FileExistsError:
             return False
-        _sync(Path(self._inner(name)).parent)
+        self._named(name)
         return True
 
-    def publish(self, name: str, path: Path) -> None:
+    def publish(self, name: str, path: Path, size: int | None = None) -> None:
         """Give a finished private file its final name, replacing what was there."""
+        self._ready(name, path, size)
         if not self.local:
-            self.fs.put_file(str(path), self._inner(name))
+            self._upload(name, path, "overwrite")
             return
-        _sync(path)
         os.replace(path, self._inner(name))
+        self._named(name)
+
+    def _ready(self, name: str, path: Path, size: int | None) -> None:
+        """Make a private file durable, and be sure that it is whole and that the run is still ours."""
+        failpoints.at("fsync", name, path)
+        _sync(path)
+        found = path.stat().st_size
+        if size is not None and found != size:
+            raise PoolError(f"{self.path(name)}: {size} bytes were written, the disk holds {found}")
+        self.fence()
+        failpoints.at("name", name)
+
+    def _named(self, name: str) -> None:
+        failpoints.at("sync", name)
         _sync(Path(self._inner(name)).parent)
+        failpoints.at("named", name)
+
+    def fence(self) -> None:
+        """PoolError if another driver has taken the run over since this one did."""
+        if self.holder and any(n.split(".")[0] > self.holder for n in self.names("lease")):
+            raise PoolError(f"{self.url}: another driver has taken this run over; this one (lease {self.holder}) writes no more")
+
+    def _upload(self, name: str, path: Path, mode: str) -> None:
+        """One file, in one step; again after a pause if the store is busy. FileExistsError if mode is create and it is there."""
+        for attempt in range(UPLOADS):
+            try:
+                failpoints.at("upload", name)
+                self.fs.put_file(str(path), self._inner(name), mode=mode)
+                failpoints.at("named", name)
+                return
+            except FileExistsError:
+                raise
+            except (OSError, TimeoutError) as e:
+                if attempt + 1 == UPLOADS or isinstance(e, (PermissionError, FileNotFoundError)):
+                    raise PoolError(f"{self.path(name)}: cannot write: {e}") from e
+                time.sleep(random.uniform(0, min(PAUSE, 0.1 * 2 ** attempt)))
+
+    def _upload_new(self, name: str, path: Path) -> bool:
+        if not self.exclusive and self.exists(name):
+            return False
+        try:
+            self._upload(name, path, "create" if self.exclusive else "overwrite")
+        except FileExistsError:
+            # An upload whose answer was lost is refused when it is repeated: what is there is ours if it is what we wrote.
+            return self._same(name, path)
+        return True
+
+    def _same(self, name: str, path: Path) -> bool:
+        with self.open(name) as f:
+            theirs = hashlib.file_digest(f, "sha256").digest()
+        with open(path, "rb") as f:
+            return hashlib.file_digest(f, "sha256").digest() == theirs
+
+    def probe(self) -> None:
+        """Find out whether the store can create a file only where there is none, by trying twice."""
+        if self.local:
+            return
+        name = f".probe-{uuid.uuid4().hex}"
+        with self.private(name) as path:
+            path.write_bytes(name.encode())
+            try:
+                self._upload(name, path, "create")
+                self._upload(name, path, "create")
+                self.exclusive = False
+            except FileExistsError:
+                self.exclusive = True
+            except (PoolError, NotImplementedError, ValueError):
+                self.exclusive = False
+        self.remove(name)
 
     def commit_table(self, name: str, table: pa.Table) -> bool:
         with self.private(name) as path:
-            write_table(path, table)
-            return self.commit(name, path)
+            return self.commit(name, path, write_table(path, table))
 
     def publish_table(self, name: str, table: pa.Table) -> None:
         with self.private(name) as path:
-            write_table(path, table)
-            self.publish(name, path)
+            self.publish(name, path, write_table(path, table))
 
     def commit_bytes(self, name: str, data: bytes) -> bool:
         with self.private(name) as path:
-            path.write_bytes(data)
-            return self.commit(name, path)
+            return self.commit(name, path, path.write_bytes(data))
 
     def publish_bytes(self, name: str, data: bytes) -> None:
         with self.private(name) as path:
-            path.write_bytes(data)
-            self.publish(name, path)
+            self.publish(name, path, path.write_bytes(data))
 
     def remove(self, name: str) -> None:
         """Remove a file; none there is fine."""
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(self._inner(name)) if self.local else self.fs.rm_file(self._inner(name))
+        self.fence()
+        try:
+            failpoints.at("remove", name)
+            if self.local:
+                os.unlink(self._inner(name))
+                _sync(Path(self._inner(name)).parent)
+            else:
+                self.fs.rm_file(self._inner(name))
+            failpoints.at("removed", name)
+        except FileNotFoundError:
+            return
+        except OSError as e:
+            raise PoolError(f"{self.path(name)}: cannot be removed: {e.strerror or e}") from e
 
 
 class Parcel:
@@ -184,6 +275,7 @@ class Parcel:
         end = b"\0" * (2 * self.BLOCK)
         self.file.write(end)
         self.hash.update(end)
+        self.offset += len(end)
         return self.hash.hexdigest()
 
     def read(self, payload: str, offset: int, size: int) -> bytes:
@@ -221,9 +313,11 @@ def tar_header(name: str, size: int) -> bytes:
     return bytes(head)
 
 
-def write_table(path: Path | io.IOBase, table: pa.Table) -> None:
-    """Parquet as curate writes it: zstd, page checksums, and the same bytes for the same table."""
-    pq.write_table(table, path, compression="zstd", write_page_checksum=True, row_group_size=100_000)
+def write_table(path: Path, table: pa.Table) -> int:
+    """Parquet as curate writes it: zstd, page checksums, and the same bytes for the same table. Returns the bytes written."""
+    with open(path, "wb") as f:
+        pq.write_table(table, f, compression="zstd", write_page_checksum=True, row_group_size=100_000)
+        return f.tell()
 
 
 def _sync(path: Path) -> None:

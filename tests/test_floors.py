@@ -11,7 +11,7 @@ ROOT = Path(curate.__file__).parent
 
 #: The floor of each module or package below curate; a package's modules share its floor.
 FLOORS = {
-    "schema": 0, "errors": 0,
+    "schema": 0, "errors": 0, "failpoints": 0,
     "stage": 1, "selector": 1, "source": 1, "store": 1, "models": 1,
     "sources": 2, "fetch": 2, "filters": 2, "dedup": 2, "balance": 2, "synth": 2, "documents": 2, "where": 2, "top_fraction": 2, "export": 2,
     "shards": 2, "members": 2, "weights": 2,

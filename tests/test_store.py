@@ -83,6 +83,21 @@ def test_a_full_disk_is_named(tmp_path, monkeypatch):
     assert os.listdir(tmp_path) == []
 
 
+def test_a_file_that_lost_bytes_on_its_way_gets_no_name(tmp_path):
+    store = Store(tmp_path)
+    with pytest.raises(PoolError, match="x: 4 bytes were written, the disk holds 2"), store.private("x") as path:
+        path.write_bytes(b"ab")
+        store.commit("x", path, 4)
+    assert os.listdir(tmp_path) == []
+
+
+def test_a_file_that_cannot_be_removed_is_named(tmp_path, monkeypatch):
+    (tmp_path / "x").write_text("")
+    monkeypatch.setattr(os, "unlink", lambda *a: (_ for _ in ()).throw(OSError(5, "Input/output error")))
+    with pytest.raises(PoolError, match="x: cannot be removed: Input/output error"):
+        Store(tmp_path).remove("x")
+
+
 def test_a_parcel_is_a_tar_and_its_slices_are_the_bytes(tmp_path):
     store, file = Store(tmp_path), io.BytesIO()
     parcel = Parcel(store, file)
