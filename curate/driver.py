@@ -17,7 +17,7 @@ from curate.errors import CurateError, PoolError, RecipeError
 from curate.lease import held
 from curate.part import Decision, Part, Work, ingest
 from curate.progress import Quiet
-from curate.recipe import Recipe, kind, segments
+from curate.recipe import Recipe, place, segments
 from curate.selector import Selector
 from curate.stage import Stage, digest
 from curate.store import Store
@@ -207,8 +207,8 @@ class Driver:
         for segment in segments(stages):
             work = Work(self.store, segment, list(before), self.recipe.fingerprints, decisions, self.refetch)
             gpus = max(s.gpus for s in segment)
-            place = kind(segment[0])
-            lanes.append(Lane("+".join(s.name for s in segment), work, place, gpus, self.engine.slots(place, gpus)))
+            where = place(segment)
+            lanes.append(Lane("+".join(s.name for s in segment), work, where, gpus, self.engine.slots(where, gpus)))
             before = [*before, *segment]
         for lane in lanes:
             self.progress.stage(lane.name, len(parts), sum(sum(p.rows.values()) for p in parts))

@@ -10,6 +10,7 @@ import json
 import logging
 import time
 from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -334,9 +335,7 @@ class Visit:
         fresh: dict[str, list[tuple[np.ndarray, pa.Table]]] = {s.name: [] for s in stages}
         with self.work.store.private(f"{self.part.folder}/payload.tar") as path:
             parcel = Parcel(self.work.store, open(path, "wb")) if stages[0].parks else None
-            for start in range(0, len(live), size):
-                places = live[start:start + size]
-                chunk = Chunk(self, rows.some(places), parcel)
+            for places, chunk in self._chunks(stages, rows, live, size, parcel):
                 for stage in stages:
                     todo, columns = chunk.run(stage)
                     if len(todo):
@@ -345,6 +344,20 @@ class Visit:
             for stage in stages:
                 self._commit(stage, rows, fresh[stage.name], parcel, path)
                 self.bench.orphans(stage)
+
+    def _chunks(self, stages: list[Stage], rows: Rows, live: np.ndarray, size: int, parcel: Parcel | None) -> Iterator[tuple[np.ndarray, "Chunk"]]:
+        """The live rows, some at a time. While one chunk is at work the pixels of the next are made ready beside it."""
+        cut = [live[start:start + size] for start in range(0, len(live), size)]
+        pixels = any(s.pixels for s in stages)
+        with ThreadPoolExecutor(1) as beside:
+            ahead = Chunk(self, rows.some(cut[0]), parcel) if cut else None
+            for i, places in enumerate(cut):
+                chunk = ahead
+                if i + 1 < len(cut):
+                    ahead = Chunk(self, rows.some(cut[i + 1]), parcel)
+                    if pixels:
+                        ahead.ready = beside.submit(ahead.images, ahead.lacking(stages))
+                yield places, chunk
 
     def _commit(self, stage: Stage, rows: Rows, pieces: list[tuple[np.ndarray, pa.Table]], parcel: Parcel | None, path) -> None:
         """Payload first, then the columns that name it."""
@@ -358,7 +371,7 @@ class Visit:
             self.done.bytes += parcel.offset
             if parcel.count:
                 tar = f"{self.part.folder}/{hash[:32]}.tar"
-                self.work.store.commit(tar, path)
+                self.work.store.commit(tar, path, parcel.offset)
                 columns = name_payload(columns, tar)
         rows.put(columns, at)
         rows.have[stage.name][at] = True
@@ -385,6 +398,12 @@ class Chunk:
         self.visit, self.rows, self.parcel = visit, rows, parcel
         self._bytes: dict[int, bytes | None] = {}
         self._images: dict[int, Any] = {}
+        self.ready: Future | None = None
+
+    def lacking(self, stages: list[Stage]) -> np.ndarray:
+        """Live rows for which some pixel stage has no value yet."""
+        live = self.rows.live
+        return live[~np.all([self.rows.have[s.name][live] for s in stages if s.pixels], axis=0)]
 
     def run(self, stage: Stage) -> tuple[np.ndarray, pa.Table | None]:
         """Compute what the live rows lack, and judge. Returns the rows that were computed, and their new columns."""
@@ -440,6 +459,9 @@ class Chunk:
 
     def images(self, rows: np.ndarray) -> list[Any]:
         """Decoded pixels, or the outcome's word where an image cannot be decoded."""
+        ready, self.ready = self.ready, None
+        if ready:
+            ready.result()
         missing = np.array([r for r in rows.tolist() if r not in self._images], dtype=np.int64)
         if len(missing):
             self._images.update(zip(missing.tolist(), decode_all(self.bytes(missing), self.visit.isolate)))

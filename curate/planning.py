@@ -4,7 +4,7 @@ from collections import Counter
 from typing import Any
 
 from curate.part import input_key
-from curate.recipe import Recipe, kind, segments
+from curate.recipe import Recipe, kind, place, segments
 from curate.selector import Selector
 from curate.source import file_identity
 from curate.stage import Stage
@@ -19,7 +19,7 @@ def describe(recipe: Recipe, out: str | None, part_size: int) -> str:
     widths = [max(len(row[i]) for row in [head, *lines]) for i in range(len(head))]
     table = "\n".join("  ".join(cell.ljust(w) for cell, w in zip(row, widths)).rstrip() for row in [head, *lines])
     files = recipe.source.files()
-    lanes = [" + ".join(s.name for s in segment) + f" ({kind(segment[0])})" for stages, _ in recipe.blocks() for segment in segments(stages)]
+    lanes = [" + ".join(s.name for s in segment) + f" ({place(segment)})" for stages, _ in recipe.blocks() for segment in segments(stages)]
     return "\n".join([
         f"recipe {recipe.name}, fingerprint {recipe.fingerprint}",
         f"input: {len(files):,} file{'s' * (len(files) != 1)}, parts of {part_size:,} rows" + (f"; {parts:,} parts are read already" if parts else ""),

@@ -132,6 +132,12 @@ def kind(step: Step) -> str:
     return "network" if step.network else "model" if step.loads else "cpu"
 
 
+def place(segment: list[Stage]) -> str:
+    """Where a segment runs: with its model, on the network, or on any core."""
+    kinds = {kind(s) for s in segment}
+    return next(k for k in ("model", "network", "cpu") if k in kinds)
+
+
 def segments(stages: list[Stage]) -> list[list[Stage]]:
     """Consecutive stages that run in one place. A cheap stage (no model, no pixels) rides with the one before it."""
     cut: list[list[Stage]] = []
@@ -146,7 +152,10 @@ def segments(stages: list[Stage]) -> list[list[Stage]]:
             cut[-1].append(stage)
         else:
             cut.append([stage])
-    return cut
+    for i in reversed(range(len(cut) - 1)):  # decoding happens where its pixels are first used
+        if isinstance(cut[i][-1], Decode) and cut[i + 1][0].pixels:
+            cut[i + 1].insert(0, cut[i].pop())
+    return [segment for segment in cut if segment]
 
 
 def versions() -> dict[str, str]:

@@ -6,12 +6,16 @@ import pytest
 from toys import Toy, ToyFetch, ToyHalf, ToyScore, ToyWords, recipe
 
 from curate.errors import RecipeError
-from curate.recipe import Recipe, kind, segments
-from curate.stage import Filter
+from curate.recipe import Recipe, kind, place, segments
+from curate.stage import Filter, Stage
 
 
 class Reader(Filter):
     reads = ("toy_skore",)
+
+
+class Embeds(ToyScore):
+    reads = ("image",)
 
 
 class Pixels(Filter):
@@ -66,6 +70,12 @@ def test_segments_break_where_the_place_changes():
     stages = [ToyWords(), ToyFetch(), ToyWords(name="w2"), Pixels(), ToyScore(), ToyWords(name="w3")]
     assert [[s.name for s in c] for c in segments(stages)] == [["toy_words"], ["toy_fetch", "w2"], ["pixels"], ["toy_score", "w3"]]
     assert [kind(s) for s in stages] == ["cpu", "network", "cpu", "cpu", "model", "cpu"]
+
+
+def test_decoding_happens_where_its_pixels_are_first_used():
+    steps = Recipe(Toy(), [ToyFetch(), Embeds(), ToyWords()]).check().steps
+    assert [[s.name for s in c] for c in segments([s for s in steps if isinstance(s, Stage)])] == [["toy_fetch"], ["decode", "embeds", "toy_words"]]
+    assert place([*steps[2:4]]) == "model"
 
 
 def test_blocks_break_at_barriers():
