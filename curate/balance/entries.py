@@ -12,7 +12,10 @@ from curate.errors import RecipeError
 
 
 def read_entries(source: str | list[str]) -> list[str]:
-    """Distinct entries in the order given. A file holds a JSON list (as MetaCLIP publishes it) or one entry a line."""
+    """Distinct entries in the order given. A file holds a JSON list (as MetaCLIP publishes it) or one entry a line.
+
+    Blank entries, and those with a NUL in them, are left out.
+    """
     if isinstance(source, (list, tuple)):
         entries = list(source)
     else:
@@ -23,7 +26,7 @@ def read_entries(source: str | list[str]) -> list[str]:
         entries = json.loads(text) if text.lstrip().startswith("[") else text.splitlines()
     if not all(isinstance(e, str) for e in entries):
         raise RecipeError(f"entries: {source}: not a list of strings")
-    return [e for e in dict.fromkeys(entries) if e.strip()]
+    return [e for e in dict.fromkeys(entries) if e.strip() and "\0" not in e]
 
 
 def entries_hash(entries: list[str]) -> str:

@@ -10,12 +10,11 @@ import pyarrow as pa
 from curate.dedup.chunks import scratch
 from curate.dedup.graph import Pairs, first_of, resolve, spread
 from curate.dedup.quality import better_first, columns, ranked
-from curate.dedup.vectors import DECIMALS, Vectors, assign, cosines, file_hash, gpus, lengthened, sample, train, write_vectors
+from curate.dedup.vectors import DECIMALS, ROWS, Vectors, clusters, cosines, file_hash, homes, lengthened, write_vectors
 from curate.errors import RecipeError
 from curate.selector import Live, Selection, Selector, coin_sql
 
 _MARGIN = 2e-5      # float32 cosines are right within this; what is closer to the bound is computed again
-_ROWS = 100_000     # rows a task when assigning
 _LIMIT = 64         # better neighbours listed for a row; see graph.resolve
 
 
@@ -68,8 +67,10 @@ class SemanticDedup(Selector):
             vectors = write_vectors(live, self.column, folder / "vectors.npy")
             if not len(vectors.ids):
                 return Selection(np.empty(0, np.int64), notes={"vectors": 0})
-            centroids = self._centroids(live, vectors, folder)
-            home = self._assign(live, vectors, folder)
+            k = self.clusters or max(1, round((2 * len(vectors.ids)) ** 0.5))
+            saved = Path(live.folder or folder) / f"{self.name}-centroids.npy"
+            centroids = clusters(live, vectors, k, self.centroids, self.seed, self.device, saved)
+            home = homes(live, vectors, saved, self.probes, self.device)
             rows = self._order(live, vectors, home, centroids)
             first = first_of(vectors.keys[rows], vectors.open(), rows)
             distinct = np.flatnonzero(first == np.arange(len(rows)))
@@ -78,29 +79,9 @@ class SemanticDedup(Selector):
             done = spread(resolve(len(distinct), lambda asked, alive: self._find(live, folder, sizes, asked, alive), _LIMIT), first)
             notes = {"vectors": len(rows), "distinct": len(distinct), "clusters": len(centroids),
                      "cluster_largest": int(sizes.max()), "cluster_median": float(np.median(sizes)),
-                     "centroids_hash": file_hash(folder / "centroids.npy"), "pairs": done.pairs, "rounds": done.rounds}
+                     "centroids_hash": file_hash(saved), "pairs": done.pairs, "rounds": done.rounds}
         edges = done.edges(vectors.ids[rows])
         return Selection(edges["id"].to_numpy(), edges=edges, notes=notes)
-
-    def _centroids(self, live: Live, vectors: Vectors, folder: Path) -> np.ndarray:
-        """Given or trained; either way a file for the workers, and one beside the run's scratch files for the record."""
-        if self.centroids:
-            centroids = lengthened(np.load(self.centroids))
-            if centroids.shape[1:] != vectors.open().shape[1:]:
-                raise RecipeError(f"{self.name}: {self.centroids}: shape {centroids.shape} does not fit the vectors in {self.column}")
-        else:
-            k = self.clusters or max(1, round((2 * len(vectors.ids)) ** 0.5))
-            centroids = train(sample(live, vectors, 64 * k, self.seed), k, self.seed, self.device)
-        np.save(folder / "centroids.npy", centroids)
-        if live.folder:
-            np.save(Path(live.folder) / f"{self.name}-centroids.npy", centroids)
-        return centroids
-
-    def _assign(self, live: Live, vectors: Vectors, folder: Path) -> np.ndarray:
-        device = "gpu" if gpus(self.device) else "cpu"
-        items = [(vectors.path, str(folder / "centroids.npy"), low, min(low + _ROWS, len(vectors.ids)), self.probes, device)
-                 for low in range(0, len(vectors.ids), _ROWS)]
-        return np.concatenate(list((map if device == "gpu" else live.map)(assign, items)))
 
     def _order(self, live: Live, vectors: Vectors, home: np.ndarray, centroids: np.ndarray) -> np.ndarray:
         """The rows of the vector file from best to worst."""
@@ -109,8 +90,8 @@ class SemanticDedup(Selector):
         if self.keep in ("quality", "random"):
             return rows
         close = np.empty(len(rows))
-        for low in range(0, len(rows), _ROWS):
-            close[low:low + _ROWS] = cosines(vectors.open()[low:low + _ROWS], centroids[home[low:low + _ROWS, 0]])
+        for low in range(0, len(rows), ROWS):
+            close[low:low + ROWS] = cosines(vectors.open()[low:low + ROWS], centroids[home[low:low + ROWS, 0]])
         return rows[np.argsort(close[rows] if self.keep == "hard" else -close[rows], kind="stable")]
 
     def _find(self, live: Live, folder: Path, sizes: np.ndarray, asked: np.ndarray, alive: np.ndarray) -> Iterator[Pairs]:

@@ -16,6 +16,9 @@ from curate.selector import Live, coin_sql
 #: Decimals that count in a cosine: two equal vectors have similarity 1, whatever the last bits say.
 DECIMALS = 6
 
+#: Rows a task.
+ROWS = 100_000
+
 _BATCH = 16_384
 
 
@@ -156,7 +159,36 @@ def file_hash(path: str | Path) -> str:
         return hashlib.file_digest(f, "sha256").hexdigest()[:12]
 
 
-def assign(item: tuple[str, str, int, int, int, str]) -> np.ndarray:
-    """`nearest` for a range of rows of a file: the function that is mapped over a pool."""
-    path, centroids, start, stop, count, device = item
-    return nearest(np.load(path, mmap_mode="r")[start:stop], np.load(centroids), count, device)
+def clusters(live: Live, vectors: Vectors, k: int, given: str, seed: int, device: str, saved: Path) -> np.ndarray:
+    """Unit centroids, trained on a sample of 64 k rows or read from a file; saved as a .npy file for the workers."""
+    if given:
+        centroids = lengthened(load_vectors(given, vectors.open().shape[1]))
+    else:
+        centroids = train(sample(live, vectors, 64 * k, seed), k, seed, device)
+    np.save(saved, centroids)
+    return centroids
+
+
+def load_vectors(path: str, width: int) -> np.ndarray:
+    """A .npy file of vectors of a given width; RecipeError if it is something else."""
+    try:
+        found = np.load(path)
+    except (OSError, ValueError) as e:
+        raise RecipeError(f"{path}: not a .npy file of vectors: {e}") from e
+    if found.ndim != 2 or found.shape[1] != width:
+        raise RecipeError(f"{path}: shape {found.shape} does not fit vectors of {width} numbers")
+    return found.astype(np.float32)
+
+
+def homes(live: Live, vectors: Vectors, saved: Path, count: int, device: str) -> np.ndarray:
+    """For each row of the vector file the numbers of its `count` nearest centroids (or all there are), nearest first."""
+    where = "gpu" if gpus(device) else "cpu"
+    items = [(vectors.path, str(saved), low, min(low + ROWS, len(vectors.ids)), count, where) for low in range(0, len(vectors.ids), ROWS)]
+    # A GPU belongs to this process: the engine's workers have none of it.
+    found = list((map if where == "gpu" else live.map)(_assign, items))
+    return np.concatenate(found) if found else np.empty((0, count), np.int32)
+
+
+def _assign(item: tuple[str, str, int, int, int, str]) -> np.ndarray:
+    path, saved, start, stop, count, device = item
+    return nearest(np.load(path, mmap_mode="r")[start:stop], np.load(saved), count, device)

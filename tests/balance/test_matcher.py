@@ -54,7 +54,7 @@ def test_substrings_for_languages_without_blanks():
 
 
 def test_lists_of_entries(tmp_path):
-    (tmp_path / "lines.txt").write_text("cat\n\ndog\ncat\n")
+    (tmp_path / "lines.txt").write_text("cat\n\ndog\ncat\na\0b\n")
     (tmp_path / "list.json").write_text('["cat", "dog"]')
     assert read_entries(str(tmp_path / "lines.txt")) == read_entries(str(tmp_path / "list.json")) == ["cat", "dog"]
     with pytest.raises(RecipeError, match="nowhere"):

@@ -1,0 +1,63 @@
+"""WordNet's own files, as far as needed: the first synset of a word."""
+
+from functools import lru_cache
+from pathlib import Path
+
+from curate.errors import RecipeError
+
+#: Endings and what they come from, for nouns, verbs, adjectives (WordNet's morphology, `morphy`).
+_ENDINGS = {
+    "noun": (("s", ""), ("ses", "s"), ("ves", "f"), ("xes", "x"), ("zes", "z"), ("ches", "ch"), ("shes", "sh"), ("men", "man"), ("ies", "y")),
+    "verb": (("s", ""), ("ies", "y"), ("es", "e"), ("es", ""), ("ed", "e"), ("ed", ""), ("ing", "e"), ("ing", "")),
+    "adj": (("er", ""), ("est", ""), ("er", "e"), ("est", "e")),
+    "adv": (),
+}
+
+
+class WordNet:
+    """A folder with `index.noun`, `noun.exc` and so on: Debian's wordnet-base has it in /usr/share/wordnet, NLTK in
+    nltk_data/corpora/wordnet."""
+
+    def __init__(self, folder: str):
+        self.first: dict[str, dict[str, int]] = {}
+        self.exceptions: dict[str, dict[str, list[str]]] = {}
+        try:
+            for part in _ENDINGS:
+                lines = (Path(folder) / f"index.{part}").read_text("utf-8").splitlines()
+                self.first[part] = dict(_entry(line) for line in lines if line[:1] != " ")
+                words = ((Path(folder) / f"{part}.exc").read_text("utf-8").splitlines())
+                self.exceptions[part] = {w.split()[0]: w.split()[1:] for w in words if w.strip()}
+        except OSError as e:
+            raise RecipeError(f"{folder}: not WordNet's files (Debian package wordnet-base, or NLTK's corpus): {e}") from e
+
+    @lru_cache(maxsize=1 << 18)  # noqa: B019  one WordNet a process
+    def offset(self, word: str) -> int | None:
+        """The file offset of the first synset of a word, nouns before verbs, adjectives and adverbs, as NLTK 3.8 finds it."""
+        word = word.lower()
+        for part in _ENDINGS:
+            for form in self._forms(word, part):
+                return self.first[part][form]
+        return None
+
+    def _forms(self, word: str, part: str) -> list[str]:
+        """Base forms that are in the index, the word itself first."""
+        known = self.first[part]
+        if word in self.exceptions[part]:
+            return [f for f in (word, *self.exceptions[part][word]) if f in known]
+        forms = [word]
+        stripped = self._strip(forms, part)
+        found = [f for f in (word, *stripped) if f in known]
+        while stripped and not found:
+            stripped = self._strip(stripped, part)
+            found = [f for f in stripped if f in known]
+        return found
+
+    @staticmethod
+    def _strip(forms: list[str], part: str) -> list[str]:
+        return [f[:len(f) - len(old)] + new for f in forms for old, new in _ENDINGS[part] if f.endswith(old)]
+
+
+def _entry(line: str) -> tuple[str, int]:
+    """`lemma pos synsets pointers... senses tagged offset...` to the lemma and its first offset."""
+    fields = line.split()
+    return fields[0], int(fields[-int(fields[2])])

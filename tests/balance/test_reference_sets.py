@@ -1,0 +1,82 @@
+import numpy as np
+import pytest
+
+from curate.balance.image_based import ImageBased, NormSim, lowest
+from curate.balance.text_based import TextBased, read_synsets
+from curate.balance.wordnet import WordNet
+from curate.errors import RecipeError
+from tests.dedup.pool import live
+
+INDEX = {
+    "noun": "cat n 2 1 @ 2 1 02121620 10153414\ncar n 1 1 @ 1 1 02958343\ncity n 1 0 1 1 08524735\nsports_car n 1 0 1 0 04285008\n"
+            "man n 1 0 1 1 10287213\nleaf n 1 0 1 1 13152742\n",
+    "verb": "run v 1 0 1 1 01926311\ncar v 1 0 1 0 00000001\nbake v 1 0 1 1 00319886\n",
+    "adj": "red a 1 0 1 1 00381097\n", "adv": "fast r 1 0 1 1 00085811\n",
+}
+EXCEPTIONS = {"noun": "oxen ox\nleaves leaf\n", "verb": "ran run\n", "adj": "", "adv": ""}
+
+
+@pytest.fixture
+def wordnet(tmp_path):
+    for part, text in INDEX.items():
+        (tmp_path / f"index.{part}").write_text("  1 This is the licence.  \n" + text)
+        (tmp_path / f"{part}.exc").write_text(EXCEPTIONS[part])
+    return str(tmp_path)
+
+
+def test_first_synset(wordnet):
+    words = WordNet(wordnet)
+    assert words.offset("Cat") == words.offset("cats") == 2121620
+    assert words.offset("car") == 2958343          # the noun comes before the verb
+    assert words.offset("cities") == 8524735 and words.offset("men") == 10287213
+    assert words.offset("leaves") == 13152742 and words.offset("ran") == 1926311
+    assert words.offset("baking") == 319886 and words.offset("redder") is None and words.offset("fast") == 85811
+    assert words.offset("bakeds") == 319886        # stripped twice, as NLTK 3.8.1 (DataComp's) does and 3.10 does not
+    assert words.offset("oxen") is None and words.offset("xyzzy") is None
+
+
+def test_text_based(wordnet, tmp_path):
+    (tmp_path / "synsets.txt").write_text("n02121620\n10287213\n")
+    texts = ["two cats", "a car", "The MEN run", None, "cat,", "sports car"]
+    selection = TextBased(str(tmp_path / "synsets.txt"), wordnet, chunk=4).select(live(text=texts))
+    assert list(selection.drop) == [1, 3, 4, 5]     # "cat," is not a word: DataComp cuts at white space only
+    with pytest.raises(RecipeError):
+        read_synsets(str(tmp_path / "nowhere"))
+    with pytest.raises(RecipeError, match="wordnet-base"):
+        WordNet(str(tmp_path / "nowhere"))
+    with pytest.raises(RecipeError):
+        TextBased()
+
+
+def save(path, vectors):
+    np.save(path, np.array(vectors, np.float32))
+    return str(path)
+
+
+def test_image_based(tmp_path):
+    centroids = save(tmp_path / "c.npy", np.eye(3))
+    reference = save(tmp_path / "r.npy", [[0.9, 0.1, 0], [0.1, 0, 0.9]])
+    rows = live(v=[[1.0, 0.1, 0], [0, 1.0, 0], [0, 0.2, 1.0], None])
+    selection = ImageBased(reference, "v", centroids=centroids).select(rows)
+    assert list(selection.drop) == [1, 3] and selection.notes["clusters_hit"] == 2
+    assert selection.columns.to_pydict() == {"id": [0, 1, 2], "image_based_cluster": [0, 1, 2]}
+    with pytest.raises(RecipeError, match="does not fit"):
+        ImageBased(save(tmp_path / "w.npy", np.eye(4)), "v", centroids=centroids).select(rows)
+
+
+def test_norm_sim(tmp_path):
+    target = save(tmp_path / "t.npy", [[2.0, 0], [0, 1.0]])
+    rows = live(v=[[1.0, 0], [1.0, 1.0], [-1.0, 0], None])
+    largest = NormSim(target, "v", min=0.5).select(rows)
+    assert list(largest.drop) == [2, 3]
+    assert np.allclose(largest.columns["norm_sim"].to_numpy(), [1, 0.5**0.5, 0], atol=1e-3)
+    both = NormSim(target, "v", p=2, fraction=0.4).select(rows)
+    assert np.allclose(both.columns["norm_sim"].to_numpy(), [1, 1, 1], atol=1e-3) and list(both.drop) == [3]
+    assert list(NormSim(target, "v", fraction=0.34).select(rows).drop) == [2, 3]
+    for wrong in ({"fraction": 0.1, "min": 0.1}, {}, {"min": 0.1, "p": 3}):
+        with pytest.raises(RecipeError):
+            NormSim(target, "v", **wrong)
+
+
+def test_lowest_is_the_value_at_the_rank():
+    assert lowest(np.array([1.0, 3.0, 2.0, 2.0]), 0.5) == 2.0 and lowest(np.array([1.0]), 1.0) == 1.0
