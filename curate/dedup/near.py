@@ -123,20 +123,21 @@ def _pairs(item: tuple[str, int, int, int, tuple]) -> Pairs:
             one, other = np.repeat(rows, np.diff(limits).astype(np.int64)), hits % len(hashes)
             worse, better = np.maximum(one, other), np.minimum(one, other)
             fit = (one != other) & asked[worse] & alive[better]
-            alike = _correlation(thumbs, one[fit], other[fit], column - 2, hits[fit] >= len(hashes))
+            alike = correlation(thumbs, thumbs, one[fit], other[fit], column - 2, hits[fit] >= len(hashes))
             good = alike >= (bounds[1] if column == 0 else bounds[2])
             found.append((worse[fit][good], better[fit][good], alike[good].astype(np.float32)))
     return tuple(np.concatenate(c) for c in zip(*found))
 
 
-def _correlation(thumbs: np.ndarray, one: np.ndarray, other: np.ndarray, crop: int, mirrored: np.ndarray) -> np.ndarray:
-    """For each pair how well a crop of the first thumbnail (-2: the whole) correlates with the second."""
+def correlation(first: np.ndarray, second: np.ndarray, one: np.ndarray, other: np.ndarray, crop: int, mirrored: np.ndarray) -> np.ndarray:
+    """For each pair of places how well a crop (-2: the whole) of a thumbnail in `first` correlates with one in `second`."""
     out = np.empty(len(one))
     for low in range(0, len(one), _QUERIES):
         part = slice(low, low + _QUERIES)
         # Rows of pixels by columns, colour first: one small matrix product a picture, so that a pair's value is the same
         # in any company.
-        a, b = (thumbs[rows[part]].reshape(-1, THUMB, THUMB, 3).transpose(0, 3, 1, 2).astype(np.float64) for rows in (one, other))
+        a, b = (thumbs[rows[part]].reshape(-1, THUMB, THUMB, 3).transpose(0, 3, 1, 2).astype(np.float64)
+                for thumbs, rows in ((first, one), (second, other)))
         if crop >= 0:
             top, bottom, left, right = CROPS[crop]
             a = resample(top, bottom, THUMB, THUMB) @ a @ resample(left, right, THUMB, THUMB).T
