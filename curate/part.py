@@ -356,7 +356,7 @@ class Visit:
                 if i + 1 < len(cut):
                     ahead = Chunk(self, rows.some(cut[i + 1]), parcel)
                     if pixels:
-                        ahead.ready = beside.submit(ahead.images, ahead.lacking(stages))
+                        ahead.ready = beside.submit(ahead.decode, ahead.lacking(stages))
                 yield places, chunk
 
     def _commit(self, stage: Stage, rows: Rows, pieces: list[tuple[np.ndarray, pa.Table]], parcel: Parcel | None, path) -> None:
@@ -459,13 +459,17 @@ class Chunk:
 
     def images(self, rows: np.ndarray) -> list[Any]:
         """Decoded pixels, or the outcome's word where an image cannot be decoded."""
-        ready, self.ready = self.ready, None
-        if ready:
-            ready.result()
+        if self.ready:
+            self.ready.result()
+            self.ready = None
+        self.decode(rows)
+        return [self._images[r] for r in rows.tolist()]
+
+    def decode(self, rows: np.ndarray) -> None:
+        """Make these rows' pixels ready."""
         missing = np.array([r for r in rows.tolist() if r not in self._images], dtype=np.int64)
         if len(missing):
             self._images.update(zip(missing.tolist(), decode_all(self.bytes(missing), self.visit.isolate)))
-        return [self._images[r] for r in rows.tolist()]
 
 
 def grouped(stages: list[Stage]) -> Iterator[list[Stage]]:
