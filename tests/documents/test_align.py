@@ -8,16 +8,26 @@ from curate.documents.align import Align
 from curate.errors import RecipeError
 
 #: The embedding of paragraph k is the k-th unit vector.
-TEXTS = pa.table({
-    "doc_uid": ["a", "a", "a", "b"], "position": pa.array([0, 2, 5, 0], pa.int32()), "live": [True, True, True, True],
-    "clip_text": pa.array([[1, 0, 0], [0, 1, 0], [0, 0, 1], [1, 0, 0]], pa.list_(pa.float16(), 3))})
+TEXTS = pa.table(
+    {
+        "doc_uid": ["a", "a", "a", "b"],
+        "position": pa.array([0, 2, 5, 0], pa.int32()),
+        "live": [True, True, True, True],
+        "clip_text": pa.array([[1, 0, 0], [0, 1, 0], [0, 0, 1], [1, 0, 0]], pa.list_(pa.float16(), 3)),
+    }
+)
 
 
 def aligned(vectors, mode="assign", texts=TEXTS, pages=None, positions=None, **options):
     n = len(vectors)
-    live = pa.table({"uid": [str(i) for i in range(n)], "doc_uid": pages or ["a"] * n,
-                     "position": pa.array(positions or list(range(1, 2 * n, 2)), pa.int32()),
-                     "clip_image": pa.array(vectors, pa.large_list(pa.float32()))})
+    live = pa.table(
+        {
+            "uid": [str(i) for i in range(n)],
+            "doc_uid": pages or ["a"] * n,
+            "position": pa.array(positions or list(range(1, 2 * n, 2)), pa.int32()),
+            "clip_image": pa.array(vectors, pa.large_list(pa.float32())),
+        }
+    )
     stage = Align(mode=mode, model="ViT-X", **options)
     table = stage.run(live, texts=texts)
     assert table.schema == pa.schema(list(stage.adds().items()))

@@ -23,9 +23,20 @@ def text(position, words="some words", **more):
 
 
 def image(position, **more):
-    return {"uid": f"i{position}", "position": position, "url": f"https://site.org/{position}.png", "alt": f"alt {position}", "mime": "image/png",
-            "payload": "p.tar", "payload_offset": 10 * position, "payload_size": 10, "sha256": f"{position:064x}", "original_width": 200,
-            "original_height": 100, **more}
+    return {
+        "uid": f"i{position}",
+        "position": position,
+        "url": f"https://site.org/{position}.png",
+        "alt": f"alt {position}",
+        "mime": "image/png",
+        "payload": "p.tar",
+        "payload_offset": 10 * position,
+        "payload_size": 10,
+        "sha256": f"{position:064x}",
+        "original_width": 200,
+        "original_height": 100,
+        **more,
+    }
 
 
 def made(texts, images, meta=None):
@@ -95,7 +106,9 @@ def test_document_to_tar_to_document_is_lossless(page):
         sample = {m.name.split(".", 1)[1]: tar.extractfile(m).read() for m in tar}
     document, pictures = read_document(sample)
     assert places(texts, images) == [
-        (p, "t", t) if t is not None else (p, "i", pictures.pop(0).decode()) for p, t in zip(document["positions"], document["texts"])]
+        (p, "t", t) if t is not None else (p, "i", pictures.pop(0).decode())
+        for p, t in zip(document["positions"], document["texts"])
+    ]
     assert not pictures and (document["uid"], document["url"], document["title"]) == (ROW["uid"], ROW["url"], "T")
 
 
@@ -114,11 +127,16 @@ def test_windows_are_documents_and_never_turn_anything_round(page, tokens, image
         for info, whole in zip(window["image_info"], [i for i in document["image_info"] if i["image_name"] in names]):
             if info["matched_text_index"] is not None:
                 assert said[info["matched_text_index"]] in all_texts[whole["matched_text_index"]]
-    assert sum(len(windows.words(t)) for t in (windows.flamingo(document, tokens, images, seed) or {"texts": []})["texts"] if t) <= tokens
+    assert (
+        sum(len(windows.words(t)) for t in (windows.flamingo(document, tokens, images, seed) or {"texts": []})["texts"] if t)
+        <= tokens
+    )
 
 
 def story(n=4):
-    return made([text(2 * k, f"Paragraph {k} is about picture {k}.") for k in range(n)], [image(2 * k + 1) for k in range(n)])[0]
+    return made([text(2 * k, f"Paragraph {k} is about picture {k}.") for k in range(n)], [image(2 * k + 1) for k in range(n)])[
+        0
+    ]
 
 
 def test_a_flamingo_window_has_its_size_and_moves_with_the_seed():
@@ -132,7 +150,9 @@ def test_a_flamingo_window_has_its_size_and_moves_with_the_seed():
 def test_kosmos_drops_half_of_the_one_image_pages():
     one = [made([text(0)], [image(1)])[0] | {"uid": f"{k:032x}"} for k in range(400)]
     assert 160 < sum(windows.kosmos(d) is not None for d in one) < 240
-    assert windows.kosmos(story(8))["image_info"][-1]["image_name"] == "4.png" and windows.kosmos(made([text(0)], [])[0]) is None
+    assert (
+        windows.kosmos(story(8))["image_info"][-1]["image_name"] == "4.png" and windows.kosmos(made([text(0)], [])[0]) is None
+    )
 
 
 def test_obelics_rows():
@@ -145,9 +165,10 @@ def test_obelics_rows():
 
 
 def open_flamingo_pairs(sample):
-    """How OpenFlamingo's loader puts tokens and tensors together: images in order of `image_info`, one for each assigned text, the
-    token before the text; the k-th token in the text then meets the k-th tensor."""
+    """How OpenFlamingo's loader puts tokens and tensors together: images in order of `image_info`, one for each assigned
+    text, the token before the text; the k-th token in the text then meets the k-th tensor."""
     from scipy.optimize import linear_sum_assignment
+
     rows, columns = linear_sum_assignment([[-s for s in row] for row in sample["similarity_matrix"]])
     tensors = [base64.b64decode(sample["image_info"][r]["image_base64"]) for r in rows]
     tokens = sorted(columns)
@@ -156,7 +177,11 @@ def open_flamingo_pairs(sample):
 
 def test_open_flamingo_pairs_each_text_with_its_own_image_whatever_the_alignment():
     texts = [text(0, "zero"), text(1, "one"), text(2, "two")]
-    images = [image(3, align_position=2, align=0.3), image(4, align_position=0, align=0.4), image(5, align_position=1, align=0.25)]
+    images = [
+        image(3, align_position=2, align=0.3),
+        image(4, align_position=0, align=0.4),
+        image(5, align_position=1, align=0.25),
+    ]
     document, members = made(texts, images)
     sample = export.openflamingo(document, lambda name: members[name].sha256.encode())
     assert {t: int(d, 16) for t, d in open_flamingo_pairs(sample).items()} == {"zero": 4, "one": 5, "two": 3}
@@ -165,16 +190,24 @@ def test_open_flamingo_pairs_each_text_with_its_own_image_whatever_the_alignment
 
 
 def test_sequences_and_markdown():
-    document = made([text(0, "Head", kind="heading", level=1), text(2, "point", kind="list"), text(3, "x = `1`", kind="code")],
-                    [image(1, figcaption="A [red] cat.")])[0]
+    document = made(
+        [text(0, "Head", kind="heading", level=1), text(2, "point", kind="list"), text(3, "x = `1`", kind="code")],
+        [image(1, figcaption="A [red] cat.")],
+    )[0]
     assert export.sequence(document, end="<|endofchunk|>") == "Head\n<|endofchunk|><image>\npoint\nx = `1`<|endofchunk|>"
     uid = "d" * 32
     assert export.markdown(document) == f"# Head\n\n![A (red) cat.](images/{uid}.0.png)\n\n- point\n\n```\nx = `1`\n```\n"
 
 
-@pytest.mark.parametrize("change, fault", [
-    ({"images": [None]}, "2 texts beside"), ({"texts": ["a", "b"]}, "both"), ({"image_info": []}, "reading order"), ({"texts": None}, "missing"),
-])
+@pytest.mark.parametrize(
+    "change, fault",
+    [
+        ({"images": [None]}, "2 texts beside"),
+        ({"texts": ["a", "b"]}, "both"),
+        ({"image_info": []}, "reading order"),
+        ({"texts": None}, "missing"),
+    ],
+)
 def test_a_broken_document_is_named(change, fault):
     document = {**made([text(0)], [image(1)])[0], **change}
     if "images" in change:

@@ -22,12 +22,22 @@ from curate.filters.image_url_words import ImageUrlWords
 
 DOCUMENTS = pa.table({"uid": ["a", "b", "c"], "lang": ["en", "en", None]})
 #: Page a: two live images and a dead one, three texts of which one is dead; b: one image; c: nothing. Rows are not in order.
-IMAGES = pa.table({
-    "doc_uid": ["b", "a", "a", "a", "gone"], "position": [0, 4, 1, 2, 0], "live": [True, True, True, False, True],
-    "clip_image": [[1.0, 0.0]] * 5})
-TEXTS = pa.table({
-    "doc_uid": ["a", "a", "a"], "position": [5, 0, 3], "live": [True, True, False],
-    "text": ["and the dog.", "The cat sat", "dead words that nobody counts"]})
+IMAGES = pa.table(
+    {
+        "doc_uid": ["b", "a", "a", "a", "gone"],
+        "position": [0, 4, 1, 2, 0],
+        "live": [True, True, True, False, True],
+        "clip_image": [[1.0, 0.0]] * 5,
+    }
+)
+TEXTS = pa.table(
+    {
+        "doc_uid": ["a", "a", "a"],
+        "position": [5, 0, 3],
+        "live": [True, True, False],
+        "text": ["and the dog.", "The cat sat", "dead words that nobody counts"],
+    }
+)
 
 
 def scored(filter):
@@ -56,7 +66,10 @@ def test_ratios_of_the_whole_text():
 
 
 def test_words_per_image_is_asked_above_a_number_of_images():
-    assert scored(DocumentWordsPerImage(min=5, above_images=1)) == ([3, ENOUGH, ENOUGH], ["document_words_per_image", None, None])
+    assert scored(DocumentWordsPerImage(min=5, above_images=1)) == (
+        [3, ENOUGH, ENOUGH],
+        ["document_words_per_image", None, None],
+    )
 
 
 def test_coherence_is_above_zero_for_a_story_and_zero_without_three_images():
@@ -72,11 +85,20 @@ def test_a_slice_scores_as_the_whole():
         assert filter.run(DOCUMENTS.slice(1, 1), images=IMAGES, texts=TEXTS).equals(whole.slice(1, 1))
 
 
-@pytest.mark.parametrize("url, count", [
-    ("https://e.org/logo.png", 1), ("https://e.org/img/icons/x.png", 1), ("https://e.org/siteLogo.png", 1), ("https://e.org/big_button2.gif", 1),
-    ("https://e.org/lexicon.png", 0), ("https://essex.org/silicon.jpg", 0), ("https://logos.org/icon/button.gif", 3), (None, None),
-    ("https://e.org/photo.jpg", 0),
-])
+@pytest.mark.parametrize(
+    "url, count",
+    [
+        ("https://e.org/logo.png", 1),
+        ("https://e.org/img/icons/x.png", 1),
+        ("https://e.org/siteLogo.png", 1),
+        ("https://e.org/big_button2.gif", 1),
+        ("https://e.org/lexicon.png", 0),
+        ("https://essex.org/silicon.jpg", 0),
+        ("https://logos.org/icon/button.gif", 3),
+        (None, None),
+        ("https://e.org/photo.jpg", 0),
+    ],
+)
 def test_image_url_words_are_whole_words(url, count):
     filter = ImageUrlWords()
     table = filter.run(pa.table({"url": pa.array([url], pa.large_string())}))
@@ -85,8 +107,12 @@ def test_image_url_words_are_whole_words(url, count):
 
 
 def test_declared_sizes():
-    sizes = pa.table({"declared_width": pa.array([100, 16, None, None, 300], pa.int32()),
-                      "declared_height": pa.array([200, None, 63, None, 0], pa.int32())})
+    sizes = pa.table(
+        {
+            "declared_width": pa.array([100, 16, None, None, 300], pa.int32()),
+            "declared_height": pa.array([200, None, 63, None, 0], pa.int32()),
+        }
+    )
     table = DeclaredSize().run(sizes)
     assert table["declared_size"].to_pylist() == [100, 16, 63, 65_535, 0]
     assert DeclaredSize().judge(table).to_pylist() == [None, "declared_size", "declared_size", None, "declared_size"]

@@ -25,22 +25,38 @@ def scored(filter: Filter, *texts, **columns) -> tuple[list, list]:
     return table[filter.name].to_pylist(), filter.judge(table).to_pylist()
 
 
-@pytest.mark.parametrize("text, expected", [
-    ("Hello, World!", ["hello", "world"]), ("don't  stop", ["don't", "stop"]), ("- --", []), ("", []),
-    ("我喜欢猫", ["我喜", "欢猫"]), ("用GIMP画图", ["用", "gimp", "画图"]), ("Über-größe 3.5", ["über-größe", "3.5"]),
-])
+@pytest.mark.parametrize(
+    "text, expected",
+    [
+        ("Hello, World!", ["hello", "world"]),
+        ("don't  stop", ["don't", "stop"]),
+        ("- --", []),
+        ("", []),
+        ("我喜欢猫", ["我喜", "欢猫"]),
+        ("用GIMP画图", ["用", "gimp", "画图"]),
+        ("Über-größe 3.5", ["über-größe", "3.5"]),
+    ],
+)
 def test_words(text, expected):
     assert paragraph_ratios.words(text) == expected
 
 
 def test_paragraph_words():
-    assert scored(ParagraphWords(), "one two three", "one two three four", None) == ([3, 4, None], ["paragraph_words", None, "paragraph_words"])
+    assert scored(ParagraphWords(), "one two three", "one two three four", None) == (
+        [3, 4, None],
+        ["paragraph_words", None, "paragraph_words"],
+    )
     assert scored(ParagraphWords(), "word " * 1001)[1] == ["paragraph_words"]
 
 
 def test_paragraph_symbols():
     scores, reasons = scored(ParagraphSymbols(), "abcdefg hi", "ab12!?🙂***", "", "école Straße")
-    assert scores == pytest.approx([0.0, 8 / 10, 1.0, 0.0]) and reasons == [None, "paragraph_symbols", "paragraph_symbols", None]
+    assert scores == pytest.approx([0.0, 8 / 10, 1.0, 0.0]) and reasons == [
+        None,
+        "paragraph_symbols",
+        "paragraph_symbols",
+        None,
+    ]
 
 
 def test_paragraph_punctuation_is_asked_of_long_paragraphs():
@@ -51,7 +67,9 @@ def test_paragraph_punctuation_is_asked_of_long_paragraphs():
 def test_paragraph_stop_words():
     german = "Die Katze liegt auf dem Sofa und schläft."
     keywords = "buy cheap shoes online store discount"
-    scores, reasons = scored(ParagraphStopWords(), ENGLISH, german, german, keywords, "ねこ", "", lang=["en-US", "de", "en", "en", "ja", None])
+    scores, reasons = scored(
+        ParagraphStopWords(), ENGLISH, german, german, keywords, "ねこ", "", lang=["en-US", "de", "en", "en", "ja", None]
+    )
     assert scores[0] == pytest.approx(12 / 20) and scores[1] == 0.5 and scores[4:] == [1.0, 0.0]
     assert reasons == [None, None, "paragraph_stop_words", "paragraph_stop_words", None, "paragraph_stop_words"]
     assert scored(ParagraphStopWords(), german, lang=pa.array([None], pa.large_string()))[0] == [0.5]
@@ -73,13 +91,26 @@ def test_paragraph_word_lists():
 
 
 def test_paragraph_links():
-    assert scored(ParagraphLinks(), "a", "b", "c", link_share=[0.0, 0.9, None])[1] == [None, "paragraph_links", "paragraph_links"]
+    assert scored(ParagraphLinks(), "a", "b", "c", link_share=[0.0, 0.9, None])[1] == [
+        None,
+        "paragraph_links",
+        "paragraph_links",
+    ]
 
 
-@pytest.mark.parametrize("filter", [
-    ParagraphWords(), ParagraphSymbols(), ParagraphPunctuation(), ParagraphCharRepetition(), ParagraphWordRepetition(),
-    ParagraphFlaggedWords(), ParagraphSpamWords(),
-], ids=lambda f: f.name)
+@pytest.mark.parametrize(
+    "filter",
+    [
+        ParagraphWords(),
+        ParagraphSymbols(),
+        ParagraphPunctuation(),
+        ParagraphCharRepetition(),
+        ParagraphWordRepetition(),
+        ParagraphFlaggedWords(),
+        ParagraphSpamWords(),
+    ],
+    ids=lambda f: f.name,
+)
 def test_a_paragraph_filter_reads_texts_and_a_missing_text_is_a_drop(filter):
     assert filter.table == "texts"
     scores, reasons = scored(filter, ENGLISH, None)

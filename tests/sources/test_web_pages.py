@@ -3,6 +3,7 @@
 import gzip
 import io
 import json
+from pathlib import Path
 
 import pyarrow.compute as pc
 import pytest
@@ -201,6 +202,14 @@ def test_hostile_pages_end_in_an_outcome_and_the_next_page_is_read(pages, body):
     )
     assert part["texts"]["text"].to_pylist()[-1] == "after"
     assert part["texts"].filter(pc.equal(part["texts"]["source_row"], 0)).num_rows == 0 or first is None
+
+
+def test_labels_of_real_pages_are_what_they_say():
+    folder = Path(__file__).parent.parent / "data" / "page_labels"
+    labelled = [page for name in ("manuals", "unseen") for page in json.loads((folder / f"{name}.json").read_text())["pages"]]
+    assert len(labelled) >= 60 and len({p["sha256"] for p in labelled}) == len(labelled)
+    for page in labelled:
+        assert not set(page["content"]) & set(page["boilerplate"]) and not set(page["text"]) & set(page["other_text"])
 
 
 def test_a_page_of_fifty_megabytes(pages):

@@ -188,6 +188,11 @@ def test_what_is_not_an_image_file_is_a_row_with_a_reason():
     ]
 
 
+def test_the_signs_beside_notes_are_boilerplate():
+    rows = images("<div class=note><table><tr><td><img src=images/note.png><td><p>Words.</table></div><img src=notebook.png>")
+    assert [i["drop_reason"] for i in rows] == ["boilerplate:sign", None]
+
+
 def test_all_candidates_are_kept_best_first():
     html = '<a href="/full.jpg"><img src="/blank.gif" data-src="/i.jpg" srcset="/s.jpg 100w, /l.jpg 900w"></a>'
     (image,) = images(html)

@@ -53,7 +53,9 @@ def test_texts_and_images_share_one_page_order():
         ("<p>x<sub>2</sub> &amp; &#233;&nbsp;y</p>", ["x2 & é y"]),
         ("<ruby>漢<rp>(</rp><rt>kan</rt><rp>)</rp></ruby>字", ["漢字"]),
         ("<p>Press <img src=key.png width=16 height=16 alt=Enter> now</p>", ["Press now"]),
-        ("<p>where <img src=/math/x.png class=latex alt='x^2'> holds</p>", ["where x^2 holds"]),
+        ("<p>Press <img src=images/add_line_24.png> or <img src=/icons/save.png> now</p>", ["Press or now"]),
+    ("<p>Look <img src=images/figure-24-7.png> here</p>", ["Look", "here"]),
+    ("<p>where <img src=/math/x.png class=latex alt='x^2'> holds</p>", ["where x^2 holds"]),
         ("<p>\u200b</p><p>   </p>", ["\u200b"]),
         ("", []),
     ],
@@ -118,6 +120,7 @@ def test_boilerplate_is_marked_with_its_own_reason(html, reason):
         "<main><aside><p>x</p></aside></main>",
         "<div class=nav-wrapper><main><p>x</p></main></div>",
         "<header><h1>x</h1></header>",
+        "<div role=main><aside><p>x</p></aside></div>",
         "<p class=navy>x</p>",
         "<p class=shadow>x</p>",
         "<code class=menu>x</code>",
@@ -128,6 +131,11 @@ def test_boilerplate_is_marked_with_its_own_reason(html, reason):
 )
 def test_what_only_looks_like_boilerplate_stays(html):
     assert texts(html) == ["x"]
+
+
+def test_the_sidebars_of_docbook_are_boxes_in_the_text():
+    page = "<div class=sidebar>box</div><p>" + "words " * 9 + "</p>"
+    assert "box" not in texts(page) and "box" in texts("<meta name=generator content='DocBook XSL'>" + page)
 
 
 def test_a_guess_that_covers_most_of_the_page_is_taken_back_and_a_certain_mark_is_not():

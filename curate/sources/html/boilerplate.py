@@ -1,4 +1,4 @@
-"""Which elements of a page are not its content: menus, footers, advertisements, cookie bars, and the word for each.
+"""Which elements of a page are not its content: menus, footers, advertisements, cookie bars, signs; and the word for each.
 
 Decided from tags, ARIA roles and whole words of class and id, as a mark that everything inside carries. A mark from class
 words is a guess, so it is taken back where it would cover most of the page (settle.py does that).
@@ -7,6 +7,7 @@ words is a guess, so it is taken back where it would cover most of the page (set
 import re
 from collections.abc import Mapping
 from functools import lru_cache
+from typing import NamedTuple
 
 TAGS = {"nav": "nav", "footer": "footer", "header": "header", "aside": "aside", "button": "form", "select": "form",
         "dialog": "popup", "menu": "nav"}
@@ -33,6 +34,15 @@ CLASSES = {word: reason for reason, words in _WORDS.items() for word in words.sp
 #: Anchors and edit links beside headings: part of no text.
 SKIPPED = frozenset({"headerlink", "anchor-link", "anchorjs-link", "mw-editsection", "heading-anchor", "octicon-link"})
 
+#: Class words of what sites use as a figure and its caption: WordPress, MediaWiki, DocBook, Asciidoctor, Sphinx.
+FIGURES = frozenset(
+    "figure informalfigure wp-caption thumb thumbinner mediaobject imageblock image-block screenshot gallerybox "
+    "captioned-image figure-wrapper image-wrapper".split())
+CAPTIONS = frozenset(
+    "figcaption wp-caption-text thumbcaption gallerytext caption caption-text image-caption img-caption photo-caption "
+    "media-caption".split())
+#: The signs that DocBook, Asciidoctor and others set beside notes and warnings.
+SIGNS = re.compile(r"/(?:note|tip|hint|info|important|warning|caution|danger)\.(?:png|svg|gif)$", re.IGNORECASE)
 #: "has-sidebar", "no-nav": the word describes the page and is not the thing.
 _ABOUT = re.compile(r"\b(?:has|no|with|without|not|is|show|hide)[-_][\w-]+")
 _WORD = re.compile(r"[a-z0-9]+")
@@ -40,11 +50,29 @@ _CAMEL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 _HIDDEN = re.compile(r"display\s*:\s*none|visibility\s*:\s*hidden", re.IGNORECASE)
 
 
-@lru_cache(maxsize=8192)
+class Names(NamedTuple):
+    """What the words of an element's class and id say."""
+
+    reason: str | None = None   # boilerplate, and why
+    skipped: bool = False
+    figure: bool = False
+    caption: bool = False
+    title: bool = False         # in a figure: its caption
+
+
+@lru_cache(maxsize=16384)
+def named(classes: str | None, id: str | None) -> Names:
+    """The same few classes come again and again on a site: they are looked at once."""
+    names = f"{classes or ''} {id or ''}".strip()
+    if not names or len(names) > 1000:
+        return Names()
+    words = frozenset((classes or "").lower().split())
+    return Names(by_class(names), not SKIPPED.isdisjoint(words), not FIGURES.isdisjoint(words), not CAPTIONS.isdisjoint(words),
+                 "title" in words)
+
+
 def by_class(names: str) -> str | None:
     """The reason that the words of a class and id give, or None."""
-    if len(names) > 1000:
-        return None
     lowered = _ABOUT.sub(" ", _CAMEL.sub("-", names).lower())
     for whole in lowered.split():
         if whole in CLASSES:
@@ -52,14 +80,18 @@ def by_class(names: str) -> str | None:
     for word in _WORD.findall(lowered):
         if word in CLASSES:
             return CLASSES[word]
+        if word.endswith("nav"):  # docnav, pagenav, bottomnav
+            return "nav"
     return None
 
 
 def certain(tag: str, attributes: Mapping[str, str | None], inside_main: bool) -> str | None:
     """The reason that tag, role or `hidden` give. Inside `main` and `article` headers, footers and asides are content."""
-    reason = TAGS.get(tag) or ROLES.get((attributes.get("role") or "").lower())
+    reason = TAGS.get(tag)
+    if reason is None and "role" in attributes:
+        reason = ROLES.get((attributes["role"] or "").lower())
     if reason in ("header", "footer", "aside") and inside_main:
         reason = None
-    if reason is None and ("hidden" in attributes or _HIDDEN.search(attributes.get("style") or "")):
+    if reason is None and ("hidden" in attributes or ("style" in attributes and _HIDDEN.search(attributes["style"] or ""))):
         return "hidden"
     return reason

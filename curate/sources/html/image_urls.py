@@ -23,8 +23,8 @@ LAZY = (
     "data-zoom-image", "data-croporisrc", "ess-data", "lazy-src", "lazysrc", "lazyload-src", "file", "zoomfile",
 )
 SRCSETS = ("data-srcset", "data-lazy-srcset", "data-original-set", "data-nitro-lazy-srcset", "lazy-srcset", "srcset")
-BACKGROUNDS = ("data-bg", "data-background", "data-background-image", "data-bg-image")
-BACKGROUND_SET = frozenset(BACKGROUNDS)
+LAZY_BACKGROUNDS = ("data-bg", "data-background", "data-background-image", "data-bg-image")
+BACKGROUNDS = frozenset({"style", *LAZY_BACKGROUNDS})
 
 _EXTENSION = re.compile(r"\.(?:jpe?g|png|gif|webp|avif|bmp|tiff?|jfif)(?:$|[?#!@&:])", re.IGNORECASE)
 _IMAGE_FILE = re.compile(r"\.(?:jpe?g|png|gif|webp|avif|bmp|tiff?|jfif|svg)$", re.IGNORECASE)
@@ -132,7 +132,7 @@ def placeholder(url: str) -> bool:
 
 def background(attributes: Mapping[str, str | None]) -> list[str]:
     """The URL of an element's own background: its style, or a lazy attribute for it."""
-    found = [m.strip() for k in BACKGROUNDS if (m := attributes.get(k)) and _looks_like_url(m)]
+    found = [m.strip() for k in LAZY_BACKGROUNDS if (m := attributes.get(k)) and _looks_like_url(m)]
     style = attributes.get("style") or ""
     if "url(" in style.lower() and len(style) < 4 * MAX_URL:
         found += [next(g for g in m.groups() if g is not None).strip() for m in _CSS_URL.finditer(style)]

@@ -12,6 +12,7 @@ ICON = 32
 MAX_TEXT = 4000
 
 _SYMBOL = re.compile(r"latex|mathjax|/math/|tex\.cgi|emoji|smil(?:ey|ies)", re.IGNORECASE)
+_ICON = re.compile(r"(?:^|/)icons?/|[_-](?:16|20|22|24|32)(?:x\d\d)?(?:px)?\.(?:png|gif|svg|webp)$", re.IGNORECASE)
 _STYLE = {side: re.compile(rf"(?:^|[;\s]){side}\s*:\s*(\d+)(?:\.\d+)?px", re.IGNORECASE) for side in ("width", "height")}
 
 
@@ -45,6 +46,9 @@ def symbol(image: Image) -> bool:
 
 
 def icon(image: Image) -> bool:
+    """True if the page declares it as small, or its file name does: `icons/save.png`, `add_line_24.png`."""
+    if image.urls and _ICON.search(image.urls[0]):
+        return True
     return image.width is not None and image.height is not None and max(image.width, image.height) <= ICON
 
 

@@ -92,4 +92,4 @@ class Page:
     base: str = ""
     og_image: str | None = None
     robots: set[str] = field(default_factory=set)
-    outcome: str | None = None
+    docbook: bool = False    # its sidebars are boxes in the text

@@ -1,7 +1,7 @@
 """After the walk: URLs are joined, twins merged, wrong guesses about boilerplate taken back."""
 
-from curate.sources.html import image_urls
-from curate.sources.html.page import Image, Page, Text
+from curate.sources.html import boilerplate, image_urls
+from curate.sources.html.page import Image, Mark, Page, Text
 
 #: Guessed boilerplate that covers more of a page's text than this is content.
 MOST = 0.5
@@ -41,6 +41,8 @@ def settle(image: Image, base: str) -> None:
     if not image.urls:
         image.urls = [u for r in files if (u := image_urls.resolve(base, r))]
         image.reason = image.reason or ("inline" if raw and len(real) < len(raw) else "no_url")
+    if image.urls and boilerplate.SIGNS.search(image.urls[0]):
+        image.marks = (*image.marks, Mark("sign", False))
     if image.link and image_urls.image_link(image.link) and image.urls and image.link not in image.urls:
         image.urls.append(image.link)
 

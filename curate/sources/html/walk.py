@@ -4,11 +4,12 @@ The walk keeps its own stack (a page can nest a million elements) and a context 
 buffer until a block begins or ends; an image ends the paragraph before it, unless it is an icon inside a line.
 """
 
-from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 from selectolax.lexbor import LexborHTMLParser, LexborNode
 
 from curate.sources.html import boilerplate, image_urls, images
+from curate.sources.html.boilerplate import Names
 from curate.sources.html.page import Figure, Image, Mark, Page, Text
 from curate.sources.html.paragraphs import BREAK, CELL, blank, paragraphs
 from curate.sources.html.settle import finish
@@ -25,19 +26,20 @@ SKIPPED = frozenset(
     "script style template svg textarea iframe frameset applet rt rp rtc datalist input audio canvas annotation annotation-xml "
     "param track link noembed noframes progress meter option".split())
 VOID_HANDLED = frozenset({"img", "amp-img", "source", "meta", "base", "br", "hr", "title"})
-HEADINGS = {f"h{n}": n for n in range(1, 7)}
-RESET = frozenset("table section article main aside ul ol dl body details fieldset".split())
-#: Class words of what sites use as a figure and its caption: WordPress, MediaWiki, DocBook, Asciidoctor, Sphinx.
-FIGURES = frozenset(
-    "figure informalfigure wp-caption thumb thumbinner mediaobject imageblock image-block screenshot gallerybox "
-    "captioned-image figure-wrapper image-wrapper".split())
-CAPTIONS = frozenset(
-    "figcaption wp-caption-text thumbcaption gallerytext caption caption-text image-caption img-caption photo-caption "
-    "media-caption".split())
+#: Without attributes these change nothing for what is inside.
+NEUTRAL = (INLINE - {"a"}) | set("div p tbody thead tfoot center form address blockquote td th".split())
+#: What an element changes in the context of its content.
+CHANGES = (
+    {f"h{n}": {"kind": "heading", "level": n} for n in range(1, 7)}
+    | {tag: {"kind": "list", "row": False} for tag in ("li", "dt", "dd")}
+    | {tag: {"kind": "code"} for tag in ("pre", "listing", "xmp", "plaintext")}
+    | {tag: {"kind": "paragraph", "level": None, "row": False} for tag in
+       ("table", "section", "article", "main", "aside", "ul", "ol", "dl", "body", "details", "fieldset")}
+    | {"tr": {"kind": "table", "row": True}, "noscript": {"noscript": True}})
+EMBEDDED = frozenset({"picture", "video", "object", "embed"})
 
 
-@dataclass(frozen=True, slots=True)
-class Context:
+class Context(NamedTuple):
     """What elements inherit."""
 
     kind: str = "paragraph"
@@ -75,7 +77,12 @@ class Walk:
             self.nodes += 1
             if self.nodes > MAX_NODES:
                 raise TooManyNodes
-            child = node.first_child if self.enter(node) else None
+            tag = node.tag
+            if tag == "-text":
+                self.text(node.text_content or "")
+                child = None
+            else:
+                child = node.first_child if self.enter(node, tag) else None
             if child is not None:
                 node = child
                 continue
@@ -91,85 +98,65 @@ class Walk:
 
     # ---- elements
 
-    def enter(self, node: LexborNode) -> bool:
-        """Take a node in; True to go into it (then a frame is open)."""
-        tag = node.tag
-        if tag == "-text":
-            self.text(node.text_content or "")
-            return False
-        if tag[0] == "-" or tag in SKIPPED:  # "-comment", "-doctype" and the like
+    def enter(self, node: LexborNode, tag: str) -> bool:
+        """Take an element in; True to go into it (then a frame is open)."""
+        if tag in SKIPPED or tag[0] == "-":  # "-comment", "-doctype" and the like
             return False
         if tag in VOID_HANDLED:
             self.void(node, tag)
             return False
-        attributes = node.attributes if tag not in ("b", "i", "em", "strong", "tr", "tbody", "br", "u") else {}
-        names = f"{attributes.get('class') or ''} {attributes.get('id') or ''}" if attributes else " "
-        if names != " " and not boilerplate.SKIPPED.isdisjoint(names.split()):
-            return False
-        outside = self.context
-        inside = self.inherited(tag, attributes, names, outside)
+        attributes, outside = node.attributes, self.context
+        inside = outside
+        if attributes or tag not in NEUTRAL:
+            names = boilerplate.named(attributes.get("class"), attributes.get("id"))
+            if names.skipped:
+                return False
+            inside = self.inherited(tag, attributes, names, outside)
         block = tag not in INLINE or inside.marks is not outside.marks
         if block:
             self.open_block(tag, inside)
-        if "style" in attributes or not image_urls.BACKGROUND_SET.isdisjoint(attributes):
-            self.background(attributes, inside)
-        if tag == "picture":
-            self.sources = []
-        elif tag in ("video", "object", "embed"):
-            self.media(tag, attributes, inside)
+        if tag in EMBEDDED or not image_urls.BACKGROUNDS.isdisjoint(attributes):
+            self.embedded(tag, attributes, inside)
         self.context = inside
         self.frames.append((node, tag, outside, block))
         return True
 
-    def inherited(self, tag: str, attributes: dict, names: str, outside: Context) -> Context:
+    def inherited(self, tag: str, attributes: dict, names: Names, outside: Context) -> Context:
         """The context inside an element."""
         changed: dict = {}
-        if (lang := attributes.get("lang") or attributes.get("xml:lang")):
-            changed["lang"] = lang
-        if tag == "html":
-            self.page.lang = lang or None
-        elif tag == "a":
+        if "lang" in attributes or "xml:lang" in attributes:
+            changed["lang"] = attributes.get("lang") or attributes.get("xml:lang")
+        if tag == "a":
             changed["link"] = attributes.get("href") or ""
+        elif tag == "html":
+            self.page.lang = changed.get("lang")
         elif tag not in INLINE:
-            changed |= self.block_context(tag, names, outside)
+            changed |= self.block_context(tag, attributes, names, outside)
         marks = self.marks(tag, attributes, names, changed.get("marks", outside.marks), outside)
         if marks is not outside.marks:
             changed["marks"] = marks
-        return replace(outside, **changed) if changed else outside
+        return outside._replace(**changed) if changed else outside
 
-    def block_context(self, tag: str, names: str, outside: Context) -> dict:
-        changed: dict = {}
-        words = frozenset(names.lower().split()) if names != " " else frozenset()
-        if tag in HEADINGS:
-            changed = {"kind": "heading", "level": HEADINGS[tag]}
-        elif tag in ("li", "dt", "dd"):
-            changed = {"kind": "list", "row": False}
-        elif tag in ("pre", "listing", "xmp", "plaintext"):
-            changed = {"kind": "code"}
-        elif tag == "tr":
-            changed = {"kind": "table", "row": True}
-        elif tag in RESET:
-            changed = {"kind": "paragraph", "level": None, "row": False}
-        elif tag == "noscript":
-            changed = {"noscript": True}
-        if tag in ("main", "article"):
+    def block_context(self, tag: str, attributes: dict, names: Names, outside: Context) -> dict:
+        changed: dict = dict(CHANGES.get(tag, ()))
+        if tag in ("main", "article") or attributes.get("role") == "main":
             changed["inside_main"] = True
-            if tag == "main" and any(m.guess for m in outside.marks):
+            if tag != "article" and any(m.guess for m in outside.marks):
                 changed["marks"] = tuple(m for m in outside.marks if not m.guess)
-        if tag == "figcaption" or not CAPTIONS.isdisjoint(words) or (outside.figure and "title" in words):
+        if tag == "figcaption" or names.caption or (names.title and outside.figure):
             changed |= {"kind": "caption", "level": None, "caption": outside.figure}
-        elif tag == "figure" or not FIGURES.isdisjoint(words):
+        elif tag == "figure" or names.figure:
             changed["figure"] = Figure(outer=outside.figure)
         return changed
 
-    def marks(self, tag: str, attributes: dict, names: str, marks: tuple[Mark, ...], outside: Context) -> tuple[Mark, ...]:
+    def marks(self, tag: str, attributes: dict, names: Names, marks: tuple[Mark, ...], outside: Context) -> tuple[Mark, ...]:
         """The boilerplate marks inside an element."""
         if tag in ("html", "body", "main", "article", "h1"):
             return tuple(m for m in marks if m.reason != "header") if tag == "h1" and marks else marks
         reason = boilerplate.certain(tag, attributes, outside.inside_main)
         guess = reason is None
-        if guess and names != " " and tag not in ("code", "pre"):
-            reason = boilerplate.by_class(names)
+        if guess and tag not in ("code", "pre") and not (names.reason == "aside" and self.page.docbook):
+            reason = names.reason
         return (*marks, Mark(reason, guess)) if reason else marks
 
     def open_block(self, tag: str, inside: Context) -> None:
@@ -179,7 +166,7 @@ class Walk:
                 self.buffer.append(CELL)
         elif tag in ("p", "div", "center", "picture") and self.context.row and self.soft(inside, self.context):
             self.buffer.append(BREAK)
-        elif tag != "picture":
+        elif tag != "picture" and (self.buffer or self.waiting):
             self.flush()
 
     def soft(self, inside: Context, outside: Context) -> bool:
@@ -192,7 +179,7 @@ class Walk:
         if block and tag != "picture":
             if outside.row and self.soft(self.context, outside):
                 self.buffer.append(BREAK)
-            else:
+            elif self.buffer or self.waiting:
                 self.flush()
         self.frames.pop()
         self.context = outside
@@ -218,7 +205,9 @@ class Walk:
     def meta(self, attributes: dict) -> None:
         name = (attributes.get("name") or attributes.get("property") or "").lower()
         content = attributes.get("content") or ""
-        if name in ("og:image", "og:image:url", "og:image:secure_url", "twitter:image", "twitter:image:src"):
+        if name == "generator":
+            self.page.docbook = "docbook" in content.lower() or "publican" in content.lower()
+        elif name in ("og:image", "og:image:url", "og:image:secure_url", "twitter:image", "twitter:image:src"):
             self.page.og_image = self.page.og_image or content.strip() or None
         elif name in ("robots", "googlebot-image"):
             self.page.robots |= {w.strip().lower() for w in content.split(",")}
@@ -228,9 +217,11 @@ class Walk:
     # ---- text
 
     def text(self, piece: str) -> None:
+        if not self.buffer and piece.isspace():
+            return
         self.buffer.append(piece)
         if self.context.link is not None:
-            self.link_chars += sum(len(w) for w in piece.split())
+            self.link_chars += len("".join(piece.split()))
 
     def flush(self) -> None:
         """The buffer becomes paragraphs of the current context; icons that stood in it follow."""
@@ -244,7 +235,7 @@ class Walk:
             self.waiting = []
 
     def emit(self, kind: str, text: str) -> None:
-        context, size = self.context, sum(len(w) for w in text.split())
+        context, size = self.context, len("".join(text.split()))
         share = min(1.0, self.link_chars / size) if size else 0.0
         level = context.level if kind == "heading" else None
         marks = (*context.marks, Mark("noscript", False)) if context.noscript else context.marks
@@ -287,18 +278,18 @@ class Walk:
         self.flush()
         self.page.items.append(image)
 
-    def background(self, attributes: dict, inside: Context) -> None:
-        urls = image_urls.background(attributes)
+    def embedded(self, tag: str, attributes: dict, inside: Context) -> None:
+        """What an element shows besides its content: a background, the poster of a video, an `object` that is an image file."""
+        if tag == "picture":
+            self.sources = []
+        urls, origin = image_urls.background(attributes), "background"
+        if tag in EMBEDDED:
+            url = attributes.get({"video": "poster", "object": "data"}.get(tag, "src"))
+            if url and (tag == "video" or (attributes.get("type") or "").startswith("image/") or image_urls.image_link(url)):
+                urls, origin = [url.strip()], tag
         if urls:
             self.flush()
-            self.page.items.append(self.made(urls, "background", attributes, inside))
-
-    def media(self, tag: str, attributes: dict, inside: Context) -> None:
-        """The poster of a video; an `object` or `embed` that shows an image file."""
-        url = attributes.get("poster") if tag == "video" else attributes.get("data" if tag == "object" else "src")
-        if url and (tag == "video" or (attributes.get("type") or "").startswith("image/") or image_urls.image_link(url)):
-            self.flush()
-            self.page.items.append(self.made([url.strip()], tag, attributes, inside))
+            self.page.items.append(self.made(urls, origin, attributes, inside))
 
 
 def parse(html: str, url: str) -> Page:
