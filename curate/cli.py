@@ -2,6 +2,7 @@
 
 import argparse
 import difflib
+import json
 import logging
 import os
 import sys
@@ -229,7 +230,7 @@ def sql(args: argparse.Namespace) -> int:
             print(clean(str(found)).rstrip())
             return 0
         write = {".csv": found.write_csv, ".parquet": found.write_parquet,
-                 ".json": lambda path: found.to_df().to_json(path, orient="records", lines=True, force_ascii=False)}
+                 ".json": lambda path: Path(path).write_text("".join(json.dumps(r, default=str, ensure_ascii=False) + "\n" for r in found.to_arrow_table().to_pylist()))}
         kind = Path(args.out).suffix
         if kind not in write:
             raise RecipeError(f"{args.out}: the name must end in .csv, .parquet or .json")
