@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from curate.fetch.courtesy import ROBOTS_BYTES, Robots, opted_out
 from curate.fetch.failure import Failed
 from curate.fetch.resolve import Resolver
-from curate.fetch.url import BadUrl, Target, parse
+from curate.fetch.url import BadUrl, Target
 from curate.fetch.wire import Connection, Lanes, Limits, Response, Stale
 
 _REDIRECTS = frozenset((301, 302, 303, 307, 308))
@@ -44,7 +44,7 @@ def tls_context() -> ssl.SSLContext:
 
 
 class Client:
-    """Use inside a running event loop: `async with Client(...) as client: answer = await client.get(url)`.
+    """Use inside a running event loop: `async with Client(...) as client: answer = await client.get(parse(url))`.
 
     agent: the User-Agent header. token: our name in robots.txt and X-Robots-Tag. robots, opt_out: whether those are honoured.
     max_idle: connections kept open for the next request.
@@ -81,14 +81,12 @@ class Client:
 
     # ---- one attempt
 
-    async def get(self, url: str | None) -> Answer:
+    async def get(self, target: Target) -> Answer:
         """Never raises; redirects are followed."""
-        at = [url]
+        at = [target.url]
         try:
-            response = await self._follow(parse(url), at, self.limits.max_bytes, robots=self.robots is not None)
+            response = await self._follow(target, at, self.limits.max_bytes, robots=self.robots is not None)
             return Answer("ok", response.status, at[0], response.body, at=time.time())
-        except BadUrl:
-            return Answer("bad_url", at=time.time())
         except Failed as e:
             return Answer(e.outcome, e.status, at[0], retry_after=e.retry_after, at=time.time())
 

@@ -2,12 +2,13 @@
 
 import asyncio
 import hashlib
+import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
 
 from curate.fetch.client import Answer, Client
-from curate.fetch.url import BadUrl, parse
+from curate.fetch.url import BadUrl, Target, parse
 
 #: Outcomes worth another attempt.
 RETRIED = frozenset(("connection", "http_429", "http_5xx"))
@@ -36,9 +37,10 @@ class Pace:
 
 @dataclass(slots=True)
 class Job:
-    """A URL and how often it was tried."""
+    """A URL, where it leads, and how often it was tried."""
 
     url: str
+    target: Target
     tries: int = 0
 
 
@@ -58,11 +60,11 @@ async def crawl(client: Client, urls: Iterable[str], pace: Pace, put: Callable[[
     hosts: dict[str, Host] = {}
     for url in urls:
         try:
-            name = parse(url).host
+            target = parse(url)
         except BadUrl:
-            await put(url, await client.get(url))
+            await put(url, Answer("bad_url", at=time.time()))
             continue
-        hosts.setdefault(name, Host()).jobs.append(Job(url))
+        hosts.setdefault(target.host, Host()).jobs.append(Job(url, target))
     await Crawl(client, hosts, pace, put).run()
 
 
@@ -109,7 +111,7 @@ class Crawl:
             answer = Answer(host.last)
         else:
             job.tries += 1
-            answer = await self.client.get(job.url)
+            answer = await self.client.get(job.target)
             self._learn(host, answer)
             if self._again(host, job, answer):
                 return

@@ -130,10 +130,10 @@ class Fetch(Stage):
 
     def resizing(self) -> "Resize | None":
         """How pictures are re-encoded, or None where bytes are kept."""
-        from curate.fetch.pixels import Resize
-
         if self.resize_mode is None:
             return None
+        from curate.fetch.pixels import Resize
+
         return Resize(self.resize_mode, self.image_size, self.only_if_bigger, self.encode_format, self.encode_quality)
 
     def _threads(self) -> int:

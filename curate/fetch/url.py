@@ -38,7 +38,7 @@ class Target:
         host = f"[{self.host}]" if ":" in self.host else self.host
         return host if self.port == (443 if self.scheme == "https" else 80) else f"{host}:{self.port}"
 
-    @property
+    @cached_property
     def url(self) -> str:
         return f"{self.scheme}://{self.authority}{self.path}"
 
