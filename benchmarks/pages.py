@@ -17,8 +17,11 @@ import resource
 import sys
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import asdict
 from pathlib import Path
 from urllib.parse import urljoin
+
+from page_templates import TEMPLATES
 
 from curate.sources.html.extract import IMAGE, TEXT, extract
 from curate.sources.warc import records
@@ -99,9 +102,16 @@ def labels(folder: Path) -> None:
         count = {k: sum(len(p[k]) for p in pages) for k in ("content", "boilerplate", "text", "other_text")}
         print(f"{file.stem}: {len(pages)} pages; images: {count['content']} content, {count['boilerplate']} boilerplate; "
               f"passages: {count['text']} content, {count['other_text']} other")
-        print(f"{'':14} {'image recall':>13} {'precision':>10} {'text recall':>12} {'other text':>11}")
-        for name, peer in installed().items():
-            print(score(name, [(p, peer(body)) for p, body in loaded]))
+        report(loaded)
+    made = [(asdict(t), t.html.encode()) for t in TEMPLATES.values()]
+    print(f"templates: {len(made)} pages, {sum(len(p['content']) for p, _ in made)} content images")
+    report(made)
+
+
+def report(pages: list[tuple[dict, bytes]]) -> None:
+    print(f"{'':14} {'image recall':>13} {'precision':>10} {'text recall':>12} {'other text':>11}")
+    for name, peer in installed().items():
+        print(score(name, [(p, peer(body)) for p, body in pages]))
 
 
 def score(name: str, found: list[tuple[dict, Found]]) -> str:

@@ -112,6 +112,10 @@ OURS = {
         '<img class="lazy"><noscript><img src="/i.jpg"></noscript>',
         ["https://site.org/i.jpg"],
     ),
+    "noscript knows larger ones": (
+        '<img src="/s.jpg"><noscript><img src="/s.jpg" srcset="/m.jpg 500w, /l.jpg 1400w"></noscript>',
+        ["https://site.org/l.jpg"],
+    ),
     "noscript for another image": (
         '<img src="/1.jpg"><noscript><img src="/2.jpg"></noscript>',
         ["https://site.org/1.jpg", "https://site.org/2.jpg"],

@@ -59,7 +59,9 @@ def twin(last: Image, image: Image) -> bool:
     lazy = not last.urls or image_urls.placeholder(last.urls[0])
     if not lazy and not set(last.urls) & set(image.urls):
         return False
-    last.urls = list(dict.fromkeys([u for u in last.urls if not image_urls.placeholder(u)] + image.urls))
+    own = [u for u in last.urls if not image_urls.placeholder(u)]
+    # one URL beside several: a small copy that a script would replace
+    last.urls = list(dict.fromkeys(image.urls + own if len(own) < min(2, len(image.urls)) else own + image.urls))
     last.alt, last.title = last.alt or image.alt, last.title or image.title
     last.width, last.height = last.width or image.width, last.height or image.height
     last.reason = image.reason if lazy else last.reason
