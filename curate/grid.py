@@ -1,50 +1,68 @@
-"""Samples as people look at them: a picture grid in one HTML file, everything escaped, thumbnails made anew."""
+"""Samples as people look at them: grids of pictures, duplicates side by side, documents as pages; everything escaped, every
+thumbnail made anew in a process of its own."""
 
-import base64
-import html
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
+
 from curate.errors import PoolError, RecipeError
-from curate.fetch.image import Broken
+from curate.fetch.image import inspect
+from curate.fetch.isolate import Isolated
 from curate.fetch.pixels import Resize
+from curate.look import Html, fill, image, join, number, page, picture
+from curate.part import SHIFT
 from curate.selector import coin_sql
 from curate.store import Store, read_slices
 
 #: Columns that say where a sample came from rather than what it is like; the cards leave them out of the scores.
-_QUIET = {"uid", "url", "text", "source_file", "source_row", "payload", "payload_offset", "payload_size", "final_url", "fetched_at",
-          "sha256", "fetch", "http_status", "drop_reason", "drop_stage", "kept", "key", "decode", "mime", "original_width",
-          "original_height", "width", "height"}
+QUIET = {"uid", "url", "text", "source_file", "source_row", "payload", "payload_offset", "payload_size", "final_url", "fetched_at",
+         "sha256", "fetch", "http_status", "drop_reason", "drop_stage", "kept", "key", "decode", "mime", "original_width",
+         "original_height", "width", "height", "shard", "doc_uid", "position", "source_key", "phash", "phash_mirror"}
 
-STYLE = """
-:root { color-scheme: light dark; --line: #8884; --soft: #8881; --drop: #c0392b; --keep: #1e8449 }
-body { font: 15px/1.45 system-ui, sans-serif; margin: 0 auto; max-width: 1200px; padding: 1.2rem }
-h1 { font-size: 1.3rem; margin: 0 0 .2rem } p.sub { opacity: .7; margin: 0 0 1.2rem }
-.grid { display: grid; grid-template-columns: repeat(auto-fill, minmax(220px, 1fr)); gap: 14px }
-.card { border: 1px solid var(--line); border-radius: 10px; overflow: hidden; display: flex; flex-direction: column }
-.card .pic { background: var(--soft); aspect-ratio: 4/3; display: flex; align-items: center; justify-content: center }
-.card img { max-width: 100%; max-height: 100%; object-fit: contain }
-.card .none { opacity: .55; font-size: .85rem; padding: 1rem; text-align: center }
-.card .body { padding: .6rem .7rem; font-size: .85rem; overflow-wrap: anywhere }
-.card .text { font-size: .95rem; margin-bottom: .4rem } .card .url { opacity: .6; font-size: .75rem }
-.card table { border-collapse: collapse; margin-top: .4rem; width: 100% } .card td { padding: 0 .3rem 0 0; vertical-align: top }
-.card td + td { text-align: right; font-variant-numeric: tabular-nums } .why { color: var(--drop); font-weight: 600 } .kept { color: var(--keep); font-weight: 600 }
-"""
+_WHERE = ("payload", "payload_offset", "payload_size")
 
 
 @dataclass
 class Card:
-    """One sample as it is shown: a thumbnail (None: no bytes), and its row of the ledger."""
+    """One sample as it is shown: a thumbnail (None: no bytes, or none that decode), and its row of the ledger."""
 
     row: dict[str, Any]
     thumbnail: bytes | None
 
 
+@dataclass
+class Pair:
+    """A row that was dropped and the row for which it was, and how alike they are (1.0: the same)."""
+
+    step: str
+    dropped: Card
+    survivor: Card
+    similarity: float
+
+
+def quoted(text: str) -> str:
+    """A string as an SQL literal."""
+    return "'" + text.replace("'", "''") + "'"
+
+
+def light(run: Any, table: str = "images") -> str:
+    """The columns of a table that a card can show: no vectors, no bytes."""
+    found = run.sql(f"select * from {table} limit 0")
+    return ", ".join(f'"{c}"' for c, t in zip(found.columns, found.types) if "[" not in str(t) and str(t) != "BLOB")
+
+
+# ---- what is shown
+
+
 def samples(run: Any, reason: str | None, n: int, where: str | None) -> list[Card]:
     """`n` rows drawn by a hash of their uid: kept ones, or those dropped for a reason."""
-    chosen = "kept" if reason is None else "drop_reason = '" + reason.replace("'", "''") + "'"
-    query = f"select * from images where {chosen}" + (f" and ({where})" if where else "") + f" order by {coin_sql('uid', 0, 'show')}, uid limit {int(n)}"
+    chosen = "kept" if reason is None else f"drop_reason = {quoted(reason)}"
+    query = (f"select {light(run)} from images where {chosen}" + (f" and ({where})" if where else "")
+             + f" order by {coin_sql('uid', 0, 'show')}, uid limit {int(n)}")
     rows = run.sql(query).to_arrow_table().to_pylist()
     if not rows and reason is not None:
         there = [r["reason"] for r in run.stats().to_pylist() if r["table"] == "images"]
@@ -53,62 +71,167 @@ def samples(run: Any, reason: str | None, n: int, where: str | None) -> list[Car
     return cards(run.store, rows)
 
 
-def cards(store: Store, rows: list[dict[str, Any]]) -> list[Card]:
+def pairs(run: Any, step: str, n: int) -> list[Pair]:
+    """`n` duplicates of a step with their survivors: half of them the least alike, half drawn by a hash of their uid."""
+    coin = coin_sql("uid", 0, "show")
+    edges = run.sql(f"""with mine as (select *, row_number() over (order by similarity, {coin}, id) as alike,
+        row_number() over (order by {coin}, id) as drawn from edges where step = {quoted(step)})
+        select id, survivor_id, similarity from mine order by least(2 * alike, 2 * drawn + 1), alike limit {int(n)}""").fetchall()
+    known = dict(zip(ids := sorted({i for e in edges for i in e[:2]}), cards(run.store, rows_at(run.store, "images", ids))))
+    return [Pair(step, known[dropped], known[survivor], similarity) for dropped, survivor, similarity in edges]
+
+
+def rows_at(store: Store, table: str, ids: Sequence[int]) -> list[dict[str, Any]]:
+    """Rows of the ledger by their number in the pool (part and row), in the order given; a file of the ledger is read once."""
+    found: dict[int, dict[str, Any]] = {}
+    for part in sorted({i >> SHIFT for i in ids}):
+        mine = [i for i in ids if i >> SHIFT == part]
+        with store.open(f"ledger/{table}/{part:06d}.parquet") as f:
+            data = pq.ParquetFile(f)
+            rows = data.read(columns=[c.name for c in data.schema_arrow if not (pa.types.is_nested(c.type) or pa.types.is_large_binary(c.type))])
+        found |= dict(zip(mine, rows.take([i & ((1 << SHIFT) - 1) for i in mine]).to_pylist()))
+    return [found[i] for i in ids]
+
+
+def cards(store: Store, rows: list[dict[str, Any]], side: int = 320) -> list[Card]:
     """Rows of the ledger with their thumbnails, where there are bytes."""
-    found = read_slices(store, *([r.get(c) for r in rows] for c in ("payload", "payload_offset", "payload_size")))
-    return [Card(row, small(data) if data else None) for row, data in zip(rows, found)]
+    found = read_slices(store, *([r.get(c) for r in rows] for c in _WHERE))
+    with Isolated() as child:
+        return [Card(row, small(child, data, side) if data else None) for row, data in zip(rows, found)]
 
 
-def small(data: bytes, side: int = 320) -> bytes | None:
-    """A JPEG thumbnail, decoded and encoded anew so that nothing of the original file remains; None if it cannot be decoded."""
-    try:
-        return Resize("keep_ratio_largest", side, only_if_bigger=True, quality=80)(data)[0]
-    except Broken:
+def small(child: Isolated, data: bytes, side: int = 320) -> bytes | None:
+    """A JPEG thumbnail, encoded anew so that nothing of the original file remains; None if it cannot be decoded.
+
+    A picture may have been dropped before anything decoded it, so it is opened in a process of its own.
+    """
+    if inspect(data)[0] not in ("ok", "truncated"):
         return None
+    outcome, _, _, jpeg = child.resize(Resize("keep_ratio_largest", side, only_if_bigger=True, quality=75), data)
+    return jpeg if outcome == "ok" else None
 
 
-def page(title: str, subtitle: str, shown: list[Card]) -> str:
-    """The HTML of a grid."""
-    body = "\n".join(_card(c) for c in shown) or "<p>no such rows</p>"
-    return (f'<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">'
-            f"<title>{html.escape(title)}</title><style>{STYLE}</style><h1>{html.escape(title)}</h1><p class=sub>{html.escape(subtitle)}</p>"
-            f'<div class="grid">{body}</div></html>\n')
+# ---- how it is shown
 
 
-def _card(card: Card) -> str:
+def shown(card: Card, scores: Iterable[str] | None = None) -> Html:
+    """A card: picture, caption, what became of it, where it came from, and its scores (all, or these)."""
     row = card.row
-    if card.thumbnail:
-        picture = f'<img alt="" src="data:image/jpeg;base64,{base64.b64encode(card.thumbnail).decode()}">'
-    else:
-        picture = f'<div class="none">no picture<br>{html.escape(str(row.get("fetch") or "not fetched"))}</div>'
     why = row.get("drop_reason")
-    verdict = f'<div class="why">{html.escape(why)}</div>' if why else f'<div class="kept">kept · shard {row.get("shard")}</div>'
-    size = f"{row['original_width']} × {row['original_height']} {row['mime']}" if row.get("original_width") else ""
-    scores = "".join(f"<tr><td>{html.escape(k)}</td><td>{html.escape(_value(v))}</td></tr>" for k, v in row.items() if _scored(k, v))
-    return (f'<div class="card"><div class="pic">{picture}</div><div class="body"><div class="text" dir="auto">{html.escape(row.get("text") or "no text")}</div>'
-            f'{verdict}<div class="url">{html.escape(row.get("url") or "")}</div><div class="url">{html.escape(size)}</div><table>{scores}</table></div></div>')
+    verdict = fill('<div class="drop">{}</div>', why) if why else fill('<div class="keep">{}</div>', kept_words(row))
+    names = [k for k, v in row.items() if scored(k, v)] if scores is None else [s for s in scores if row.get(s) is not None]
+    lines = join(fill("<tr><td>{}</td><td>{}</td></tr>", k, number(row[k])) for k in names)
+    return fill('<div class="card">{}<div class="body"><div class="text" dir="auto">{}</div>{}<div class="url">{}</div><div class="url">{}</div>{}</div></div>',
+                picture(card.thumbnail, missing(row)), row.get("text") or "no text", verdict, row.get("url") or "", dimensions(row),
+                fill("<table>{}</table>", lines) if lines else "")
 
 
-def _scored(name: str, value: Any) -> bool:
-    return name not in _QUIET and value is not None and not isinstance(value, (list, dict, bytes))
+def kept_words(row: dict[str, Any]) -> str:
+    return "kept" if row.get("shard") is None else f"kept · shard {row['shard']}"
 
 
-def _value(value: Any) -> str:
-    return f"{value:.3g}" if isinstance(value, float) else str(value)
+def missing(row: dict[str, Any]) -> str:
+    """Why there is no picture."""
+    fetch = row.get("fetch")
+    return "not fetched" if fetch is None else f"no picture ({fetch})" if fetch != "ok" else "cannot be decoded"
 
 
-def write_page(run: Any, reason: str | None, n: int, where: str | None, out: str | None) -> str:
-    """Write a grid as an HTML file; returns its path."""
-    shown = samples(run, reason, n, where)
+def dimensions(row: dict[str, Any]) -> str:
+    return f"{row['original_width']} × {row['original_height']} {row.get('mime') or ''}" if row.get("original_width") else ""
+
+
+def scored(name: str, value: Any) -> bool:
+    """True for a value that a card shows among the scores."""
+    return name not in QUIET and value is not None and not isinstance(value, (list, dict, bytes))
+
+
+def beside(pair: Pair) -> Html:
+    """A duplicate and its survivor, side by side."""
+    a, b = pair.dropped.row, pair.survivor.row
+    names = [k for k in a if scored(k, a[k]) and a[k] != b.get(k)][:6]
+    halves = join(fill("<div>{}</div>", _half(card, names)) for card in (pair.dropped, pair.survivor))
+    return fill('<div class="pair"><header><span class="drop">dropped</span> for <span class="keep">its survivor</span> · '
+                "similarity {}</header><div>{}</div></div>", number(float(pair.similarity)), halves)
+
+
+def _half(card: Card, names: list[str]) -> Html:
+    row = card.row
+    facts = fill("<table>{}</table>", join(fill("<tr><td>{}</td><td>{}</td></tr>", k, number(row.get(k))) for k in names)) if names else ""
+    fate = row.get("drop_reason") or kept_words(row)
+    return fill('{}<div class="body"><div class="text" dir="auto">{}</div><div class="url">{}</div><div class="url">{}</div><div class="url">{}</div>{}</div>',
+                picture(card.thumbnail, missing(row)), row.get("text") or "no text", fate, row.get("url") or "", dimensions(row), facts)
+
+
+def grid(shown_cards: Iterable[Html], kind: str = "grid") -> Html:
+    return fill('<div class="{}">{}</div>', kind, join(shown_cards, "\n"))
+
+
+# ---- a document as a page
+
+
+def documents(run: Any, n: int, reason: str | None = None, where: str | None = None) -> list[Html]:
+    """`n` web pages with their texts and images in page order; what was dropped from them is shown pale, with its reason."""
+    chosen = "kept" if reason is None else f"drop_reason = {quoted(reason)}"
+    rows = run.sql(f"select {light(run, 'documents')} from documents where {chosen}" + (f" and ({where})" if where else "")
+                   + f" order by {coin_sql('uid', 0, 'show')}, uid limit {int(n)}").to_arrow_table().to_pylist()
+    return [document(run, row) for row in rows]
+
+
+def document(run: Any, row: dict[str, Any]) -> Html:
+    """One page: its title and address, then its parts as they stood."""
+    mine = f"doc_uid = {quoted(row['uid'])}"
+    texts = run.sql(f"select {light(run, 'texts')} from texts where {mine} order by position limit 400").to_arrow_table().to_pylist()
+    images = cards(run.store, run.sql(f"select {light(run)} from images where {mine} order by position limit 60").to_arrow_table().to_pylist(), 480)
+    places = sorted([(t["position"], _text(t)) for t in texts] + [(c.row["position"], _picture(c)) for c in images], key=lambda p: p[0])
+    fate = row.get("drop_reason") or "kept"
+    return fill('<article class="doc"><h1 dir="auto">{}</h1><p class="sub">{} · {}</p>{}</article>', row.get("title") or "no title",
+                row.get("url") or "", fate, join((p for _, p in places), "\n"))
+
+
+def _text(row: dict[str, Any]) -> Html:
+    why = row.get("drop_reason")
+    words = fill("<b>{}</b>", row["text"] or "") if row.get("kind") == "heading" else row["text"] or ""
+    return fill('<p class="gone" dir="auto">{}<br><span class="url">{}</span></p>', words, why) if why else fill('<p dir="auto">{}</p>', words)
+
+
+def _picture(card: Card) -> Html:
+    why = card.row.get("drop_reason")
+    inner = image(card.thumbnail) if card.thumbnail else fill('<span class="url">{}</span>', missing(card.row))
+    caption = fill('<span class="url">{}</span>', " · ".join(w for w in (card.row.get("text"), why) if w))
+    return fill('<div class="{}">{}{}</div>', "gone" if why else "", inner, caption)
+
+
+# ---- curate show
+
+
+def contents(run: Any, reason: str | None, n: int, where: str | None) -> tuple[Html, str]:
+    """What `curate show` shows, and in words what it is: pairs where the reason names survivors, else a grid."""
+    steps = {s["step"] for s in run.recipe.get("steps", [])}
+    if reason in steps and where is None and (found := pairs(run, reason, n)):
+        return grid(map(beside, found), "pairs"), f"{len(found)} pairs of {run.store.url}: the least alike, and others drawn by a hash"
+    found = samples(run, reason, n, where)
+    words = f"{len(found)} samples of {run.store.url}, drawn by a hash of their uid" + (f", where {where}" if where else "")
+    return grid(map(shown, found)) if found else Html("<p>no such rows</p>"), words
+
+
+def write_page(run: Any, reason: str | None, n: int, where: str | None, out: str | None, pages: bool = False) -> str:
+    """Write a grid (or documents as pages) as an HTML file; returns its path."""
     title = f"dropped for {reason}" if reason else "kept"
-    subtitle = f"{len(shown)} samples of {run.store.url}, drawn by a hash of their uid" + (f", where {where}" if where else "")
+    if pages:
+        body, words = join(documents(run, n, reason, where), "\n"), f"documents of {run.store.url}, drawn by a hash of their uid"
+    else:
+        body, words = contents(run, reason, n, where)
     name = "show.html" if reason is None else f"show-{''.join(c if c.isalnum() else '-' for c in reason)}.html"
-    data = page(title, subtitle, shown).encode()
+    return put(run.store, page(title, [fill("<h1>{}</h1><p class=sub>{}</p>", title, words), body]), name, out)
+
+
+def put(store: Store, text: str, name: str, out: str | None) -> str:
+    """Write a page to the file `out`, or else into the run's folder; returns where it is."""
     if out:
         try:
-            Path(out).write_bytes(data)
+            Path(out).write_bytes(text.encode())
         except OSError as e:
             raise PoolError(f"{out}: cannot write: {e.strerror}") from e
         return out
-    run.store.publish_bytes(name, data)
-    return run.store.path(name)
+    store.publish_bytes(name, text.encode())
+    return store.path(name)

@@ -97,7 +97,7 @@ def decide(store: Store, selector: Selector, gathered: list[Gathered], earlier: 
     if store.exists(decision.file):
         return decision
     with database(store) as (con, folder):
-        con.execute(f"create temp table survivors as {_survivors(store, gathered, earlier, selector)}")
+        con.execute(f"create temp view survivors as {_survivors(store, gathered, earlier, selector)}")
         count = con.sql("select count(*) from survivors").fetchall()[0][0]
         live = Live(con.sql("select * from survivors"), con, run_map, folder, count)
         try:
@@ -221,8 +221,11 @@ def _mark(store: Store, name: str) -> str:
 def uid_hash(store: Store, gathered: list[Gathered]) -> tuple[str, int]:
     """SHA-256 over the sorted uids of the kept rows, and their number: the root hash of a run without shards."""
     with database(store) as (con, _):
-        found = con.sql(f"select uid from {scan(store, [g.file for g in gathered])} order by uid").to_arrow_table()["uid"].to_pylist()
-    return hashlib.sha256("\n".join(found).encode()).hexdigest(), len(found)
+        hash, count = hashlib.sha256(), 0
+        for batch in con.sql(f"select uid from {scan(store, [g.file for g in gathered])} order by uid").to_arrow_reader():
+            hash.update("".join(f"{u}\n" for u in batch["uid"].to_pylist()).encode())
+            count += len(batch)
+    return hash.hexdigest(), count
 
 
 def shard_count(store: Store, assigned: str) -> int:
@@ -258,8 +261,22 @@ def planned(store: Store, file: str, shard: int) -> pa.Table:
 # ---- looking at a run
 
 
-def connect(store: Store) -> duckdb.DuckDBPyConnection:
-    """DuckDB with the run's tables as views: images, documents, texts, shards, edges, funnel. PoolError if there is no ledger."""
+#: The views of a run, and what a row of each is.
+VIEWS = {
+    "images": "an input row: source columns, all scores, drop_reason, drop_stage, kept, shard, key",
+    "documents": "a web page (pools of pages)",
+    "texts": "a paragraph of a page (pools of pages)",
+    "shards": "a sample in the shards, with the columns that loaders see",
+    "edges": "a duplicate: step, uid, survivor (a uid), similarity; id and survivor_id are the rows' numbers in the pool",
+    "funnel": "a table, stage and reason: rows, and percent of the table's rows",
+}
+
+
+def connect(store: Store, files: Callable[[list[str]], list[str]] = list) -> duckdb.DuckDBPyConnection:
+    """DuckDB with the run's tables as views, see VIEWS. PoolError if there is no ledger.
+
+    files: picks the ledger's files to look at, of a long list; the same ones for each table.
+    """
     con = duckdb.connect()
     if not store.local:
         con.register_filesystem(store.fs)
@@ -267,15 +284,13 @@ def connect(store: Store) -> duckdb.DuckDBPyConnection:
     if not tables:
         raise PoolError(f"{store.url}: there is no ledger here; is it a run's folder, and did the run reach its end?")
     for table in tables:
-        files = [f"ledger/{table}/{n}" for n in store.names(f"ledger/{table}")]
-        con.execute(f"create view {table} as select * from {scan(store, files)}")
+        con.execute(f"create view {table} as select * from {scan(store, [f'ledger/{table}/{n}' for n in files(store.names(f'ledger/{table}'))])}")
     sidecars = [f"shards/{n}" for n in store.names("shards") if n.endswith(".parquet")]
-    if sidecars:
-        con.execute(f"create view shards as select * from {scan(store, sidecars)}")
+    con.execute("create view shards as select " + (f"* from {scan(store, sidecars)}" if sidecars else "'' as key, '' as uid where false"))
     edges = [n for n in json.loads(store.read("recipe.json")).get("edges", []) if store.exists(n)]
-    if edges:
-        each = [f"select '{n.split('/')[-1].rsplit('-', 1)[0]}' as step, uid, survivor, similarity from {scan(store, [n])}" for n in edges]
-        con.execute("create view edges as " + " union all ".join(each))
+    each = [f"""select '{n.split('/')[-1].rsplit('-', 1)[0]}' as step, uid, survivor, similarity, id, survivor_id from {scan(store, [n])}""" for n in edges]
+    nothing = "select '' as step, '' as uid, '' as survivor, 0::float as similarity, 0::bigint as id, 0::bigint as survivor_id where false"
+    con.execute("create view edges as " + " union all ".join(each or [nothing]))
     con.execute("create view funnel as " + " union all ".join(
         f"""select '{t}' as "table", coalesce(drop_stage, '') as stage, coalesce(drop_reason, 'kept') as reason,
             count(*) as rows, round(100 * count(*) / sum(count(*)) over (), 2) as percent from {t} group by all""" for t in tables))
