@@ -1,4 +1,4 @@
-"""Models: found, named by their weights, and loaded. The only place that imports torch and open_clip.
+"""CLIP through open_clip: found by name, known by its weights, loaded, fed.
 
 A CLIP model is named `MODEL[:PRETRAINED]`: an open_clip architecture with a pretrained tag or a file of weights
 (`ViT-B-32:laion2b_s34b_b79k`, `ViT-B-32:/models/mine.safetensors`), a folder in open_clip's own format (`local-dir:/models/mine`, or
@@ -7,9 +7,7 @@ just the folder), a hub model (`hf-hub:org/name`), or `small`: the small one for
 
 import difflib
 import functools
-import glob
 import hashlib
-import importlib.util
 import json
 import os
 from collections import deque
@@ -22,37 +20,10 @@ from typing import Any
 import numpy as np
 
 from curate.errors import RecipeError
+from curate.models.files import THREADS, ensure_torchvision, file_sha256
 
-#: Threads of torch on a CPU; fixed, because the order of a sum depends on it.
-THREADS = 2
 #: Images or texts in one forward pass.
 BATCH = 64
-
-_torchvision_library: list[Any] = []
-
-
-def ensure_torchvision() -> bool:
-    """Make torchvision importable beside a torch without CUDA; True if its own operators are there.
-
-    torchvision's wheels may be built for CUDA only. Beside a CPU build of torch they fail at import for want of two
-    operators, which we never call: declaring them is enough.
-    """
-    spec = importlib.util.find_spec("torchvision")
-    if spec is None or _torchvision_library:
-        return False
-    import torch
-
-    for library in glob.glob(os.path.join(spec.submodule_search_locations[0], "_C*.*")):
-        try:
-            torch.ops.load_library(library)
-            return True
-        except OSError:
-            continue
-    declared = torch.library.Library("torchvision", "FRAGMENT")
-    for name in ("nms", "qnms"):
-        declared.define(f"{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
-    _torchvision_library.append(declared)  # it lives as long as the process
-    return False
 
 
 @dataclass(frozen=True)
@@ -208,7 +179,6 @@ def _near(word: str, words: list[str]) -> str:
     return f"; did you mean {', '.join(near)}?" if near else f"; there are: {', '.join(words[:12])}" if words else ""
 
 
-@functools.lru_cache(maxsize=64)
 def weights_id(name: str) -> str:
     """What the weights of a model are: `sha256:…` of local files, or the tag or hub name where they are not here."""
     if name.startswith("hf-hub:"):
@@ -226,15 +196,3 @@ def weights_id(name: str) -> str:
 def _without_places(config: dict) -> dict:
     """A model's configuration without the folders where this machine keeps its parts."""
     return {k: v for k, v in config.items() if k not in ("hf_model_name", "hf_tokenizer_name")}
-
-
-def file_sha256(path: str) -> str:
-    """SHA-256 of a file, in hex; remembered for as long as the file stays as it is."""
-    stat = os.stat(path)
-    return _file_sha256(path, stat.st_size, stat.st_mtime_ns)
-
-
-@functools.lru_cache(maxsize=256)
-def _file_sha256(path: str, size: int, mtime: int) -> str:
-    with open(path, "rb") as f:
-        return hashlib.file_digest(f, "sha256").hexdigest()

@@ -1,0 +1,65 @@
+"""Classifiers of images and texts by their hub name, or from a folder in the same format."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from curate.errors import RecipeError
+from curate.models.clip import BATCH
+from curate.models.files import THREADS, ensure_torchvision
+
+#: Labels that say "nothing is wrong".
+HARMLESS = frozenset({"neutral", "normal", "safe", "sfw", "non-toxic", "not toxic", "nontoxic", "clean", "drawings", "drawing"})
+
+
+def image_classifier(name: str, labels: tuple[str, ...] = ()) -> Callable[[list[np.ndarray]], np.ndarray]:
+    """Images (uint8, RGB) -> the highest probability of `labels`; of all labels but the harmless ones if none are named."""
+    from transformers import AutoImageProcessor, AutoModelForImageClassification
+
+    ensure_torchvision()
+    prepare, model = _loaded(name, AutoImageProcessor, AutoModelForImageClassification)
+    wanted = _wanted(name, model, labels)
+    return lambda images: _scores(model, wanted, images, lambda batch: prepare(images=batch, return_tensors="pt", input_data_format="channels_last"))
+
+
+def text_classifier(name: str, labels: tuple[str, ...] = ()) -> Callable[[list[str]], np.ndarray]:
+    """Texts -> the highest probability of `labels`; of all labels but the harmless ones if none are named."""
+    from transformers import AutoModelForSequenceClassification, AutoTokenizer
+
+    tokenize, model = _loaded(name, AutoTokenizer, AutoModelForSequenceClassification)
+    wanted = _wanted(name, model, labels)
+    return lambda texts: _scores(model, wanted, texts, lambda batch: tokenize(batch, return_tensors="pt", padding=True, truncation=True))
+
+
+def _loaded(name: str, *kinds: Any) -> tuple[Any, Any]:
+    """What prepares the input, and the model on its device. No code from the hub is run, no pickle is read."""
+    import torch
+
+    try:
+        prepare, model = kinds[0].from_pretrained(name), kinds[1].from_pretrained(name, use_safetensors=True)
+    except (OSError, ValueError) as e:
+        raise RecipeError(f"model {name}: {str(e).splitlines()[0]}") from e
+    if not torch.cuda.is_available():
+        torch.set_num_threads(THREADS)
+    return prepare, model.eval().to("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def _wanted(name: str, model: Any, labels: tuple[str, ...]) -> list[int]:
+    known = {label.lower(): int(i) for i, label in model.config.id2label.items()}
+    found = [known[label.lower()] for label in labels if label.lower() in known] if labels else [i for label, i in known.items() if label not in HARMLESS]
+    if not found or len(found) < len(labels):
+        raise RecipeError(f"model {name}: its labels are {', '.join(known)}" + (f", not {', '.join(labels)}" if labels else ""))
+    return found
+
+
+def _scores(model: Any, wanted: list[int], items: list, prepare: Callable[[list], Any]) -> np.ndarray:
+    import torch
+
+    found = [np.zeros(0, np.float32)]
+    for i in range(0, len(items), BATCH):
+        with torch.inference_mode():
+            logits = model(**prepare(items[i:i + BATCH]).to(model.device)).logits.float()
+        several = model.config.problem_type == "multi_label_classification"
+        found.append((logits.sigmoid() if several else logits.softmax(-1))[:, wanted].max(-1).values.cpu().numpy())
+    return np.concatenate(found)
