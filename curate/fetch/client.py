@@ -29,6 +29,13 @@ class Answer:
     body: bytes = b""
     retry_after: float | None = None
     at: float = 0.0
+    lane: Lanes | None = None
+
+    def release(self) -> None:
+        """The body has found its place: another large one may be read."""
+        if self.lane is not None:
+            self.lane.give()
+            self.lane = None
 
 
 def tls_context() -> ssl.SSLContext:
@@ -86,7 +93,7 @@ class Client:
         at = [target.url]
         try:
             response = await self._follow(target, at, self.limits.max_bytes, robots=self.robots is not None)
-            return Answer("ok", response.status, at[0], response.body, at=time.time())
+            return Answer("ok", response.status, at[0], response.body, at=time.time(), lane=response.lane)
         except Failed as e:
             return Answer(e.outcome, e.status, at[0], retry_after=e.retry_after, at=time.time())
 

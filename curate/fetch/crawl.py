@@ -115,7 +115,10 @@ class Crawl:
             self._learn(host, answer)
             if self._again(host, job, answer):
                 return
-        await self.put(job.url, answer)
+        try:
+            await self.put(job.url, answer)
+        finally:
+            answer.release()
         self.left -= 1
         if not self.left:
             self.finished.set()

@@ -40,11 +40,15 @@ class Limits:
 
 @dataclass(slots=True)
 class Response:
-    """Status, headers (names in lower case) and body; the body is empty unless the status is 200."""
+    """Status, headers (names in lower case) and body; the body is empty unless the status is 200.
+
+    A body that took a lane keeps it until whoever has the body gives the lane back: memory is held until then.
+    """
 
     status: int = 0
     headers: list[tuple[bytes, bytes]] = field(default_factory=list)
     body: bytes = b""
+    lane: "Lanes | None" = None
 
     def all(self, name: bytes) -> list[str]:
         """The values of a header, in order."""
@@ -55,9 +59,9 @@ class Response:
 
 
 class Lanes:
-    """Bounds memory: only so many bodies beyond LIGHT are read at a time, the others pause where they are.
+    """Bounds memory: only so many bodies beyond LIGHT are held at a time, the others pause where they are.
 
-    With C connections and N lanes at most C x LIGHT + N x max_bytes are held.
+    With C connections and N lanes at most C x LIGHT + N x max_bytes are held, besides what the receiver holds.
     """
 
     def __init__(self, count: int = 16):
@@ -146,18 +150,18 @@ class Connection(asyncio.Protocol):
         if self.paused:
             self.paused = False
             self.transport.resume_reading()
-        if self.heavy:
-            self.heavy = False
-            self.lanes.give()
-        if answer is None or answer.done():
-            self.pieces = []
-        elif failure is not None:
-            self.pieces = []
-            answer.set_exception(failure)
-        else:
-            self.response.body = self.pieces[0] if len(self.pieces) == 1 else b"".join(self.pieces)
-            self.pieces = []
+        lane, self.heavy = self.lanes if self.heavy else None, False
+        pieces, self.pieces = self.pieces, []
+        if answer is not None and not answer.done() and failure is None:
+            self.response.body = pieces[0] if len(pieces) == 1 else b"".join(pieces)
+            self.response.lane = lane
             answer.set_result(self.response)
+            self.response = Response()  # a connection kept alive keeps no body
+            return
+        if lane:
+            lane.give()
+        if answer is not None and not answer.done():
+            answer.set_exception(failure)
 
     # ---- the loop's side
 
