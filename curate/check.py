@@ -9,7 +9,7 @@ from typing import Any
 import duckdb
 import pyarrow as pa
 
-from curate import pool, shards
+from curate import pool, seal, shards
 from curate.errors import PoolError
 from curate.members import SUFFIX, bulky, to_json
 from curate.sources.tarindex import Sample, members, samples
@@ -28,22 +28,25 @@ TOLD = 5
 def check(store: Store) -> list[str]:
     """What is wrong with a run, one line a fault, naming file and cause; an empty list if nothing is."""
     try:
-        return list(_faults(store))
+        return list(_faults(store)) or seal.faults(store)
     except (PoolError, duckdb.Error) as e:
         return [f"{store.url}: {e}"]
 
 
 def _faults(store: Store) -> Iterator[str]:
     recipe, dataset, sizes = (_json(store, n) for n in ("recipe.json", "dataset.json", "shards/sizes.json"))
+    without = recipe is not None and recipe.get("shards", "") is None
     for name, found in (("recipe.json", recipe), ("dataset.json", dataset), ("shards/sizes.json", sizes)):
-        if found is None:
+        if found is None and not (without and "/" in name):
             yield f"{name}: missing, or not JSON; the run has not reached its end, or was changed since"
     if recipe is None or dataset is None:
         return
     if recipe.get("state") != "finished":
         yield f"recipe.json: the run has not reached its end (state {recipe.get('state')!r})"
     con = pool.connect(store)
-    yield from ledger_faults(con, recipe, dataset.get("table", "images"))
+    yield from ledger_faults(con, recipe, "" if without else dataset.get("table", "images"))
+    if without:
+        return
     yield from folder_faults(store, dataset, sizes or {})
     sound = []
     for entry in dataset["shards"]:

@@ -11,7 +11,7 @@ import duckdb
 import pyarrow as pa
 
 from curate import engine as engines
-from curate import pool, shards
+from curate import pool, seal, shards
 from curate.engine import Lane, flow
 from curate.errors import CurateError, PoolError, RecipeError
 from curate.lease import held
@@ -84,7 +84,9 @@ def run(recipe: Recipe, out: str, engine: str = "ray", address: str | None = Non
     recipe.check()
     store = Store(out)
     earlier = _earlier(store)
+    store.probe()
     with held(store):
+        store.sweep()
         worker = engines.start(engine, address, workers)
         try:
             worker.carry([recipe.source, *recipe.steps])
@@ -127,24 +129,22 @@ class Driver:
         self.record = {**self.recipe.record(), "part_size": self.part_size, "inputs": _slim(inputs)}
         state = digest([self.recipe.fingerprint, [p.id for p in parts], problems])
         made = Run(self.store, self.counters, problems)
-        if self._finished(state) and not self.refetch:
+        if not self.refetch and self._finished(state):
             self.progress.end(made, "nothing to do: this run is finished")
             return made
+        self.store.remove(seal.NAME)
         self._publish_record({"state": "running"})
         point = self._score_and_select(parts)
         counts = self._finish(point, parts, state)
         self._publish_record({"state": "finished", "began": began, "seconds": time.time() - began, "rows": counts,
                               "edges": [d.file.replace("decisions/", "edges/", 1) for d in point.decisions],
                               "notes": self._notes(point), "counters": self.counters})
+        seal.write(self.store, self.sums)
         self.progress.end(made, "")
         return made
 
     def _finished(self, state: str) -> bool:
-        if not self.store.exists("dataset.json"):
-            return False
-        dataset = json.loads(self.store.read("dataset.json"))
-        there = set(self.store.names("shards"))
-        return dataset.get("state") == state and all(f"{s['name']}.{k}" in there for s in dataset["shards"] for k in ("tar", "parquet", "json"))
+        return seal.is_whole(self.store) and json.loads(self.store.read("dataset.json")).get("state") == state
 
     def _publish_record(self, more: dict[str, Any]) -> None:
         self.store.publish_bytes("recipe.json", (json.dumps(self.record | more, indent=1, default=str) + "\n").encode())
@@ -256,7 +256,9 @@ class Driver:
         self.store.remove("dataset.json")
         self.progress.stage("ledger", len(parts), 0)
         counts: dict[str, dict[str, int]] = {}
-        for entered in self.engine.map(partial(pool.enter, point, assigned), parts):
+        self.sums: dict[str, str] = {}
+        for entered, sums in self.engine.map(partial(pool.enter, point, assigned), parts):
+            self.sums |= sums
             for table, reasons in entered.items():
                 for reason, n in reasons.items():
                     counts.setdefault(table, {}).setdefault(reason or "kept", 0)
@@ -287,6 +289,7 @@ class Driver:
         infos = []
         for info in self.engine.map(write, range(total)):
             infos.append(info)
+            self.sums |= {f"shards/{info['name']}.{kind}": info[kind]["sha256"] for kind in ("tar", "parquet")}
             self.progress.step("shards", None)
         shards.finish(self.store, infos, {"state": state, **provenance})
 

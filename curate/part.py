@@ -89,14 +89,18 @@ def ingest(store: Store, source: Source, path: str, part_size: int) -> dict[str,
         return json.loads(store.read(name))
     parts: list[dict[str, Any]] = []
     record = {**known, "key": key, "parts": parts}
-    try:
-        for n, tables in enumerate(source.read(path, part_size)):
-            part = f"{key}-{n:06d}"
-            for table, rows in tables.items():
-                store.commit_table(f"parts/{part}/source.{table}.parquet", rows)
-            parts.append({"id": part, "rows": {t: len(rows) for t, rows in tables.items()}})
-    except (CurateError, OSError, pa.ArrowException) as e:
-        return {**record, "error": str(e)}
+    read = source.read(path, part_size)
+    while True:
+        try:  # a fault of the input; one of the run's own disk ends the run
+            tables = next(read, None)
+        except (CurateError, OSError, pa.ArrowException) as e:
+            return {**record, "error": str(e)}
+        if tables is None:
+            break
+        part = f"{key}-{len(parts):06d}"
+        for table, rows in tables.items():
+            store.commit_table(f"parts/{part}/source.{table}.parquet", rows)
+        parts.append({"id": part, "rows": {t: len(rows) for t, rows in tables.items()}})
     store.commit_bytes(name, json.dumps(record).encode())
     return record
 

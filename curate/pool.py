@@ -161,8 +161,9 @@ def assign(store: Store, gathered: list[Gathered], how: Shards) -> str:
     return file
 
 
-def enter(point: Point, assigned: str | None, part: Part) -> dict[str, Any]:
-    """Write a part's rows into the ledger: every row, every column, and what became of it. Returns counts by table."""
+def enter(point: Point, assigned: str | None, part: Part) -> tuple[dict[str, Any], dict[str, str]]:
+    """Write a part's rows into the ledger: every row, every column, and what became of it. Returns counts by table, and
+    the SHA-256 of each file."""
     state = digest([point.state(part), assigned])
     counts: dict[str, Any] = {}
     missing = [t for t in part.rows if not _is_written(point.store, f"ledger/{t}/{part.index:06d}.parquet", state)]
@@ -175,14 +176,15 @@ def enter(point: Point, assigned: str | None, part: Part) -> dict[str, Any]:
     for table in part.rows:
         found = point.store.table(f"ledger/{table}/{part.index:06d}.parquet", ["drop_reason"])
         counts[table] = {r["values"] or "": r["counts"] for r in found["drop_reason"].combine_chunks().value_counts().to_pylist()}
-    return counts
+    files = [f"ledger/{table}/{part.index:06d}.parquet" for table in part.rows]
+    return counts, {name: point.store.hash(name) for name in files}
 
 
 def _is_written(store: Store, name: str, state: str) -> bool:
-    if not store.exists(name):
+    try:
+        return store.exists(name) and _mark(store, name) == state
+    except (pa.ArrowException, OSError):
         return False
-    with store.open(name) as f:
-        return (pq.ParquetFile(f).schema_arrow.metadata or {}).get(b"curate", b"").decode() == state
 
 
 def _entry(bench: Workbench, table: str, assigned: str | None) -> pa.Table:

@@ -30,6 +30,9 @@ from curate.errors import PoolError
 #: Uploads of one file, and the longest pause before one, in seconds: for a store that is busy (429, 5xx) or in conflict (409).
 UPLOADS, PAUSE = 6, 4.0
 
+#: Where files are written before they have a name, on the same disk as the run.
+PRIVATE = ".private"
+
 
 class Store:
     """Files below one root, named by relative paths with forward slashes.
@@ -66,19 +69,31 @@ class Store:
         return os.path.exists(self._inner(name)) if self.local else self.fs.exists(self._inner(name))
 
     def names(self, folder: str) -> list[str]:
-        """The names of the files directly in a folder, sorted; empty if there is none. Private temporary files are not listed."""
+        """The names of the files and folders directly in a folder, sorted; empty if there is none. Private ones are not listed."""
+        if not self.local:
+            return sorted(self.sizes(folder))
+        try:
+            return sorted(n for n in os.listdir(self._inner(folder)) if not n.startswith("."))
+        except FileNotFoundError:
+            return []
+
+    def sizes(self, folder: str) -> dict[str, int]:
+        """The same names with their sizes in bytes, from one listing."""
         if self.local:
-            try:
-                found = os.listdir(self._inner(folder))
-            except FileNotFoundError:
-                return []
-        else:
-            self.fs.invalidate_cache(self._inner(folder))
-            try:
-                found = [p.rstrip("/").rsplit("/", 1)[-1] for p in self.fs.ls(self._inner(folder), detail=False)]
-            except FileNotFoundError:
-                return []
-        return sorted(n for n in found if n and not n.startswith("."))
+            return {n: os.path.getsize(self._inner(f"{folder}/{n}")) for n in self.names(folder)}
+        inner = self._inner(folder).rstrip("/")
+        self.fs.invalidate_cache(inner)
+        try:
+            listed = self.fs.ls(inner, detail=True)
+        except FileNotFoundError:
+            return {}
+        found = {i["name"].rstrip("/").rsplit("/", 1)[-1]: i["size"] or 0 for i in listed if i["name"].strip("/") != inner.strip("/")}
+        return {n: size for n, size in found.items() if not n.startswith(".")}
+
+    def hash(self, name: str) -> str:
+        """The SHA-256 of a file's bytes, in hex."""
+        with self.open(name) as f:
+            return hashlib.file_digest(f, "sha256").hexdigest()
 
     def read(self, name: str) -> bytes:
         with self.open(name) as f:
@@ -106,12 +121,13 @@ class Store:
     @contextlib.contextmanager
     def private(self, near: str = "") -> Iterator[Path]:
         """A private local path to write to; removed afterwards if it is still there."""
-        folder = os.path.dirname(self._inner(near)) if self.local else tempfile.gettempdir()
-        try:
-            os.makedirs(folder, exist_ok=True)
-        except OSError as e:
-            raise PoolError(f"{folder}: cannot write here: {e.strerror}") from e
-        path = Path(folder) / f".{os.path.basename(near) or 'tmp'}.{uuid.uuid4().hex}"
+        folder = self._inner(PRIVATE) if self.local else tempfile.gettempdir()
+        for needed in (folder, os.path.dirname(self._inner(near)) if self.local else folder):
+            try:
+                os.makedirs(needed, exist_ok=True)
+            except OSError as e:
+                raise PoolError(f"{self.url}: cannot write here: {e.strerror}") from e
+        path = Path(folder) / f"{os.path.basename(near) or 'tmp'}.{uuid.uuid4().hex}"
         try:
             failpoints.at("open", near)
             yield path
@@ -122,6 +138,14 @@ class Store:
         finally:
             with contextlib.suppress(FileNotFoundError):
                 path.unlink()
+
+    def sweep(self) -> int:
+        """Remove what dead writers left half-written; returns how many files. For the driver that holds the run."""
+        left = os.listdir(self._inner(PRIVATE)) if self.local and self.exists(PRIVATE) else []
+        for name in left:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(self._inner(f"{PRIVATE}/{name}"))
+        return len(left)
 
     def commit(self, name: str, path: Path, size: int | None = None) -> bool:
         """Give a finished private file its final name, unless the name is taken. True if this call did it.
@@ -193,10 +217,8 @@ class Store:
         return True
 
     def _same(self, name: str, path: Path) -> bool:
-        with self.open(name) as f:
-            theirs = hashlib.file_digest(f, "sha256").digest()
         with open(path, "rb") as f:
-            return hashlib.file_digest(f, "sha256").digest() == theirs
+            return hashlib.file_digest(f, "sha256").hexdigest() == self.hash(name)
 
     def probe(self) -> None:
         """Find out whether the store can create a file only where there is none, by trying twice."""

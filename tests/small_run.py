@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from PIL import Image
 
-from curate import shards
+from curate import seal, shards
 from curate.schema import uid
 from curate.store import Parcel, Store
 
@@ -83,4 +83,6 @@ def small_run(folder: Path, n: int = 30, size: int = 10, kinds: tuple[str, ...] 
     record = {"state": "finished", "inputs": [{"path": "/pool/pairs.parquet", "rows": {"images": n}}],
               "rows": {"images": {"kept": n - dropped, "score": dropped}}}
     store.publish_bytes("recipe.json", json.dumps(record).encode())
+    names = [f"{folder}/{n}" for folder in ("shards", "ledger/images") for n in store.names(folder)]
+    seal.write(store, {n: store.hash(n) for n in names})
     return store

@@ -80,7 +80,7 @@ def test_a_full_disk_is_named(tmp_path, monkeypatch):
     monkeypatch.setattr(os, "link", full)
     with pytest.raises(PoolError, match=r"x: cannot write: No space left on device"):
         Store(tmp_path).commit_bytes("x", b"")
-    assert os.listdir(tmp_path) == []
+    assert os.listdir(tmp_path) == [".private"] and os.listdir(tmp_path / ".private") == []
 
 
 def test_a_file_that_lost_bytes_on_its_way_gets_no_name(tmp_path):
@@ -88,7 +88,7 @@ def test_a_file_that_lost_bytes_on_its_way_gets_no_name(tmp_path):
     with pytest.raises(PoolError, match="x: 4 bytes were written, the disk holds 2"), store.private("x") as path:
         path.write_bytes(b"ab")
         store.commit("x", path, 4)
-    assert os.listdir(tmp_path) == []
+    assert store.names("") == [] and os.listdir(tmp_path / ".private") == []
 
 
 def test_a_file_that_cannot_be_removed_is_named(tmp_path, monkeypatch):
