@@ -1,0 +1,92 @@
+"""MetaCLIP's balance: captions per second and core beside a plain use of pyahocorasick, memory, and exactness.
+
+    python benchmarks/balance.py [CAPTIONS] [ENTRIES]
+"""
+
+import multiprocessing
+import resource
+import sys
+import tempfile
+import time
+
+import duckdb
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from curate.balance.matcher import Matcher, spacing
+from curate.balance.metaclip import Balance
+from curate.selector import Live
+
+
+def corpus(captions: int, entries: int, seed: int = 0) -> tuple[list[str], pa.Array]:
+    """Words by Zipf's law; every second frequent word, and many words, pairs and triples that occur, are entries."""
+    rng = np.random.default_rng(seed)
+    vocabulary = np.array([f"w{n:x}" for n in range(400_000)])
+    draws = rng.zipf(1.25, size=captions * 14)
+    words = vocabulary[draws[draws < len(vocabulary)]]
+    listed = dict.fromkeys(vocabulary[3:entries:2].tolist())
+    for n in (2, 3):
+        some = words[: n * entries].reshape(-1, n)
+        listed |= dict.fromkeys(" ".join(row) for row in some[: entries // 2].tolist())
+    listed = list(listed)[:entries]
+    listed += [f"rare {n}" for n in range(entries - len(listed))]
+    lengths = rng.integers(5, 15, captions)
+    ends = np.cumsum(lengths) % len(words)
+    texts = [" ".join(words[max(e - n, 0):e]) + (", " if n % 3 else ".") for e, n in zip(ends.tolist(), lengths.tolist())]
+    return listed, pa.array(texts, pa.large_string())
+
+
+def by_automaton(entries: list[str], texts: list[str]) -> tuple[float, set]:
+    """CPU seconds to match, the way MetaCLIP's own code uses the package; and the pairs found."""
+    import ahocorasick
+
+    automaton = ahocorasick.Automaton()
+    for number, entry in enumerate(entries):
+        automaton.add_word(f" {entry} ", number)
+    automaton.make_automaton()
+    start, pairs = time.process_time(), set()
+    for row, text in enumerate(texts):
+        for number in {n for _, n in automaton.iter(spacing(text))}:
+            pairs.add((row, number))
+    return time.process_time() - start, pairs
+
+
+def select(texts: pa.Array, entries: list[str], workers: int, **parameters) -> tuple:
+    with tempfile.TemporaryDirectory() as folder:
+        pq.write_table(pa.table({"id": np.arange(len(texts)), "uid": [f"{n:032x}" for n in range(len(texts))], "text": texts}), f"{folder}/p.parquet")
+        con = duckdb.connect()
+        rows = con.sql(f"select * from '{folder}/p.parquet'")
+        start = time.perf_counter()
+        with multiprocessing.get_context("spawn").Pool(workers) as pool:
+            chosen = Balance(entries, **parameters).select(Live(rows, con, pool.imap if workers > 1 else map, folder, len(texts)))
+        return chosen, time.perf_counter() - start
+
+
+def main(captions: int, size: int) -> None:
+    entries, texts = corpus(captions, size)
+    matcher = Matcher(entries)
+    start, found = time.process_time(), 0
+    for at in range(0, captions, 50_000):
+        found += len(matcher.match(texts.slice(at, 50_000))[0])
+    ours = captions / (time.process_time() - start)
+    some = min(captions, 100_000)
+    spent, pairs = by_automaton(entries, texts.slice(0, some).to_pylist())
+    mine = set(zip(*(x.tolist() for x in matcher.match(texts.slice(0, some)))))
+    print(f"{captions:,} captions, {len(entries):,} entries, {found / captions:.1f} matches a caption")
+    print(f"match: {ours:,.0f} captions/s/core; pyahocorasick {some / spent:,.0f}; ratio {ours * spent / some:.1f}; same pairs: {mine == pairs}")
+    outcomes = []
+    for workers in (1, 2, 8):
+        part = texts.slice(0, min(captions, 200_000))
+        chosen, wall = select(part, entries, workers, t=100, chunk=20_000)
+        outcomes.append((chosen.drop.tolist(), chosen.columns.to_pydict()))
+        print(f"{workers} workers: {len(part):,} rows in {wall:.1f} s, kept {chosen.notes['kept']:,}, expected {chosen.notes['expected_kept']:,.1f}")
+    print("the same for 1, 2 and 8 workers:", outcomes[0] == outcomes[1] == outcomes[2])
+    for rows in (captions // 4, captions):
+        chosen, wall = select(texts.slice(0, rows), entries, 1, t=100)
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+        print(f"whole selector, one process: {rows:,} rows in {wall:.1f} s ({rows / wall:,.0f}/s), peak {peak:,.0f} MB (captions of the benchmark included)")
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]) if len(sys.argv) > 1 else 1_000_000, int(sys.argv[2]) if len(sys.argv) > 2 else 500_000)
