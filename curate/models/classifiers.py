@@ -63,3 +63,14 @@ def _scores(model: Any, wanted: list[int], items: list, prepare: Callable[[list]
         several = model.config.problem_type == "multi_label_classification"
         found.append((logits.sigmoid() if several else logits.softmax(-1))[:, wanted].max(-1).values.cpu().numpy())
     return np.concatenate(found)
+
+
+def fasttext(path: str) -> Any:
+    """A fastText model; its `predict` takes texts without newlines."""
+    import fasttext as library
+
+    library.FastText.eprint = lambda *_: None  # it warns on every load that its own constructor has changed
+    try:
+        return library.load_model(path)
+    except ValueError as e:
+        raise RecipeError(f"{path}: {e}") from e

@@ -1,0 +1,57 @@
+"""Writing systems: which one a text is written in, and the languages that are written in it (codes as fastText's lid.176 has them)."""
+
+import bisect
+from collections import Counter
+
+#: First and last code point of blocks, and their script. Han is shared by Chinese and Japanese; kana only Japanese has.
+_BLOCKS = (
+    (0x41, 0x5A, "latin"), (0x61, 0x7A, "latin"), (0xC0, 0x24F, "latin"), (0x370, 0x3FF, "greek"), (0x400, 0x52F, "cyrillic"),
+    (0x531, 0x58F, "armenian"), (0x591, 0x5FF, "hebrew"), (0x600, 0x6FF, "arabic"), (0x750, 0x77F, "arabic"), (0x780, 0x7BF, "thaana"),
+    (0x8A0, 0x8FF, "arabic"), (0x900, 0x97F, "devanagari"), (0x980, 0x9FF, "bengali"), (0xA00, 0xA7F, "gurmukhi"), (0xA80, 0xAFF, "gujarati"),
+    (0xB00, 0xB7F, "oriya"), (0xB80, 0xBFF, "tamil"), (0xC00, 0xC7F, "telugu"), (0xC80, 0xCFF, "kannada"), (0xD00, 0xD7F, "malayalam"),
+    (0xD80, 0xDFF, "sinhala"), (0xE00, 0xE7F, "thai"), (0xE80, 0xEFF, "lao"), (0xF00, 0xFFF, "tibetan"), (0x1000, 0x109F, "burmese"),
+    (0x10A0, 0x10FF, "georgian"), (0x1100, 0x11FF, "hangul"), (0x1200, 0x139F, "ethiopic"), (0x1780, 0x17FF, "khmer"), (0x1E00, 0x1EFF, "latin"),
+    (0x1F00, 0x1FFF, "greek"), (0x3041, 0x30FF, "kana"), (0x3130, 0x318F, "hangul"), (0x31F0, 0x31FF, "kana"), (0x3400, 0x4DBF, "han"),
+    (0x4E00, 0x9FFF, "han"), (0xAC00, 0xD7AF, "hangul"), (0xF900, 0xFAFF, "han"), (0xFB1D, 0xFB4F, "hebrew"), (0xFB50, 0xFDFF, "arabic"),
+    (0xFE70, 0xFEFC, "arabic"), (0xFF66, 0xFF9F, "kana"), (0x20000, 0x3FFFF, "han"),
+)
+_FIRST = [first for first, _, _ in _BLOCKS]
+
+#: The languages of a script. Latin is not here: it is for all others. Han without kana is Chinese.
+LANGUAGES = {
+    "kana": ("ja",), "han": ("zh",), "hangul": ("ko",), "greek": ("el",), "thai": ("th",), "lao": ("lo",), "khmer": ("km",), "burmese": ("my",),
+    "tibetan": ("bo",), "armenian": ("hy",), "georgian": ("ka", "xmf"), "hebrew": ("he", "yi"), "ethiopic": ("am",), "thaana": ("dv",),
+    "bengali": ("bn", "as", "bpy"), "gurmukhi": ("pa",), "gujarati": ("gu",), "oriya": ("or",), "tamil": ("ta",), "telugu": ("te",),
+    "kannada": ("kn",), "malayalam": ("ml",), "sinhala": ("si",),
+    "devanagari": ("hi", "mr", "ne", "sa", "new", "gom", "mai", "bh", "dty"),
+    "arabic": ("ar", "fa", "ur", "arz", "azb", "ckb", "lrc", "mzn", "pnb", "ps", "sd", "ug", "ku", "kk", "ky", "ms"),
+    "cyrillic": ("ru", "uk", "be", "bg", "sr", "mk", "kk", "ky", "mn", "tg", "tt", "ba", "cv", "os", "ce", "av", "kv", "mhr", "mrj", "myv", "sah",
+                 "krc", "lez", "bxr", "xal", "rue", "tyv", "sh", "az", "uz", "tk"),
+}
+#: Languages that are written in Latin too, although a script above lists them.
+_BOTH = {"sr", "sh", "az", "uz", "tk", "ku", "kk", "ms", "tt", "mn"}
+#: Languages that are never written in Latin letters.
+NEVER_LATIN = frozenset(code for codes in LANGUAGES.values() for code in codes) - _BOTH
+
+
+def _script(character: str) -> str | None:
+    at = bisect.bisect_right(_FIRST, ord(character)) - 1
+    return _BLOCKS[at][2] if at >= 0 and ord(character) <= _BLOCKS[at][1] else None
+
+
+def script(text: str) -> str | None:
+    """The script of most letters, None if there are none. Japanese mixes kana with Han: both together are "kana"."""
+    if text.isascii():
+        return "latin" if any(map(str.isalpha, text)) else None
+    counted = Counter()
+    for character, n in Counter(text).items():
+        counted[_script(character)] += n
+    del counted[None]
+    if counted["kana"] and counted["han"]:
+        counted["kana"] += counted.pop("han")
+    return max(counted, key=lambda s: (counted[s], s), default=None) if counted.total() else None
+
+
+def possible(found: str | None, language: str) -> bool:
+    """Can a text in this script be of this language?"""
+    return language in LANGUAGES[found] if found in LANGUAGES else language not in NEVER_LATIN

