@@ -3,9 +3,11 @@
 import json
 import os
 import pty
+import signal
 import subprocess
 import sys
 import textwrap
+import time
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -155,3 +157,34 @@ def test_a_terminal_gets_a_live_table(recipe, pairs, tmp_path):
     os.close(parent)
     assert process.wait(timeout=60) == 0
     assert b"toy_fetch" in shown and "━".encode() in shown and b"\x1b[?25h" in shown and b"root hash" in shown
+
+
+SLOW = RECIPE.replace("ToyFetch, ", "ToyFetch as Fetch, ").replace("def recipe", """
+class ToyFetch(Fetch):
+    def run(self, live, parcel):
+        import time
+        time.sleep(1.0)
+        return super().run(live, parcel)
+
+
+def recipe""", 1)
+
+
+@pytest.mark.parametrize("engine", ["local", "ray"])
+def test_ctrl_c_leaves_a_run_that_can_go_on(pairs, tmp_path, capsys, engine):
+    (tmp_path / "slow.py").write_text(SLOW)
+    argv = ["run", str(tmp_path / "slow.py"), "--pairs", pairs, "--text", "caption", "-o", str(tmp_path / "r"), "--engine", engine,
+            "--part-size", "30"]
+    code = f"import sys; sys.path.insert(0, {str(Path(__file__).parent)!r})\nfrom curate.cli import main\nsys.exit(main({argv!r}))"
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        deadline = time.monotonic() + 60
+        while not list(tmp_path.glob("r/parts/*/images.toy_fetch-*.parquet")) and time.monotonic() < deadline:
+            time.sleep(0.1)
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=60)
+    assert process.returncode == 130 and "the same command goes on from here" in err and "Traceback" not in err
+    fetched = len(list(tmp_path.glob("r/parts/*/images.toy_fetch-*.parquet")))
+    assert 0 < fetched < 10 and not (tmp_path / "r" / "dataset.json").exists()
+    (tmp_path / "slow.py").write_text(SLOW.replace("1.0", "0.0"))
+    argv[argv.index("--engine") + 1] = "local"
+    assert main(argv) == 0 and "images: 300 rows in" in capsys.readouterr().out
