@@ -154,6 +154,7 @@ def _run_options(sub: argparse.ArgumentParser, recipe: str | None) -> None:
     sub.add_argument("--workers", type=int, metavar="N", help="cores to use on this machine (all)")
     sub.add_argument("--allow-private", metavar="NET", nargs="+", help="networks that may be fetched from though they are private, like 127.0.0.0/8")
     sub.add_argument("--refetch", choices=("failed",), help="fetch again what failed before")
+    sub.add_argument("--repair", action="store_true", help="read all that the run keeps first, and compute again what is damaged")
     sub.set_defaults(command=run)
 
 
@@ -164,10 +165,12 @@ def run(args: argparse.Namespace) -> int:
     recipe = _build(args)
     progress = Live() if sys.stderr.isatty() and os.environ.get("TERM") != "dumb" else Lines()
     try:
-        made = start(recipe, args.out, args.engine, args.address, args.workers, args.part_size, args.refetch == "failed", progress)
+        made = start(recipe, args.out, args.engine, args.address, args.workers, args.part_size, args.refetch == "failed", progress, args.repair)
     finally:
         if isinstance(progress, Live):
             progress.close()
+    for line in made.repaired:
+        print(f"repaired: {clean(line)}")
     print(_funnel(made))
     print(f"\n{made.dataset['samples']:,} samples in {len(made.dataset['shards'])} shards: {made.store.path('shards')}"
           f"   root hash {made.dataset['root_hash'][:16]}")

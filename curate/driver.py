@@ -18,6 +18,7 @@ from curate.lease import held
 from curate.part import Decision, Part, Work, ingest
 from curate.progress import Quiet
 from curate.recipe import Recipe, place, segments
+from curate.repair import repair
 from curate.selector import Selector
 from curate.stage import Stage, digest
 from curate.store import Store
@@ -32,6 +33,7 @@ class Run:
     store: Store
     counters: dict[str, dict[str, float]] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
+    repaired: list[str] = field(default_factory=list)
 
     @cached_property
     def con(self) -> duckdb.DuckDBPyConnection:
@@ -75,32 +77,39 @@ def open_run(folder: str) -> Run:
 
 
 def run(recipe: Recipe, out: str, engine: str = "ray", address: str | None = None, workers: int | None = None,
-        part_size: int = 10_000, refetch: bool = False, progress: Any = None) -> Run:
+        part_size: int = 10_000, refetch: bool = False, progress: Any = None, repair: bool = False) -> Run:
     """Run a recipe into a folder, or go on with the run there. Returns the run; its `problems` say what was not read.
 
     engine: `ray` (a local one, or the cluster at `address`) or `local` (this process); the bytes are the same.
     refetch: fetch again what failed before.
+    repair: read all that is there first, and compute again what is damaged.
     """
     recipe.check()
     store = Store(out)
-    earlier = _earlier(store)
     store.probe()
     with held(store):
         store.sweep()
+        earlier = _earlier(store, repair)
         worker = engines.start(engine, address, workers)
         try:
             worker.carry([recipe.source, *recipe.steps])
-            return Driver(recipe, store, worker, part_size, refetch, progress or Quiet(), earlier).run()
+            return Driver(recipe, store, worker, part_size, refetch, progress or Quiet(), earlier, repair).run()
         finally:
             worker.shutdown()
 
 
-def _earlier(store: Store) -> dict[str, Any] | None:
+def _earlier(store: Store, repair: bool) -> dict[str, Any] | None:
     """The record of the run that is in the folder, None if it is empty; RecipeError if it holds something else."""
     if store.exists("recipe.json"):
-        return json.loads(store.read("recipe.json"))
+        sums = seal.read(store)
+        if repair and sums is not None and sums.get("recipe.json") != store.hash("recipe.json"):
+            return None
+        try:
+            return json.loads(store.read("recipe.json"))
+        except ValueError as e:
+            raise PoolError(f"{store.url}/recipe.json: damaged ({e}); `curate run --repair` makes it again") from e
     other = [n for n in store.names("") if n not in ("lease", "inputs", "parts")]
-    if other:
+    if other and not (repair and store.names("parts")):
         raise RecipeError(f"{store.url}: holds something else ({', '.join(other[:3])}), and no run; choose an empty folder")
     return None
 
@@ -116,10 +125,12 @@ class Driver:
     refetch: bool
     progress: Any
     earlier: dict[str, Any] | None
+    repair: bool = False
 
     def run(self) -> Run:
         began = time.time()
         self.progress.begin(self.recipe.name or "run", self.store.url)
+        repaired = repair(self.store, self.recipe, self.engine.map) if self.repair else []
         inputs = self._inputs()
         problems = [i["error"] for i in inputs if "error" in i]
         parts = [Part(p["id"], n, p["rows"]) for n, p in enumerate(p for i in inputs for p in i["parts"])]
@@ -128,7 +139,7 @@ class Driver:
         self.counters: dict[str, dict[str, float]] = {}
         self.record = {**self.recipe.record(), "part_size": self.part_size, "inputs": _slim(inputs)}
         state = digest([self.recipe.fingerprint, [p.id for p in parts], problems])
-        made = Run(self.store, self.counters, problems)
+        made = Run(self.store, self.counters, problems, repaired)
         if not self.refetch and self._finished(state):
             self.progress.end(made, "nothing to do: this run is finished")
             return made

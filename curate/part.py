@@ -381,7 +381,8 @@ class Visit:
         rows.have[stage.name][at] = True
         order = np.argsort(at, kind="stable")
         table = columns.append_column("row", pa.array(at.astype(np.int32))).take(pa.array(order))
-        k = len(commits(self.bench.names, stage.table, stage.name, self.work.fingerprints[stage.name]))
+        before = commits(self.bench.names, stage.table, stage.name, self.work.fingerprints[stage.name])
+        k = 1 + int(before[-1].split(".")[-2]) if before else 0
         name = f"{stage.table}.{stage.name}-{self.work.fingerprints[stage.name]}.{k}.parquet"
         note = {"rows": len(at), "seconds": round(self.done.seconds.get(stage.name, 0.0), 3)}
         table = table.replace_schema_metadata({"curate": json.dumps(note)})

@@ -1,0 +1,143 @@
+"""Bits that flip, files cut short: `check` tells of every one, and `run` with `repair` computes again just what was hit."""
+
+import random
+import shutil
+from pathlib import Path
+
+import pytest
+from forge import inputs, outcome, toy
+
+from curate.check import check
+from curate.driver import run as start
+from curate.errors import CurateError
+from curate.store import Store
+
+FLIPS = 1000
+
+
+def run(folder: Path, **options):
+    return start(toy(str(folder)), str(folder / "run"), engine="local", part_size=50, **options)
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    folder = inputs(tmp_path_factory.mktemp("flips"))
+    made = run(folder)
+    shutil.copytree(folder / "run", folder / "sound")
+    return folder, made.dataset["root_hash"], outcome(folder / "run")
+
+
+@pytest.fixture
+def sound(made):
+    folder, root, rows = made
+    shutil.rmtree(folder / "run")
+    shutil.copytree(folder / "sound", folder / "run")
+    return folder, root, rows
+
+
+def outputs(run: Path) -> list[Path]:
+    return sorted(p for p in run.rglob("*") if p.is_file() and p.relative_to(run).parts[0] in
+                  ("shards", "ledger", "dataset.json", "recipe.json", "SHA256SUMS"))
+
+
+def spoil(path: Path, dice: random.Random) -> str:
+    """Flip a bit, or cut the file; what was done."""
+    data = bytearray(path.read_bytes())
+    at = dice.randrange(len(data))
+    if dice.random() < 0.2:
+        path.write_bytes(data[:at])
+        return f"{path.name} cut at {at}"
+    data[at] ^= 1 << dice.randrange(8)
+    path.write_bytes(data)
+    return f"{path.name} bit at {at}"
+
+
+def test_a_thousand_flips_and_cuts_are_all_detected(sound):
+    """The seal finds all of them by itself; `check`, which reads everything in detail first, is asked about every 25th."""
+    from curate import seal
+
+    folder, _, _ = sound
+    dice, store, missed = random.Random(6), Store(folder / "run"), []
+    files = outputs(folder / "run")
+    sizes = [p.stat().st_size for p in files]
+    for n in range(FLIPS):
+        path = dice.choices(files, sizes)[0] if n % 2 else dice.choice(files)
+        before = path.read_bytes()
+        what = spoil(path, dice)
+        try:
+            found = check(store) if n % 25 == 0 else seal.faults(store)
+            if not found:
+                missed.append(what)
+        finally:
+            path.write_bytes(before)
+    assert not missed
+    assert check(store) == []
+
+
+@pytest.mark.parametrize("file", ["shards/00001.tar", "shards/00000.parquet", "shards/00000.json", "shards/sizes.json", "dataset.json", "recipe.json",
+                                  "ledger/images/000001.parquet", "SHA256SUMS"])
+@pytest.mark.parametrize("fault", ["bit", "cut", "gone"])
+def test_a_damaged_output_is_made_again_and_nothing_is_computed(sound, file, fault):
+    folder, root, rows = sound
+    path = folder / "run" / file
+    stamps = {p: p.stat().st_mtime_ns for p in outputs(folder / "run") if p.suffix in (".tar", ".parquet")}
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 16
+    path.unlink() if fault == "gone" else path.write_bytes(data if fault == "bit" else data[:len(data) // 2])
+    assert check(Store(folder / "run"))
+    again = run(folder, repair=True)
+    assert check(Store(folder / "run")) == [] and again.dataset["root_hash"] == root and outcome(folder / "run") == rows
+    assert {c["computed"] for c in again.counters.values()} <= {0}
+    rewritten = {str(p.relative_to(folder / "run")) for p, t in stamps.items() if p.stat().st_mtime_ns != t}
+    trio = {f"{file.rpartition('.')[0]}.{k}" for k in ("tar", "parquet")} if file[-9:-5].isdigit() or file.startswith("shards/0") else {file}
+    if file != "SHA256SUMS":  # else that of which nothing tells any more whether it is sound
+        assert rewritten <= trio | ({file} if file.startswith("ledger") else set()), rewritten
+
+
+def test_without_repair_a_flipped_bit_of_the_same_size_is_not_looked_for_and_a_missing_file_is(sound):
+    folder, root, _ = sound
+    path = folder / "run/shards/00001.tar"
+    data = bytearray(path.read_bytes())
+    data[700] ^= 1
+    path.write_bytes(data)
+    run(folder)
+    assert check(Store(folder / "run"))
+    path.unlink()
+    run(folder)
+    assert check(Store(folder / "run")) == []
+
+
+def private(folder: Path, pattern: str) -> Path:
+    return sorted((folder / "run").glob(pattern))[1]
+
+
+@pytest.mark.parametrize(("pattern", "stages", "told"), [
+    ("parts/*/images.toy_words-*.parquet", {"toy_words"}, "damaged"),
+    ("parts/*/images.toy_score-*.parquet", {"toy_score"}, "damaged"),
+    ("parts/*/images.toy_fetch-*.parquet", {"toy_fetch", "toy_score"}, "damaged"),
+    ("parts/*/*.tar", {"toy_fetch", "toy_score"}, "rows, fetched again: their payload is lost"),
+    ("parts/*/source.images.parquet", set(), "the input is read again"),
+    ("inputs/*.json", set(), "the input is read again"),
+    ("decisions/*.parquet", set(), "made again"),
+    ("gathered/*.parquet", set(), "made again"),
+])
+@pytest.mark.parametrize("gone", [False, True])
+def test_damage_within_a_run_costs_the_part_it_hit(sound, pattern, stages, told, gone):
+    folder, root, rows = sound
+    path = private(folder, pattern)
+    if gone:
+        path.unlink()
+    else:
+        path.write_bytes(path.read_bytes()[:-600] if path.suffix == ".tar" else path.read_bytes()[:20])
+    (folder / "run/shards/00000.tar").unlink()  # something that needs all of it
+    if not gone and path.suffix == ".parquet" and "parts" in pattern:
+        with pytest.raises(CurateError, match="cannot be read"):
+            (folder / "run/ledger/images/000001.parquet").unlink()
+            shutil.rmtree(folder / "run/gathered")
+            run(folder)
+    again = run(folder, repair=True)
+    assert check(Store(folder / "run")) == [] and again.dataset["root_hash"] == root and outcome(folder / "run") == rows
+    if not gone:
+        assert any(told in line for line in again.repaired), again.repaired
+    assert {name for name, c in again.counters.items() if c["computed"]} == stages
+    assert all(c["computed"] <= 50 for c in again.counters.values())  # rows of one part
