@@ -2,9 +2,9 @@
 
     python benchmarks/fetch.py --img2dataset ENV/bin/python [--photos 3000] [--rounds 3]
 
-ENV is a virtual environment of its own with img2dataset 1.47 (`pip install img2dataset==1.47.0 "pandas<3" "opencv-python-headless<5"
-"albumentations==1.4.24"`); without the option only curate is measured. Needs nginx. The server runs with a configuration of its
-own on loopback, and ends with this script.
+ENV is a virtual environment of its own: `pip install img2dataset==1.47.0 "pandas<3" "opencv-python-headless<5"
+albumentations==1.4.24`. Without the option only curate is measured. Needs nginx, which runs with a configuration of this
+script's own on loopback, and ends with it.
 
 What is counted is user and system time of the client and of all its processes, the server's apart. A client's start (imports,
 first connections) is measured with 16 photos and taken off in the column `net`.
@@ -106,7 +106,8 @@ def run_curate(mode: dict, listed: Path, out: Path) -> None:
     from curate.store import Parcel, Store
 
     urls = pq.read_table(listed)["url"].to_pylist()
-    live = pa.table({"uid": pa.array([schema.uid(None, u) for u in urls], pa.large_string()), "url": pa.array(urls, pa.large_string())})
+    uids = [schema.uid(None, u) for u in urls]
+    live = pa.table({"uid": pa.array(uids, pa.large_string()), "url": pa.array(urls, pa.large_string())})
     store = Store(out)
     with store.private("part.tar") as path:
         with open(path, "wb") as file:
@@ -124,8 +125,8 @@ def run_img2dataset(mode: dict, listed: Path, out: Path) -> None:
     from img2dataset import download
 
     options = mode or {"disable_all_reencoding": True, "resize_mode": "no"}
-    download(str(listed), output_folder=str(out / "tars"), input_format="parquet", url_col="url", output_format="webdataset", processes_count=2,
-             thread_count=32, number_sample_per_shard=1000, enable_wandb=False, **options)
+    download(str(listed), output_folder=str(out / "tars"), input_format="parquet", url_col="url", output_format="webdataset",
+             processes_count=2, thread_count=32, number_sample_per_shard=1000, enable_wandb=False, **options)
     done = sum(json.loads(p.read_text())["successes"] for p in (out / "tars").glob("*_stats.json"))
     import pyarrow.parquet as pq
 
@@ -161,7 +162,7 @@ def measure(root: Path, args: argparse.Namespace) -> dict[tuple[str, str], dict[
 
 
 def report(found: dict[tuple[str, str], dict[str, list[float]]], count: int, size: float) -> None:
-    print(f"{count} JPEGs of 640x480, mean {size:.0f} kB, nginx on {len(HOSTS)} loopback hosts, {os.cpu_count()} cores; medians")
+    print(f"{count} JPEGs of 640x480, mean {size:.0f} kB, nginx on {len(HOSTS)} loopback hosts, {os.cpu_count()} cores")
     print(f"{'':20}{'':14}{'CPU s':>8}{'images/CPU-s':>14}{'net':>8}{'wall s':>8}{'ratio':>8}{'net':>8}")
     for mode in MODES:
         base = found.get((mode, "img2dataset"))

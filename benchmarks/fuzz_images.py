@@ -6,8 +6,8 @@ Seeds are real photos in JPEG, PNG, WebP, GIF and AVIF, in many flavours; FOLDER
 Pillow's source package are made for this (`pip download --no-deps --no-binary pillow pillow`, then its `Tests/images`).
 A mutation's number and the seed say what it is, so a finding can be made again with `--only N`.
 
-What must hold: this process does not die; every outcome is of the closed lists; the time of a picture is bounded; what the header
-check lets pass decodes to at most the pixels it allows. Exit code 1, with the numbers of the mutations, where it does not.
+What must hold: this process does not die; every outcome is of the closed lists; the time of a picture is bounded; what the
+header check lets pass decodes to at most the pixels it allows. Exit code 1, with the mutations' numbers, where it does not.
 """
 
 import argparse
@@ -35,7 +35,8 @@ from curate.fetch.pixels import Resize
 FLAVOURS = (
     ("JPEG", "RGB", {"quality": 90}), ("JPEG", "RGB", {"progressive": True}), ("JPEG", "L", {}), ("JPEG", "CMYK", {}),
     ("JPEG", "RGB", {"subsampling": 0, "restart_marker_rows": 1}), ("PNG", "RGB", {}), ("PNG", "RGBA", {}), ("PNG", "P", {}),
-    ("PNG", "L", {}), ("PNG", "I;16", {}), ("PNG", "1", {}), ("WEBP", "RGB", {}), ("WEBP", "RGBA", {}), ("WEBP", "RGB", {"lossless": True}),
+    ("PNG", "L", {}), ("PNG", "I;16", {}), ("PNG", "1", {}), ("WEBP", "RGB", {}), ("WEBP", "RGBA", {}),
+    ("WEBP", "RGB", {"lossless": True}),
     ("GIF", "RGB", {}), ("AVIF", "RGB", {}), ("AVIF", "RGBA", {}),
 )
 ANIMATED = ("GIF", "WEBP", "PNG", "AVIF")

@@ -37,10 +37,10 @@ _STATUS = re.compile(r"HTTP Error (\d{3})")
 
 @dataclass
 class Img2Dataset(Stage):
-    """Downloads with img2dataset 1.47 (`pip install curate[img2dataset]`): its client, its resizer, its parameters by its names.
+    """Downloads with img2dataset 1.47 (`pip install curate[img2dataset]`): its client, resizer and parameters, by its names.
 
-    It has no caps on bytes, no vetting of addresses and no deadline for a slow body: for lists you trust. Outcomes are read off
-    its error messages; `final_url` stays null, and so does `http_status` where a download succeeded.
+    It has no caps on bytes, no vetting of addresses and no deadline for a slow body: for lists you trust. Outcomes are read
+    off its error messages; `final_url` stays null, and so does `http_status` where a download succeeded.
     """
 
     network = True
@@ -71,8 +71,9 @@ class Img2Dataset(Stage):
     def judge(self, columns: pa.Table) -> pa.Array:
         """`fetch:` and the outcome, or null where an image arrived."""
         outcome = columns[self.name].combine_chunks()
-        return pc.if_else(pc.equal(outcome, "ok"), pa.scalar(None, pa.large_string()),
-                          pc.binary_join_element_wise(pa.scalar("fetch", pa.large_string()), outcome, ":"))
+        text = pa.large_string()
+        reason = pc.binary_join_element_wise(pa.scalar("fetch", text), outcome, pa.scalar(":", text))
+        return pc.if_else(pc.equal(outcome, "ok"), pa.scalar(None, text), reason)
 
     def run(self, live: pa.Table, parcel: Parcel) -> pa.Table:
         rows = Rows(live["uid"].to_pylist(), parcel)

@@ -23,6 +23,10 @@ cv2.setNumThreads(1)  # parts run beside each other; threads inside one picture 
 FORMATS = {"jpg": "image/jpeg", "png": "image/png", "webp": "image/webp"}
 
 
+#: Chunks that make a PNG an animation. OpenCV (4.14) dies of damaged ones, and makes room for what a cut file claims to hold;
+#: Pillow refuses both.
+_ANIMATED_PNG = (b"acTL", b"fcTL", b"fdAT")
+
 #: What decoders raise at files they do not like.
 REFUSALS = (ValueError, OSError, SyntaxError, EOFError, cv2.error, LookupError, TypeError, AttributeError, RuntimeError,
             ArithmeticError, struct.error, zlib.error, Image.DecompressionBombError)
@@ -37,11 +41,12 @@ def refused(mime: str, cause: Exception) -> Exception:
 
 def decode(data: bytes) -> np.ndarray:
     """The first frame as uint8, shape (height, width, 3), RGB. Raises Broken if the decoder refuses it, or MemoryError."""
-    mime = checked(data).mime
+    found = checked(data)
+    mime = found.mime
     try:
         if mime == "image/jpeg":
             return _jpeg(data)
-        if mime in ("image/png", "image/webp"):
+        if mime in ("image/png", "image/webp") and found.whole and not any(chunk in data for chunk in _ANIMATED_PNG):
             pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
             if pixels is not None:
                 return _flat(pixels)

@@ -106,8 +106,9 @@ class Fetch(Stage):
     def judge(self, columns: pa.Table) -> pa.Array:
         """`fetch:` and the outcome, or null where an image arrived."""
         outcome = columns[self.name].combine_chunks()
-        return pc.if_else(pc.equal(outcome, "ok"), pa.scalar(None, pa.large_string()),
-                          pc.binary_join_element_wise(pa.scalar("fetch", pa.large_string()), outcome, pa.scalar(":", pa.large_string())))
+        text = pa.large_string()
+        reason = pc.binary_join_element_wise(pa.scalar("fetch", text), outcome, pa.scalar(":", text))
+        return pc.if_else(pc.equal(outcome, "ok"), pa.scalar(None, text), reason)
 
     def run(self, live: pa.Table, parcel: Parcel) -> pa.Table:
         """Fetch all rows. A row that has a `payload` already (its source brought the bytes) is inspected and not requested."""

@@ -42,7 +42,8 @@ class Web:
     async def _client(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections += 1
         self.open += 1
-        with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError, asyncio.LimitOverrunError, ssl.SSLError, TimeoutError):
+        with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError, asyncio.LimitOverrunError, ssl.SSLError,
+                                 TimeoutError):
             while True:
                 first = await asyncio.wait_for(reader.readexactly(1), LONG)
                 if first == b"\x16" and not self.tls:  # a TLS greeting: answered in plain text, as web servers do

@@ -19,14 +19,16 @@ from curate import schema
 from curate.fetch.stage import Fetch
 from curate.store import Parcel, Store
 urls, honest, options = json.loads(sys.stdin.read())
-live = pa.table({"uid": pa.array([schema.uid(None, u) for u in urls], pa.large_string()), "url": pa.array(urls, pa.large_string())})
+text = pa.large_string()
+live = pa.table({"uid": pa.array([schema.uid(None, u) for u in urls], text), "url": pa.array(urls, text)})
 Fetch(allow_private=("127.0.0.0/8",)).run(live.slice(0, 0), None)
 before, started = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.time()
 with tempfile.TemporaryFile() as file:
     table = Fetch(allow_private=("127.0.0.0/8",), **options).run(live, Parcel(Store("."), file))
 peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 came = [t.timestamp() for u, t in zip(urls, table["fetched_at"].to_pylist()) if u.startswith(honest)]
-print(json.dumps({"grown": (peak - before) / 1024, "honest": max(came, default=started) - started, "took": time.time() - started,
+print(json.dumps({"grown": (peak - before) / 1024, "honest": max(came, default=started) - started,
+                  "took": time.time() - started,
                   "outcomes": {v["values"]: v["counts"] for v in table["fetch"].value_counts().to_pylist()}}))
 """
 
@@ -50,13 +52,15 @@ def test_many_pictures_at_once_are_held_back_by_slow_processing():
     """More bytes arrive than are processed: the network waits."""
     big = jpeg(1200, 900) + bytes(4 * MB)
     with Web({"/b": reply(big)}).serve() as web:
-        found = client([web.url(f"/b?{i}") for i in range(120)], per_host=100, robots=False, resize_mode="keep_ratio", threads=1)
+        found = client([web.url(f"/b?{i}") for i in range(120)], per_host=100, robots=False, resize_mode="keep_ratio",
+                       threads=1)
     assert found["outcomes"] == {"ok": 120}
     assert found["grown"] < 64 + 16 * 5 + 100 * 2 + 64, found
 
 
 def test_honest_hosts_keep_their_speed_and_hostile_ones_their_deadline():
-    hostile = {"/drip": drip(b"HTTP/1.1 200 OK\r\nContent-Length: 99999\r\n\r\n" + bytes(99999), 0.1), "/silence": then_silence(),
+    hostile = {"/drip": drip(b"HTTP/1.1 200 OK\r\nContent-Length: 99999\r\n\r\n" + bytes(99999), 0.1),
+               "/silence": then_silence(),
                "/half": then_silence(b"HTTP/1.1 200 O"), "/head": drip(b"HTTP/1.1 200 OK\r\n" + b"A: b\r\n" * 999, 0.1)}
     options = {"per_host": 16, "timeout": 3, "wait": 2, "robots": False}
     with Web(hostile).serve() as bad, Web({"/a.jpg": reply(jpeg())}, "127.0.0.2").serve() as good:

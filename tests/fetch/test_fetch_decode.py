@@ -39,21 +39,25 @@ def test_isolated_resize_is_the_same():
         assert child.resize(Resize(), b"nothing")[0] == "broken"
 
 
+TRAP = """
+import os, signal, time
+from curate.fetch import isolate, pixels
+real = pixels.decode
+def decode(data):
+    if data == b'crash': os.kill(os.getpid(), signal.SIGSEGV)
+    if data == b'hang': time.sleep(60)
+    if data == b'eat': return bytes(20 << 30)
+    if data == b'write': open('WRITTEN', 'wb').write(b'x')
+    return real(data)
+pixels.decode = decode
+serve = isolate.serve
+"""
+
+
 @pytest.fixture
 def trapped(tmp_path, monkeypatch):
     """A child whose decoder does what the first bytes of a file say."""
-    (tmp_path / "trap.py").write_text(
-        "import os, signal, time\n"
-        "from curate.fetch import isolate, pixels\n"
-        "real = pixels.decode\n"
-        "def decode(data):\n"
-        "    if data == b'crash': os.kill(os.getpid(), signal.SIGSEGV)\n"
-        "    if data == b'hang': time.sleep(60)\n"
-        "    if data == b'eat': return bytes(20 << 30)\n"
-        "    if data == b'write': open(%r, 'wb').write(b'x')\n"
-        "    return real(data)\n"
-        "pixels.decode = decode\n"
-        "serve = isolate.serve\n" % str(tmp_path / "written"))
+    (tmp_path / "trap.py").write_text(TRAP.replace("WRITTEN", str(tmp_path / "written")))
     real = Isolated._start
 
     def start(self):

@@ -34,7 +34,8 @@ def test_every_cut_is_seen(mime):
     data = FILES[mime]
     for end in range(len(data)):
         outcome, _ = inspect(data[:end])
-        assert outcome in ("empty", "not_an_image", "broken_image", "truncated") or (mime == "image/gif" and end == len(data) - 1), end
+        assert outcome in ("empty", "not_an_image", "broken_image",
+                           "truncated") or (mime == "image/gif" and end == len(data) - 1), end
     assert inspect(data[:len(data) * 2 // 3])[0] == "truncated"
 
 
@@ -43,16 +44,18 @@ def test_junk_behind_the_picture_is_tolerated(mime):
     assert inspect(FILES[mime] + b"<!-- cache: hit -->")[0] == "ok"
 
 
-@pytest.mark.parametrize(("options", "frames"), [({"format": "GIF"}, 3), ({"format": "PNG"}, 3), ({"format": "WEBP"}, 3), ({"format": "AVIF"}, 3)])
-def test_frames(options, frames):
-    data = saved(photo(), frames=frames, **options)
-    assert header(data).frames == frames
+@pytest.mark.parametrize("format", ["GIF", "PNG", "WEBP", "AVIF"])
+def test_frames(format):
+    data = saved(photo(), format, frames=3)
+    assert header(data).frames == 3
     assert inspect(data, max_frames=2)[0] == "too_many_pixels"
 
 
 @pytest.mark.parametrize("data", [
-    b"\x00" * 40, b"<html>", b"<svg xmlns=''>", b"%PDF-1.7", b"%!PS-Adobe", b"BM" + bytes(60), b"II*\0" + bytes(60), b"MM\0*" + bytes(60),
-    b"\0\0\1\0" + bytes(40), box(b"ftyp", b"heic\0\0\0\0heicmif1"), box(b"ftyp", b"mp42\0\0\0\0isom"), b"RIFF\x24\0\0\0WAVEfmt ",
+    b"\x00" * 40, b"<html>", b"<svg xmlns=''>", b"%PDF-1.7", b"%!PS-Adobe", b"BM" + bytes(60), b"II*\0" + bytes(60),
+    b"MM\0*" + bytes(60),
+    b"\0\0\1\0" + bytes(40), box(b"ftyp", b"heic\0\0\0\0heicmif1"), box(b"ftyp", b"mp42\0\0\0\0isom"),
+    b"RIFF\x24\0\0\0WAVEfmt ",
     b"\xff\xd8", b"GIF90a" + bytes(20), b"\0\0\0\x0cJXL \r\n\x87\n", b"\xff\x0a", b"gimp xcf",
 ])
 def test_other_formats_are_not_let_in(data):
@@ -93,7 +96,8 @@ def test_orientation():
     for value in range(1, 9):
         exif = Image.Exif()
         exif[0x0112] = value
-        for data in (saved(photo(), exif=exif), saved(photo(), exif=b"Exif\0\0MM" + struct.pack(">HIHHHIHH", 42, 8, 1, 0x112, 3, 1, value, 0))):
+        other_order = b"Exif\0\0MM" + struct.pack(">HIHHHIHH", 42, 8, 1, 0x112, 3, 1, value, 0)
+        for data in (saved(photo(), exif=exif), saved(photo(), exif=other_order)):
             assert orientation(data) == value
     assert orientation(jpeg()) == 1 and orientation(b"\xff\xd8\xff\xe1\x00\x10Exif\0\0II*\0") == 1
 
@@ -111,8 +115,10 @@ def test_upright_agrees_with_pillow():
 
 
 @pytest.mark.parametrize(("format", "mode", "options", "error"), [
-    ("JPEG", None, {"quality": 95}, 3), ("JPEG", None, {"progressive": True}, 5), ("JPEG", "CMYK", {"quality": 95}, 4), ("JPEG", "L", {}, None),
-    ("PNG", None, {}, 0), ("PNG", "RGBA", {}, 0), ("PNG", "P", {}, 40), ("PNG", "L", {}, None), ("PNG", "LA", {}, None), ("PNG", "1", {}, None),
+    ("JPEG", None, {"quality": 95}, 3), ("JPEG", None, {"progressive": True}, 5), ("JPEG", "CMYK", {"quality": 95}, 4),
+    ("JPEG", "L", {}, None),
+    ("PNG", None, {}, 0), ("PNG", "RGBA", {}, 0), ("PNG", "P", {}, 40), ("PNG", "L", {}, None), ("PNG", "LA", {}, None),
+    ("PNG", "1", {}, None),
     ("WEBP", None, {"lossless": True}, 0), ("WEBP", None, {"quality": 95}, 4), ("WEBP", "RGBA", {"lossless": True}, 0),
     ("GIF", None, {}, 15), ("AVIF", None, {"quality": 95}, 4), ("AVIF", "RGBA", {"quality": 95}, 4),
 ])
@@ -169,7 +175,8 @@ def test_orientation_is_for_loaders_to_ignore_and_lost_with_the_metadata():
 
 
 def test_broken_files_are_refused():
-    for data in (b"", b"nothing", FILES["image/png"][:60], FILES["image/webp"][:40], FILES["image/gif"][:30], FILES["image/avif"][:-50],
+    for data in (b"", b"nothing", FILES["image/png"][:60], FILES["image/webp"][:40], FILES["image/gif"][:30],
+                 FILES["image/avif"][:-50],
                  FILES["image/jpeg"][:30], bomb_png()):
         with pytest.raises(Broken):
             decode(data)
@@ -179,6 +186,17 @@ def test_broken_files_are_refused():
     bad[60:90] = bytes(30)
     with pytest.raises(Broken):
         decode(bytes(bad))
+
+
+def test_damaged_animated_png():
+    """OpenCV 4.14 dies of a segmentation fault here: libpng's error finds its way back into a frame that is gone."""
+    data = bytearray(saved(photo(), "PNG", frames=2))
+    data[data.index(b"fdAT") + 20:data.index(b"fdAT") + 60] = bytes(40)
+    data[data.index(b"IDAT") + 12] ^= 0xFF
+    try:
+        assert decode(bytes(data)).shape == (48, 64, 3)
+    except Broken:
+        pass  # refused, and nobody died
 
 
 def test_metadata_is_stripped():
@@ -195,16 +213,18 @@ def test_metadata_is_stripped():
 
 
 @pytest.mark.parametrize(("mode", "size", "bigger", "wide", "tall"), [
-    ("no", 32, False, (64, 48), (48, 64)), ("border", 32, False, (32, 32), (32, 32)), ("keep_ratio", 24, False, (32, 24), (24, 32)),
+    ("no", 32, False, (64, 48), (48, 64)), ("border", 32, False, (32, 32), (32, 32)),
+    ("keep_ratio", 24, False, (32, 24), (24, 32)),
     ("keep_ratio_largest", 32, False, (32, 24), (24, 32)), ("center_crop", 24, False, (24, 24), (24, 24)),
     ("keep_ratio", 96, False, (128, 96), (96, 128)), ("border", 100, False, (100, 100), (100, 100)),
-    ("keep_ratio", 96, True, (64, 48), (48, 64)), ("border", 100, True, (64, 48), (48, 64)), ("center_crop", 48, True, (64, 48), (48, 64)),
+    ("keep_ratio", 96, True, (64, 48), (48, 64)), ("border", 100, True, (64, 48), (48, 64)),
+    ("center_crop", 48, True, (64, 48), (48, 64)),
     ("center_crop", 40, True, (40, 40), (40, 40)), ("keep_ratio_largest", 63, True, (63, 47), (47, 63)),
 ])
 def test_modes(mode, size, bigger, wide, tall):
     for source, expected in (((64, 48), wide), ((48, 64), tall)):
         kept, width, height = Resize(mode, size, bigger)(jpeg(*source))
-        assert (width, height) == expected and header(kept)[1:3] if False else (header(kept).width, header(kept).height) == expected
+        assert (width, height) == (header(kept).width, header(kept).height) == expected
 
 
 def test_against_a_plain_area_resize():
@@ -225,16 +245,17 @@ def test_border_is_white_and_centred():
 def test_odd_sizes_keep_the_right_size():
     for width, height in ((641, 479), (1023, 333), (333, 1023), (257, 256), (5000, 300), (17, 900)):
         how = Resize("keep_ratio", 256)
-        kept, w, h = how(jpeg(width, height))
+        _, w, h = how(jpeg(width, height))
         assert (w, h) == how.target(width, height) and min(w, h) == 256
 
 
-def test_png_header_is_checked_by_its_checksum_too():
-    """A header that lies after our check is not decoded to something larger: decoders read the same bytes."""
+def test_what_is_checked_is_what_is_decoded():
+    """A header that says less than its data holds: the decoder goes by the same header."""
     png = FILES["image/png"]
-    fake = png[:16] + struct.pack(">II", 32, 24) + png[24:29] + struct.pack(">I", zlib.crc32(png[12:16] + struct.pack(">II", 32, 24) + png[24:29])) + png[33:]
+    head = b"IHDR" + struct.pack(">II", 32, 24) + png[24:29]
+    fake = png[:12] + head + struct.pack(">I", zlib.crc32(head)) + png[33:]
     assert inspect(fake)[0] == "ok"
     try:
         assert decode(fake).shape == (24, 32, 3)
     except Broken:
-        pass
+        pass  # refusing it is right too

@@ -17,8 +17,10 @@ from curate.store import Parcel, Store
 
 @pytest.mark.parametrize(("message", "outcome"), [
     ("HTTP Error 404: Not Found", ("http_404", 404)), ("HTTP Error 418: I'm a teapot", ("http_4xx", 418)),
-    ("HTTP Error 503: Service Unavailable", ("http_5xx", 503)), ("HTTP Error 302: The HTTP server returned a redirect error that would "
-     "lead to an infinite loop.", ("too_many_redirects", 302)), ("<urlopen error [Errno 111] Connection refused>", ("refused", None)),
+    ("HTTP Error 503: Service Unavailable", ("http_5xx", 503)),
+    ("HTTP Error 302: The HTTP server returned a redirect error that would lead to an infinite loop.",
+     ("too_many_redirects", 302)),
+    ("<urlopen error [Errno 111] Connection refused>", ("refused", None)),
     ("<urlopen error timed out>", ("timeout", None)), ("<urlopen error [Errno -2] Name or service not known>", ("dns", None)),
     ("Use of image disallowed by X-Robots-Tag directive", ("opt_out", None)), ("Image decoding error", ("not_an_image", None)),
     ("IncompleteRead(10 bytes read, 20 more expected)", ("truncated", None)), ("unknown url type: 'x'", ("bad_url", None)),
@@ -35,7 +37,8 @@ def test_a_clear_error_without_it(tmp_path, monkeypatch):
 
 
 def run(tmp_path, urls, **options):
-    live = pa.table({"uid": pa.array([schema.uid(None, u) for u in urls], pa.large_string()), "url": pa.array(urls, pa.large_string())})
+    text = pa.large_string()
+    live = pa.table({"uid": pa.array([schema.uid(None, u) for u in urls], text), "url": pa.array(urls, text)})
     file = io.BytesIO()
     return Img2Dataset(**options).run(live, Parcel(Store(tmp_path), file)), file.getvalue()
 

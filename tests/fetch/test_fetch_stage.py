@@ -11,8 +11,20 @@ import time
 import pyarrow as pa
 import pytest
 from fetch_pictures import jpeg, photo, saved
-from hostile_web import (Web, bomb_png, chunked, drip, endless, flaky, late, redirect, reply, then_close, then_reset,
-                         then_silence)
+from hostile_web import (
+    Web,
+    bomb_png,
+    chunked,
+    drip,
+    endless,
+    flaky,
+    late,
+    redirect,
+    reply,
+    then_close,
+    then_reset,
+    then_silence,
+)
 
 from curate import schema
 from curate.errors import RecipeError
@@ -101,12 +113,14 @@ CASES = {
     "/negative_length": (then_close(reply(GOOD, length=-5)), "bad_response"),
     "/word_length": (then_close(reply(GOOD, length="many")), "bad_response"),
     "/chunk_garbage": (then_close(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\nhello\r\n"), "bad_response"),
-    "/chunk_size_huge": (then_close(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + b"f" * 40 + b"\r\n"), "bad_response"),
+    "/chunk_size_huge": (then_close(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + b"f" * 40 + b"\r\n"),
+                         "bad_response"),
     "/length_and_chunked": (then_close(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"),
                             "bad_response"),
     "/giant": (then_silence(reply(GOOD, length=5_000_000_000)), "too_large"),
     "/endless_body": (endless(b"HTTP/1.1 200 OK\r\n\r\n" + GOOD, bytes(65536)), "too_large"),
-    "/endless_chunks": (endless(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", b"10000\r\n" + bytes(65536) + b"\r\n"),
+    "/endless_chunks": (endless(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n",
+                                b"10000\r\n" + bytes(65536) + b"\r\n"),
                         "too_large"),
     "/endless_tiny_chunks": (endless(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", b"1\r\nx\r\n" * 20_000),
                              "bad_response"),
@@ -263,7 +277,8 @@ def test_brought_bytes_are_inspected_and_nothing_is_requested(web, tmp_path):
 
 
 def test_resizing(web, tmp_path):
-    table, tar = fetched(tmp_path, [web.url("/good.jpg")], resize_mode="keep_ratio", image_size=24, encode_format="png", encode_quality=6)
+    table, tar = fetched(tmp_path, [web.url("/good.jpg")], resize_mode="keep_ratio", image_size=24, encode_format="png",
+                         encode_quality=6)
     row = table.to_pylist()[0]
     assert (row["width"], row["height"], row["original_width"], row["mime"]) == (32, 24, 64, "image/png")
     assert row["sha256"] == hashlib.sha256(GOOD).hexdigest()  # of what arrived
@@ -317,7 +332,8 @@ def test_robots(tmp_path):
 
 
 @pytest.mark.parametrize(("page", "outcome"), [
-    (reply(b"", "404 No"), "ok"), (reply(b"", "403 No"), "ok"), (reply(b"", "500 Oops"), "robots"), (reply(b"", "503 Oops"), "robots"),
+    (reply(b"", "404 No"), "ok"), (reply(b"", "403 No"), "ok"), (reply(b"", "500 Oops"), "robots"),
+    (reply(b"", "503 Oops"), "robots"),
     (redirect("/robots.txt"), "ok"), (reply(b"\xff\xfe<html>"), "ok"), (then_silence(), "timeout"),
     (reply(b"User-agent: *\nDisallow: /\n" + b"#" * 600_000), "robots"),
     (reply(gzip.compress(b"User-agent: *\nDisallow: /\n"), headers="Content-Encoding: gzip\r\n"), "ok"),
@@ -384,7 +400,8 @@ def test_a_full_disk_is_an_error_not_an_outcome(web, tmp_path, monkeypatch):
 @pytest.fixture(scope="module")
 def certificate(tmp_path_factory):
     folder = tmp_path_factory.mktemp("tls")
-    run = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-keyout", folder / "key.pem",
+    run = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-keyout",
+           folder / "key.pem",
            "-out", folder / "cert.pem", "-days", "2", "-subj", "/CN=test", "-addext", "subjectAltName=IP:127.0.0.1"]
     subprocess.run(run, check=True, capture_output=True, timeout=30)
     return folder
