@@ -15,13 +15,14 @@ from curate import pool, seal, shards
 from curate.engine import Lane, flow
 from curate.errors import CurateError, PoolError, RecipeError
 from curate.lease import held
-from curate.part import Decision, Part, Work, ingest
+from curate.part import Decision, Part, ingest
 from curate.progress import Quiet
 from curate.recipe import Recipe, place, segments
 from curate.repair import repair
 from curate.selector import Selector
 from curate.stage import Stage, digest
 from curate.store import Store
+from curate.work import Work
 
 log = logging.getLogger(__name__)
 
