@@ -10,7 +10,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
+from curate import looking
 from curate.errors import CurateError, RecipeError
+from curate.look import clean
+from curate.looking import folder as _folder
 
 EPILOG = """\
 A recipe is a name in pipelines/ or a Python file with a function recipe(source, ...); its parameters are its options
@@ -57,11 +60,6 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise
         print(f"curate: {clean(str(e))}", file=sys.stderr)
         return 2 if isinstance(e, RecipeError) else 1
-
-
-def clean(text: str) -> str:
-    """Text from outside, safe for a terminal: control characters are shown, not obeyed."""
-    return "".join(c if c.isprintable() or c == "\n" else repr(c)[1:-1] for c in text)
 
 
 def parse(argv: list[str]) -> argparse.Namespace:
@@ -153,6 +151,7 @@ def _run_options(sub: argparse.ArgumentParser, recipe: str | None) -> None:
     sub.add_argument("--address", metavar="HOST:PORT", help="a Ray cluster; without it Ray starts on this machine")
     sub.add_argument("--workers", type=int, metavar="N", help="cores to use on this machine (all)")
     sub.add_argument("--allow-private", metavar="NET", nargs="+", help="networks that may be fetched from though they are private, like 127.0.0.0/8")
+    sub.add_argument("--reuse", metavar="RUN", help="begin with what another run has fetched and computed; nothing there changes")
     sub.add_argument("--refetch", choices=("failed",), help="fetch again what failed before")
     sub.add_argument("--repair", action="store_true", help="read all that the run keeps first, and compute again what is damaged")
     sub.set_defaults(command=run)
@@ -163,6 +162,8 @@ def run(args: argparse.Namespace) -> int:
     from curate.driver import run as start
 
     recipe = _build(args)
+    if args.reuse:
+        _reuse(args.out, args.reuse)
     progress = Live() if sys.stderr.isatty() and os.environ.get("TERM") != "dumb" else Lines()
     try:
         made = start(recipe, args.out, args.engine, args.address, args.workers, args.part_size, args.refetch == "failed", progress, args.repair)
@@ -179,11 +180,14 @@ def run(args: argparse.Namespace) -> int:
     return 1 if made.problems else 0
 
 
+def _reuse(out: str, other: str) -> None:
+    from curate.adopt import adopt
+    from curate.store import Store
+
+    print(f"{adopt(Store(out), Store(other)):,} files of {other} are used here too", file=sys.stderr)
+
+
 # ---- looking
-
-
-def _folder(sub: argparse.ArgumentParser) -> None:
-    sub.add_argument("folder", metavar="RUN", help="a run's folder, local or any fsspec URL")
 
 
 def _stats_options(sub: argparse.ArgumentParser, _: str | None) -> None:
@@ -247,6 +251,7 @@ def _show_options(sub: argparse.ArgumentParser, _: str | None) -> None:
     _folder(sub)
     sub.add_argument("--reason", metavar="R", help="rows dropped for this reason (default: kept rows)")
     sub.add_argument("-n", type=int, default=16, help="how many samples, drawn by a hash of their uid")
+    sub.add_argument("--documents", action="store_true", help="web pages with their images in place instead of single images")
     sub.add_argument("--where", metavar="SQL", help="only rows for which this holds, like clip_score < 0.2")
     sub.add_argument("-o", "--out", metavar="FILE", help="the HTML file to write (RUN/show.html, or show-R.html)")
     sub.set_defaults(command=show)
@@ -256,7 +261,7 @@ def show(args: argparse.Namespace) -> int:
     from curate.driver import open_run
     from curate.grid import write_page
 
-    print(write_page(open_run(args.folder), args.reason, args.n, args.where, args.out))
+    print(write_page(open_run(args.folder), args.reason, args.n, args.where, args.out, args.documents))
     return 0
 
 
@@ -299,6 +304,7 @@ COMMANDS = [
     ("sql", "ask the run's tables with DuckDB", _sql_options),
     ("show", "samples as a picture grid (HTML), kept ones or those dropped for a reason", _show_options),
     ("check", "counts, hashes, loaders; names what is wrong", _check_options),
+    *looking.COMMANDS,
     ("demo", "the main job on real data, from nothing", _demo_options),
 ]
 

@@ -1,6 +1,7 @@
 """Samples as people look at them: grids of pictures, duplicates side by side, documents as pages; everything escaped, every
 thumbnail made anew in a process of its own."""
 
+import contextlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +14,7 @@ from curate.errors import PoolError, RecipeError
 from curate.fetch.image import inspect
 from curate.fetch.isolate import Isolated
 from curate.fetch.pixels import Resize
-from curate.look import Html, fill, image, join, number, page, picture
+from curate.look import Html, fill, image, join, number, page, picture, table
 from curate.part import SHIFT
 from curate.selector import coin_sql
 from curate.store import Store, read_slices
@@ -71,14 +72,26 @@ def samples(run: Any, reason: str | None, n: int, where: str | None) -> list[Car
     return cards(run.store, rows)
 
 
-def pairs(run: Any, step: str, n: int) -> list[Pair]:
+def pairs(run: Any, step: str, n: int, child: Isolated | None = None) -> list[Pair]:
     """`n` duplicates of a step with their survivors: half of them the least alike, half drawn by a hash of their uid."""
     coin = coin_sql("uid", 0, "show")
     edges = run.sql(f"""with mine as (select *, row_number() over (order by similarity, {coin}, id) as alike,
         row_number() over (order by {coin}, id) as drawn from edges where step = {quoted(step)})
-        select id, survivor_id, similarity from mine order by least(2 * alike, 2 * drawn + 1), alike limit {int(n)}""").fetchall()
-    known = dict(zip(ids := sorted({i for e in edges for i in e[:2]}), cards(run.store, rows_at(run.store, "images", ids))))
-    return [Pair(step, known[dropped], known[survivor], similarity) for dropped, survivor, similarity in edges]
+        select step, id, survivor_id, similarity from mine order by least(2 * alike, 2 * drawn + 1), alike limit {int(n)}""").fetchall()
+    return _pairs(run, edges, child)
+
+
+def pairs_of(run: Any, uid: str, n: int = 8) -> list[Pair]:
+    """Pairs in which a uid is the dropped row or the survivor."""
+    edges = run.sql(f"""select step, id, survivor_id, similarity from edges where {quoted(uid)} in (uid, survivor)
+        order by uid <> {quoted(uid)}, similarity desc, id limit {int(n)}""").fetchall()
+    return _pairs(run, edges, None)
+
+
+def _pairs(run: Any, edges: list[tuple[str, int, int, float]], child: Isolated | None) -> list[Pair]:
+    ids = sorted({i for e in edges for i in e[1:3]})
+    known = dict(zip(ids, cards(run.store, rows_at(run.store, "images", ids), child=child)))
+    return [Pair(step, known[dropped], known[survivor], similarity) for step, dropped, survivor, similarity in edges]
 
 
 def rows_at(store: Store, table: str, ids: Sequence[int]) -> list[dict[str, Any]]:
@@ -93,11 +106,11 @@ def rows_at(store: Store, table: str, ids: Sequence[int]) -> list[dict[str, Any]
     return [found[i] for i in ids]
 
 
-def cards(store: Store, rows: list[dict[str, Any]], side: int = 320) -> list[Card]:
-    """Rows of the ledger with their thumbnails, where there are bytes."""
+def cards(store: Store, rows: list[dict[str, Any]], side: int = 320, child: Isolated | None = None) -> list[Card]:
+    """Rows of the ledger with their thumbnails, where there are bytes; `child` decodes them (none given: one for this call)."""
     found = read_slices(store, *([r.get(c) for r in rows] for c in _WHERE))
-    with Isolated() as child:
-        return [Card(row, small(child, data, side) if data else None) for row, data in zip(rows, found)]
+    with contextlib.nullcontext(child) if child else Isolated() as decoder:
+        return [Card(row, small(decoder, data, side) if data else None) for row, data in zip(rows, found)]
 
 
 def small(child: Isolated, data: bytes, side: int = 320) -> bytes | None:
@@ -122,8 +135,34 @@ def shown(card: Card, scores: Iterable[str] | None = None) -> Html:
     names = [k for k, v in row.items() if scored(k, v)] if scores is None else [s for s in scores if row.get(s) is not None]
     lines = join(fill("<tr><td>{}</td><td>{}</td></tr>", k, number(row[k])) for k in names)
     return fill('<div class="card">{}<div class="body"><div class="text" dir="auto">{}</div>{}<div class="url">{}</div><div class="url">{}</div>{}</div></div>',
-                picture(card.thumbnail, missing(row)), row.get("text") or "no text", verdict, row.get("url") or "", dimensions(row),
+                picture(card.thumbnail, missing(row)), words(row), verdict, row.get("url") or "", dimensions(row),
                 fill("<table>{}</table>", lines) if lines else "")
+
+
+def brief(cards: Sequence[Card], scores: Sequence[str]) -> Html:
+    """Small cards in a strip, for many at a time: picture, caption, address, these scores; lines of text where there is no picture."""
+    if not any(c.thumbnail for c in cards):
+        return table(("text", "url", *scores), [(words(c.row), fill('<span class="url">{}</span>', c.row.get("url") or ""),
+                                                 *(number(c.row.get(s)) for s in scores)) for c in cards], numbers=range(2, 2 + len(scores)))
+    return grid((_brief(c, scores) for c in cards), "strip")
+
+
+def _brief(card: Card, scores: Sequence[str]) -> Html:
+    row = card.row
+    lines = join(fill('<div class="score"><span>{}</span><b>{}</b></div>', s, number(row[s])) for s in scores if row.get(s) is not None)
+    return fill('<div class="card" title="{}">{}<div class="body"><div class="text" dir="auto">{}</div><div class="url one">{}</div>{}</div></div>',
+                row.get("url") or "", picture(card.thumbnail, missing(row)), words(row), tail(row.get("url") or ""), lines)
+
+
+def words(row: dict[str, Any]) -> str:
+    """The caption; blanks that would not be seen are named."""
+    text = row.get("text")
+    return "no text" if text is None else text if text.strip() else f"{len(text)} blank character{'s' * (len(text) != 1)}"
+
+
+def tail(url: str) -> str:
+    """The end of an address, which says more than its beginning."""
+    return url.rstrip("/").rsplit("/", 1)[-1] or url
 
 
 def kept_words(row: dict[str, Any]) -> str:
@@ -159,7 +198,7 @@ def _half(card: Card, names: list[str]) -> Html:
     facts = fill("<table>{}</table>", join(fill("<tr><td>{}</td><td>{}</td></tr>", k, number(row.get(k))) for k in names)) if names else ""
     fate = row.get("drop_reason") or kept_words(row)
     return fill('{}<div class="body"><div class="text" dir="auto">{}</div><div class="url">{}</div><div class="url">{}</div><div class="url">{}</div>{}</div>',
-                picture(card.thumbnail, missing(row)), row.get("text") or "no text", fate, row.get("url") or "", dimensions(row), facts)
+                picture(card.thumbnail, missing(row)), words(row), fate, row.get("url") or "", dimensions(row), facts)
 
 
 def grid(shown_cards: Iterable[Html], kind: str = "grid") -> Html:
@@ -169,19 +208,19 @@ def grid(shown_cards: Iterable[Html], kind: str = "grid") -> Html:
 # ---- a document as a page
 
 
-def documents(run: Any, n: int, reason: str | None = None, where: str | None = None) -> list[Html]:
+def documents(run: Any, n: int, reason: str | None = None, where: str | None = None, child: Isolated | None = None) -> list[Html]:
     """`n` web pages with their texts and images in page order; what was dropped from them is shown pale, with its reason."""
     chosen = "kept" if reason is None else f"drop_reason = {quoted(reason)}"
     rows = run.sql(f"select {light(run, 'documents')} from documents where {chosen}" + (f" and ({where})" if where else "")
                    + f" order by {coin_sql('uid', 0, 'show')}, uid limit {int(n)}").to_arrow_table().to_pylist()
-    return [document(run, row) for row in rows]
+    return [document(run, row, child) for row in rows]
 
 
-def document(run: Any, row: dict[str, Any]) -> Html:
+def document(run: Any, row: dict[str, Any], child: Isolated | None = None) -> Html:
     """One page: its title and address, then its parts as they stood."""
     mine = f"doc_uid = {quoted(row['uid'])}"
     texts = run.sql(f"select {light(run, 'texts')} from texts where {mine} order by position limit 400").to_arrow_table().to_pylist()
-    images = cards(run.store, run.sql(f"select {light(run)} from images where {mine} order by position limit 60").to_arrow_table().to_pylist(), 480)
+    images = cards(run.store, run.sql(f"select {light(run)} from images where {mine} order by position limit 60").to_arrow_table().to_pylist(), 480, child)
     places = sorted([(t["position"], _text(t)) for t in texts] + [(c.row["position"], _picture(c)) for c in images], key=lambda p: p[0])
     fate = row.get("drop_reason") or "kept"
     return fill('<article class="doc"><h1 dir="auto">{}</h1><p class="sub">{} · {}</p>{}</article>', row.get("title") or "no title",

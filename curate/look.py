@@ -26,6 +26,11 @@ def join(pieces: Iterable[str], between: str = "") -> Html:
     return Html(between.join(p if isinstance(p, Html) else html.escape(str(p)) for p in pieces))
 
 
+def clean(text: str) -> str:
+    """Text from outside, safe for a terminal: control characters are shown, not obeyed."""
+    return "".join(c if c.isprintable() or c == "\n" else repr(c)[1:-1] for c in text)
+
+
 STYLE = """
 :root { color-scheme: light dark; --back: light-dark(#fbfaf8, #16171a); --card: light-dark(#fff, #1e2024); --ink: light-dark(#1d1f23, #e7e6e3);
   --dim: light-dark(#65686f, #9b9da3); --line: light-dark(#e2dfd9, #34363c); --soft: light-dark(#f1efea, #26282d);
@@ -51,6 +56,7 @@ td, th { padding: .28rem .9rem .28rem 0; border-bottom: 1px solid var(--line); v
 .body { padding: .5rem .65rem .6rem; font-size: .85rem; overflow-wrap: anywhere } .body .text { margin-bottom: .25rem; display: -webkit-box; -webkit-box-orient: vertical; -webkit-line-clamp: 6; overflow: hidden }
 .strip .body { font-size: .78rem; padding: .35rem .5rem .45rem; line-height: 1.35 } .strip .text { -webkit-line-clamp: 3 }
 .url { color: var(--dim); font-size: .75rem } .body table { font-size: .78rem; margin-top: .35rem } .body td { border: 0; padding: 0 .3rem 0 0 } .body td + td { text-align: right; font-variant-numeric: tabular-nums }
+.one { white-space: nowrap; overflow: hidden; text-overflow: ellipsis } .score { display: flex; justify-content: space-between; gap: .4rem; font-variant-numeric: tabular-nums } .score b { font-weight: 400; white-space: nowrap } .score span { color: var(--dim); overflow: hidden; text-overflow: ellipsis; white-space: nowrap }
 .pairs { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(420px, 100%), 1fr)); gap: 12px } .pair header { padding: .4rem .7rem; font-size: .85rem; border-bottom: 1px solid var(--line) }
 .pair > div { display: grid; grid-template-columns: 1fr 1fr } .pair > div > div + div { border-left: 1px solid var(--line) }
 .doc { padding: 1rem 1.2rem; max-width: 720px; margin: 0 0 14px } .doc img { max-width: 100%; max-height: 260px; display: block; margin: .5rem 0 } .doc .gone { opacity: .55; border-left: 3px solid var(--drop); padding-left: .6rem } .doc h1 { font-size: 1.1rem }
@@ -59,7 +65,7 @@ svg { display: block; width: 100%; height: auto } svg text { fill: var(--dim); f
 .line { fill: none; stroke-width: 2 } .line.before { stroke: var(--other) } .line.after { stroke: var(--keep) }
 .legend { display: flex; flex-wrap: wrap; gap: .2rem 1rem; font-size: .82rem; color: var(--dim); margin: .2rem 0 .7rem } .legend i { display: inline-block; width: 10px; height: 10px; border-radius: 2px; margin-right: .35rem }
 input[type=range] { width: 100%; margin: .2rem 0 0; accent-color: var(--link) } output { display: block; font-size: .82rem; min-height: 2.6em }
-details { margin: .35rem 0 } summary { cursor: pointer } summary b { font-weight: 600 }
+details { margin: .5rem 0 } td details { margin: 0 } summary { margin-bottom: .3rem } td summary { margin: 0 } summary { cursor: pointer } summary b { font-weight: 600 }
 @media (max-width: 560px) { body { padding: 1rem .8rem 3rem } nav { margin: .8rem -.8rem 0; padding: .45rem .8rem } .grid { grid-template-columns: repeat(2, 1fr) } .pic { height: 130px } }
 @media print { nav { display: none } }
 """

@@ -1,0 +1,38 @@
+"""Begin a run with what another one has computed: its inputs and parts, which never change, become those of the new run too."""
+
+import errno
+import os
+
+from curate.errors import RecipeError
+from curate.store import Store
+
+
+def adopt(store: Store, other: Store) -> int:
+    """Take over every committed file of `other` that is missing here; returns how many. Nothing is computed or fetched for it.
+
+    On one disk the files are linked, so it costs no space; elsewhere they are copied.
+    """
+    if not other.exists("recipe.json"):
+        raise RecipeError(f"{other.url}: no recipe.json here, so this is not a run's folder")
+    taken = 0
+    for folder in ["inputs", *(f"parts/{name}" for name in other.names("parts"))]:
+        here = set(store.names(folder))
+        for name in other.names(folder):
+            if name not in here:
+                _take(store, other, f"{folder}/{name}")
+                taken += 1
+    return taken
+
+
+def _take(store: Store, other: Store, name: str) -> None:
+    if store.local and other.local:
+        os.makedirs(os.path.dirname(store.path(name)), exist_ok=True)
+        try:
+            os.link(other.path(name), store.path(name))
+            return
+        except FileExistsError:
+            return
+        except OSError as e:
+            if e.errno not in (errno.EXDEV, errno.EPERM, errno.EMLINK):
+                raise
+    store.commit_bytes(name, other.read(name))

@@ -1,0 +1,82 @@
+"""The commands that look at runs, and at this machine: report, why, diff, watch, card, recipes, doctor, completion."""
+
+import argparse
+
+from curate.look import clean
+
+
+def folder(sub: argparse.ArgumentParser) -> None:
+    sub.add_argument("folder", metavar="RUN", help="a run's folder, local or any fsspec URL")
+
+
+def _report_options(sub: argparse.ArgumentParser, _: str | None) -> None:
+    folder(sub)
+    sub.add_argument("--rows", type=int, default=1_000_000, help="rows to look at; of a larger run, whole parts spread evenly over it")
+    sub.add_argument("-o", "--out", metavar="FILE", help="the HTML file to write (RUN/report.html)")
+    sub.set_defaults(command=report)
+
+
+def report(args: argparse.Namespace) -> int:
+    from curate.driver import open_run
+    from curate.report import write
+
+    print(write(open_run(args.folder), args.out, args.rows))
+    return 0
+
+
+def _why_options(sub: argparse.ArgumentParser, _: str | None) -> None:
+    folder(sub)
+    sub.add_argument("who", metavar="UID|URL", help="a uid, a sample's key, or the URL of an image or a page")
+    sub.add_argument("-o", "--out", metavar="FILE", help="the HTML file to write (RUN/why-UID.html)")
+    sub.set_defaults(command=why)
+
+
+def why(args: argparse.Namespace) -> int:
+    from curate.driver import open_run
+    from curate.story import as_text, tell, write
+
+    run = open_run(args.folder)
+    stories = tell(run, args.who)
+    print(clean("\n\n".join(map(as_text, stories))) + "\n")
+    print(write(run, stories, args.out))
+    return 0
+
+
+def _diff_options(sub: argparse.ArgumentParser, _: str | None) -> None:
+    sub.add_argument("first", metavar="RUN_A", help="a run's folder")
+    sub.add_argument("second", metavar="RUN_B", help="another one; `curate run --reuse RUN_A` makes one that computes only what differs")
+    sub.add_argument("-o", "--out", metavar="FILE", help="the HTML file to write (RUN_B/diff.html)")
+    sub.set_defaults(command=diff)
+
+
+def diff(args: argparse.Namespace) -> int:
+    from curate.difference import Difference
+    from curate.driver import open_run
+
+    found = Difference(open_run(args.first), open_run(args.second))
+    print(clean(found.as_text()) + "\n")
+    print(found.write(args.out))
+    return 0
+
+
+def _recipes_options(sub: argparse.ArgumentParser, _: str | None) -> None:
+    sub.set_defaults(command=recipes)
+
+
+def recipes(args: argparse.Namespace) -> int:
+    from curate.recipes import load, names
+
+    loaded = [load(name) for name in names()]
+    wide = max(len(r.name) for r in loaded)
+    for r in loaded:
+        print(f"{r.name:<{wide}}  {r.doc.splitlines()[0] if r.doc else ''}")
+    return 0
+
+
+COMMANDS = [
+    ("report", "the run as one HTML page: funnel, scores, samples, duplicates, recipe", _report_options),
+    ("why", "one row's story: scores beside bounds, the rule that dropped it or the shard that holds it", _why_options),
+    ("diff", "two runs over one pool: who entered, who left, and by which rule", _diff_options),
+    ("recipes", "the recipes that come with curate", _recipes_options),
+]
+

@@ -1,0 +1,21 @@
+"""The report's one script: a slider under a histogram moves its bound and says what that would change. It reads numbers only."""
+
+SCRIPT = """
+for (const chart of document.querySelectorAll('.chart[data-bins]')) {
+  const d = JSON.parse(chart.dataset.bins), slider = chart.querySelector('input'), line = chart.querySelector('.moved');
+  const sum = (list, from, to) => list.slice(from, to).reduce((a, b) => a + b, 0);
+  const n = x => Math.round(x).toLocaleString('en'), bins = d.kept.length;
+  const tell = () => {
+    const at = +slider.value, x = at / bins * 340, from = d.side === 'min' ? at : 0, to = d.side === 'min' ? bins : at;
+    line.setAttribute('x1', x); line.setAttribute('x2', x);
+    const all = sum(d.kept) + sum(d.mine) + sum(d.other), pass = sum(d.kept, from, to) + sum(d.mine, from, to) + sum(d.other, from, to);
+    const leave = sum(d.kept) - sum(d.kept, from, to), enter = sum(d.mine, from, to);
+    const value = Number(d.edges[at].toPrecision(4)).toLocaleString('en', {maximumSignificantDigits: 4});
+    const bound = d.whole && d.side === 'max' ? 'below ' : d.side + ' ';
+    chart.querySelector('output').textContent = bound + value + ': ' + n(pass) + ' of ' + n(all) + ' rows pass (' +
+      (100 * pass / Math.max(1, all)).toFixed(1) + ' %). ' + (at === d.at ? 'This is the bound.' :
+      (enter ? n(enter) + ' that it drops now would come in, and meet the later rules; ' : '') + n(leave) + ' kept now would leave.');
+  };
+  slider.addEventListener('input', tell); tell();
+}
+"""
