@@ -1,10 +1,14 @@
 """The main job, from nothing: build the web, serve it, run the recipe on it, and hold the outcome against the truth."""
 
+import json
 import os
 import sys
 import time
 from pathlib import Path
 
+import pyarrow.parquet as pq
+
+from curate.balance.entries import ngram_entries
 from curate.cli import clean
 from curate.demo.truth import measure
 from curate.demo.web import build
@@ -22,7 +26,7 @@ def main_job(out: str, tier: str = "S", engine: str = "ray", seed: int = 0) -> i
     web = build(cache() / f"web-{tier}-{seed}", tier, seed, say=lambda line: print(f"  {line}", file=sys.stderr, flush=True))
     for name, why in web.left_out.items():
         print(f"left out: {name}: {why}")
-    recipe = load("demo").build(UrlPairs(str(web.pairs)), seed=seed)
+    recipe = load("demo").build(UrlPairs(str(web.pairs)), entries=str(entry_list(web.pairs)), seed=seed)
     recipe.name = "demo"
     for step in recipe.steps:
         if hasattr(step, "allow_private"):
@@ -32,6 +36,14 @@ def main_job(out: str, tier: str = "S", engine: str = "ray", seed: int = 0) -> i
         made = run(recipe, out, engine, part_size=1_000, progress=progress)
     print(closing(made, web.truth, out, time.monotonic() - began))
     return 1 if made.problems else 0
+
+
+def entry_list(pairs: Path, min_count: int = 3) -> Path:
+    """The entries that captions are balanced by: words seen often enough in the list, as CLIP took them from the Wikipedia."""
+    path = pairs.with_name("entries.json")
+    texts = [t for t in pq.read_table(pairs, columns=["text"])["text"].to_pylist() if t]
+    path.write_text(json.dumps(ngram_entries(texts, min_count)))
+    return path
 
 
 def cache() -> Path:
