@@ -1,6 +1,6 @@
 """MetaCLIP's balance: captions per second and core beside a plain use of pyahocorasick, memory, and exactness.
 
-    python benchmarks/balance.py [CAPTIONS] [ENTRIES]
+python benchmarks/balance.py [CAPTIONS] [ENTRIES]
 """
 
 import multiprocessing
@@ -33,7 +33,7 @@ def corpus(captions: int, entries: int, seed: int = 0) -> tuple[list[str], pa.Ar
     listed += [f"rare {n}" for n in range(entries - len(listed))]
     lengths = rng.integers(5, 15, captions)
     ends = np.cumsum(lengths) % len(words)
-    texts = [" ".join(words[max(e - n, 0):e]) + (", " if n % 3 else ".") for e, n in zip(ends.tolist(), lengths.tolist())]
+    texts = [" ".join(words[max(e - n, 0) : e]) + (", " if n % 3 else ".") for e, n in zip(ends.tolist(), lengths.tolist())]
     return listed, pa.array(texts, pa.large_string())
 
 
@@ -54,12 +54,17 @@ def by_automaton(entries: list[str], texts: list[str]) -> tuple[float, set]:
 
 def select(texts: pa.Array, entries: list[str], workers: int, **parameters) -> tuple:
     with tempfile.TemporaryDirectory() as folder:
-        pq.write_table(pa.table({"id": np.arange(len(texts)), "uid": [f"{n:032x}" for n in range(len(texts))], "text": texts}), f"{folder}/p.parquet")
+        pq.write_table(
+            pa.table({"id": np.arange(len(texts)), "uid": [f"{n:032x}" for n in range(len(texts))], "text": texts}),
+            f"{folder}/p.parquet",
+        )
         con = duckdb.connect()
         rows = con.sql(f"select * from '{folder}/p.parquet'")
         start = time.perf_counter()
         with multiprocessing.get_context("spawn").Pool(workers) as pool:
-            chosen = Balance(entries, **parameters).select(Live(rows, con, pool.imap if workers > 1 else map, folder, len(texts)))
+            chosen = Balance(entries, **parameters).select(
+                Live(rows, con, pool.imap if workers > 1 else map, folder, len(texts))
+            )
         return chosen, time.perf_counter() - start
 
 
@@ -74,18 +79,24 @@ def main(captions: int, size: int) -> None:
     spent, pairs = by_automaton(entries, texts.slice(0, some).to_pylist())
     mine = set(zip(*(x.tolist() for x in matcher.match(texts.slice(0, some)))))
     print(f"{captions:,} captions, {len(entries):,} entries, {found / captions:.1f} matches a caption")
-    print(f"match: {ours:,.0f} captions/s/core; pyahocorasick {some / spent:,.0f}; ratio {ours * spent / some:.1f}; same pairs: {mine == pairs}")
+    print(
+        f"match: {ours:,.0f} captions/s/core; pyahocorasick {some / spent:,.0f}; ratio {ours * spent / some:.1f}; same pairs: {mine == pairs}"
+    )
     outcomes = []
     for workers in (1, 2, 8):
         part = texts.slice(0, min(captions, 200_000))
         chosen, wall = select(part, entries, workers, t=100, chunk=20_000)
         outcomes.append((chosen.drop.tolist(), chosen.columns.to_pydict()))
-        print(f"{workers} workers: {len(part):,} rows in {wall:.1f} s, kept {chosen.notes['kept']:,}, expected {chosen.notes['expected_kept']:,.1f}")
+        print(
+            f"{workers} workers: {len(part):,} rows in {wall:.1f} s, kept {chosen.notes['kept']:,}, expected {chosen.notes['expected_kept']:,.1f}"
+        )
     print("the same for 1, 2 and 8 workers:", outcomes[0] == outcomes[1] == outcomes[2])
     for rows in (captions // 4, captions):
         chosen, wall = select(texts.slice(0, rows), entries, 1, t=100)
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-        print(f"whole selector, one process: {rows:,} rows in {wall:.1f} s ({rows / wall:,.0f}/s), peak {peak:,.0f} MB (captions of the benchmark included)")
+        print(
+            f"whole selector, one process: {rows:,} rows in {wall:.1f} s ({rows / wall:,.0f}/s), peak {peak:,.0f} MB (captions of the benchmark included)"
+        )
 
 
 if __name__ == "__main__":

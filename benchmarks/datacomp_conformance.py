@@ -29,8 +29,10 @@ from curate.selector import Live
 from curate.top_fraction import TopFraction
 from curate.where import Where
 
-WORDS = ("a photo of the red car cats running men city 橙色的猫 Katze sehr schön dogs' geese ÉTÉ leaves 12 x … img_2031.jpg click "
-         "house best sports bank flies baking quickly indices").split()
+WORDS = (
+    "a photo of the red car cats running men city 橙色的猫 Katze sehr schön dogs' geese ÉTÉ leaves 12 x … img_2031.jpg click "
+    "house best sports bank flies baking quickly indices"
+).split()
 BLANKS = [" "] * 30 + ["  ", "\t", "\n", "\r\n", "\u00a0", "\u3000", "\u2009", "\x0b", "\x1c", "\x85", "\u200b", "\u2028"]
 
 
@@ -40,18 +42,27 @@ def metadata(rows: int, seed: int = 0) -> pa.Table:
     texts = []
     for count in rng.integers(0, 9, rows):
         words, blanks = rng.choice(WORDS, count), rng.choice(BLANKS, count + 1)
-        texts.append("".join(b + w for b, w in zip(blanks, words))[rng.integers(0, 2):] + (blanks[-1] if rng.random() < 0.2 else ""))
+        texts.append(
+            "".join(b + w for b, w in zip(blanks, words))[rng.integers(0, 2) :] + (blanks[-1] if rng.random() < 0.2 else "")
+        )
     short = rng.choice([199, 200, 201, 333, 640], rows)
     long = np.where(rng.random(rows) < 0.3, short * 3 + rng.integers(-1, 2, rows), short + rng.integers(0, 500, rows))
     swap = rng.random(rows) < 0.5
     scores = rng.normal(0.22, 0.06, rows).astype(np.float16).astype(np.float32)
     scores[rng.random(rows) < 0.01] = np.nan
     uids = [hashlib.md5(f"{t}{i}".encode()).hexdigest() for i, t in enumerate(texts)]
-    return pa.table({"id": np.arange(rows), "uid": uids, "text": pa.array(texts, pa.large_string()),
-                     "original_width": np.where(swap, short, long).astype(np.int32),
-                     "original_height": np.where(swap, long, short).astype(np.int32),
-                     "width": np.where(swap, short, long).astype(np.int32), "height": np.where(swap, long, short).astype(np.int32),
-                     "clip_score": scores})
+    return pa.table(
+        {
+            "id": np.arange(rows),
+            "uid": uids,
+            "text": pa.array(texts, pa.large_string()),
+            "original_width": np.where(swap, short, long).astype(np.int32),
+            "original_height": np.where(swap, long, short).astype(np.int32),
+            "width": np.where(swap, short, long).astype(np.int32),
+            "height": np.where(swap, long, short).astype(np.int32),
+            "clip_score": scores,
+        }
+    )
 
 
 # ---- the oracle: DataComp's rules as its repository states them
@@ -81,11 +92,13 @@ def oracle(rule: str, table: pa.Table, english: np.ndarray, words: WordNet | Non
 
 
 def steps(rule: str, synsets: str, wordnet: str) -> list:
-    return {"no_filter": [],
-            "basic": [CaptionWords(min=3), CaptionChars(min=6), Language(among={"en"}), ImageSide(min=200), AspectRatio(max=3.0)],
-            "clip_score 30 %": [TopFraction("clip_score", fraction=0.3)],
-            "clip_score 0.28": [Where("clip_score", min=float(np.float32(0.28)))],
-            "text_based": [Language(among={"en"}), TextBased(synsets, wordnet)] if synsets else []}[rule]
+    return {
+        "no_filter": [],
+        "basic": [CaptionWords(min=3), CaptionChars(min=6), Language(among={"en"}), ImageSide(min=200), AspectRatio(max=3.0)],
+        "clip_score 30 %": [TopFraction("clip_score", fraction=0.3)],
+        "clip_score 0.28": [Where("clip_score", min=float(np.float32(0.28)))],
+        "text_based": [Language(among={"en"}), TextBased(synsets, wordnet)] if synsets else [],
+    }[rule]
 
 
 def by_curate(made: list, table: pa.Table) -> bytes:
@@ -110,7 +123,9 @@ def main(rows: int, wordnet: str) -> bool:
     english, words, listed, synsets = np.zeros(rows, bool), None, "", set()
     if lid:
         label.load()
-        english = np.array([label._model.predict(t.replace("\n", " "))[0][:1] == ("__label__en",) for t in table["text"].to_pylist()])
+        english = np.array(
+            [label._model.predict(t.replace("\n", " "))[0][:1] == ("__label__en",) for t in table["text"].to_pylist()]
+        )
         if (Path(wordnet) / "index.noun").exists():
             words = WordNet(wordnet)
             synsets = {n for w in ("cat", "car", "house", "goose", "leaf", "bank") if (n := words.offset(w))}
@@ -120,16 +135,22 @@ def main(rows: int, wordnet: str) -> bool:
         if words:
             listed = f"{folder}/synsets.txt"
             Path(listed).write_text("\n".join(f"n{n:08d}" for n in sorted(synsets)))
-        print(f"{rows:,} rows; fastText {'lid.176' if lid else 'missing: basic and text_based left out'}; WordNet {'yes' if words else 'missing'}")
+        print(
+            f"{rows:,} rows; fastText {'lid.176' if lid else 'missing: basic and text_based left out'}; WordNet {'yes' if words else 'missing'}"
+        )
         for rule in rules:
             start = time.process_time()
             found = by_curate(steps(rule, listed, wordnet), table)
             spent, expected = time.process_time() - start, oracle(rule, table, english, words, synsets)
             same &= found == expected
-            print(f"{rule:16} kept {(len(found) - 128) // 16:7,}  {'identical' if found == expected else 'DIFFERENT'}"
-                  f"  sha256 {hashlib.sha256(found).hexdigest()[:12]}  {spent:.2f} CPU s")
+            print(
+                f"{rule:16} kept {(len(found) - 128) // 16:7,}  {'identical' if found == expected else 'DIFFERENT'}"
+                f"  sha256 {hashlib.sha256(found).hexdigest()[:12]}  {spent:.2f} CPU s"
+            )
     return same
 
 
 if __name__ == "__main__":
-    sys.exit(not main(int(sys.argv[1]) if len(sys.argv) > 1 else 100_000, sys.argv[2] if len(sys.argv) > 2 else "/usr/share/wordnet"))
+    sys.exit(
+        not main(int(sys.argv[1]) if len(sys.argv) > 1 else 100_000, sys.argv[2] if len(sys.argv) > 2 else "/usr/share/wordnet")
+    )

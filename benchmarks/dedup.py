@@ -1,8 +1,8 @@
 """Duplicates: recall against planted truth, loss across cluster borders, growth of cost.
 
-    python benchmarks/dedup.py near [FOLDER_OF_PICTURES]     recall by edit, false merges
-    python benchmarks/dedup.py semantic [N ...]              time, memory, recall; beside the algorithm as published
-    python benchmarks/dedup.py rows [N ...]                  ExactDedup, NearDedup and TextDedup on N rows
+python benchmarks/dedup.py near [FOLDER_OF_PICTURES]     recall by edit, false merges
+python benchmarks/dedup.py semantic [N ...]              time, memory, recall; beside the algorithm as published
+python benchmarks/dedup.py rows [N ...]                  ExactDedup, NearDedup and TextDedup on N rows
 """
 
 import io
@@ -105,10 +105,14 @@ def near(folder: str = "", most: int = 2_000, edited: int = 300) -> None:
             rows.append(np.asarray(Image.open(out)))
             of.append(n)
             kind.append(name)
-    table = pa.table({"id": np.arange(len(rows)), "uid": [f"{n:032x}" for n in range(len(rows))], "first": [int(k == "") for k in kind]})
+    table = pa.table(
+        {"id": np.arange(len(rows)), "uid": [f"{n:032x}" for n in range(len(rows))], "first": [int(k == "") for k in kind]}
+    )
     start = clock()
     hashed = PerceptualHash().run(table, rows)
-    print(f"{len(originals):,} pictures, {edited} of them edited in {len(EDITS)} ways; hashing {(clock()[1] - start[1]) / len(rows) * 1e3:.2f} CPU ms a picture")
+    print(
+        f"{len(originals):,} pictures, {edited} of them edited in {len(EDITS)} ways; hashing {(clock()[1] - start[1]) / len(rows) * 1e3:.2f} CPU ms a picture"
+    )
     for name in hashed.column_names:
         table = table.append_column(name, hashed[name])
     kind, of = np.array(kind), np.array(of)
@@ -123,7 +127,9 @@ def near(folder: str = "", most: int = 2_000, edited: int = 300) -> None:
                 print(f"  {name:20} found {np.mean(right):.3f}")
             false = [i for i in np.flatnonzero(kind == "") if i in survivor]
             print(f"  originals that fell (false merges, unless the folder holds duplicates): {len(false)} of {len(originals)}")
-            wrong = sum(1 for i in np.flatnonzero(kind != "") if i in survivor and survivor[i] != of[i] and of[survivor[i]] != of[i])
+            wrong = sum(
+                1 for i in np.flatnonzero(kind != "") if i in survivor and survivor[i] != of[i] and of[survivor[i]] != of[i]
+            )
             print(f"  edits joined to another picture: {wrong} of {len(rows) - len(originals)}")
 
 
@@ -134,7 +140,7 @@ def mixture(rows: int, file: str, width: int = 512, seed: int = 0) -> np.ndarray
     """Clusters of directions, 30 % of the rows a near copy (cosine about 0.97) of another; returns whose copy a row is."""
     rng, step = np.random.default_rng(seed), 50_000
     centres = rng.normal(size=(max(rows // 500, 2), width)).astype(np.float32)
-    of, last = np.full(rows, -1), None
+    of = np.full(rows, -1)
     type_ = pa.schema([("id", pa.int64()), ("uid", pa.large_string()), ("v", pa.list_(pa.float16()))])
     with pq.ParquetWriter(file, type_) as out:
         for low in range(0, rows, step):
@@ -146,9 +152,20 @@ def mixture(rows: int, file: str, width: int = 512, seed: int = 0) -> np.ndarray
             points /= np.linalg.norm(points, axis=1, keepdims=True)
             points[copies] = points[model] + 0.25 / width**0.5 * rng.normal(size=(len(copies), width)).astype(np.float32)
             of[low + copies] = low + model
-            values = pa.ListArray.from_arrays(np.arange(0, (n + 1) * width, width, dtype=np.int32), pa.array(points.astype(np.float16).ravel()))
+            values = pa.ListArray.from_arrays(
+                np.arange(0, (n + 1) * width, width, dtype=np.int32), pa.array(points.astype(np.float16).ravel())
+            )
             ids = np.arange(low, low + n)
-            out.write_table(pa.table([pa.array(ids), pa.array([f"{i * 2654435761 % 2**64:032x}" for i in ids.tolist()], pa.large_string()), values], schema=type_))
+            out.write_table(
+                pa.table(
+                    [
+                        pa.array(ids),
+                        pa.array([f"{i * 2654435761 % 2**64:032x}" for i in ids.tolist()], pa.large_string()),
+                        values,
+                    ],
+                    schema=type_,
+                )
+            )
     return of
 
 
@@ -186,9 +203,16 @@ def semantic(sizes: list[int], eps: float = 0.05) -> None:
                 # A pair is settled if one of it fell: which one is a matter of uid.
                 settled = (fell[planted] | fell[of[planted]]).mean()
                 false = (fell & ~np.isin(np.arange(rows), np.concatenate([planted, of[planted]]))).sum()
-                print(f"  probes {probes}: {cost}; recall {settled:.4f}, unplanted rows that fell {false}; "
-                      f"{chosen.notes['clusters']} clusters, largest {chosen.notes['cluster_largest']}, {rows / float(cost.split()[0]):,.0f} vectors/s")
-            vectors = np.concatenate([np.array(b["v"].flatten()).reshape(-1, 512) for b in pq.ParquetFile(f"{folder}/p.parquet").iter_batches(columns=["v"])])
+                print(
+                    f"  probes {probes}: {cost}; recall {settled:.4f}, unplanted rows that fell {false}; "
+                    f"{chosen.notes['clusters']} clusters, largest {chosen.notes['cluster_largest']}, {rows / float(cost.split()[0]):,.0f} vectors/s"
+                )
+            vectors = np.concatenate(
+                [
+                    np.array(b["v"].flatten()).reshape(-1, 512)
+                    for b in pq.ParquetFile(f"{folder}/p.parquet").iter_batches(columns=["v"])
+                ]
+            )
             gone, cost = published(vectors, np.load(f"{folder}/given.npy"), eps)
             print(f"  as published, centroids and vectors in memory given: {cost}; dropped {len(gone):,}")
 
@@ -206,15 +230,24 @@ def rows(sizes: list[int]) -> None:
             hashes = rng.integers(0, 2**63, (n, 20), dtype=np.uint64)
             flips = np.uint64(1) << rng.integers(0, 64, n).astype(np.uint64)
             thumbs = rng.integers(0, 256, (n, 768), dtype=np.uint8)
-            table = pa.table({
-                "id": np.arange(n), "uid": [f"{i * 2654435761 % 2**64:032x}" for i in range(n)],
-                "sha256": [f"{m:064x}" for m in model.tolist()], "text": [texts[m] for m in model.tolist()],
-                "original_width": rng.integers(200, 2000, n).astype(np.int32), "original_height": rng.integers(200, 2000, n).astype(np.int32),
-                "phash": hashes[model, 0] ^ np.where(model != np.arange(n), flips, np.uint64(0)), "phash_mirror": hashes[:, 1],
-                "phash_crops": pa.ListArray.from_arrays(np.arange(0, 18 * n + 1, 18, dtype=np.int32), hashes[:, 2:].ravel()),
-                "thumbnail": pa.array([t.tobytes() for t in thumbs[model]], pa.large_binary())})
+            table = pa.table(
+                {
+                    "id": np.arange(n),
+                    "uid": [f"{i * 2654435761 % 2**64:032x}" for i in range(n)],
+                    "sha256": [f"{m:064x}" for m in model.tolist()],
+                    "text": [texts[m] for m in model.tolist()],
+                    "original_width": rng.integers(200, 2000, n).astype(np.int32),
+                    "original_height": rng.integers(200, 2000, n).astype(np.int32),
+                    "phash": hashes[model, 0] ^ np.where(model != np.arange(n), flips, np.uint64(0)),
+                    "phash_mirror": hashes[:, 1],
+                    "phash_crops": pa.ListArray.from_arrays(
+                        np.arange(0, 18 * n + 1, 18, dtype=np.int32), hashes[:, 2:].ravel()
+                    ),
+                    "thumbnail": pa.array([t.tobytes() for t in thumbs[model]], pa.large_binary()),
+                }
+            )
             pq.write_table(table, f"{folder}/p.parquet")
-            expected = int((model != np.arange(n)).sum())
+            expected = n - len(np.unique(model))
             print(f"{n:,} rows, {expected:,} copies")
             for selector in (ExactDedup(), TextDedup(), NearDedup(crops=False), NearDedup(name="with_crops")):
                 chosen, cost = run(selector, f"{folder}/p.parquet", folder)

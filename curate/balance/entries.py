@@ -5,6 +5,7 @@ import json
 import math
 from collections import Counter
 from collections.abc import Iterable
+from itertools import pairwise
 from pathlib import Path
 
 from curate.balance.matcher import spacing
@@ -54,7 +55,7 @@ def ngram_entries(texts: Iterable[str], min_count: int = 100, min_pmi: float = 1
     for text in texts:
         pieces = spacing(text).split()
         single.update(pieces)
-        double.update(zip(pieces, pieces[1:]))
+        double.update(pairwise(pieces))
     total, pairs = single.total(), double.total()
     words = [w for w, n in single.items() if n >= min_count]
     strong = [f"{a} {b}" for (a, b), n in double.items() if n >= min_count

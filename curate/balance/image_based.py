@@ -60,7 +60,8 @@ class ImageBased(Selector):
         hit[nearest(reference, centroids, 1, self.device)] = True
         table = pa.table({"id": vectors.ids, f"{self.name}_cluster": home.astype(np.int32)})
         notes |= {"clusters": len(hit), "clusters_hit": int(hit.sum()), "kept": int(hit[home].sum())}
-        return Selection(np.sort(np.concatenate([vectors.ids[~hit[home]], _without(live, vectors)])), columns=table, notes=notes)
+        drop = np.concatenate([vectors.ids[~hit[home]], _without(live, vectors)])
+        return Selection(np.sort(drop), columns=table, notes=notes)
 
 
 @dataclass

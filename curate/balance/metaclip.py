@@ -53,7 +53,7 @@ class Balance(Selector):
         if sum(v is not None for v in (self.t, self.target, self.tail)) > 1:
             raise RecipeError(f"{self.name}: give one of t, target and tail")
         if isinstance(self.entries, dict) != bool(self.language):
-            raise RecipeError(f"{self.name}: entries by language need the column that holds the language, and the other way round")
+            raise RecipeError(f"{self.name}: entries by language need the column of the language, and the other way round")
         if self.base and (self.base not in self.entries or self.t is None):
             raise RecipeError(f"{self.name}: base must be one of the languages, and needs t")
         self.reads = (self.text, self.language) if self.language else (self.text,)
@@ -75,10 +75,12 @@ class Balance(Selector):
             items = [(path, g.saved, bounds[g.language], self.seed, self.name) for g in groups for path in g.chunks]
             tossed = list(live.map(_toss, items))
         kinds = (np.int64, np.float64, np.int32, np.bool_)
-        ids, probability, matches, keep = (np.concatenate([np.empty(0, k), *(t[i] for t in tossed)]) for i, k in enumerate(kinds))
+        ids, probability, matches, keep = (np.concatenate([np.empty(0, kind), *(t[i] for t in tossed)])
+                                           for i, kind in enumerate(kinds))
         columns = pa.table([ids, probability, matches], names=["id", *self.adds()]).sort_by("id")
         notes = {"lists": {g.language or "all": g.notes(bounds[g.language]) for g in groups},
-                 "expected_kept": float(columns[1].to_numpy().sum()), "kept": int(keep.sum()), "unmatched": int((matches == 0).sum())}
+                 "expected_kept": float(columns[1].to_numpy().sum()), "kept": int(keep.sum()),
+                 "unmatched": int((matches == 0).sum())}
         return Selection(np.sort(np.concatenate([ids[~keep], self._strangers(live)])), columns=columns, notes=notes)
 
     def _strangers(self, live: Live) -> np.ndarray:
@@ -110,7 +112,9 @@ class Balance(Selector):
         share = self.tail
         if self.base:
             share = tail_share(next(g.counts for g in groups if g.language == self.base), t)
-        return {g.language: t if share is None or self.base and g.language == self.base else t_for_tail(g.counts, share) for g in groups}
+        if share is None:
+            return dict.fromkeys([g.language for g in groups], t)
+        return {g.language: t_for_tail(g.counts, share) for g in groups} | ({self.base: t} if self.base else {})
 
     def _t_for_target(self, live: Live, groups: list["_Group"]) -> float:
         """The t for which `target` rows are expected to stay, within half a row; the expectation grows with t."""

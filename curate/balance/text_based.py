@@ -43,7 +43,8 @@ class TextBased(Selector):
         _concepts(self.wordnet, self.synsets)   # wrong files are found here, not in a worker
         with scratch(live) as folder:
             paths = spill(live, f'select id, "{self.text}" as text from live', folder, self.chunk)
-            drop = np.concatenate([np.empty(0, np.int64), *live.map(_strange, [(str(p), self.wordnet, self.synsets) for p in paths])])
+            items = [(str(p), self.wordnet, self.synsets) for p in paths]
+            drop = np.concatenate([np.empty(0, np.int64), *live.map(_strange, items)])
         return Selection(np.sort(drop), notes={"synsets": len(read_synsets(self.synsets))})
 
 

@@ -67,8 +67,7 @@ class Decontaminate(Selector):
         return {f"{self.name}_match": pa.large_string(), f"{self.name}_similarity": pa.float32()}
 
     def weights(self) -> dict[str, str]:
-        files = {name: [Path(p)] if Path(p).is_file() else sorted(f for f in Path(p).rglob("*") if f.is_file()) for name, p in self.sets.items()}
-        return {f"set_{name}": digest([file_hash(f) for f in found]) for name, found in files.items()}
+        return {f"set_{name}": digest([file_hash(f) for f in _files(Path(path))]) for name, path in self.sets.items()}
 
     def select(self, live: Live) -> Selection:
         found: list[tuple] = []
@@ -83,8 +82,8 @@ class Decontaminate(Selector):
             best[row] = max(best.get(row, (-1.0, "")), (alike, item))
         ids = np.array(sorted(best), np.int64)
         matches, alike = [best[i][1] for i in ids.tolist()], [best[i][0] for i in ids.tolist()]
-        columns = pa.table([ids, pa.array(matches, pa.large_string()), pa.array(alike, pa.float32())], names=["id", *self.adds()])
-        return Selection(ids, columns=columns, notes=notes)
+        columns = [ids, pa.array(matches, pa.large_string()), pa.array(alike, pa.float32())]
+        return Selection(ids, columns=pa.table(columns, names=["id", *self.adds()]), notes=notes)
 
     def _by_samples(self, live: Live, folder: Path, notes: dict) -> list[tuple]:
         names, rows, thumbs, texts = [], [], [], {}
@@ -122,6 +121,10 @@ class Decontaminate(Selector):
             for part in live.map(_close, items):
                 found += [(int(vectors.ids[row]), alike, f"{name}: {n}") for row, n, alike in part]
         return found
+
+
+def _files(path: Path) -> list[Path]:
+    return sorted(f for f in path.rglob("*") if f.is_file()) if path.is_dir() else [path]
 
 
 def members(path: str) -> Iterator[tuple[str, bytes]]:
@@ -186,7 +189,8 @@ def _within(a: np.ndarray, b: np.ndarray, distance: int) -> tuple[np.ndarray, np
     return tuple(np.concatenate([np.empty(0, np.int64), *part]) for part in (rows, [j for _, j in pairs]))
 
 
-def _checked(one: np.ndarray, other: np.ndarray, i: np.ndarray, j: np.ndarray, crop: int, mirrored: int, bound: float) -> list[tuple]:
+def _checked(one: np.ndarray, other: np.ndarray, i: np.ndarray, j: np.ndarray, crop: int, mirrored: int,
+             bound: float) -> list[tuple]:
     alike = correlation(one, other, i, j, crop, np.full(len(i), bool(mirrored)))
     good = alike >= bound
     return list(zip(i[good].tolist(), j[good].tolist(), alike[good].tolist()))

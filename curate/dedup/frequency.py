@@ -37,8 +37,10 @@ class Frequency(Selector):
         whole = " and ".join(f"k{i} is not null" for i in range(len(self.key)))
         count = f"count(distinct {keys.sql(self.distinct)})" if self.distinct else "count(*)"
         found = live.sql(f"""
-            with keyed as (select *, {named} from live), counted as (select {each}, {count} as n from keyed where {whole} group by all)
+            with keyed as (select *, {named} from live),
+                 counted as (select {each}, {count} as n from keyed where {whole} group by all)
             select id, n as "{self.name}" from keyed join counted using ({each}) order by id""").to_arrow_table()
         counts = found[self.name].to_numpy()
         often = counts > self.max
-        return Selection(found["id"].to_numpy()[often], columns=found, notes={"most": int(counts.max(initial=0)), "dropped": int(often.sum())})
+        notes = {"most": int(counts.max(initial=0)), "dropped": int(often.sum())}
+        return Selection(found["id"].to_numpy()[often], columns=found, notes=notes)

@@ -6,7 +6,6 @@ from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
 
 from curate.dedup.chunks import scratch
 from curate.dedup.graph import Pairs, first_of, resolve, spread
@@ -77,7 +76,8 @@ def _write(live: Live, ranks: Ranks, folder: Path) -> np.ndarray:
     hashes = np.lib.format.open_memmap(folder / "all_hashes.npy", "w+", np.uint64, (total, _HASHES))
     thumbs = np.lib.format.open_memmap(folder / "all_thumbs.npy", "w+", np.uint8, (total, THUMB * THUMB * 3))
     keys = np.empty(total, np.uint64)
-    query = "select id, phash, phash_mirror, phash_crops, thumbnail, hash(phash_crops, thumbnail) as key from live where phash is not null"
+    query = """select id, phash, phash_mirror, phash_crops, thumbnail, hash(phash_crops, thumbnail) as key
+        from live where phash is not null"""
     for batch in live.sql(query).to_arrow_reader(_QUERIES):
         at = ranks.of(batch["id"].to_numpy())
         hashes[at, 0], hashes[at, 1] = batch["phash"].to_numpy(), batch["phash_mirror"].to_numpy()
@@ -129,8 +129,9 @@ def _pairs(item: tuple[str, int, int, int, tuple]) -> Pairs:
     return tuple(np.concatenate(c) for c in zip(*found))
 
 
-def correlation(first: np.ndarray, second: np.ndarray, one: np.ndarray, other: np.ndarray, crop: int, mirrored: np.ndarray) -> np.ndarray:
-    """For each pair of places how well a crop (-2: the whole) of a thumbnail in `first` correlates with one in `second`."""
+def correlation(first: np.ndarray, second: np.ndarray, one: np.ndarray, other: np.ndarray, crop: int,
+                mirrored: np.ndarray) -> np.ndarray:
+    """For each pair of places how well a crop (below 0: all) of a thumbnail of `first` correlates with one of `second`."""
     out = np.empty(len(one))
     for low in range(0, len(one), _QUERIES):
         part = slice(low, low + _QUERIES)

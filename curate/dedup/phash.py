@@ -82,7 +82,8 @@ class PerceptualHash(Stage):
     reads = ("image",)
 
     def adds(self) -> dict[str, pa.DataType]:
-        return {"phash": pa.uint64(), "phash_mirror": pa.uint64(), "phash_crops": pa.list_(pa.uint64()), "thumbnail": pa.large_binary()}
+        return {"phash": pa.uint64(), "phash_mirror": pa.uint64(), "phash_crops": pa.list_(pa.uint64()),
+                "thumbnail": pa.large_binary()}
 
     def run(self, live: pa.Table, pixels: list[np.ndarray]) -> pa.Table:
         found = [hashes(image) for image in pixels]

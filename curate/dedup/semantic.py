@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
 
 from curate.dedup.chunks import scratch
 from curate.dedup.graph import Pairs, first_of, resolve, spread
@@ -76,7 +75,8 @@ class SemanticDedup(Selector):
             distinct = np.flatnonzero(first == np.arange(len(rows)))
             sizes = _members(folder, home[rows[distinct]], len(centroids))
             np.save(folder / "rows.npy", rows[distinct])
-            done = spread(resolve(len(distinct), lambda asked, alive: self._find(live, folder, sizes, asked, alive), _LIMIT), first)
+            judged = resolve(len(distinct), lambda asked, alive: self._find(live, folder, sizes, asked, alive), _LIMIT)
+            done = spread(judged, first)
             notes = {"vectors": len(rows), "distinct": len(distinct), "clusters": len(centroids),
                      "cluster_largest": int(sizes.max()), "cluster_median": float(np.median(sizes)),
                      "centroids_hash": file_hash(saved), "pairs": done.pairs, "rounds": done.rounds}
@@ -85,7 +85,8 @@ class SemanticDedup(Selector):
 
     def _order(self, live: Live, vectors: Vectors, home: np.ndarray, centroids: np.ndarray) -> np.ndarray:
         """The rows of the vector file from best to worst."""
-        order = {"quality": better_first(self.by), "random": f"{coin_sql('uid', self.seed, self.name)}, uid"}.get(self.keep, "uid")
+        drawn = f"{coin_sql('uid', self.seed, self.name)}, uid"
+        order = {"quality": better_first(self.by), "random": drawn}.get(self.keep, "uid")
         rows = vectors.rows(ranked(live, order, f'"{self.column}" is not null').ids)
         if self.keep in ("quality", "random"):
             return rows
@@ -98,7 +99,8 @@ class SemanticDedup(Selector):
         np.save(folder / "asked.npy", asked)
         np.save(folder / "alive.npy", alive)
         bound = round(1 - self.eps, DECIMALS)
-        yield from live.map(_compare, [(str(folder), low, high, bound, self.inclusive, self.block) for low, high in _tasks(sizes)])
+        items = [(str(folder), low, high, bound, self.inclusive, self.block) for low, high in _tasks(sizes)]
+        yield from live.map(_compare, items)
 
 
 def _members(folder: Path, home: np.ndarray, k: int) -> np.ndarray:
@@ -122,7 +124,8 @@ def _tasks(sizes: np.ndarray, count: int = 256) -> list[tuple[int, int]]:
 def _compare(item: tuple[str, int, int, float, bool, int]) -> Pairs:
     """The pairs of a range of clusters."""
     folder, low, high, bound, inclusive, block = item
-    vectors, rows, members, offsets = (np.load(Path(folder) / f"{n}.npy", mmap_mode="r") for n in ("vectors", "rows", "members", "offsets"))
+    names = ("vectors", "rows", "members", "offsets")
+    vectors, rows, members, offsets = (np.load(Path(folder) / f"{n}.npy", mmap_mode="r") for n in names)
     asked, alive = (np.load(Path(folder) / f"{n}.npy") for n in ("asked", "alive"))
     found = [(np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0, np.float32))]
     for cluster in range(low, high):

@@ -5,6 +5,7 @@ import re
 import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -84,7 +85,8 @@ class TextDedup(Selector):
                 _write_texts(paths, folder, order[distinct])
             done = spread(resolve(len(distinct), lambda asked, alive: self._find(live, folder, bands, asked, alive)), first)
         edges = done.edges(ranks.ids)
-        return Selection(edges["id"].to_numpy(), edges=edges, notes={"texts": len(keys), "distinct": len(distinct), "pairs": done.pairs})
+        notes = {"texts": len(keys), "distinct": len(distinct), "pairs": done.pairs}
+        return Selection(edges["id"].to_numpy(), edges=edges, notes=notes)
 
     def _find(self, live: Live, folder: Path, bands: int, asked: np.ndarray, alive: np.ndarray) -> Iterator[Pairs]:
         np.save(folder / "asked.npy", asked)
@@ -139,14 +141,16 @@ def _collide(item: tuple[str, int, float, int]) -> Pairs:
     edges = np.unique(np.concatenate([[0], edges, [len(order)]]))
     texts = np.memmap(folder / "texts", np.uint8, "r") if len(order) else None
     found = []
-    for low, high in zip(edges[:-1], edges[1:]):
+    for low, high in pairwise(edges.tolist()):
         if high - low > 1 and asked[order[low:high]].any():
             found += _bucket(texts, places, order[low:high], asked, bound, size)
     worse, better, alike = zip(*found) if found else ((), (), ())
     return np.array(worse, np.int64), np.array(better, np.int64), np.array(alike, np.float32)
 
 
-def _bucket(texts: np.ndarray, places: np.ndarray, ranks: np.ndarray, asked: np.ndarray, bound: float, size: int) -> Iterator[tuple]:
+def _bucket(texts: np.ndarray, places: np.ndarray, ranks: np.ndarray, asked: np.ndarray, bound: float,
+            size: int) -> Iterator[tuple]:
+    """The pairs of one bucket that are alike."""
     sets: list[set] = []
     for n, rank in enumerate(ranks.tolist()):
         start, length = places[:, rank].tolist()

@@ -186,7 +186,7 @@ def load_vectors(path: str, width: int) -> np.ndarray:
 def homes(live: Live, vectors: Vectors, saved: Path, count: int, device: str) -> np.ndarray:
     """For each row of the vector file the numbers of its `count` nearest centroids (or all there are), nearest first."""
     where = "gpu" if gpus(device) else "cpu"
-    items = [(vectors.path, str(saved), low, min(low + ROWS, len(vectors.ids)), count, where) for low in range(0, len(vectors.ids), ROWS)]
+    items = [(vectors.path, str(saved), low, low + ROWS, count, where) for low in range(0, len(vectors.ids), ROWS)]
     # A GPU belongs to this process: the engine's workers have none of it.
     found = list((map if where == "gpu" else live.map)(_assign, items))
     return np.concatenate(found) if found else np.empty((0, count), np.int32)

@@ -17,7 +17,9 @@ def pool(sizes=(60, 20, 8, 2), map=map, order=None, **columns):
     points = [(CENTRES[c] + rng.normal(size=4) * 0.02).tolist() for c, n in enumerate(sizes) for _ in range(n)]
     kind = [c for c, n in enumerate(sizes) for _ in range(n)]
     order = range(len(points)) if order is None else order
-    return live(map=map, v=[points[i] for i in order], kind=[kind[i] for i in order], uid=[uid(i) for i in order], **columns), kind
+    return live(
+        map=map, v=[points[i] for i in order], kind=[kind[i] for i in order], uid=[uid(i) for i in order], **columns
+    ), kind
 
 
 @pytest.fixture
@@ -40,11 +42,11 @@ def test_even_shares_and_what_a_small_cluster_cannot_give(centroids):
 def test_trained_clusters_even_out_the_kinds():
     rows, kind = pool((400, 100, 50, 50))
     mix = kept(ClusterBalance(200, "v", clusters=(24,), seed=1).select(rows), kind)
-    assert sum(mix) == 200 and mix[0] < 133 * 0.95                # 133 would be its share as it is
+    assert sum(mix) == 200 and mix[0] < 133 * 0.95  # 133 would be its share as it is
 
 
 def test_draws_by_coin_or_by_quality(centroids):
-    rows, kind = pool((10, 0, 0, 0), score=[float(i) for i in range(10)])
+    rows, _kind = pool((10, 0, 0, 0), score=[float(i) for i in range(10)])
     best = set(np.argsort(coin([uid(i) for i in range(10)], 5, "cluster_balance"))[:3].tolist())
     assert set(range(10)) - set(ClusterBalance(3, "v", centroids=centroids, seed=5).select(rows).drop) == best
     assert list(ClusterBalance(3, "v", by=("score",), centroids=centroids).select(rows).drop) == list(range(7))
@@ -69,7 +71,7 @@ def test_shares_add_up_and_are_even(sizes, total, temper):
     sizes = np.array(sizes)
     quota = shares(sizes, total, temper)
     assert (quota <= sizes).all() and (quota >= 0).all() and quota.sum() == min(total, sizes.sum())
-    short = quota < sizes                                  # those that did not run out get the same for their weight
+    short = quota < sizes  # those that did not run out get the same for their weight
     weight = sizes[short].astype(float) ** temper
     for one, w in zip(quota[short], weight):
         assert (np.abs(quota[short] / weight - one / w) <= 1 / weight + 1 / w + 1e-6).all()

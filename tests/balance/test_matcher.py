@@ -7,7 +7,29 @@ from curate.balance.entries import ngram_entries, read_entries, wordnet_entries
 from curate.balance.matcher import Matcher, Substrings, spacing
 from curate.errors import RecipeError
 
-PIECES = ["a", "b", "red", "car", "Red", ",", ".", "`", "!", " ", "  ", "\t", "\n", "\r", "é", "橙", "🚗", "\0", "\u00a0", "red car", "a b a"]
+PIECES = [
+    "a",
+    "b",
+    "red",
+    "car",
+    "Red",
+    ",",
+    ".",
+    "`",
+    "!",
+    " ",
+    "  ",
+    "\t",
+    "\n",
+    "\r",
+    "é",
+    "橙",
+    "🚗",
+    "\0",
+    "\u00a0",
+    "red car",
+    "a b a",
+]
 
 
 def oracle(entries, texts):
@@ -33,8 +55,10 @@ def test_entries_of_several_words_may_overlap():
 
 
 @settings(max_examples=300, deadline=None)
-@given(st.lists(st.lists(st.sampled_from(PIECES), min_size=1, max_size=4).map("".join), max_size=6, unique=True),
-       st.lists(st.lists(st.sampled_from(PIECES), max_size=9).map("".join), max_size=5))
+@given(
+    st.lists(st.lists(st.sampled_from(PIECES), min_size=1, max_size=4).map("".join), max_size=6, unique=True),
+    st.lists(st.lists(st.sampled_from(PIECES), max_size=9).map("".join), max_size=5),
+)
 def test_agrees_with_the_substring_rule(entries, texts):
     entries = read_entries(entries)
     assert matched(Matcher(entries), texts) == oracle(entries, texts)

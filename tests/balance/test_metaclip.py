@@ -17,12 +17,21 @@ def columns(chosen):
 
 def test_exact_expected_counts():
     chosen = Balance(entries=["cat", "owl"], t=8).select(live(text=TEXTS))
-    cat, owl = 8 / 64, 1.0          # cat is on 64 captions, owl on 6
-    assert np.allclose(columns(chosen)["balance_probability"], [cat] * 60 + [owl] * 2 + [0] * 6 + [1 - (1 - cat) * (1 - owl)] * 4)
+    cat, owl = 8 / 64, 1.0  # cat is on 64 captions, owl on 6
+    assert np.allclose(
+        columns(chosen)["balance_probability"], [cat] * 60 + [owl] * 2 + [0] * 6 + [1 - (1 - cat) * (1 - owl)] * 4
+    )
     assert columns(chosen)["balance_matches"] == [1] * 62 + [0] * 6 + [2] * 4
     assert chosen.notes["expected_kept"] == pytest.approx(60 * cat + 6)
     assert chosen.notes["lists"]["all"] | {"entries_hash": ""} == {
-        "t": 8, "tail_share": 6 / 70, "matches": 70, "entries": 2, "entries_hash": "", "entries_matched": 2, "entries_above_t": 1}
+        "t": 8,
+        "tail_share": 6 / 70,
+        "matches": 70,
+        "entries": 2,
+        "entries_hash": "",
+        "entries_matched": 2,
+        "entries_above_t": 1,
+    }
 
 
 def test_the_coin_decides_and_only_the_coin():

@@ -9,9 +9,10 @@ from tests.dedup.pool import live
 
 INDEX = {
     "noun": "cat n 2 1 @ 2 1 02121620 10153414\ncar n 1 1 @ 1 1 02958343\ncity n 1 0 1 1 08524735\nsports_car n 1 0 1 0 04285008\n"
-            "man n 1 0 1 1 10287213\nleaf n 1 0 1 1 13152742\n",
+    "man n 1 0 1 1 10287213\nleaf n 1 0 1 1 13152742\n",
     "verb": "run v 1 0 1 1 01926311\ncar v 1 0 1 0 00000001\nbake v 1 0 1 1 00319886\n",
-    "adj": "red a 1 0 1 1 00381097\n", "adv": "fast r 1 0 1 1 00085811\n",
+    "adj": "red a 1 0 1 1 00381097\n",
+    "adv": "fast r 1 0 1 1 00085811\n",
 }
 EXCEPTIONS = {"noun": "oxen ox\nleaves leaf\n", "verb": "ran run\n", "adj": "", "adv": ""}
 
@@ -27,11 +28,11 @@ def wordnet(tmp_path):
 def test_first_synset(wordnet):
     words = WordNet(wordnet)
     assert words.offset("Cat") == words.offset("cats") == 2121620
-    assert words.offset("car") == 2958343          # the noun comes before the verb
+    assert words.offset("car") == 2958343  # the noun comes before the verb
     assert words.offset("cities") == 8524735 and words.offset("men") == 10287213
     assert words.offset("leaves") == 13152742 and words.offset("ran") == 1926311
     assert words.offset("baking") == 319886 and words.offset("redder") is None and words.offset("fast") == 85811
-    assert words.offset("bakeds") == 319886        # stripped twice, as NLTK 3.8.1 (DataComp's) does and 3.10 does not
+    assert words.offset("bakeds") == 319886  # stripped twice, as NLTK 3.8.1 (DataComp's) does and 3.10 does not
     assert words.offset("oxen") is None and words.offset("xyzzy") is None
 
 
@@ -39,7 +40,7 @@ def test_text_based(wordnet, tmp_path):
     (tmp_path / "synsets.txt").write_text("n02121620\n10287213\n")
     texts = ["two cats", "a car", "The MEN run", None, "cat,", "sports car"]
     selection = TextBased(str(tmp_path / "synsets.txt"), wordnet, chunk=4).select(live(text=texts))
-    assert list(selection.drop) == [1, 3, 4, 5]     # "cat," is not a word: DataComp cuts at white space only
+    assert list(selection.drop) == [1, 3, 4, 5]  # "cat," is not a word: DataComp cuts at white space only
     with pytest.raises(RecipeError):
         read_synsets(str(tmp_path / "nowhere"))
     with pytest.raises(RecipeError, match="wordnet-base"):

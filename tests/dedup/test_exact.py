@@ -7,7 +7,9 @@ from tests.dedup.pool import live, uid
 
 
 def test_the_best_row_stays_and_the_edges_name_it():
-    chosen = ExactDedup(by=("score",)).select(live(sha256=["a", "b", "a", "a", None, None], score=[0.1, 0.5, None, 0.3, 1.0, 1.0]))
+    chosen = ExactDedup(by=("score",)).select(
+        live(sha256=["a", "b", "a", "a", None, None], score=[0.1, 0.5, None, 0.3, 1.0, 1.0])
+    )
     assert list(chosen.drop) == [0, 2]
     assert chosen.edges.to_pydict() == {"id": [0, 2], "survivor": [3, 3], "similarity": [1.0, 1.0]}
 

@@ -16,11 +16,20 @@ def test_texts_on_many_images():
     """ALIGN's rule counts images, not rows: the same image twice is one."""
     rows = {"text": ["a"] * 4 + ["b"] * 4, "sha256": ["1", "2", "3", "3", "4", "4", "4", "4"]}
     assert list(Frequency(("text",), distinct="sha256", max=2).select(live(**rows)).drop) == [0, 1, 2, 3]
-    assert list(Frequency(("sha256",), distinct="text", max=1).select(live(text=["a", "b", "a"], sha256=["1", "1", "2"])).drop) == [0, 1]
+    assert list(
+        Frequency(("sha256",), distinct="text", max=1).select(live(text=["a", "b", "a"], sha256=["1", "1", "2"])).drop
+    ) == [0, 1]
 
 
 def test_paragraphs_by_site():
-    urls = ["https://www.A.org/1", "http://a.org:80/2", "https://u@a.org/3?x", "https://b.org/1", "https://b.org/2", "not a url"]
+    urls = [
+        "https://www.A.org/1",
+        "http://a.org:80/2",
+        "https://u@a.org/3?x",
+        "https://b.org/1",
+        "https://b.org/2",
+        "not a url",
+    ]
     chosen = Frequency(("host(url)", "text"), max=2).select(live(url=urls, text=["Subscribe"] * 5 + ["Subscribe"]))
     assert list(chosen.drop) == [0, 1, 2]
     assert Frequency(("host(url)", "text"), name="site").reads == ("url", "text")

@@ -23,6 +23,7 @@ def finder(pairs, blocks=1):
         for n in range(blocks):
             worse, better = np.array(some[n::blocks], np.int64).reshape(-1, 2).T
             yield worse, better, (1 - (worse + better) / 1000).astype(np.float32)
+
     return find
 
 

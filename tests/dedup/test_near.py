@@ -88,7 +88,7 @@ def test_crops_are_an_option():
 
 def test_a_small_thing_in_another_place_is_another_picture():
     a, b = (np.full((200, 200, 3), 255, np.uint8) for _ in range(2))
-    for p, (dx, dy) in ((a, (0, -60)), (b, (60, 0))):   # two clocks, six and three o'clock
+    for p, (dx, dy) in ((a, (0, -60)), (b, (60, 0))):  # two clocks, six and three o'clock
         cv2.circle(p, (100, 100), 80, (0, 0, 0), 6)
         cv2.line(p, (100, 100), (100 + dx, 100 + dy), (255, 0, 0), 12)
     assert len(NearDedup().select(pool([a, b])).drop) == 0
@@ -116,7 +116,9 @@ def test_agrees_with_comparing_all_with_all():
     order = sorted(range(80), key=uid)
     fallen = set()
     for n, i in enumerate(order):
-        near = [j for j in order[:n] if j not in fallen and min(bits(first[i][0], first[j][0]), bits(first[i][0], first[j][1])) <= 7]
+        near = [
+            j for j in order[:n] if j not in fallen and min(bits(first[i][0], first[j][0]), bits(first[i][0], first[j][1])) <= 7
+        ]
         if near:
             fallen.add(i)
     assert set(chosen.drop) == fallen and len(fallen) >= 35

@@ -20,7 +20,7 @@ def mixture(n=400, d=16, seed=0, copies=0.5, spread=0.25):
 def oracle(points, bound, order, inclusive=True, share=None):
     """All against all, best first: a row falls if a better row that stays is too close; the best such row is its survivor."""
     points = unit(np.array(points, np.float32))
-    alike = np.array([cosines(np.repeat(points[i:i + 1], len(points), 0), points) for i in range(len(points))])
+    alike = np.array([cosines(np.repeat(points[i : i + 1], len(points), 0), points) for i in range(len(points))])
     near = alike >= bound if inclusive else alike > bound
     if share is not None:
         near &= share
@@ -50,7 +50,10 @@ def test_one_cluster_agrees_with_comparing_all_with_all():
     assert survivors(selection) == expected and len(expected) > 50
     stored = unit(np.array(points, np.float32))
     for e in selection.edges.to_pylist():
-        assert e["similarity"] == pytest.approx(cosines(stored[[e["id"]]], stored[[e["survivor"]]])[0], abs=1e-6) and e["similarity"] >= 0.95
+        assert (
+            e["similarity"] == pytest.approx(cosines(stored[[e["id"]]], stored[[e["survivor"]]])[0], abs=1e-6)
+            and e["similarity"] >= 0.95
+        )
 
 
 @pytest.mark.parametrize("probes", [1, 2])
@@ -80,12 +83,14 @@ def test_the_same_for_any_block_and_engine(changed):
 def test_the_order_of_the_rows_decides_nothing():
     points = mixture()
     order = np.random.default_rng(5).permutation(len(points))
-    mixed = SemanticDedup(column="v", eps=0.05, seed=1, clusters=6).select(live(v=[points[i] for i in order], uid=[uid(i) for i in order]))
+    mixed = SemanticDedup(column="v", eps=0.05, seed=1, clusters=6).select(
+        live(v=[points[i] for i in order], uid=[uid(i) for i in order])
+    )
     assert {int(order[i]) for i in mixed.drop} == set(chosen(points, clusters=6).drop.tolist())
 
 
 def test_the_bound_itself():
-    points = [[1.0, 0.0], [0.6, 0.8], [-1.0, 0.0]]   # 0.6 and 0.8 are not float16 values: the cosine is 0.600156
+    points = [[1.0, 0.0], [0.6, 0.8], [-1.0, 0.0]]  # 0.6 and 0.8 are not float16 values: the cosine is 0.600156
     at = {"eps": 1 - 0.600156, "clusters": 1}
     stored = unit(np.array(points, np.float32))
     assert cosines(stored[:1], stored[1:2])[0] == 0.600156

@@ -44,13 +44,13 @@ def test_the_same_after_normalisation():
 def test_nearly_the_same_agrees_with_comparing_all_with_all():
     texts = captions(150)
     texts += [t.replace("cat", "dog", 1) + "!" for t in texts[:60]] + [t.upper() for t in texts[60:90]]
-    fallen = survivors(texts, min=0.8, bands=40, rows=4)    # finds a pair of similarity 0.8 with probability 1 - 6e-10
+    fallen = survivors(texts, min=0.8, bands=40, rows=4)  # finds a pair of similarity 0.8 with probability 1 - 6e-10
     assert fallen == oracle(texts, 0.8) and len(fallen) >= 80
 
 
 def test_similarity_is_exact_and_no_collision_drops():
     texts = captions(300)
-    chosen = TextDedup(min=0.5, bands=64, rows=1).select(live(text=texts))   # nearly every pair shares a bucket
+    chosen = TextDedup(min=0.5, bands=64, rows=1).select(live(text=texts))  # nearly every pair shares a bucket
     assert len(chosen.drop) == len(oracle(texts, 0.5))
     pair = ["one two three four five six", "one two three four five sex"]
     edge = TextDedup(min=0.5, bands=32, rows=1).select(live(text=pair)).edges.to_pylist()[0]
