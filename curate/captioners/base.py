@@ -1,0 +1,124 @@
+"""What a stage asks of a model that writes, and what it gets back."""
+
+import hashlib
+import importlib.metadata
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+
+from curate.errors import RecipeError
+from curate.stage import plain
+
+
+@dataclass(frozen=True)
+class Decoding:
+    """How the words are chosen, one token after another.
+
+    beams: 1 draws (or takes the best token, at temperature 0); more is beam search, which draws nothing.
+    temperature: of the softmax. top_p: nucleus sampling, the smallest set of tokens with this probability (BLIP: 0.9).
+    top_k: only the k best tokens (0: all). BLIP-2 as Nguyen et al. (2307.10350) ran it: top_k 50, temperature 0.75, 5 to 40 tokens.
+    repetition: logits of tokens already written are divided by it (CTRL, 1909.05858); 1 changes nothing.
+    """
+
+    beams: int = 1
+    temperature: float = 0.0
+    top_p: float = 1.0
+    top_k: int = 0
+    min_tokens: int = 1
+    max_tokens: int = 64
+    repetition: float = 1.0
+
+    def __post_init__(self):
+        if self.beams < 1 or self.temperature < 0 or not 0 < self.top_p <= 1 or not 0 <= self.min_tokens <= self.max_tokens or self.max_tokens < 1:
+            raise RecipeError(f"decoding {self}: beams >= 1, temperature >= 0, 0 < top_p <= 1, min_tokens <= max_tokens")
+        if self.beams > 1 and self.temperature > 0:
+            raise RecipeError("decoding: beam search draws nothing; leave the temperature at 0, or take one beam")
+
+
+@dataclass(frozen=True)
+class Seen:
+    """A picture made ready for a model. `sha256` is of the bytes that the model is given, width and height their size in pixels."""
+
+    data: Any
+    sha256: str
+    width: int
+    height: int
+
+
+@dataclass(frozen=True)
+class Request:
+    """One text that is wanted: what is asked, of which picture (None: none), and the seed of its draws."""
+
+    prompt: str
+    seen: Seen | None
+    seed: int
+
+
+@dataclass(frozen=True)
+class Answer:
+    """One text, or None and why there is none.
+
+    finish: `stop` (the model ended it), `length` (cut at the token limit), `refused`, `rejected` (the server will not take this
+    request), `bad_image`, or `error` (this request alone breaks the model).
+    tokens and tokens_in are the model's own counts; cost is in the currency of the prices given.
+    """
+
+    text: str | None
+    finish: str
+    tokens: int | None = None
+    tokens_in: int | None = None
+    cost: float | None = None
+
+
+@dataclass
+class Writer:
+    """A model that writes. Its parameters are plain values, and go into the recipe's record.
+
+    Write `load`, `prepare` (one picture, in a thread; may be left out by a model that takes none) and `write`.
+    """
+
+    engine: ClassVar[str] = ""         # the package that runs it
+    gpus: ClassVar[float] = 1
+    network: ClassVar[bool] = False
+    batch: ClassVar[int] = 16          # requests handed to `write` at a time
+    free: ClassVar[tuple[str, ...]] = ()  # parameters that do not change what is written
+
+    model: str = ""
+
+    def load(self) -> None:
+        """Load the model; called once in each worker."""
+
+    def prepare(self, image: np.ndarray) -> Seen:
+        """uint8 (height, width, 3), RGB -> what the model looks at."""
+        raise RecipeError(f"{type(self).__name__} takes no pictures")
+
+    def write(self, requests: list[Request], decoding: Decoding) -> list[Answer]:
+        """An answer for each request, in order. An exception says that the batch as a whole failed; the caller tries one at a time."""
+        raise NotImplementedError(f"{type(self).__name__} must define write()")
+
+    def weights(self) -> str:
+        """What the weights are: `sha256:…` of local files, else the name they go by."""
+        return self.model
+
+    def identity(self) -> dict[str, Any]:
+        """What its texts depend on."""
+        return {k: v for k, v in plain(self).items() if k not in self.free} | {"weights": self.weights()}
+
+    def version(self) -> str:
+        """`open_clip_torch 3.3.0`; the name alone where the package is not installed (a server's)."""
+        try:
+            return f"{self.engine} {importlib.metadata.version(self.engine)}"
+        except importlib.metadata.PackageNotFoundError:
+            return self.engine
+
+
+def seed_of(uid: str, seed: int, turn: int) -> int:
+    """63 bits of md5(uid:turn:seed): the seed of one candidate of one row, the same on every machine and in every batch."""
+    return int(hashlib.md5(f"{uid}:{turn}:{seed}".encode(), usedforsecurity=False).hexdigest()[:16], 16) >> 1
+
+
+def seen(pixels: np.ndarray) -> Seen:
+    """Pixels as a model is given them: uint8 (height, width, 3)."""
+    pixels = np.ascontiguousarray(pixels)
+    return Seen(pixels, hashlib.sha256(pixels).hexdigest(), pixels.shape[1], pixels.shape[0])

@@ -1,0 +1,178 @@
+"""Which text goes into `.txt`: raw or synthetic, by a seeded coin, by the same cut for both, or by a cut over the pool.
+
+All of these add `chosen_text` and `chosen_origin` (`raw`, or a caption's name) and leave every variant where it is.
+"""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import pyarrow as pa
+
+from curate.errors import RecipeError
+from curate.selector import Live, Selection, Selector, coin
+from curate.stage import Stage, reasons
+
+CHOSEN = {"chosen_text": pa.large_string(), "chosen_origin": pa.large_string()}
+
+
+def column(variant: str) -> str:
+    """The column of a variant: `raw` -> `text`, `coca` -> `caption_coca`."""
+    return "text" if variant == "raw" else f"caption_{variant}"
+
+
+def score_column(variant: str) -> str:
+    """The column of its score: `raw` -> `clip_score`, `coca` -> `caption_coca_score`."""
+    return "clip_score" if variant == "raw" else f"caption_{variant}_score"
+
+
+@dataclass
+class Mix(Stage):
+    """Draws each row's text by the hash of its uid: Mix({"raw": 0.5, "coca": 0.3, "fused": 0.2}).
+
+    A variant that is null, empty, faulty (`checked`: variants with a column of faults) or scores under `min` cannot be drawn; the
+    others then share its part. `chosen_probability` holds what each had, for loaders that draw again at train time, as open_clip's
+    `--json-text-key "text;caption_coca" --json-text-key-probs` does. If there is none, `chosen_text` is null, and with `drop` the
+    row falls.
+
+    Shares of raw text that were good: 0.8 for CLIP, 0.5 to balance it with retrieval (Recap-DataComp, 2406.08478).
+    """
+
+    shares: dict[str, float] = field(default_factory=dict)
+    seed: int = 0
+    min: float | None = None
+    checked: tuple[str, ...] = ()
+    drop: bool = False
+    free = ("drop",)
+
+    def __post_init__(self):
+        super().__post_init__()
+        if not self.shares or any(s < 0 for s in self.shares.values()) or not sum(self.shares.values()):
+            raise RecipeError(f"{self.name}: shares are {self.shares}; name variants, with shares of 0 or more that are not all 0")
+        unknown = set(self.checked) - set(self.shares)
+        if unknown:
+            raise RecipeError(f"{self.name}: {', '.join(sorted(unknown))} in `checked` has no share")
+        self.checked = tuple(self.checked)
+        self.reads = (*map(column, self.shares), *(f"{column(v)}_faults" for v in self.checked),
+                      *(map(score_column, self.shares) if self.min is not None else ()))
+
+    def adds(self) -> dict[str, pa.DataType]:
+        return {**CHOSEN, "chosen_probability": pa.struct([(v, pa.float32()) for v in self.shares])}
+
+    def run(self, live: pa.Table) -> pa.Table:
+        weights = np.stack([share * self.passes(live, v) for v, share in self.shares.items()], 1)
+        total = weights.sum(1, keepdims=True)
+        reach = np.cumsum(weights, 1)
+        drawn = (reach <= coin(live["uid"].to_pylist(), self.seed, "mix")[:, None] * total).sum(1).clip(max=weights.shape[1] - 1)
+        none = total[:, 0] == 0
+        variants, texts = list(self.shares), [live[column(v)].to_pylist() for v in self.shares]
+        text = [None if no else texts[d][i] for i, (d, no) in enumerate(zip(drawn, none))]
+        origin = [None if no else variants[d] for d, no in zip(drawn, none)]
+        chances = (weights / np.where(total, total, 1)).astype(np.float32)
+        kinds = self.adds()
+        probability = pa.StructArray.from_arrays([pa.array(c) for c in chances.T], fields=list(kinds["chosen_probability"]))
+        return pa.table([pa.array(text, pa.large_string()), pa.array(origin, pa.large_string()), probability], names=list(kinds))
+
+    def passes(self, live: pa.Table, variant: str) -> np.ndarray:
+        """For each row, whether the variant may be drawn."""
+        good = np.array([bool(t and t.strip()) for t in live[column(variant)].to_pylist()])
+        if variant in self.checked:
+            good &= np.array([faults is not None and not faults for faults in live[f"{column(variant)}_faults"].to_pylist()], dtype=bool)
+        if self.min is not None:
+            scores = live[score_column(variant)].to_numpy().astype(np.float64)
+            good &= scores >= self.min  # NaN, from null, is not
+        return good
+
+    def judge(self, columns: pa.Table) -> pa.Array:
+        return reasons(columns["chosen_text"].is_valid(), self.name) if self.drop else super().judge(columns)
+
+
+@dataclass
+class CapFilt(Mix):
+    """BLIP's CapFilt (2201.12086): raw and synthetic text are judged by the same cut, what passes is used, and a row where nothing
+    passes falls. BLIP trains on the union; here a row keeps its place, and one of its good texts is drawn with equal chances.
+
+    min: of the score, by CLIP where BLIP has a matching head. In BLIP nucleus sampling lost 25 % of the captions, beam search 19 %.
+    """
+
+    drop: bool = True
+
+    def __post_init__(self):
+        super().__post_init__()
+        if self.min is None:
+            raise RecipeError(f"{self.name}: without min nothing is filtered")
+
+
+@dataclass
+class RawElseSynthetic(Selector):
+    """Nguyen et al. (2307.10350): the raw text of the `fraction` of the pool with the best `clip_score`; for the others the synthetic
+    text if its score passes the same cut; rows with neither fall.
+
+    The cut is the score at 0-based rank int(N * fraction), as in TopFraction; or `min`, if given. faults: whether `caption_<variant>_faults`
+    is there; a faulty text does not pass.
+    """
+
+    variant: str = ""
+    fraction: float = 0.3
+    min: float | None = None
+    faults: bool = False
+
+    def __post_init__(self):
+        super().__post_init__()
+        if not self.variant or not 0 < self.fraction <= 1:
+            raise RecipeError(f"{self.name}: give the variant's name, and a fraction above 0 and at most 1")
+        of = column(self.variant)
+        self.reads = ("text", "clip_score", of, score_column(self.variant), *([f"{of}_faults"] if self.faults else []))
+
+    def adds(self) -> dict[str, pa.DataType]:
+        return dict(CHOSEN)
+
+    def select(self, live: Live) -> Selection:
+        cut = self._cut(live)
+        of, score = column(self.variant), score_column(self.variant)
+        flawless = f'and len("{of}_faults") = 0' if self.faults else ""
+        rows = live.sql(f"""
+            select id, case when clip_score >= {cut!r}::double and not isnan(clip_score) and trim(text) <> '' then 'raw'
+                            when "{score}" >= {cut!r}::double and not isnan("{score}") and trim("{of}") <> '' {flawless} then '{self.variant}'
+                       end as chosen_origin,
+                   case chosen_origin when 'raw' then text when '{self.variant}' then "{of}" end as chosen_text
+            from live order by id""").to_arrow_table()
+        origin = rows["chosen_origin"]
+        counts = {str(c["values"]): c["counts"] for c in origin.value_counts().to_pylist()}
+        dropped = rows["id"].filter(origin.is_null())
+        return Selection(dropped.to_numpy(), rows.select(["id", *CHOSEN]), notes={"cut": cut, "of": len(rows), "chosen": counts})
+
+    def _cut(self, live: Live) -> float:
+        if self.min is not None:
+            return float(self.min)
+        scores = live.table("clip_score")["clip_score"].to_numpy().astype(np.float64)
+        known = np.sort(scores[~np.isnan(scores)])[::-1]
+        rank = int(len(scores) * self.fraction)
+        return float(known[rank]) if rank < len(known) else -1.0
+
+
+@dataclass
+class CaptionRepeats(Selector):
+    """Adds `<of>_repeats`: in how many live rows the same text stands in column `of`, case and white space aside. Drops nothing.
+
+    A captioner without an idea writes the same line for thousands of pictures. With `max`, `<of>_once` is the text where it is
+    repeated at most so often, and null elsewhere.
+    """
+
+    of: str = ""
+    max: int = 10
+
+    def __post_init__(self):
+        self.name = self.name or f"{self.of}_repeats"
+        super().__post_init__()
+        self.reads = (self.of,)
+
+    def adds(self) -> dict[str, pa.DataType]:
+        return {self.name: pa.int64(), f"{self.of}_once": pa.large_string()}
+
+    def select(self, live: Live) -> Selection:
+        rows = live.sql(f"""
+            with counted as (select id, "{self.of}" as said, lower(trim(regexp_replace("{self.of}", '\\s+', ' ', 'g'))) as plain from live)
+            select id, if(plain is null, null, count(*) over (partition by plain)) as "{self.name}",
+                   if("{self.name}" <= {self.max}, said, null) as "{self.of}_once" from counted order by id""").to_arrow_table()
+        often = rows[self.name].to_numpy(zero_copy_only=False)
+        return Selection(np.zeros(0, np.int64), rows, notes={"repeated": int(np.sum(often > self.max)), "of": len(rows)})
