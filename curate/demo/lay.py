@@ -223,7 +223,7 @@ def _addresses(out: Layout, originals: list[Pair]) -> None:
         row(out.redirect(originals[0], url), "redirect_scheme", "fetch:bad_redirect")
     for n in range(2):
         row(f"http://no-such-host-{n}.invalid/cat.jpg", "no_such_host", "fetch:dns")
-        row(f"http://{HOSTS[n]}:9/closed-{n}.jpg", "closed_port", "fetch:refused")
+        row(f"http://{HOSTS[n]}:47/closed-{n}.jpg", "closed_port", "fetch:refused")
         row(f"https://{HOSTS[n]}:{out.port}/not-tls-{n}.jpg", "no_tls", "fetch:tls")
     bomb = faults.bomb()
     for _ in range(2):
