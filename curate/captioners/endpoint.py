@@ -8,11 +8,11 @@ import json
 import logging
 import os
 import threading
-import time
 import urllib.parse
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from time import monotonic, sleep
 from typing import Any
 
 import numpy as np
@@ -127,7 +127,7 @@ class Endpoint(Writer):
                 cause = e
                 if attempt + 1 < self.attempts:
                     spread = 0.5 + chance(int(hashed[:15], 16), attempt)  # so that many workers do not come back together
-                    time.sleep(min(PAUSE, max(e.after, 2.0**attempt * spread)))
+                    sleep(min(PAUSE, max(e.after, 2.0**attempt * spread)))
         else:
             raise Unavailable(f"{self.url}: no answer after {self.attempts} attempts: {cause}") from cause
         if found is None:
@@ -182,15 +182,15 @@ class Pace:
 
     def wait(self) -> None:
         with self.lock:
-            now = time.monotonic()
+            now = monotonic()
             turn = max(now, self.next)
             self.next = turn + self.gap
-        time.sleep(max(0.0, turn - now))
+        sleep(max(0.0, turn - now))
 
 
 def post(url: str, data: bytes, key: str, timeout: float) -> tuple[int, float, bytes]:
     """Status, Retry-After in seconds (0: none), body. OSError or HTTPException if it breaks, is late, too long or cut short."""
-    parts, deadline = urllib.parse.urlsplit(url), time.monotonic() + timeout
+    parts, deadline = urllib.parse.urlsplit(url), monotonic() + timeout
     kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
     connection = kind(parts.hostname, parts.port, timeout=timeout)
     headers = {"Content-Type": "application/json", "Accept": "application/json"} | ({"Authorization": f"Bearer {key}"} if key else {})
@@ -203,10 +203,10 @@ def post(url: str, data: bytes, key: str, timeout: float) -> tuple[int, float, b
             size += len(piece)
             if size > LONGEST:
                 raise OSError(f"an answer of more than {LONGEST} bytes")
-            if time.monotonic() > deadline:
+            if monotonic() > deadline:
                 raise TimeoutError(f"no whole answer in {timeout:g} s")
             if connection.sock:
-                connection.sock.settimeout(max(0.001, deadline - time.monotonic()))
+                connection.sock.settimeout(max(0.001, deadline - monotonic()))
         if answer.length:
             raise http.client.IncompleteRead(b"".join(pieces), answer.length)
         after = answer.headers.get("Retry-After", "")

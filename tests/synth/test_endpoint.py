@@ -1,0 +1,195 @@
+"""The endpoint client against a server that answers 429, 500, late, cut short, with wrong JSON, and with a refusal."""
+
+import json
+import threading
+import time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from curate.captioners import Decoding, Request
+from curate.captioners.endpoint import Endpoint, Pace, Unavailable
+from curate.errors import RecipeError
+from curate.synth.caption import Caption
+
+GOOD = {"choices": [{"message": {"content": " a dog "}, "finish_reason": "stop"}], "usage": {"prompt_tokens": 100, "completion_tokens": 4}}
+REFUSAL = {"choices": [{"message": {"content": None, "refusal": "I cannot"}, "finish_reason": "stop"}], "usage": {}}
+
+
+class Server(ThreadingHTTPServer):
+    """Gives the answers of `script` in turn, the last one for ever; keeps what it was asked."""
+
+    daemon_threads = True
+
+    def __init__(self, *script):
+        super().__init__(("127.0.0.1", 0), Handler)
+        self.script, self.asked, self.headers, self.lock = list(script), [], [], threading.Lock()
+        threading.Thread(target=self.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
+
+    @property
+    def url(self):
+        return f"http://127.0.0.1:{self.server_port}/v1"
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.shutdown()
+        self.server_close()
+
+
+class Handler(BaseHTTPRequestHandler):
+    def do_POST(self):
+        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        with self.server.lock:
+            self.server.asked.append(body)
+            self.server.headers.append(dict(self.headers))
+            what = self.server.script.pop(0) if len(self.server.script) > 1 else self.server.script[0]
+        self.answer(what)
+
+    def answer(self, what):
+        if what == "late":
+            time.sleep(0.6)
+            what = GOOD
+        if what == "drop":
+            self.connection.close()
+            return
+        if isinstance(what, tuple):
+            status, headers, data = what
+        else:
+            status, headers, data = 200, {}, what if isinstance(what, bytes) else json.dumps(what).encode()
+        self.send_response(status)
+        for name, value in {"Content-Length": str(len(data)), **headers}.items():
+            self.send_header(name, value)
+        self.end_headers()
+        self.wfile.write(data)
+
+    def log_message(self, *_):
+        """Quiet."""
+
+
+def asked(server, requests=1, **options):
+    writer = Endpoint("m", url=server.url, timeout=0.3, **options)
+    writer.load()
+    return writer.write([Request(f"what {i}", None, i) for i in range(requests)], Decoding())
+
+
+@pytest.fixture(autouse=True)
+def no_waiting(monkeypatch):
+    """Pauses are recorded, not slept."""
+    pauses = []
+    monkeypatch.setattr("curate.captioners.endpoint.sleep", lambda s: pauses.append(s) if s else None)
+    monkeypatch.delenv("CURATE_CACHE", raising=False)
+    return pauses
+
+
+TRUNCATED = (200, {"Content-Length": "5000"}, json.dumps(GOOD).encode()[:40])
+
+
+@pytest.mark.parametrize("fault", [
+    (429, {}, b"slow down"), (500, {}, b"oops"), (503, {}, b""), "drop", b"{not json", b'{"choices": []}', b"[]", b'{"choices": [{"message": {}}]}',
+])
+def test_a_fault_that_passes_is_repeated(fault, no_waiting):
+    with Server(fault, fault, GOOD) as server:
+        (answer,) = asked(server)
+    assert (answer.text, answer.finish, answer.tokens, answer.tokens_in) == ("a dog", "stop", 4, 100)
+    assert len(server.asked) == 3
+    assert 0.5 <= no_waiting[0] <= 1.5 and 1 <= no_waiting[1] <= 3
+
+
+def test_a_late_and_a_cut_answer_are_repeated():
+    with Server("late", GOOD) as server:
+        assert asked(server)[0].text == "a dog" and len(server.asked) == 2
+    with Server(TRUNCATED, GOOD) as server:
+        assert asked(server)[0].text == "a dog" and len(server.asked) == 2
+
+
+def test_retry_after_is_heeded(no_waiting):
+    with Server((429, {"Retry-After": "7"}, b""), GOOD) as server:
+        asked(server)
+    assert no_waiting == [7.0]
+
+
+def test_a_server_that_never_recovers_stops_the_part_and_is_not_a_caption():
+    with Server((500, {}, b"")) as server, pytest.raises(Unavailable, match="no answer after 3 attempts: status 500"):
+        asked(server, attempts=3)
+    assert len(server.asked) == 3
+
+
+def test_a_refusal_and_a_filtered_answer_are_rows_without_text():
+    filtered = {"choices": [{"message": {"content": ""}, "finish_reason": "content_filter"}]}
+    with Server(REFUSAL) as server:
+        assert [a.finish for a in asked(server)] == ["refused"]
+    with Server(filtered) as server:
+        (answer,) = asked(server)
+    assert (answer.text, answer.finish) == (None, "refused")
+
+
+def test_one_rejected_request_costs_one_row_but_all_of_them_the_run():
+    with Server(GOOD, (400, {}, b"bad image"), GOOD) as server:
+        finish = [a.finish for a in asked(server, 3, at_once=1)]
+    assert finish == ["stop", "rejected", "stop"]
+    with Server((400, {}, b"no such parameter")) as server, pytest.raises(RecipeError, match="rejects every request.*no such parameter"):
+        asked(server, 40, at_once=1)
+    assert 16 <= len(server.asked) < 20
+
+
+@pytest.mark.parametrize("status", [401, 403, 404])
+def test_a_wrong_key_or_model_is_said_at_once(status):
+    with Server((status, {}, b"who are you")) as server, pytest.raises(RecipeError, match=f"status {status}: who are you"):
+        asked(server)
+    assert len(server.asked) == 1
+
+
+def test_answers_are_remembered_by_request(tmp_path):
+    with Server(GOOD) as server:
+        first = asked(server, 5, cache=str(tmp_path))
+        again = asked(server, 5, cache=str(tmp_path))
+        assert len(server.asked) == 5 and first == again
+        asked(server, 6, cache=str(tmp_path))
+        assert len(server.asked) == 6
+    assert not [p for p in tmp_path.rglob("*") if p.is_file() and p.suffix != ".json"]
+
+
+def test_what_was_answered_before_a_failure_is_not_asked_again(tmp_path):
+    with Server(GOOD, GOOD, (500, {}, b"")) as server, pytest.raises(Unavailable):
+        asked(server, 3, at_once=1, attempts=1, cache=str(tmp_path))
+    with Server(GOOD) as server:
+        assert len(asked(server, 3, cache=str(tmp_path))) == 3 and len(server.asked) == 1
+
+
+def test_cost_and_key(monkeypatch):
+    monkeypatch.setenv("MY_KEY", "secret")
+    with Server(GOOD) as server:
+        (answer,) = asked(server, key="MY_KEY", price_in=2.0, price_out=10.0)
+    assert answer.cost == pytest.approx((100 * 2 + 4 * 10) / 1e6)
+    assert server.headers[0]["Authorization"] == "Bearer secret"
+    assert "secret" not in str(Endpoint("m", key="MY_KEY"))
+
+
+def test_the_pace_is_even(no_waiting):
+    pace = Pace(60)
+    for _ in range(4):
+        pace.wait()
+    assert [round(p) for p in no_waiting] == [1, 2, 3]
+
+
+def test_a_caption_through_the_stage():
+    with Server(GOOD) as server:
+        stage = Caption(Endpoint("m", url=server.url, largest=32), prompt="short")
+        stage.load()
+        found = stage.run(pa.table({"uid": ["a" * 32]}), [np.zeros((64, 128, 3), np.uint8)])
+    assert stage.network and found[stage.name].to_pylist() == ["a dog"]
+    made = found[f"{stage.name}_made"][0].as_py()
+    assert (made["image_width"], made["image_height"]) == (32, 16)
+    content = server.asked[0]["messages"][0]["content"]
+    assert content[0]["image_url"]["url"].startswith("data:image/jpeg;base64,/9j/") and content[1]["text"].startswith("Describe")
+    assert server.asked[0]["seed"] == server.asked[0]["seed"] & (2**63 - 1)
+
+
+def test_the_same_texts_whatever_the_url():
+    assert Endpoint("m", url="http://a/v1").identity() == Endpoint("m", url="http://b/v1", at_once=3).identity()
+    with pytest.raises(RecipeError):
+        Endpoint("m", url="a/v1")
