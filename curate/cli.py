@@ -62,7 +62,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 2 if isinstance(e, RecipeError) else 1
 
 
-def parse(argv: list[str]) -> argparse.Namespace:
+def parser(argv: list[str]) -> tuple[Parser, dict[str, argparse.ArgumentParser]]:
+    """The parser of everything, and those of the commands; `plan` and `run` know the options of the recipe that argv names."""
     top = Parser(prog="curate", description="Web image-text pairs and web pages become balanced, explained WebDataset shards.",
                  epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False)
     top.add_argument("--debug", action="store_true", help="show tracebacks and every log line")
@@ -72,9 +73,14 @@ def parse(argv: list[str]) -> argparse.Namespace:
         sub = commands.add_parser(name, help=about, description=about[0].upper() + about[1:] + ".", allow_abbrev=False,
                                   formatter_class=Help)
         add(sub, recipe if argv[:1] == [name] else None)
+    return top, commands.choices
+
+
+def parse(argv: list[str]) -> argparse.Namespace:
+    top, commands = parser(argv)
     args, rest = top.parse_known_args(argv)
     if rest:  # said by the command's own parser, which knows its options
-        commands.choices[argv[0]].error(f"unrecognized arguments: {' '.join(rest)}")
+        commands[argv[0]].error(f"unrecognized arguments: {' '.join(rest)}")
     return args
 
 

@@ -11,12 +11,12 @@ import duckdb
 import pyarrow as pa
 
 from curate import engine as engines
-from curate import pool, seal, shards
+from curate import card, pool, report, seal, shards
 from curate.engine import Lane, flow
 from curate.errors import CurateError, PoolError, RecipeError
 from curate.lease import held
 from curate.part import Decision, Part, ingest
-from curate.progress import Quiet
+from curate.progress import Published, Quiet
 from curate.recipe import Recipe, place, segments
 from curate.repair import repair
 from curate.selector import Selector
@@ -92,9 +92,13 @@ def run(recipe: Recipe, out: str, engine: str = "ray", address: str | None = Non
         store.sweep()
         earlier = _earlier(store, repair)
         worker = engines.start(engine, address, workers)
+        told = Published(progress or Quiet(), store)
         try:
             worker.carry([recipe.source, *recipe.steps])
-            return Driver(recipe, store, worker, part_size, refetch, progress or Quiet(), earlier, repair).run()
+            return Driver(recipe, store, worker, part_size, refetch, told, earlier, repair).run()
+        except BaseException as e:
+            told.stopped(e)
+            raise
         finally:
             worker.shutdown()
 
@@ -109,7 +113,7 @@ def _earlier(store: Store, repair: bool) -> dict[str, Any] | None:
             return json.loads(store.read("recipe.json"))
         except ValueError as e:
             raise PoolError(f"{store.url}/recipe.json: damaged ({e}); `curate run --repair` makes it again") from e
-    other = [n for n in store.names("") if n not in ("lease", "inputs", "parts")]
+    other = [n for n in store.names("") if n not in ("lease", "inputs", "parts", Published.NAME)]
     if other and not (repair and store.names("parts")):
         raise RecipeError(f"{store.url}: holds something else ({', '.join(other[:3])}), and no run; choose an empty folder")
     return None
@@ -151,9 +155,20 @@ class Driver:
         self._publish_record({"state": "finished", "began": began, "seconds": time.time() - began, "rows": counts,
                               "edges": [d.file.replace("decisions/", "edges/", 1) for d in point.decisions],
                               "notes": self._notes(point), "counters": self.counters})
+        self._tell(made)
         seal.write(self.store, self.sums)
         self.progress.end(made, "")
         return made
+
+    def _tell(self, made: Run) -> None:
+        """The report and the dataset's card. What is wrong with them is said and stops nothing; a full disk does."""
+        try:
+            pages = {"report.html": report.html_of(made), **card.files(made)}
+        except (CurateError, duckdb.Error, pa.ArrowException) as e:
+            log.warning("no report: %s; `curate report` tries again", e)
+            return
+        for name, text in pages.items():
+            self.store.publish_bytes(name, text.encode())
 
     def _finished(self, state: str) -> bool:
         return seal.is_whole(self.store) and json.loads(self.store.read("dataset.json")).get("state") == state

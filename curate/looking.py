@@ -1,7 +1,10 @@
-"""The commands that look at runs, and at this machine: report, why, diff, watch, card, recipes, doctor, completion."""
+"""The commands that look at runs, and at this machine: report, why, diff, watch, recipes, doctor, completion."""
 
 import argparse
+import os
+import sys
 
+from curate.errors import RecipeError
 from curate.look import clean
 
 
@@ -73,10 +76,64 @@ def recipes(args: argparse.Namespace) -> int:
     return 0
 
 
+def _watch_options(sub: argparse.ArgumentParser, _: str | None) -> None:
+    folder(sub)
+    sub.set_defaults(command=watch)
+
+
+def watch(args: argparse.Namespace) -> int:
+    from curate.progress import Lines, Live
+    from curate.store import Store
+    from curate.watch import watch as follow
+
+    display = Live() if sys.stderr.isatty() and os.environ.get("TERM") != "dumb" else Lines()
+    try:
+        word = follow(Store(args.folder), display)
+    finally:
+        if isinstance(display, Live):
+            display.close()
+    print(clean(word))
+    return 0 if word.startswith("finished") else 1
+
+
+def _doctor_options(sub: argparse.ArgumentParser, _: str | None) -> None:
+    sub.add_argument("stores", metavar="FOLDER|URL", nargs="*", default=["."], help="where runs would be kept; each is written to and read from")
+    sub.set_defaults(command=doctor)
+
+
+def doctor(args: argparse.Namespace) -> int:
+    from curate.doctor import look
+
+    found = look(args.stores)
+    wide = max(len(f.name) for f in found)
+    for f in found:
+        print(f"{f.state:<7} {f.name:<{wide}}  {clean(f.words)}")
+    return 1 if any(f.state == "wrong" for f in found) else 0
+
+
+def _completion_options(sub: argparse.ArgumentParser, _: str | None) -> None:
+    sub.add_argument("shell", choices=("bash", "zsh", "tcsh"), help="source its output: eval \"$(curate completion bash)\"")
+    sub.set_defaults(command=completion)
+
+
+def completion(args: argparse.Namespace) -> int:
+    from curate.cli import parser
+
+    try:
+        import shtab
+    except ImportError as e:
+        raise RecipeError("completion needs the package shtab: pip install shtab") from e
+    print(shtab.complete(parser([])[0], shell=args.shell))
+    return 0
+
+
 COMMANDS = [
     ("report", "the run as one HTML page: funnel, scores, samples, duplicates, recipe", _report_options),
     ("why", "one row's story: scores beside bounds, the rule that dropped it or the shard that holds it", _why_options),
     ("diff", "two runs over one pool: who entered, who left, and by which rule", _diff_options),
+    ("watch", "follow a run that goes on in another terminal or on another machine", _watch_options),
     ("recipes", "the recipes that come with curate", _recipes_options),
+    ("doctor", "what this machine can do: GPU, faiss, models, stores", _doctor_options),
+    ("completion", "completion of commands and options for a shell", _completion_options),
 ]
 

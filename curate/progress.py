@@ -1,5 +1,6 @@
 """What a run shows while it works: a live display in a terminal, plain lines elsewhere, nothing for programs."""
 
+import json
 import sys
 import time
 from collections import Counter
@@ -59,6 +60,22 @@ class Quiet:
     def finish(self, word: str) -> None:
         pass
 
+    def state(self) -> dict[str, Any]:
+        """All of it as JSON values, times as seconds since the run began."""
+        now = time.monotonic()
+        stages = [{"name": s.name, "total": s.total, "rows": s.rows, "done": s.done, "computed": s.computed,
+                   "began": s.began - self.began, "ended": s.ended and s.ended - self.began} for s in self.stages.values()]
+        return {"name": self.name, "place": self.place, "seconds": now - self.began, "stages": stages,
+                "reasons": dict(self.reasons), "bytes": self.bytes}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Show what another process counted."""
+        self.name, self.place, self.began = state["name"], state["place"], time.monotonic() - state["seconds"]
+        self.stages = {s["name"]: Stage(s["name"], s["total"], s["rows"], s["done"], self.began + s["began"],
+                                        None if s["ended"] is None else self.began + s["ended"], s["computed"]) for s in state["stages"]}
+        self.reasons, self.bytes = Counter(state["reasons"]), state["bytes"]
+        self.show()
+
     # ---- words for the displays
 
     @property
@@ -79,6 +96,42 @@ class Quiet:
             return None
         seen = rows * stage.done / stage.total
         return max(0.0, 1 - sum(v for v in self.reasons.values() if v > 0) / seen) if seen else None
+
+
+class Published:
+    """Passes everything on to a display, and keeps `RUN/progress.json` for those who watch from elsewhere."""
+
+    NAME = "progress.json"
+
+    def __init__(self, display: Quiet, store: Any, every: float = 2.0):
+        self.display, self.store, self.every, self.last, self.begun = display, store, every, 0.0, False
+
+    def begin(self, name: str, place: str) -> None:
+        self.display.begin(name, place)
+        self.begun = True
+
+    def stage(self, name: str, total: int, rows: int) -> None:
+        self.display.stage(name, total, rows)
+        self._tell("running")
+
+    def step(self, name: str, done: Any) -> None:
+        self.display.step(name, done)
+        self._tell("running")
+
+    def end(self, run: Any, word: str) -> None:
+        self.display.end(run, word)
+        self._tell("finished", now=True)
+
+    def stopped(self, why: BaseException) -> None:
+        """The run ends before its end."""
+        if self.begun:
+            self._tell(f"stopped: {str(why).splitlines()[0] if str(why) else type(why).__name__}", now=True)
+
+    def _tell(self, state: str, now: bool = False) -> None:
+        if not now and time.monotonic() - self.last < self.every:
+            return
+        self.last = time.monotonic()
+        self.store.note(self.NAME, json.dumps({"state": state, **self.display.state()}).encode())
 
 
 def left(stage: Stage, now: float) -> str:

@@ -11,6 +11,7 @@ key, because client libraries complete the upload when the writer raises.
 import contextlib
 import errno
 import hashlib
+import logging
 import os
 import random
 import tempfile
@@ -26,6 +27,8 @@ import pyarrow.parquet as pq
 
 from curate import failpoints
 from curate.errors import PoolError
+
+log = logging.getLogger(__name__)
 
 #: Uploads of one file, and the longest pause before one, in seconds: for a store that is busy (429, 5xx) or in conflict (409).
 UPLOADS, PAUSE = 6, 4.0
@@ -252,6 +255,19 @@ class Store:
     def publish_bytes(self, name: str, data: bytes) -> None:
         with self.private(name) as path:
             self.publish(name, path, path.write_bytes(data))
+
+    def note(self, name: str, data: bytes) -> None:
+        """Put a small file that nobody relies on: it is not made durable, and when it cannot be written nothing stops."""
+        try:
+            if self.local:
+                os.makedirs(self._inner(PRIVATE), exist_ok=True)
+                path = Path(self._inner(f"{PRIVATE}/{name}"))
+                path.write_bytes(data)
+                os.replace(path, self._inner(name))
+            else:
+                self.fs.pipe_file(self._inner(name), data)
+        except OSError as e:
+            log.debug("%s: cannot write: %s", self.path(name), e)
 
     def remove(self, name: str) -> None:
         """Remove a file; none there is fine."""
