@@ -8,6 +8,7 @@ import laws
 import numpy as np
 import pyarrow as pa
 import pytest
+from safetensors.numpy import save_file
 from tiny import tiny_clip
 
 from curate.stage import Filter, Stage
@@ -18,7 +19,17 @@ CLASSES = laws.classes()
 @pytest.fixture(scope="session")
 def models(tmp_path_factory):
     """Parameters for the classes that cannot run without a file of the user's."""
-    return {"clip_embed": {"model": tiny_clip(tmp_path_factory.mktemp("tiny"))}}
+    folder = tmp_path_factory.mktemp("files")
+    save_file({"weight": np.random.default_rng(0).standard_normal((1, 32)).astype(np.float32)}, folder / "head.safetensors")
+    (folder / "words.txt").write_text("a\t9\ndog\t7\nrare\t1\n")
+    head = {"head": str(folder / "head.safetensors")}
+    return {"clip_embed": {"model": tiny_clip(folder / "tiny")}, "aesthetic": head, "watermark": head,
+            "rare_tokens": {"vocabulary": str(folder / "words.txt")}, "toxicity": {"model": "python:test_laws:shouting"}}
+
+
+def shouting(texts: list[str]) -> list[float]:
+    """A toxicity model of one line: the share of capitals."""
+    return [sum(map(str.isupper, t)) / (len(t) or 1) for t in texts]
 
 
 @pytest.fixture(scope="session")

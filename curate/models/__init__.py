@@ -4,7 +4,7 @@ from curate.models.classifiers import fasttext, image_classifier, text_classifie
 from curate.models.clip import BATCH, Clip, Shrink, clip, weights_id
 from curate.models.files import THREADS, ensure_torchvision, file_sha256, packaged, weights_file
 from curate.models.heads import Head, head
-from curate.models.onnx import Onnx, onnx
+from curate.models.onnx import Onnx, onnx, text_reader
 
 __all__ = ["BATCH", "THREADS", "Clip", "Head", "Onnx", "Shrink", "clip", "ensure_torchvision", "fasttext", "file_sha256", "head", "image_classifier", "onnx",
-           "packaged", "text_classifier", "weights_file", "weights_id"]
+           "packaged", "text_classifier", "text_reader", "weights_file", "weights_id"]

