@@ -78,24 +78,26 @@ def open_run(folder: str) -> Run:
 
 
 def run(recipe: Recipe, out: str, engine: str = "ray", address: str | None = None, workers: int | None = None,
-        part_size: int = 10_000, refetch: bool = False, progress: Any = None, repair: bool = False) -> Run:
+        part_size: int = 10_000, refetch: bool = False, progress: Any = None, repair: bool = False,
+        deadline: float = 3600) -> Run:
     """Run a recipe into a folder, or go on with the run there. Returns the run; its `problems` say what was not read.
 
     engine: `ray` (a local one, or the cluster at `address`) or `local` (this process); the bytes are the same.
     refetch: fetch again what failed before.
     repair: read all that is there first, and compute again what is damaged.
+    deadline: seconds for one attempt at a part; a worker that is not back by then is killed (`ray`).
     """
     recipe.check()
     store = Store(out)
+    earlier = _earlier(store, repair)
     store.probe()
     with held(store):
         store.sweep()
-        earlier = _earlier(store, repair)
         worker = engines.start(engine, address, workers)
         told = Published(progress or Quiet(), store)
         try:
             worker.carry([recipe.source, *recipe.steps])
-            return Driver(recipe, store, worker, part_size, refetch, told, earlier, repair).run()
+            return Driver(recipe, store, worker, part_size, refetch, told, earlier, repair, deadline).run()
         except BaseException as e:
             told.stopped(e)
             raise
@@ -131,6 +133,7 @@ class Driver:
     progress: Any
     earlier: dict[str, Any] | None
     repair: bool = False
+    deadline: float = 3600
 
     def run(self) -> Run:
         began = time.time()
@@ -142,6 +145,7 @@ class Driver:
         if not any(sum(p.rows.values()) for p in parts):
             raise RecipeError("; ".join(problems) or "the input has no rows")
         self.counters: dict[str, dict[str, float]] = {}
+        self.retries: list[dict[str, str]] = []
         self.record = {**self.recipe.record(), "part_size": self.part_size, "inputs": _slim(inputs)}
         state = digest([self.recipe.fingerprint, [p.id for p in parts], problems])
         made = Run(self.store, self.counters, problems, repaired)
@@ -154,7 +158,7 @@ class Driver:
         counts = self._finish(point, parts, state)
         self._publish_record({"state": "finished", "began": began, "seconds": time.time() - began, "rows": counts,
                               "edges": [d.file.replace("decisions/", "edges/", 1) for d in point.decisions],
-                              "notes": self._notes(point), "counters": self.counters})
+                              "notes": self._notes(point), "counters": self.counters, "retries": self.retries})
         self._tell(made)
         seal.write(self.store, self.sums)
         self.progress.end(made, "")
@@ -235,7 +239,7 @@ class Driver:
             work = Work(self.store, segment, list(before), self.recipe.fingerprints, decisions, self.refetch)
             gpus = max(s.gpus for s in segment)
             where = place(segment)
-            lanes.append(Lane("+".join(s.name for s in segment), work, where, gpus, self.engine.slots(where, gpus)))
+            lanes.append(Lane("+".join(s.name for s in segment), work, where, gpus, self.engine.slots(where, gpus), self.deadline))
             before = [*before, *segment]
         for lane in lanes:
             self.progress.stage(lane.name, len(parts), sum(sum(p.rows.values()) for p in parts))
@@ -245,8 +249,11 @@ class Driver:
                 self._count(done)
             self.progress.step(lanes[at].name if at >= 0 else "", None if isinstance(done, CurateError) else done)
 
+        def again(at: int, part: Any, error: CurateError) -> None:
+            self.retries.append({"part": part.id, "stages": lanes[at].name, "error": str(error)})
+
         if lanes:
-            _raise(flow(self.engine, lanes, parts, seen=seen))
+            _raise(flow(self.engine, lanes, parts, seen=seen, again=again))
 
     def _count(self, done: Any) -> None:
         for what in ("computed", "reused", "seconds"):

@@ -42,6 +42,7 @@ class LocalEngine:
 
     name = "local"
     workers = 1
+    isolate = True  # a decoder that crashes here would take the driver along
 
     def __init__(self) -> None:
         self.lanes: list[Lane] = []
@@ -81,6 +82,7 @@ class RayEngine:
     """Ray Core: tasks for what needs a core, actors for what keeps a model. Retries are the caller's, never Ray's."""
 
     name = "ray"
+    isolate = False  # a crash costs a worker; the part is tried again in isolation
 
     def __init__(self, address: str | None = None, workers: int | None = None):
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
@@ -119,6 +121,7 @@ class RayEngine:
     def open(self, lanes: list[Lane]) -> None:
         self.lanes = lanes
         self.running: dict[Any, tuple[int, Any, float, int | None]] = {}
+        self.looked = time.monotonic()
         task = self.ray.remote(max_retries=0, max_calls=0)(_call)
         self.tasks = [task.options(num_cpus=0.5 if lane.kind == "network" else 1) for lane in lanes]
         self.targets = [self.ray.put(lane.target) if lane.kind != "model" else None for lane in lanes]
@@ -147,8 +150,10 @@ class RayEngine:
     def next(self, timeout: float | None = None) -> tuple[Any, Any] | None:
         """The next (token, result) to end, or None when `timeout` seconds pass; a dead worker gives a Crash."""
         ready, _ = self.ray.wait(list(self.running), num_returns=1, timeout=timeout)
-        if not ready:
-            return self._overdue()
+        if not ready or time.monotonic() - self.looked > 1:  # a call may hang while others keep ending
+            self.looked, overdue = time.monotonic(), self._overdue()
+            if overdue or not ready:
+                return overdue
         lane, token, _, at = self.running.pop(ready[0])
         self.busy[lane].discard(at)
         try:
@@ -246,11 +251,12 @@ def to_ray_dataset(files: list[str]) -> Any:
 
 
 def flow(engine: Any, lanes: list[Lane], items: list[Any], attempts: int = 3,
-         seen: Callable[[int, Any, Any], None] = lambda lane, item, result: None) -> list[tuple[int, Any, CurateError]]:
+         seen: Callable[[int, Any, Any], None] = lambda lane, item, result: None,
+         again: Callable[[int, Any, CurateError], None] = lambda lane, item, error: None) -> list[tuple[int, Any, CurateError]]:
     """Take every item through every lane, later lanes first, a bounded number waiting between them. Returns what failed.
 
     A call whose worker crashed is made again, in isolation; a call that raised is made again only if another worker was first.
-    `seen` hears each result, and (-1, None, None) about every second while nothing ends.
+    `seen` hears each result, and (-1, None, None) about every second while nothing ends; `again` hears why a call is made again.
     """
     engine.open(lanes)
     waiting = [deque(items)] + [deque() for _ in lanes[1:]]
@@ -272,6 +278,7 @@ def flow(engine: Any, lanes: list[Lane], items: list[Any], attempts: int = 3,
             if isinstance(result, CurateError):
                 if getattr(result, "again", isinstance(result, Crash)) and tries[key] < attempts:
                     log.warning("%s, part %s: %s; attempt %d of %d follows", lanes[lane].name, item, result, tries[key] + 1, attempts)
+                    again(lane, item, result)
                     waiting[lane].appendleft(item)
                     continue
                 failures.append((lane, item, result))
@@ -292,6 +299,6 @@ def _feed(engine: Any, lanes: list[Lane], waiting: list[deque], running: list[in
         room = 2 * lanes[lane + 1].limit if lane + 1 < len(lanes) else 1
         while waiting[lane] and running[lane] < lanes[lane].limit and ahead < room:
             item = waiting[lane].popleft()
-            isolate = (True,) if tries.get((lane, id(item)), 0) else ()
+            isolate = (True,) if engine.isolate or tries.get((lane, id(item)), 0) else ()
             engine.submit(lane, (lane, item), item, *isolate)
             running[lane] += 1

@@ -1,11 +1,14 @@
 """Places where a test can make this process die, or a write fail. In use they cost one comparison.
 
 `CURATE_FAILPOINT=FAULT@N` does FAULT at the N-th place that this process passes (from 0); `FAULT@GLOB` at every place whose
-`STEP NAME` matches, like `enospc@commit.sync parts/*`. `CURATE_FAILPOINT_LOG=FILE` writes the places down.
+`STEP NAME` matches, like `enospc@fsync parts/*`; several are separated by `;`. What has no name is known by the SHA-256 of its
+bytes. `CURATE_FAILPOINT_LOG=FILE` writes the places down.
 """
 
 import errno
 import fnmatch
+import hashlib
+import mmap
 import os
 import signal
 import time
@@ -19,17 +22,17 @@ class Plan:
     """What shall happen where, and how many places were passed."""
 
     def __init__(self, spec: str, log: str):
-        self.fault, _, self.where = spec.partition("@")
-        self.log, self.passed = log, 0
+        self.faults = [f.split("@", 1) for f in spec.split(";") if f]
+        self.log, self.passed = log, -1
 
     def at(self, place: str, path: str | os.PathLike | None) -> None:
-        here = self.where == str(self.passed) or (not self.where.isdigit() and fnmatch.fnmatchcase(place, self.where))
         self.passed += 1
         if self.log:
             with open(self.log, "a") as f:
                 f.write(place + "\n")
-        if self.fault and here:
-            strike(self.fault, place, path)
+        for fault, where in self.faults:
+            if where == str(self.passed) or fnmatch.fnmatchcase(place, where):
+                strike(fault, place, path)
 
 
 def strike(fault: str, place: str, path: str | os.PathLike | None) -> None:
@@ -47,7 +50,11 @@ def strike(fault: str, place: str, path: str | os.PathLike | None) -> None:
         while True:
             time.sleep(0.1)
     elif fault == "hog":
-        bytearray(10 << 30)
+        try:
+            mmap.mmap(-1, 10 << 30)
+        except OSError as e:
+            raise MemoryError from e
+        os.kill(os.getpid(), signal.SIGKILL)  # as the kernel does where nothing is limited and memory is short
 
 
 def plan() -> Plan | None:
@@ -56,11 +63,11 @@ def plan() -> Plan | None:
     return Plan(spec, log) if spec or log else None
 
 
-def _armed(step: str, name: str = "", path: str | os.PathLike | None = None) -> None:
-    PLAN.at(f"{step} {name}", path)
+def _armed(step: str, name: str | bytes = "", path: str | os.PathLike | None = None) -> None:
+    PLAN.at(f"{step} {name if isinstance(name, str) else hashlib.sha256(name).hexdigest()}", path)
 
 
-def _unarmed(step: str, name: str = "", path: str | os.PathLike | None = None) -> None:
+def _unarmed(step: str, name: str | bytes = "", path: str | os.PathLike | None = None) -> None:
     """Nothing."""
 
 

@@ -14,6 +14,7 @@ import pyarrow.compute as pc
 from curate import schema
 from curate.errors import CurateError, PartError
 from curate.fetch.decode import decode_all
+from curate.fetch.isolate import Isolated
 from curate.part import Decision, Part, Rows, Workbench, commits
 from curate.stage import Stage, Step
 from curate.store import Parcel, Store, read_slices
@@ -54,13 +55,14 @@ class Work:
 
     def __call__(self, part: Part, isolate: bool = False) -> Done:
         """Compute and commit what the live rows of the part lack; PartError says what went wrong."""
-        return Visit(self, part, isolate).run()
+        with Isolated() as child:  # started when it is first asked
+            return Visit(self, part, child if isolate else False).run()
 
 
 class Visit:
     """One segment at work on one part."""
 
-    def __init__(self, work: Work, part: Part, isolate: bool):
+    def __init__(self, work: Work, part: Part, isolate: Isolated | bool):
         self.work, self.part, self.isolate = work, part, isolate
         reads: dict[str, set[str]] = {}
         for stage in work.stages:

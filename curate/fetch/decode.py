@@ -7,20 +7,21 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from curate.fetch.image import Broken
+from curate.fetch.isolate import Isolated
 from curate.stage import Stage
 
 
-def decode_all(files: list[bytes | None], isolate: bool = False) -> list[np.ndarray | str]:
+def decode_all(files: list[bytes | None], isolate: Isolated | bool = False) -> list[np.ndarray | str]:
     """For each file its pixels (uint8, height x width x 3, RGB), or why there are none: an outcome of schema.DECODE.
 
     isolate: decode in a child process, one file at a time, so that a file that kills its decoder is found, and lost alone.
     """
-    from curate.fetch.isolate import Isolated
-
     if not isolate:
         return [_here(data) for data in files]
+    if isinstance(isolate, Isolated):
+        return [isolate.decode(data) if data else "broken" for data in files]
     with Isolated() as child:
-        return [child.decode(data) if data else "broken" for data in files]
+        return decode_all(files, child)
 
 
 def _here(data: bytes | None) -> np.ndarray | str:

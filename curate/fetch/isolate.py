@@ -12,6 +12,7 @@ import signal
 import struct
 import subprocess
 import sys
+import threading
 import time
 from dataclasses import asdict
 from typing import TYPE_CHECKING, BinaryIO
@@ -38,6 +39,7 @@ class Isolated:
     def __init__(self, seconds: float = SECONDS, memory: int = MEMORY):
         self.seconds, self.memory = seconds, memory
         self.child: subprocess.Popen | None = None
+        self.turn = threading.Lock()
 
     def __enter__(self) -> "Isolated":
         return self
@@ -55,6 +57,11 @@ class Isolated:
         return self.call(asdict(how), data)
 
     def call(self, how: dict, data: bytes) -> tuple[str, int, int, bytes]:
+        """One question and its answer; threads take turns."""
+        with self.turn:
+            return self._call(how, data)
+
+    def _call(self, how: dict, data: bytes) -> tuple[str, int, int, bytes]:
         child = self.child = self.child or self._start()
         try:
             note = json.dumps(how).encode()
@@ -76,7 +83,7 @@ class Isolated:
     def _start(self) -> subprocess.Popen:
         run = "import sys; sys.path[:] = sys.argv[2:]; from curate.fetch.isolate import serve; serve(int(sys.argv[1]))"
         path = [os.path.abspath(p) for p in sys.path]
-        env = {k: v for k, v in os.environ.items() if k in ("PATH", "LD_LIBRARY_PATH", "LANG")}
+        env = {k: v for k, v in os.environ.items() if k in ("PATH", "LD_LIBRARY_PATH", "LANG", "CURATE_FAILPOINT")}
         env |= {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
         return subprocess.Popen([sys.executable, "-c", run, str(self.memory), *path], env=env, pipesize=_PIPE,
                                 stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)

@@ -16,6 +16,7 @@ import numpy as np
 import simplejpeg
 from PIL import Image
 
+from curate import failpoints
 from curate.fetch.image import MAX_PIXELS, Broken, Header, inspect, orientation
 
 cv2.setNumThreads(1)  # parts run beside each other; threads inside one picture only get in the way
@@ -44,6 +45,7 @@ def decode(data: bytes) -> np.ndarray:
     found = checked(data)
     mime = found.mime
     try:
+        failpoints.at("decode", data)
         if mime == "image/jpeg":
             return _jpeg(data)
         if mime in ("image/png", "image/webp") and found.whole and not any(chunk in data for chunk in _ANIMATED_PNG):

@@ -1,0 +1,123 @@
+"""A picture that kills, hangs or bloats its decoder costs one row, and at most two extra attempts of its part."""
+
+import hashlib
+import io
+import time
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+from PIL import Image
+from toys import ToyFetch, recipe
+
+from curate import failpoints
+from curate.check import check
+from curate.driver import Driver
+from curate.engine import Lane, LocalEngine, RayEngine, flow
+from curate.fetch import isolate
+from curate.progress import Quiet
+from curate.stage import Filter
+from curate.store import Store
+
+#: What each picture does to its decoder, by its number; no two have the same bytes.
+VICTIMS = {"segfault": 3, "hang": 6, "hog": 9}
+OUTCOMES = {3: "decoder_crash", 6: "decoder_timeout", 9: "decoder_memory"}
+
+
+def photo(n: int) -> bytes:
+    out = io.BytesIO()
+    Image.new("RGB", (16 + n, 16), (n, n * 3, 255 - n)).save(out, "JPEG")
+    return out.getvalue()
+
+
+@dataclass
+class PhotoFetch(ToyFetch):
+    """Fetches real pictures, each known by the last number of its URL."""
+
+    def _one(self, url, uid, parcel):
+        data = photo(int(url.rsplit("/", 1)[1]))
+        return "ok", "image/jpeg", hashlib.sha256(data).hexdigest(), None, parcel.add(f"{uid}.jpg", data), len(data)
+
+
+@dataclass
+class Light(Filter):
+    """Mean of all pixels."""
+
+    reads = ("image",)
+    min: float | None = 0
+
+    def score(self, live, images):
+        return [float(np.mean(i)) for i in images]
+
+
+def made(folder):
+    (folder / "in").mkdir(exist_ok=True)
+    (folder / "in/a.txt").write_text("60")
+    built = recipe([folder / "in/a.txt"], words=0, score=0.0, half=0.0, extra=[Light()])
+    built.score[1] = PhotoFetch(name="toy_fetch", fails="ok")
+    return built.check()
+
+
+def drive(built, out, engine, deadline=3600.0):
+    engine.carry([built.source, *built.steps])
+    return Driver(built, Store(str(out)), engine, 20, False, Quiet(), None, deadline=deadline).run()
+
+
+def spec(*faults):
+    return ";".join(f"{fault}@decode {hashlib.sha256(photo(VICTIMS[fault])).hexdigest()}" for fault in faults)
+
+
+def judged(run):
+    rows = run.sql("select source_row, drop_reason from images").fetchall()
+    assert len(rows) == 60
+    assert check(run.store) == []
+    return {row: reason for row, reason in rows if reason and reason.startswith("decode")}
+
+
+@pytest.fixture(scope="module")
+def ray_engine():
+    """Workers inherit the failpoints of the process that starts Ray."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("CURATE_FAILPOINT", spec("segfault", "hog"))
+        engine = RayEngine(workers=2)
+    yield engine
+    engine.shutdown()
+
+
+def test_on_the_local_engine_decoders_are_always_apart_and_the_driver_lives(tmp_path, monkeypatch):
+    monkeypatch.setenv("CURATE_FAILPOINT", spec("segfault", "hang", "hog"))
+    monkeypatch.setattr(isolate.Isolated.__init__, "__defaults__", (3.0, isolate.MEMORY))
+    run = drive(made(tmp_path), tmp_path / "run", LocalEngine())
+    assert judged(run) == OUTCOMES
+    assert run.recipe["retries"] == []
+
+
+def test_on_ray_a_bad_picture_costs_one_row_and_its_part_at_most_two_attempts(tmp_path, ray_engine):
+    run = drive(made(tmp_path), tmp_path / "run", ray_engine)
+    assert judged(run) == {n: OUTCOMES[n] for n in (VICTIMS["segfault"], VICTIMS["hog"])}
+    retries = run.recipe["retries"]
+    assert 1 <= len(retries) <= 2 and len({r["part"] for r in retries}) == 1  # both are in the first part
+    assert "the worker died" in retries[0]["error"] and "light" in retries[0]["stages"]
+
+
+def sleeps(item, isolate=False):
+    time.sleep(0 if isolate else 600)
+    return item
+
+
+@pytest.mark.parametrize("kind", ["cpu", "network"])
+def test_on_ray_a_call_that_hangs_is_given_up_at_its_deadline_and_made_again_apart(ray_engine, kind):
+    seen, again = [], []
+    began = time.monotonic()
+    lanes = [Lane("slow", sleeps, kind, limit=2, deadline=2.0)]
+    assert flow(ray_engine, lanes, ["x"], seen=lambda *a: seen.append(a), again=lambda *a: again.append(a)) == []
+    assert (0, "x", "x") in seen and ["not back after 2 s" in str(e) for _, _, e in again] == [True]
+    assert time.monotonic() - began < 60
+
+
+def test_unset_failpoints_are_nothing_at_all():
+    assert failpoints.PLAN is None and failpoints.at is failpoints._unarmed
+    began = time.perf_counter()
+    for _ in range(100_000):
+        failpoints.at("decode", b"")
+    assert time.perf_counter() - began < 0.5
