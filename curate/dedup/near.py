@@ -24,8 +24,9 @@ class NearDedup(Selector):
     """Of pictures that look the same one stays: the best by the `by` columns, then by uid. Needs PerceptualHash before it.
 
     Two pictures look the same if their 64-bit hashes differ in at most `max_distance` bits and their thumbnails correlate:
-    at least `min_similarity`, 1 being the same up to brightness and contrast. Either may be mirrored; with `crops` the
-    whole of one may also match a crop of the other (10 or 25 % off), then with `min_crop_similarity`. All pairs within
+    at least `min_similarity`, 1 being the same up to brightness and contrast. With `mirror` either may be mirrored (a b is
+    then a d); with `crops` the whole of one may also match a crop of the other (10 or 25 % off), then with
+    `min_crop_similarity`; that looks up 19 hashes a row instead of one. All pairs within
     `max_distance` are found (FAISS multi-index hashing is exact). The hash alone takes one icon or starry sky for another;
     the thumbnail tells them apart. Similarity in the edges is the correlation.
     """
@@ -35,6 +36,7 @@ class NearDedup(Selector):
     max_distance: int = 7
     min_similarity: float = 0.97
     min_crop_similarity: float = 0.90
+    mirror: bool = True
     crops: bool = True
     by: tuple[str, ...] = ("original_width", "original_height")
     chunk: int = 65_536   # rows a task; moves nothing but speed
@@ -62,9 +64,9 @@ class NearDedup(Selector):
     def _find(self, live: Live, folder: Path, asked: np.ndarray, alive: np.ndarray) -> Iterator[Pairs]:
         np.save(folder / "asked.npy", asked)
         np.save(folder / "alive.npy", alive)
-        crops = len(CROPS) if self.crops else 0
+        kinds = (self.mirror, len(CROPS) if self.crops else 0)
         bounds = (self.max_distance, self.min_similarity, self.min_crop_similarity)
-        yield from live.map(_pairs, [(str(folder), start, min(start + self.chunk, len(asked)), crops, bounds)
+        yield from live.map(_pairs, [(str(folder), start, min(start + self.chunk, len(asked)), kinds, bounds)
                                      for start in range(0, len(asked), self.chunk)])
 
 
@@ -106,9 +108,9 @@ def _index(path: str):
     return faiss.read_index_binary(path)
 
 
-def _pairs(item: tuple[str, int, int, int, tuple]) -> Pairs:
+def _pairs(item: tuple[str, int, int, tuple, tuple]) -> Pairs:
     """Pairs of which one row is in a range of ranks."""
-    folder, start, stop, crops, bounds = item
+    folder, start, stop, (mirror, crops), bounds = item
     hashes = np.load(Path(folder) / "hashes.npy", mmap_mode="r")
     asked, alive = (np.load(Path(folder) / f"{n}.npy") for n in ("asked", "alive"))
     thumbs = np.load(Path(folder) / "thumbs.npy", mmap_mode="r")
@@ -122,7 +124,7 @@ def _pairs(item: tuple[str, int, int, int, tuple]) -> Pairs:
             limits, _, hits = index.range_search(_bytes(hashes[rows, column]), bounds[0] + 1)
             one, other = np.repeat(rows, np.diff(limits).astype(np.int64)), hits % len(hashes)
             worse, better = np.maximum(one, other), np.minimum(one, other)
-            fit = (one != other) & asked[worse] & alive[better]
+            fit = (one != other) & asked[worse] & alive[better] & (mirror | (hits < len(hashes)))
             alike = correlation(thumbs, thumbs, one[fit], other[fit], column - 2, hits[fit] >= len(hashes))
             good = alike >= (bounds[1] if column == 0 else bounds[2])
             found.append((worse[fit][good], better[fit][good], alike[good].astype(np.float32)))

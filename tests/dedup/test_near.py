@@ -86,6 +86,11 @@ def test_crops_are_an_option():
     assert len(NearDedup(crops=False).select(pool([p, EDITS["crop 25 %"](p)])).drop) == 0
 
 
+def test_mirroring_is_an_option():
+    p = picture(3)
+    assert len(NearDedup(mirror=False).select(pool([p, EDITS["mirror"](p)])).drop) == 0
+
+
 def test_a_small_thing_in_another_place_is_another_picture():
     a, b = (np.full((200, 200, 3), 255, np.uint8) for _ in range(2))
     for p, (dx, dy) in ((a, (0, -60)), (b, (60, 0))):  # two clocks, six and three o'clock
