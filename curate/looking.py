@@ -14,7 +14,7 @@ def folder(sub: argparse.ArgumentParser) -> None:
 
 def _report_options(sub: argparse.ArgumentParser, _: str | None) -> None:
     folder(sub)
-    sub.add_argument("--rows", type=int, default=1_000_000, help="rows to look at; of a larger run, whole parts spread evenly over it")
+    sub.add_argument("--rows", type=int, default=200_000, help="rows to look at; of a larger run, whole parts spread evenly over it")
     sub.add_argument("-o", "--out", metavar="FILE", help="the HTML file to write (RUN/report.html)")
     sub.set_defaults(command=report)
 

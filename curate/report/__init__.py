@@ -9,7 +9,7 @@ from curate.report.facts import Facts
 from curate.report.slider import SCRIPT
 
 #: Rows that are looked at for everything but the counts; of a larger run, whole parts spread evenly over it.
-ROWS = 1_000_000
+ROWS = 200_000
 
 #: The sections in order: the anchor, the heading, and what writes it (nothing: the section is left out).
 SECTIONS = (

@@ -20,7 +20,7 @@ def head(f: Facts) -> Html:
         tiles += [(f"{f.dataset['samples']:,}", "samples"), (f"{len(f.dataset['shards']):,}", "shards"), (size(f.dataset["bytes"]), "in the tars")]
     when = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(f.recipe["began"])) if "began" in f.recipe else ""
     words = [f.run.store.url, when, f"root hash {f.dataset['root_hash'][:16]}"]
-    looked = f"Counts are of all rows. Everything else is of a sample: every {f.step}th part." if f.step > 1 else ""
+    looked = f"Counts are of all rows. Everything else is of a sample: one part in {f.step}." if f.step > 1 else ""
     return fill('<h1>{}</h1><p class="sub">{}</p><div class="tiles">{}</div>{}', f.name, " · ".join(w for w in words if w),
                 join(fill('<div class="tile"><b>{}</b>{}</div>', value, name) for value, name in tiles),
                 fill('<p class="sub">{}</p>', looked) if looked else "")

@@ -1,0 +1,54 @@
+"""A finished run over sixty small pictures, made without network or models: bounds, duplicates, captions that would like to be markup."""
+
+import io
+import json
+import tarfile
+
+from PIL import Image, ImageDraw
+
+from curate.dedup.exact import ExactDedup
+from curate.driver import run
+from curate.fetch.stage import Fetch
+from curate.filters.caption_words import CaptionWords
+from curate.filters.image_side import ImageSide
+from curate.recipe import Recipe
+from curate.shards import Shards
+from curate.sources.webdataset import WebDataset
+from curate.where import Where
+
+EVIL = "</script><script>document.title='owned'</script><img src=http://127.0.0.1:9/x onerror=\"document.title='owned'\"> & \u202eevil"
+
+
+def picture(n: int, side: int = 64) -> bytes:
+    out = io.BytesIO()
+    image = Image.new("RGB", (side, side), (n * 37 % 256, n * 11 % 256, n % 256))
+    ImageDraw.Draw(image).ellipse((8, 8, 20 + n % 30, 40), fill=(255 - n, n * 5 % 256, 90))
+    image.save(out, "PNG")
+    return out.getvalue()
+
+
+def caption(n: int) -> str:
+    return EVIL if n == 7 else "" if n % 20 == 19 else "word " * (1 + n % 9)
+
+
+def pool(path, n: int = 60) -> str:
+    """A tar of pictures; every tenth is small, and picture 31 is that of 30."""
+    with tarfile.open(path / "pool.tar", "w") as tar:
+        for i in range(n):
+            said = {"url": f"http://host{i % 3}.example/{i}.png?<b>", "licence": ("CC-BY-4.0", "MIT")[i % 2], "language": ("en", "de", "fr")[i % 3]}
+            for suffix, data in (("png", picture(30 if i == 31 else i, 20 if i % 10 == 5 else 64)), ("txt", caption(i).encode()), ("json", json.dumps(said).encode())):
+                info = tarfile.TarInfo(f"{i:05d}.{suffix}")
+                info.size = len(data)
+                tar.addfile(info, io.BytesIO(data))
+    return str(path / "pool.tar")
+
+
+def recipe(paths, words: int = 3, most: float | None = None) -> Recipe:
+    return Recipe(WebDataset([paths]), [CaptionWords(min=words), Fetch(), ImageSide(min=32)],
+                  [ExactDedup(), Where("caption_words", max=most or 8.0)], shards=Shards(size=20), name="pictured")
+
+
+def pictured(path, **options):
+    """The run; its folder is path/run."""
+    path.mkdir(parents=True, exist_ok=True)
+    return run(recipe(pool(path), **options), str(path / "run"), engine="local", part_size=25)
