@@ -4,12 +4,14 @@ import hashlib
 import itertools
 import json
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import duckdb
 import pyarrow as pa
 
 from curate import pool, seal, shards
+from curate.documents.verify import document_faults, place_faults, places
 from curate.errors import PoolError
 from curate.members import SUFFIX, bulky, to_json
 from curate.sources.tarindex import Sample, members, samples
@@ -44,13 +46,16 @@ def _faults(store: Store) -> Iterator[str]:
     if recipe.get("state") != "finished":
         yield f"recipe.json: the run has not reached its end (state {recipe.get('state')!r})"
     con = pool.connect(store)
-    yield from ledger_faults(con, recipe, "" if without else dataset.get("table", "images"))
+    main = dataset.get("table", "images")
+    yield from ledger_faults(con, recipe, () if without else tuple(recipe["rows"]) if main == "documents" else (main,))
     if without:
         return
     yield from folder_faults(store, dataset, sizes or {})
     sound = []
     for entry in dataset["shards"]:
-        faults = list(shard_faults(store, entry))
+        faults = list(shard_faults(store, entry, main))
+        if main == "documents" and not faults:
+            faults = [f"shards/{entry['name']}: {fault}" for fault in _place_faults(store, con, entry["name"])]
         yield from _some(faults)
         sound += [] if faults else [entry["name"]]
     yield from agreement_faults(store, con, sound, len(sound) == len(dataset["shards"]), dataset.get("table", "images"))
@@ -73,8 +78,9 @@ def _some(faults: list[str]) -> Iterator[str]:
 # ---- the ledger: rows in = kept + dropped by reason
 
 
-def ledger_faults(con: duckdb.DuckDBPyConnection, recipe: dict[str, Any], sharded: str) -> Iterator[str]:
-    """Every input row has one outcome, the kept ones a key and a place, and the counts are those of recipe.json."""
+def ledger_faults(con: duckdb.DuckDBPyConnection, recipe: dict[str, Any], sharded: tuple[str, ...]) -> Iterator[str]:
+    """Every input row has one outcome, the kept ones (of the tables that go into shards) a key and a place, and the counts
+    are those of recipe.json."""
     for table, reasons in recipe.get("rows", {}).items():
         brought = sum(i["rows"].get(table, 0) for i in recipe["inputs"])
         found = dict(con.sql(f"select coalesce(drop_reason, 'kept'), count(*) from {table} group by 1").fetchall())
@@ -86,7 +92,7 @@ def ledger_faults(con: duckdb.DuckDBPyConnection, recipe: dict[str, Any], sharde
         rules = [("kept is null or kept = (drop_reason is not null)", "are neither kept nor dropped for a reason, or both"),
                  ("(drop_reason is null) <> (drop_stage is null)", "have a drop_reason without drop_stage, or the reverse"),
                  ("uid is null or not regexp_full_match(uid, '[0-9a-f]{32}')", "have no uid of 32 hex digits")]
-        if table == sharded:
+        if table in sharded:
             rules += [("kept and (key is null or shard is null)", "are kept, but have no key or no shard"),
                       ("not kept and (key is not null or shard is not null)", "are dropped, but have a key or a shard")]
         for rule, fault in rules:
@@ -128,7 +134,7 @@ def folder_faults(store: Store, dataset: dict[str, Any], sizes: dict[str, Any]) 
 # ---- one shard
 
 
-def shard_faults(store: Store, entry: dict[str, Any]) -> Iterator[str]:
+def shard_faults(store: Store, entry: dict[str, Any], table: str = "images") -> Iterator[str]:
     """The trio has the bytes that were written, and image, caption, `.json` and Parquet row of each sample belong together."""
     name = f"shards/{entry['name']}"
     info = _json(store, f"{name}.json")
@@ -140,7 +146,7 @@ def shard_faults(store: Store, entry: dict[str, Any]) -> Iterator[str]:
     for kind in ("tar", "parquet"):
         yield from _hash_faults(store, f"{name}.{kind}", entry[kind])
     try:
-        yield from _sample_faults(store, name, entry["samples"], info.get("hashed"))
+        yield from _sample_faults(store, name, entry["samples"], info.get("hashed"), table)
     except (PoolError, OSError, pa.ArrowException) as e:
         yield f"{name}: cannot be read: {e}"
 
@@ -158,7 +164,7 @@ def _hash_faults(store: Store, name: str, wanted: dict[str, Any]) -> Iterator[st
         yield f"{name}: the SHA-256 of its bytes is {found[:12]}…, should be {wanted['sha256'][:12]}…"
 
 
-def _sample_faults(store: Store, name: str, count: int, hashed: str | None) -> Iterator[str]:
+def _sample_faults(store: Store, name: str, count: int, hashed: str | None, kind: str) -> Iterator[str]:
     table = store.table(f"{name}.parquet")
     if len(table) != count:
         yield f"{name}.parquet: has {len(table)} rows, should have {count}"
@@ -169,8 +175,27 @@ def _sample_faults(store: Store, name: str, count: int, hashed: str | None) -> I
                 here, there = sample.key if sample else "its end", row["key"] if row else "its end"
                 yield f"{name}.tar: has {here or 'a damaged place'} where {name}.parquet has {there}"
                 return
-            if "mime" in row:
+            if kind == "documents":
+                yield from (f"{name}.tar: {row['key']}{fault}" for fault in
+                            document_faults(sample, partial(_member, f, sample), row, hashed, _is_image))
+            elif "mime" in row:
                 yield from _image_faults(f, f"{name}.tar: {row['key']}", sample, row, hashed)
+
+
+def _member(f: Any, sample: Sample, suffix: str) -> bytes:
+    f.seek(sample.members[suffix].offset)
+    return f.read(sample.members[suffix].size)
+
+
+def _is_image(data: bytes, mime: str) -> bool:
+    return mime in MAGIC and all(data[at:at + len(magic)] == magic for at, magic in MAGIC[mime])
+
+
+def _place_faults(store: Store, con: duckdb.DuckDBPyConnection, name: str) -> Iterator[str]:
+    """The documents of a shard without faults against the ledger's texts and images."""
+    with store.open(f"shards/{name}.tar") as f:
+        found = [place for sample in samples(members(f, name)) for place in places(json.loads(_member(f, sample, "json")))]
+    yield from place_faults(con, int(name), found)
 
 
 def _each(rows: pa.Table) -> Iterator[dict[str, Any]]:
@@ -192,7 +217,7 @@ def _image_faults(f: Any, name: str, sample: Sample, row: dict[str, Any], hashed
         yield f"{name}.txt: is not the caption of its row"
     if _loaded(files["json"]) != json.loads(to_json(row)):
         yield f"{name}.json: is not its row"
-    if not all(files[suffix][at:at + len(magic)] == magic for at, magic in MAGIC[row["mime"]]):
+    if not _is_image(files[suffix], row["mime"]):
         yield f"{name}.{suffix}: is not {row['mime']}"
     elif hashed and hashlib.sha256(files[suffix]).hexdigest() != row[hashed]:
         yield f"{name}.{suffix}: is not the image of its row (SHA-256)"

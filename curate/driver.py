@@ -267,7 +267,7 @@ class Driver:
             return []
         point = pool.Point(self.store, before, self.recipe.fingerprints, decisions)
         gathered: dict[str, list[pool.Gathered]] = {}
-        added = {c for s in selectors for c in s.adds()}
+        added = {c for s in selectors for c in s.adds() if c not in s.fills}
         for table in dict.fromkeys(s.table for s in selectors):
             reads = tuple(sorted({c for s in selectors if s.table == table for c in s.reads} - added - {"id"}))
             gathered[table] = list(self.engine.map(partial(pool.gather, point, table, reads), parts))
@@ -284,14 +284,15 @@ class Driver:
     def _finish(self, point: pool.Point, parts: list[Part], state: str) -> dict[str, dict[str, int]]:
         """The ledger, then the shards; `dataset.json` is gone while they are being replaced."""
         how = self.recipe.shards
-        copies = ("copies",) if any("copies" in s.adds() for s in point.steps) else ()
-        gathered = list(self.engine.map(partial(pool.gather, point, "images", copies), parts))
+        samples = self.recipe.samples
+        copies = ("copies",) if any("copies" in s.adds() for s in point.steps if s.table == samples) else ()
+        gathered = list(self.engine.map(partial(pool.gather, point, samples, copies), parts))
         assigned = pool.assign(self.store, gathered, how) if how else None
         self.store.remove("dataset.json")
         self.progress.stage("ledger", len(parts), 0)
         counts: dict[str, dict[str, int]] = {}
         self.sums: dict[str, str] = {}
-        for entered, sums in self.engine.map(partial(pool.enter, point, assigned), parts):
+        for entered, sums in self.engine.map(partial(pool.enter, point, assigned, samples), parts):
             self.sums |= sums
             for table, reasons in entered.items():
                 for reason, n in reasons.items():
@@ -305,17 +306,18 @@ class Driver:
         if how:
             self._write_shards(assigned, parts, state)
         else:
-            root, samples = pool.uid_hash(self.store, gathered)
-            dataset = {"state": state, "root_hash": root, "samples": samples, "bytes": 0, "shards": [], "recipe": self.recipe.fingerprint}
+            root, count = pool.uid_hash(self.store, gathered)
+            dataset = {"state": state, "root_hash": root, "samples": count, "bytes": 0, "shards": [], "table": samples, "recipe": self.recipe.fingerprint}
             self.store.publish_bytes("dataset.json", (json.dumps(dataset, indent=1) + "\n").encode())
         return counts
 
     def _write_shards(self, assigned: str, parts: list[Part], state: str) -> None:
         how = self.recipe.shards
-        entries = [f"ledger/images/{p.index:06d}.parquet" for p in parts]
-        for stale in set(self.store.names("ledger/images")) - {e.rsplit("/", 1)[1] for e in entries}:
-            self.store.remove(f"ledger/images/{stale}")
-        planned = pool.plan(self.store, assigned, entries)
+        entries = {t: [f"ledger/{t}/{p.index:06d}.parquet" for p in parts] for t in self.recipe.source.tables}
+        for table, files in entries.items():
+            for stale in {f"ledger/{table}/{n}" for n in self.store.names(f"ledger/{table}")} - set(files):
+                self.store.remove(stale)
+        planned = pool.plan(self.store, assigned, entries, self.recipe.samples)
         total = pool.shard_count(self.store, assigned)
         self.progress.stage("shards", total, 0)
         provenance = {"recipe": self.recipe.fingerprint}
@@ -325,7 +327,7 @@ class Driver:
             infos.append(info)
             self.sums |= {f"shards/{info['name']}.{kind}": info[kind]["sha256"] for kind in ("tar", "parquet")}
             self.progress.step("shards", None)
-        shards.finish(self.store, infos, {"state": state, **provenance})
+        shards.finish(self.store, infos, {"state": state, "table": self.recipe.samples, **provenance})
 
     def _originals(self) -> bool:
         """True if the bytes kept are the bytes fetched, so that `sha256` is their hash."""

@@ -6,6 +6,7 @@ were live, and had no values yet, the k-th time somebody asked. The file is the 
 in the column `payload` of the commit that owns it.
 """
 
+import hashlib
 import json
 import logging
 from collections.abc import Iterable
@@ -133,6 +134,11 @@ class Rows:
         few.have = {n: h[places] for n, h in self.have.items()}
         return few
 
+    def passed(self, stage: Stage) -> np.ndarray:
+        """Where a stage has nothing to do."""
+        column = self.columns.get(stage.passes)
+        return np.zeros(self.count, dtype=bool) if column is None else np.asarray(column.is_valid())
+
     def take(self, names: Iterable[str], rows: np.ndarray) -> pa.Table:
         at = pa.array(rows)
         return pa.table({n: self.columns[n].take(at) for n in names})
@@ -171,9 +177,15 @@ class Workbench:
         self.names = store.names(part.folder)
         self.used: list[str] = []
         self.tables = {t: Rows(store.table(f"{part.folder}/source.{t}.parquet")) for t in part.rows}
+        self.added: dict[str, list[str]] = {}   # by table: the decisions that brought columns
+        self.owners = {t: owners(rows, self.tables["documents"]) for t, rows in self.tables.items()
+                       if "documents" in self.tables and t != "documents"}
+        self.take_along("source")
 
     def replay(self, steps: list[Step], columns: dict[str, set[str]] | None) -> "Workbench":
         """Judge again what was committed by these steps, and keep the columns that are wanted (None: all)."""
+        if columns is not None:
+            columns = {t: columns.get(t, set()) | {s.passes for s in steps if isinstance(s, Stage) and s.table == t} for t in self.tables}
         for step in steps:
             rows = self.tables[step.table]
             adds = set(step.adds())
@@ -194,7 +206,7 @@ class Workbench:
         """Lay a stage's committed columns over the rows; returns where there are values."""
         rows = self.tables[stage.table]
         have = np.zeros(rows.count, dtype=bool)
-        for name in commits(self.names, stage.table, stage.name, self.fingerprints[stage.name]):
+        for name in commits(self.names, stage.table, stage.name, self.fingerprint(stage)):
             self.used.append(name)
             found = self.store.table(f"{self.part.folder}/{name}", ["row", *columns])
             at = found["row"].to_numpy()
@@ -203,12 +215,21 @@ class Workbench:
         for name in columns:
             if name not in rows.columns:
                 rows.columns[name] = pa.nulls(rows.count, stage.adds()[name])
-        rows.have[stage.name] = have
-        return have
+        rows.have[stage.name] = have | rows.passed(stage)
+        return rows.have[stage.name]
+
+    def fingerprint(self, stage: Stage) -> str:
+        """What a stage's values for this part depend on. One that looks at other tables depends on which of their rows are
+        live here: what was dropped elsewhere, by a decision over the whole pool, by a fetch that failed, changes its values."""
+        print_ = self.fingerprints[stage.name]
+        if not stage.context:
+            return print_
+        live = [hashlib.sha256(np.packbits(self.tables[t].reason == None).tobytes()).hexdigest() for t in stage.context]  # noqa: E711  elementwise
+        return digest([print_, live, [self.added.get(t, []) for t in stage.context]])
 
     def judge(self, stage: Stage, rows: Rows) -> None:
         """Drop the live rows whose values are out of bounds; rows without values wait."""
-        places = rows.live[rows.have[stage.name][rows.live]]
+        places = rows.live[(rows.have[stage.name] & ~rows.passed(stage))[rows.live]]
         try:
             reasons = stage.judge(rows.take(stage.adds(), places))
         except Exception as e:
@@ -221,21 +242,30 @@ class Workbench:
         at = (found["id"].to_numpy() - self.part.base).astype(np.int64)
         rows.drop(at, found["reason"], step.name)
         for name in keep:
-            rows.columns[name] = overlay(None, rows.count, at, found[name])
+            rows.columns[name] = overlay(rows.columns.get(name), rows.count, at, found[name])
+        if step.adds():
+            self.added.setdefault(step.table, []).append(decision.file)
         self.used.append(decision.file)
         self.orphans(step)
 
     def orphans(self, step: Step) -> None:
         """A dropped document takes its images and texts along, with its reason."""
-        if step.table != "documents":
-            return
-        documents = self.tables["documents"]
-        gone = {u: f"document:{r}" for u, r in zip(documents.columns["uid"].to_pylist(), documents.reason) if r is not None}
-        for table in ("images", "texts"):
-            if gone and table in self.tables:
-                rows = self.tables[table]
-                words = [gone.get(u) for u in rows.columns["doc_uid"].to_pylist()]
-                rows.drop(np.arange(rows.count), pa.array(words, pa.large_string()), step.name)
+        if step.table == "documents":
+            self.take_along(step.name)
+
+    def take_along(self, step: str) -> None:
+        for table, owner in self.owners.items() if self.owners and self.tables["documents"].count else ():
+            words = self.tables["documents"].reason[owner]
+            gone = np.flatnonzero((words != None) & (owner >= 0))  # noqa: E711  elementwise
+            self.tables[table].drop(gone, pa.array([f"document:{w}" for w in words[gone]], pa.large_string()), step)
+
+
+def owners(rows: Rows, documents: Rows) -> np.ndarray:
+    """For each row of a document's tables the place of the document: they came from the same row of the input; -1 if from none."""
+    mine, theirs = (np.asarray(r.columns["source_row"], dtype=np.int64) for r in (rows, documents))
+    order = np.argsort(theirs, kind="stable")
+    at = order[np.minimum(np.searchsorted(theirs, mine, sorter=order), max(len(order) - 1, 0))] if len(order) else np.full(len(mine), -1)
+    return np.where(theirs[at] == mine, at, -1) if len(order) else at
 
 
 def slice_of(store: Store, file: str, part: Part, columns: list[str]) -> pa.Table:

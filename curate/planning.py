@@ -47,6 +47,7 @@ def progress_of(recipe: Recipe, out: str, part_size: int) -> tuple[Counter, int]
             parts += 1
             names = store.names(f"parts/{folder}")
             for step in recipe.steps:
-                head = f"{step.table}.{step.name}-{recipe.fingerprints[step.name]}."
+                head = f"{step.table}.{step.name}-"
+                head += "" if getattr(step, "context", ()) else f"{recipe.fingerprints[step.name]}."
                 done[step.name] += isinstance(step, Stage) and any(n.startswith(head) for n in names)
     return done, parts

@@ -15,6 +15,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from curate import shards
+from curate.documents.document import DocumentMembers
 from curate.errors import CurateError, PoolError
 from curate.part import Decision, Part, Workbench, conclude, overlay, slice_of
 from curate.selector import EDGES, Live, Selection, Selector
@@ -37,7 +38,8 @@ class Point:
 
     def state(self, part: Part) -> str:
         """12 hex digits of everything that the live rows of a part depend on at this point."""
-        heads = {f".{s.name}-{self.fingerprints[s.name]}." for s in self.steps if isinstance(s, Stage)}
+        # What a stage with context computed follows from the rest.
+        heads = {f".{s.name}-{self.fingerprints[s.name]}." for s in self.steps if isinstance(s, Stage) and not s.context}
         names = [n for n in self.store.names(part.folder) if any(h in n for h in heads)]
         return digest([part.id, part.index, names, [[s.name, s.parameters()] for s in self.steps], [d.file for d in self.decisions]])
 
@@ -124,8 +126,9 @@ def _survivors(store: Store, gathered: list[Gathered], earlier: list[Decision], 
 
 
 def _keep(store: Store, con: duckdb.DuckDBPyConnection, selector: Selector, decision: Decision, made: Selection) -> None:
-    drop = np.unique(np.asarray(made.drop, dtype=np.int64))
-    table = pa.table({"id": drop, "reason": pa.array(np.full(len(drop), selector.name, dtype=object), pa.large_string())})
+    drop, first = np.unique(np.asarray(made.drop, dtype=np.int64), return_index=True)
+    reasons = pa.array(np.full(len(drop), selector.name, dtype=object), pa.large_string()) if made.reasons is None else made.reasons.take(pa.array(first))
+    table = pa.table({"id": drop, "reason": reasons})
     if made.columns is not None:
         extra = made.columns.sort_by("id")
         missing = set(selector.adds()) - set(extra.column_names)
@@ -161,7 +164,7 @@ def assign(store: Store, gathered: list[Gathered], how: Shards) -> str:
     return file
 
 
-def enter(point: Point, assigned: str | None, part: Part) -> tuple[dict[str, Any], dict[str, str]]:
+def enter(point: Point, assigned: str | None, samples: str, part: Part) -> tuple[dict[str, Any], dict[str, str]]:
     """Write a part's rows into the ledger: every row, every column, and what became of it. Returns counts by table, and
     the SHA-256 of each file."""
     state = digest([point.state(part), assigned])
@@ -171,7 +174,7 @@ def enter(point: Point, assigned: str | None, part: Part) -> tuple[dict[str, Any
         bench = point.open(part, None)
         conclude(bench)
         for table in missing:
-            entry = _entry(bench, table, assigned).replace_schema_metadata({"curate": state})
+            entry = _entry(bench, table, assigned, samples).replace_schema_metadata({"curate": state})
             point.store.publish_table(f"ledger/{table}/{part.index:06d}.parquet", entry)
     for table in part.rows:
         found = point.store.table(f"ledger/{table}/{part.index:06d}.parquet", ["drop_reason"])
@@ -187,29 +190,49 @@ def _is_written(store: Store, name: str, state: str) -> bool:
         return False
 
 
-def _entry(bench: Workbench, table: str, assigned: str | None) -> pa.Table:
+def _entry(bench: Workbench, table: str, assigned: str | None, samples: str) -> pa.Table:
     rows = bench.tables[table]
     kept = rows.reason == None  # noqa: E711  elementwise
     columns = {**rows.columns, "drop_reason": pa.array(rows.reason, pa.large_string()),
                "drop_stage": pa.array(rows.stage, pa.large_string()), "kept": pa.array(kept)}
-    if assigned and table == "images":
-        placed = slice_of(bench.store, assigned, bench.part, ["uid", "key", "shard"])
-        first = placed.filter(pc.equal(placed["key"], placed["uid"]))  # the places of further copies are in the shards
-        at = first["id"].to_numpy() - bench.part.base
-        columns |= {c: overlay(None, rows.count, at, first[c]) for c in ("shard", "key")}
+    if assigned and samples in ("documents", table):
+        columns |= _places(bench, table, assigned, samples, kept)
     return pa.table(columns)
 
 
-def plan(store: Store, assigned: str, ledger: list[str], table: str = "images") -> str:
-    """All columns of all samples in the order of the shards, as one file sorted by (shard, position)."""
+def _places(bench: Workbench, table: str, assigned: str, samples: str, kept: np.ndarray) -> dict[str, pa.Array]:
+    """Shard and key of each kept row: its own, or those of its document."""
+    placed = slice_of(bench.store, assigned, bench.part, ["uid", "key", "shard"])
+    first = placed.filter(pc.equal(placed["key"], placed["uid"]))  # the places of further copies are in the shards
+    at = first["id"].to_numpy() - bench.part.base
+    count = bench.tables[samples].count
+    found = {c: overlay(None, count, at, first[c]) for c in ("shard", "key")}
+    if table != samples:
+        owner = pa.array(bench.owners[table], mask=~kept)
+        found = {c: values.take(owner) for c, values in found.items()}
+    return found
+
+
+def plan(store: Store, assigned: str, ledger: dict[str, list[str]], samples: str) -> dict[str, str]:
+    """For each table that goes into the shards a file with all columns of its kept rows, sorted by shard and position, and
+    the rows of a document by their place on the page. `ledger`: the files of each table."""
+    tables = list(ledger) if samples == "documents" else [samples]
+    return {table: _plan(store, assigned, ledger[table], table == samples) for table in tables}
+
+
+def _plan(store: Store, assigned: str, ledger: list[str], own: bool) -> str:
     file = f"planned/{digest([assigned, [[n, _mark(store, n)] for n in ledger]])}.parquet"
     if store.exists(file):
         return file
+    uid, order = ("l.uid", "") if own else ("l.doc_uid", ", l.position")
     with database(store) as (con, _), store.private(file) as path:
+        rows = con.sql(f"select * exclude (shard, key, kept, drop_reason, drop_stage) from {scan(store, ledger)} limit 0")
+        wanted = [c for c, kind in zip(rows.columns, rows.types) if (c != "position" if own else "[" not in str(kind) and str(kind) != "BLOB")]
+        named = ", ".join(["a.position" if own else "a.position as place", "a.key", *(f'l."{c}"' for c in wanted)])
         con.execute(f"""copy (
-            select a.shard, a.position, a.key, l.* exclude (shard, key, kept, drop_reason, drop_stage)
-            from {scan(store, [assigned])} a join {scan(store, ledger)} l on l.uid = a.uid
-            where l.kept order by a.shard, a.position
+            select a.shard, {named}
+            from {scan(store, [assigned])} a join {scan(store, ledger)} l on {uid} = a.uid
+            where l.kept order by a.shard, a.position{order}
         ) to '{path}' (format parquet, compression zstd, row_group_size 10240, preserve_order true)""")
         store.publish(file, path, path.stat().st_size)
     return file
@@ -236,11 +259,15 @@ def shard_count(store: Store, assigned: str) -> int:
         return con.sql(f"select count(distinct shard) from {scan(store, [assigned])}").fetchall()[0][0]
 
 
-def write_shard(store: Store, plan: str, how: Shards, count: int, provenance: dict[str, Any], hashed: str | None, shard: int) -> dict[str, Any]:
+def write_shard(store: Store, plan: dict[str, str], how: Shards, count: int, provenance: dict[str, Any], hashed: str | None,
+                shard: int) -> dict[str, Any]:
     """Write one shard of a plan, unless it is there; returns what its `.json` says."""
-    rows = planned(store, plan, shard)
-    name = shards.shard_name(shard, count)
-    return shards.write_shard(store, rows, name, digest([plan, plain(how)]), provenance, how, hashed)
+    name, made_for = shards.shard_name(shard, count), digest([plan, plain(how)])
+    if "documents" not in plan:
+        return shards.write_shard(store, planned(store, plan["images"], shard), name, made_for, provenance, how, hashed)
+    rows, texts, images = (planned(store, plan[t], shard, order) for t, order in
+                           (("documents", ("position",)), ("texts", ("place", "position")), ("images", ("place", "position"))))
+    return shards.write_shard(store, rows, name, made_for, provenance, how, hashed, DocumentMembers(texts, images, how.without))
 
 
 def notes(store: Store, decision: Decision) -> dict[str, Any]:
@@ -249,7 +276,7 @@ def notes(store: Store, decision: Decision) -> dict[str, Any]:
         return json.loads((pq.ParquetFile(f).schema_arrow.metadata or {}).get(b"curate", b"{}"))
 
 
-def planned(store: Store, file: str, shard: int) -> pa.Table:
+def planned(store: Store, file: str, shard: int, order: tuple[str, ...] = ("position",)) -> pa.Table:
     """The rows of one shard, in order."""
     with store.open(file) as f:
         data = pq.ParquetFile(f)
@@ -257,7 +284,7 @@ def planned(store: Store, file: str, shard: int) -> pa.Table:
         stats = [data.metadata.row_group(g).column(at).statistics for g in range(data.num_row_groups)]
         groups = [g for g, s in enumerate(stats) if s is None or s.min <= shard <= s.max]
         found = data.read_row_groups(groups)
-    return found.filter(pc.equal(found["shard"], shard)).sort_by("position")
+    return found.filter(pc.equal(found["shard"], shard)).sort_by([(name, "ascending") for name in order])
 
 
 # ---- looking at a run

@@ -36,11 +36,16 @@ class Recipe:
     synth: list[Step] = field(default_factory=list)
     shards: Shards | None = field(default_factory=Shards)  # None: a ledger and no shards, for lists that are not fetched
     name: str = ""
+    samples: str = ""  # what a sample is: a row of `images` with its text, or of `documents`; "": documents if the source has them
+
+    def __post_init__(self):
+        self.samples = self.samples or ("documents" if "documents" in self.source.tables else "images")
 
     @cached_property
     def steps(self) -> list[Step]:
         """Every step in order, with the two that no recipe names: `duplicate_uid` first, `decode` before the first pixel."""
-        steps = [*(DuplicateUid() for _ in range(1)), *self.score, *self.select, *self.synth]
+        table = "documents" if "documents" in self.source.tables else "images"
+        steps = [DuplicateUid(table=table), *self.score, *self.select, *self.synth]
         first = next((i for i, s in enumerate(steps) if isinstance(s, Stage) and s.pixels), None)
         if first is not None and not isinstance(steps[first], Decode):
             steps.insert(first, Decode())
@@ -50,6 +55,8 @@ class Recipe:
         """RecipeError if a step reads a column that nothing before it provides, or adds one that exists already."""
         have = {t: set(self.source.adds(t)) | set(_ALWAYS) for t in self.source.tables}
         names: set[str] = set()
+        if self.samples not in have or self.samples == "texts":
+            raise RecipeError(f"recipe {self.name}: samples are images or documents, not {self.samples}, of a source with {', '.join(have)}")
         for step in self.steps:
             if not isinstance(step, (Stage, Selector)):
                 raise RecipeError(f"recipe {self.name}: {step!r} is neither a stage nor a selector")
@@ -75,7 +82,7 @@ class Recipe:
             if wanted == "payload":
                 tail = "; put Fetch() before it"
             raise RecipeError(f"{step.name} reads {column}, which nothing before it provides{tail}")
-        twice = set(step.adds()) & have - (set(PAYLOAD) if getattr(step, "parks", False) else set())
+        twice = set(step.adds()) & have - (set(PAYLOAD) if getattr(step, "parks", False) else set()) - (set(step.fills) if isinstance(step, Selector) else set())
         if twice:
             raise RecipeError(f"{step.name} adds {', '.join(sorted(twice))}, which exists already: give it another name=")
 
@@ -95,11 +102,12 @@ class Recipe:
         return prints
 
     def blocks(self) -> Iterator[tuple[list[Stage], list[Selector]]]:
-        """The steps cut at the barriers: some stages, then the selectors that follow them."""
+        """The steps cut at the barriers: some stages, then the selectors that follow them. Selectors of a block see what those
+        before them left of their own table; where documents fall and take rows of other tables along, another block begins."""
         stages: list[Stage] = []
         selectors: list[Selector] = []
         for step in self.steps:
-            if isinstance(step, Stage) and selectors:
+            if selectors and (isinstance(step, Stage) or selectors[-1].fills or (selectors[-1].table == "documents" != step.table)):
                 yield stages, selectors
                 stages, selectors = [], []
             (stages if isinstance(step, Stage) else selectors).append(step)
@@ -110,7 +118,7 @@ class Recipe:
     def fingerprint(self) -> str:
         """12 hex digits of everything that decides the dataset, the input files apart."""
         return digest({"source": self.source.identity(), "steps": [[self.fingerprints[s.name], s.parameters()] for s in self.steps],
-                       "shards": plain(self.shards)})
+                       "shards": plain(self.shards), "samples": self.samples})
 
     def record(self) -> dict[str, Any]:
         """What goes into recipe.json: parameters, fingerprints, versions."""
@@ -121,6 +129,7 @@ class Recipe:
             "steps": [{"step": s.name, "kind": kind(s), "table": s.table, "fingerprint": self.fingerprints[s.name],
                        **s.identity(), **s.parameters()} for s in self.steps],
             "shards": plain(self.shards),
+            "samples": self.samples,
             "versions": versions(),
         }
 

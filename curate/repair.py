@@ -25,6 +25,10 @@ def repair(store: Store, recipe: Recipe, run_map: Callable = map) -> list[str]:
     stages = [s for s in recipe.steps if isinstance(s, Stage)]
     for lines in run_map(partial(_part, store, stages), store.names("parts")):
         found += lines
+    if any(line.startswith("parts/") for line in found):
+        for folder in ("gathered", "decisions"):  # they may name payloads that are gone
+            for n in store.names(folder):
+                store.remove(f"{folder}/{n}")
     if found:
         store.remove(seal.NAME)
     return found
@@ -100,20 +104,21 @@ def _part(store: Store, stages: list[Stage], part: str) -> list[str]:
     tars = {n for n in names if n.endswith(".tar")}
     damaged = {t for t in tars if not store.hash(f"{folder}/{t}").startswith(t[:-len(".tar")])}
     parked: set[int] | None = None
+    home = ""  # the table whose rows were parked
     for stage in stages:
         for n in [n for n in names if n.startswith(f"{stage.table}.{stage.name}-")]:
             table = _table(store, f"{folder}/{n}")
             named = _payloads(table, folder)
             rows = set(table["row"].to_pylist()) if table is not None else set()
             # A value of a row that no payload was ever parked for: the commit that said so is gone.
-            lost = lost or (parked is not None and not stage.parks and not rows <= parked)
-            parked = (parked or set()) | rows if stage.parks else parked
+            lost = lost or (parked is not None and stage.table == home and not stage.parks and not rows <= parked)
+            parked, home = ((parked or set()) | rows, stage.table) if stage.parks and not stage.passes else (parked, home)
             if lost or table is None or named - tars | named & damaged:
                 why = "damaged" if table is None else "what it was computed from is fetched again" if lost else f"{len(table)} rows, fetched again: their payload is lost"
                 found.append(_drop(store, f"{folder}/{n}", why))
                 lost = lost or stage.parks
-        if stage.parks and parked is None:
-            parked = set()
+        if stage.parks and not stage.passes and parked is None:
+            parked, home = set(), stage.table
     return found + [_drop(store, f"{folder}/{t}", "damaged") for t in sorted(damaged)]
 
 

@@ -3,7 +3,7 @@
 import hashlib
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 import duckdb
 import numpy as np
@@ -47,6 +47,7 @@ class Selection:
     columns: pa.Table | None = None                # id + columns to add to the ledger, for any rows
     edges: pa.Table | None = None                  # schema EDGES
     notes: dict[str, Any] = field(default_factory=dict)  # for the report: realised shares, counts, hashes of artefacts
+    reasons: pa.Array | None = None                # one for each of `drop`, where the selector's name is not the reason
 
 
 @dataclass
@@ -55,6 +56,8 @@ class Selector(Step):
 
     Write `select`: the live rows in, a Selection out. It must not depend on the order of the rows.
     """
+
+    fills: ClassVar[tuple[str, ...]] = ()   # columns that exist already, and get values in the rows that it names
 
     def select(self, live: Live) -> Selection:
         raise NotImplementedError(f"{type(self).__name__} must define select()")

@@ -26,7 +26,7 @@ from curate.store import Store, tar_header, write_table
 #: the others are the same for every row of a shard. The ledger has them all, by `uid`.
 LEFT_OUT = frozenset({
     "fetched_at", "payload", "payload_offset", "payload_size", "part", "row", "source_file", "source_row",
-    "kept", "drop_reason", "drop_stage", "shard", "position",
+    "kept", "drop_reason", "drop_stage", "shard", "position", "fetched_with",
 })
 
 BLOCK = 512

@@ -59,13 +59,25 @@ def expand(paths: str | list[str]) -> list[str]:
 
 
 def file_identity(path: str) -> dict[str, Any]:
-    """An input file's size and hash. Large files are hashed by size, first and last MiB, and say so (`sampled:`)."""
+    """An input's size and hash. Large files are hashed by size, first and last MiB, and say so (`sampled:`); a folder by the
+    names and hashes of all files below it (`folder:`)."""
     fs, inner = fsspec.core.url_to_fs(path)
-    size = fs.size(inner)
-    with fs.open(inner, "rb") as f:
+    if not fs.isdir(inner):
+        size, hash = _hashed(fs, inner)
+        return {"path": path, "size": size, "hash": hash}
+    root = inner.rstrip("/") + "/"
+    files = [(name.removeprefix(root), *_hashed(fs, name)) for name in sorted(fs.find(inner))]
+    lines = "".join(f"{name} {hash}\n" for name, _, hash in files)
+    return {"path": path, "size": sum(size for _, size, _ in files), "files": len(files),
+            "hash": "folder:" + hashlib.sha256(lines.encode("utf-8", "surrogateescape")).hexdigest()}
+
+
+def _hashed(fs: fsspec.AbstractFileSystem, name: str) -> tuple[int, str]:
+    """A file's size and hash."""
+    size = fs.size(name)
+    with fs.open(name, "rb") as f:
         if size <= HASH_WHOLE:
-            return {"path": path, "size": size, "hash": "sha256:" + hashlib.file_digest(f, "sha256").hexdigest()}
+            return size, "sha256:" + hashlib.file_digest(f, "sha256").hexdigest()
         head = f.read(1 << 20)
         f.seek(size - (1 << 20))
-        ends = hashlib.sha256(str(size).encode() + head + f.read()).hexdigest()
-        return {"path": path, "size": size, "hash": "sampled:" + ends}
+        return size, "sampled:" + hashlib.sha256(str(size).encode() + head + f.read()).hexdigest()

@@ -90,6 +90,7 @@ class Stage(Step):
     chunk: ClassVar[int] = 256       # rows handed to `run` at a time; fixed, so that scheduling cannot move a score
     parks: ClassVar[bool] = False    # writes bytes (fetching): `run` gets a store.Parcel
     context: ClassVar[tuple[str, ...]] = ()  # tables of which the part's rows are given too, as keyword arguments
+    passes: ClassVar[str] = ""       # a column: rows in which it is not null get no values of this stage
 
     def load(self) -> None:
         """Load the model. Called once in each worker, before the first `run`."""

@@ -1,7 +1,7 @@
 """Bounds of taste: on a column, or any condition in SQL."""
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import duckdb
 
@@ -22,6 +22,7 @@ class Where(Selector):
     max: float | None = None
     sql: str = ""
     columns: tuple[str, ...] = ()
+    table: str = field(default="images", kw_only=True)
 
     def __post_init__(self):
         super().__post_init__()

@@ -88,7 +88,7 @@ class Visit:
         for stage in stages:
             have = self.bench.recall(stage, list(stage.adds()))
             if self.work.refetch and stage.parks:
-                have &= ~failed(rows, stage)
+                have &= ~failed(rows, stage) | rows.passed(stage)
         if all(rows.have[s.name][rows.live].all() for s in stages):
             for stage in stages:
                 self.done.reused[stage.name] = int(rows.have[stage.name][rows.live].sum())
@@ -97,7 +97,7 @@ class Visit:
             return
         live = rows.live
         heavy = [s.chunk for s in stages if s.pixels or s.loads or "bytes" in s.reads]
-        size = max(heavy) if heavy and not stages[0].parks else len(live) or 1
+        size = max(heavy) if heavy and not (stages[0].parks or stages[0].context) else len(live) or 1
         fresh: dict[str, list[tuple[np.ndarray, pa.Table]]] = {s.name: [] for s in stages}
         with self.work.store.private(f"{self.part.folder}/payload.tar") as path:
             parcel = Parcel(self.work.store, open(path, "wb")) if stages[0].parks else None
@@ -143,9 +143,9 @@ class Visit:
         rows.have[stage.name][at] = True
         order = np.argsort(at, kind="stable")
         table = columns.append_column("row", pa.array(at.astype(np.int32))).take(pa.array(order))
-        before = commits(self.bench.names, stage.table, stage.name, self.work.fingerprints[stage.name])
+        before = commits(self.bench.names, stage.table, stage.name, self.bench.fingerprint(stage))
         k = 1 + int(before[-1].split(".")[-2]) if before else 0
-        name = f"{stage.table}.{stage.name}-{self.work.fingerprints[stage.name]}.{k}.parquet"
+        name = f"{stage.table}.{stage.name}-{self.bench.fingerprint(stage)}.{k}.parquet"
         note = {"rows": len(at), "seconds": round(self.done.seconds.get(stage.name, 0.0), 3)}
         table = table.replace_schema_metadata({"curate": json.dumps(note)})
         if not self.work.store.commit_table(f"{self.part.folder}/{name}", table):

@@ -1,20 +1,28 @@
-"""Rows with the same uid: the same text and URL, listed twice. The first in the order of the input stays."""
+"""Rows with the same uid: the same text and URL, or the same page, listed twice."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from curate.selector import EDGES, Live, Selection, Selector
 
 
 @dataclass
 class DuplicateUid(Selector):
-    """Every pool begins with it: a sample is known by its uid, so a uid may live only once."""
+    """Every pool begins with it: a sample is known by its uid, so a uid may live only once. The first in the order of the
+    input stays; of pages the newest capture, as in OBELICS (arXiv 2306.16527)."""
 
-    reads = ("uid",)
+    table: str = field(default="images", kw_only=True)
+
+    def __post_init__(self):
+        super().__post_init__()
+        self.newest = "captured_at" if self.table == "documents" else ""
+        self.reads = ("uid", self.newest) if self.newest else ("uid",)
 
     def select(self, live: Live) -> Selection:
         # Most uids occur once: an aggregate over 8-byte hashes finds the few that may not, and only those are compared.
-        pairs = live.sql("""
+        order = f"{self.newest} desc nulls last, id" if self.newest else "id"
+        pairs = live.sql(f"""
             with twice as (select hash(uid) as h from live group by h having count(*) > 1),
-                 few as (select id, min(id) over (partition by uid) as first from live semi join twice on hash(live.uid) = twice.h)
+                 few as (select id, first_value(id) over (partition by uid order by {order}) as first
+                         from live semi join twice on hash(live.uid) = twice.h)
             select id, first as survivor, 1.0::float as similarity from few where id != first order by id""").to_arrow_table().cast(EDGES)
         return Selection(drop=pairs["id"].to_numpy(), edges=pairs)

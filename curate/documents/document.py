@@ -10,13 +10,33 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+import numpy as np
+import pyarrow as pa
+
 from curate import schema
 from curate.errors import PoolError
 from curate.members import SUFFIX, Members, Slice, to_json
 
 #: Columns of an image that say where its bytes lie or what became of it, and not what it is.
 _LEDGER = {*schema.PAYLOAD, "doc_uid", "fetched_at", "part", "row", "source_file", "source_row", "kept", "drop_reason",
-           "drop_stage", "shard", "key", "candidates"}
+           "drop_stage", "shard", "key", "candidates", "fetched_with", "place"}
+
+
+class DocumentMembers:
+    """Members of the documents of one shard, from its rows of `texts` and `images`: sorted by `place` (of the document in the
+    shard) and `position` (on the page). `without`: columns of images to leave out."""
+
+    def __init__(self, texts: pa.Table, images: pa.Table, without: tuple[str, ...] = ()):
+        self.texts, self.images = texts, images.select([c for c in images.column_names if c not in without])
+        self.starts = [np.asarray(t["place"]) for t in (texts, images)]
+
+    def __call__(self, row: Mapping[str, Any], meta: Mapping[str, Any], hashed: str | None) -> Members:
+        texts, images = (self._mine(t, places, row["position"]) for t, places in zip((self.texts, self.images), self.starts))
+        return document_members(row, texts, images, meta, hashed)
+
+    def _mine(self, rows: pa.Table, places: np.ndarray, place: int) -> list[dict[str, Any]]:
+        start, end = np.searchsorted(places, [place, place + 1]).tolist()
+        return rows.slice(start, end - start).to_pylist()
 
 
 def document_members(row: Mapping[str, Any], texts: Iterable[Mapping], images: Iterable[Mapping], meta: Mapping[str, Any],

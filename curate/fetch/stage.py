@@ -45,6 +45,7 @@ class Fetch(Stage):
         img2dataset does, with image_size, only_if_bigger, encode_format (jpg, png, webp), encode_quality (png: 0 to 9).
     hash_column: the list's own hash (md5, sha1, sha256 or sha512, in hex). require_hash: a row without one is a mismatch too.
     match: a hook that sees every file before anything is written, and returns True for one that must not be kept.
+    shared: rows that share a URL with another one (SharedUrl) are passed by, and who is dropped is left to SharedFetch.
     threads: for hashing and re-encoding; 0 means one, or when re-encoding as many as there are cores.
     """
 
@@ -81,10 +82,13 @@ class Fetch(Stage):
     hash_column: str | None = None
     require_hash: bool = False
     match: Callable[[bytes], bool] | None = None
+    shared: bool = False
     threads: int = 0
 
     def __post_init__(self):
         super().__post_init__()
+        if self.shared:
+            self.passes, self.reads = "fetched_with", (*self.reads, "fetched_with")
         if self.resize_mode is not None and self.resize_mode not in MODES:
             raise RecipeError(f"{self.name}: resize_mode={self.resize_mode!r} is none of {', '.join(MODES)}")
         if self.encode_format not in FORMATS:
@@ -105,6 +109,8 @@ class Fetch(Stage):
 
     def judge(self, columns: pa.Table) -> pa.Array:
         """`fetch:` and the outcome, or null where an image arrived."""
+        if self.shared:
+            return super().judge(columns)
         outcome = columns[self.name].combine_chunks()
         text = pa.large_string()
         reason = pc.binary_join_element_wise(pa.scalar("fetch", text), outcome, pa.scalar(":", text))

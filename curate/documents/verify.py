@@ -1,0 +1,72 @@
+"""Whether the documents of a shard are whole, and are those of the ledger."""
+
+import hashlib
+import json
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import duckdb
+import pyarrow as pa
+
+from curate import schema
+from curate.documents.document import broken
+from curate.members import SUFFIX
+from curate.sources.tarindex import Sample
+
+#: What a document holds at each place: a text or an image.
+PLACES = pa.schema([("doc_uid", schema.STR), ("position", pa.int64()), ("text", schema.STR), ("sha256", schema.STR)])
+_MIME = {suffix: mime for mime, suffix in SUFFIX.items()}
+
+
+def document_faults(sample: Sample, read: Callable[[str], bytes], row: dict[str, Any], hashed: str | None,
+                    is_image: Callable[[bytes, str], bool]) -> Iterator[str]:
+    """A sample against its row: members, `.json`, order, and the bytes of each image. `read` gives a member by its suffix."""
+    document = loaded(read("json")) if "json" in sample.members else None
+    if document is None:
+        yield ".json: missing, or not JSON"
+        return
+    fault = broken(document)
+    names = [n for n in document.get("images") or () if n is not None]
+    if fault is None and set(sample.members) != {"json", *names}:
+        fault = f"has the members {', '.join(sorted(sample.members))}, its .json names {', '.join(names) or 'none'}"
+    if fault is None and document.get("uid") != row["uid"]:
+        fault = f"is document {document.get('uid')}, should be {row['uid']}"
+    if fault:
+        yield f": {fault}"
+        return
+    for info in document["image_info"]:
+        data, name = read(info["image_name"]), info["image_name"]
+        if not is_image(data, _MIME.get(name.split(".")[-1], "")):
+            yield f".{name}: is not what its name says"
+        elif hashed and hashlib.sha256(data).hexdigest() != info.get(hashed):
+            yield f".{name}: is not the image of its .json (SHA-256)"
+
+
+def loaded(data: bytes) -> dict[str, Any] | None:
+    """A JSON object, or None."""
+    try:
+        found = json.loads(data)
+    except ValueError:
+        return None
+    return found if isinstance(found, dict) else None
+
+
+def places(document: dict[str, Any]) -> Iterator[tuple[str, int, str | None, str | None]]:
+    """What a document holds, place by place, as rows of PLACES."""
+    info = iter(document["image_info"])
+    for position, text in zip(document["positions"], document["texts"]):
+        yield document["uid"], position, text, None if text is not None else next(info).get("sha256")
+
+
+def place_faults(con: duckdb.DuckDBPyConnection, shard: int, found: list[tuple]) -> Iterator[str]:
+    """Places of a shard's documents that the ledger does not have there, and the reverse."""
+    con.register("_found", pa.Table.from_pylist([dict(zip(PLACES.names, row)) for row in found], PLACES))
+    ledger = f"""select doc_uid, position::bigint as position, text, null::varchar as sha256 from texts where kept and shard = {shard}
+        union all select doc_uid, position::bigint, null, sha256 from images where kept and shard = {shard}"""
+    for one, other, words in (("from _found", f"from ({ledger})", "places of documents are not kept rows of the ledger"),
+                              (f"from ({ledger})", "from _found", "kept texts and images are not in their document")):
+        query = f"select doc_uid, position, text, sha256 {one} except select doc_uid, position, text, sha256 {other}"
+        count, first = con.sql(f"select count(*), min(doc_uid) from ({query})").fetchall()[0]
+        if count:
+            yield f"{count} {words} (first: {first})"
+    con.unregister("_found")

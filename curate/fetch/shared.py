@@ -1,0 +1,62 @@
+"""Each distinct URL is fetched once for the whole pool: one row asks, the others take what it got."""
+
+from dataclasses import dataclass, replace
+
+import pyarrow as pa
+
+from curate import schema
+from curate.fetch.stage import Fetch
+from curate.selector import Live, Selection, Selector
+from curate.stage import Step
+
+_URL = "split_part(url, '#', 1)"
+
+
+def once(fetch: Fetch) -> list[Step]:
+    """Fetch with each distinct URL asked for once: `score=[..., *once(Fetch()), ...]`. The pool meets before and after it."""
+    return [SharedUrl(), replace(fetch, shared=True), SharedFetch(fetch.name)]
+
+
+@dataclass
+class SharedUrl(Selector):
+    """Adds `fetched_with`: of the rows with one URL (fragments aside) all but the first name the first, by its number in the
+    pool. Drops nothing. Its notes say how many requests that leaves, and saves."""
+
+    reads = ("url",)
+
+    def adds(self) -> dict[str, pa.DataType]:
+        return {"fetched_with": pa.int64()}
+
+    def select(self, live: Live) -> Selection:
+        found = live.sql(f"""select id, first as fetched_with from (
+            select id, min(id) over (partition by {_URL}) as first from live where url is not null) where id != first""").to_arrow_table()
+        notes = {"rows": live.count, "requests": live.count - len(found), "saved": len(found)}
+        return Selection(pa.array([], pa.int64()), columns=found, notes=notes)
+
+
+@dataclass
+class SharedFetch(Selector):
+    """Gives the rows that share a URL what the row named in `fetched_with` got, and drops all whose fetch failed, for
+    `fetch:` and the outcome. The bytes lie in one place; rows only point there."""
+
+    fills = tuple(schema.FETCHED)
+
+    outcome: str = "fetch"  # the column with the outcome
+
+    def __post_init__(self):
+        super().__post_init__()
+        self.fills = tuple(self.adds())
+        self.reads = ("fetched_with", *self.adds())
+
+    def adds(self) -> dict[str, pa.DataType]:
+        return {self.outcome if name == "fetch" else name: kind for name, kind in schema.FETCHED.items()}
+
+    def select(self, live: Live) -> Selection:
+        named = ", ".join(f'first."{c}"' for c in self.adds())
+        found = live.sql(f"""select live.id, {named} from live join live as first on live.fetched_with = first.id
+            order by live.id""").to_arrow_table()
+        failed = live.sql(f"""select live.id, 'fetch:' || coalesce(first."{self.outcome}", live."{self.outcome}") as reason
+            from live left join live as first on live.fetched_with = first.id
+            where coalesce(first."{self.outcome}", live."{self.outcome}") is distinct from 'ok' order by live.id""").to_arrow_table()
+        reasons = failed["reason"].cast(pa.large_string()).combine_chunks()
+        return Selection(failed["id"].to_numpy(), columns=found, reasons=reasons)

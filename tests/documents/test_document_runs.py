@@ -1,0 +1,217 @@
+"""A run from WARC to shards of documents: conservation, one request a URL, both engines, checks that notice damage."""
+
+import json
+import shutil
+
+import pytest
+from page_web import page, picture, sentence, serving, warc
+
+from curate.check import check
+from curate.dedup.exact import ExactDedup
+from curate.dedup.frequency import Frequency
+from curate.documents.document import read_document
+from curate.driver import run
+from curate.engine import RayEngine
+from curate.driver import Driver
+from curate.fetch.shared import once
+from curate.fetch.stage import Fetch
+from curate.filters.document_images import DocumentImages
+from curate.filters.document_texts import DocumentTexts
+from curate.filters.image_side import ImageSide
+from curate.filters.paragraph_words import ParagraphWords
+from curate.progress import Quiet
+from curate.recipe import Recipe
+from curate.shards import Shards
+from curate.sources.web_pages import WebPages
+from curate.store import Store
+
+FILES = {f"/{i}.jpg": picture(i) for i in range(12)} | {"/shared.jpg": picture(99), "/small.jpg": picture(98, 40)}
+SETTINGS = {"allow_private": ("127.0.0.0/8",), "robots": False, "timeout": 5, "wait": 5, "retries": 0, "rate": 0}
+
+
+def pages(address: str, count: int) -> list[tuple[str, bytes, str]]:
+    """Each page: an image of its own, one that all share, one that is too small, one that is not there; page 1 comes twice."""
+    made = [(f"http://site.example/{n}", page([f"{address}/{n}.jpg", f"{address}/shared.jpg", f"{address}/small.jpg", f"{address}/gone.jpg"],
+             [sentence(10 * n + k) for k in range(3)] + ["too short"]), "2025-03-01T10:00:00Z") for n in range(count)]
+    newer = ("http://site.example/1", page([f"{address}/11.jpg"], [sentence(1000)]), "2025-06-01T10:00:00Z")
+    return [*made, newer, ("http://site.example/none", page([], [sentence(7)]), "2025-03-01T10:00:00Z")]
+
+
+@pytest.fixture(scope="module")
+def web(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("pages")
+    with serving(FILES) as (address, hits):
+        records = pages(address, 6)
+        (folder / "a.warc.gz").write_bytes(warc(records[:3]))
+        (folder / "b.warc.gz").write_bytes(warc(records[3:]))
+        yield folder, hits
+
+
+def recipe(folder, samples="", files="*", side=100, most=30, size=2, fetch=SETTINGS) -> Recipe:
+    return Recipe(WebPages(f"{folder}/{files}.warc.gz"),
+                  [ParagraphWords(), DocumentTexts(), DocumentImages(max=most), *once(Fetch(**fetch)), ImageSide(min=side),
+                   DocumentImages(name="document_images_left")],
+                  [ExactDedup(("doc_uid", "sha256"))], shards=Shards(size=size), name="small", samples=samples)
+
+
+def start(made, out, **options):
+    return run(made, str(out), engine="local", part_size=3, **options)
+
+
+@pytest.fixture(scope="module")
+def done(web, tmp_path_factory):
+    web[1].clear()
+    made = start(recipe(web[0]), tmp_path_factory.mktemp("run"))
+    return made, dict(web[1])
+
+
+def documents(made):
+    """The documents of all shards with their images' bytes, by uid."""
+    import webdataset
+
+    found = {}
+    for sample in webdataset.WebDataset(made.tars, shardshuffle=False, empty_check=False):
+        document, pictures = read_document({k: v for k, v in sample.items() if not k.startswith("__")})
+        found[document["url"]] = (document, pictures)
+    return found
+
+
+def test_every_row_of_every_table_has_one_outcome(done):
+    made, _ = done
+    for table in ("documents", "texts", "images"):
+        rows = made.sql(f"select kept, drop_reason, drop_stage, shard, key from {table}").to_df()
+        assert len(rows) > 0 and (rows.kept == rows.drop_reason.isna()).all() and (rows.kept == rows.shard.notna()).all()
+        assert (rows.kept == rows.key.notna()).all()
+    reasons = {(r["table"], r["reason"]): r["rows"] for r in made.stats().to_pylist()}
+    assert reasons["documents", "kept"] == 6 and reasons["documents", "duplicate_uid"] == 1 and reasons["documents", "document_images"] == 1
+    assert reasons["images", "document:duplicate_uid"] == 4 and reasons["texts", "document:duplicate_uid"] == 5 - 0 - 1
+    assert reasons["images", "fetch:http_404"] == 5 and reasons["images", "image_side"] == 5
+
+
+def test_each_url_is_asked_for_once_in_the_whole_pool(done):
+    made, hits = done
+    assert {p: n for p, n in hits.items() if p != "/robots.txt"} == dict.fromkeys(
+        [*(f"/{i}.jpg" for i in (0, 2, 3, 4, 5, 11)), "/shared.jpg", "/small.jpg", "/gone.jpg"], 1)
+    notes = made.recipe["notes"]["shared_url"]
+    assert (notes["rows"], notes["requests"], notes["saved"]) == (21, 9, 12)
+    shared = made.sql("select count(distinct payload), count(distinct payload_offset), count(*) from images where kept and url like '%shared.jpg'").fetchall()
+    assert shared == [(1, 1, 5)]
+
+
+def test_shards_hold_the_pages_in_order_with_their_bytes(done):
+    made, _ = done
+    assert made.dataset["table"] == "documents" and [s["samples"] for s in made.dataset["shards"]] == [2, 2, 2]
+    found = documents(made)
+    assert set(found) == {f"http://site.example/{n}" for n in range(6)}
+    document, pictures = found["http://site.example/3"]
+    assert [t if t is None else t[:5] for t in document["texts"]] == [sentence(30)[:5], None, sentence(31)[:5], None, sentence(32)[:5]]
+    assert pictures == [FILES["/3.jpg"], FILES["/shared.jpg"]]
+    assert [i["alt"] for i in document["image_info"]] == ["alt 0", "alt 1"]
+    assert "fetched_at" not in document["image_info"][0] and "fetched_with" not in document["image_info"][0]
+    newer, pictures = found["http://site.example/1"]
+    assert newer["texts"][0] == sentence(1000) and pictures == [FILES["/11.jpg"]]
+
+
+def test_check_finds_nothing_wrong(done):
+    assert check(done[0].store) == []
+
+
+def test_ray_makes_the_same_bytes_with_other_parts_of_work(done, web, tmp_path):
+    engine = RayEngine(workers=2)
+    try:
+        made = recipe(web[0]).check()
+        engine.carry([made.source, *made.steps])
+        assert Driver(made, Store(str(tmp_path)), engine, 3, False, Quiet(), None).run().dataset["root_hash"] == done[0].dataset["root_hash"]
+    finally:
+        engine.shutdown()
+
+
+def test_pairs_from_pages_are_one_word_in_the_recipe(web, tmp_path):
+    made = start(recipe(web[0], samples="images"), tmp_path)
+    assert made.dataset["table"] == "images" and made.dataset["samples"] == 11
+    assert made.sql("select count(*) from images where kept and key is null").fetchall() == [(0,)]
+    assert made.sql("select text from shards where url like '%/3.jpg'").fetchall() == [("alt 0",)]
+    assert check(made.store) == []
+
+
+def computed(made):
+    return {name: int(c["computed"]) for name, c in made.counters.items()}
+
+
+def test_what_looks_at_other_rows_follows_them_and_the_rest_stays(done, web, tmp_path):
+    """More input, a looser bound and a second fetch change which children live; documents are judged again, pixels are not."""
+    out = tmp_path / "run"
+    shutil.copytree(done[0].store.url, out)
+    assert start(recipe(web[0]), out).counters == {}
+    again = start(recipe(web[0], side=20), out)
+    assert computed(again)["fetch"] == computed(again)["paragraph_words"] == 0
+    assert again.sql("select document_images_left from documents where url like '%/3'").fetchall() == [(3,)]
+    assert again.dataset["root_hash"] == start(recipe(web[0], side=20), tmp_path / "fresh").dataset["root_hash"]
+
+
+def test_more_input_asks_only_for_what_is_new(web, tmp_path):
+    folder, hits = web
+    start(recipe(folder, files="a"), tmp_path / "run")
+    hits.clear()
+    again = start(recipe(folder), tmp_path / "run")
+    assert set(hits) - {"/robots.txt"} == {"/3.jpg", "/4.jpg", "/5.jpg", "/11.jpg"}
+    assert again.dataset["root_hash"] == start(recipe(folder), tmp_path / "fresh").dataset["root_hash"]
+    assert check(again.store) == []
+
+
+def test_a_frequency_over_the_pool_moves_documents_of_old_parts(web, tmp_path):
+    """The shared image is rare in one file and frequent in two."""
+    folder, _ = web
+
+    def often(files):
+        made = recipe(folder, files=files)
+        made.score[4:4] = [Frequency(("url",), max=3)]
+        return Recipe(made.source, made.score, made.select, shards=made.shards)
+
+    start(often("a"), tmp_path / "run")
+    again = start(often("*"), tmp_path / "run")
+    assert again.sql("select max(document_images_left) from documents where kept").fetchall() == [(1,)]
+    assert again.dataset["root_hash"] == start(often("*"), tmp_path / "fresh").dataset["root_hash"]
+
+
+def test_refetch_asks_again_once_for_a_shared_url(web, tmp_path):
+    folder, hits = web
+    first = start(recipe(folder), tmp_path)
+    hits.clear()
+    FILES["/gone.jpg"] = picture(97)
+    try:
+        again = start(recipe(folder), tmp_path, refetch=True)
+    finally:
+        del FILES["/gone.jpg"]
+    assert {p: n for p, n in hits.items() if p != "/robots.txt"} == {"/gone.jpg": 1}
+    assert again.dataset["root_hash"] != first.dataset["root_hash"]
+    assert again.sql("select count(*) from images where kept and url like '%gone.jpg'").fetchall() == [(5,)]
+
+
+@pytest.mark.parametrize("damage, fault", [
+    ("image", "SHA-256"), ("order", "not its row|are not kept rows|image_info"), ("ledger", "are not in their document|has other bytes")])
+def test_check_notices_damage(done, tmp_path, damage, fault):
+    import re
+
+    out = tmp_path / "run"
+    shutil.copytree(done[0].store.url, out)
+    name = done[0].dataset["shards"][0]["name"]
+    if damage == "ledger":
+        import pyarrow.parquet as pq
+
+        path = next((out / "ledger" / "texts").glob("*.parquet"))
+        table = pq.read_table(path)
+        position = table["position"].to_pylist()
+        pq.write_table(table.set_column(table.column_names.index("position"), "position", [[p + 50 for p in position]]), path)
+    else:
+        path = out / "shards" / f"{name}.tar"
+        data = bytearray(path.read_bytes())
+        at = data.index(b"\xff\xd8") + 300 if damage == "image" else data.index(b'"0.jpg"') + 1
+        data[at:at + 1] = b"9" if damage == "order" else bytes([data[at] ^ 1])
+        path.write_bytes(data)
+    faults = "\n".join(check(Store(str(out))))
+    assert re.search(fault, faults), faults
+
+
+def test_the_record_names_what_a_sample_is(done):
+    assert json.loads(done[0].store.read("recipe.json"))["samples"] == "documents"
