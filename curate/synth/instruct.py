@@ -1,0 +1,94 @@
+"""Instruction data in LLaVA's way (2304.08485): a model without eyes writes a conversation from captions and boxes."""
+
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import pyarrow as pa
+
+from curate.errors import PoolError, RecipeError
+from curate.synth.caption import Rewrite
+
+#: Where the picture stands in the first turn of a person.
+IMAGE = "<image>"
+TURN = pa.struct([("from", pa.large_string()), ("value", pa.large_string())])
+_SPOKEN = re.compile(r"^\s*\**(question|answer)\**\s*:\s*", re.I | re.M)
+
+
+@dataclass
+class Instruct(Rewrite):
+    """Adds `caption_<name>` (what the model wrote) and `caption_<name>_turns`: the conversation, a list of {from: human|gpt, value}, of which
+    the first turn holds `<image>` once, on a line of its own. Null where the model did not write question and answer in turn.
+
+    texts: columns of captions. boxes: a column of lists of {label, box: [x0, y0, x1, y1]}, in 0..1 of width and height, or "".
+    prompt: `conversation`, `detail` or `reasoning` of synth.prompts (LLaVA: 58,000, 23,000 and 77,000 samples), or a text with `{facts}`.
+    """
+
+    prompt: str = "conversation"
+    of: dict[str, str] = field(default_factory=dict)  # made of texts and boxes
+    texts: tuple[str, ...] = ("text",)
+    boxes: str = ""
+
+    def __post_init__(self):
+        self.of = {"facts": "facts"}
+        super().__post_init__()
+        if self.n != 1:
+            raise RecipeError(f"{self.name}: one conversation a row")
+        self.texts = tuple(self.texts)
+        self.reads = (*self.texts, *([self.boxes] if self.boxes else []))
+
+    def adds(self) -> dict[str, pa.DataType]:
+        return {**super().adds(), f"{self.name}_turns": pa.list_(TURN)}
+
+    def run(self, live: pa.Table) -> pa.Table:
+        told = [facts([row[c] for c in self.texts], row[self.boxes] if self.boxes else None) for row in live.select(list(self.reads)).to_pylist()]
+        plain = super().run(pa.table({"uid": live["uid"], "facts": pa.array(told, pa.large_string())}))
+        turns = pa.array([conversation(t) for t in plain[self.name].to_pylist()], pa.list_(TURN))
+        return plain.append_column(f"{self.name}_turns", turns)
+
+
+def facts(captions: Iterable[str | None], boxes: list[dict[str, Any]] | None = None) -> str | None:
+    """Captions and boxes as lines of text: `dog: [0.10, 0.25, 0.50, 0.90]`. None if there is nothing to tell."""
+    lines = [c.strip() for c in captions if c and c.strip()]
+    for each in boxes or ():
+        if len(each["box"]) != 4 or not all(0 <= v <= 1 for v in each["box"]):
+            raise PoolError(f"a box of {each['label']} is {each['box']}: four numbers from 0 to 1 are wanted")
+        lines.append(f"{each['label']}: [" + ", ".join(f"{v:.2f}" for v in each["box"]) + "]")
+    return "\n".join(lines) or None
+
+
+def conversation(text: str | None) -> list[dict[str, str]] | None:
+    """The turns of a text with lines that begin with `Question:` and `Answer:`; None unless they alternate, and none is empty."""
+    if not text:
+        return None
+    pieces = _SPOKEN.split(text)
+    speakers, values = [p.lower() for p in pieces[1::2]], [v.strip().replace(IMAGE, "") for v in pieces[2::2]]
+    if not speakers or speakers != ["question", "answer"] * (len(speakers) // 2) or not all(values):
+        return None
+    values[0] = f"{IMAGE}\n{values[0]}"
+    return [{"from": "human" if s == "question" else "gpt", "value": v} for s, v in zip(speakers, values)]
+
+
+def llava(rows: Iterable[dict[str, Any]], turns: str, image: str = "{key}.jpg") -> Iterator[dict[str, Any]]:
+    """Rows of a ledger or a shard in LLaVA's format: {id, image, conversations}. Rows without turns are left out.
+
+    image: how a row's picture is called, with its columns in braces. PoolError if the placeholders are not exactly one for the picture.
+    """
+    for row in rows:
+        if row[turns]:
+            sample = {"id": row["uid"], "image": image.format(**row), "conversations": row[turns]}
+            check(sample)
+            yield sample
+
+
+def check(sample: dict[str, Any]) -> None:
+    """PoolError unless there are as many placeholders as pictures, all in turns of a person, who begins, and turns alternate."""
+    turns = sample["conversations"]
+    pictures = sample["image"] if isinstance(sample["image"], list) else [sample["image"]]
+    marks = sum(t["value"].count(IMAGE) for t in turns)
+    spoken = sum(t["value"].count(IMAGE) for t in turns if t["from"] == "human")
+    if not (marks == spoken == len(pictures)):
+        raise PoolError(f"sample {sample['id']}: {marks} placeholders ({spoken} of a person's) for {len(pictures)} pictures")
+    if len(turns) % 2 or [t["from"] for t in turns] != ["human", "gpt"] * (len(turns) // 2):
+        raise PoolError(f"sample {sample['id']}: turns are not human and gpt by turns")
