@@ -264,10 +264,15 @@ def _show_options(sub: argparse.ArgumentParser, _: str | None) -> None:
 
 
 def show(args: argparse.Namespace) -> int:
+    import duckdb
+
     from curate.driver import open_run
     from curate.grid import write_page
 
-    print(write_page(open_run(args.folder), args.reason, args.n, args.where, args.out, args.documents))
+    try:
+        print(write_page(open_run(args.folder), args.reason, args.n, args.where, args.out, args.documents))
+    except duckdb.Error as e:
+        raise RecipeError(f"SQL: {e}") from e
     return 0
 
 
