@@ -139,7 +139,8 @@ class Written(Stage):
             seen = {"image_sha256": picture.sha256, "image_width": picture.width, "image_height": picture.height} if picture else {}
             rows.append({**fixed, **seen, **(values if self.n > 1 else {k: v[0] for k, v in values.items()})})
         texts = [[a.text for a in each] if self.n > 1 else each[0].text for each in answers]
-        return pa.table([pa.array(c, t) for c, t in zip((texts, rows), self.adds().values())], names=list(self.adds()))
+        text, made = list(Written.adds(self).items())
+        return pa.table({text[0]: pa.array(texts, text[1]), made[0]: pa.array(rows, made[1])})
 
 
 @dataclass

@@ -63,7 +63,7 @@ def conversation(text: str | None) -> list[dict[str, str]] | None:
     if not text:
         return None
     pieces = _SPOKEN.split(text)
-    speakers, values = [p.lower() for p in pieces[1::2]], [v.strip().replace(IMAGE, "") for v in pieces[2::2]]
+    speakers, values = [p.lower() for p in pieces[1::2]], [v.replace(IMAGE, "").strip() for v in pieces[2::2]]
     if not speakers or speakers != ["question", "answer"] * (len(speakers) // 2) or not all(values):
         return None
     values[0] = f"{IMAGE}\n{values[0]}"

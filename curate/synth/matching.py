@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from curate.errors import RecipeError
 from curate.selector import Live, Selection, Selector, coin
@@ -37,7 +38,7 @@ class MatchingNegatives(Selector):
 
     def select(self, live: Live) -> Selection:
         rows = live.table("id", "uid", self.of, self.image, self.vector)
-        rows = rows.filter(rows[self.of].is_valid()).filter(rows.filter(rows[self.of].is_valid())[self.vector].is_valid())
+        rows = rows.filter(pc.and_(rows[self.of].is_valid(), rows[self.vector].is_valid()))
         turn = np.lexsort((np.asarray(rows["uid"].to_pylist(), dtype=object), coin(rows["uid"].to_pylist(), self.seed, self.name)))
         other, score = np.full(len(rows), -1), np.full(len(rows), np.nan, np.float32)
         plain = np.array([" ".join(t.lower().split()) for t in rows[self.of].to_pylist()], dtype=object)

@@ -1,0 +1,177 @@
+"""Scene graphs, WordNet links, matching pairs, LLaVA's and ScienceQA's formats: their invariants."""
+
+import json
+
+import duckdb
+import numpy as np
+import pyarrow as pa
+import pytest
+from synth.writers import Parrot
+
+from curate.captioners import Answer
+from curate.errors import PoolError, RecipeError
+from curate.selector import Live
+from curate.synth import science_qa
+from curate.synth.instruct import Instruct, check, conversation, facts, llava
+from curate.synth.matching import MatchingNegatives
+from curate.synth.scene_graph import SceneGraph, graph
+from curate.synth.wordnet import Nouns, WordnetLinks, links
+
+# ---- scene graphs
+
+
+def test_objects_attributes_and_relations():
+    text = "Two small dogs on a red sofa, near a window"
+    found = graph(text)
+    assert [o["name"] for o in found["objects"]] == ["dogs", "sofa", "window"]
+    assert [text[o["start"]:o["end"]] for o in found["objects"]] == ["Two small dogs", "a red sofa", "a window"]
+    assert [(a["object"], a["attribute"]) for a in found["attributes"]] == [(0, "two"), (0, "small"), (1, "red")]
+    assert found["relations"] == [{"subject": 0, "relation": "on", "object": 1}]
+
+
+def test_and_relates_nothing_and_places_hold_in_any_script():
+    assert graph("a cat and a dog")["relations"] == []
+    text = "ein “Hund” — a dog under a tree"
+    assert all(text[o["start"]:o["end"]].lower().endswith(o["name"]) for o in graph(text)["objects"])
+    found = SceneGraph().run(pa.table({"uid": ["1", "2"], "text": ["a dog", None]}))
+    assert found["text_graph"].to_pylist()[1] is None
+
+
+# ---- WordNet
+
+KNOWN = Nouns({"dog": ("02084071", 7), "ice_cream": ("07614500", 1), "ice": ("1", 8), "cream": ("2", 3), "goose": ("3", 3), "a": ("4", 7),
+               "church": ("5", 4), "berry": ("6", 1)}, {"geese": "goose"})
+
+
+def test_the_longest_lemma_wins_and_plurals_are_known():
+    text = "A dog’s berries, ice creams and geese by churches; ice, cream"
+    assert [(text[f["start"]:f["end"]], f["lemma"]) for f in links(text, KNOWN)] == [
+        ("berries", "berry"), ("ice creams", "ice_cream"), ("geese", "goose"), ("churches", "church"), ("ice", "ice"), ("cream", "cream")]
+    assert next(links("dogs", KNOWN)) == {"start": 0, "end": 4, "lemma": "dog", "synset": "n02084071", "senses": 7}
+
+
+def test_the_database_is_read_as_it_lies(tmp_path):
+    (tmp_path / "index.noun").write_text("  1 licence\ndog n 2 3 @ ~ #m 2 1 02084071 10114209  \n")
+    (tmp_path / "noun.exc").write_text("dogges dog\n")
+    stage = WordnetLinks(folder=str(tmp_path))
+    stage.load()
+    found = stage.run(pa.table({"uid": ["1", "2"], "text": ["old dogges", None]}))["text_links"].to_pylist()
+    assert found == [[{"start": 4, "end": 10, "lemma": "dog", "synset": "n02084071", "senses": 2}], None]
+    with pytest.raises(RecipeError, match="wordnet-base"):
+        WordnetLinks(folder=str(tmp_path / "no")).load()
+
+
+# ---- matching pairs
+
+
+def pool(texts, image, text):
+    table = pa.table({"id": range(len(texts)), "uid": [f"u{i}" for i in range(len(texts))], "text": pa.array(texts, pa.string()),
+                      "clip_image": pa.array(list(image), pa.list_(pa.float32())), "clip_text": pa.array(list(text), pa.list_(pa.float32()))})
+    con = duckdb.connect()
+    con.register("source", table)
+    return Live(con.sql("select * from source"), con, count=len(table))
+
+
+def test_the_hardest_other_text_is_taken_and_never_the_own():
+    image = np.array([[1, 0], [0.6, 0.8], [0, 1], [1, 0], [0, 1]], np.float32)
+    texts = ["a dog", "a cat", "a cow", " A  Dog", None]
+    vectors = [*image[:4], None]
+    found = MatchingNegatives(group=10).select(pool(texts, image, vectors))
+    assert found.columns["matching_negative_text"].to_pylist() == ["a cat", "a cow", "a cat", "a cat"]
+    assert found.columns["matching_negative_uid"].to_pylist() == ["u1", "u2", "u1", "u1"]
+    assert len(found.drop) == 0 and found.notes == {"mined": 4, "without": 0}
+
+
+def test_a_text_that_fits_better_than_the_own_is_no_negative():
+    image = np.array([[1, 0], [0, 1]], np.float32)
+    found = MatchingNegatives().select(pool(["a dog", "a cat"], image, image[::-1].copy()))
+    assert found.columns["matching_negative_uid"].to_pylist() == [None, None]
+
+
+def test_groups_do_not_depend_on_the_order_of_rows():
+    rng = np.random.default_rng(0)
+    image, text = (v / np.linalg.norm(v, axis=1, keepdims=True) for v in rng.normal(size=(2, 60, 8)).astype(np.float32))
+    texts = [f"text {i}" for i in range(60)]
+    stage = MatchingNegatives(group=16, margin=2.0)
+    forward = stage.select(pool(texts, image, text)).columns
+    live = pool(texts, image, text)
+    backward = stage.select(Live(live.sql("select * replace (59 - id as id) from live"), live.con, count=60)).columns
+    pairs = [dict(zip(live.table("uid")["uid"].to_pylist() if t is forward else live.table("uid")["uid"].to_pylist()[::-1],
+                      t["matching_negative_uid"].to_pylist())) for t in (forward, backward)]
+    assert pairs[0] == pairs[1] and all(a != b for a, b in pairs[0].items())
+
+
+# ---- instructions
+
+
+def test_a_conversation_has_one_placeholder_and_turns_that_alternate():
+    turns = conversation("Question: What is it? <image>\nAnswer: A dog.\n**Question:** Where?\n**Answer:** On a sofa.")
+    assert [t["from"] for t in turns] == ["human", "gpt", "human", "gpt"]
+    assert turns[0]["value"] == "<image>\nWhat is it?" and "<image>" not in "".join(t["value"] for t in turns[1:])
+    check({"id": "1", "image": "a.jpg", "conversations": turns})
+
+
+@pytest.mark.parametrize("text", [None, "", "a dog", "Question: what?", "Answer: a\nQuestion: b", "Question: a\nAnswer:", "Question: a\nQuestion: b\nAnswer: c"])
+def test_what_is_no_conversation_is_left_out(text):
+    assert conversation(text) is None
+    assert list(llava([{"uid": "1", "key": "1", "turns": conversation(text)}], "turns")) == []
+
+
+@pytest.mark.parametrize("image, turns", [
+    ("a.jpg", [("human", "what?"), ("gpt", "a dog")]),
+    ("a.jpg", [("human", "<image> <image>"), ("gpt", "a dog")]),
+    ("a.jpg", [("human", "what?"), ("gpt", "<image>")]),
+    (["a.jpg", "b.jpg"], [("human", "<image>"), ("gpt", "a dog")]),
+    ("a.jpg", [("gpt", "x"), ("human", "<image>")]),
+    ("a.jpg", [("human", "<image>")]),
+])
+def test_a_sample_that_is_wrong_is_an_error(image, turns):
+    with pytest.raises(PoolError, match="sample 1"):
+        check({"id": "1", "image": image, "conversations": [{"from": f, "value": v} for f, v in turns]})
+
+
+def test_facts_have_captions_and_boxes():
+    assert facts(["a dog ", None], [{"label": "dog", "box": [0, 0.25, 0.5, 1]}]) == "a dog\ndog: [0.00, 0.25, 0.50, 1.00]"
+    assert facts([None, " "]) is None
+    with pytest.raises(PoolError, match="from 0 to 1"):
+        facts([], [{"label": "dog", "box": [0, 0, 300, 200]}])
+
+
+class Writes(Parrot):
+    def write(self, requests, decoding):
+        self.prompts = [r.prompt for r in requests]
+        return [Answer("Question: What?\nAnswer: A dog.", "stop") for _ in requests]
+
+
+def test_the_stage_asks_with_the_facts_and_llava_reads_what_it_makes():
+    stage = Instruct(Writes(), texts=("text", "caption_a"), boxes="boxes", name="talk")
+    stage.load()
+    live = pa.table({"uid": ["1", "2"], "text": ["a dog", None], "caption_a": ["dogs", None], "boxes": [[{"label": "dog", "box": [0.0, 0.0, 1.0, 1.0]}], None]})
+    found = stage.run(live)
+    assert found.column_names == list(stage.adds()) and "a dog\ndogs\ndog: [0.00" in stage.by.prompts[0] and len(stage.by.prompts) == 1
+    rows = [{"uid": u, "key": u, **r} for u, r in zip("12", found.to_pylist())]
+    samples = list(llava(rows, "caption_talk_turns"))
+    assert samples == [{"id": "1", "image": "1.jpg", "conversations": [{"from": "human", "value": "<image>\nWhat?"}, {"from": "gpt", "value": "A dog."}]}]
+
+
+# ---- ScienceQA
+
+PROBLEM = {"id": 7, "question": "Which?", "choices": ["a", "b"], "answer": 1, "split": "val", "image": "image.png"}
+
+
+def test_problems_and_splits(tmp_path):
+    assert science_qa.write([PROBLEM, {**PROBLEM, "id": 8, "split": None}], tmp_path) == {"train": 1, "val": 1, "test": 0}
+    problems, splits = (json.loads((tmp_path / f"{n}.json").read_text()) for n in ("problems", "pid_splits"))
+    assert list(problems["7"]) == list(science_qa.FIELDS) and problems["7"]["answer"] == 1
+    assert splits == {"train": ["8"], "val": ["7"], "test": [], "trainval": ["8", "7"]}
+
+
+@pytest.mark.parametrize("fault", [{"answer": 2}, {"answer": True}, {"choices": ["a"]}, {"choices": ["a", "a"]}, {"question": ""}, {"split": "dev"}])
+def test_a_problem_that_cannot_be_answered_is_refused(fault):
+    with pytest.raises(PoolError, match="problem 7"):
+        science_qa.problem({**PROBLEM, **fault})
+
+
+def test_an_id_is_used_once(tmp_path):
+    with pytest.raises(PoolError, match="twice"):
+        science_qa.write([PROBLEM, PROBLEM], tmp_path)
