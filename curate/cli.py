@@ -5,6 +5,7 @@ import difflib
 import json
 import logging
 import os
+import shutil
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,7 +13,7 @@ from typing import Any, NoReturn
 
 from curate import looking
 from curate.errors import CurateError, RecipeError
-from curate.look import clean
+from curate.look import clean, plain
 from curate.looking import folder as _folder
 
 EPILOG = """\
@@ -240,7 +241,7 @@ def sql(args: argparse.Namespace) -> int:
         if found is None:
             return 0
         if not args.out:
-            print(clean(str(found)).rstrip())
+            print(_printed(found))
             return 0
         write = {".csv": found.write_csv, ".parquet": found.write_parquet,
                  ".json": lambda path: Path(path).write_text("".join(json.dumps(r, default=str, ensure_ascii=False) + "\n" for r in found.to_arrow_table().to_pylist()))}
@@ -251,6 +252,15 @@ def sql(args: argparse.Namespace) -> int:
     except duckdb.Error as e:
         raise RecipeError(f"SQL: {e}") from e
     return 0
+
+
+def _printed(found: Any, most: int = 40) -> str:
+    """The first rows of a relation as text; numbers stand right."""
+    rows = found.limit(most + 1).to_arrow_table().to_pylist()
+    numbers = [i for i, t in enumerate(found.types) if str(t) in ("BIGINT", "INTEGER", "DOUBLE", "FLOAT", "HUGEINT", "SMALLINT", "TINYINT", "UBIGINT")]
+    text = plain(found.columns, [list(r.values()) for r in rows[:most]], shutil.get_terminal_size((160, 40)).columns, numbers)
+    more = f"\nthe first {most} rows; -o FILE.csv, .parquet or .json writes them all" if len(rows) > most else ""
+    return text + more + ("" if rows else "\nno rows")
 
 
 def _show_options(sub: argparse.ArgumentParser, _: str | None) -> None:

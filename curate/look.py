@@ -31,6 +31,18 @@ def clean(text: str) -> str:
     return "".join(c if c.isprintable() or c == "\n" else repr(c)[1:-1] for c in text)
 
 
+def plain(head: Sequence[str], rows: Sequence[Sequence[Any]], width: int = 160, numbers: Iterable[int] = ()) -> str:
+    """A table for a terminal. Cells longer than their share of the width are cut, control characters are shown."""
+    right = set(numbers)
+    cells = [[clean(number(c, 6)).replace("\n", " ") for c in row] for row in [head, *rows]]
+    widths = [max(len(row[i]) for row in cells) for i in range(len(head))]
+    while sum(widths) + 2 * len(widths) > width and max(widths) > 12:
+        widths[widths.index(max(widths))] -= 1
+    cut = [[c if len(c) <= w else c[: w - 1] + "…" for c, w in zip(row, widths)] for row in cells]
+    lines = ["  ".join(c.rjust(w) if i in right else c.ljust(w) for i, (c, w) in enumerate(zip(row, widths))).rstrip() for row in cut]
+    return "\n".join([lines[0], "  ".join("─" * w for w in widths), *lines[1:]])
+
+
 STYLE = """
 :root { color-scheme: light dark; --back: light-dark(#fbfaf8, #16171a); --card: light-dark(#fff, #1e2024); --ink: light-dark(#1d1f23, #e7e6e3);
   --dim: light-dark(#65686f, #9b9da3); --line: light-dark(#e2dfd9, #34363c); --soft: light-dark(#f1efea, #26282d);
@@ -111,15 +123,15 @@ def legend(*entries: tuple[str, str]) -> Html:
     return fill('<div class="legend">{}</div>', join(fill('<span><i style="background:var(--{})"></i>{}</span>', k, w) for k, w in entries))
 
 
-def number(value: Any) -> str:
-    """A value as people read it: three digits of a fraction, thousands apart."""
+def number(value: Any, digits: int = 3) -> str:
+    """A value as people read it: so many digits of a fraction, thousands apart."""
     if value is None:
         return "–"
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         return str(value)
     if isinstance(value, int) or (value.is_integer() and abs(value) < 1e15):
         return f"{int(value):,}"
-    return f"{value:.3g}" if math.isfinite(value) else str(value)
+    return f"{value:.{digits}g}" if math.isfinite(value) else str(value)
 
 
 def size(count: float) -> str:
