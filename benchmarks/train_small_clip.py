@@ -238,7 +238,7 @@ def main() -> None:
     parser.add_argument("--tier", default="M")
     parser.add_argument("--measure", action="store_true", help="measure the committed heads; train nothing")
     parser.add_argument("--out", type=Path, default=HEADS / "heads.safetensors")
-    for name, value in {"epochs": 30, "batch": 1024, "seed": 0}.items():
+    for name, value in {"epochs": 15, "batch": 1024, "seed": 0}.items():
         parser.add_argument(f"--{name}", type=int, default=value)
     for name, value in {"rate": 2e-3, "decay": 0.1, "drop": 0.3}.items():
         parser.add_argument(f"--{name}", type=float, default=value)

@@ -61,7 +61,8 @@ def test_it_is_put_together_once_and_named_by_its_content(assembled, tmp_path):
 def test_other_heads_are_another_model(assembled, tmp_path):
     from safetensors.numpy import load_file, save_file
 
-    save_file({k: np.asarray(v * 0.5, v.dtype) for k, v in load_file(HEADS / "heads.safetensors").items()}, tmp_path / "other.safetensors")
+    halved = {k: np.asarray(v * 0.5, v.dtype) for k, v in load_file(HEADS / "heads.safetensors").items()}
+    save_file(halved, tmp_path / "other.safetensors")
     name, checkpoint = assemble(tmp_path / "other.safetensors", say=lambda line: None)
     assert name != assembled[0]
     for file in checkpoint.parent.iterdir():
