@@ -9,6 +9,14 @@ from urllib.parse import quote, urljoin, urlsplit
 #: Longer ones are refused: servers take 8 kB as a rule, and nothing below the limits of memory needs more.
 MAX_URL = 8192
 
+#: The "bad ports" of the WHATWG Fetch standard, 2.9.
+_NOT_THE_WEB = frozenset((
+    1, 7, 9, 11, 13, 15, 17, 19, 20, 21, 22, 23, 25, 37, 42, 43, 53, 69, 77, 79, 87, 95, 101, 102, 103, 104, 109, 110, 111, 113,
+    115, 117, 119, 123, 135, 137, 139, 143, 161, 179, 389, 427, 465, 512, 513, 514, 515, 526, 530, 531, 532, 540, 548, 554, 556,
+    563, 587, 601, 636, 989, 990, 993, 995, 1719, 1720, 1723, 2049, 3659, 4045, 4190, 5060, 5061, 6000, 6566, 6665, 6666, 6667,
+    6668, 6669, 6679, 6697, 10080,
+))
+
 _CONTROL = re.compile(r"[\x00-\x20\x7f\\]")
 _HOST = re.compile(r"(?!-)[a-z0-9_-]{1,63}(?:\.[a-z0-9_-]{1,63})*\.?")
 #: Kept as they are in a path or a query; `%` because it stands before what is escaped already.
@@ -50,7 +58,7 @@ class Target:
 def parse(url: str | None) -> Target:
     """The parts of a URL; a user name, a password and a fragment are left out. Raises BadUrl.
 
-    Ports are those of the web: 80, 443, and from 1024 on. What listens below otherwise is mail, SSH, DNS, not pictures.
+    A port at which something else than the web listens (mail, SSH, DNS ...) is refused, as browsers refuse it.
     """
     url = (url or "").strip()
     if not url or len(url) > MAX_URL:
@@ -65,7 +73,7 @@ def parse(url: str | None) -> Target:
     if _CONTROL.search(parts.netloc) or any(c in url for c in "\r\n\t\0"):
         raise BadUrl("a blank, a control character or a backslash where none may be")
     port = port if port is not None else 443 if parts.scheme == "https" else 80
-    if port not in (80, 443) and not 1024 <= port <= 65535:
+    if not 0 < port <= 65535 or port in _NOT_THE_WEB:
         raise BadUrl(f"port {port}")
     path = quote(parts.path or "/", _SAFE, errors="replace")
     query = "?" + quote(parts.query, _SAFE, errors="replace") if parts.query else ""

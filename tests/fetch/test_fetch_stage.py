@@ -132,6 +132,7 @@ CASES = {
     "/closed": (then_close(b""), "connection"),
     "/reset": (then_reset(), "connection"),
     "/reset_mid_body": (then_reset(HEAD + b"\r\n" + GOOD[:100]), "connection"),
+    "/reset_until_close": (then_reset(b"HTTP/1.1 200 OK\r\n\r\n" + GOOD), "connection"),
     "/gzip": (reply(gzip.compress(GOOD), headers="Content-Encoding: gzip\r\n"), "bad_encoding"),
     "/gzip_bomb": (reply(gzip.compress(bytes(10_000_000)), headers="Content-Encoding: gzip\r\n"), "bad_encoding"),
     "/stacked": (reply(GOOD, headers="Content-Encoding: gzip, br, zstd, gzip\r\n"), "bad_encoding"),
@@ -369,6 +370,26 @@ def test_limits_per_host(tmp_path):
         started = time.monotonic()
         fetched(tmp_path, [web.url(f"/a.jpg?{i}") for i in range(11)], rate=20)
         assert time.monotonic() - started >= 0.5
+
+
+def test_a_body_that_stops_is_not_waited_for_to_the_end(tmp_path):
+    with Web({"/a.jpg": then_silence(HEAD + b"\r\n" + GOOD[:50])}).serve() as web:
+        started = time.monotonic()
+        table, _ = fetched(tmp_path, [web.url("/a.jpg")], wait=0.3, timeout=20)
+        assert table["fetch"].to_pylist() == ["timeout"] and time.monotonic() - started < 2
+
+
+def test_retry_after_is_meant_for_the_whole_host(tmp_path):
+    times = []
+
+    async def busy(web, path, writer):
+        times.append(time.monotonic())
+        writer.write(reply(b"", "429 Slow Down", "Retry-After: 1\r\n") if len(times) == 1 else reply(GOOD))
+
+    with Web({"/a.jpg": busy}).serve() as web:
+        table, _ = fetched(tmp_path, [web.url(f"/a.jpg?{i}") for i in range(6)], per_host=1)
+    assert table["fetch"].to_pylist() == ["ok"] * 6 and len(times) == 7
+    assert times[1] - times[0] >= 0.9
 
 
 def test_a_dead_host_is_given_up(tmp_path):
