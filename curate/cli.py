@@ -141,13 +141,19 @@ def _source(args: argparse.Namespace, kind: str) -> Any:
 def _plan_options(sub: argparse.ArgumentParser, recipe: str | None) -> None:
     _recipe_options(sub, recipe)
     sub.add_argument("-o", "--out", metavar="RUN", help="a run's folder: say what is done there already")
+    sub.add_argument("--rows", type=int, metavar="N", help="say what it costs for a pool of so many rows, with the formulas")
     sub.set_defaults(command=plan)
 
 
 def plan(args: argparse.Namespace) -> int:
     from curate.planning import describe
 
-    print(describe(_build(args).check(), args.out, args.part_size))
+    recipe = _build(args).check()
+    print(describe(recipe, args.out, args.part_size))
+    if args.rows:
+        from curate.costs import as_text
+
+        print("\n" + as_text(recipe, args.rows, args.part_size))
     return 0
 
 

@@ -24,7 +24,7 @@ def describe(recipe: Recipe, out: str | None, part_size: int) -> str:
         f"recipe {recipe.name}, fingerprint {recipe.fingerprint}",
         f"input: {len(files):,} file{'s' * (len(files) != 1)}, parts of {part_size:,} rows" + (f"; {parts:,} parts are read already" if parts else ""),
         "", table, "", "a part goes through: " + "  →  ".join(lanes),
-        f"shards: {recipe.shards.size:,} samples each, shuffled with seed {recipe.shards.seed}",
+        f"shards: {recipe.shards.size:,} samples each, shuffled with seed {recipe.shards.seed}" if recipe.shards else "no shards: a ledger only",
     ])
 
 
