@@ -31,7 +31,7 @@ from curate.models import ensure_torchvision
 from curate.synth.cider import cider
 
 #: Words and pieces of the vocabulary; tokens of a caption in training.
-VOCABULARY, TOKENS = 3000, 12
+VOCABULARY, TOKENS = 2500, 8
 
 
 def vocabulary(titles: list[str]) -> Words:
@@ -77,7 +77,7 @@ def train(image: Tensor, text: Tensor, chances: np.ndarray, size: int, options: 
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimiser.step()
         schedule.step()
-        if step % 200 == 0:
+        if step % 100 == 0:
             print(f"  step {step} of {steps}, loss {loss.item():.3f}", flush=True)
     return model.eval()
 
@@ -141,9 +141,9 @@ def main() -> None:
     parser.add_argument("--tier", default="M")
     parser.add_argument("--measure", action="store_true", help="measure the committed weights; train nothing")
     parser.add_argument("--out", type=Path, default=SMALL / "captioner.safetensors")
-    for name, value in {"epochs": 40, "batch": 256, "seed": 0}.items():
+    for name, value in {"epochs": 16, "batch": 128, "seed": 0}.items():
         parser.add_argument(f"--{name}", type=int, default=value)
-    for name, value in {"rate": 1e-3, "decay": 0.1, "drop": 0.3}.items():
+    for name, value in {"rate": 1.5e-3, "decay": 0.1, "drop": 0.3}.items():
         parser.add_argument(f"--{name}", type=float, default=value)
     options = parser.parse_args()
     ensure_torchvision()

@@ -37,7 +37,7 @@ def pick(logits: Any, chances: list[float], how: Decoding) -> Any:
 
     if how.temperature == 0:
         return logits.argmax(-1)
-    ranked, order = (logits.double() / how.temperature).sort(-1, descending=True, stable=True)
+    ranked, order = (logits.double() / how.temperature).sort(dim=-1, descending=True, stable=True)
     if how.top_k:
         ranked, order = ranked[:, :how.top_k], order[:, :how.top_k]
     shares = ranked.softmax(-1)

@@ -1,6 +1,5 @@
 """Captioners and rewriters that transformers runs: image-to-text models, chat models with eyes, chat models without."""
 
-import functools
 import hashlib
 from dataclasses import dataclass
 from pathlib import Path
@@ -58,6 +57,10 @@ class Hugging(Writer):
         if self._tokenizer.pad_token_id is None:
             self._tokenizer.pad_token = self._tokenizer.eos_token
         self._tokenizer.padding_side = "left"
+        settings = self._model.generation_config
+        settings.pad_token_id = self._tokenizer.pad_token_id
+        stops = settings.eos_token_id if isinstance(settings.eos_token_id, list) else [settings.eos_token_id]
+        self._ends = {*stops, self._tokenizer.eos_token_id, self._tokenizer.sep_token_id} - {None}  # BLIP ends with a separator
 
     def _write(self, inputs: Any, requests: list[Request], decoding: Decoding) -> list[Answer]:
         import torch
@@ -65,29 +68,27 @@ class Hugging(Writer):
         inputs = inputs.to(self._device)
         given = inputs["input_ids"].shape[1] if "input_ids" in inputs else 0
         with torch.inference_mode():
-            tokens = self._model.generate(**inputs, **self._how(requests, decoding, given))
+            tokens = self._model.generate(**inputs, **self._how(requests, decoding))
         # An encoder-decoder starts afresh; a decoder's output begins with what it was given.
         if given and torch.equal(tokens[:, :given].cpu(), inputs["input_ids"].cpu()):
             tokens = tokens[:, given:]
         counts = inputs["attention_mask"].sum(1).tolist() if "attention_mask" in inputs else [None] * len(requests)
         return [self._answer(row, decoding, count) for row, count in zip(tokens.tolist(), counts)]
 
-    def _how(self, requests: list[Request], decoding: Decoding, given: int) -> dict[str, Any]:
+    def _how(self, requests: list[Request], decoding: Decoding) -> dict[str, Any]:
         from transformers import LogitsProcessorList
 
-        how = {"max_new_tokens": decoding.max_tokens, "num_beams": decoding.beams, "do_sample": False,
-               "pad_token_id": self._tokenizer.pad_token_id}
+        how = {"max_new_tokens": decoding.max_tokens, "num_beams": decoding.beams, "do_sample": False}
         if decoding.min_tokens > 1:
             how["min_new_tokens"] = decoding.min_tokens
         if decoding.repetition != 1:
             how["repetition_penalty"] = decoding.repetition
         if decoding.temperature > 0:
-            how["logits_processor"] = LogitsProcessorList([functools.partial(drawn, [r.seed for r in requests], decoding)])
+            how["logits_processor"] = LogitsProcessorList([Drawn([r.seed for r in requests], decoding)])
         return how
 
     def _answer(self, row: list[int], decoding: Decoding, tokens_in: int | None) -> Answer:
-        ends = self._model.generation_config.eos_token_id
-        ends = set(ends if isinstance(ends, list) else [ends])
+        ends = self._ends
         skipped = {self._tokenizer.pad_token_id, self._tokenizer.bos_token_id, self._model.generation_config.decoder_start_token_id} - ends
         own = [t for t in row if t not in skipped]
         at = next((i for i, t in enumerate(own) if t in ends), None)
@@ -95,10 +96,19 @@ class Hugging(Writer):
         return Answer(text, "length" if at is None and len(own) >= decoding.max_tokens - 1 else "stop", len(own) if at is None else at + 1, tokens_in)
 
 
-def drawn(seeds: list[int], how: Decoding, tokens: Any, logits: Any) -> Any:
+@dataclass
+class Drawn:
     """A logits processor that draws: all is forbidden but the token that each row's own chance picks."""
-    chosen = pick(logits, [chance(seed, tokens.shape[1]) for seed in seeds], how)
-    return logits.new_full(logits.shape, -np.inf).scatter_(1, chosen[:, None], 0.0)
+
+    seeds: list[int]
+    how: Decoding
+    given: int = -1  # tokens before the first one drawn; padding is among them, so it must not count
+
+    def __call__(self, tokens: Any, logits: Any) -> Any:
+        if self.given < 0:
+            self.given = tokens.shape[1]
+        chosen = pick(logits, [chance(seed, tokens.shape[1] - self.given) for seed in self.seeds], self.how)
+        return logits.new_full(logits.shape, -np.inf).scatter_(1, chosen[:, None], 0.0)
 
 
 def smaller(image: np.ndarray, largest: int) -> np.ndarray:

@@ -13,7 +13,7 @@ from torch.nn import functional as F
 from curate.captioners.decode import Marks
 
 #: Width, layers, heads, vectors that stand for the picture, features of the picture, the longest text.
-WIDTH, LAYERS, HEADS, PREFIX, FEATURES, LONGEST = 192, 3, 6, 4, 1280, 24
+WIDTH, LAYERS, HEADS, PREFIX, FEATURES, LONGEST = 192, 2, 6, 4, 1280, 16
 PAD, START, END, REST = 0, 1, 2, 3
 
 

@@ -1,0 +1,161 @@
+"""The captioners over real model classes with random weights: what is asked reaches the model, and each row stands alone."""
+
+import json
+import sys
+import types
+
+import numpy as np
+import pytest
+
+from curate.captioners import Decoding, Request
+from curate.captioners.hugging import ChatText, ImageToText, smaller
+from curate.captioners.local import Coca
+from curate.captioners.vllm import Vllm
+
+DRAWN = Decoding(temperature=1.0, max_tokens=6)
+
+
+def pictures(n):
+    return [np.random.default_rng(i).integers(0, 255, (40, 50, 3), np.uint8) for i in range(n)]
+
+
+def alone_and_together(writer, prompt, decoding, seen):
+    requests = [Request(prompt, s, seed) for seed, s in enumerate(seen)]
+    together = writer.write(requests, decoding)
+    assert [writer.write([r], decoding)[0].text for r in requests] == [a.text for a in together]
+    assert all(a.finish in ("stop", "length") and 0 < a.tokens <= decoding.max_tokens for a in together)
+    return [a.text for a in together]
+
+
+COCA = {
+    "model_cfg": {
+        "embed_dim": 16,
+        "vision_cfg": {"image_size": 32, "layers": 1, "width": 32, "head_width": 16, "patch_size": 16, "attentional_pool": True, "attn_pooler_heads": 2,
+                       "output_tokens": True},
+        "text_cfg": {"context_length": 16, "vocab_size": 49408, "width": 16, "heads": 2, "layers": 1, "embed_cls": True, "output_tokens": True},
+        "multimodal_cfg": {"context_length": 16, "vocab_size": 49408, "width": 16, "heads": 2, "layers": 1, "attn_pooler_heads": 2},
+        "custom_text": True,
+    },
+    "preprocess_cfg": {"mean": [0.48, 0.46, 0.41], "std": [0.27, 0.26, 0.28]},
+}
+
+
+@pytest.fixture(scope="module")
+def coca(tmp_path_factory):
+    import torch
+
+    from curate.models import ensure_torchvision
+
+    ensure_torchvision()
+    import open_clip
+    from safetensors.torch import save_file
+
+    torch.manual_seed(0)
+    folder = tmp_path_factory.mktemp("coca")
+    (folder / "open_clip_config.json").write_text(json.dumps(COCA))
+    model = open_clip.CoCa(**{k: v for k, v in COCA["model_cfg"].items() if k != "custom_text"})
+    save_file({k: v.contiguous().clone() for k, v in model.state_dict().items()}, folder / "open_clip_model.safetensors")
+    writer = Coca(str(folder))
+    writer.load()
+    return writer
+
+
+def test_coca_draws_for_each_picture_alone(coca):
+    seen = [coca.prepare(p) for p in pictures(3)]
+    assert (seen[0].width, seen[0].height) == (32, 32) and seen[0].sha256 != seen[1].sha256
+    texts = alone_and_together(coca, "", DRAWN, seen)
+    assert len(set(texts)) == 3
+    assert coca.weights().startswith("sha256:") and coca.version().startswith("open_clip_torch 3")
+
+
+def test_coca_beams(coca):
+    (text,) = alone_and_together(coca, "", Decoding(beams=2, max_tokens=4), [coca.prepare(pictures(1)[0])])
+    assert isinstance(text, str)
+
+
+@pytest.fixture(scope="module")
+def words(tmp_path_factory):
+    """A tokenizer of twenty words, as transformers keeps them."""
+    from tokenizers import Tokenizer, models, pre_tokenizers
+    from transformers import PreTrainedTokenizerFast
+
+    names = ["[PAD]", "[UNK]", "[BOS]", "[EOS]", "[CLS]", "[SEP]", *"a the dog cat red blue sofa on in caption rewrite user says : . and".split()]
+    raw = Tokenizer(models.WordLevel({n: i for i, n in enumerate(names)}, unk_token="[UNK]"))
+    raw.pre_tokenizer = pre_tokenizers.Whitespace()
+    marks = {f"{k}_token": f"[{k.upper()}]" for k in ("pad", "unk", "bos", "eos", "cls", "sep")}
+    return PreTrainedTokenizerFast(tokenizer_object=raw, **marks)
+
+
+@pytest.fixture(scope="module")
+def chat(tmp_path_factory, words):
+    import torch
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    torch.manual_seed(0)
+    folder = tmp_path_factory.mktemp("chat")
+    config = LlamaConfig(vocab_size=len(words), hidden_size=16, intermediate_size=16, num_hidden_layers=1, num_attention_heads=2, bos_token_id=2,
+                         eos_token_id=3, pad_token_id=0, max_position_embeddings=64)
+    LlamaForCausalLM(config).save_pretrained(folder)
+    words.chat_template = "{% for m in messages %}user says : {{ m['content'] }}{% endfor %}"
+    words.save_pretrained(folder)
+    writer = ChatText(str(folder))
+    writer.load()
+    return writer
+
+
+def test_a_chat_model_without_eyes(chat):
+    requests = [Request(p, None, 7) for p in ("the red dog", "a cat on the blue sofa and a dog")]
+    together = chat.write(requests, DRAWN)
+    assert [chat.write([r], DRAWN)[0].text for r in requests] == [a.text for a in together]
+    assert [a.tokens_in for a in together] == [6, 12]
+    assert chat.write(requests, DRAWN) == together
+    assert chat.write([Request("the red dog", None, 8)], DRAWN)[0].text != together[0].text
+    assert chat.write(requests, Decoding(max_tokens=3))[0].tokens <= 3
+    assert chat.weights().startswith("sha256:")
+
+
+def test_image_to_text(tmp_path_factory, words):
+    import torch
+    from transformers import BlipConfig, BlipForConditionalGeneration, BlipImageProcessor, BlipProcessor
+
+    torch.manual_seed(0)
+    folder = tmp_path_factory.mktemp("blip")
+    small = {"hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2}
+    config = BlipConfig(text_config={**small, "encoder_hidden_size": 16, "vocab_size": len(words), "bos_token_id": 2, "eos_token_id": 5, "sep_token_id": 5,
+                                     "pad_token_id": 0}, vision_config={**small, "image_size": 32, "patch_size": 16}, projection_dim=16)
+    BlipForConditionalGeneration(config).save_pretrained(folder)
+    BlipProcessor(BlipImageProcessor(size={"height": 32, "width": 32}), words).save_pretrained(folder)
+    writer = ImageToText(str(folder), largest=32)
+    writer.load()
+    seen = [writer.prepare(p) for p in pictures(3)]
+    assert (seen[0].width, seen[0].height) == (32, 26)
+    alone_and_together(writer, "", DRAWN, seen)
+    alone_and_together(writer, "", Decoding(beams=2, max_tokens=5), seen)
+
+
+def test_pictures_are_never_made_larger():
+    image = pictures(1)[0]
+    assert smaller(image, 0) is image and smaller(image, 50) is image and smaller(image, 25).shape == (20, 25, 3)
+
+
+def test_vllm_is_asked_with_the_seed_the_picture_and_the_bounds(monkeypatch):
+    asked = {}
+
+    class LLM:
+        def __init__(self, **how):
+            asked["engine"] = how
+
+        def chat(self, turns, how, use_tqdm):
+            asked["turns"], asked["how"] = turns, how
+            out = types.SimpleNamespace(text=" a dog ", finish_reason="length", token_ids=[1, 2])
+            return [types.SimpleNamespace(outputs=[out], prompt_token_ids=[1] * 9)] * len(turns)
+
+    monkeypatch.setitem(sys.modules, "vllm", types.SimpleNamespace(LLM=LLM, SamplingParams=lambda **how: how))
+    writer = Vllm("org/model", largest=25)
+    writer.load()
+    (answer, _) = writer.write([Request("what", writer.prepare(pictures(1)[0]), 5), Request("why", None, 6)], DRAWN)
+    assert (answer.text, answer.finish, answer.tokens, answer.tokens_in) == ("a dog", "length", 2, 9)
+    assert asked["engine"]["model"] == "org/model" and asked["how"][0]["seed"] == 5 and asked["how"][0]["top_k"] == -1
+    picture, text = asked["turns"][0][0]["content"]
+    assert picture["image_pil"].size == (25, 20) and text == {"type": "text", "text": "what"}
+    assert len(asked["turns"][1][0]["content"]) == 1
