@@ -23,7 +23,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 
 from curate.demo import server
-from curate.demo.lay import CLEAN, HOSTS, lay
+from curate.demo.lay import CLEAN, HOSTS, LAYOUT, lay
 from curate.demo.pairs import Pair, pairs
 
 #: Ports are tried from here on. The same port gives the same URLs, hence the same uids and the same root hash.
@@ -102,8 +102,8 @@ def build(folder: str | Path, tier: str = "S", seed: int = 0, say: Callable[[str
     rows, fetched = pairs(tier, say)
     if not rows:
         raise WebError("no pictures: " + "; ".join(f"{name}: {why}" for name, why in fetched.left_out.items()))
-    notes = {"tier": tier, "seed": seed, "clean": clean or CLEAN[tier], "hosts": list(HOSTS), "packages": fetched.records(),
-             "left_out": fetched.left_out}
+    notes = {"tier": tier, "seed": seed, "clean": clean or CLEAN[tier], "layout": LAYOUT, "hosts": list(HOSTS),
+             "packages": fetched.records(), "left_out": fetched.left_out}
     if (web.folder / "web.json").exists() and notes.items() <= web.notes.items():
         say(f"the web in {web.folder} is already there")
         return web
