@@ -1,4 +1,5 @@
-"""Laws that every stage and filter below `curate.filters` obeys, found by walking the package: a new file is checked without another line.
+"""Laws that every stage and filter below `curate.filters` obeys, found by walking the package: a new file is checked
+without another line.
 
 Each law takes a class; `example` builds one, `tables` seeded random rows of the columns it reads, nasty ones among them.
 """
@@ -18,13 +19,47 @@ from curate import schema
 from curate.stage import Filter, Stage, reasons, snake
 
 #: Types of columns that are in no schema because a source or the user brings them.
-BROUGHT = {"declared_width": pa.int32(), "declared_height": pa.int32(), "lang": pa.large_string(), "link_share": pa.float32(),
-           "doc_uid": pa.large_string(), "position": pa.int32()}
+BROUGHT = {
+    "declared_width": pa.int32(),
+    "declared_height": pa.int32(),
+    "lang": pa.large_string(),
+    "link_share": pa.float32(),
+    "doc_uid": pa.large_string(),
+    "position": pa.int32(),
+    "align": pa.float32(),
+}
 
 TEXTS = (
-    "", " ", "\n", "a", "A dog.", "image", "IMG_2031.JPG", "click here", "一只橙色的猫睡在窗台上", "猫がいる", "고양이", "Ein Hund\r\nim Gras",
-    "e\u0301te\u0301", "  two  words ", "x" * 3000, "the the the the the the", "\u00a0\u2003thin", "<b>tag</b>", "👩‍👩‍👧 family", "\x00null",
-    "http://example.com/a?b=c", "γάτα", "แมว", "قط", "חתול", "1234567890", "Photo by Ann, June 2009", "a\tb", "\ud7ff\ufffd", "...",
+    "",
+    " ",
+    "\n",
+    "a",
+    "A dog.",
+    "image",
+    "IMG_2031.JPG",
+    "click here",
+    "一只橙色的猫睡在窗台上",
+    "猫がいる",
+    "고양이",
+    "Ein Hund\r\nim Gras",
+    "e\u0301te\u0301",
+    "  two  words ",
+    "x" * 3000,
+    "the the the the the the",
+    "\u00a0\u2003thin",
+    "<b>tag</b>",
+    "👩‍👩‍👧 family",
+    "\x00null",
+    "http://example.com/a?b=c",
+    "γάτα",
+    "แมว",
+    "قط",
+    "חתול",
+    "1234567890",
+    "Photo by Ann, June 2009",
+    "a\tb",
+    "\ud7ff\ufffd",
+    "...",
 )
 
 
@@ -35,7 +70,9 @@ def modules():
 
 def own(module) -> list[type[Stage]]:
     """The stages that a module defines, without bases of other filters."""
-    kinds = [v for v in vars(module).values() if isinstance(v, type) and issubclass(v, Stage) and v.__module__ == module.__name__]
+    kinds = [
+        v for v in vars(module).values() if isinstance(v, type) and issubclass(v, Stage) and v.__module__ == module.__name__
+    ]
     return [k for k in kinds if not any(s.__module__.startswith("curate.filters.") for s in k.__subclasses__())]
 
 
@@ -46,7 +83,12 @@ def classes() -> dict[str, type[Stage]]:
 
 def strays() -> list[str]:
     """Files of curate.filters that define a stage under a name which is not the file's."""
-    return [f"{name}.py: {kind.__name__}" for name, module in modules().items() for kind in own(module) if snake(kind.__name__) != name]
+    return [
+        f"{name}.py: {kind.__name__}"
+        for name, module in modules().items()
+        for kind in own(module)
+        if snake(kind.__name__) != name
+    ]
 
 
 def types() -> dict[str, pa.DataType]:
@@ -104,16 +146,21 @@ def pixels(count: int, seed: int) -> list[np.ndarray]:
 
 
 def children(live: pa.Table, seed: int) -> dict[str, pa.Table]:
-    """Images and paragraphs for documents: none, one or a few each, in no order, some not live; what a source brings is not null."""
+    """Images and paragraphs for documents: none, one or a few each, in no order, some not live; what a source brings is not
+    null."""
     rng, found = np.random.default_rng(seed), {}
     for table in ("images", "texts"):
         owner = [u for u in live["uid"].to_pylist() for _ in range(int(rng.integers(4)))]
         rng.shuffle(owner)
         count = len(owner)
-        found[table] = pa.table({
-            "doc_uid": pa.array(owner, pa.large_string()), "position": pa.array(rng.permutation(count), pa.int32()),
-            "live": pa.array(rng.random(count) < 0.8),
-            **{c: column(k, count, rng, c, nulls=0) for c, k in types().items() if c not in ("doc_uid", "position", "uid")}})
+        found[table] = pa.table(
+            {
+                "doc_uid": pa.array(owner, pa.large_string()),
+                "position": pa.array(rng.permutation(count), pa.int32()),
+                "live": pa.array(rng.random(count) < 0.8),
+                **{c: column(k, count, rng, c, nulls=0) for c, k in types().items() if c not in ("doc_uid", "position", "uid")},
+            }
+        )
     return found
 
 
@@ -157,7 +204,9 @@ def row_locality(stage: Stage) -> None:
         assert [a is None for a in left] == [b is None for b in right], name
         for a, b in zip(left, right):
             if isinstance(a, (float, np.floating)) or (isinstance(a, list) and a and isinstance(a[0], (float, np.floating))):
-                np.testing.assert_allclose(np.asarray(a, np.float32), np.asarray(b, np.float32), rtol=2e-3, atol=2e-3, err_msg=name)
+                np.testing.assert_allclose(
+                    np.asarray(a, np.float32), np.asarray(b, np.float32), rtol=2e-3, atol=2e-3, err_msg=name
+                )
             else:
                 assert a == b, name
 
@@ -200,8 +249,11 @@ def bounds_are_free(stage: Stage) -> None:
 def rebuilt(stage: Stage) -> None:
     """It pickles; its repr and its parameters, as recipe.json has them, make it again."""
     stage = type(stage)(**stage.parameters())  # not loaded: a model is loaded where it is used
-    again = [pickle.loads(pickle.dumps(stage)), eval(repr(stage), {type(stage).__name__: type(stage)}),
-             type(stage)(**json.loads(json.dumps(stage.parameters())))]
+    again = [
+        pickle.loads(pickle.dumps(stage)),
+        eval(repr(stage), {type(stage).__name__: type(stage)}),
+        type(stage)(**json.loads(json.dumps(stage.parameters()))),
+    ]
     for copy in again:
         assert copy.parameters() == stage.parameters() and copy.identity() == stage.identity()
         assert copy.reads == stage.reads and copy.adds() == stage.adds()
@@ -214,14 +266,19 @@ def named(stage: Stage, file: str) -> None:
     if isinstance(stage, Filter):
         assert next(iter(stage.adds())) == stage.name
         other = type(stage)(**{**stage.parameters(), "name": "other"})
-        assert next(iter(other.adds())) == "other" and other.judge(pa.table({n: pa.nulls(1, k) for n, k in other.adds().items()})).to_pylist() == ["other"]
+        assert next(iter(other.adds())) == "other" and other.judge(
+            pa.table({n: pa.nulls(1, k) for n, k in other.adds().items()})
+        ).to_pylist() == ["other"]
     assert kind.__doc__ and not kind.__doc__.startswith(f"{kind.__name__}("), f"{file}: say what the number means"
     assert len(Path(importlib.import_module(kind.__module__).__file__).read_text().splitlines()) <= 300
 
 
 def _needs(kind: type) -> bool:
     """True if it cannot be built without arguments."""
-    return any(f.init and f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING for f in dataclasses.fields(kind))
+    return any(
+        f.init and f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING
+        for f in dataclasses.fields(kind)
+    )
 
 
 LAWS = (conservation, row_locality, declared_types, null_is_a_drop, nothing_known, bounds_are_free, rebuilt)

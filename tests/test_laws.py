@@ -23,8 +23,14 @@ def models(tmp_path_factory):
     save_file({"weight": np.random.default_rng(0).standard_normal((1, 32)).astype(np.float32)}, folder / "head.safetensors")
     (folder / "words.txt").write_text("a\t9\ndog\t7\nrare\t1\n")
     head = {"head": str(folder / "head.safetensors")}
-    return {"clip_embed": {"model": tiny_clip(folder / "tiny")}, "aesthetic": head, "watermark": head,
-            "rare_tokens": {"vocabulary": str(folder / "words.txt")}, "toxicity": {"model": "python:test_laws:shouting"}}
+    return {
+        "clip_embed": {"model": (tiny := tiny_clip(folder / "tiny"))},
+        "clip_text": {"model": tiny},
+        "aesthetic": head,
+        "watermark": head,
+        "rare_tokens": {"vocabulary": str(folder / "words.txt")},
+        "toxicity": {"model": "python:test_laws:shouting"},
+    }
 
 
 def shouting(texts: list[str]) -> list[float]:
@@ -64,10 +70,16 @@ def test_no_filter_hides_under_another_name():
 
 
 def test_importing_filters_is_light():
-    code = ("import sys, pkgutil, importlib, curate.filters as f\n"
-            "for m in pkgutil.iter_modules(f.__path__): importlib.import_module('curate.filters.' + m.name)\n"
-            "print([m for m in ('ray', 'torch', 'open_clip', 'transformers', 'faiss', 'onnxruntime', 'fasttext', 'rapidocr', 'cv2') if m in sys.modules])")
-    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60).stdout.strip() == "[]"
+    code = (
+        "import sys, pkgutil, importlib, curate.filters as f\n"
+        "for m in pkgutil.iter_modules(f.__path__): importlib.import_module('curate.filters.' + m.name)\n"
+        "heavy = ('ray', 'torch', 'open_clip', 'transformers', 'faiss', 'onnxruntime', 'fasttext', 'rapidocr', 'cv2')\n"
+        "print([m for m in heavy if m in sys.modules])"
+    )
+    assert (
+        subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60).stdout.strip()
+        == "[]"
+    )
 
 
 @dataclass
@@ -118,8 +130,10 @@ class Forgetful(Filter):
         return pa.nulls(len(live), pa.float32())
 
 
-@pytest.mark.parametrize("kind, law", [(Ranks, laws.row_locality), (Short, laws.conservation), (Lenient, laws.null_is_a_drop),
-                                       (Forgetful, laws.rebuilt)])
+@pytest.mark.parametrize(
+    "kind, law",
+    [(Ranks, laws.row_locality), (Short, laws.conservation), (Lenient, laws.null_is_a_drop), (Forgetful, laws.rebuilt)],
+)
 def test_the_laws_notice(kind, law):
     with pytest.raises(AssertionError):
         law(kind())

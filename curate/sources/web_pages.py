@@ -34,6 +34,7 @@ _DOCUMENT = {
 }
 _TEXT = {
     **schema.TEXTS,
+    "domain": STR,                        # of the page, without www: paragraphs are compared within a site
     "kind": STR,                          # paragraph, heading, list, table, code, caption
     "level": pa.int8(),                   # of a heading
     "lang": STR,                          # of the nearest lang attribute
@@ -57,6 +58,7 @@ _IMAGE = {
 }
 _COLUMNS = {"documents": _DOCUMENT, "texts": _TEXT, "images": _IMAGE}
 _WARC = re.compile(r"\.(?:warc|arc)(?:\.\w+)?$")
+_HOST = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://(?:[^/?#@]*@)?(?:www\.)?([^/?#:]+)")
 _HTML = re.compile(r"\.x?html?(?:\.[A-Za-z-]{2,12})?$")
 
 
@@ -70,6 +72,7 @@ class WebPages(Source):
     """
 
     tables: ClassVar[tuple[str, ...]] = ("documents", "texts", "images")
+    version: ClassVar[int] = 2
 
     paths: str | list[str]
     base_url: str | None = None
@@ -168,10 +171,19 @@ class Rows:
         values = dict(zip(fields, zip(*rows))) if rows else dict.fromkeys(fields, ())
         pages = [self.documents[o] for o in owners]
         values["doc_uid"] = [p["uid"] for p in pages]
+        if name == "texts":
+            domains = [domain(d["url"]) for d in self.documents]
+            values["domain"] = [domains[o] for o in owners]
         values["uid"] = [schema.uid(d, str(at)) for d, at in zip(values["doc_uid"], values["position"])]
         values["source_row"] = [p["source_row"] for p in pages]
         values["source_file"] = [self.file] * len(rows)
         return pa.table({n: pa.array(values[n], t) for n, t in {**_COLUMNS[name], "drop_reason": STR}.items()})
+
+
+def domain(url: str | None) -> str:
+    """The host of a URL in lower case, without www."""
+    found = _HOST.match(url or "")
+    return found[1].lower() if found else ""
 
 
 def _folder(path: str) -> bool:

@@ -6,14 +6,18 @@ import pytest
 
 from curate.filters.declared_aspect import DeclaredAspect
 from curate.filters.declared_size import DeclaredSize
+from curate.filters.document_aligned import DocumentAligned
 from curate.filters.document_char_repetition import DocumentCharRepetition
 from curate.filters.document_children import gathered
 from curate.filters.document_coherence import DocumentCoherence, coherence
 from curate.filters.document_flagged_words import DocumentFlaggedWords
+from curate.filters.document_image_set import DocumentImageSet
 from curate.filters.document_images import DocumentImages
+from curate.filters.document_language import DocumentLanguage
 from curate.filters.document_punctuation import DocumentPunctuation
 from curate.filters.document_stop_words import DocumentStopWords
 from curate.filters.document_symbols import DocumentSymbols
+from curate.filters.document_text import DocumentText
 from curate.filters.document_texts import DocumentTexts
 from curate.filters.document_word_repetition import DocumentWordRepetition
 from curate.filters.document_words import DocumentWords
@@ -117,3 +121,30 @@ def test_declared_sizes():
     assert table["declared_size"].to_pylist() == [100, 16, 63, 65_535, 0]
     assert DeclaredSize().judge(table).to_pylist() == [None, "declared_size", "declared_size", None, "declared_size"]
     assert DeclaredAspect().run(sizes)["declared_aspect"].to_pylist() == [2, 1, 1, 1, 1]
+
+
+def test_the_share_of_images_that_fit_counts_live_ones():
+    images = IMAGES.append_column("align", pa.array([0.3, 0.2, 0.25, 0.9, 0.9], pa.float32()))
+    assert DocumentAligned().score(DOCUMENTS, images, TEXTS).tolist() == [0.5, 1.0, 0.0]
+
+
+def test_pages_with_the_same_images_have_the_same_set():
+    images = IMAGES.append_column("url", pa.array(["y", "x", "y", "dead", "gone"], pa.large_string()))
+    found = DocumentImageSet().run(DOCUMENTS, images)["document_image_set"].to_pylist()
+    same = DocumentImageSet().run(DOCUMENTS, images.take([1, 2, 0, 3]))["document_image_set"].to_pylist()
+    assert found[2] is None and found[0] != found[1] and found == same
+    once = images.filter(pa.array([True, False, True, False, False]))
+    assert DocumentImageSet().run(DOCUMENTS, once)["document_image_set"].to_pylist()[:2] == [found[1]] * 2
+
+
+def test_a_document_is_its_live_paragraphs_in_page_order():
+    assert DocumentText().run(DOCUMENTS, TEXTS)["document_text"].to_pylist() == ["The cat sat\nand the dog.", None, None]
+
+
+def test_the_language_of_a_document_is_that_of_its_paragraphs_together():
+    language = DocumentLanguage(min=0.5)
+    language.load()
+    german = TEXTS.set_column(3, "text", pa.array(["Der Hund schläft im Garten.", "Die Katze saß auf dem Tisch", "dead English words"]))
+    found = language.run(DOCUMENTS, texts=german)
+    assert found["document_language"].to_pylist() == ["de", None, None]
+    assert language.judge(found).to_pylist() == ["document_language"] * 3  # German is not wanted; nothing has no language

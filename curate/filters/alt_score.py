@@ -1,0 +1,22 @@
+"""How well an image fits its own alt text, where it has one."""
+
+from dataclasses import dataclass
+
+import pyarrow as pa
+
+from curate.filters.clip_score import ClipScore
+from curate.stage import Stage
+
+
+@dataclass
+class AltScore(Stage):
+    """Adds `alt_score`: ClipScore's cosine of image and caption (figcaption, alt or title), -1 to 1, null without one. It drops
+    nothing: on a page most images have no text of their own, and Align finds them one."""
+
+    reads = ("clip_image", "clip_text")
+
+    def adds(self) -> dict[str, pa.DataType]:
+        return {self.name: pa.float32()}
+
+    def run(self, live: pa.Table) -> pa.Table:
+        return pa.table({self.name: ClipScore().score(live).cast(pa.float32())})

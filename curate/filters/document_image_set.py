@@ -1,0 +1,31 @@
+"""Which images a document shows, as one value."""
+
+import hashlib
+from dataclasses import dataclass
+
+import pyarrow as pa
+
+from curate.filters.document_children import gathered
+from curate.stage import Stage
+
+
+@dataclass
+class DocumentImageSet(Stage):
+    """Adds `document_image_set`: a hash of the set of URLs of the live images, null without any. Pages with one set are the
+    same page under several URLs: OBELICS keeps one of them, `ExactDedup(("document_image_set",), table="documents")`, and lost
+    17.7 of 158.9 million pages so (arXiv 2306.16527), after having fetched them."""
+
+    table = "documents"
+    reads = ("uid",)
+    context = ("images",)
+
+    def adds(self) -> dict[str, pa.DataType]:
+        return {self.name: pa.large_string()}
+
+    def run(self, live: pa.Table, images: pa.Table) -> pa.Table:
+        sets = [sorted({u for u in found if u is not None}) for found in gathered(live, images, "url")]
+        return pa.table({self.name: pa.array([_hash(urls) if urls else None for urls in sets], pa.large_string())})
+
+
+def _hash(urls: list[str]) -> str:
+    return hashlib.md5("\n".join(urls).encode("utf-8", "surrogatepass"), usedforsecurity=False).hexdigest()

@@ -1,0 +1,23 @@
+"""A document's language."""
+
+from dataclasses import dataclass
+
+import pyarrow as pa
+
+from curate.filters.document_children import gathered
+from curate.filters.language import Language
+
+
+@dataclass
+class DocumentLanguage(Language):
+    """Language of the live paragraphs together, as `document_language` and `document_language_score`. A page without a paragraph
+    has none and is dropped. OBELICS keeps English of 0.8 and more (arXiv 2306.16527), MINT-1T of 0.65."""
+
+    table = "documents"
+    reads = ("uid",)
+    context = ("texts",)
+    min: float | None = 0.8
+
+    def run(self, live: pa.Table, texts: pa.Table) -> pa.Table:
+        joined = ["\n".join(found) or None for found in gathered(live, texts, "text")]
+        return super().run(pa.table({"text": pa.array(joined, pa.large_string())}))

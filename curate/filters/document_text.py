@@ -1,0 +1,25 @@
+"""A document's paragraphs as one text."""
+
+from dataclasses import dataclass
+
+import pyarrow as pa
+
+from curate.filters.document_children import gathered
+from curate.stage import Stage
+
+
+@dataclass
+class DocumentText(Stage):
+    """Adds `document_text`: the live paragraphs, a line each, null without any; for TextDedup over whole pages. Shards need not
+    have it twice: `Shards(without=("document_text",))`."""
+
+    table = "documents"
+    reads = ("uid",)
+    context = ("texts",)
+
+    def adds(self) -> dict[str, pa.DataType]:
+        return {self.name: pa.large_string()}
+
+    def run(self, live: pa.Table, texts: pa.Table) -> pa.Table:
+        joined = ["\n".join(found) or None for found in gathered(live, texts, "text")]
+        return pa.table({self.name: pa.array(joined, pa.large_string())})
