@@ -2,10 +2,11 @@
 
     python benchmarks/filters.py [--juicer VENV/bin/python] [--texts 20000] [--images 200]
 
-`--juicer` is the Python of an environment of its own with py-data-juicer (and aiohttp, opencv-python-headless<5, fasttext-numpy2). Input: the demo's
-real pairs (`curate demo` fetches them). "Core" is CPU time of all threads. Filters of pixels share one decode in a run; here decoding (Pillow)
-is a line of its own, and is added where a line is set beside an operator that decodes too. Then: recall of language on the
-78-language stamp captions, false alarms on real captions and pictures, and clip_embed against its bare forward pass.
+`--juicer` is the Python of an environment of its own with py-data-juicer (and aiohttp, opencv-python-headless<5,
+fasttext-numpy2). Input: the demo's real pairs (`curate demo` fetches them). "Core" is CPU time of all threads. Filters of
+pixels share one decode in a run; here decoding (Pillow) is a line of its own, and is added where a line is set beside an
+operator that decodes too. Then: recall of language on the 78-language stamp captions, false alarms on real captions and
+pictures, and clip_embed against its bare forward pass.
 """
 
 import argparse
@@ -31,14 +32,47 @@ from curate.filters.language import Language, packaged
 from curate.models import clip
 from curate.stage import Stage
 
-TEXT = ("caption_chars", "caption_words", "caption_repetition", "boilerplate_text", "parts_of_speech", "rare_tokens", "language", "paragraph_symbols",
-        "paragraph_char_repetition", "paragraph_word_repetition", "paragraph_punctuation")
+TEXT = (
+    "caption_chars",
+    "caption_words",
+    "caption_repetition",
+    "boilerplate_text",
+    "parts_of_speech",
+    "rare_tokens",
+    "language",
+    "paragraph_symbols",
+    "paragraph_char_repetition",
+    "paragraph_word_repetition",
+    "paragraph_punctuation",
+)
 COLUMN = ("image_side", "aspect_ratio", "image_bytes", "clip_score", "aesthetic", "watermark")
 PIXEL = ("single_colour", "sharpness", "faces", "nsfw", "ocr_area")
 #: Lines whose Data-Juicer operator opens or decodes the picture.
 HEADER, DECODED = ("image_side", "aspect_ratio"), ("faces",)
 #: The 21 languages of the published comparison, by fastText's code.
-LANGUAGES = ("en", "de", "fr", "es", "it", "pt", "nl", "sv", "da", "fi", "pl", "cs", "hu", "ru", "uk", "el", "ja", "ko", "zh", "ar", "tr")
+LANGUAGES = (
+    "en",
+    "de",
+    "fr",
+    "es",
+    "it",
+    "pt",
+    "nl",
+    "sv",
+    "da",
+    "fi",
+    "pl",
+    "cs",
+    "hu",
+    "ru",
+    "uk",
+    "el",
+    "ja",
+    "ko",
+    "zh",
+    "ar",
+    "tr",
+)
 LOCALES = {"zh_CN": "zh", "zh_TW": "zh", "pt_BR": "pt", "en_GB": "en", "en_AU": "en"}
 
 
@@ -74,14 +108,19 @@ def timed(run: Callable, count: int) -> tuple[float, object]:
 def made(name: str, folder: Path) -> Stage:
     """A filter ready to run; those that need a file get one of random numbers or of the captions' own words."""
     kind = getattr(importlib.import_module(f"curate.filters.{name}"), "".join(w.title() for w in name.split("_")))
-    extra = {"rare_tokens": {"vocabulary": str(folder / "words.txt")}, "aesthetic": {"head": str(folder / "head.safetensors")},
-             "watermark": {"head": str(folder / "head.safetensors")}}
+    extra = {
+        "rare_tokens": {"vocabulary": str(folder / "words.txt")},
+        "aesthetic": {"head": str(folder / "head.safetensors")},
+        "watermark": {"head": str(folder / "head.safetensors")},
+    }
     stage = kind(**extra.get(name, {}))
     stage.load()
     return stage
 
 
-def ours(folder: Path, captions: list[str], pictures: list[np.ndarray], files: list[bytes]) -> dict[str, tuple[float, pa.Table]]:
+def ours(
+    folder: Path, captions: list[str], pictures: list[np.ndarray], files: list[bytes]
+) -> dict[str, tuple[float, pa.Table]]:
     """Every filter on its rows: name -> (rows per CPU second, what it computed)."""
     (folder / "words.txt").write_text("\n".join(sorted({w for c in captions[::2] for w in c.lower().split()})))
     save_file({"weight": np.ones((1, 512), np.float32)}, folder / "head.safetensors")
@@ -89,10 +128,21 @@ def ours(folder: Path, captions: list[str], pictures: list[np.ndarray], files: l
     count, rng = 20_000, np.random.default_rng(0)
     vectors = rng.standard_normal((count, 512)).astype(np.float16)
     listed = pa.ListArray.from_arrays(pa.array(np.arange(count + 1, dtype=np.int32) * 512), pa.array(vectors.reshape(-1)))
-    column = pa.table({"clip_image": listed, "clip_text": listed, **{n: pa.array(rng.integers(1, 999, count), pa.int32()) for n in ("original_width", "original_height")},
-                       "payload_size": pa.array(rng.integers(1, 99999, count))})
-    sizes = pa.table({"original_width": pa.array([p.shape[1] for p in pictures], pa.int32()), "original_height": pa.array([p.shape[0] for p in pictures], pa.int32()),
-                      "payload_size": pa.array([len(f) for f in files])})
+    column = pa.table(
+        {
+            "clip_image": listed,
+            "clip_text": listed,
+            **{n: pa.array(rng.integers(1, 999, count), pa.int32()) for n in ("original_width", "original_height")},
+            "payload_size": pa.array(rng.integers(1, 99999, count)),
+        }
+    )
+    sizes = pa.table(
+        {
+            "original_width": pa.array([p.shape[1] for p in pictures], pa.int32()),
+            "original_height": pa.array([p.shape[0] for p in pictures], pa.int32()),
+            "payload_size": pa.array([len(f) for f in files]),
+        }
+    )
     rows = pa.table({"uid": list(map(str, range(len(pictures))))})
     found = {}
     for name in TEXT:
@@ -117,10 +167,10 @@ def beside(name: str, rate: float, out: pa.Table, theirs: dict, decode: float, h
     values, expected = out[name].to_pylist(), other["values"]
     if name == "aspect_ratio":  # theirs is width over height
         expected = [max(v, 1 / v) for v in expected]
-    if name == "image_side":
-        return f"| {name} | {rate:,.0f} | {other['operator']} | {other['rate']:,.0f} | {same_work / other['rate']:.1f} | (theirs: width and height) |"
-    equal = np.mean([a == b if isinstance(a, str) else abs(a - b) < 1e-4 for a, b in zip(values, expected)])
-    return f"| {name} | {rate:,.0f} | {other['operator']} | {other['rate']:,.0f} | {same_work / other['rate']:.1f} | {equal:.1%} |"
+    same = [a == b if isinstance(a, str) else abs(a - b) < 1e-4 for a, b in zip(values, expected)]
+    equal = "(theirs: both sides)" if name == "image_side" else f"{np.mean(same):.1%}"
+    ratio = f"{same_work / other['rate']:.1f}"
+    return f"| {name} | {rate:,.0f} | {other['operator']} | {other['rate']:,.0f} | {ratio} | {equal} |"
 
 
 def stamps() -> list[tuple[str, str]]:
@@ -129,7 +179,9 @@ def stamps() -> list[tuple[str, str]]:
     for file in sorted((cache() / "debian" / "tuxpaint-stamps-default").rglob("*.txt")):
         lines = file.read_text("utf-8", "replace").splitlines() or [""]
         said = [line.split(".utf8=", 1) for line in lines[1:] if ".utf8=" in line]
-        rows += [("en", lines[0].strip())] + [(LOCALES.get(k, k), v.strip()) for k, v in said if v.strip() not in ("", lines[0].strip())]
+        rows += [("en", lines[0].strip())] + [
+            (LOCALES.get(k, k), v.strip()) for k, v in said if v.strip() not in ("", lines[0].strip())
+        ]
     return list(dict.fromkeys(rows))
 
 
@@ -143,7 +195,10 @@ def language() -> None:
         total, right = Counter(c for c, _ in rows), Counter(c for (c, _), f in zip(rows, found) if c == f)
         recall[rules] = {code: right[code] / total[code] for code in LANGUAGES}
         precise = sum(c == f == "en" for (c, _), f in zip(rows, found)) / found.count("en")
-        print(f"\nlanguage, rules={rules}: mean recall {np.mean(list(recall[rules].values())):.3f} on {len(rows):,} captions; precision of en {precise:.3f}")
+        print(
+            f"\nlanguage, rules={rules}: mean recall {np.mean(list(recall[rules].values())):.3f} on {len(rows):,} captions; "
+            f"precision of en {precise:.3f}"
+        )
     print("\n| | " + " | ".join(LANGUAGES) + " |\n|---|" + "---:|" * len(LANGUAGES))
     for rules, name in ((False, "fastText"), (True, "with rules")):
         print(f"| {name} | " + " | ".join(f"{v:.2f}" for v in recall[rules].values()) + " |")
@@ -151,12 +206,24 @@ def language() -> None:
 
 def alarms(found: dict[str, tuple[float, pa.Table]], folder: Path, images: int) -> None:
     """What falls of captions and pictures that are fine, and what is caught of planted texts."""
-    planted = made("boilerplate_text", folder).run(pa.table({"text": pa.array(BOILERPLATE, pa.large_string())}))["boilerplate_text"]
-    scores = {n: np.asarray(out[n].to_pylist(), float) for n, (_, out) in found.items() if n in ("boilerplate_text", "nsfw", "ocr_area", "single_colour", "faces")}
-    print(f"\nboilerplate_text: {np.mean(np.asarray(planted) > 0.5):.0%} of {len(BOILERPLATE)} planted texts fall (the list was at hand when the rules were written), "
-          f"and {np.mean(scores['boilerplate_text'] > 0.5):.2%} of real captions")
-    print(f"on {images} clip-art pictures: nsfw > 0.5 {np.mean(scores['nsfw'] > 0.5):.1%}; ocr_area > 0.1 {np.mean(scores['ocr_area'] > 0.1):.1%}; "
-          f"single_colour > 0.98 {np.mean(scores['single_colour'] > 0.98):.1%}; a face {np.mean(scores['faces'] > 0):.1%}")
+    planted = made("boilerplate_text", folder).run(pa.table({"text": pa.array(BOILERPLATE, pa.large_string())}))[
+        "boilerplate_text"
+    ]
+    scores = {
+        n: np.asarray(out[n].to_pylist(), float)
+        for n, (_, out) in found.items()
+        if n in ("boilerplate_text", "nsfw", "ocr_area", "single_colour", "faces")
+    }
+    print(
+        f"\nboilerplate_text: {np.mean(np.asarray(planted) > 0.5):.0%} of {len(BOILERPLATE)} planted texts "
+        f"fall (the list was at hand when the rules were written), "
+        f"and {np.mean(scores['boilerplate_text'] > 0.5):.2%} of real captions"
+    )
+    print(
+        f"on {images} clip-art pictures: nsfw > 0.5 {np.mean(scores['nsfw'] > 0.5):.1%}; "
+        f"ocr_area > 0.1 {np.mean(scores['ocr_area'] > 0.1):.1%}; "
+        f"single_colour > 0.98 {np.mean(scores['single_colour'] > 0.98):.1%}; a face {np.mean(scores['faces'] > 0):.1%}"
+    )
 
 
 def embedding(model: str, images: int) -> None:
@@ -169,9 +236,14 @@ def embedding(model: str, images: int) -> None:
     pictures = [np.ascontiguousarray(np.roll(base, i, 1)) for i in range(images)]
     ready = loaded._normal(np.stack([loaded.shrink(p) for p in pictures[:64]]))
     with torch.inference_mode():
-        bare, _ = timed(lambda: [loaded.model.encode_image(ready[:len(pictures[i:i + 64])]) for i in range(0, images, 64)], images)
+        bare, _ = timed(
+            lambda: [loaded.model.encode_image(ready[: len(pictures[i : i + 64])]) for i in range(0, images, 64)], images
+        )
     whole, _ = timed(lambda: loaded.encode_images(pictures), images)
-    print(f"\nclip_embed ({model}), {images} images of 640 x 480: bare forward {bare:.1f}, encode_images {whole:.1f} images per CPU-s; ratio {whole / bare:.2f}")
+    print(
+        f"\nclip_embed ({model}), {images} images of 640 x 480: "
+        f"bare forward {bare:.1f}, encode_images {whole:.1f} images per CPU-s; ratio {whole / bare:.2f}"
+    )
 
 
 def main() -> None:
@@ -198,8 +270,14 @@ def main() -> None:
         decode, _ = timed(lambda: [np.asarray(Image.open(io.BytesIO(f)).convert("RGB")) for f in files], len(files))
         header, _ = timed(lambda: [Image.open(io.BytesIO(f)).size for f in files], len(files))
         found = ours(folder, captions, pictures, files)
-        print(f"{len(captions):,} captions, {len(files)} pictures; decoding {decode:,.0f} and reading headers {header:,.0f} pictures per CPU-s\n")
-        print("| filter | rows per CPU-s | Data-Juicer's operator | its rows per CPU-s | ratio, same work | equal values |\n|---|---:|---|---:|---:|---|")
+        print(
+            f"{len(captions):,} captions, {len(files)} pictures; "
+            f"decoding {decode:,.0f} and reading headers {header:,.0f} pictures per CPU-s\n"
+        )
+        print(
+            "| filter | rows per CPU-s | Data-Juicer's operator | its rows per CPU-s | ratio, same work | equal values |\n"
+            "|---|---:|---|---:|---:|---|"
+        )
         for column, (rate, out) in found.items():
             print(beside(column, rate, out, theirs, decode, header))
         alarms(found, folder, len(files))

@@ -12,9 +12,9 @@ from curate.selector import Live, Selection, Selector
 class TopFraction(Selector):
     """Keeps the `fraction` of the live rows with the highest value of `column`, and all ties at the cut.
 
-    As DataComp codes it (2304.14108, clip_score): n = int(N * fraction), the cut is the value at 0-based rank n in descending order,
-    and every row at or above the cut stays: n + 1 rows and the ties. N counts all live rows, also those without a score; a null
-    or NaN score is never kept. fraction = 1 keeps every row that has a score.
+    As DataComp codes it (2304.14108, clip_score): n = int(N * fraction), the cut is the value at 0-based rank n in
+    descending order, and every row at or above the cut stays: n + 1 rows and the ties. N counts all live rows, also those
+    without a score; a null or NaN score is never kept. fraction = 1 keeps every row that has a score.
     """
 
     column: str = "clip_score"

@@ -41,7 +41,9 @@ class Where(Selector):
 
     def select(self, live: Live) -> Selection:
         try:
-            dropped = live.sql(f"select id from live where coalesce(not ({self.condition()}), true) order by id").to_arrow_table()
+            dropped = live.sql(
+                f"select id from live where coalesce(not ({self.condition()}), true) order by id"
+            ).to_arrow_table()
         except duckdb.Error as e:
             raise RecipeError(f"{self.name}: {self.condition()}: {str(e).splitlines()[0]}") from e
         return Selection(dropped["id"].to_numpy())

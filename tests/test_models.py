@@ -58,17 +58,26 @@ def test_normalised_as_open_clip_does(clip, tiny):
     np.testing.assert_allclose(ours.numpy(), theirs(Image.fromarray(image)).numpy(), atol=0.04)  # a grey level is 0.015
 
 
-@pytest.mark.parametrize("name, says", [
-    ("ViT-B-33", "did you mean ViT-B-32"), ("ViT-B-32", "say which weights"), ("ViT-B-32:laion2b_s34b_b79", "did you mean laion2b_s34b_b79k"),
-    ("ViT-B-32:/nowhere/at.safetensors", "neither a file nor a tag"),
-])
+@pytest.mark.parametrize(
+    "name, says",
+    [
+        ("ViT-B-33", "did you mean ViT-B-32"),
+        ("ViT-B-32", "say which weights"),
+        ("ViT-B-32:laion2b_s34b_b79", "did you mean laion2b_s34b_b79k"),
+        ("ViT-B-32:/nowhere/at.safetensors", "neither a file nor a tag"),
+    ],
+)
 def test_a_wrong_name_says_what_is_near(name, says):
     with pytest.raises(RecipeError, match=says):
         models.weights_id(name)
 
 
 def test_weights_are_known_by_their_bytes(tiny, tmp_path):
-    assert models.weights_id(tiny) == models.weights_id(f"local-dir:{tiny}") != models.weights_id(tiny_clip(tmp_path / "b", seed=5))
+    assert (
+        models.weights_id(tiny)
+        == models.weights_id(f"local-dir:{tiny}")
+        != models.weights_id(tiny_clip(tmp_path / "b", seed=5))
+    )
     moved = tiny_clip(tmp_path / "c")
     assert models.weights_id(moved) == models.weights_id(tiny)
     config = json.loads(Path(moved, "open_clip_config.json").read_text())
@@ -99,6 +108,6 @@ class Bomb:
 def test_a_checkpoint_cannot_run_code(tmp_path):
     bomb = tmp_path / "bomb.pt"
     bomb.write_bytes(pickle.dumps(Bomb(str(tmp_path / "it ran"))))
-    with pytest.raises(RecipeError, match="bomb.pt"):
+    with pytest.raises(RecipeError, match=r"bomb\.pt"):
         models.clip(f"ViT-S-32-alt:{bomb}")
     assert not (tmp_path / "it ran").exists()

@@ -13,7 +13,11 @@ from curate.top_fraction import TopFraction
 def kept(scores, fraction, column="clip_score"):
     con = duckdb.connect()
     ids = np.arange(len(scores))
-    live = Live(con.from_arrow(pa.table({"id": ids, "uid": [str(i) for i in ids], column: pa.array(scores, pa.float32())})), con, count=len(ids))
+    live = Live(
+        con.from_arrow(pa.table({"id": ids, "uid": [str(i) for i in ids], column: pa.array(scores, pa.float32())})),
+        con,
+        count=len(ids),
+    )
     return sorted(set(ids.tolist()) - set(TopFraction(column, fraction).select(live).drop.tolist()))
 
 

@@ -9,20 +9,73 @@ from curate.stage import Filter
 
 #: What pages and programs write where a caption should be. Longer before shorter.
 _PHRASES = (
-    r"image may (?:be subject to copyright|contain:?)", r"(?:may be )?(?:an )?image of(?= *$)", r"click (?:here|on (?:the )?(?:image|picture|photo)|to (?:enlarge|zoom|view|expand|open|play))",
-    r"(?:click )?(?:here )?for (?:a )?(?:larger|bigger|full(?: size)?) (?:version|view|image|picture)(?: of this (?:image|picture|photo))?", r"(?:view|open|see) (?:full size|larger|original|image|gallery|more|details)",
-    r"(?:free )?download(?: free)?(?: (?:stock )?(?:image|photo|vector|png|svg|wallpaper)s?)?", r"(?:royalty[- ]free|free|hd)? *stock (?:image|photo|picture|vector|illustration|footage)s?(?: free download)?",
-    r"(?:all )?rights reserved", r"copyright(?: ©)?(?: \d{4})?", r"read more", r"learn more", r"show more", r"load(?:ing|er)(?: image| gif)?", r"please wait", r"(?:no|missing|default|placeholder) (?:caption|image|photo|picture|description|title|alt)(?: available)?",
-    r"(?:alt|alternative) text", r"image not (?:found|available)", r"not available", r"add to cart", r"buy now", r"sign (?:in|up)", r"log ?in", r"share on (?:facebook|twitter|pinterest|whatsapp)", r"follow us(?: on \w+)?", r"tweet", r"subscribe",
-    r"(?:photo|image|picture|foto)(?:graph)?(?:ed)? (?:by|credit|courtesy(?: of)?|source|via)\b.*", r"photographed (?:on|in) .*", r"(?:uploaded|posted) (?:on|by) .*", r"(?:home ?page|site|company|brand|header|footer|main|our|mobile)? *logo(?:type)?",
-    r"(?:user|profile)? *(?:avatar|picture|photo|image)s?(?: \d+)?", r"(?:photo|image|picture) (?:gallery|preview|thumbnail)", r"(?:featured|hero|cover|header|background|main|product|banner|post|article|preview) (?:image|photo|picture)", r"untitled(?: \d+)?", r"thumbnails?", r"thumb(?: \d+)?",
-    r"(?:ad|top|web)? *banner(?: ad)?", r"advert(?:isement|ising)?", r"sponsored", r"icons?", r"spacer", r"placeholder", r"blank", r"pixel", r"bullet", r"arrow(?: (?:left|right|up|down))?(?= *$)", r"(?:next|previous|prev)(?= *$)", r"slide(?: \d+)", r"fig(?:ure|\.)? *\d+(?= *$)",
-    r"screen ?shot(?: (?:from|at))?(?: \d[\d .:-]*(?:at \d[\d .:-]*)?)?", r"screen ?capture", r"\[object object\]", r"null|undefined|none|nan|n/a|lorem ipsum.*", r"img|pic|foto|jpe?g|png|gif|svg|webp",
+    r"image may (?:be subject to copyright|contain:?)",
+    r"(?:may be )?(?:an )?image of(?= *$)",
+    r"click (?:here|on (?:the )?(?:image|picture|photo)|to (?:enlarge|zoom|view|expand|open|play))",
+    r"(?:click )?(?:here )?for (?:a )?(?:larger|bigger|full(?: size)?) (?:version|view|image|picture)"
+    r"(?: of this (?:image|picture|photo))?",
+    r"(?:view|open|see) (?:full size|larger|original|image|gallery|more|details)",
+    r"(?:free )?download(?: free)?(?: (?:stock )?(?:image|photo|vector|png|svg|wallpaper)s?)?",
+    r"(?:royalty[- ]free|free|hd)? *stock (?:image|photo|picture|vector|illustration|footage)s?(?: free download)?",
+    r"(?:all )?rights reserved",
+    r"copyright(?: ©)?(?: \d{4})?",
+    r"read more",
+    r"learn more",
+    r"show more",
+    r"load(?:ing|er)(?: image| gif)?",
+    r"please wait",
+    r"(?:no|missing|default|placeholder) (?:caption|image|photo|picture|description|title|alt)(?: available)?",
+    r"(?:alt|alternative) text",
+    r"image not (?:found|available)",
+    r"not available",
+    r"add to cart",
+    r"buy now",
+    r"sign (?:in|up)",
+    r"log ?in",
+    r"share on (?:facebook|twitter|pinterest|whatsapp)",
+    r"follow us(?: on \w+)?",
+    r"tweet",
+    r"subscribe",
+    r"(?:photo|image|picture|foto)(?:graph)?(?:ed)? (?:by|credit|courtesy(?: of)?|source|via)\b.*",
+    r"photographed (?:on|in) .*",
+    r"(?:uploaded|posted) (?:on|by) .*",
+    r"(?:home ?page|site|company|brand|header|footer|main|our|mobile)? *logo(?:type)?",
+    r"(?:user|profile)? *(?:avatar|picture|photo|image)s?(?: \d+)?",
+    r"(?:photo|image|picture) (?:gallery|preview|thumbnail)",
+    r"(?:featured|hero|cover|header|background|main|product|banner|post|article|preview) (?:image|photo|picture)",
+    r"untitled(?: \d+)?",
+    r"thumbnails?",
+    r"thumb(?: \d+)?",
+    r"(?:ad|top|web)? *banner(?: ad)?",
+    r"advert(?:isement|ising)?",
+    r"sponsored",
+    r"icons?",
+    r"spacer",
+    r"placeholder",
+    r"blank",
+    r"pixel",
+    r"bullet",
+    r"arrow(?: (?:left|right|up|down))?(?= *$)",
+    r"(?:next|previous|prev)(?= *$)",
+    r"slide(?: \d+)",
+    r"fig(?:ure|\.)? *\d+(?= *$)",
+    r"screen ?shot(?: (?:from|at))?(?: \d[\d .:-]*(?:at \d[\d .:-]*)?)?",
+    r"screen ?capture",
+    r"\[object object\]",
+    r"null|undefined|none|nan|n/a|lorem ipsum.*",
+    r"img|pic|foto|jpe?g|png|gif|svg|webp",
 )
 #: File names, cameras' names of pictures, addresses, identifiers, sizes, dates.
 _MACHINE = (
-    r"(?:https?://|www\.)\S+", r"[\w()\[\]%+~@ .-]*?[\w)\]]\.(?:jpe?g|jfif|png|gif|webp|svg|bmp|tiff?|avif|heic|psd|pdf|php|html?|mp4)\b", r"\b(?:img|image|dsc[nf]?|dscf|pict?|photo|mvimg|vid|pano|screenshot|scan|p|wp|fb_img|received)[ _-]?\d{3,}[\w-]*",
-    r"\b[0-9a-f]{8}-?(?:[0-9a-f]{4}-?){3}[0-9a-f]{12}\b", r"\b(?=[0-9a-f]*\d)[0-9a-f]{12,}\b", r"\b\d{2,5} ?[x×] ?\d{2,5}(?: ?px)?\b", r"\b\d{4}[-/.]\d{1,2}[-/.]\d{1,2}\b", r"\b\d{1,2}[-/.]\d{1,2}[-/.]\d{2,4}\b", r"#?\b\d+(?:[_ ]\d+)*\b",
+    r"(?:https?://|www\.)\S+",
+    r"[\w()\[\]%+~@ .-]*?[\w)\]]\.(?:jpe?g|jfif|png|gif|webp|svg|bmp|tiff?|avif|heic|psd|pdf|php|html?|mp4)\b",
+    r"\b(?:img|image|dsc[nf]?|dscf|pict?|photo|mvimg|vid|pano|screenshot|scan|p|wp|fb_img|received)[ _-]?\d{3,}[\w-]*",
+    r"\b[0-9a-f]{8}-?(?:[0-9a-f]{4}-?){3}[0-9a-f]{12}\b",
+    r"\b(?=[0-9a-f]*\d)[0-9a-f]{12,}\b",
+    r"\b\d{2,5} ?[x×] ?\d{2,5}(?: ?px)?\b",
+    r"\b\d{4}[-/.]\d{1,2}[-/.]\d{1,2}\b",
+    r"\b\d{1,2}[-/.]\d{1,2}[-/.]\d{2,4}\b",
+    r"#?\b\d+(?:[_ ]\d+)*\b",
 )
 _PATTERN = re.compile("|".join((*_MACHINE, *(rf"(?<![\w'-])(?:{p})(?![\w'-])" for p in _PHRASES))), re.IGNORECASE)
 _WORDLIKE = re.compile(r"\w")
@@ -30,8 +83,9 @@ _WORDLIKE = re.compile(r"\w")
 
 @dataclass
 class BoilerplateText(Filter):
-    """Share of the caption's letters and digits that are boilerplate, 0 to 1: file names ("IMG_2031.JPG"), addresses, sizes, dates, and
-    phrases such as "click here", "image", "stock photo", "photographed on ...". No letters or digits at all: 1.
+    """Share of the caption's letters and digits that are boilerplate, 0 to 1: file names ("IMG_2031.JPG"), addresses,
+    sizes, dates, and phrases such as "click here", "image", "stock photo", "photographed on ...". No letters or digits at
+    all: 1.
 
     DALL-E (2102.12092) drops captions that are mostly boilerplate. English phrases only.
     """

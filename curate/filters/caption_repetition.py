@@ -10,7 +10,8 @@ from curate.stage import Filter
 
 @dataclass
 class CaptionRepetition(Filter):
-    """Share of the caption's words that occurred in it before, 0 to 1: "dog dog dog" has 2/3. CC12M keeps up to 0.2 (2102.08981).
+    """Share of the caption's words that occurred in it before, 0 to 1: "dog dog dog" has 2/3. CC12M keeps up to 0.2
+    (2102.08981).
 
     Words are in lower case without punctuation; two characters are a word where a script has no spaces. No words: 0.
     """

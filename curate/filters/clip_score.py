@@ -13,8 +13,8 @@ from curate.stage import Filter, float16
 class ClipScore(Filter):
     """Cosine of the CLIP embeddings of image and caption, -1 to 1, rounded to float16 precision.
 
-    LAION keeps 0.28 and more with ViT-B/32, DataComp the best 30 % (about 0.28 with B/32, 0.24 with L/14). Bounds of taste belong
-    into a selector (`Where`, `TopFraction`); a bound here is judged before the pool is complete.
+    LAION keeps 0.28 and more with ViT-B/32, DataComp the best 30 % (about 0.28 with B/32, 0.24 with L/14). Bounds of taste
+    belong into a selector (`Where`, `TopFraction`); a bound here is judged before the pool is complete.
     """
 
     reads = ("clip_image", "clip_text")

@@ -42,7 +42,9 @@ class EmbeddingHead(Filter):
         if known.any():
             rows = flat(vectors.drop_null())
             if rows.shape[1] != self._head.dim:
-                raise RecipeError(f"{self.name}: {self.head} is for embeddings of length {self._head.dim}, {self.column} has {rows.shape[1]}")
+                raise RecipeError(
+                    f"{self.name}: {self.head} is for embeddings of length {self._head.dim}, {self.column} has {rows.shape[1]}"
+                )
             out[known] = self._head(rows)
         return out
 

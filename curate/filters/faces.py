@@ -13,12 +13,12 @@ from curate.stage import Filter
 
 @dataclass
 class Faces(Filter):
-    """How many frontal faces; adds their boxes too, `faces_boxes`: lists of x_min, y_min, x_max, y_max as shares of width and height
-    (DataComp's `face_bboxes` has this form).
+    """How many frontal faces; adds their boxes too, `faces_boxes`: lists of x_min, y_min, x_max, y_max as shares of width
+    and height (DataComp's `face_bboxes` has this form).
 
-    By a Haar cascade (Viola and Jones 2001) on the grey image with its longer side brought down to `side` pixels: faces smaller than
-    a twelfth of it are not looked for, profiles are missed. cascade: a cascade file; by default the one inside OpenCV 4 (OpenCV 5
-    has neither file nor detector). DataComp used SCRFD-10G, which finds far more.
+    By a Haar cascade (Viola and Jones 2001) on the grey image with its longer side brought down to `side` pixels: faces
+    smaller than a twelfth of it are not looked for, profiles are missed. cascade: a cascade file; by default the one inside
+    OpenCV 4 (OpenCV 5 has neither file nor detector). DataComp used SCRFD-10G, which finds far more.
     """
 
     reads = ("image",)
@@ -36,7 +36,9 @@ class Faces(Filter):
         folder = getattr(getattr(cv2, "data", None), "haarcascades", "")
         path = Path(self.cascade or Path(folder) / "haarcascade_frontalface_alt2.xml")
         if not path.is_file() or not hasattr(cv2, "CascadeClassifier"):
-            raise RecipeError(f"{self.name}: no cascade at {path}; it comes with opencv-python-headless 4, not with 5 (here {cv2.__version__})")
+            raise RecipeError(
+                f"{self.name}: no cascade at {path}; opencv-python-headless 4 brings it, 5 does not (here {cv2.__version__})"
+            )
         return str(path)
 
     def weights(self) -> dict[str, str]:
@@ -49,7 +51,9 @@ class Faces(Filter):
 
     def run(self, live: pa.Table, images: list[np.ndarray]) -> pa.Table:
         boxes = [self.boxes(image) for image in images]
-        return pa.table([pa.array(map(len, boxes), self.dtype), pa.array(boxes, list(self.adds().values())[1])], names=list(self.adds()))
+        return pa.table(
+            [pa.array(map(len, boxes), self.dtype), pa.array(boxes, list(self.adds().values())[1])], names=list(self.adds())
+        )
 
     def boxes(self, image: np.ndarray) -> list[list[float]]:
         """From the top of the image down."""

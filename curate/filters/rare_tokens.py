@@ -1,7 +1,7 @@
 """Words of the caption that hardly anybody uses."""
 
 from dataclasses import dataclass
-from pathlib import Path
+from itertools import pairwise
 
 import pyarrow as pa
 
@@ -14,10 +14,10 @@ from curate.stage import Filter
 class RareTokens(Filter):
     """How many words of the caption are not in a vocabulary.
 
-    CC3M keeps captions all of whose words occur five times and more in English Wikipedia, CC12M twenty times; ALIGN asks for the 100 million
-    most frequent unigrams and bigrams of its own raw pool (with `bigrams`, pairs of neighbouring words must be listed too).
-    vocabulary: a text file, one word (or two, for a bigram) a line, or with its count after a tab; `count` is the least one that is
-    taken. Words are in lower case without punctuation.
+    CC3M keeps captions all of whose words occur five times and more in English Wikipedia, CC12M twenty times; ALIGN asks
+    for the 100 million most frequent unigrams and bigrams of its own raw pool (with `bigrams`, pairs of neighbouring words
+    must be listed too). vocabulary: a text file, one word (or two, for a bigram) a line, or with its count after a tab;
+    `count` is the least one that is taken. Words are in lower case without punctuation.
     """
 
     reads = ("text",)
@@ -37,8 +37,14 @@ class RareTokens(Filter):
         self._known = frozenset(word.strip().lower() for word, _, n in entries if not n.strip() or int(n) >= self.count)
 
     def run(self, live: pa.Table) -> pa.Table:
-        return pa.table({self.name: pa.array([None if t is None else self.rare(paragraph_ratios.words(t)) for t in live["text"].to_pylist()], self.dtype)})
+        return pa.table(
+            {
+                self.name: pa.array(
+                    [None if t is None else self.rare(paragraph_ratios.words(t)) for t in live["text"].to_pylist()], self.dtype
+                )
+            }
+        )
 
     def rare(self, words: list[str]) -> int:
-        pairs = zip(words, words[1:]) if self.bigrams else ()
+        pairs = pairwise(words) if self.bigrams else ()
         return sum(w not in self._known for w in words) + sum(f"{a} {b}" not in self._known for a, b in pairs)

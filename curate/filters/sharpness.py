@@ -13,10 +13,11 @@ SIDE = 512
 
 @dataclass
 class Sharpness(Filter):
-    """Variance of the Laplacian of the grey image (0 to 255), its longer side brought down to 512 pixels (Pech-Pacheco 2000).
+    """Variance of the Laplacian of the grey image (0 to 255), its longer side brought down to 512 pixels (Pech-Pacheco
+    2000).
 
-    A flat image has 0; photographs in focus mostly have more than 100, which is where OpenCV's folklore puts the bound. Clip art has far
-    more. No bound by default.
+    A flat image has 0; photographs in focus mostly have more than 100, which is where OpenCV's folklore puts the bound.
+    Clip art has far more. No bound by default.
     """
 
     reads = ("image",)

@@ -15,8 +15,8 @@ GRID = 96
 class SingleColour(Filter):
     """Share of pixels of the most frequent colour, 0 to 1, colours being told apart in 16 steps a channel.
 
-    A blank image has 1; a drawing on white may well have 0.8. Two neighbouring steps count together, so that a colour on the edge
-    between them is not halved.
+    A blank image has 1; a drawing on white may well have 0.8. Two neighbouring steps count together, so that a colour on
+    the edge between them is not halved.
     """
 
     reads = ("image",)
@@ -28,7 +28,7 @@ class SingleColour(Filter):
 
 def most_frequent(image: np.ndarray) -> float:
     step = [max(1, side // GRID) for side in image.shape[:2]]
-    pixels = image[::step[0], ::step[1]].reshape(-1, 3)
+    pixels = image[:: step[0], :: step[1]].reshape(-1, 3)
     best = 0
     for shift in (0, 8):  # steps of 16 starting at 0, and at 8
         steps = (pixels.astype(np.uint16) + shift) >> 4

@@ -14,11 +14,12 @@ from curate.stage import Filter
 
 @dataclass
 class Toxicity(Filter):
-    """Probability that the caption is toxic, 0 to 1, by a model of your choice. DataComp drops what Detoxify puts above 0.1.
+    """Probability that the caption is toxic, 0 to 1, by a model of your choice. DataComp drops what Detoxify puts above
+    0.1.
 
-    model: a fastText file (`.bin`, `.ftz`: as Dolma's Jigsaw classifiers); a function of yours, `python:module:function`, from a list of
-    texts to a list of numbers; or the hub name (or folder) of a text classifier. labels: those that count; by default all that
-    are not harmless, the most probable one.
+    model: a fastText file (`.bin`, `.ftz`: as Dolma's Jigsaw classifiers); a function of yours, `python:module:function`,
+    from a list of texts to a list of numbers; or the hub name (or folder) of a text classifier. labels: those that count;
+    by default all that are not harmless, the most probable one.
     """
 
     reads = ("text",)
@@ -51,8 +52,17 @@ class Toxicity(Filter):
         labels, scores = self._predict([t.replace("\n", " ").replace("\r", " ") for t in texts], k=-1)
         harmless = ("__label__0", "__label__non", "__label__not", "__label__clean", "__label__safe")
         wanted = [f"__label__{label}" for label in self.labels]
-        return [max((min(1.0, float(p)) for label, p in zip(*row) if (label in wanted if wanted else not label.startswith(harmless))), default=0.0)
-                for row in zip(labels, scores)]
+        return [
+            max(
+                (
+                    min(1.0, float(p))
+                    for label, p in zip(*row)
+                    if (label in wanted if wanted else not label.startswith(harmless))
+                ),
+                default=0.0,
+            )
+            for row in zip(labels, scores)
+        ]
 
     def score(self, live: pa.Table) -> np.ndarray:
         known, out = np.asarray(pc.is_valid(live["text"])), np.full(len(live), np.nan, np.float32)

@@ -1,4 +1,5 @@
-"""Models: found, named by their weights, and loaded. The only place that imports torch, open_clip, transformers and onnxruntime, when a model is used."""
+"""Models: found, named by their weights, and loaded. The only place that imports torch, open_clip, transformers and
+onnxruntime, when a model is used."""
 
 from curate.models.classifiers import fasttext, image_classifier, text_classifier
 from curate.models.clip import BATCH, Clip, Shrink, clip, weights_id
@@ -6,5 +7,23 @@ from curate.models.files import THREADS, ensure_torchvision, file_sha256, packag
 from curate.models.heads import Head, head
 from curate.models.onnx import Onnx, onnx, text_reader
 
-__all__ = ["BATCH", "THREADS", "Clip", "Head", "Onnx", "Shrink", "clip", "ensure_torchvision", "fasttext", "file_sha256", "head", "image_classifier", "onnx",
-           "packaged", "text_classifier", "text_reader", "weights_file", "weights_id"]
+__all__ = [
+    "BATCH",
+    "THREADS",
+    "Clip",
+    "Head",
+    "Onnx",
+    "Shrink",
+    "clip",
+    "ensure_torchvision",
+    "fasttext",
+    "file_sha256",
+    "head",
+    "image_classifier",
+    "onnx",
+    "packaged",
+    "text_classifier",
+    "text_reader",
+    "weights_file",
+    "weights_id",
+]

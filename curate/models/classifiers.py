@@ -20,7 +20,9 @@ def image_classifier(name: str, labels: tuple[str, ...] = ()) -> Callable[[list[
 
     prepare, model = _loaded(name, AutoImageProcessor, AutoModelForImageClassification)
     wanted = _wanted(name, model, labels)
-    return lambda images: _scores(model, wanted, images, lambda batch: prepare(images=batch, return_tensors="pt", input_data_format="channels_last"))
+    return lambda images: _scores(
+        model, wanted, images, lambda batch: prepare(images=batch, return_tensors="pt", input_data_format="channels_last")
+    )
 
 
 def text_classifier(name: str, labels: tuple[str, ...] = ()) -> Callable[[list[str]], np.ndarray]:
@@ -30,7 +32,9 @@ def text_classifier(name: str, labels: tuple[str, ...] = ()) -> Callable[[list[s
 
     tokenize, model = _loaded(name, AutoTokenizer, AutoModelForSequenceClassification)
     wanted = _wanted(name, model, labels)
-    return lambda texts: _scores(model, wanted, texts, lambda batch: tokenize(batch, return_tensors="pt", padding=True, truncation=True))
+    return lambda texts: _scores(
+        model, wanted, texts, lambda batch: tokenize(batch, return_tensors="pt", padding=True, truncation=True)
+    )
 
 
 def _loaded(name: str, *kinds: Any) -> tuple[Any, Any]:
@@ -48,7 +52,11 @@ def _loaded(name: str, *kinds: Any) -> tuple[Any, Any]:
 
 def _wanted(name: str, model: Any, labels: tuple[str, ...]) -> list[int]:
     known = {label.lower(): int(i) for i, label in model.config.id2label.items()}
-    found = [known[label.lower()] for label in labels if label.lower() in known] if labels else [i for label, i in known.items() if label not in HARMLESS]
+    found = (
+        [known[label.lower()] for label in labels if label.lower() in known]
+        if labels
+        else [i for label, i in known.items() if label not in HARMLESS]
+    )
     if not found or len(found) < len(labels):
         raise RecipeError(f"model {name}: its labels are {', '.join(known)}" + (f", not {', '.join(labels)}" if labels else ""))
     return found
@@ -60,7 +68,7 @@ def _scores(model: Any, wanted: list[int], items: list, prepare: Callable[[list]
     found = [np.zeros(0, np.float32)]
     for i in range(0, len(items), BATCH):
         with torch.inference_mode():
-            logits = model(**prepare(items[i:i + BATCH]).to(model.device)).logits.float()
+            logits = model(**prepare(items[i : i + BATCH]).to(model.device)).logits.float()
         several = model.config.problem_type == "multi_label_classification"
         found.append((logits.sigmoid() if several else logits.softmax(-1))[:, wanted].max(-1).values.cpu().numpy())
     return np.concatenate(found)

@@ -1,14 +1,16 @@
 """CLIP through open_clip: found by name, known by its weights, loaded, fed.
 
 A CLIP model is named `MODEL[:PRETRAINED]`: an open_clip architecture with a pretrained tag or a file of weights
-(`ViT-B-32:laion2b_s34b_b79k`, `ViT-B-32:/models/mine.safetensors`), a folder in open_clip's own format (`local-dir:/models/mine`, or
-just the folder), a hub model (`hf-hub:org/name`), or `small`: the small one for machines without a hub.
+(`ViT-B-32:laion2b_s34b_b79k`, `ViT-B-32:/models/mine.safetensors`), a folder in open_clip's own format
+(`local-dir:/models/mine`, or just the folder), a hub model (`hf-hub:org/name`), or `small`: the small one for machines
+without a hub.
 """
 
 import difflib
 import functools
 import hashlib
 import json
+import logging
 import os
 from collections import deque
 from collections.abc import Callable
@@ -22,16 +24,20 @@ import numpy as np
 from curate.errors import RecipeError
 from curate.models.files import THREADS, ensure_torchvision, file_sha256
 
+log = logging.getLogger(__name__)
+
 #: Images or texts in one forward pass.
 BATCH = 64
 
 
 @dataclass(frozen=True)
 class Shrink:
-    """A picture made as large as the model wants it: open_clip's own transform, up to one grey level, at a fraction of its cost.
+    """A picture made as large as the model wants it: open_clip's own transform, up to one grey level, at a fraction of its
+    cost.
 
-    The shorter side becomes `size` and the middle is cut out ("shortest"), or both sides become `size` ("squash"). What will be cut
-    away is not computed, and torch's threads do not meet the threads of the pool. Other modes are left to open_clip.
+    The shorter side becomes `size` and the middle is cut out ("shortest"), or both sides become `size` ("squash"). What
+    will be cut away is not computed, and torch's threads do not meet the threads of the pool. Other modes are left to
+    open_clip.
     """
 
     size: int
@@ -68,7 +74,12 @@ def shrink_of(model: Any, transform: Any) -> Shrink:
     size = settings["size"]
     sides = size if isinstance(size, (tuple, list)) else (size, size)
     plain = sides[0] == sides[1] and settings["resize_mode"] in ("shortest", "squash")
-    return Shrink(sides[0], settings["resize_mode"], settings["interpolation"] == "bilinear", () if plain else tuple(transform.transforms[:-2]))
+    return Shrink(
+        sides[0],
+        settings["resize_mode"],
+        settings["interpolation"] == "bilinear",
+        () if plain else tuple(transform.transforms[:-2]),
+    )
 
 
 @dataclass
@@ -77,8 +88,9 @@ class Clip:
 
     name: str
     model: Any
+    image_tower: Callable[[Any], Any]
     shrink: Shrink
-    mean: Any                     # tensors of three numbers, for pixels from 0 to 255
+    mean: Any  # tensors of three numbers, for pixels from 0 to 255
     std: Any
     tokenize: Callable[[list[str]], Any]
     device: str
@@ -86,18 +98,19 @@ class Clip:
     pool: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(max(2, (os.cpu_count() or 2) // 2)))
 
     def encode_images(self, images: list[np.ndarray]) -> np.ndarray:
-        """uint8 arrays (height, width, 3), RGB -> float32 (n, dim), of length 1. The next batch is prepared while one is at work."""
-        ahead = deque(self.pool.submit(self.shrink, image) for image in images[:2 * BATCH])
+        """uint8 arrays (height, width, 3), RGB -> float32 (n, dim), of length 1. The next batch is prepared while one is at
+        work."""
+        ahead = deque(self.pool.submit(self.shrink, image) for image in images[: 2 * BATCH])
         found = [np.zeros((0, self.dim), np.float32)]
         for i in range(0, len(images), BATCH):
-            ready = np.stack([ahead.popleft().result() for _ in images[i:i + BATCH]])
-            ahead.extend(self.pool.submit(self.shrink, image) for image in images[i + 2 * BATCH:i + 3 * BATCH])
-            found.append(self._forward(self.model.encode_image, self._normal(ready)))
+            ready = np.stack([ahead.popleft().result() for _ in images[i : i + BATCH]])
+            ahead.extend(self.pool.submit(self.shrink, image) for image in images[i + 2 * BATCH : i + 3 * BATCH])
+            found.append(self._forward(self.image_tower, self._normal(ready)))
         return np.concatenate(found)
 
     def encode_texts(self, texts: list[str]) -> np.ndarray:
         """Texts -> float32 (n, dim), of length 1."""
-        batches = (texts[i:i + BATCH] for i in range(0, len(texts), BATCH))
+        batches = (texts[i : i + BATCH] for i in range(0, len(texts), BATCH))
         found = [self._forward(self.model.encode_text, self.tokenize(batch).to(self.device)) for batch in batches]
         return np.concatenate([np.zeros((0, self.dim), np.float32), *found])
 
@@ -138,7 +151,39 @@ def clip(name: str) -> Clip:
         dim = int(model.encode_text(tokenize(["a"]).to(device)).shape[-1])
     settings = open_clip.get_model_preprocess_cfg(model)
     mean, std = (torch.tensor(settings[k], device=device).view(1, 3, 1, 1) * 255 for k in ("mean", "std"))
-    return Clip(name, model, shrink_of(model, prepare), mean, std, tokenize, device, dim)
+    shrink = shrink_of(model, prepare)
+    tower = quickened(model, shrink.size) if device == "cpu" else model.encode_image
+    return Clip(name, model, tower, shrink, mean, std, tokenize, device, dim)
+
+
+def quickened(model: Any, size: int) -> Callable[[Any], Any]:
+    """The image tower as a CPU likes it: channels last, traced, its normalisations folded into its convolutions.
+
+    A convolutional tower gets two to five times as fast. Where tracing fails, or the outcome is not the same for another
+    number of pictures, the tower stays as it is.
+    """
+    import torch
+
+    class Tower(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.model = model
+
+        def forward(self, pixels):
+            return self.model.encode_image(pixels)
+
+    drawn = torch.Generator().manual_seed(0)
+    two, three = (torch.rand((n, size, size, 3), generator=drawn).permute(0, 3, 1, 2) for n in (2, 3))
+    model.visual.to(memory_format=torch.channels_last)
+    with torch.inference_mode():
+        expected = model.encode_image(three)
+        try:
+            traced = torch.jit.freeze(torch.jit.trace(Tower().eval(), two, check_trace=False))
+            same = all(torch.allclose(traced(three), expected, atol=1e-3, rtol=1e-3) for _ in range(3))
+        except (RuntimeError, TypeError, ValueError) as e:
+            log.debug("%s stays untraced: %s", type(model).__name__, e)
+            return model.encode_image
+    return traced if same else model.encode_image
 
 
 def _reason(e: Exception) -> str:
@@ -165,7 +210,10 @@ def located(name: str) -> tuple[str, str | None]:
         raise RecipeError(f"model {name}: open_clip has no {architecture}" + _near(architecture, known))
     if not pretrained:
         tags = open_clip.list_pretrained_tags_by_model(architecture)
-        raise RecipeError(f"model {name}: say which weights, {architecture}:TAG or {architecture}:FILE" + (f"; tags: {', '.join(tags)}" if tags else ""))
+        raise RecipeError(
+            f"model {name}: say which weights, {architecture}:TAG or {architecture}:FILE"
+            + (f"; tags: {', '.join(tags)}" if tags else "")
+        )
     if os.path.exists(pretrained):
         return architecture, pretrained
     tags = open_clip.list_pretrained_tags_by_model(architecture)

@@ -48,7 +48,8 @@ def packaged(package: str, pattern: str) -> Path | None:
 
 
 def weights_file(who: str, given: str, *places: tuple[str, str]) -> Path:
-    """The file of weights that `who` was given, else the first of `places` (package, pattern) that is installed. RecipeError says how to get one."""
+    """The file of weights that `who` was given, else the first of `places` (package, pattern) that is installed.
+    RecipeError says how to get one."""
     found = Path(given) if given else next((p for p in (packaged(*place) for place in places) if p), None)
     if found is not None and found.is_file():
         return found

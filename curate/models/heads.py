@@ -33,8 +33,8 @@ class Head:
 def head(who: str, path: str, relu: bool = False) -> Head:
     """Read a head from `.safetensors`, or from torch's own format without running what it says.
 
-    Layers are the matrices `*.weight`, in the order of the numbers in their names, each with its `*.bias`; dropout leaves nothing
-    in the file. relu: between the layers (LAION's improved aesthetic predictor has none there).
+    Layers are the matrices `*.weight`, in the order of the numbers in their names, each with its `*.bias`; dropout leaves
+    nothing in the file. relu: between the layers (LAION's improved aesthetic predictor has none there).
     """
     tensors = _tensors(who, path)
     names = sorted((n for n in tensors if n.split(".")[-1] == "weight"), key=lambda n: [int(d) for d in re.findall(r"\d+", n)])
@@ -45,7 +45,10 @@ def head(who: str, path: str, relu: bool = False) -> Head:
             raise RecipeError(f"{who}: {path}: {name} of shape {weight.shape} is not the next linear layer")
         layers.append((weight, np.zeros(len(weight), np.float32) if bias is None else bias))
     if not layers or len(layers[-1][0]) != 1 or tensors:
-        raise RecipeError(f"{who}: {path}: not a head of linear layers with one output" + (f" (what is {', '.join(sorted(tensors)[:3])}?)" if tensors else ""))
+        raise RecipeError(
+            f"{who}: {path}: not a head of linear layers with one output"
+            + (f" (what is {', '.join(sorted(tensors)[:3])}?)" if tensors else "")
+        )
     return Head(tuple(layers), relu)
 
 

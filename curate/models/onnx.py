@@ -37,19 +37,28 @@ def onnx(path: str) -> Onnx:
 
 
 def text_reader(side: int) -> Callable[[np.ndarray], list[tuple[np.ndarray, str, float]]]:
-    """RapidOCR, finding text on images with their longer side brought down to `side`: an RGB image -> for each line of text its polygon
-    (float32 (4, 2), in pixels), what it says, and how sure that is (0 to 1)."""
+    """RapidOCR, finding text on images with their longer side brought down to `side`: an RGB image -> for each line of text
+    its polygon (float32 (4, 2), in pixels), what it says, and how sure that is (0 to 1)."""
     from rapidocr import RapidOCR
 
-    reader = RapidOCR(params={
-        "Global.log_level": "error", "Global.use_cls": False, "Global.text_score": 0.0, "Det.limit_type": "max", "Det.limit_side_len": side,
-        "EngineConfig.onnxruntime.intra_op_num_threads": THREADS, "EngineConfig.onnxruntime.inter_op_num_threads": 1,
-    })
+    reader = RapidOCR(
+        params={
+            "Global.log_level": "error",
+            "Global.use_cls": False,
+            "Global.text_score": 0.0,
+            "Det.limit_type": "max",
+            "Det.limit_side_len": side,
+            "EngineConfig.onnxruntime.intra_op_num_threads": THREADS,
+            "EngineConfig.onnxruntime.inter_op_num_threads": 1,
+        }
+    )
 
     def read(image: np.ndarray) -> list[tuple[np.ndarray, str, float]]:
         found = reader(np.ascontiguousarray(image[:, :, ::-1]), use_det=True, use_cls=False, use_rec=True)
         if getattr(found, "boxes", None) is None:
             return []
-        return [(np.asarray(box, np.float32), text, float(score)) for box, text, score in zip(found.boxes, found.txts, found.scores)]
+        return [
+            (np.asarray(box, np.float32), text, float(score)) for box, text, score in zip(found.boxes, found.txts, found.scores)
+        ]
 
     return read

@@ -8,18 +8,52 @@ import pytest
 from curate.filters.boilerplate_text import BoilerplateText, boilerplate
 
 
-@pytest.mark.parametrize("text", [
-    "IMG_2031.JPG", "DSC00417.jpg", "image", "Click here", "photo by Ann Smith", "Photographed on June 9, 2009", "https://example.com/a?b=1", "logo.png",
-    "a3f5c2d4e6b7980123456789", "1920x1080", "2014-03-02", "Untitled 3", "stock photo", "image 12", "Read more", "my summer holiday.jpeg", "...", "",
-])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "IMG_2031.JPG",
+        "DSC00417.jpg",
+        "image",
+        "Click here",
+        "photo by Ann Smith",
+        "Photographed on June 9, 2009",
+        "https://example.com/a?b=1",
+        "logo.png",
+        "a3f5c2d4e6b7980123456789",
+        "1920x1080",
+        "2014-03-02",
+        "Untitled 3",
+        "stock photo",
+        "image 12",
+        "Read more",
+        "my summer holiday.jpeg",
+        "...",
+        "",
+    ],
+)
 def test_boilerplate(text):
     assert boilerplate(text) > 0.5
 
 
-@pytest.mark.parametrize("text", [
-    "a dog", "red car", "Photo of a dog in the snow", "The logo of Apple on a building", "grapes", "icon of Saint Nicholas, Novgorod", "a banner above the street",
-    "Boeing 747", "an arrow in the target", "Eine Uhr.", "一只橙色的猫", "Pixel art of a castle", "a cat.", "Windows 95 desktop",
-])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "a dog",
+        "red car",
+        "Photo of a dog in the snow",
+        "The logo of Apple on a building",
+        "grapes",
+        "icon of Saint Nicholas, Novgorod",
+        "a banner above the street",
+        "Boeing 747",
+        "an arrow in the target",
+        "Eine Uhr.",
+        "一只橙色的猫",
+        "Pixel art of a castle",
+        "a cat.",
+        "Windows 95 desktop",
+    ],
+)
 def test_captions_that_say_something(text):
     assert boilerplate(text) <= 0.5
 
@@ -29,7 +63,9 @@ def test_null_is_a_drop_and_the_bound_is_half():
     assert BoilerplateText().judge(table).to_pylist() == ["boilerplate_text", None, "boilerplate_text"]
 
 
-@pytest.mark.parametrize("text", ["x " * 5000, "a." * 5000, "1 " * 5000, "click " * 5000, "[" * 5000, "photo " * 3000, "-_" * 5000])
+@pytest.mark.parametrize(
+    "text", ["x " * 5000, "a." * 5000, "1 " * 5000, "click " * 5000, "[" * 5000, "photo " * 3000, "-_" * 5000]
+)
 def test_no_text_takes_long(text):
     started = time.process_time()
     boilerplate(text)

@@ -24,7 +24,9 @@ def embedded(embed):
 
 
 def test_embeddings_have_length_one_and_a_missing_caption_none(embedded):
-    lengths = [[None if v is None else np.linalg.norm(np.asarray(v, float)) for v in column.to_pylist()] for column in embedded.columns]
+    lengths = [
+        [None if v is None else np.linalg.norm(np.asarray(v, float)) for v in column.to_pylist()] for column in embedded.columns
+    ]
     assert embedded.column_names == ["clip_image", "clip_text"] and embedded.schema.types == [pa.list_(pa.float16())] * 2
     np.testing.assert_allclose([*lengths[0], lengths[1][0], lengths[1][2]], 1, atol=2e-3)
     assert lengths[1][1] is None
@@ -50,8 +52,12 @@ def test_score_of_planted_vectors():
     def unit(*v):
         return np.asarray(v, np.float16)
 
-    live = pa.table({"clip_image": pa.array([unit(1, 0), unit(0, 1), None], pa.list_(pa.float16())),
-                     "clip_text": pa.array([unit(1, 0), unit(1, 0), unit(1, 0)], pa.list_(pa.float16()))})
+    live = pa.table(
+        {
+            "clip_image": pa.array([unit(1, 0), unit(0, 1), None], pa.list_(pa.float16())),
+            "clip_text": pa.array([unit(1, 0), unit(1, 0), unit(1, 0)], pa.list_(pa.float16())),
+        }
+    )
     assert ClipScore().score(live).to_pylist() == [1.0, 0.0, None]
 
 

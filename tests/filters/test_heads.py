@@ -27,7 +27,10 @@ def scored(filter, column):
 
 
 def test_aesthetic_is_what_the_head_says(linear):
-    assert scored(Aesthetic(head=linear), embeddings([1, 0], [0, 1], None)) == ([7.0, 4.0, None], [None, "aesthetic", "aesthetic"])
+    assert scored(Aesthetic(head=linear), embeddings([1, 0], [0, 1], None)) == (
+        [7.0, 4.0, None],
+        [None, "aesthetic", "aesthetic"],
+    )
 
 
 def test_laions_improved_head_is_read_as_published(tmp_path):
@@ -36,7 +39,11 @@ def test_laions_improved_head_is_read_as_published(tmp_path):
 
     sizes = {0: (768, 1024), 2: (1024, 128), 4: (128, 64), 6: (64, 16), 7: (16, 1)}
     torch.manual_seed(0)
-    state = {f"layers.{i}.{k}": torch.randn(*((b, a) if k == "weight" else (b,))) / a ** 0.5 for i, (a, b) in sizes.items() for k in ("weight", "bias")}
+    state = {
+        f"layers.{i}.{k}": torch.randn(*((b, a) if k == "weight" else (b,))) / a**0.5
+        for i, (a, b) in sizes.items()
+        for k in ("weight", "bias")
+    }
     torch.save(state, tmp_path / "improved.pth")
     x = torch.nn.functional.normalize(torch.randn(3, 768), dim=-1).half()
     y = x.float()
@@ -57,10 +64,12 @@ def test_a_head_for_another_model_is_refused(linear):
         scored(Aesthetic(head=linear), embeddings([1, 0, 0]))
 
 
-@pytest.mark.parametrize("tensors", [{"weight": (2, 3)}, {"a.0.weight": (4, 3), "a.1.weight": (1, 5)}, {"weight": (1, 3), "running_mean": (3,)}, {}])
+@pytest.mark.parametrize(
+    "tensors", [{"weight": (2, 3)}, {"a.0.weight": (4, 3), "a.1.weight": (1, 5)}, {"weight": (1, 3), "running_mean": (3,)}, {}]
+)
 def test_what_is_no_head(tensors, tmp_path):
     save_file({k: np.zeros(s, np.float32) for k, s in tensors.items()}, tmp_path / "odd.safetensors")
-    with pytest.raises(RecipeError, match="aesthetic: .*odd.safetensors"):
+    with pytest.raises(RecipeError, match=r"aesthetic: .*odd.safetensors"):
         Aesthetic(head=str(tmp_path / "odd.safetensors")).load()
 
 

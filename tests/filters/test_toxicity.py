@@ -28,11 +28,21 @@ def test_a_function_of_the_users():
 
 def test_a_fasttext_file_and_its_labels():
     model = str(packaged())  # any classifier will do: here the label is English
-    scores, _ = scored(Toxicity(model=model, labels=("en",)), "A bunch of grapes on a wooden table.", "Der Eiffelturm bei Nacht")
+    scores, _ = scored(
+        Toxicity(model=model, labels=("en",)), "A bunch of grapes on a wooden table.", "Der Eiffelturm bei Nacht"
+    )
     assert scores[0] > 0.5 > scores[1]
 
 
-@pytest.mark.parametrize("model, says", [("python:nowhere:f", "nowhere"), ("python:test_toxicity:nothing", "nothing"), ("python:test_toxicity", "python"), ("", "give a file")])
+@pytest.mark.parametrize(
+    "model, says",
+    [
+        ("python:nowhere:f", "nowhere"),
+        ("python:test_toxicity:nothing", "nothing"),
+        ("python:test_toxicity", "python"),
+        ("", "give a file"),
+    ],
+)
 def test_a_model_that_is_not_there(model, says):
     with pytest.raises(RecipeError, match=f"toxicity: .*{says}"):
         Toxicity(model=model).load()
@@ -44,10 +54,19 @@ def test_a_classifier_in_the_hubs_format(tmp_path):
 
     (tmp_path / "vocab.txt").write_text("\n".join(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "a", "dog", "damn"]))
     BertTokenizer(str(tmp_path / "vocab.txt")).save_pretrained(tmp_path)
-    config = BertConfig(vocab_size=8, hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=16, initializer_range=1.0, id2label={0: "neutral", 1: "toxic"}, label2id={"neutral": 0, "toxic": 1})
+    config = BertConfig(
+        vocab_size=8,
+        hidden_size=16,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        intermediate_size=16,
+        initializer_range=1.0,
+        id2label={0: "neutral", 1: "toxic"},
+        label2id={"neutral": 0, "toxic": 1},
+    )
     BertForSequenceClassification(config).save_pretrained(tmp_path)
-    one, _ = scored(Toxicity(model=str(tmp_path)), "a dog", "damn dog")
-    other, _ = scored(Toxicity(model=str(tmp_path), labels=("neutral",)), "a dog", "damn dog")
+    one, _ = scored(Toxicity(model=str(tmp_path)), "a dog", "a dog, a damn dog")
+    other, _ = scored(Toxicity(model=str(tmp_path), labels=("neutral",)), "a dog", "a dog, a damn dog")
     assert np.allclose(np.add(one, other), 1, atol=2e-3) and one[0] != one[1]
     with pytest.raises(RecipeError, match="its labels are neutral, toxic, not rude"):
         Toxicity(model=str(tmp_path), labels=("rude",)).load()
