@@ -1,0 +1,131 @@
+"""The documentation: every command in it is one that the program has, those that need no network or cluster run, every query answers."""
+
+import re
+import shlex
+from pathlib import Path
+
+import duckdb
+import pytest
+from pictured import pool
+from pictured import pictured
+
+from curate import pool as tables
+from curate.cli import main, parse
+from curate.driver import open_run
+from curate.recipes import names
+
+ROOT = Path(__file__).parent.parent
+DOCS = ROOT / "docs"
+
+
+def blocks(file: str, kind: str) -> list[str]:
+    return re.findall(rf"^```{kind}\n(.*?)^```$", (ROOT / file).read_text(), re.M | re.S)
+
+
+def commands(file: str) -> list[list[str]]:
+    """The `curate` commands of a page, as the shell would split them."""
+    lines = [line for block in blocks(file, "sh") for line in block.splitlines()]
+    return [shlex.split(line.replace("<b>", "'<b>'"), comments=True)[1:] for line in lines if line.startswith("curate ")]
+
+
+@pytest.fixture(scope="module")
+def desk(tmp_path_factory):
+    """A folder as the quickstart supposes it: a pool, and the recipe that recipes.md shows."""
+    path = tmp_path_factory.mktemp("docs")
+    pool(path)
+    (path / "captions.py").write_text(next(b for b in blocks("docs/recipes.md", "python") if "def recipe" in b))
+    return path
+
+
+def done(argv: list[str]) -> int:
+    try:
+        return main(argv)
+    except SystemExit as e:
+        return e.code
+
+
+def test_quickstart_guide_recipes_and_costs_run_as_written(desk, monkeypatch, capsys):
+    monkeypatch.chdir(desk)
+    for file in ("quickstart", "recipes", "costs", "guide"):
+        found = commands(f"docs/{file}.md")
+        assert found, file
+        for argv in found:
+            assert done(argv) == 0, (file, argv, capsys.readouterr().err)
+    assert (desk / "runs/second/diff.html").exists() and (desk / "runs/first/report.html").exists() and (desk / "kept.parquet").exists()
+
+
+def test_the_cluster_s_commands_are_commands(desk, monkeypatch):
+    monkeypatch.chdir(desk)
+    found = commands("docs/cluster.md")
+    inner = re.findall(r"curate run [^\"\n]*--address auto", (DOCS / "cluster.md").read_text())
+    assert len(found) == 2 and len(inner) == 3
+    for argv in [*found, *(shlex.split(c)[1:] for c in inner)]:
+        assert callable(parse(argv).command)
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    return open_run(pictured(tmp_path_factory.mktemp("queries")).store.url)
+
+
+@pytest.mark.parametrize("query", blocks("docs/queries.md", "sql"), ids=lambda q: " ".join(q.split())[:40])
+def test_every_query_answers(run, query, capsys):
+    rows = run.sql(query).fetchall()
+    assert bool(rows) != ("l.key where" in query and "full join" in query)  # the ledger and the shards must agree
+    assert main(["sql", run.store.url, query]) == 0
+
+
+def test_there_are_enough_queries_and_every_view_is_described():
+    assert len(blocks("docs/queries.md", "sql")) >= 10
+    assert all(f"| `{view}` |" in (DOCS / "queries.md").read_text() for view in tables.VIEWS)
+
+
+def test_queries_run_over_a_store_that_is_not_a_disk(run):
+    """The same views over an fsspec store: every byte comes through the store's own file system."""
+    import fsspec
+
+    memory = fsspec.filesystem("memory")
+    memory.put(run.store.url, "/queries-run", recursive=True)
+    elsewhere = open_run("memory://queries-run")
+    for query in blocks("docs/queries.md", "sql"):
+        assert sorted(map(str, elsewhere.sql(query).fetchall())) == sorted(map(str, run.sql(query).fetchall()))
+
+
+def test_a_wrong_query_is_told_from_a_wrong_run(run, capsys):
+    assert main(["sql", run.store.url, "select nothing from nowhere"]) == 2
+    assert issubclass(duckdb.CatalogException, duckdb.Error) and "nowhere" in capsys.readouterr().err
+
+
+def test_every_recipe_and_command_is_in_the_documentation():
+    from curate.cli import COMMANDS
+
+    words = "".join(p.read_text() for p in [*DOCS.glob("*.md"), ROOT / "README.md"])
+    assert [n for n, _, _ in COMMANDS if f"curate {n}" not in words] == []
+    assert "curate recipes" in words and names()
+
+
+def test_the_site_builds(tmp_path):
+    """Every link and every name of the reference is there (`strict`)."""
+    pytest.importorskip("mkdocstrings")
+    pytest.importorskip("material")
+    from mkdocs.commands.build import build
+    from mkdocs.config import load_config
+
+    build(load_config(str(ROOT / "mkdocs.yml"), site_dir=str(tmp_path / "site")))
+    made = (tmp_path / "site" / "reference" / "index.html").read_text()
+    assert "curate.stage.Filter" in made and "min &lt;= score" in made
+
+
+@pytest.mark.parametrize("file", ["raycluster.yaml", "ray-up.yaml"])
+def test_the_cluster_s_files_are_yaml_of_their_kind(file):
+    yaml = pytest.importorskip("yaml")
+    made = yaml.safe_load((DOCS / "cluster" / file).read_text())
+    if file == "raycluster.yaml":
+        assert made["kind"] == "RayCluster" and all(g["minReplicas"] == 0 for g in made["spec"]["workerGroupSpecs"])
+        return
+    import json
+
+    import ray
+
+    schema = json.loads((Path(ray.__file__).parent / "autoscaler" / "ray-schema.json").read_text())
+    assert not set(made) - set(schema["properties"]) and set(schema["required"]) <= set(made)
