@@ -256,6 +256,7 @@ class Driver:
             _raise(flow(self.engine, lanes, parts, seen=seen, again=again))
 
     def _count(self, done: Any) -> None:
+        self.engine.told(done)
         for what in ("computed", "reused", "seconds"):
             for name, n in getattr(done, what).items():
                 counter = self.counters.setdefault(name, {"computed": 0, "reused": 0, "seconds": 0.0})

@@ -11,6 +11,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from curate.errors import CurateError, RecipeError
@@ -77,6 +78,9 @@ class LocalEngine:
     def carry(self, things: Iterable[object]) -> None:
         """Nothing to do: everything is here."""
 
+    def told(self, done: Any) -> None:
+        """Nobody collects metrics here."""
+
 
 class RayEngine:
     """Ray Core: tasks for what needs a core, actors for what keeps a model. Retries are the caller's, never Ray's."""
@@ -117,6 +121,23 @@ class RayEngine:
             file = getattr(module, "__file__", None)
             if file and module.__name__.split(".")[0] != "curate" and "site-packages" not in file:
                 self.ray.cloudpickle.register_pickle_by_value(module)
+
+    @cached_property
+    def metrics(self) -> dict[str, Any]:
+        """Counters that Ray's agent serves to Prometheus as ray_curate_rows_total, ray_curate_seconds_total, ray_curate_bytes_total."""
+        from ray.util.metrics import Counter
+
+        return {"computed": Counter("curate_rows", "Rows computed", ("stage",)), "seconds": Counter("curate_seconds", "Seconds of workers", ("stage",)),
+                "bytes": Counter("curate_bytes", "Bytes parked", ())}
+
+    def told(self, done: Any) -> None:
+        """Count what a visit to a part did (part.Done)."""
+        for what in ("computed", "seconds"):
+            for stage, n in getattr(done, what).items():
+                if n > 0:
+                    self.metrics[what].inc(n, {"stage": stage})
+        if done.bytes > 0:
+            self.metrics["bytes"].inc(done.bytes)
 
     def open(self, lanes: list[Lane]) -> None:
         self.lanes = lanes
