@@ -4,7 +4,7 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from curate.look import number, plain, size
+from curate.look import plain, size
 from curate.recipe import Recipe
 
 #: What is assumed: bytes of a picture as fetched, dimensions of an embedding, GPU work a second that is sustained (half
@@ -62,10 +62,10 @@ def _clusters(name: str, n: int) -> Iterator[Cost]:
     train, inside = 40 * 64 * k * k * d, n * (n / k) * d
     flat, levels = 2 * n * k * d, 4 * n * math.sqrt(k) * d
     yield Cost(f"{name}: clusters K", "4 √N", f"{k:,}")
-    yield Cost(f"{name}: k-means, operations", "40 x 64 K² D", number(float(train)))
-    yield Cost(f"{name}: assignment, operations", "2 N K D", number(float(flat)))
-    yield Cost(f"{name}: in two levels", "4 N √K D", number(float(levels)))
-    yield Cost(f"{name}: within clusters, operations", "N (N / K) D", number(float(inside)))
+    yield Cost(f"{name}: k-means, operations", "40 x 64 K² D", f"{train:.3g}")
+    yield Cost(f"{name}: assignment, operations", "2 N K D", f"{flat:.3g}")
+    yield Cost(f"{name}: in two levels", "4 N √K D", f"{levels:.3g}")
+    yield Cost(f"{name}: within clusters, operations", "N (N / K) D", f"{inside:.3g}")
     yield Cost(f"{name}: GPU time", f"sum / {FLOPS / 1e12:.0f} TFLOP/s", f"{_span((train + flat + inside) / FLOPS)}; {_span((train + levels + inside) / FLOPS)} in two levels")
 
 
