@@ -310,6 +310,23 @@ def check(args: argparse.Namespace) -> int:
     return 1 if faults else 0
 
 
+def _gc_options(sub: argparse.ArgumentParser, _: str | None) -> None:
+    _folder(sub)
+    sub.add_argument("--dry-run", action="store_true", help="only say what would be removed")
+    sub.set_defaults(command=gc)
+
+
+def gc(args: argparse.Namespace) -> int:
+    from curate.driver import open_run
+    from curate.gc import collect
+
+    removed = collect(open_run(args.folder).store, args.dry_run)
+    for name, size in removed.items():
+        print(f"{size:>14,}  {name}")
+    print(f"{'would remove' if args.dry_run else 'removed'} {len(removed):,} files, {sum(removed.values()):,} bytes")
+    return 0
+
+
 def _demo_options(sub: argparse.ArgumentParser, _: str | None) -> None:
     sub.add_argument("-o", "--out", metavar="RUN", default="demo-run", help="the run's folder")
     sub.add_argument("--tier", choices=("S", "M"), default="S", help="size of the pool: S a few thousand pairs, M 13,500")
@@ -331,6 +348,7 @@ COMMANDS = [
     ("sql", "ask the run's tables with DuckDB", _sql_options),
     ("show", "samples as a picture grid (HTML), kept ones or those dropped for a reason", _show_options),
     ("check", "counts, hashes, loaders; names what is wrong", _check_options),
+    ("gc", "remove from a run's folder what nothing names any more", _gc_options),
     *looking.COMMANDS,
     ("demo", "the main job on real data, from nothing", _demo_options),
 ]

@@ -1,0 +1,116 @@
+"""The same bytes in, the same root hash out: 1, 2 and 8 workers, both engines, any order of completion, a node that dies."""
+
+import random
+import threading
+import time
+from dataclasses import dataclass
+from functools import partial
+
+import pytest
+from toys import ToyScore, recipe
+
+from curate.check import check
+from curate.driver import Driver
+from curate.engine import LocalEngine, RayEngine
+from curate.progress import Quiet
+from curate.store import Store
+
+
+class Shuffled(LocalEngine):
+    """Calls end in an order drawn with a seed, and maps do their work in another order than they hand it back."""
+
+    def __init__(self, seed: int, workers: int):
+        super().__init__()
+        self.dice, self.workers = random.Random(seed), workers
+
+    def slots(self, kind, gpus=0):
+        return self.workers
+
+    def next(self, timeout=None):
+        self.waiting.rotate(self.dice.randrange(len(self.waiting)))
+        return super().next(timeout)
+
+    def map(self, function, items):
+        items = list(items)
+        order = self.dice.sample(range(len(items)), len(items))
+        done = {i: function(items[i]) for i in order}
+        return iter([done[i] for i in range(len(items))])
+
+
+@dataclass
+class Slow(ToyScore):
+    """Takes its time, so that something can happen meanwhile."""
+
+    seconds: float = 0.0
+
+    def score(self, live):
+        time.sleep(self.seconds)
+        return super().score(live)
+
+
+def drive(built, out, engine):
+    built.check()
+    engine.carry([built.source, *built.steps])
+    return Driver(built, Store(str(out)), engine, 100, False, Quiet(), None).run()
+
+
+@pytest.fixture(scope="module")
+def pool(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("pool")
+    for name, rows in (("a.txt", 500), ("b.txt", 300)):
+        (folder / name).write_text(str(rows))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def golden(pool, tmp_path_factory):
+    return drive(recipe([pool / "*.txt"]), tmp_path_factory.mktemp("golden") / "run", LocalEngine()).dataset["root_hash"]
+
+
+@pytest.mark.parametrize(("workers", "seed"), [(1, 1), (2, 2), (8, 3)])
+def test_any_number_of_workers_and_any_order_on_the_local_engine(pool, golden, tmp_path, workers, seed):
+    made = drive(recipe([pool / "*.txt"]), tmp_path / "run", Shuffled(seed, workers))
+    assert made.dataset["root_hash"] == golden, seed
+
+
+@pytest.mark.parametrize("workers", [1, 2, 8])
+def test_any_number_of_workers_on_ray(pool, golden, tmp_path, workers):
+    engine = RayEngine(workers=workers)
+    try:
+        assert drive(recipe([pool / "*.txt"]), tmp_path / "run", engine).dataset["root_hash"] == golden
+    finally:
+        engine.shutdown()
+
+
+def test_a_node_that_dies_in_the_middle_costs_attempts_and_no_row(pool, golden, tmp_path, monkeypatch):
+    monkeypatch.setenv("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "1")
+    from ray.cluster_utils import Cluster
+
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
+    second = cluster.add_node(num_cpus=1)
+    engine = RayEngine(address=cluster.address)
+    assert engine.workers == 2
+    scores = [Slow(name="toy_score", min=0.2, seconds=0.4)]
+    built = recipe([pool / "*.txt"])
+    built.score[2:3] = scores
+    killer = threading.Thread(target=partial(_kill_when_scoring, cluster, second, tmp_path / "run"))
+    killer.start()
+    try:
+        made = drive(built, tmp_path / "run", engine)
+    finally:
+        killer.join(60)
+        engine.shutdown()
+        cluster.shutdown()
+    calm = drive(built, tmp_path / "calm", LocalEngine())
+    assert made.dataset["root_hash"] == calm.dataset["root_hash"]
+    assert check(made.store) == []
+    assert made.sql("select count(*) from images").fetchall() == [(800,)]
+    assert made.recipe["retries"] and all("died" in r["error"] for r in made.recipe["retries"])
+
+
+def _kill_when_scoring(cluster, node, run) -> None:
+    """Let the node die once the first part has its scores."""
+    until = time.monotonic() + 60
+    while time.monotonic() < until and not list(run.glob("parts/*/images.toy_score-*")):
+        time.sleep(0.05)
+    cluster.remove_node(node, allow_graceful=False)
