@@ -30,6 +30,7 @@ class Answer:
     retry_after: float | None = None
     at: float = 0.0
     lane: Lanes | None = None
+    kind: str | None = None   # the Content-Type header
 
     def release(self) -> None:
         """The body has found its place: another large one may be read."""
@@ -54,14 +55,15 @@ class Client:
     """Use inside a running event loop: `async with Client(...) as client: answer = await client.get(parse(url))`.
 
     agent: the User-Agent header. token: our name in robots.txt and X-Robots-Tag. robots, opt_out: whether those are honoured.
-    max_idle: connections kept open for the next request.
+    max_idle: connections kept open for the next request. accept: the Accept header.
     """
 
     def __init__(self, resolver: Resolver, limits: Limits | None = None, agent: str = "curate", token: str = "curate",
-                 robots: bool = True, opt_out: bool = True, tls: ssl.SSLContext | None = None, max_idle: int = 256):
+                 robots: bool = True, opt_out: bool = True, tls: ssl.SSLContext | None = None, max_idle: int = 256,
+                 accept: str = "image/*,*/*;q=0.5"):
         self.resolver, self.limits, self.agent, self.token = resolver, limits or Limits(), agent, token
         self.robots = Robots(self._robots_txt, token) if robots else None
-        self.opt_out, self.tls, self.max_idle = opt_out, tls, max_idle
+        self.opt_out, self.tls, self.max_idle, self.accept = opt_out, tls, max_idle, accept
         self.lanes, self.active = Lanes(), set()
         self.idle: OrderedDict[Connection, None] = OrderedDict()
         self.by_origin: dict[tuple[str, str, int], list[Connection]] = {}
@@ -93,7 +95,8 @@ class Client:
         at = [target.url]
         try:
             response = await self._follow(target, at, self.limits.max_bytes, robots=self.robots is not None)
-            return Answer("ok", response.status, at[0], response.body, at=time.time(), lane=response.lane)
+            return Answer("ok", response.status, at[0], response.body, at=time.time(), lane=response.lane,
+                          kind=response.one(b"content-type"))
         except Failed as e:
             return Answer(e.outcome, e.status, at[0], retry_after=e.retry_after, at=time.time())
 
@@ -121,7 +124,7 @@ class Client:
     async def _hop(self, target: Target, deadline: float, max_bytes: int, partial: bool) -> Response:
         """One request and its response, on a connection that is open already or on a new one."""
         request = (f"GET {target.path} HTTP/1.1\r\nHost: {target.authority}\r\nUser-Agent: {self.agent}\r\n"
-                   "Accept: image/*,*/*;q=0.5\r\nAccept-Encoding: identity\r\n\r\n").encode("latin-1", "replace")
+                   f"Accept: {self.accept}\r\nAccept-Encoding: identity\r\n\r\n").encode("latin-1", "replace")
         accept = _any if partial else self._accept
         while True:
             connection = self._take(target) or await self._connect(target, deadline)

@@ -132,7 +132,7 @@ class Fetch(Stage):
             wanted = [key for key in rows if not isinstance(key, int)]
             if wanted:
                 with asyncio.Runner(loop_factory=loop_factory()) as runner:
-                    runner.run(self._crawl(wanted, receiver))
+                    runner.run(self.crawl(wanted, receiver))
         return receiver.table().rename_columns(list(self.adds()))
 
     def resizing(self) -> "Resize | None":
@@ -160,7 +160,8 @@ class Fetch(Stage):
                 else:
                     receiver.give(row, Answer("ok", body=data), Place(*place))
 
-    async def _crawl(self, urls: list[str | None], receiver: "Receiver") -> None:
+    async def crawl(self, urls: list[str | None], receiver: "Receiver", accept: str = "image/*,*/*;q=0.5") -> None:
+        """Ask for each URL once; the receiver's `put` gets each answer, its `give` those that were not in time."""
         from curate.fetch.address import networks
         from curate.fetch.client import Answer, Client
         from curate.fetch.crawl import Pace, crawl
@@ -176,7 +177,7 @@ class Fetch(Stage):
             await receiver.put(url, answer)
 
         async with Client(Resolver(networks(self.allow_private)), limits, self.agent(), self.robot, self.robots, self.opt_out,
-                          max_idle=self.concurrency) as client:
+                          max_idle=self.concurrency, accept=accept) as client:
             try:
                 async with asyncio.timeout(self.deadline):
                     await crawl(client, urls, pace, put)

@@ -23,6 +23,8 @@ _HTML = re.compile(
 _OTHER = (b"\x89PNG", b"%PDF", b"GIF8", b"\xff\xd8\xff", b"PK\x03\x04", b"\x1f\x8b", b"RIFF", b"wOF", b"\0\0\0")
 _MARKUP = {"text/html", "application/xhtml+xml", "application/vnd.wap.xhtml+xml"}
 _UNSURE = {"", "text/plain", "application/octet-stream", "unknown/unknown", "application/xml", "text/xml"}
+#: Content types that may be a page.
+PAGES = _MARKUP | _UNSURE
 
 
 @dataclass
@@ -65,7 +67,7 @@ def answer(row: int, record: WarcRecord, max_bytes: int) -> Answer:
         found.outcome = "no_url"
     elif found.status is not None and found.status != 200:
         found.outcome = "bad_status"
-    elif (kind or "").split(";")[0].strip().lower() not in _MARKUP | _UNSURE:
+    elif (kind or "").split(";")[0].strip().lower() not in PAGES:
         found.outcome = "not_html"
     if found.outcome is None:
         found.body, found.outcome = body(record, max_bytes)

@@ -215,3 +215,20 @@ def test_check_notices_damage(done, tmp_path, damage, fault):
 
 def test_the_record_names_what_a_sample_is(done):
     assert json.loads(done[0].store.read("recipe.json"))["samples"] == "documents"
+
+
+def test_a_list_of_page_urls_is_fetched_once_and_becomes_the_same_rows(tmp_path):
+    from curate.sources.page_urls import PageUrls
+
+    files = dict(FILES)
+    files["/p.html"] = page(["0.jpg", "shared.jpg"], [sentence(1), "Grüße aus dem Süden und von den Bergen dort."])
+    with serving(files) as (address, hits):
+        (tmp_path / "urls.txt").write_text(f"# pages\n{address}/p.html\n{address}/none.html\n{address}/0.jpg\nnot a url\n")
+        source = PageUrls(str(tmp_path / "urls.txt"), allow_private=("127.0.0.0/8",), robots=False, rate=0)
+        made = start(Recipe(source, [*once(Fetch(**SETTINGS)), DocumentImages()]), tmp_path / "run")
+        again = start(Recipe(source, [*once(Fetch(**SETTINGS)), DocumentImages(max=9)]), tmp_path / "run")
+        assert hits["/p.html"] == 1 and again.dataset["root_hash"] == made.dataset["root_hash"]
+    found = dict(made.sql("select split_part(url, '/', 4), coalesce(drop_reason, 'kept') from documents").fetchall())
+    assert found == {"p.html": "kept", "none.html": "page:http_404", "0.jpg": "page:not_html", "": "page:bad_url"}
+    assert made.sql("select count(*) from texts where text like 'Grüße%' and kept").fetchall() == [(1,)]
+    assert made.sql("select url from images where kept order by position").fetchall() == [(f"{address}/0.jpg",), (f"{address}/shared.jpg",)]

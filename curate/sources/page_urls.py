@@ -1,0 +1,100 @@
+"""Source: a list of page URLs, fetched by the polite client and read like pages of a WARC file."""
+
+import asyncio
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import fsspec
+import pyarrow.parquet as pq
+
+from curate.errors import PoolError
+from curate.fetch.client import Answer as Fetched
+from curate.fetch.stage import Fetch, loop_factory
+from curate.source import expand
+from curate.sources import warc
+from curate.sources.warc import Answer
+from curate.sources.web_pages import WebPages
+
+#: Pages that are asked for, and held in memory, together.
+BATCH = 200
+
+_CHARSET = re.compile(r"charset\s*=\s*[\"']?([\w.:-]+)", re.IGNORECASE)
+
+
+@dataclass
+class PageUrls(WebPages):
+    """Pages of lists of URLs: text files with one URL a line (`#` begins a comment), or Parquet files with a column `url`.
+
+    Each page is asked for once; what came is kept as rows, and no other run of the folder asks again. A page that did not
+    come has the reason `page:` and the fetch's outcome (schema.FETCH). robots.txt and opt-outs are honoured unless told
+    otherwise. allow_private, contact, per_host, rate, timeout: as in Fetch.
+    """
+
+    allow_private: tuple[str, ...] = ()
+    contact: str = ""
+    per_host: int = 2
+    rate: float = 1.0
+    timeout: float = 30
+    robots: bool = True
+
+    def files(self) -> list[str]:
+        return expand(self.paths)
+
+    def identity(self) -> dict[str, Any]:
+        """How polite the asking is decides nothing about the rows."""
+        manners = ("allow_private", "contact", "per_host", "rate", "timeout", "robots")
+        return {k: v for k, v in super().identity().items() if k not in manners}
+
+    def answers(self, file: str) -> Iterator[Answer]:
+        urls = listed(file)
+        for start in range(0, len(urls), BATCH):
+            some = urls[start:start + BATCH]
+            with asyncio.Runner(loop_factory=loop_factory()) as runner:
+                found = runner.run(self._fetch(some))
+            for row, url in enumerate(some, start):
+                yield self.page(row, url, found[url])
+
+    async def _fetch(self, urls: list[str]) -> dict[str, Fetched]:
+        taken = Taken()
+        fetch = Fetch(allow_private=tuple(self.allow_private), contact=self.contact, per_host=self.per_host, rate=self.rate,
+                      timeout=self.timeout, robots=self.robots, opt_out=self.honor_opt_out, max_bytes=self.max_bytes)
+        await fetch.crawl(list(dict.fromkeys(urls)), taken, accept="text/html,application/xhtml+xml,*/*;q=0.5")
+        return taken.answers
+
+    def page(self, row: int, url: str, found: Fetched) -> Answer:
+        """What came as a page; its address is the one it was found at."""
+        if found.outcome != "ok":
+            return Answer(row, url, status=found.status, outcome=found.outcome)
+        kind = (found.kind or "").split(";")[0].strip().lower()
+        charset = _CHARSET.search(found.kind or "")
+        outcome = "not_html" if kind not in warc.PAGES else warc.judged(found.body, kind, self.max_bytes)
+        return Answer(row, found.url or url, b"" if outcome else found.body, found.status, charset and charset[1], outcome=outcome)
+
+
+class Taken:
+    """Takes answers where Fetch's receiver would park images."""
+
+    def __init__(self):
+        self.answers: dict[str, Fetched] = {}
+
+    async def put(self, url: str, answer: Fetched) -> None:
+        self.give(url, answer)
+
+    def give(self, url: str, answer: Fetched) -> None:
+        answer.release()
+        self.answers[url] = answer
+
+
+def listed(file: str) -> list[str]:
+    """The URLs of a list. PoolError if it cannot be read."""
+    fs, inner = fsspec.core.url_to_fs(file)
+    try:
+        with fs.open(inner, "rb") as f:
+            if file.endswith(".parquet"):
+                return [u or "" for u in pq.read_table(f, columns=["url"])["url"].to_pylist()]
+            lines = (line.strip() for line in f.read().decode("utf-8").splitlines())
+            return [line for line in lines if line and not line.startswith("#")]
+    except (OSError, ValueError, KeyError) as e:
+        raise PoolError(f"{file}: not a list of URLs: {e}") from e

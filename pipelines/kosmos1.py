@@ -1,0 +1,42 @@
+"""KOSMOS-1's rules for interleaved pages (Huang et al. 2023, arXiv 2302.14045, appendix A.2).
+
+English; images that stand inside the text, none with a side under 64 pixels or of a single colour; no gibberish (symbols, runs
+of links); at most 5 images of a page, and half of the pages with one image. Published: 71 million of 2 billion pages. The two
+last rules are a matter of training windows and are applied there, so that the pool keeps what they leave out:
+`curate.documents.windows.kosmos`. What it calls gibberish has no published bound; OBELICS' bounds stand here.
+"""
+
+from curate.fetch.shared import once
+from curate.fetch.stage import Fetch
+from curate.filters.declared_size import DeclaredSize
+from curate.filters.document_images import DocumentImages
+from curate.filters.document_language import DocumentLanguage
+from curate.filters.document_texts import DocumentTexts
+from curate.filters.image_side import ImageSide
+from curate.filters.paragraph_links import ParagraphLinks
+from curate.filters.paragraph_symbols import ParagraphSymbols
+from curate.filters.paragraph_words import ParagraphWords
+from curate.filters.single_colour import SingleColour
+from curate.recipe import Recipe
+from curate.shards import Shards
+from curate.source import Source
+
+
+def recipe(source: Source, seed: int = 0, shard_size: int = 1_000) -> Recipe:
+    return Recipe(
+        source=source,
+        score=[
+            DeclaredSize(min=64),
+            ParagraphWords(min=4, max=None),
+            ParagraphSymbols(max=0.3),
+            ParagraphLinks(),
+            DocumentTexts(min=1),
+            DocumentImages(min=1, max=None),
+            DocumentLanguage(among={"en"}, min=None),
+            *once(Fetch()),
+            ImageSide(min=64),
+            SingleColour(),
+            DocumentImages(min=1, max=None, name="document_images_left"),
+        ],
+        shards=Shards(size=shard_size, seed=seed),
+    )
