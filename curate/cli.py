@@ -171,8 +171,8 @@ def _run_options(sub: argparse.ArgumentParser, recipe: str | None) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    from curate.progress import Lines, Live
     from curate.driver import run as start
+    from curate.progress import Lines, Live, funnel
 
     recipe = _build(args)
     if args.reuse:
@@ -185,7 +185,7 @@ def run(args: argparse.Namespace) -> int:
             progress.close()
     for line in made.repaired:
         print(f"repaired: {clean(line)}")
-    print(_funnel(made))
+    print(funnel(made.stats().to_pylist()))
     print(f"\n{made.dataset['samples']:,} samples in {len(made.dataset['shards'])} shards: {made.store.path('shards')}"
           f"   root hash {made.dataset['root_hash'][:16]}")
     for problem in made.problems:
@@ -210,23 +210,10 @@ def _stats_options(sub: argparse.ArgumentParser, _: str | None) -> None:
 
 def stats(args: argparse.Namespace) -> int:
     from curate.driver import open_run
+    from curate.progress import funnel
 
-    print(_funnel(open_run(args.folder)))
+    print(funnel(open_run(args.folder).stats().to_pylist()))
     return 0
-
-
-def _funnel(run: Any) -> str:
-    """The funnel as text: in = kept + reasons, for every table, in the order of the recipe."""
-    lines = []
-    rows = run.stats().to_pylist()
-    for table in dict.fromkeys(r["table"] for r in rows):
-        mine = [r for r in rows if r["table"] == table]
-        total = sum(r["rows"] for r in mine)
-        lines.append(f"{table}: {total:,} rows in")
-        for r in mine:
-            mark = "  kept" if r["reason"] == "kept" else f"  - {r['reason']}"
-            lines.append(f"{mark:<36}{r['rows']:>12,}{r['percent']:>9.2f} %")
-    return "\n".join(lines)
 
 
 def _sql_options(sub: argparse.ArgumentParser, _: str | None) -> None:

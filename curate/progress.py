@@ -233,3 +233,15 @@ class Live(Quiet):
         kept = self.kept()
         foot = [f"kept so far {kept:.1%}" if kept is not None else "", self.dropped(), f"{self.bytes / 1e6:,.0f} MB fetched" if self.bytes else ""]
         return Group(Text(f"{self.name} → {self.place}", "bold"), table, Text(" · ".join(w for w in foot if w), "dim"))
+
+
+def funnel(rows: list[dict[str, Any]]) -> str:
+    """The funnel as text: in = kept + reasons, for every table, in the order of the recipe. Rows as Run.stats() gives them."""
+    lines = []
+    for table in dict.fromkeys(r["table"] for r in rows):
+        mine = [r for r in rows if r["table"] == table]
+        lines.append(f"{table}: {sum(r['rows'] for r in mine):,} rows in")
+        for r in mine:
+            mark = "  kept" if r["reason"] == "kept" else f"  - {r['reason']}"
+            lines.append(f"{mark:<36}{r['rows']:>12,}{r['percent']:>9.2f} %")
+    return "\n".join(lines)

@@ -39,12 +39,15 @@ class Shards:
 
     size: most samples in a shard (img2dataset and DataComp use 10,000); sizes differ by at most one sample.
     seed: of the shuffle.
+    embeddings: put lists of floats into the sidecars. They are in the ledger anyway; their last bits depend on the machine, and
+        without them the root hash does not.
     without: further columns to leave out of the `.json` members and the Parquet sidecars.
     """
 
     size: int = 10_000
     seed: int = 0
     without: tuple[str, ...] = ()
+    embeddings: bool = False
 
     def __post_init__(self):
         if self.size < 1:
@@ -120,7 +123,8 @@ def write_shard(
         return made
     # An old `.json` beside a new tar would be believed if its plan came back.
     store.remove(f"shards/{name}.json")
-    left_out = LEFT_OUT.union((shards or Shards()).without)
+    how = shards or Shards()
+    left_out = LEFT_OUT.union(how.without, () if how.embeddings else [f.name for f in rows.schema if bulky(f.type)])
     kept = _canonical(rows.select([c for c in rows.column_names if c not in left_out]))
     with store.private(f"shards/{name}.tar") as path:
         write_tar(store, path, _samples(rows, kept, hashed, members))

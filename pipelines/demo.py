@@ -21,14 +21,14 @@ from curate.source import Source
 from curate.where import Where
 
 
-def recipe(source: Source, model: str = "small", entries: str = "", min_clip: float = 0.15, t: int = 20, seed: int = 0,
+def recipe(source: Source, model: str = "small", entries: str = "", min_clip: float = 0.2, t: int = 20, seed: int = 0,
            shard_size: int = 500) -> Recipe:
     return Recipe(
         source=source,
         score=[
             CaptionChars(min=3),
             CaptionWords(min=1),
-            Language(among={"en"}),
+            Language(among={"en"}, rules=True),
             Fetch(),
             ImageBytes(min=100),
             ImageSide(min=32),

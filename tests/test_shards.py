@@ -69,10 +69,16 @@ def test_an_empty_plan_is_an_empty_data_set(tmp_path):
     assert S.finish(Store(tmp_path), [])["samples"] == 0
 
 
+def test_embeddings_stay_in_the_ledger_unless_asked_for(tmp_path):
+    store = Store(tmp_path)
+    write(store, ledger(store), S.Shards(size=10))
+    assert "vector" not in pq.read_table(tmp_path / "shards/00000.parquet").column_names
+
+
 def test_tar_sidecar_and_json_say_the_same(tmp_path):
     store = Store(tmp_path)
     table = ledger(store)
-    dataset = write(store, table, S.Shards(size=10))
+    dataset = write(store, table, S.Shards(size=10, embeddings=True))
     by_uid = {r["uid"]: r for r in table.to_pylist()}
     seen = []
     for name in ("00000", "00001", "00002"):

@@ -9,12 +9,13 @@ from pathlib import Path
 import pyarrow.parquet as pq
 
 from curate.balance.entries import ngram_entries
-from curate.cli import clean
+from curate.demo.packages import cache
 from curate.demo.truth import measure
 from curate.demo.web import build
-from curate.progress import Lines, Live, span
-from curate.recipes import load
 from curate.driver import Run, run
+from curate.look import clean
+from curate.progress import Lines, Live, funnel, span
+from curate.recipes import load
 from curate.sources.url_pairs import UrlPairs
 
 NETWORK = "127.0.0.0/8"
@@ -46,19 +47,12 @@ def entry_list(pairs: Path, min_count: int = 3) -> Path:
     return path
 
 
-def cache() -> Path:
-    """Where packages and webs are kept between runs: $CURATE_CACHE, or ~/.cache/curate, and there demo/."""
-    return Path(os.environ.get("CURATE_CACHE") or Path.home() / ".cache" / "curate") / "demo"
-
-
 def closing(made: Run, truth: Path, out: str, seconds: float) -> str:
     """What the demo ends with: the funnel, the measured quality of each filter, the shards, the next command."""
-    from curate.cli import _funnel
-
     ledger = made.sql("select url, text, drop_reason, clip_score from images").to_arrow_table()
     dataset = made.dataset
     return clean("\n".join([
-        _funnel(made), "",
+        funnel(made.stats().to_pylist()), "",
         "What the pipeline never saw: the truth about each row.", str(measure(ledger, truth)), "",
         f"{dataset['samples']:,} samples in {len(dataset['shards'])} shards: {made.store.path('shards')}  (after {span(seconds)})",
         f"root hash {dataset['root_hash']}",
