@@ -92,12 +92,13 @@ def _recipe_options(sub: argparse.ArgumentParser, recipe: str | None) -> None:
     from curate.recipes import load, names
 
     sub.add_argument("recipe", metavar="RECIPE", help="a Python file, or one of: " + ", ".join(names()))
-    source = sub.add_argument_group("source (one of --pairs, --pool, --pages)")
+    source = sub.add_argument_group("source (one of --pairs, --pool, --pages, --page-urls)")
     source.add_argument("--pairs", metavar="GLOB", nargs="+", help="lists of image URLs: Parquet, CSV, TSV, JSON lines; local or any fsspec URL")
     source.add_argument("--url", metavar="COLUMN", default="url", help="the list's column of URLs")
     source.add_argument("--text", metavar="COLUMN", default="text", help="the list's column of captions")
     source.add_argument("--pool", metavar="FOLDER", nargs="+", help="WebDataset folders or tars (img2dataset, DataComp, a run's shards)")
     source.add_argument("--pages", metavar="GLOB", nargs="+", help="web pages: WARC, WARC.gz, HTML files or folders")
+    source.add_argument("--page-urls", metavar="GLOB", nargs="+", help="lists of page URLs to fetch: text files, one a line, or Parquet with a column url")
     sub.add_argument("--part-size", type=int, default=10_000, metavar="ROWS", help="rows in a part, the unit of work and of retry")
     if not recipe:
         return
@@ -112,13 +113,13 @@ def _recipe_options(sub: argparse.ArgumentParser, recipe: str | None) -> None:
 
 def _build(args: argparse.Namespace) -> Any:
     """The recipe that the arguments ask for."""
-    given = [k for k in ("pairs", "pool", "pages") if getattr(args, k)]
+    given = [k for k in ("pairs", "pool", "pages", "page_urls") if getattr(args, k)]
     if len(given) != 1:
-        raise RecipeError("say where the rows come from: one of --pairs GLOB, --pool FOLDER, --pages GLOB")
+        raise RecipeError("say where the rows come from: one of --pairs GLOB, --pool FOLDER, --pages GLOB, --page-urls GLOB")
     recipe = args.file.build(_source(args, given[0]), **{o.name: getattr(args, o.name) for o in args.file.options})
     recipe.name = recipe.name or args.file.name
     allow = getattr(args, "allow_private", None)
-    for step in recipe.steps:
+    for step in [recipe.source, *recipe.steps]:
         if allow and hasattr(step, "allow_private"):
             step.allow_private = tuple(allow)
     return recipe
@@ -133,6 +134,10 @@ def _source(args: argparse.Namespace, kind: str) -> Any:
         from curate.sources.webdataset import WebDataset
 
         return WebDataset(args.pool)
+    if kind == "page_urls":
+        from curate.sources.page_urls import PageUrls
+
+        return PageUrls(args.page_urls)
     from curate.sources.web_pages import WebPages
 
     return WebPages(args.pages)
@@ -314,6 +319,24 @@ def gc(args: argparse.Namespace) -> int:
     return 0
 
 
+def _export_options(sub: argparse.ArgumentParser, _: str | None) -> None:
+    from curate.export import FORMS
+
+    _folder(sub)
+    sub.add_argument("--format", required=True, choices=FORMS, help="; ".join(f"{name}: {what}" for name, what in FORMS.items()))
+    sub.add_argument("-o", "--out", metavar="FILE", required=True, help="the file, or folder, to write")
+    sub.set_defaults(command=export)
+
+
+def export(args: argparse.Namespace) -> int:
+    from curate.driver import open_run
+    from curate.export import export as write
+
+    run = open_run(args.folder)
+    print(f"{write(run.store, run.dataset, args.format, args.out):,} samples: {args.out}")
+    return 0
+
+
 def _demo_options(sub: argparse.ArgumentParser, _: str | None) -> None:
     sub.add_argument("-o", "--out", metavar="RUN", default="demo-run", help="the run's folder")
     sub.add_argument("--tier", choices=("S", "M"), default="S", help="size of the pool: S a few thousand pairs, M 13,500")
@@ -336,6 +359,7 @@ COMMANDS = [
     ("show", "samples as a picture grid (HTML), kept ones or those dropped for a reason", _show_options),
     ("check", "counts, hashes, loaders; names what is wrong", _check_options),
     ("gc", "remove from a run's folder what nothing names any more", _gc_options),
+    ("export", "the samples in the formats of other tools", _export_options),
     *looking.COMMANDS,
     ("demo", "the main job on real data, from nothing", _demo_options),
 ]

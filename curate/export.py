@@ -2,11 +2,37 @@
 
 import io
 from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from curate.errors import PoolError
+from curate.documents.write import WRITERS, write
+from curate.errors import PoolError, RecipeError
 from curate.schema import is_uid
+from curate.store import Store
+
+#: Each form, and what it writes.
+FORMS = {
+    "datacomp": "the samples' uids as DataComp's subset file, .npy",
+    "obelics": "documents as OBELICS' rows, .parquet",
+    "mint": "documents as MINT-1T's rows, .parquet",
+    "mmc4": "documents as mmc4's, .jsonl (the images stay in the shards)",
+    "openflamingo": "documents with images in base64, a folder of tars for its training loader",
+    "markdown": "documents for people, a folder of .md and images",
+}
+
+
+def export(store: Store, dataset: dict[str, Any], form: str, out: str) -> int:
+    """Write a finished run's samples in one of FORMS; returns how many. `dataset` is what its dataset.json says."""
+    shards = [s["name"] for s in dataset["shards"]]
+    if form in WRITERS:
+        if dataset.get("table", "images") != "documents":
+            raise RecipeError(f"{form} is a form of documents; the samples of this run are {dataset.get('table', 'images')}")
+        return write(store, shards, form, Path(out))
+    uids = [u for s in shards for u in store.table(f"shards/{s}.parquet", ["uid"])["uid"].to_pylist()]
+    Path(out).write_bytes(datacomp_subset(uids))
+    return len(uids)
 
 
 def datacomp_subset(uids: Iterable[str]) -> bytes:

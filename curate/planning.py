@@ -1,8 +1,10 @@
 """What a run would do, before anything is started: where each step runs, what is done already, what is left."""
 
+import json
 from collections import Counter
 from typing import Any
 
+from curate import pool
 from curate.part import input_key
 from curate.recipe import Recipe, kind, place, segments
 from curate.selector import Selector
@@ -25,7 +27,21 @@ def describe(recipe: Recipe, out: str | None, part_size: int) -> str:
         f"input: {len(files):,} file{'s' * (len(files) != 1)}, parts of {part_size:,} rows" + (f"; {parts:,} parts are read already" if parts else ""),
         "", table, "", "a part goes through: " + "  →  ".join(lanes),
         f"shards: {recipe.shards.size:,} samples each, shuffled with seed {recipe.shards.seed}" if recipe.shards else "no shards: a ledger only",
+        *requests(out),
     ])
+
+
+def requests(out: str | None) -> list[str]:
+    """Of a run that shares its fetches: how many images its pages had, how many were asked for, and why the others were not."""
+    store = Store(out) if out else None
+    record = json.loads(store.read("recipe.json")) if store and store.exists("recipe.json") else {}
+    shared = record.get("notes", {}).get("shared_url")
+    if not shared:
+        return []
+    brought = sum(n for stage, n in pool.connect(store).sql("""select stage, sum(rows)::bigint from funnel where "table" = 'images' group by all""").fetchall()
+                  if stage != "source")
+    return [f"requests: {shared['requests']:,} for {brought:,} images of the input ({100 * (1 - shared['requests'] / max(1, brought)):.1f} % saved): "
+            f"{brought - shared['rows']:,} fell to rules that need no bytes, {shared['saved']:,} share the URL of another"]
 
 
 def _line(recipe: Recipe, step: Any, done: Counter, parts: int) -> tuple[str, ...]:

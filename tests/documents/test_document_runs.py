@@ -232,3 +232,41 @@ def test_a_list_of_page_urls_is_fetched_once_and_becomes_the_same_rows(tmp_path)
     assert found == {"p.html": "kept", "none.html": "page:http_404", "0.jpg": "page:not_html", "": "page:bad_url"}
     assert made.sql("select count(*) from texts where text like 'Grüße%' and kept").fetchall() == [(1,)]
     assert made.sql("select url from images where kept order by position").fetchall() == [(f"{address}/0.jpg",), (f"{address}/shared.jpg",)]
+
+
+@pytest.mark.parametrize("form", ["obelics", "mint", "mmc4", "openflamingo", "markdown", "datacomp"])
+def test_a_run_exports_to_what_others_read(done, form, tmp_path):
+    import tarfile
+
+    import numpy as np
+    import pyarrow.parquet as pq
+
+    from curate.cli import main
+
+    out = tmp_path / "out"
+    assert main(["export", done[0].store.url, "--format", form, "-o", str(out)]) == 0
+    page_3 = next(d for u, (d, _) in documents(done[0]).items() if u.endswith("/3"))
+    if form in ("obelics", "mint"):
+        rows = pq.read_table(out).to_pylist()
+        row = next(r for r in rows if sentence(30) in r["texts"])
+        assert len(rows) == 6 and row["texts"] == page_3["texts"]
+        assert [i is None for i in row["images"]] == [i is None for i in page_3["images"]] and row["images"][1].endswith("/3.jpg")
+    elif form == "mmc4":
+        rows = [json.loads(line) for line in out.read_text().splitlines()]
+        assert len(rows) == 6 and all(len(r["image_info"]) == len(r["similarity_matrix"]) for r in rows)
+    elif form == "openflamingo":
+        names = [n for tar in sorted(out.glob("*.tar")) for n in tarfile.open(tar).getnames()]
+        assert len(names) == 6 and {p.name for p in out.iterdir()} == {f"{s['name']}.tar" for s in done[0].dataset["shards"]}
+    elif form == "markdown":
+        text = (out / f"{page_3['uid']}.md").read_text()
+        assert text.index(sentence(30)) < text.index(f"images/{page_3['uid']}.0.jpg") < text.index(sentence(31))
+        assert (out / "images" / f"{page_3['uid']}.0.jpg").read_bytes() == FILES["/3.jpg"]
+    else:
+        assert len(np.load(out)) == 6
+
+
+def test_plan_says_how_many_requests_the_order_saved(done, web):
+    from curate.planning import describe
+
+    said = describe(recipe(web[0]), done[0].store.url, 3)
+    assert "requests: 9 for 25 images of the input (64.0 % saved): 4 fell to rules that need no bytes, 12 share the URL" in said
