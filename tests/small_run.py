@@ -58,12 +58,13 @@ def planned(folder: Path, table: pa.Table, how: shards.Shards) -> pa.Table:
     return made
 
 
-def write_shards(store: Store, plan: pa.Table, name: str = "plan", hashed: str | None = "sha256") -> dict:
+def write_shards(store: Store, plan: pa.Table, name: str = "plan", hashed: str | None = "sha256",
+                 how: shards.Shards | None = None) -> dict:
     count = pc.max(plan["shard"]).as_py() + 1
     infos = []
     for i in range(count):
         rows = plan.filter(pc.equal(plan["shard"], i))
-        infos.append(shards.write_shard(store, rows, shards.shard_name(i, count), name, hashed=hashed))
+        infos.append(shards.write_shard(store, rows, shards.shard_name(i, count), name, shards=how, hashed=hashed))
     return shards.finish(store, infos, {"recipe": "small"})
 
 

@@ -29,7 +29,7 @@ def plan(table: pa.Table, how: S.Shards) -> pa.Table:
 
 
 def write(store: Store, table: pa.Table, how: S.Shards, name: str = "p1") -> dict:
-    return write_shards(store, plan(table, how), name)
+    return write_shards(store, plan(table, how), name, how=how)
 
 
 @pytest.mark.parametrize(("n", "size", "sizes"), [
