@@ -51,7 +51,7 @@ STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; color: var(--ink); background: var(--back); margin: 0 auto; max-width: 1180px; padding: 1.4rem 1.2rem 4rem }
 h1 { font-size: 1.5rem; margin: 0; overflow-wrap: anywhere } h2 { font-size: 1.15rem; margin: 2.6rem 0 .2rem; scroll-margin-top: 3.2rem }
 h3 { font-size: .95rem; margin: 1.3rem 0 .4rem } p { margin: .2rem 0 .8rem } .dim, .sub { color: var(--dim); font-size: .88rem }
-a { color: var(--link) } code { font-size: .88em; overflow-wrap: anywhere }
+a { color: var(--link) } code { font-size: .88em; overflow-wrap: anywhere } td code { white-space: nowrap }
 nav { position: sticky; top: 0; z-index: 2; background: var(--back); border-bottom: 1px solid var(--line); margin: .9rem -1.2rem 0; padding: .45rem 1.2rem; display: flex; gap: 1rem; overflow-x: auto; font-size: .9rem; white-space: nowrap }
 nav a { text-decoration: none }
 .tiles { display: grid; grid-template-columns: repeat(auto-fit, minmax(130px, 1fr)); gap: 10px; margin: 1.1rem 0 }
@@ -72,7 +72,7 @@ td, th { padding: .28rem .9rem .28rem 0; border-bottom: 1px solid var(--line); v
 .pairs { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(420px, 100%), 1fr)); gap: 12px } .pair header { padding: .4rem .7rem; font-size: .85rem; border-bottom: 1px solid var(--line) }
 .pair > div { display: grid; grid-template-columns: 1fr 1fr } .pair > div > div + div { border-left: 1px solid var(--line) }
 .doc { padding: 1rem 1.2rem; max-width: 720px; margin: 0 0 14px } .doc img { max-width: 100%; max-height: 260px; display: block; margin: .5rem 0 } .doc .gone { opacity: .55; border-left: 3px solid var(--drop); padding-left: .6rem } .doc h1 { font-size: 1.1rem }
-.charts { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(340px, 100%), 1fr)); gap: 12px } .chart { background: var(--card); border: 1px solid var(--line); border-radius: 10px; padding: .7rem .85rem; min-width: 0 } .chart h3 { margin: 0 0 .1rem }
+.charts { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(340px, 100%), 1fr)); gap: 12px; align-items: start } .chart { background: var(--card); border: 1px solid var(--line); border-radius: 10px; padding: .7rem .85rem; min-width: 0 } .chart h3 { margin: 0 0 .1rem }
 svg { display: block; width: 100%; height: auto } svg text { fill: var(--dim); font: 10px system-ui, sans-serif } .k { fill: var(--keep) } .d { fill: var(--drop) } .o { fill: var(--other) } .axis { stroke: var(--line) } .bound { stroke: var(--ink); stroke-dasharray: 3 2 } .moved { stroke: var(--link); stroke-width: 1.5 }
 .line { fill: none; stroke-width: 2 } .line.before { stroke: var(--other) } .line.after { stroke: var(--keep) }
 .legend { display: flex; flex-wrap: wrap; gap: .2rem 1rem; font-size: .82rem; color: var(--dim); margin: .2rem 0 .7rem } .legend i { display: inline-block; width: 10px; height: 10px; border-radius: 2px; margin-right: .35rem }

@@ -6,8 +6,7 @@ from pathlib import Path
 
 import duckdb
 import pytest
-from pictured import pool
-from pictured import pictured
+from pictured import pictured, pool
 
 from curate import pool as tables
 from curate.cli import main, parse

@@ -7,8 +7,8 @@ from html.parser import HTMLParser
 
 import pytest
 from chromium import chromium, dom, needs_chromium
-from PIL import Image
 from pictured import EVIL, pictured
+from PIL import Image
 
 from curate import report
 from curate.driver import open_run

@@ -173,7 +173,7 @@ class Facts:
 
     # ---- what the rows are made of
 
-    def values(self, table: str, expression: str, n: int = 12) -> list[tuple[str, int, int]]:
+    def values(self, table: str, expression: str, n: int = 8) -> list[tuple[str, int, int]]:
         """The most frequent values of an expression: rows in, rows kept; the rest as `others`."""
         found = self.con.sql(f"""select ({expression})::varchar as v, count(*) as n, count(*) filter (kept) as k from {table}
             where ({expression}) is not null group by all order by n desc, v""")

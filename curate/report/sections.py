@@ -163,7 +163,7 @@ def _values(f: Facts, name: str, expression: str) -> Html:
         return Html("")
     most = max(max(n / total, k / left) for _, n, k in rows)
     lines = [(value, f"{100 * k / left:.1f} %", fill("{}{}", bar(("other", n / total / most)), bar(("keep", k / left / most)))) for value, n, k in rows]
-    return fill('<div class="chart"><h3>{}</h3>{}</div>', name, table((f"{len(rows)} most frequent" if len(rows) > 12 else "", "of the kept", ""), lines, numbers=[1]))
+    return fill('<div class="chart"><h3>{}</h3>{}</div>', name, table(("", "of the kept", ""), lines, numbers=[1]))
 
 
 def balance(f: Facts) -> Html:
@@ -172,7 +172,7 @@ def balance(f: Facts) -> Html:
     charts = []
     for name in names:
         before, after = f.groups(name)
-        if len(before) > 2:
+        if len(before) > 2 and sum(n > 0 for n in after) > 2:
             words = f"the largest tenth of the groups holds {_top(before):.0f} % of the rows before, {_top(after):.0f} % after"
             charts.append(fill('<div class="chart"><h3>{}</h3><div class="dim">{}</div>{}</div>', name, words, ranked(before, after)))
     notes = [(step, key, _note(value)) for step, noted in f.recipe.get("notes", {}).items() for key, value in noted.items()]
