@@ -20,8 +20,10 @@ _EDGE = re.compile(r"^[^\w]+|[^\w]+$")
 def words(text: str) -> list[str]:
     """Words in lower case without punctuation at their edges. Where a script has no spaces, two characters count as a word
     (the mean length of a Chinese word is about 1.6)."""
-    spaced = _UNSPACED.sub(lambda m: " " + " ".join(m[0][i:i + 2] for i in range(0, len(m[0]), 2)) + " ", text)
-    return [w for w in (_EDGE.sub("", w) for w in spaced.lower().split()) if w]
+    if not text.isascii():
+        text = _UNSPACED.sub(lambda m: " " + " ".join(m[0][i:i + 2] for i in range(0, len(m[0]), 2)) + " ", text)
+    # Most words have nothing at their edges: asking costs a tenth of stripping.
+    return [w for w in [w if w.isalnum() else _EDGE.sub("", w) for w in text.lower().split()] if w]
 
 
 @lru_cache(maxsize=8192)
