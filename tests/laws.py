@@ -114,6 +114,8 @@ def column(kind: pa.DataType, count: int, rng: np.random.Generator, name: str, n
         values = [v.astype(np.float16) for v in vectors / np.linalg.norm(vectors, axis=1, keepdims=True)]
     elif pa.types.is_list(kind) and pa.types.is_list(kind.value_type):  # boxes
         values = [np.sort(rng.random((int(n), 4)), axis=1).tolist() for n in rng.integers(3, size=count)]
+    elif pa.types.is_list(kind) and pa.types.is_struct(kind.value_type):
+        values = [[] for _ in range(count)]
     elif pa.types.is_floating(kind):
         values = list(rng.random(count))
     elif pa.types.is_timestamp(kind):

@@ -28,6 +28,9 @@ def models(tmp_path_factory):
         "clip_text": {"model": tiny},
         "aesthetic": head,
         "watermark": head,
+        "masked_clip_score": {"model": tiny},
+        "grounding": {"detector": "python:test_laws:boxes"},
+        "listed_words": {"words": str(folder / "words.txt")},
         "rare_tokens": {"vocabulary": str(folder / "words.txt")},
         "toxicity": {"model": "python:test_laws:shouting"},
     }
@@ -36,6 +39,11 @@ def models(tmp_path_factory):
 def shouting(texts: list[str]) -> list[float]:
     """A toxicity model of one line: the share of capitals."""
     return [sum(map(str.isupper, t)) / (len(t) or 1) for t in texts]
+
+
+def boxes(images: list, phrases: list[list[str]]) -> list[list[tuple]]:
+    """A detector that finds every phrase, the longer the surer, side by side."""
+    return [[(i, min(1.0, len(p) / 9), [i / 99, 0.0, (i + 1) / 99, 1.0]) for i, p in enumerate(each)] for each in phrases]
 
 
 @pytest.fixture(scope="session")

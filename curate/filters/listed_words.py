@@ -1,0 +1,38 @@
+"""Words of a list that a caption has."""
+
+from dataclasses import dataclass
+
+import pyarrow as pa
+
+from curate.filters import paragraph_ratios
+from curate.models import file_sha256, weights_file
+from curate.stage import Filter
+
+
+@dataclass
+class ListedWords(Filter):
+    """How many different words of a list occur in the caption.
+
+    With `min` a list of what pictures show: SBU (NIPS 2011) wants two words of its lists of objects, attributes, actions, stuff
+    and scenes. With `max=0` a list of words that nobody wants: COYO's and Conceptual Captions' profanity. words: a text file,
+    one word a line; what follows a tab is ignored. Compared in lower case, whole words, without punctuation; two characters are
+    a word where a script has no spaces.
+    """
+
+    reads = ("text",)
+    dtype = pa.int32()
+
+    words: str = ""
+
+    def weights(self) -> dict[str, str]:
+        return {"weights": f"sha256:{file_sha256(str(weights_file(self.name, self.words)))}"}
+
+    def load(self) -> None:
+        lines = weights_file(self.name, self.words).read_text("utf-8").splitlines()
+        self._listed = frozenset(word for line in lines if (word := line.partition("\t")[0].strip().lower()))
+
+    def run(self, live: pa.Table) -> pa.Table:
+        found = [
+            None if t is None else len(self._listed.intersection(paragraph_ratios.words(t))) for t in live["text"].to_pylist()
+        ]
+        return pa.table({self.name: pa.array(found, self.dtype)})

@@ -1,0 +1,45 @@
+"""Budgets of several pools."""
+
+import duckdb
+import pyarrow as pa
+import pytest
+
+from curate.balance.budget import Budget
+from curate.errors import RecipeError
+from curate.selector import Live
+
+
+def kept(budget, files, costs=None, scores=None):
+    n = len(files)
+    table = pa.table(
+        {
+            "id": list(range(n)),
+            "uid": [f"{i:032x}" for i in range(n)],
+            "source_file": files,
+            "words": pa.array(costs or [1] * n, pa.int32()),
+            "score": pa.array(scores or [0.0] * n, pa.float64()),
+        }
+    )
+    con = duckdb.connect()
+    found = budget.select(Live(con.from_arrow(table), con, count=n))
+    return sorted(set(range(n)) - set(found.drop.tolist())), found
+
+
+def test_so_many_samples_of_each_pool():
+    files = ["/a/0.tar"] * 10 + ["/b/0.tar"] * 3 + ["/c/0.tar"]
+    rows, found = kept(Budget({"/a/": 4, "/b/": 5}), files)
+    assert len([r for r in rows if r < 10]) == 4 and [r for r in rows if r >= 10] == [10, 11, 12]
+    assert found.notes["spent"] == {"/a/": 4, "/b/": 3}
+    assert found.columns["budget_pool"].to_pylist()[-1] is None
+    assert kept(Budget({"/a/": 4, "/b/": 5}, seed=1), files)[0] != rows
+
+
+def test_so_many_words_best_first():
+    rows, found = kept(Budget({"a": 10}, cost="words", by=("score",)), ["a"] * 4, [4, 5, 2, None], [3, 2, 1, 4])
+    assert rows == [0, 1] and found.notes["spent"] == {"a": 9}
+
+
+def test_budgets_are_numbers():
+    for budgets in ({}, {"a": -1}):
+        with pytest.raises(RecipeError, match="budgets="):
+            Budget(budgets)
