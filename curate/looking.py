@@ -73,6 +73,7 @@ def recipes(args: argparse.Namespace) -> int:
     wide = max(len(r.name) for r in loaded)
     for r in loaded:
         print(f"{r.name:<{wide}}  {r.doc.splitlines()[0] if r.doc else ''}")
+        print(f"{'':<{wide}}  needs {', '.join(r.needs()) or 'nothing'}")
     return 0
 
 

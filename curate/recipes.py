@@ -13,6 +13,7 @@ from typing import Any
 
 from curate.errors import RecipeError
 from curate.recipe import Recipe
+from curate.stage import Stage, Step, snake
 
 FOLDER = Path(__file__).resolve().parent.parent / "pipelines"
 
@@ -29,12 +30,24 @@ class Option:
 
 @dataclass(frozen=True)
 class RecipeFile:
-    """A loaded recipe file: its name, its docstring, its function and the options that the function takes."""
+    """A loaded recipe file: its name, its docstring, its function, the options that the function takes, and the kinds of steps
+    that it uses."""
 
     name: str
     doc: str
     build: Callable[..., Recipe]
     options: list[Option]
+    steps: tuple[type[Step], ...] = ()
+
+    def needs(self) -> list[str]:
+        """What it takes to run, besides the pool: options that must be given, the web, models (with the default by name), a GPU."""
+        loading = [s for s in self.steps if issubclass(s, Stage) and s.load is not Stage.load]
+        found = [f"--{o.name.replace('_', '-')}" for o in self.options if o.required]
+        found += ["web"] if any(issubclass(s, Stage) and s.network for s in self.steps) else []
+        found += [snake(s.__name__) for s in loading if not s.gpus]
+        found += [f"{snake(s.__name__)} (GPU)" for s in loading if s.gpus]
+        named = {"model", "captioner", "writer"}
+        return found + [f"{o.name} {o.default}" for o in self.options if o.name in named and o.default]
 
 
 def names() -> list[str]:
@@ -52,7 +65,9 @@ def load(name: str) -> RecipeFile:
     build = getattr(module, "recipe", None)
     if not callable(build):
         raise RecipeError(f"{path}: has no function recipe(source, ...)")
-    return RecipeFile(path.stem, inspect.getdoc(module) or "", build, _options(build, path))
+    used = {v for v in vars(module).values() if inspect.isclass(v) and issubclass(v, Step)} - {Step, Stage}
+    steps = tuple(sorted(used, key=lambda s: s.__name__))
+    return RecipeFile(path.stem, inspect.getdoc(module) or "", build, _options(build, path), steps)
 
 
 def _module(path: Path) -> types.ModuleType:
