@@ -147,11 +147,14 @@ class Filter(Stage):
 
 def within(score: pa.ChunkedArray | pa.Array, min: float | None, max: float | None, reason: str) -> pa.Array:
     """Null where min <= score <= max, the reason elsewhere; a null or NaN score gets the reason."""
-    keep = pc.is_valid(score) if not pa.types.is_floating(score.type) else pc.is_finite(pc.fill_null(score, float("nan")))
-    if min is not None:
-        keep = pc.and_(keep, pc.fill_null(pc.greater_equal(score, min), False))
-    if max is not None:
-        keep = pc.and_(keep, pc.fill_null(pc.less_equal(score, max), False))
+    floating = pa.types.is_floating(score.type)
+    # A bound is as precise as its score: float32 0.7 keeps min=0.7.
+    low, high = (b if b is None or not floating else pa.scalar(b, score.type) for b in (min, max))
+    keep = pc.is_finite(pc.fill_null(score, float("nan"))) if floating else pc.is_valid(score)
+    if low is not None:
+        keep = pc.and_(keep, pc.fill_null(pc.greater_equal(score, low), False))
+    if high is not None:
+        keep = pc.and_(keep, pc.fill_null(pc.less_equal(score, high), False))
     return reasons(keep, reason)
 
 
