@@ -52,12 +52,12 @@ def walks(forge: Forge, folder: Path) -> collections.Counter:
     return counts
 
 
-def processes(mark: str) -> dict[int, str]:
-    """The processes that carry a mark in their environment, with their command lines."""
+def processes(home: Path) -> dict[int, str]:
+    """The processes that live in a folder, with their command lines; Ray's inherit the driver's, and write over their environment."""
     found = {}
     for pid in (int(p) for p in os.listdir("/proc") if p.isdigit()):
         try:
-            if f"CURATE_CHAOS={mark}".encode() in Path(f"/proc/{pid}/environ").read_bytes():
+            if os.readlink(f"/proc/{pid}/cwd") == str(home):
                 found[pid] = Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode("utf-8", "replace")
         except OSError:
             continue
@@ -91,21 +91,21 @@ def round_of(folder: Path, engine: str, kills: int, dice: random.Random, counts:
     seen: dict = {}
     left = kills
     while True:
-        mark = uuid.uuid4().hex
-        child = subprocess.Popen([sys.executable, "-c", code], env={**os.environ, "CURATE_CHAOS": mark}, stdout=subprocess.PIPE,
-                                 stderr=subprocess.DEVNULL, text=True)
+        home = folder / uuid.uuid4().hex
+        home.mkdir()
+        child = subprocess.Popen([sys.executable, "-c", code], cwd=home, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
         ready = time.monotonic() + (dice.uniform(0.2, 1.8) if engine == "local" else dice.uniform(3, 9))
         while left and child.poll() is None:
             time.sleep(max(0.0, ready - time.monotonic()))
             what = dice.choice(["driver", "tree"] if engine == "local" else ["driver", "worker", "worker", "worker", "actor", "actor", "tree"])
-            if kill(aim(what, child.pid, processes(mark), dice)):
+            if kill(aim(what, child.pid, processes(home), dice)):
                 counts[what] += 1
                 left -= 1
             _no_half_files(folder, seen)
             ready = time.monotonic() + dice.uniform(0.2, 1.0)
         said = child.communicate()[0]
         time.sleep(0.2)
-        kill(list(processes(mark)))  # what a dead driver left behind would die by itself, but later
+        kill(list(processes(home)))  # what a dead driver left behind would die by itself, but later
         _no_half_files(folder, seen)
         if child.returncode == 0 and not left:
             return

@@ -73,7 +73,7 @@ def test_any_number_of_workers_and_any_order_on_the_local_engine(pool, golden, t
     assert made.dataset["root_hash"] == golden, seed
 
 
-@pytest.mark.parametrize("workers", [1, 2, 8])
+@pytest.mark.parametrize("workers", [1, 8])  # 2 in test_ray.py
 def test_any_number_of_workers_on_ray(pool, golden, tmp_path, workers):
     engine = RayEngine(workers=workers)
     try:
