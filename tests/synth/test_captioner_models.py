@@ -30,10 +30,33 @@ def alone_and_together(writer, prompt, decoding, seen):
 COCA = {
     "model_cfg": {
         "embed_dim": 16,
-        "vision_cfg": {"image_size": 32, "layers": 1, "width": 32, "head_width": 16, "patch_size": 16, "attentional_pool": True, "attn_pooler_heads": 2,
-                       "output_tokens": True},
-        "text_cfg": {"context_length": 16, "vocab_size": 49408, "width": 16, "heads": 2, "layers": 1, "embed_cls": True, "output_tokens": True},
-        "multimodal_cfg": {"context_length": 16, "vocab_size": 49408, "width": 16, "heads": 2, "layers": 1, "attn_pooler_heads": 2},
+        "vision_cfg": {
+            "image_size": 32,
+            "layers": 1,
+            "width": 32,
+            "head_width": 16,
+            "patch_size": 16,
+            "attentional_pool": True,
+            "attn_pooler_heads": 2,
+            "output_tokens": True,
+        },
+        "text_cfg": {
+            "context_length": 16,
+            "vocab_size": 49408,
+            "width": 16,
+            "heads": 2,
+            "layers": 1,
+            "embed_cls": True,
+            "output_tokens": True,
+        },
+        "multimodal_cfg": {
+            "context_length": 16,
+            "vocab_size": 49408,
+            "width": 16,
+            "heads": 2,
+            "layers": 1,
+            "attn_pooler_heads": 2,
+        },
         "custom_text": True,
     },
     "preprocess_cfg": {"mean": [0.48, 0.46, 0.41], "std": [0.27, 0.26, 0.28]},
@@ -79,7 +102,15 @@ def words(tmp_path_factory):
     from tokenizers import Tokenizer, models, pre_tokenizers
     from transformers import PreTrainedTokenizerFast
 
-    names = ["[PAD]", "[UNK]", "[BOS]", "[EOS]", "[CLS]", "[SEP]", *"a the dog cat red blue sofa on in caption rewrite user says : . and".split()]
+    names = [
+        "[PAD]",
+        "[UNK]",
+        "[BOS]",
+        "[EOS]",
+        "[CLS]",
+        "[SEP]",
+        *"a the dog cat red blue sofa on in caption rewrite user says : . and".split(),
+    ]
     raw = Tokenizer(models.WordLevel({n: i for i, n in enumerate(names)}, unk_token="[UNK]"))
     raw.pre_tokenizer = pre_tokenizers.Whitespace()
     marks = {f"{k}_token": f"[{k.upper()}]" for k in ("pad", "unk", "bos", "eos", "cls", "sep")}
@@ -93,8 +124,17 @@ def chat(tmp_path_factory, words):
 
     torch.manual_seed(0)
     folder = tmp_path_factory.mktemp("chat")
-    config = LlamaConfig(vocab_size=len(words), hidden_size=16, intermediate_size=16, num_hidden_layers=1, num_attention_heads=2, bos_token_id=2,
-                         eos_token_id=3, pad_token_id=0, max_position_embeddings=64)
+    config = LlamaConfig(
+        vocab_size=len(words),
+        hidden_size=16,
+        intermediate_size=16,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        bos_token_id=2,
+        eos_token_id=3,
+        pad_token_id=0,
+        max_position_embeddings=64,
+    )
     LlamaForCausalLM(config).save_pretrained(folder)
     words.chat_template = "{% for m in messages %}user says : {{ m['content'] }}{% endfor %}"
     words.save_pretrained(folder)
@@ -121,8 +161,19 @@ def test_image_to_text(tmp_path_factory, words):
     torch.manual_seed(0)
     folder = tmp_path_factory.mktemp("blip")
     small = {"hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2}
-    config = BlipConfig(text_config={**small, "encoder_hidden_size": 16, "vocab_size": len(words), "bos_token_id": 2, "eos_token_id": 5, "sep_token_id": 5,
-                                     "pad_token_id": 0}, vision_config={**small, "image_size": 32, "patch_size": 16}, projection_dim=16)
+    config = BlipConfig(
+        text_config={
+            **small,
+            "encoder_hidden_size": 16,
+            "vocab_size": len(words),
+            "bos_token_id": 2,
+            "eos_token_id": 5,
+            "sep_token_id": 5,
+            "pad_token_id": 0,
+        },
+        vision_config={**small, "image_size": 32, "patch_size": 16},
+        projection_dim=16,
+    )
     BlipForConditionalGeneration(config).save_pretrained(folder)
     BlipProcessor(BlipImageProcessor(size={"height": 32, "width": 32}), words).save_pretrained(folder)
     writer = ImageToText(str(folder), largest=32)
