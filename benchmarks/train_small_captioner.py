@@ -3,8 +3,8 @@
     python benchmarks/train_small_captioner.py            train on tier M, print the measurements, write the weights
     python benchmarks/train_small_captioner.py --measure  measure the committed weights again
 
-The picture tower is the small CLIP's, as it is; its features are those that `train_small_clip.py` keeps in the cache. The split is
-the same: one title in eight, with all its styles, is never trained on. Training takes about five minutes on two cores.
+The picture tower is the small CLIP's, as it is; its features are those that `train_small_clip.py` keeps in the cache. The split
+is the same: one title in eight, with all its styles, is never trained on. Training takes about five minutes on two cores.
 """
 
 import argparse
@@ -40,7 +40,9 @@ def vocabulary(titles: list[str]) -> Words:
 
     tokenizer = Tokenizer(models.WordPiece(unk_token="[UNK]"))
     tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
-    trainer = trainers.WordPieceTrainer(vocab_size=VOCABULARY, special_tokens=["[PAD]", "[START]", "[END]", "[UNK]"], show_progress=False)
+    trainer = trainers.WordPieceTrainer(
+        vocab_size=VOCABULARY, special_tokens=["[PAD]", "[START]", "[END]", "[UNK]"], show_progress=False
+    )
     tokenizer.train_from_iterator([" ".join(plain_words(t)) for t in titles], trainer)
     return Words([w for w, _ in sorted(tokenizer.get_vocab().items(), key=lambda item: item[1])])
 
@@ -50,12 +52,13 @@ def encoded(titles: list[str], words: Words) -> Tensor:
     rows = torch.full((len(titles), TOKENS + 2), PAD)
     for row, title in zip(rows, titles):
         tokens = [START, *words.tokens(title)[:TOKENS], END]
-        row[:len(tokens)] = torch.tensor(tokens)
+        row[: len(tokens)] = torch.tensor(tokens)
     return rows
 
 
 def worth(rows: list[Pair]) -> np.ndarray:
-    """How often a pair is drawn: a title that many pairs share less often each, clip art half as often (its titles are file names)."""
+    """How often a pair is drawn: a title that many pairs share less often each, clip art half as often (its titles are file
+    names)."""
     counts = Counter(r.title.lower() for r in rows)
     return np.array([(0.5 if r.source == "clipart" else 1.0) / counts[r.title.lower()] ** 0.5 for r in rows])
 
@@ -100,13 +103,21 @@ def captions(model: Decoder, words: Words, image: Tensor, decoding: Decoding) ->
 
 
 def rivals(rows: list[Pair], seen: list[Pair], made: list[str], seed: int = 0) -> dict[str, list[str]]:
-    """What the captions are measured against: the most frequent title, of all and of the source; our captions and true ones, shuffled."""
+    """What the captions are measured against: the most frequent title, of all and of the source; our captions and true ones,
+    shuffled."""
     chance = np.random.default_rng(seed)
     of_all = Counter(" ".join(plain_words(r.title)) for r in seen).most_common(1)[0][0]
-    of_source = {s: Counter(" ".join(plain_words(r.title)) for r in seen if r.source == s).most_common(1)[0][0] for s in {r.source for r in rows}}
+    of_source = {
+        s: Counter(" ".join(plain_words(r.title)) for r in seen if r.source == s).most_common(1)[0][0]
+        for s in {r.source for r in rows}
+    }
     turn = chance.permutation(len(rows))
-    return {"most frequent title": [of_all] * len(rows), "most frequent title of its source": [of_source[r.source] for r in rows],
-            "ours, shuffled": [made[i] for i in turn], "true titles, shuffled": [rows[i].title for i in turn]}
+    return {
+        "most frequent title": [of_all] * len(rows),
+        "most frequent title of its source": [of_source[r.source] for r in rows],
+        "ours, shuffled": [made[i] for i in turn],
+        "true titles, shuffled": [rows[i].title for i in turn],
+    }
 
 
 def clip_scores(image: Tensor, texts: list[str]) -> np.ndarray:
@@ -130,7 +141,7 @@ def report(rows: list[Pair], seen: list[Pair], image: Tensor, made: dict[str, li
         hit = np.mean([bool(set(plain_words(t)) & set(plain_words(r.title))) for t, r in zip(texts, rows)])
         found[name] = (cider(texts, references), float(clip_scores(image, texts).mean()))
         print(f"{name:36} {found[name][0]:7.3f} {found[name][1]:7.3f} {hit:9.3f}")
-    for row, text in list(zip(rows, greedy))[::len(rows) // 24]:
+    for row, text in list(zip(rows, greedy))[:: len(rows) // 24]:
         print(f"  {row.source:10} {row.title[:40]:42} {text}")
     others = [v for n, v in found.items() if n not in made and n != "true titles"]
     return all(found["greedy"][k] > max(o[k] for o in others) for k in (0, 1))
@@ -155,13 +166,19 @@ def main() -> None:
         start, words = time.monotonic(), vocabulary([r.title for r in seen])
         text = encoded([r.title for r in seen], words)
         model = train(image[~unseen], text, worth(seen), len(words.words), options)
-        print(f"trained on {len(seen)} pairs in {time.monotonic() - start:.0f} s, {sum(p.numel() for p in model.parameters()):,} parameters")
+        print(
+            f"trained on {len(seen)} pairs in {time.monotonic() - start:.0f} s, "
+            f"{sum(p.numel() for p in model.parameters()):,} parameters"
+        )
         weights = {name: p.half().contiguous() for name, p in model.state_dict().items()}
         save_file(weights, options.out, {"words": json.dumps(words.words, ensure_ascii=False)})
     model, words = load(str(options.out))
     held = [r for r in rows if r.held_out]
-    ways = {"greedy": Decoding(max_tokens=LONGEST), "beam of 3": Decoding(beams=3, max_tokens=LONGEST),
-            "nucleus 0.9": Decoding(temperature=1.0, top_p=0.9, max_tokens=LONGEST)}
+    ways = {
+        "greedy": Decoding(max_tokens=LONGEST),
+        "beam of 3": Decoding(beams=3, max_tokens=LONGEST),
+        "nucleus 0.9": Decoding(temperature=1.0, top_p=0.9, max_tokens=LONGEST),
+    }
     made = {name: captions(model, words, image[unseen, 0], how) for name, how in ways.items()}
     if not report(held, seen, image[unseen, 0], made):
         sys.exit("the captions do not beat their rivals")

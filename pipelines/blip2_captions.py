@@ -1,5 +1,6 @@
-"""BLIP-2's captions (Li et al. 2023, arXiv 2301.12597): ten captions for each picture; the two that CLIP rates best stay, the raw text
-competing; one of the two is drawn for `.txt`, and a loader may draw again at every step from `caption_best` and `caption_best_2`.
+"""BLIP-2's captions (Li et al. 2023, arXiv 2301.12597): ten captions for each picture; the two that CLIP rates best stay, the
+raw text competing; one of the two is drawn for `.txt`, and a loader may draw again at every step from `caption_best` and
+`caption_best_2`.
 
 The paper ranks with ViT-L/14, captions by BLIP-large, 129M pictures.
 """
@@ -16,8 +17,14 @@ from curate.synth.choose import Mix
 from curate.synth.score import BestOf
 
 
-def recipe(source: Source, model: str = "ViT-L-14:openai", captioner: str = "caption:Salesforce/blip-image-captioning-large",
-           candidates: int = 10, seed: int = 0, shard_size: int = 10_000) -> Recipe:
+def recipe(
+    source: Source,
+    model: str = "ViT-L-14:openai",
+    captioner: str = "caption:Salesforce/blip-image-captioning-large",
+    candidates: int = 10,
+    seed: int = 0,
+    shard_size: int = 10_000,
+) -> Recipe:
     nucleus = Decoding(temperature=1.0, top_p=0.9, min_tokens=5, max_tokens=30)
     return Recipe(
         source=source,

@@ -1,8 +1,8 @@
-"""BLIP's CapFilt (Li et al. 2022, arXiv 2201.12086): one caption drawn from the nucleus (p = 0.9) for each picture; raw and synthetic
-text are judged by the same cut; a row where neither passes falls, and where both do one is drawn.
+"""BLIP's CapFilt (Li et al. 2022, arXiv 2201.12086): one caption drawn from the nucleus (p = 0.9) for each picture; raw and
+synthetic text are judged by the same cut; a row where neither passes falls, and where both do one is drawn.
 
-BLIP judges by a matching head and trains on the union of texts; here the CLIP score judges, and all texts stay in the sample. Published with
-14M pictures: COCO retrieval 78.4 / 60.7 without, 80.6 / 63.1 with (recall at 1). --min-clip is for ViT-B/32.
+BLIP judges by a matching head and trains on the union of texts; here the CLIP score judges, and all texts stay in the sample.
+Published with 14M pictures: COCO retrieval 78.4 / 60.7 without, 80.6 / 63.1 with (recall at 1). --min-clip is for ViT-B/32.
 """
 
 from curate.captioners import Decoding, named
@@ -18,8 +18,14 @@ from curate.synth.faults import CaptionFaults
 from curate.synth.score import CaptionScore
 
 
-def recipe(source: Source, model: str = "ViT-B-32:laion2b_s34b_b79k", captioner: str = "caption:Salesforce/blip-image-captioning-large",
-           min_clip: float = 0.25, seed: int = 0, shard_size: int = 10_000) -> Recipe:
+def recipe(
+    source: Source,
+    model: str = "ViT-B-32:laion2b_s34b_b79k",
+    captioner: str = "caption:Salesforce/blip-image-captioning-large",
+    min_clip: float = 0.25,
+    seed: int = 0,
+    shard_size: int = 10_000,
+) -> Recipe:
     nucleus = Decoding(temperature=1.0, top_p=0.9, min_tokens=5, max_tokens=20)
     return Recipe(
         source=source,

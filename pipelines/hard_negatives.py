@@ -1,6 +1,6 @@
-"""Texts that are nearly right, for training that asks for more than a bag of words: NegCLIP's swaps (Yuksekgonul et al. 2023, arXiv
-2210.01936) by rule in `text_negatives`, and for image-text matching the other row's text that is hardest to tell from the own one
-(`matching_negative_text`), as ALBEF and BLIP mine them in a batch.
+"""Texts that are nearly right, for training that asks for more than a bag of words: NegCLIP's swaps (Yuksekgonul et al. 2023,
+arXiv 2210.01936) by rule in `text_negatives`, and for image-text matching the other row's text that is hardest to tell from the
+own one (`matching_negative_text`), as ALBEF and BLIP mine them in a batch.
 """
 
 from curate.fetch.stage import Fetch
@@ -13,8 +13,14 @@ from curate.synth.matching import MatchingNegatives
 from curate.synth.negatives import HardNegatives
 
 
-def recipe(source: Source, model: str = "ViT-B-32:laion2b_s34b_b79k", negatives: int = 4, group: int = 4096, seed: int = 0,
-           shard_size: int = 10_000) -> Recipe:
+def recipe(
+    source: Source,
+    model: str = "ViT-B-32:laion2b_s34b_b79k",
+    negatives: int = 4,
+    group: int = 4096,
+    seed: int = 0,
+    shard_size: int = 10_000,
+) -> Recipe:
     return Recipe(
         source=source,
         score=[Fetch(), ClipEmbed(model=model), ClipScore()],

@@ -1,8 +1,8 @@
-"""Instruction data in LLaVA's way (Liu et al. 2023, arXiv 2304.08485): a model without eyes writes a conversation about each picture from
-its captions; `curate.synth.instruct.llava` turns the rows into LLaVA's JSON.
+"""Instruction data in LLaVA's way (Liu et al. 2023, arXiv 2304.08485): a model without eyes writes a conversation about each
+picture from its captions; `curate.synth.instruct.llava` turns the rows into LLaVA's JSON.
 
---prompt: conversation, detail or reasoning (LLaVA has 58,000, 23,000 and 77,000). The paper gave GPT-4 five human captions and boxes; here
-the raw text and a detailed caption are the facts, and --boxes names a column of boxes if the source brings one.
+--prompt: conversation, detail or reasoning (LLaVA has 58,000, 23,000 and 77,000). The paper gave GPT-4 five human captions and
+boxes; here the raw text and a detailed caption are the facts, and --boxes names a column of boxes if the source brings one.
 """
 
 from curate.captioners import Decoding, named
@@ -14,15 +14,29 @@ from curate.synth.caption import Caption
 from curate.synth.instruct import Instruct
 
 
-def recipe(source: Source, captioner: str = "chat:llava-hf/llava-1.5-7b-hf", writer: str = "text:Qwen/Qwen2.5-7B-Instruct",
-           prompt: str = "conversation", boxes: str = "", seed: int = 0, shard_size: int = 10_000) -> Recipe:
+def recipe(
+    source: Source,
+    captioner: str = "chat:llava-hf/llava-1.5-7b-hf",
+    writer: str = "text:Qwen/Qwen2.5-7B-Instruct",
+    prompt: str = "conversation",
+    boxes: str = "",
+    seed: int = 0,
+    shard_size: int = 10_000,
+) -> Recipe:
     return Recipe(
         source=source,
         score=[Fetch()],
         synth=[
             Caption(named(captioner), prompt="detailed", decoding=Decoding(max_tokens=192), name="caption_detail"),
-            Instruct(named(writer), prompt=prompt, texts=("text", "caption_detail"), boxes=boxes, seed=seed, name="caption_instruct",
-                     decoding=Decoding(temperature=0.7, top_p=0.95, max_tokens=512)),
+            Instruct(
+                named(writer),
+                prompt=prompt,
+                texts=("text", "caption_detail"),
+                boxes=boxes,
+                seed=seed,
+                name="caption_instruct",
+                decoding=Decoding(temperature=0.7, top_p=0.95, max_tokens=512),
+            ),
         ],
         shards=Shards(size=shard_size, seed=seed),
     )

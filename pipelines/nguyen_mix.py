@@ -1,8 +1,8 @@
 """Raw where it aligns, synthetic where it does not (Nguyen et al. 2023, arXiv 2307.10350).
 
-The best --fraction of the pool by CLIP score keeps its raw text; for every other picture a caption is taken if it passes the same cut; the
-rest falls. Captions as in the paper's code: top-k 50, temperature 0.75, 5 to 40 tokens, by BLIP-2. Published at 128M samples: + 2 points
-of ImageNet, + 4 on the mean of 38 tasks, twice the retrieval; the gain shrinks at 1.28B.
+The best --fraction of the pool by CLIP score keeps its raw text; for every other picture a caption is taken if it passes the
+same cut; the rest falls. Captions as in the paper's code: top-k 50, temperature 0.75, 5 to 40 tokens, by BLIP-2. Published at
+128M samples: + 2 points of ImageNet, + 4 on the mean of 38 tasks, twice the retrieval; the gain shrinks at 1.28B.
 """
 
 from curate.captioners import Decoding, named
@@ -18,8 +18,14 @@ from curate.synth.faults import CaptionFaults
 from curate.synth.score import CaptionScore
 
 
-def recipe(source: Source, model: str = "ViT-L-14:openai", captioner: str = "caption:Salesforce/blip2-opt-2.7b", fraction: float = 0.3,
-           seed: int = 0, shard_size: int = 10_000) -> Recipe:
+def recipe(
+    source: Source,
+    model: str = "ViT-L-14:openai",
+    captioner: str = "caption:Salesforce/blip2-opt-2.7b",
+    fraction: float = 0.3,
+    seed: int = 0,
+    shard_size: int = 10_000,
+) -> Recipe:
     top_k = Decoding(temperature=0.75, top_k=50, min_tokens=5, max_tokens=40)
     return Recipe(
         source=source,

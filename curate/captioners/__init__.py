@@ -1,4 +1,5 @@
-"""Models that write: captions from pictures, texts from texts. Each is loaded when it is used; torch, transformers and vllm are not needed before."""
+"""Models that write: captions from pictures, texts from texts. Each is loaded when it is used; torch, transformers and vllm are
+not needed before."""
 
 from curate.captioners.base import Answer, Decoding, Request, Seen, Writer
 from curate.captioners.named import named

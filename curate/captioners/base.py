@@ -17,7 +17,8 @@ class Decoding:
 
     beams: 1 draws (or takes the best token, at temperature 0); more is beam search, which draws nothing.
     temperature: of the softmax. top_p: nucleus sampling, the smallest set of tokens with this probability (BLIP: 0.9).
-    top_k: only the k best tokens (0: all). BLIP-2 as Nguyen et al. (2307.10350) ran it: top_k 50, temperature 0.75, 5 to 40 tokens.
+    top_k: only the k best tokens (0: all). BLIP-2 as Nguyen et al. (2307.10350) ran it: top_k 50, temperature 0.75, 5 to 40
+    tokens.
     repetition: logits of tokens already written are divided by it (CTRL, 1909.05858); 1 changes nothing.
     """
 
@@ -30,7 +31,13 @@ class Decoding:
     repetition: float = 1.0
 
     def __post_init__(self):
-        if self.beams < 1 or self.temperature < 0 or not 0 < self.top_p <= 1 or not 0 <= self.min_tokens <= self.max_tokens or self.max_tokens < 1:
+        if (
+            self.beams < 1
+            or self.temperature < 0
+            or not 0 < self.top_p <= 1
+            or not 0 <= self.min_tokens <= self.max_tokens
+            or self.max_tokens < 1
+        ):
             raise RecipeError(f"decoding {self}: beams >= 1, temperature >= 0, 0 < top_p <= 1, min_tokens <= max_tokens")
         if self.beams > 1 and self.temperature > 0:
             raise RecipeError("decoding: beam search draws nothing; leave the temperature at 0, or take one beam")
@@ -38,7 +45,8 @@ class Decoding:
 
 @dataclass(frozen=True)
 class Seen:
-    """A picture made ready for a model. `sha256` is of the bytes that the model is given, width and height their size in pixels."""
+    """A picture made ready for a model. `sha256` is of the bytes that the model is given, width and height their size in
+    pixels."""
 
     data: Any
     sha256: str
@@ -78,10 +86,10 @@ class Writer:
     Write `load`, `prepare` (one picture, in a thread; may be left out by a model that takes none) and `write`.
     """
 
-    engine: ClassVar[str] = ""         # the package that runs it
+    engine: ClassVar[str] = ""  # the package that runs it
     gpus: ClassVar[float] = 1
     network: ClassVar[bool] = False
-    batch: ClassVar[int] = 16          # requests handed to `write` at a time
+    batch: ClassVar[int] = 16  # requests handed to `write` at a time
     free: ClassVar[tuple[str, ...]] = ()  # parameters that do not change what is written
 
     model: str = ""
@@ -94,7 +102,8 @@ class Writer:
         raise RecipeError(f"{type(self).__name__} takes no pictures")
 
     def write(self, requests: list[Request], decoding: Decoding) -> list[Answer]:
-        """An answer for each request, in order. An exception says that the batch as a whole failed; the caller tries one at a time."""
+        """An answer for each request, in order. An exception says that the batch as a whole failed; the caller tries one at a
+        time."""
         raise NotImplementedError(f"{type(self).__name__} must define write()")
 
     def weights(self) -> str:

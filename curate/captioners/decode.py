@@ -32,14 +32,15 @@ def chance(seed: int, step: int) -> float:
 
 
 def pick(logits: Any, chances: list[float], how: Decoding) -> Any:
-    """Logits (rows, vocabulary) -> one token a row: the best at temperature 0, else drawn from the nucleus by the row's chance."""
+    """Logits (rows, vocabulary) -> one token a row: the best at temperature 0, else drawn from the nucleus by the row's
+    chance."""
     import torch
 
     if how.temperature == 0:
         return logits.argmax(-1)
     ranked, order = (logits.double() / how.temperature).sort(dim=-1, descending=True, stable=True)
     if how.top_k:
-        ranked, order = ranked[:, :how.top_k], order[:, :how.top_k]
+        ranked, order = ranked[:, : how.top_k], order[:, : how.top_k]
     shares = ranked.softmax(-1)
     before = shares.cumsum(-1) - shares
     shares = shares.masked_fill(before >= how.top_p, 0.0)  # the token that crosses top_p stays
@@ -102,7 +103,7 @@ def _beam(step: Callable, row: int, marks: Marks, how: Decoding, device: str) ->
         for score, of in zip(best[last].tolist(), origin[last].tolist()):
             if np.isfinite(score):
                 ended.append((score / (written + 1), [*tokens[of, 1:].tolist(), marks.end]))
-        keep = (~last).nonzero()[:how.beams, 0]
+        keep = (~last).nonzero()[: how.beams, 0]
         scores, tokens = best[keep], torch.cat([tokens[origin[keep]], token[keep, None]], 1)
         # A beam's score only falls, and no text is longer than max_tokens.
         if len(ended) >= how.beams and max(s for s, _ in ended) >= float(scores[0]) / how.max_tokens:

@@ -50,8 +50,8 @@ class Endpoint(Writer):
 
     url: up to and with `/v1`. key: the environment variable that holds the API key (a key never goes into a recipe).
     at_once: requests in flight in one worker. a_minute: at most so many requests a minute and worker (0: no limit).
-    timeout: seconds for one attempt, from connecting to the last byte. attempts: at most so many for one request; after 408, 409,
-    429, 5xx, a broken or late answer, with pauses of 1, 2, 4 ... seconds or what `Retry-After` says.
+    timeout: seconds for one attempt, from connecting to the last byte. attempts: at most so many for one request; after 408,
+    409, 429, 5xx, a broken or late answer, with pauses of 1, 2, 4 ... seconds or what `Retry-After` says.
     price_in, price_out: of a million tokens; `cost` in a caption's record is made of them.
     cache: a folder; by default `$CURATE_CACHE/answers`; "" where that is not set: nothing is remembered.
     largest, quality: pictures are sent as JPEG with this longer side at most, in pixels, in this quality.
@@ -108,8 +108,14 @@ class Endpoint(Writer):
         if request.seen is not None:
             url = "data:image/jpeg;base64," + base64.b64encode(request.seen.data).decode()
             content.insert(0, {"type": "image_url", "image_url": {"url": url}})
-        return {"model": self.model, "messages": [{"role": "user", "content": content}], "temperature": decoding.temperature,
-                "top_p": decoding.top_p, "max_tokens": decoding.max_tokens, "seed": request.seed}
+        return {
+            "model": self.model,
+            "messages": [{"role": "user", "content": content}],
+            "temperature": decoding.temperature,
+            "top_p": decoding.top_p,
+            "max_tokens": decoding.max_tokens,
+            "seed": request.seed,
+        }
 
     def ask(self, body: dict[str, Any]) -> Answer:
         """The answer to one request, remembered or new."""
@@ -143,7 +149,9 @@ class Endpoint(Writer):
     def _post(self, data: bytes) -> dict[str, Any] | None:
         """One attempt: what the server says, or None if it rejects this request. Again says that a repetition may help."""
         try:
-            status, after, text = post(f"{self.url.rstrip('/')}/chat/completions", data, os.environ.get(self.key, ""), self.timeout)
+            status, after, text = post(
+                f"{self.url.rstrip('/')}/chat/completions", data, os.environ.get(self.key, ""), self.timeout
+            )
         except (OSError, http.client.HTTPException) as e:
             raise Again(f"{type(e).__name__}: {e}") from e
         if status in (408, 409, 429) or status >= 500:
@@ -193,7 +201,9 @@ def post(url: str, data: bytes, key: str, timeout: float) -> tuple[int, float, b
     parts, deadline = urllib.parse.urlsplit(url), monotonic() + timeout
     kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
     connection = kind(parts.hostname, parts.port, timeout=timeout)
-    headers = {"Content-Type": "application/json", "Accept": "application/json"} | ({"Authorization": f"Bearer {key}"} if key else {})
+    headers = {"Content-Type": "application/json", "Accept": "application/json"} | (
+        {"Authorization": f"Bearer {key}"} if key else {}
+    )
     try:
         connection.request("POST", parts.path + (f"?{parts.query}" if parts.query else ""), data, headers)
         answer = connection.getresponse()

@@ -89,11 +89,20 @@ class Hugging(Writer):
 
     def _answer(self, row: list[int], decoding: Decoding, tokens_in: int | None) -> Answer:
         ends = self._ends
-        skipped = {self._tokenizer.pad_token_id, self._tokenizer.bos_token_id, self._model.generation_config.decoder_start_token_id} - ends
+        skipped = {
+            self._tokenizer.pad_token_id,
+            self._tokenizer.bos_token_id,
+            self._model.generation_config.decoder_start_token_id,
+        } - ends
         own = [t for t in row if t not in skipped]
         at = next((i for i, t in enumerate(own) if t in ends), None)
         text = self._tokenizer.decode(own if at is None else own[:at], skip_special_tokens=True).strip()
-        return Answer(text, "length" if at is None and len(own) >= decoding.max_tokens - 1 else "stop", len(own) if at is None else at + 1, tokens_in)
+        return Answer(
+            text,
+            "length" if at is None and len(own) >= decoding.max_tokens - 1 else "stop",
+            len(own) if at is None else at + 1,
+            tokens_in,
+        )
 
 
 @dataclass
@@ -133,12 +142,15 @@ class ImageToText(Hugging):
 
     def write(self, requests: list[Request], decoding: Decoding) -> list[Answer]:
         texts = {"text": [r.prompt for r in requests], "padding": True} if any(r.prompt for r in requests) else {}
-        return self._write(self._processor(images=[r.seen.data for r in requests], return_tensors="pt", **texts), requests, decoding)
+        return self._write(
+            self._processor(images=[r.seen.data for r in requests], return_tensors="pt", **texts), requests, decoding
+        )
 
 
 @dataclass
 class ChatVlm(Hugging):
-    """A chat model that looks at one picture and answers a prompt (LLaVA, Qwen-VL, InternVL, SmolVLM ...), by its own chat template."""
+    """A chat model that looks at one picture and answers a prompt (LLaVA, Qwen-VL, InternVL, SmolVLM ...), by its own chat
+    template."""
 
     model: str = "Qwen/Qwen2.5-VL-3B-Instruct"
 
@@ -149,7 +161,9 @@ class ChatVlm(Hugging):
         turns = [[{"role": "user", "content": [{"type": "image"}, {"type": "text", "text": r.prompt}]}] for r in requests]
         prompts = [self._processor.apply_chat_template(t, add_generation_prompt=True, tokenize=False) for t in turns]
         pictures = [[r.seen.data] for r in requests]
-        return self._write(self._processor(text=prompts, images=pictures, padding=True, return_tensors="pt"), requests, decoding)
+        return self._write(
+            self._processor(text=prompts, images=pictures, padding=True, return_tensors="pt"), requests, decoding
+        )
 
 
 @dataclass

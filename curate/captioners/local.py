@@ -19,7 +19,10 @@ def written(step: Step, requests: list[Request], marks: Marks, decoding: Decodin
         found = beam(step, len(requests), marks, decoding, device)
     else:
         found = draw(step, [r.seed for r in requests], marks, decoding, device)
-    return [Answer(spell([t for t in tokens if t != marks.end]), "stop" if tokens[-1] == marks.end else "length", len(tokens)) for tokens in found]
+    return [
+        Answer(spell([t for t in tokens if t != marks.end]), "stop" if tokens[-1] == marks.end else "length", len(tokens))
+        for tokens in found
+    ]
 
 
 @dataclass
@@ -56,7 +59,8 @@ class Coca(Writer):
 
 @dataclass
 class Small(Writer):
-    """The small captioner in `curate/weights/small_captioner`: three layers over the small CLIP's picture tower. It takes no prompt.
+    """The small captioner in `curate/weights/small_captioner`: three layers over the small CLIP's picture tower. It takes no
+    prompt.
 
     It knows drawings: emoji, stamps, clip art, furniture. For photographs take Coca.
     """
@@ -88,4 +92,11 @@ class Small(Writer):
         with torch.inference_mode():
             pictures = self._clip._normal(np.stack([r.seen.data for r in requests]))
             prefix = self._decoder.prefix(self._clip.model.visual.trunk(pictures).float().cpu())
-            return written(lambda text, rows: self._decoder(text, prefix[rows])[:, -1], requests, self._words.marks, decoding, "cpu", self._words.spell)
+            return written(
+                lambda text, rows: self._decoder(text, prefix[rows])[:, -1],
+                requests,
+                self._words.marks,
+                decoding,
+                "cpu",
+                self._words.spell,
+            )

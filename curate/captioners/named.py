@@ -11,9 +11,9 @@ KINDS = "small, coca[:MODEL:WEIGHTS], caption:MODEL, chat:MODEL, text:MODEL, vll
 def named(name: str) -> Writer:
     """A model that writes, by its name. RecipeError says what names there are.
 
-    `small`; `coca:coca_ViT-B-32:weights.pt` (open_clip); with transformers `caption:Salesforce/blip-image-captioning-large` (image to text),
-    `chat:llava-hf/llava-1.5-7b-hf` (looks and answers), `text:Qwen/Qwen2.5-3B-Instruct` (no eyes); `vllm:MODEL`; and an OpenAI-compatible
-    endpoint `http://127.0.0.1:8000/v1#MODEL`.
+    `small`; `coca:coca_ViT-B-32:weights.pt` (open_clip); with transformers `caption:Salesforce/blip-image-captioning-large`
+    (image to text), `chat:llava-hf/llava-1.5-7b-hf` (looks and answers), `text:Qwen/Qwen2.5-3B-Instruct` (no eyes);
+    `vllm:MODEL`; and an OpenAI-compatible endpoint `http://127.0.0.1:8000/v1#MODEL`.
     """
     if re.match(r"https?://", name):
         from curate.captioners.endpoint import Endpoint

@@ -1,9 +1,10 @@
-"""The small captioner: a transformer decoder that continues a few vectors made of a picture's features. 2 million parameters."""
+"""The small captioner: a transformer decoder that continues a few vectors made of a picture's features. 2 million
+parameters."""
 
 import json
 import re
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from safetensors import safe_open
@@ -22,7 +23,7 @@ class Words:
     """The vocabulary: whole words, and pieces (`##ing`) for those that are rare."""
 
     words: list[str]
-    marks: Marks = Marks(START, END)
+    marks: ClassVar[Marks] = Marks(START, END)
 
     def spell(self, tokens: list[int]) -> str:
         return " ".join(self.words[t] for t in tokens if t > REST).replace(" ##", "")
@@ -69,7 +70,11 @@ class Decoder(nn.Module):
         super().__init__()
         self.picture = nn.Sequential(nn.LayerNorm(FEATURES), nn.Dropout(drop), nn.Linear(FEATURES, PREFIX * WIDTH))
         self.words, self.places = nn.Embedding(vocabulary, WIDTH), nn.Embedding(PREFIX + LONGEST + 1, WIDTH)
-        self.layers, self.last, self.drop = nn.ModuleList(Layer(drop) for _ in range(LAYERS)), nn.LayerNorm(WIDTH), nn.Dropout(drop)
+        self.layers, self.last, self.drop = (
+            nn.ModuleList(Layer(drop) for _ in range(LAYERS)),
+            nn.LayerNorm(WIDTH),
+            nn.Dropout(drop),
+        )
         nn.init.normal_(self.words.weight, std=0.02)
         nn.init.normal_(self.places.weight, std=0.02)
 
@@ -80,7 +85,7 @@ class Decoder(nn.Module):
     def forward(self, tokens: Tensor, prefix: Tensor) -> Tensor:
         """(n, length) tokens that begin with START -> logits of what follows each, (n, length, vocabulary)."""
         x = torch.cat([prefix, self.words(tokens[:, -LONGEST:])], 1)
-        x = self.drop(x + self.places.weight[:x.shape[1]])
+        x = self.drop(x + self.places.weight[: x.shape[1]])
         for layer in self.layers:
             x = layer(x)
         return self.last(x[:, PREFIX:]) @ self.words.weight.T

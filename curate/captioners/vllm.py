@@ -14,7 +14,8 @@ from curate.errors import RecipeError
 class Vllm(Writer):
     """A chat model by vLLM's offline engine, which forms its own batches.
 
-    largest: pictures are scaled down to this longer side, in pixels. context: longest prompt and answer, in tokens (0: the model's).
+    largest: pictures are scaled down to this longer side, in pixels. context: longest prompt and answer, in tokens (0: the
+    model's).
     share: of the GPU's memory.
     """
 
@@ -34,8 +35,13 @@ class Vllm(Writer):
     def load(self) -> None:
         from vllm import LLM
 
-        self._llm = LLM(model=self.model, revision=self.revision or None, max_model_len=self.context or None,
-                        gpu_memory_utilization=self.share, limit_mm_per_prompt={"image": 1})
+        self._llm = LLM(
+            model=self.model,
+            revision=self.revision or None,
+            max_model_len=self.context or None,
+            gpu_memory_utilization=self.share,
+            limit_mm_per_prompt={"image": 1},
+        )
 
     def prepare(self, image: np.ndarray) -> Seen:
         return seen(smaller(image, self.largest))
@@ -45,12 +51,28 @@ class Vllm(Writer):
 
         if decoding.beams > 1:
             raise RecipeError("Vllm draws; for beam search take Coca, ImageToText or ChatVlm")
-        how = [SamplingParams(temperature=decoding.temperature, top_p=decoding.top_p, top_k=decoding.top_k or -1,
-                              min_tokens=decoding.min_tokens, max_tokens=decoding.max_tokens,
-                              repetition_penalty=decoding.repetition, seed=r.seed) for r in requests]
+        how = [
+            SamplingParams(
+                temperature=decoding.temperature,
+                top_p=decoding.top_p,
+                top_k=decoding.top_k or -1,
+                min_tokens=decoding.min_tokens,
+                max_tokens=decoding.max_tokens,
+                repetition_penalty=decoding.repetition,
+                seed=r.seed,
+            )
+            for r in requests
+        ]
         found = self._llm.chat([self._turns(r) for r in requests], how, use_tqdm=False)
-        return [Answer(f.outputs[0].text.strip(), "length" if f.outputs[0].finish_reason == "length" else "stop",
-                       len(f.outputs[0].token_ids), len(f.prompt_token_ids or ())) for f in found]
+        return [
+            Answer(
+                f.outputs[0].text.strip(),
+                "length" if f.outputs[0].finish_reason == "length" else "stop",
+                len(f.outputs[0].token_ids),
+                len(f.prompt_token_ids or ()),
+            )
+            for f in found
+        ]
 
     def _turns(self, request: Request) -> list[dict[str, Any]]:
         from PIL import Image

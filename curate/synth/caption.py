@@ -20,11 +20,15 @@ log = logging.getLogger(__name__)
 #: What is recorded of every text. The first six are the same for a whole stage; they stand in each row so that
 #: `select ... where caption_coca_made.model = ...` needs no other file.
 MADE = {
-    "model": pa.large_string(), "weights": pa.large_string(), "engine": pa.large_string(),
-    "prompt": pa.large_string(),      # its hash, prompts.prompt_hash
-    "decoding": pa.large_string(),    # hash of the Decoding; recipe.json has it in full
+    "model": pa.large_string(),
+    "weights": pa.large_string(),
+    "engine": pa.large_string(),
+    "prompt": pa.large_string(),  # its hash, prompts.prompt_hash
+    "decoding": pa.large_string(),  # hash of the Decoding; recipe.json has it in full
     "seed": pa.int64(),
-    "image_sha256": pa.large_string(), "image_width": pa.int32(), "image_height": pa.int32(),  # as the model saw it
+    "image_sha256": pa.large_string(),
+    "image_width": pa.int32(),
+    "image_height": pa.int32(),  # as the model saw it
 }
 #: What is recorded of every answer: one value, or a list if there are several candidates.
 ANSWER = {"finish": pa.large_string(), "tokens": pa.int32(), "tokens_in": pa.int32(), "cost": pa.float64()}
@@ -32,11 +36,12 @@ ANSWER = {"finish": pa.large_string(), "tokens": pa.int32(), "tokens_in": pa.int
 
 @dataclass
 class Written(Stage):
-    """What Caption and Rewrite share. Under the name `caption_x` it adds `caption_x`, the text, and `caption_x_made`, a struct of
-    where it came from (MADE and ANSWER). With n > 1 it adds `caption_x_candidates`, a list of n texts, for BestOf to choose from.
+    """What Caption and Rewrite share. Under the name `caption_x` it adds `caption_x`, the text, and `caption_x_made`, a struct
+    of where it came from (MADE and ANSWER). With n > 1 it adds `caption_x_candidates`, a list of n texts, for BestOf to choose
+    from.
 
-    by: the model (curate.captioners). prompt: a name of synth.prompts.PROMPTS, or a text. The seed of a text is a hash of uid, seed
-    and its turn among the n. A text that could not be had is null, and `finish` says why; the row stays.
+    by: the model (curate.captioners). prompt: a name of synth.prompts.PROMPTS, or a text. The seed of a text is a hash of uid,
+    seed and its turn among the n. A text that could not be had is null, and `finish` says why; the row stays.
     """
 
     by: Writer = field(default_factory=Writer)
@@ -70,9 +75,16 @@ class Written(Stage):
 
     def provenance(self) -> dict[str, Any]:
         """For a shard's `.json`: what the short hashes in the rows stand for."""
-        return {"column": self.column, "by": plain(self.by), "weights": self.by.weights(), "engine": self.by.version(),
-                "prompt": {"name": self.prompt, "hash": prompt_hash(self._prompt), "text": self._prompt},
-                "decoding": plain(self.decoding), "n": self.n, "seed": self.seed}
+        return {
+            "column": self.column,
+            "by": plain(self.by),
+            "weights": self.by.weights(),
+            "engine": self.by.version(),
+            "prompt": {"name": self.prompt, "hash": prompt_hash(self._prompt), "text": self._prompt},
+            "decoding": plain(self.decoding),
+            "n": self.n,
+            "seed": self.seed,
+        }
 
     def load(self) -> None:
         self.by.load()
@@ -82,7 +94,12 @@ class Written(Stage):
         uids, answers, pictures = live["uid"].to_pylist(), [], []
         for first, ready in self._ready(images, len(uids)):
             rows = range(first, first + len(ready))
-            wanted = [(i, turn) for i in rows if not isinstance(ready[i - first], str) and prompts[i] is not None for turn in range(self.n)]
+            wanted = [
+                (i, turn)
+                for i in rows
+                if not isinstance(ready[i - first], str) and prompts[i] is not None
+                for turn in range(self.n)
+            ]
             asked = [Request(prompts[i], ready[i - first], seed_of(uids[i], self.seed, turn)) for i, turn in wanted]
             got = dict(zip(wanted, self._write(asked))) if asked else {}
             missing = {i: Answer(None, "no_text" if prompts[i] is None else "bad_image") for i in rows}
@@ -99,10 +116,10 @@ class Written(Stage):
             yield from ((first, [None] * (min(first + size, count) - first)) for first in range(0, count, size))
             return
         with ThreadPoolExecutor(max(2, round(self.by.batch / 8))) as pool:
-            ahead: deque[Future] = deque(pool.submit(self._prepare, i) for i in images[:2 * size])
+            ahead: deque[Future] = deque(pool.submit(self._prepare, i) for i in images[: 2 * size])
             for first in range(0, count, size):
-                ready = [ahead.popleft().result() for _ in images[first:first + size]]
-                ahead.extend(pool.submit(self._prepare, i) for i in images[first + 2 * size:first + 3 * size])
+                ready = [ahead.popleft().result() for _ in images[first : first + size]]
+                ahead.extend(pool.submit(self._prepare, i) for i in images[first + 2 * size : first + 3 * size])
                 yield first, ready
 
     def _prepare(self, image: np.ndarray | str) -> Seen | str:
@@ -131,12 +148,22 @@ class Written(Stage):
             return self._write(requests[:middle]) + self._write(requests[middle:])
 
     def _table(self, answers: list[list[Answer]], pictures: list[Seen | None]) -> pa.Table:
-        fixed = {"model": self.by.model, "weights": self.by.weights(), "engine": self.by.version(), "prompt": prompt_hash(self._prompt),
-                 "decoding": digest(plain(self.decoding)), "seed": self.seed}
+        fixed = {
+            "model": self.by.model,
+            "weights": self.by.weights(),
+            "engine": self.by.version(),
+            "prompt": prompt_hash(self._prompt),
+            "decoding": digest(plain(self.decoding)),
+            "seed": self.seed,
+        }
         rows = []
         for each, picture in zip(answers, pictures):
             values = {k: [getattr(a, k) for a in each] for k in ANSWER}
-            seen = {"image_sha256": picture.sha256, "image_width": picture.width, "image_height": picture.height} if picture else {}
+            seen = (
+                {"image_sha256": picture.sha256, "image_width": picture.width, "image_height": picture.height}
+                if picture
+                else {}
+            )
             rows.append({**fixed, **seen, **(values if self.n > 1 else {k: v[0] for k, v in values.items()})})
         texts = [[a.text for a in each] if self.n > 1 else each[0].text for each in answers]
         text, made = list(Written.adds(self).items())
@@ -157,8 +184,8 @@ class Caption(Written):
 class Rewrite(Written):
     """A text made of the row's texts by a model without eyes: LaCLIP's rewriting, CapsFusion's fusion, translation.
 
-    of: for each name in the prompt's braces the column that it stands for, e.g. {"text": "text", "synthetic": "caption_coca"}. A row of
-    which one of them is null or empty is not asked for: its text is null.
+    of: for each name in the prompt's braces the column that it stands for, e.g. {"text": "text", "synthetic": "caption_coca"}.
+    A row of which one of them is null or empty is not asked for: its text is null.
     """
 
     prompt: str = "rewrite"
@@ -174,4 +201,6 @@ class Rewrite(Written):
     def run(self, live: pa.Table) -> pa.Table:
         columns = {name: live[column].to_pylist() for name, column in self.of.items()}
         rows = ({n: values[i] for n, values in columns.items()} for i in range(len(live)))
-        return self.ask(live, None, [self._prompt.format(**r) if all(r[n] for n in names(self._prompt)) else None for r in rows])
+        return self.ask(
+            live, None, [self._prompt.format(**r) if all(r[n] for n in names(self._prompt)) else None for r in rows]
+        )

@@ -29,10 +29,10 @@ def score_column(variant: str) -> str:
 class Mix(Stage):
     """Draws each row's text by the hash of its uid: Mix({"raw": 0.5, "coca": 0.3, "fused": 0.2}).
 
-    A variant that is null, empty, faulty (`checked`: variants with a column of faults) or scores under `min` cannot be drawn; the
-    others then share its part. `chosen_probability` holds what each had, for loaders that draw again at train time, as open_clip's
-    `--json-text-key "text;caption_coca" --json-text-key-probs` does. If there is none, `chosen_text` is null, and with `drop` the
-    row falls.
+    A variant that is null, empty, faulty (`checked`: variants with a column of faults) or scores under `min` cannot be drawn;
+    the others then share its part. `chosen_probability` holds what each had, for loaders that draw again at train time, as
+    open_clip's `--json-text-key "text;caption_coca" --json-text-key-probs` does. If there is none, `chosen_text` is null, and
+    with `drop` the row falls.
 
     Shares of raw text that were good: 0.8 for CLIP, 0.5 to balance it with retrieval (Recap-DataComp, 2406.08478).
     """
@@ -47,13 +47,18 @@ class Mix(Stage):
     def __post_init__(self):
         super().__post_init__()
         if not self.shares or any(s < 0 for s in self.shares.values()) or not sum(self.shares.values()):
-            raise RecipeError(f"{self.name}: shares are {self.shares}; name variants, with shares of 0 or more that are not all 0")
+            raise RecipeError(
+                f"{self.name}: shares are {self.shares}; name variants, with shares of 0 or more that are not all 0"
+            )
         unknown = set(self.checked) - set(self.shares)
         if unknown:
             raise RecipeError(f"{self.name}: {', '.join(sorted(unknown))} in `checked` has no share")
         self.checked = tuple(self.checked)
-        self.reads = (*map(column, self.shares), *(f"{column(v)}_faults" for v in self.checked),
-                      *(map(score_column, self.shares) if self.min is not None else ()))
+        self.reads = (
+            *map(column, self.shares),
+            *(f"{column(v)}_faults" for v in self.checked),
+            *(map(score_column, self.shares) if self.min is not None else ()),
+        )
 
     def adds(self) -> dict[str, pa.DataType]:
         return {**CHOSEN, "chosen_probability": pa.struct([(v, pa.float32()) for v in self.shares])}
@@ -62,7 +67,9 @@ class Mix(Stage):
         weights = np.stack([share * self.passes(live, v) for v, share in self.shares.items()], 1)
         total = weights.sum(1, keepdims=True)
         reach = np.cumsum(weights, 1)
-        drawn = (reach <= coin(live["uid"].to_pylist(), self.seed, "mix")[:, None] * total).sum(1).clip(max=weights.shape[1] - 1)
+        drawn = (
+            (reach <= coin(live["uid"].to_pylist(), self.seed, "mix")[:, None] * total).sum(1).clip(max=weights.shape[1] - 1)
+        )
         none = total[:, 0] == 0
         variants, texts = list(self.shares), [live[column(v)].to_pylist() for v in self.shares]
         text = [None if no else texts[d][i] for i, (d, no) in enumerate(zip(drawn, none))]
@@ -70,13 +77,17 @@ class Mix(Stage):
         chances = (weights / np.where(total, total, 1)).astype(np.float32)
         kinds = self.adds()
         probability = pa.StructArray.from_arrays([pa.array(c) for c in chances.T], fields=list(kinds["chosen_probability"]))
-        return pa.table([pa.array(text, pa.large_string()), pa.array(origin, pa.large_string()), probability], names=list(kinds))
+        return pa.table(
+            [pa.array(text, pa.large_string()), pa.array(origin, pa.large_string()), probability], names=list(kinds)
+        )
 
     def passes(self, live: pa.Table, variant: str) -> np.ndarray:
         """For each row, whether the variant may be drawn."""
         good = np.array([bool(t and t.strip()) for t in live[column(variant)].to_pylist()])
         if variant in self.checked:
-            good &= np.array([faults is not None and not faults for faults in live[f"{column(variant)}_faults"].to_pylist()], dtype=bool)
+            good &= np.array(
+                [faults is not None and not faults for faults in live[f"{column(variant)}_faults"].to_pylist()], dtype=bool
+            )
         if self.min is not None:
             scores = live[score_column(variant)].to_numpy().astype(np.float64)
             good &= scores >= self.min  # NaN, from null, is not
@@ -88,10 +99,12 @@ class Mix(Stage):
 
 @dataclass
 class CapFilt(Mix):
-    """BLIP's CapFilt (2201.12086): raw and synthetic text are judged by the same cut, what passes is used, and a row where nothing
-    passes falls. BLIP trains on the union; here a row keeps its place, and one of its good texts is drawn with equal chances.
+    """BLIP's CapFilt (2201.12086): raw and synthetic text are judged by the same cut, what passes is used, and a row where
+    nothing passes falls. BLIP trains on the union; here a row keeps its place, and one of its good texts is drawn with equal
+    chances.
 
-    min: of the score, by CLIP where BLIP has a matching head. In BLIP nucleus sampling lost 25 % of the captions, beam search 19 %.
+    min: of the score, by CLIP where BLIP has a matching head. In BLIP nucleus sampling lost 25 % of the captions, beam search
+    19 %.
     """
 
     drop: bool = True
@@ -104,11 +117,11 @@ class CapFilt(Mix):
 
 @dataclass
 class RawElseSynthetic(Selector):
-    """Nguyen et al. (2307.10350): the raw text of the `fraction` of the pool with the best `clip_score`; for the others the synthetic
-    text if its score passes the same cut; rows with neither fall.
+    """Nguyen et al. (2307.10350): the raw text of the `fraction` of the pool with the best `clip_score`; for the others the
+    synthetic text if its score passes the same cut; rows with neither fall.
 
-    The cut is the score at 0-based rank int(N * fraction), as in TopFraction; or `min`, if given. faults: whether `caption_<variant>_faults`
-    is there; a faulty text does not pass.
+    The cut is the score at 0-based rank int(N * fraction), as in TopFraction; or `min`, if given. faults: whether
+    `caption_<variant>_faults` is there; a faulty text does not pass.
     """
 
     variant: str = ""
@@ -132,14 +145,17 @@ class RawElseSynthetic(Selector):
         flawless = f'and len("{of}_faults") = 0' if self.faults else ""
         rows = live.sql(f"""
             select id, case when clip_score >= {cut!r}::double and not isnan(clip_score) and trim(text) <> '' then 'raw'
-                            when "{score}" >= {cut!r}::double and not isnan("{score}") and trim("{of}") <> '' {flawless} then '{self.variant}'
+                            when "{score}" >= {cut!r}::double and not isnan("{score}") and trim("{of}") <> '' 
+                                 {flawless} then '{self.variant}'
                        end as chosen_origin,
                    case chosen_origin when 'raw' then text when '{self.variant}' then "{of}" end as chosen_text
             from live order by id""").to_arrow_table()
         origin = rows["chosen_origin"]
         counts = {str(c["values"]): c["counts"] for c in origin.value_counts().to_pylist()}
         dropped = rows["id"].filter(origin.is_null())
-        return Selection(dropped.to_numpy(), rows.select(["id", *CHOSEN]), notes={"cut": cut, "of": len(rows), "chosen": counts})
+        return Selection(
+            dropped.to_numpy(), rows.select(["id", *CHOSEN]), notes={"cut": cut, "of": len(rows), "chosen": counts}
+        )
 
     def _cut(self, live: Live) -> float:
         if self.min is not None:
@@ -152,7 +168,8 @@ class RawElseSynthetic(Selector):
 
 @dataclass
 class CaptionRepeats(Selector):
-    """Adds `<of>_repeats`: in how many live rows the same text stands in column `of`, case and white space aside. Drops nothing.
+    """Adds `<of>_repeats`: in how many live rows the same text stands in column `of`, case and white space aside. Drops
+    nothing.
 
     A captioner without an idea writes the same line for thousands of pictures. With `max`, `<of>_once` is the text where it is
     repeated at most so often, and null elsewhere.
@@ -171,7 +188,8 @@ class CaptionRepeats(Selector):
 
     def select(self, live: Live) -> Selection:
         rows = live.sql(f"""
-            with counted as (select id, "{self.of}" as said, lower(trim(regexp_replace("{self.of}", '\\s+', ' ', 'g'))) as plain from live)
+            with counted as (
+                select id, "{self.of}" as said, lower(trim(regexp_replace("{self.of}", '\\s+', ' ', 'g'))) as plain from live)
             select id, if(plain is null, null, count(*) over (partition by plain)) as "{self.name}",
                    if("{self.name}" <= {self.max}, said, null) as "{self.of}_once" from counted order by id""").to_arrow_table()
         often = rows[self.name].to_numpy(zero_copy_only=False)

@@ -29,14 +29,22 @@ FAULTS = {
 }
 
 REFUSAL = re.compile(
-    r"\b(as an? (ai|language model|assistant)|i('| a)?m (sorry|unable|not able)|i (cannot|can't|can not|am unable|won't|do not have the ability)"
-    r"|(cannot|can't|unable to) (see|view|access|provide|assist|describe|process|identify)|against (my|the) (policy|guidelines)|no image (was|is|has been))\b", re.I)
+    r"\b(as an? (ai|language model|assistant)|i('| a)?m (sorry|unable|not able)|i (cannot|can't|can not|am unable"
+    r"|won't|do not have the ability)"
+    r"|(cannot|can't|unable to) (see|view|access|provide|assist|describe|process|identify)|against (my|the) (policy"
+    r"|guidelines)|no image (was|is|has been))\b",
+    re.I,
+)
 MARKUP = re.compile(r"<[a-z_/|][^>]{0,30}>|\[/?INST\]|```|^\s*#{1,4} |\b(user|assistant|system|human|gpt)\s*:", re.I | re.M)
 #: Openings that say nothing; stripped rather than dropped.
 BOILERPLATE = re.compile(
-    r"^\s*((sure|certainly|of course|okay|ok)[,!.:]\s*)?(here('s| is) (a|an|the|my|your) [\w ]{0,30}(caption|description|sentence|translation)[\w ]{0,20}:\s*)?"
-    r"((in )?(this|the) (image|picture|photo|photograph|illustration)( here)?( (shows|depicts|features|displays|captures|presents|contains|is of)( us)?|,)\s+"
-    r"|(an?|the) (image|picture|photo|photograph) of (?=an?\b|the\b|some\b|two\b|three\b))?(caption|description)?:?\s*", re.I)
+    r"^\s*((sure|certainly|of course|okay|ok)[,!.:]\s*)?(here('s| is) (a|an|the|my|your) [\w ]{0,30}(caption"
+    r"|description|sentence|translation)[\w ]{0,20}:\s*)?"
+    r"((in )?(this|the) (image|picture|photo|photograph|illustration)( here)?( (shows|depicts|features|displays"
+    r"|captures|presents|contains|is of)( us)?|,)\s+"
+    r"|(an?|the) (image|picture|photo|photograph) of (?=an?\b|the\b|some\b|two\b|three\b))?(caption|description)?:?\s*",
+    re.I,
+)
 DANGLING = re.compile(r"\b(a|an|the|of|with|and|or|in|on|at|to|for|by|from|is|are|that|which|its|his|her|their)\s*$", re.I)
 SENTENCE = re.compile(r"(?<=[.!?])\s+(?=[\"'“A-Z])")
 QUOTED = re.compile(r"[\"“]([^\"”]{2,60})[\"”]|(?<!\w)['‘]([^'’]{3,60})['’](?!\w)")
@@ -44,9 +52,10 @@ PERSON = re.compile(r"(?<=[a-z,] )([A-Z][a-z]+(?: [A-Z][a-z]+)+)")
 
 
 def stripped(text: str) -> str:
-    """The text without an opening that says nothing ("The image shows", "Sure! Here is a caption:"), its first letter as it was there."""
+    """The text without an opening that says nothing ("The image shows", "Sure! Here is a caption:"), its first letter as it was
+    there."""
     at = BOILERPLATE.match(text).end()
-    rest = text[at:].strip().strip("\"“”").strip()
+    rest = text[at:].strip().strip('"“”').strip()
     return rest[:1].upper() + rest[1:] if at and text[:1].isupper() else rest
 
 
@@ -72,9 +81,10 @@ def compression(text: str) -> float:
 class CaptionFaults(Stage):
     """Adds `<of>_faults`: the list of what is wrong with the text in the column `of`, empty if nothing is. See FAULTS.
 
-    prompt: words of it that leak are found (6 in a row). sources: columns that numbers, quotes and names must come from (the raw
-    text, OCR); with none, numbers, quotes and names are not looked at. finish: whether a record `<of>_made` is there to ask.
-    The bounds are of our own choosing but for max_compression, which is Whisper's (2212.04356): a loop compresses by more than 2.4.
+    prompt: words of it that leak are found (6 in a row). sources: columns that numbers, quotes and names must come from (the
+    raw text, OCR); with none, numbers, quotes and names are not looked at. finish: whether a record `<of>_made` is there to
+    ask. The bounds are of our own choosing but for max_compression, which is Whisper's (2212.04356): a loop compresses by more
+    than 2.4.
     """
 
     of: str = ""
@@ -126,8 +136,8 @@ class CaptionFaults(Stage):
 
     def _leaks(self, words: list[str]) -> bool:
         told = re.findall(r"\w+", re.sub(r"\{\w+\}", " ", self.prompt).lower())
-        grams = {tuple(told[i:i + 6]) for i in range(len(told) - 5)}
-        return any(tuple(words[i:i + 6]) in grams for i in range(len(words) - 5))
+        grams = {tuple(told[i : i + 6]) for i in range(len(told) - 5)}
+        return any(tuple(words[i : i + 6]) in grams for i in range(len(words) - 5))
 
     def _foreign(self, text: str) -> bool:
         """Most letters outside of Latin; in any other `script` most letters inside of it."""
@@ -140,8 +150,11 @@ class CaptionFaults(Stage):
         numbers = set(re.findall(r"\d{2,}", text)) - set(re.findall(r"\d{2,}", source))
         quotes = ["".join(q) for q in QUOTED.findall(text)]
         people = PERSON.findall(text)
-        return {"number": bool(numbers), "quote": any(q.casefold().strip(".,!?") not in known for q in quotes),
-                "person": any(p.casefold() not in known for p in people)}
+        return {
+            "number": bool(numbers),
+            "quote": any(q.casefold().strip(".,!?") not in known for q in quotes),
+            "person": any(p.casefold() not in known for p in people),
+        }
 
 
 @dataclass

@@ -18,11 +18,13 @@ _SPOKEN = re.compile(r"^\s*\**(question|answer)\**\s*:\s*", re.I | re.M)
 
 @dataclass
 class Instruct(Rewrite):
-    """Adds `caption_<name>` (what the model wrote) and `caption_<name>_turns`: the conversation, a list of {from: human|gpt, value}, of which
-    the first turn holds `<image>` once, on a line of its own. Null where the model did not write question and answer in turn.
+    """Adds `caption_<name>` (what the model wrote) and `caption_<name>_turns`: the conversation, a list of {from: human|gpt,
+    value}, of which the first turn holds `<image>` once, on a line of its own. Null where the model did not write question and
+    answer in turn.
 
     texts: columns of captions. boxes: a column of lists of {label, box: [x0, y0, x1, y1]}, in 0..1 of width and height, or "".
-    prompt: `conversation`, `detail` or `reasoning` of synth.prompts (LLaVA: 58,000, 23,000 and 77,000 samples), or a text with `{facts}`.
+    prompt: `conversation`, `detail` or `reasoning` of synth.prompts (LLaVA: 58,000, 23,000 and 77,000 samples), or a text with
+    `{facts}`.
     """
 
     prompt: str = "conversation"
@@ -42,7 +44,10 @@ class Instruct(Rewrite):
         return {**super().adds(), f"{self.name}_turns": pa.list_(TURN)}
 
     def run(self, live: pa.Table) -> pa.Table:
-        told = [facts([row[c] for c in self.texts], row[self.boxes] if self.boxes else None) for row in live.select(list(self.reads)).to_pylist()]
+        told = [
+            facts([row[c] for c in self.texts], row[self.boxes] if self.boxes else None)
+            for row in live.select(list(self.reads)).to_pylist()
+        ]
         plain = super().run(pa.table({"uid": live["uid"], "facts": pa.array(told, pa.large_string())}))
         turns = pa.array([conversation(t) for t in plain[self.name].to_pylist()], pa.list_(TURN))
         return plain.append_column(f"{self.name}_turns", turns)
@@ -59,7 +64,8 @@ def facts(captions: Iterable[str | None], boxes: list[dict[str, Any]] | None = N
 
 
 def conversation(text: str | None) -> list[dict[str, str]] | None:
-    """The turns of a text with lines that begin with `Question:` and `Answer:`; None unless they alternate, and none is empty."""
+    """The turns of a text with lines that begin with `Question:` and `Answer:`; None unless they alternate, and none is
+    empty."""
     if not text:
         return None
     pieces = _SPOKEN.split(text)
@@ -73,7 +79,8 @@ def conversation(text: str | None) -> list[dict[str, str]] | None:
 def llava(rows: Iterable[dict[str, Any]], turns: str, image: str = "{key}.jpg") -> Iterator[dict[str, Any]]:
     """Rows of a ledger or a shard in LLaVA's format: {id, image, conversations}. Rows without turns are left out.
 
-    image: how a row's picture is called, with its columns in braces. PoolError if the placeholders are not exactly one for the picture.
+    image: how a row's picture is called, with its columns in braces. PoolError if the placeholders are not exactly one for the
+    picture.
     """
     for row in rows:
         if row[turns]:
@@ -83,7 +90,8 @@ def llava(rows: Iterable[dict[str, Any]], turns: str, image: str = "{key}.jpg") 
 
 
 def check(sample: dict[str, Any]) -> None:
-    """PoolError unless there are as many placeholders as pictures, all in turns of a person, who begins, and turns alternate."""
+    """PoolError unless there are as many placeholders as pictures, all in turns of a person, who begins, and turns
+    alternate."""
     turns = sample["conversations"]
     pictures = sample["image"] if isinstance(sample["image"], list) else [sample["image"]]
     marks = sum(t["value"].count(IMAGE) for t in turns)

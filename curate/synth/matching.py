@@ -12,11 +12,12 @@ from curate.selector import Live, Selection, Selector, coin
 
 @dataclass
 class MatchingNegatives(Selector):
-    """Adds `<name>_uid`, `<name>_text` and `<name>_score`: the row whose text fits this picture best without being its own. Drops nothing.
+    """Adds `<name>_uid`, `<name>_text` and `<name>_score`: the row whose text fits this picture best without being its own.
+    Drops nothing.
 
-    As BLIP and ALBEF mine them in a batch, with the cosine of the CLIP embeddings; here in groups of `group` rows, dealt out by the hash
-    of the uid: the larger, the harder. A text equal to the row's own (case aside) is no negative, nor one that fits better than its
-    own by more than `margin`: that one is likely true as well. A row for which none is left has nulls.
+    As BLIP and ALBEF mine them in a batch, with the cosine of the CLIP embeddings; here in groups of `group` rows, dealt out by
+    the hash of the uid: the larger, the harder. A text equal to the row's own (case aside) is no negative, nor one that fits
+    better than its own by more than `margin`: that one is likely true as well. A row for which none is left has nulls.
     """
 
     image: str = "clip_image"
@@ -34,23 +35,35 @@ class MatchingNegatives(Selector):
         self.reads = (self.image, self.of, self.vector)
 
     def adds(self) -> dict[str, pa.DataType]:
-        return {f"{self.name}_uid": pa.large_string(), f"{self.name}_text": pa.large_string(), f"{self.name}_score": pa.float32()}
+        return {
+            f"{self.name}_uid": pa.large_string(),
+            f"{self.name}_text": pa.large_string(),
+            f"{self.name}_score": pa.float32(),
+        }
 
     def select(self, live: Live) -> Selection:
         rows = live.table("id", "uid", self.of, self.image, self.vector)
         rows = rows.filter(pc.and_(rows[self.of].is_valid(), rows[self.vector].is_valid()))
-        turn = np.lexsort((np.asarray(rows["uid"].to_pylist(), dtype=object), coin(rows["uid"].to_pylist(), self.seed, self.name)))
+        turn = np.lexsort(
+            (np.asarray(rows["uid"].to_pylist(), dtype=object), coin(rows["uid"].to_pylist(), self.seed, self.name))
+        )
         other, score = np.full(len(rows), -1), np.full(len(rows), np.nan, np.float32)
         plain = np.array([" ".join(t.lower().split()) for t in rows[self.of].to_pylist()], dtype=object)
         for first in range(0, len(rows), self.group):
-            at = turn[first:first + self.group]
+            at = turn[first : first + self.group]
             some = rows.take(pa.array(at))
             other[at], score[at] = self._hardest(matrix(some[self.image]), matrix(some[self.vector]), plain[at], at)
         picks = pa.array(other, mask=other < 0)
-        found = {f"{self.name}_uid": rows["uid"].take(picks), f"{self.name}_text": rows[self.of].take(picks),
-                 f"{self.name}_score": pa.array(score, mask=other < 0)}
-        return Selection(np.zeros(0, np.int64), pa.table({"id": rows["id"], **found}),
-                         notes={"mined": int(np.sum(other >= 0)), "without": int(np.sum(other < 0))})
+        found = {
+            f"{self.name}_uid": rows["uid"].take(picks),
+            f"{self.name}_text": rows[self.of].take(picks),
+            f"{self.name}_score": pa.array(score, mask=other < 0),
+        }
+        return Selection(
+            np.zeros(0, np.int64),
+            pa.table({"id": rows["id"], **found}),
+            notes={"mined": int(np.sum(other >= 0)), "without": int(np.sum(other < 0))},
+        )
 
     def _hardest(self, image: np.ndarray, text: np.ndarray, plain: np.ndarray, at: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         scores = (image @ text.T).astype(np.float16).astype(np.float32)  # rounded, so that no machine decides otherwise

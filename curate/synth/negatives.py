@@ -1,4 +1,5 @@
-"""Captions that are nearly right: NegCLIP's swaps (2210.01936) and negations, with articles repaired and no swap that means the same."""
+"""Captions that are nearly right: NegCLIP's swaps (2210.01936) and negations, with articles repaired and no swap that means the
+same."""
 
 import re
 from collections.abc import Iterator
@@ -9,15 +10,46 @@ import pyarrow as pa
 from curate.captioners.base import seed_of
 from curate.errors import RecipeError
 from curate.stage import Stage
-from curate.synth.phrases import COLOURS, MATERIALS, NUMBERS, RELATIONS, SIZES, Parsed, Phrase, capital_like, parse, with_articles
+from curate.synth.phrases import (
+    COLOURS,
+    MATERIALS,
+    NUMBERS,
+    RELATIONS,
+    SIZES,
+    Parsed,
+    Phrase,
+    capital_like,
+    parse,
+    with_articles,
+)
 
 KINDS = ("swap_objects", "swap_attributes", "replace_attribute", "replace_relation", "negation")
 #: Words of the other meaning; a relation is replaced by its opposite, an attribute by another of its kind.
-OPPOSITE = {"on": "under", "under": "on", "above": "below", "below": "above", "over": "under", "inside": "outside", "outside": "inside",
-            "in front of": "behind", "behind": "in front of", "with": "without", "without": "with", "on top of": "underneath",
-            "underneath": "on top of", "to the left of": "to the right of", "to the right of": "to the left of"}
+OPPOSITE = {
+    "on": "under",
+    "under": "on",
+    "above": "below",
+    "below": "above",
+    "over": "under",
+    "inside": "outside",
+    "outside": "inside",
+    "in front of": "behind",
+    "behind": "in front of",
+    "with": "without",
+    "without": "with",
+    "on top of": "underneath",
+    "underneath": "on top of",
+    "to the left of": "to the right of",
+    "to the right of": "to the left of",
+}
 GROUPS = (COLOURS[:15], SIZES[:4] + SIZES[4:7], MATERIALS, NUMBERS[1:10])
-LIKE = ({"big", "large", "huge", "giant"}, {"small", "little", "tiny"}, {"grey", "gray", "silver"}, {"golden", "yellow"}, {"purple", "violet"})
+LIKE = (
+    {"big", "large", "huge", "giant"},
+    {"small", "little", "tiny"},
+    {"grey", "gray", "silver"},
+    {"golden", "yellow"},
+    {"purple", "violet"},
+)
 
 
 @dataclass
@@ -25,9 +57,9 @@ class HardNegatives(Stage):
     """Adds `<of>_negatives`, a list of at most `n` texts that differ from the caption in `of` in what they say, and
     `<of>_negatives_kinds`, what was done to each (KINDS). A caption that the rules find nothing in has empty lists.
 
-    No negative equals its caption (case, articles and white space aside) or another negative. Swaps across a symmetric word ("next to",
-    "and") are refused: they mean the same. In the file that NegCLIP released, 4 of 7,370 negatives are their own positive and 225 give
-    themselves away by a wrong article.
+    No negative equals its caption (case, articles and white space aside) or another negative. Swaps across a symmetric word
+    ("next to", "and") are refused: they mean the same. In the file that NegCLIP released, 4 of 7,370 negatives are their own
+    positive and 225 give themselves away by a wrong article.
     """
 
     of: str = "text"
@@ -40,15 +72,19 @@ class HardNegatives(Stage):
         super().__post_init__()
         self.reads, self.kinds = (self.of,), tuple(self.kinds)
         if set(self.kinds) - set(KINDS):
-            raise RecipeError(f"{self.name}: kinds are {', '.join(KINDS)}; not {', '.join(sorted(set(self.kinds) - set(KINDS)))}")
+            raise RecipeError(
+                f"{self.name}: kinds are {', '.join(KINDS)}; not {', '.join(sorted(set(self.kinds) - set(KINDS)))}"
+            )
 
     def adds(self) -> dict[str, pa.DataType]:
         return {self.name: pa.list_(pa.large_string()), f"{self.name}_kinds": pa.list_(pa.large_string())}
 
     def run(self, live: pa.Table) -> pa.Table:
         rows = [self.negatives(t, u) for t, u in zip(live[self.of].to_pylist(), live["uid"].to_pylist())]
-        return pa.table([pa.array([[pair[k] for pair in row] for row in rows], kind) for k, kind in enumerate(self.adds().values())],
-                        names=list(self.adds()))
+        return pa.table(
+            [pa.array([[pair[k] for pair in row] for row in rows], kind) for k, kind in enumerate(self.adds().values())],
+            names=list(self.adds()),
+        )
 
     def negatives(self, text: str | None, uid: str = "") -> list[tuple[str, str]]:
         """(negative, kind), different kinds before a second one of the same kind; which ones is a matter of uid and seed."""
@@ -64,7 +100,7 @@ class HardNegatives(Stage):
                     found.append((rank, said, kind))
                     rank += 1
         order = sorted(range(len(found)), key=lambda i: (found[i][0], seed_of(f"{uid}{found[i][1]}", self.seed, 0)))
-        return [(found[i][1], found[i][2]) for i in order[:self.n]]
+        return [(found[i][1], found[i][2]) for i in order[: self.n]]
 
 
 def _shuffled(texts: list[str], uid: str, seed: int) -> list[str]:
@@ -84,11 +120,11 @@ def _replaced(text: str, *changes: tuple[int, int, str]) -> str:
 
 def _head(phrase: Phrase, text: str) -> tuple[int, int]:
     """Where a phrase is without its article; plural and singular keep their own."""
-    return phrase.end - len(text[phrase.start:phrase.end][len(phrase.article):].lstrip()), phrase.end
+    return phrase.end - len(text[phrase.start : phrase.end][len(phrase.article) :].lstrip()), phrase.end
 
 
 def swap_objects(parsed: Parsed, uid: str) -> Iterator[str]:
-    """"a dog on a sofa" -> "a sofa on a dog"."""
+    """ "a dog on a sofa" -> "a sofa on a dog"."""
     for one, joint, other in zip(parsed.phrases, parsed.joints, parsed.phrases[1:]):
         if joint in RELATIONS and _same(one, other):
             a, b = _head(one, parsed.text), _head(other, parsed.text)
@@ -96,7 +132,8 @@ def swap_objects(parsed: Parsed, uid: str) -> Iterator[str]:
 
 
 def _same(one: Phrase, other: Phrase) -> bool:
-    """Both may take the other's place: with articles or both without; a capital without an article may be a name, which would show."""
+    """Both may take the other's place: with articles or both without; a capital without an article may be a name, which would
+    show."""
     bare = [p for p in (one, other) if not p.article]
     return len(bare) != 1 and not any(p.noun[0].isupper() for p in bare) and one.noun.lower() != other.noun.lower()
 
@@ -107,10 +144,15 @@ def _lower(text: str) -> str:
 
 
 def swap_attributes(parsed: Parsed, uid: str) -> Iterator[str]:
-    """"a red car and a blue bike" -> "a blue car and a red bike"; of the same noun it would mean the same."""
+    """ "a red car and a blue bike" -> "a blue car and a red bike"; of the same noun it would mean the same."""
     for i, one in enumerate(parsed.phrases):
-        for other in parsed.phrases[i + 1:]:
-            if one.attributes and other.attributes and set(one.attributes) != set(other.attributes) and one.noun.lower() != other.noun.lower():
+        for other in parsed.phrases[i + 1 :]:
+            if (
+                one.attributes
+                and other.attributes
+                and set(one.attributes) != set(other.attributes)
+                and one.noun.lower() != other.noun.lower()
+            ):
                 a, b = _first(one, parsed.text), _first(other, parsed.text)
                 words = parsed.text[slice(*a)], parsed.text[slice(*b)]
                 if _group(words[0]) is not None and _group(words[0]) == _group(words[1]) and not _alike(*words):
@@ -132,7 +174,7 @@ def _alike(one: str, other: str) -> bool:
 
 
 def replace_attribute(parsed: Parsed, uid: str) -> Iterator[str]:
-    """"a red car" -> "a blue car": another word of the same kind that does not mean nearly the same."""
+    """ "a red car" -> "a blue car": another word of the same kind that does not mean nearly the same."""
     for phrase in parsed.phrases:
         if phrase.attributes and _group(phrase.attributes[0]) is not None:
             place, word = _first(phrase, parsed.text), phrase.attributes[0]
@@ -142,7 +184,7 @@ def replace_attribute(parsed: Parsed, uid: str) -> Iterator[str]:
 
 
 def replace_relation(parsed: Parsed, uid: str) -> Iterator[str]:
-    """"a cat on a box" -> "a cat under a box"."""
+    """ "a cat on a box" -> "a cat under a box"."""
     for one, joint, other in zip(parsed.phrases, parsed.joints, parsed.phrases[1:]):
         if joint in OPPOSITE:
             at = parsed.text.lower().index(joint, one.end, other.start)
@@ -150,7 +192,7 @@ def replace_relation(parsed: Parsed, uid: str) -> Iterator[str]:
 
 
 def negation(parsed: Parsed, uid: str) -> Iterator[str]:
-    """"a dog on a sofa" -> "no dog on a sofa"; "a man is running" -> "a man is not running"."""
+    """ "a dog on a sofa" -> "no dog on a sofa"; "a man is running" -> "a man is not running"."""
     for phrase in parsed.phrases:
         if phrase.article.lower() in ("a", "an", "some"):
             yield _replaced(parsed.text, (phrase.start, phrase.start + len(phrase.article), "no"))
@@ -158,5 +200,10 @@ def negation(parsed: Parsed, uid: str) -> Iterator[str]:
         yield _replaced(parsed.text, (verb.end(), verb.end(), " not"))
 
 
-MAKERS = {"swap_objects": swap_objects, "swap_attributes": swap_attributes, "replace_attribute": replace_attribute,
-          "replace_relation": replace_relation, "negation": negation}
+MAKERS = {
+    "swap_objects": swap_objects,
+    "swap_attributes": swap_attributes,
+    "replace_attribute": replace_attribute,
+    "replace_relation": replace_relation,
+    "negation": negation,
+}

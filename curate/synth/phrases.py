@@ -6,26 +6,95 @@ Meant for captions, which are short and plain. What the rules do not know they l
 import re
 from dataclasses import dataclass, field
 
-COLOURS = ("black white red green blue yellow orange purple pink brown grey gray golden silver beige turquoise violet blond blonde dark "
-           "light").split()
+COLOURS = (
+    "black white red green blue yellow orange purple pink brown grey gray golden silver beige turquoise violet blond "
+    "blonde dark "
+    "light"
+).split()
 SIZES = "big large huge giant small little tiny tall short long wide narrow thin thick".split()
 MATERIALS = "wooden metal plastic glass stone brick leather paper steel cotton concrete ceramic".split()
-STATES = ("open closed empty full old new young wet dry hot cold clean dirty happy sad round square striped spotted broken parked "
-          "smiling sleeping standing sitting running flying").split()
+STATES = (
+    "open closed empty full old new young wet dry hot cold clean dirty happy sad round square striped spotted broken parked "
+    "smiling sleeping standing sitting running flying"
+).split()
 NUMBERS = "one two three four five six seven eight nine ten several many few".split()
 ATTRIBUTES = frozenset(COLOURS + SIZES + MATERIALS + STATES)
 ARTICLES = frozenset("a an the some this that these those his her its their another each every no".split())
 #: What stands between two things, and means something else the other way round.
-RELATIONS = ("on top of", "in front of", "to the left of", "to the right of", "in the middle of", "on the back of", "hanging from", "looking at",
-             "sitting on", "standing on", "standing in", "lying on", "leaning on", "parked on", "riding on", "sitting in", "filled with",
-             "covered with", "covered in", "made of", "full of", "holding", "wearing", "riding", "eating", "carrying", "chasing", "pulling",
-             "pushing", "watching", "behind", "above", "below", "under", "underneath", "beneath", "over", "inside", "outside", "into", "onto",
-             "through", "without", "with", "on", "in", "of", "from", "at")
+RELATIONS = (
+    "on top of",
+    "in front of",
+    "to the left of",
+    "to the right of",
+    "in the middle of",
+    "on the back of",
+    "hanging from",
+    "looking at",
+    "sitting on",
+    "standing on",
+    "standing in",
+    "lying on",
+    "leaning on",
+    "parked on",
+    "riding on",
+    "sitting in",
+    "filled with",
+    "covered with",
+    "covered in",
+    "made of",
+    "full of",
+    "holding",
+    "wearing",
+    "riding",
+    "eating",
+    "carrying",
+    "chasing",
+    "pulling",
+    "pushing",
+    "watching",
+    "behind",
+    "above",
+    "below",
+    "under",
+    "underneath",
+    "beneath",
+    "over",
+    "inside",
+    "outside",
+    "into",
+    "onto",
+    "through",
+    "without",
+    "with",
+    "on",
+    "in",
+    "of",
+    "from",
+    "at",
+)
 #: The same either way round: "two sinks next to two mirrors".
-SYMMETRIC = ("next to", "close to", "side by side with", "together with", "across from", "beside", "near", "between", "among", "and", "or", "by")
+SYMMETRIC = (
+    "next to",
+    "close to",
+    "side by side with",
+    "together with",
+    "across from",
+    "beside",
+    "near",
+    "between",
+    "among",
+    "and",
+    "or",
+    "by",
+)
 #: Ends a phrase, and is no relation.
-VERBS = frozenset(("is are was were be being been has have had sits stands lies looks holds wears rides runs walks eats plays flies sleeps "
-                   "shows that which who while as it they he she there to for").split())
+VERBS = frozenset(
+    (
+        "is are was were be being been has have had sits stands lies looks holds wears rides runs walks eats plays flies "
+        "sleeps "
+        "shows that which who while as it they he she there to for"
+    ).split()
+)
 
 _JOINTS = sorted((*RELATIONS, *SYMMETRIC), key=len, reverse=True)
 _JOINT = re.compile(r"\b(" + "|".join(map(re.escape, _JOINTS)) + r")\b", re.I)
@@ -83,7 +152,7 @@ def phrase(text: str, start: int, end: int) -> Phrase | None:
         told += 1
     if not rest or rest[-1][0].lower() in ARTICLES:
         return None
-    noun = text[rest[told].start():rest[-1].end()]
+    noun = text[rest[told].start() : rest[-1].end()]
     return Phrase(words[0].start(), words[-1].end(), article, tuple(w[0].lower() for w in rest[:told]), noun)
 
 
@@ -93,6 +162,7 @@ def _describes(word: str) -> bool:
 
 def with_articles(text: str) -> str:
     """`a` and `an` as the next word wants them; other words as they were."""
+
     def right(match: re.Match) -> str:
         an = bool(re.match(r"(?!(uni([cfoqtv]|que)|use|usu|eu|one\b|once\b|ufo\b))[aeiou]|hour|honest|heir", match[3], re.I))
         return (match[1][0] + ("n" if an else "")) + match[2] + match[3]

@@ -12,26 +12,48 @@ PROMPTS = {
     # captions
     "none": "",  # for captioners that take no prompt (CoCa, BLIP)
     "short": "Describe this image in one short sentence.",
-    "detailed": "Describe this image in detail: what is in it, how it looks, and how the parts lie to each other. Say only what can be seen.",
-    "concepts": "Name everything that can be seen in this image, and say in one sentence how it goes together.",  # VeCLIP, 2310.07699
+    "detailed": (
+        "Describe this image in detail: what is in it, how it looks, and how the parts lie to each other. Say only what "
+        "can be seen."
+    ),
+    # VeCLIP, 2310.07699
+    "concepts": ("Name everything that can be seen in this image, and say in one sentence how it goes together."),
     # rewriting, text only
-    "rewrite": "Rewrite this image caption in other words. Keep every fact, add none, and answer with the caption alone.\n\nCaption: {text}",  # LaCLIP, 2305.20088
+    # LaCLIP, 2305.20088
+    "rewrite": (
+        "Rewrite this image caption in other words. Keep every fact, add none, and answer with the caption "
+        "alone.\n\nCaption: {text}"
+    ),
     "translate": "Translate this image caption into English. Answer with the translation alone.\n\nCaption: {text}",
     # fusion, text only (CapsFusion, 2310.20550)
-    "fuse": ("Two captions belong to one image. The first was found with it: it may know names and facts, and may be noisy. The second "
-             "was written by a model that looked at the image: it is plain. Write one fluent caption that has the names and facts of the "
-             "first where they fit the second, and the structure of the second. Answer with the caption alone.\n\n"
-             "Found: {text}\nWritten: {synthetic}"),
+    "fuse": (
+        "Two captions belong to one image. The first was found with it: it may know names and facts, and may be noisy. "
+        "The second "
+        "was written by a model that looked at the image: it is plain. Write one fluent caption that has the names and "
+        "facts of the "
+        "first where they fit the second, and the structure of the second. Answer with the caption alone.\n\n"
+        "Found: {text}\nWritten: {synthetic}"
+    ),
     # instructions, text only (LLaVA, 2304.08485): a model without eyes writes them from captions and boxes
-    "conversation": ("Here is what is known about an image that you cannot see.\n\n{facts}\n\nWrite a conversation between a person who "
-                     "asks about the image and an assistant who sees it. Ask only what these facts answer with certainty: kinds, numbers, "
-                     "places and relations of things. Three questions. Write each turn on a line of its own, beginning with `Question:` or "
-                     "`Answer:`, and do not mention the facts as such."),
-    "detail": ("Here is what is known about an image that you cannot see.\n\n{facts}\n\nWrite one line beginning with `Question:` that asks "
-               "for a detailed description of the image, and one beginning with `Answer:` that gives it, as somebody who sees it would."),
-    "reasoning": ("Here is what is known about an image that you cannot see.\n\n{facts}\n\nWrite one line beginning with `Question:` that can "
-                  "only be answered by thinking about what is in the image (why, what for, what next), and one beginning with `Answer:` that "
-                  "answers it step by step, from these facts."),
+    "conversation": (
+        "Here is what is known about an image that you cannot see.\n\n{facts}\n\nWrite a conversation between a person who "
+        "asks about the image and an assistant who sees it. Ask only what these facts answer with certainty: kinds, numbers, "
+        "places and relations of things. Three questions. Write each turn on a line of its own, beginning with `Question:` or "
+        "`Answer:`, and do not mention the facts as such."
+    ),
+    "detail": (
+        "Here is what is known about an image that you cannot see.\n\n{facts}\n\nWrite one line beginning with "
+        "`Question:` that asks "
+        "for a detailed description of the image, and one beginning with `Answer:` that gives it, as somebody who sees "
+        "it would."
+    ),
+    "reasoning": (
+        "Here is what is known about an image that you cannot see.\n\n{facts}\n\nWrite one line beginning with "
+        "`Question:` that can "
+        "only be answered by thinking about what is in the image (why, what for, what next), and one beginning with "
+        "`Answer:` that "
+        "answers it step by step, from these facts."
+    ),
 }
 
 

@@ -9,15 +9,27 @@ from curate.errors import PoolError
 
 #: The fields of a problem and what they are when a row does not say.
 FIELDS: dict[str, Any] = {
-    "question": None, "choices": None, "answer": None, "hint": "", "image": None, "task": "closed choice", "grade": "", "subject": "",
-    "topic": "", "category": "", "skill": "", "lecture": "", "solution": "", "split": "train",
+    "question": None,
+    "choices": None,
+    "answer": None,
+    "hint": "",
+    "image": None,
+    "task": "closed choice",
+    "grade": "",
+    "subject": "",
+    "topic": "",
+    "category": "",
+    "skill": "",
+    "lecture": "",
+    "solution": "",
+    "split": "train",
 }
 SPLITS = ("train", "val", "test")
 
 
 def problem(row: dict[str, Any]) -> dict[str, Any]:
-    """One problem with all fields, in their order. PoolError if it cannot be answered: it needs two choices or more, all different,
-    and the answer's place among them."""
+    """One problem with all fields, in their order. PoolError if it cannot be answered: it needs two choices or more, all
+    different, and the answer's place among them."""
     made = {k: row.get(k) if row.get(k) is not None else default for k, default in FIELDS.items()}
     choices, answer, where = made["choices"] or [], made["answer"], f"problem {row.get('id')}"
     if not made["question"]:
@@ -32,8 +44,8 @@ def problem(row: dict[str, Any]) -> dict[str, Any]:
 
 
 def write(rows: Iterable[dict[str, Any]], folder: Path) -> dict[str, int]:
-    """Write both files; returns how many problems each split has. Rows have an `id` (text) of their own and FIELDS, of which the first
-    three are needed; `image` is the file name of the picture in the folder of that id, or null."""
+    """Write both files; returns how many problems each split has. Rows have an `id` (text) of their own and FIELDS, of which
+    the first three are needed; `image` is the file name of the picture in the folder of that id, or null."""
     problems: dict[str, Any] = {}
     for row in rows:
         if str(row["id"]) in problems:
@@ -42,5 +54,7 @@ def write(rows: Iterable[dict[str, Any]], folder: Path) -> dict[str, int]:
     splits = {s: [i for i, p in problems.items() if p["split"] == s] for s in SPLITS}
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "problems.json").write_text(json.dumps(problems, ensure_ascii=False, indent=1), "utf-8")
-    (folder / "pid_splits.json").write_text(json.dumps(splits | {"trainval": splits["train"] + splits["val"]}, indent=1), "utf-8")
+    (folder / "pid_splits.json").write_text(
+        json.dumps(splits | {"trainval": splits["train"] + splits["val"]}, indent=1), "utf-8"
+    )
     return {s: len(ids) for s, ids in splits.items()}

@@ -13,7 +13,8 @@ from curate.synth.faults import sentences
 
 @dataclass
 class Scored(Stage):
-    """What stages that compare texts with `image`, the column of the picture's CLIP embedding, share. model: the one that made it."""
+    """What stages that compare texts with `image`, the column of the picture's CLIP embedding, share. model: the one that made
+    it."""
 
     gpus = 1
 
@@ -76,9 +77,10 @@ class CaptionScore(Scored):
 class BestOf(Scored):
     """The `keep` texts with the highest CLIP score among those of the columns `of` (texts, or lists of candidates).
 
-    Named `caption_best` it adds `caption_best`, `caption_best_score` and `caption_best_origin` (`raw` for the column text, else the
-    column without `caption_`), and for the k-th best `caption_best_k`, `caption_best_k_score`, `caption_best_k_origin`. A text that is
-    there twice counts once; ties go to the one named first. BLIP-2 (2301.12597): ten captions and the raw text, keep=2.
+    Named `caption_best` it adds `caption_best`, `caption_best_score` and `caption_best_origin` (`raw` for the column text, else
+    the column without `caption_`), and for the k-th best `caption_best_k`, `caption_best_k_score`, `caption_best_k_origin`. A
+    text that is there twice counts once; ties go to the one named first. BLIP-2 (2301.12597): ten captions and the raw text,
+    keep=2.
     """
 
     of: tuple[str, ...] = ()
@@ -112,7 +114,7 @@ class BestOf(Scored):
         return found
 
     def _best(self, texts: dict[str, str], scores: np.ndarray) -> list[Any]:
-        order = np.argsort(-scores, kind="stable")[:self.keep]
+        order = np.argsort(-scores, kind="stable")[: self.keep]
         each = list(texts.items())
         flat = [v for i in order for v in (each[i][0], float(scores[i]), each[i][1])]
         return flat + [None] * (3 * self.keep - len(flat))

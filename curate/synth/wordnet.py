@@ -1,9 +1,12 @@
-"""Links from words of a caption to WordNet's nouns, for models that read a knowledge base beside the picture (KRISP, 2012.11014).
+"""Links from words of a caption to WordNet's nouns, for models that read a knowledge base beside the picture (KRISP,
+2012.11014).
 
-WordNet 3.0's database comes with Debian's package `wordnet-base` (in /usr/share/wordnet); its licence allows any use with its notice.
+WordNet 3.0's database comes with Debian's package `wordnet-base` (in /usr/share/wordnet); its licence allows any use with its
+notice.
 """
 
 import functools
+import itertools
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -16,18 +19,33 @@ from curate.errors import RecipeError
 from curate.models import file_sha256
 from curate.stage import Stage
 
-LINK = pa.struct([("start", pa.int32()), ("end", pa.int32()), ("lemma", pa.large_string()), ("synset", pa.large_string()), ("senses", pa.int32())])
+LINK = pa.struct(
+    [
+        ("start", pa.int32()),
+        ("end", pa.int32()),
+        ("lemma", pa.large_string()),
+        ("synset", pa.large_string()),
+        ("senses", pa.int32()),
+    ]
+)
 #: Endings of plurals and what they stand for (WordNet's morphy).
 ENDINGS = (("ses", "s"), ("xes", "x"), ("zes", "z"), ("ches", "ch"), ("shes", "sh"), ("men", "man"), ("ies", "y"), ("s", ""))
 #: Nouns in WordNet that a caption means as something else.
-NOT_NOUNS = frozenset(("a an the in on at by of to and or no as is are was it he she his her be am i us who with for from over out up down off "
-                       "so do does did has have had can will may then than more less most least one two three four five six seven eight nine ten").split())
+NOT_NOUNS = frozenset(
+    (
+        "a an the in on at by of to and or no as is are was it he she his her be am i us who with for from over out up "
+        "down off "
+        "so do does did has have had can will may then than more less most least one two three four five six seven eight "
+        "nine ten"
+    ).split()
+)
 
 
 @dataclass
 class WordnetLinks(Stage):
-    """Adds `<of>_links`: for each noun that WordNet knows its place in the text (code points, end exclusive), the lemma, the synset
-    (`n02084071`: part of speech and offset, as ImageNet names it) of its most frequent sense, and how many senses there are.
+    """Adds `<of>_links`: for each noun that WordNet knows its place in the text (code points, end exclusive), the lemma, the
+    synset (`n02084071`: part of speech and offset, as ImageNet names it) of its most frequent sense, and how many senses there
+    are.
 
     The longest lemma wins (`ice_cream` before `ice`). No word sense is guessed: the first is WordNet's most frequent one.
     folder: of the database files `index.noun` and `noun.exc`.
@@ -52,7 +70,13 @@ class WordnetLinks(Stage):
         return {self.name: pa.list_(LINK)}
 
     def run(self, live: pa.Table) -> pa.Table:
-        return pa.table({self.name: pa.array([None if t is None else list(links(t, self._nouns)) for t in live[self.of].to_pylist()], pa.list_(LINK))})
+        return pa.table(
+            {
+                self.name: pa.array(
+                    [None if t is None else list(links(t, self._nouns)) for t in live[self.of].to_pylist()], pa.list_(LINK)
+                )
+            }
+        )
 
 
 @dataclass(frozen=True)
@@ -67,7 +91,9 @@ class Nouns:
         """The lemma of words joined by `_`, singular or plural."""
         if words in self.first:
             return words
-        forms = [self.irregular.get(words, "")] + [words[:-len(e)] + new for e, new in ENDINGS if words.endswith(e) and len(words) > len(e) + 1]
+        forms = [self.irregular.get(words, "")] + [
+            words[: -len(e)] + new for e, new in ENDINGS if words.endswith(e) and len(words) > len(e) + 1
+        ]
         return next((f for f in forms if f in self.first), None)
 
 
@@ -97,12 +123,18 @@ def links(text: str, known: Nouns) -> Iterator[dict[str, Any]]:
     i = 0
     while i < len(words):
         for n in range(min(known.longest, len(words) - i), 0, -1):
-            some = words[i:i + n]
-            plain = all(text[a.end():b.start()].isspace() for a, b in zip(some, some[1:]))
+            some = words[i : i + n]
+            plain = all(text[a.end() : b.start()].isspace() for a, b in itertools.pairwise(some))
             lemma = known.lemma("_".join(w[0].lower() for w in some)) if plain else None
             if lemma and not (n == 1 and some[0][0].lower() in NOT_NOUNS):
                 offset, senses = known.first[lemma]
-                yield {"start": some[0].start(), "end": some[-1].end(), "lemma": lemma, "synset": f"n{offset}", "senses": senses}
+                yield {
+                    "start": some[0].start(),
+                    "end": some[-1].end(),
+                    "lemma": lemma,
+                    "synset": f"n{offset}",
+                    "senses": senses,
+                }
                 i += n - 1
                 break
         i += 1

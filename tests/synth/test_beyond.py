@@ -24,7 +24,7 @@ def test_objects_attributes_and_relations():
     text = "Two small dogs on a red sofa, near a window"
     found = graph(text)
     assert [o["name"] for o in found["objects"]] == ["dogs", "sofa", "window"]
-    assert [text[o["start"]:o["end"]] for o in found["objects"]] == ["Two small dogs", "a red sofa", "a window"]
+    assert [text[o["start"] : o["end"]] for o in found["objects"]] == ["Two small dogs", "a red sofa", "a window"]
     assert [(a["object"], a["attribute"]) for a in found["attributes"]] == [(0, "two"), (0, "small"), (1, "red")]
     assert found["relations"] == [{"subject": 0, "relation": "on", "object": 1}]
 
@@ -32,21 +32,38 @@ def test_objects_attributes_and_relations():
 def test_and_relates_nothing_and_places_hold_in_any_script():
     assert graph("a cat and a dog")["relations"] == []
     text = "ein “Hund” — a dog under a tree"
-    assert all(text[o["start"]:o["end"]].lower().endswith(o["name"]) for o in graph(text)["objects"])
+    assert all(text[o["start"] : o["end"]].lower().endswith(o["name"]) for o in graph(text)["objects"])
     found = SceneGraph().run(pa.table({"uid": ["1", "2"], "text": ["a dog", None]}))
     assert found["text_graph"].to_pylist()[1] is None
 
 
 # ---- WordNet
 
-KNOWN = Nouns({"dog": ("02084071", 7), "ice_cream": ("07614500", 1), "ice": ("1", 8), "cream": ("2", 3), "goose": ("3", 3), "a": ("4", 7),
-               "church": ("5", 4), "berry": ("6", 1)}, {"geese": "goose"})
+KNOWN = Nouns(
+    {
+        "dog": ("02084071", 7),
+        "ice_cream": ("07614500", 1),
+        "ice": ("1", 8),
+        "cream": ("2", 3),
+        "goose": ("3", 3),
+        "a": ("4", 7),
+        "church": ("5", 4),
+        "berry": ("6", 1),
+    },
+    {"geese": "goose"},
+)
 
 
 def test_the_longest_lemma_wins_and_plurals_are_known():
     text = "A dog’s berries, ice creams and geese by churches; ice, cream"
-    assert [(text[f["start"]:f["end"]], f["lemma"]) for f in links(text, KNOWN)] == [
-        ("berries", "berry"), ("ice creams", "ice_cream"), ("geese", "goose"), ("churches", "church"), ("ice", "ice"), ("cream", "cream")]
+    assert [(text[f["start"] : f["end"]], f["lemma"]) for f in links(text, KNOWN)] == [
+        ("berries", "berry"),
+        ("ice creams", "ice_cream"),
+        ("geese", "goose"),
+        ("churches", "church"),
+        ("ice", "ice"),
+        ("cream", "cream"),
+    ]
     assert next(links("dogs", KNOWN)) == {"start": 0, "end": 4, "lemma": "dog", "synset": "n02084071", "senses": 7}
 
 
@@ -65,8 +82,15 @@ def test_the_database_is_read_as_it_lies(tmp_path):
 
 
 def pool(texts, image, text):
-    table = pa.table({"id": range(len(texts)), "uid": [f"u{i}" for i in range(len(texts))], "text": pa.array(texts, pa.string()),
-                      "clip_image": pa.array(list(image), pa.list_(pa.float32())), "clip_text": pa.array(list(text), pa.list_(pa.float32()))})
+    table = pa.table(
+        {
+            "id": range(len(texts)),
+            "uid": [f"u{i}" for i in range(len(texts))],
+            "text": pa.array(texts, pa.string()),
+            "clip_image": pa.array(list(image), pa.list_(pa.float32())),
+            "clip_text": pa.array(list(text), pa.list_(pa.float32())),
+        }
+    )
     con = duckdb.connect()
     con.register("source", table)
     return Live(con.sql("select * from source"), con, count=len(table))
@@ -96,8 +120,15 @@ def test_groups_do_not_depend_on_the_order_of_rows():
     forward = stage.select(pool(texts, image, text)).columns
     live = pool(texts, image, text)
     backward = stage.select(Live(live.sql("select * replace (59 - id as id) from live"), live.con, count=60)).columns
-    pairs = [dict(zip(live.table("uid")["uid"].to_pylist() if t is forward else live.table("uid")["uid"].to_pylist()[::-1],
-                      t["matching_negative_uid"].to_pylist())) for t in (forward, backward)]
+    pairs = [
+        dict(
+            zip(
+                live.table("uid")["uid"].to_pylist() if t is forward else live.table("uid")["uid"].to_pylist()[::-1],
+                t["matching_negative_uid"].to_pylist(),
+            )
+        )
+        for t in (forward, backward)
+    ]
     assert pairs[0] == pairs[1] and all(a != b for a, b in pairs[0].items())
 
 
@@ -111,20 +142,34 @@ def test_a_conversation_has_one_placeholder_and_turns_that_alternate():
     check({"id": "1", "image": "a.jpg", "conversations": turns})
 
 
-@pytest.mark.parametrize("text", [None, "", "a dog", "Question: what?", "Answer: a\nQuestion: b", "Question: a\nAnswer:", "Question: a\nQuestion: b\nAnswer: c"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        None,
+        "",
+        "a dog",
+        "Question: what?",
+        "Answer: a\nQuestion: b",
+        "Question: a\nAnswer:",
+        "Question: a\nQuestion: b\nAnswer: c",
+    ],
+)
 def test_what_is_no_conversation_is_left_out(text):
     assert conversation(text) is None
     assert list(llava([{"uid": "1", "key": "1", "turns": conversation(text)}], "turns")) == []
 
 
-@pytest.mark.parametrize("image, turns", [
-    ("a.jpg", [("human", "what?"), ("gpt", "a dog")]),
-    ("a.jpg", [("human", "<image> <image>"), ("gpt", "a dog")]),
-    ("a.jpg", [("human", "what?"), ("gpt", "<image>")]),
-    (["a.jpg", "b.jpg"], [("human", "<image>"), ("gpt", "a dog")]),
-    ("a.jpg", [("gpt", "x"), ("human", "<image>")]),
-    ("a.jpg", [("human", "<image>")]),
-])
+@pytest.mark.parametrize(
+    "image, turns",
+    [
+        ("a.jpg", [("human", "what?"), ("gpt", "a dog")]),
+        ("a.jpg", [("human", "<image> <image>"), ("gpt", "a dog")]),
+        ("a.jpg", [("human", "what?"), ("gpt", "<image>")]),
+        (["a.jpg", "b.jpg"], [("human", "<image>"), ("gpt", "a dog")]),
+        ("a.jpg", [("gpt", "x"), ("human", "<image>")]),
+        ("a.jpg", [("human", "<image>")]),
+    ],
+)
 def test_a_sample_that_is_wrong_is_an_error(image, turns):
     with pytest.raises(PoolError, match="sample 1"):
         check({"id": "1", "image": image, "conversations": [{"from": f, "value": v} for f, v in turns]})
@@ -146,12 +191,29 @@ class Writes(Parrot):
 def test_the_stage_asks_with_the_facts_and_llava_reads_what_it_makes():
     stage = Instruct(Writes(), texts=("text", "caption_a"), boxes="boxes", name="talk")
     stage.load()
-    live = pa.table({"uid": ["1", "2"], "text": ["a dog", None], "caption_a": ["dogs", None], "boxes": [[{"label": "dog", "box": [0.0, 0.0, 1.0, 1.0]}], None]})
+    live = pa.table(
+        {
+            "uid": ["1", "2"],
+            "text": ["a dog", None],
+            "caption_a": ["dogs", None],
+            "boxes": [[{"label": "dog", "box": [0.0, 0.0, 1.0, 1.0]}], None],
+        }
+    )
     found = stage.run(live)
-    assert found.column_names == list(stage.adds()) and "a dog\ndogs\ndog: [0.00" in stage.by.prompts[0] and len(stage.by.prompts) == 1
+    assert (
+        found.column_names == list(stage.adds())
+        and "a dog\ndogs\ndog: [0.00" in stage.by.prompts[0]
+        and len(stage.by.prompts) == 1
+    )
     rows = [{"uid": u, "key": u, **r} for u, r in zip("12", found.to_pylist())]
     samples = list(llava(rows, "caption_talk_turns"))
-    assert samples == [{"id": "1", "image": "1.jpg", "conversations": [{"from": "human", "value": "<image>\nWhat?"}, {"from": "gpt", "value": "A dog."}]}]
+    assert samples == [
+        {
+            "id": "1",
+            "image": "1.jpg",
+            "conversations": [{"from": "human", "value": "<image>\nWhat?"}, {"from": "gpt", "value": "A dog."}],
+        }
+    ]
 
 
 # ---- ScienceQA
@@ -166,7 +228,9 @@ def test_problems_and_splits(tmp_path):
     assert splits == {"train": ["8"], "val": ["7"], "test": [], "trainval": ["8", "7"]}
 
 
-@pytest.mark.parametrize("fault", [{"answer": 2}, {"answer": True}, {"choices": ["a"]}, {"choices": ["a", "a"]}, {"question": ""}, {"split": "dev"}])
+@pytest.mark.parametrize(
+    "fault", [{"answer": 2}, {"answer": True}, {"choices": ["a"]}, {"choices": ["a", "a"]}, {"question": ""}, {"split": "dev"}]
+)
 def test_a_problem_that_cannot_be_answered_is_refused(fault):
     with pytest.raises(PoolError, match="problem 7"):
         science_qa.problem({**PROBLEM, **fault})

@@ -29,15 +29,21 @@ def test_captions_of_pictures_with_their_provenance():
     assert found.column_names == ["caption_parrot", "caption_parrot_made"] == list(stage.adds())
     assert found["caption_parrot"][1].as_py().startswith("a {photo} of 11.0")
     made = found["caption_parrot_made"][0].as_py()
-    assert (made["model"], made["finish"], made["tokens"], made["image_width"], made["image_height"]) == ("parrot", "stop", 3, 3, 4)
+    assert (made["model"], made["finish"], made["tokens"], made["image_width"], made["image_height"]) == (
+        "parrot",
+        "stop",
+        3,
+        3,
+        4,
+    )
     assert len(made["image_sha256"]) == 64 and made["prompt"] == stage.provenance()["prompt"]["hash"]
 
 
 def test_one_bad_picture_costs_one_row():
     images = pictures(20)
-    images[3] = np.zeros((8, 6, 3), np.uint8)              # breaks the model
+    images[3] = np.zeros((8, 6, 3), np.uint8)  # breaks the model
     images[11] = np.full((8, 6, 3), (255, 0, 0), np.uint8)  # cannot be prepared
-    images[12] = "broken"                                   # could not be decoded
+    images[12] = "broken"  # could not be decoded
     stage = loaded(Caption(Parrot()))
     found = stage.run(live(20), images)
     finish = [m["finish"] for m in found[f"{stage.name}_made"].to_pylist()]
@@ -74,7 +80,9 @@ def test_a_prompt_enters_the_identity_by_its_text():
 
 
 def test_rewrite_fills_the_prompt_and_skips_rows_without_text():
-    stage = loaded(Rewrite(Parrot(), prompt="join {text} with {synthetic}", of={"text": "text", "synthetic": "caption_a"}, name="fused"))
+    stage = loaded(
+        Rewrite(Parrot(), prompt="join {text} with {synthetic}", of={"text": "text", "synthetic": "caption_a"}, name="fused")
+    )
     assert stage.reads == ("text", "caption_a")
     found = stage.run(live(3, text=["x", "y", None], caption_a=["1", "", "3"]))
     assert found["caption_fused"][0].as_py().startswith("join x with 1")

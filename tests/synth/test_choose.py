@@ -34,16 +34,22 @@ def test_realised_mix_is_within_half_a_point():
 
 
 def test_a_variant_that_is_not_there_leaves_its_share_to_the_others():
-    found = Mix({"raw": 0.5, "a": 0.5}, checked=("a",)).run(rows(
-        4, text=["r", None, " ", "r"], caption_a=["a", "a", "a", "a"], caption_a_faults=[["short"], [], ["long"], None]))
+    found = Mix({"raw": 0.5, "a": 0.5}, checked=("a",)).run(
+        rows(4, text=["r", None, " ", "r"], caption_a=["a", "a", "a", "a"], caption_a_faults=[["short"], [], ["long"], None])
+    )
     assert found["chosen_origin"].to_pylist() == ["raw", "a", None, "raw"]
     assert [tuple(p.values()) for p in found["chosen_probability"].to_pylist()] == [(1, 0), (0, 1), (0, 0), (1, 0)]
 
 
 def test_capfilt_judges_both_by_the_same_cut():
     stage = CapFilt({"raw": 1, "blip": 1}, min=0.3)
-    live = rows(4, text=["r"] * 4, caption_blip=["s"] * 4,
-                clip_score=pa.array([0.4, 0.2, 0.2, None], pa.float32()), caption_blip_score=pa.array([0.1, 0.3125, 0.1, 0.5], pa.float32()))
+    live = rows(
+        4,
+        text=["r"] * 4,
+        caption_blip=["s"] * 4,
+        clip_score=pa.array([0.4, 0.2, 0.2, None], pa.float32()),
+        caption_blip_score=pa.array([0.1, 0.3125, 0.1, 0.5], pa.float32()),
+    )
     found = stage.run(live)
     assert found["chosen_origin"].to_pylist() == ["raw", "blip", None, "blip"]
     assert stage.judge(found).to_pylist() == [None, None, "cap_filt", None]
@@ -67,7 +73,13 @@ def test_nguyen_the_best_stay_raw_the_rest_pass_the_same_cut():
     rng = np.random.default_rng(0)
     raw, made = (rng.random(1000).astype(np.float32) for _ in range(2))
     raw[5], made[6] = np.nan, np.nan
-    table = rows(1000, text=[f"r{i}" for i in range(1000)], caption_b=[f"s{i}" for i in range(1000)], clip_score=raw, caption_b_score=made)
+    table = rows(
+        1000,
+        text=[f"r{i}" for i in range(1000)],
+        caption_b=[f"s{i}" for i in range(1000)],
+        clip_score=raw,
+        caption_b_score=made,
+    )
     found = RawElseSynthetic("b", fraction=0.3).select(live_of(table))
     cut = np.sort(raw[~np.isnan(raw)])[::-1][300]
     expected = [None if not (r >= cut or m >= cut) else "raw" if r >= cut else "b" for r, m in zip(raw, made)]
@@ -75,12 +87,20 @@ def test_nguyen_the_best_stay_raw_the_rest_pass_the_same_cut():
     assert found.notes["cut"] == pytest.approx(float(cut)) and expected.count("raw") == 301
     assert found.drop.tolist() == [i for i, e in enumerate(expected) if e is None]
     texts = found.columns["chosen_text"].to_pylist()
-    assert all(t == (None if e is None else f"{'r' if e == 'raw' else 's'}{i}") for i, (t, e) in enumerate(zip(texts, expected)))
+    assert all(
+        t == (None if e is None else f"{'r' if e == 'raw' else 's'}{i}") for i, (t, e) in enumerate(zip(texts, expected))
+    )
 
 
 def test_nguyen_passes_over_faults_and_takes_a_cut_of_ones_own():
-    table = rows(3, text=["r"] * 3, caption_b=["s"] * 3, clip_score=[0.5, 0.1, 0.1], caption_b_score=[0.9, 0.9, 0.9],
-                 caption_b_faults=pa.array([[], [], ["short"]], pa.list_(pa.string())))
+    table = rows(
+        3,
+        text=["r"] * 3,
+        caption_b=["s"] * 3,
+        clip_score=[0.5, 0.1, 0.1],
+        caption_b_score=[0.9, 0.9, 0.9],
+        caption_b_faults=pa.array([[], [], ["short"]], pa.list_(pa.string())),
+    )
     found = RawElseSynthetic("b", min=0.3, faults=True).select(live_of(table))
     assert found.columns["chosen_origin"].to_pylist() == ["raw", "b", None] and found.drop.tolist() == [2]
 

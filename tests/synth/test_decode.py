@@ -13,13 +13,19 @@ from curate.errors import RecipeError
 
 MARKS = Marks(start=0, end=1)
 #: P(next | last): after the start 2 is likelier than 3, but what follows 3 is surer.
-CHAIN = torch.tensor([
-    [0.0, 0.0, 0.6, 0.4, 0.0],
-    [0.0, 1.0, 0.0, 0.0, 0.0],
-    [0.0, 0.3, 0.0, 0.3, 0.4],
-    [0.0, 0.95, 0.05, 0.0, 0.0],
-    [0.0, 0.5, 0.25, 0.25, 0.0],
-]).clamp(min=1e-9).log()
+CHAIN = (
+    torch.tensor(
+        [
+            [0.0, 0.0, 0.6, 0.4, 0.0],
+            [0.0, 1.0, 0.0, 0.0, 0.0],
+            [0.0, 0.3, 0.0, 0.3, 0.4],
+            [0.0, 0.95, 0.05, 0.0, 0.0],
+            [0.0, 0.5, 0.25, 0.25, 0.0],
+        ]
+    )
+    .clamp(min=1e-9)
+    .log()
+)
 
 
 def step(tokens, rows):
@@ -49,17 +55,28 @@ def test_draws_follow_the_probabilities_and_the_seed_alone():
     assert abs(sum(t == [3, 1] for t in found) / 4000 - math.exp(logp([3, 1]))) < 0.03
 
 
-@pytest.mark.parametrize("how, allowed", [
-    (Decoding(temperature=1.0, top_p=0.5), {0}), (Decoding(temperature=1.0, top_p=0.55), {0, 1}), (Decoding(temperature=1.0, top_k=2), {0, 1}),
-    (Decoding(temperature=1.0), {0, 1, 2}), (Decoding(), {0}),
-])
+@pytest.mark.parametrize(
+    "how, allowed",
+    [
+        (Decoding(temperature=1.0, top_p=0.5), {0}),
+        (Decoding(temperature=1.0, top_p=0.55), {0, 1}),
+        (Decoding(temperature=1.0, top_k=2), {0, 1}),
+        (Decoding(temperature=1.0), {0, 1, 2}),
+        (Decoding(), {0}),
+    ],
+)
 def test_the_nucleus(how, allowed):
     logits = torch.tensor([[0.5, 0.3, 0.2]]).log().repeat(500, 1)
     assert set(pick(logits, [i / 500 for i in range(500)], how).tolist()) == allowed
 
 
 def test_shortest_longest_and_repetition():
-    assert all(len(t) == 3 for t in draw(lambda t, r: CHAIN[torch.zeros(len(t), dtype=int) + 2] * 0, [1], MARKS, Decoding(max_tokens=3, min_tokens=3)))
+    assert all(
+        len(t) == 3
+        for t in draw(
+            lambda t, r: CHAIN[torch.zeros(len(t), dtype=int) + 2] * 0, [1], MARKS, Decoding(max_tokens=3, min_tokens=3)
+        )
+    )
     loop = torch.tensor([-50.0, 0.0, 3.0, 2.5, -1.0])
     said = draw(lambda t, r: loop.repeat(len(t), 1), [1], MARKS, Decoding(max_tokens=4, repetition=2.0))
     assert said == [[2, 3, 2, 2]] or said[0][:2] == [2, 3]
@@ -71,7 +88,10 @@ def test_chances_are_even():
     assert all(0 <= c < 1 for c in drawn) and abs(sum(drawn) / 2000 - 0.5) < 0.03 and len(set(drawn)) == 2000
 
 
-@pytest.mark.parametrize("wrong", [{"beams": 0}, {"temperature": -1}, {"top_p": 0}, {"min_tokens": 9, "max_tokens": 3}, {"beams": 2, "temperature": 1}])
+@pytest.mark.parametrize(
+    "wrong",
+    [{"beams": 0}, {"temperature": -1}, {"top_p": 0}, {"min_tokens": 9, "max_tokens": 3}, {"beams": 2, "temperature": 1}],
+)
 def test_decodings_that_make_no_sense_are_refused(wrong):
     with pytest.raises(RecipeError, match="decoding"):
         Decoding(**wrong)

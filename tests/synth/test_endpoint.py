@@ -14,7 +14,10 @@ from curate.captioners.endpoint import Endpoint, Pace, Unavailable
 from curate.errors import RecipeError
 from curate.synth.caption import Caption
 
-GOOD = {"choices": [{"message": {"content": " a dog "}, "finish_reason": "stop"}], "usage": {"prompt_tokens": 100, "completion_tokens": 4}}
+GOOD = {
+    "choices": [{"message": {"content": " a dog "}, "finish_reason": "stop"}],
+    "usage": {"prompt_tokens": 100, "completion_tokens": 4},
+}
 REFUSAL = {"choices": [{"message": {"content": None, "refusal": "I cannot"}, "finish_reason": "stop"}], "usage": {}}
 
 
@@ -31,6 +34,9 @@ class Server(ThreadingHTTPServer):
     @property
     def url(self):
         return f"http://127.0.0.1:{self.server_port}/v1"
+
+    def handle_error(self, *_):
+        """A client that hangs up is part of the test."""
 
     def __enter__(self):
         return self
@@ -88,9 +94,19 @@ def no_waiting(monkeypatch):
 TRUNCATED = (200, {"Content-Length": "5000"}, json.dumps(GOOD).encode()[:40])
 
 
-@pytest.mark.parametrize("fault", [
-    (429, {}, b"slow down"), (500, {}, b"oops"), (503, {}, b""), "drop", b"{not json", b'{"choices": []}', b"[]", b'{"choices": [{"message": {}}]}',
-])
+@pytest.mark.parametrize(
+    "fault",
+    [
+        (429, {}, b"slow down"),
+        (500, {}, b"oops"),
+        (503, {}, b""),
+        "drop",
+        b"{not json",
+        b'{"choices": []}',
+        b"[]",
+        b'{"choices": [{"message": {}}]}',
+    ],
+)
 def test_a_fault_that_passes_is_repeated(fault, no_waiting):
     with Server(fault, fault, GOOD) as server:
         (answer,) = asked(server)
@@ -131,7 +147,10 @@ def test_one_rejected_request_costs_one_row_but_all_of_them_the_run():
     with Server(GOOD, (400, {}, b"bad image"), GOOD) as server:
         finish = [a.finish for a in asked(server, 3, at_once=1)]
     assert finish == ["stop", "rejected", "stop"]
-    with Server((400, {}, b"no such parameter")) as server, pytest.raises(RecipeError, match="rejects every request.*no such parameter"):
+    with (
+        Server((400, {}, b"no such parameter")) as server,
+        pytest.raises(RecipeError, match=r"rejects every request.*no such parameter"),
+    ):
         asked(server, 40, at_once=1)
     assert 16 <= len(server.asked) < 20
 
@@ -185,7 +204,9 @@ def test_a_caption_through_the_stage():
     made = found[f"{stage.name}_made"][0].as_py()
     assert (made["image_width"], made["image_height"]) == (32, 16)
     content = server.asked[0]["messages"][0]["content"]
-    assert content[0]["image_url"]["url"].startswith("data:image/jpeg;base64,/9j/") and content[1]["text"].startswith("Describe")
+    assert content[0]["image_url"]["url"].startswith("data:image/jpeg;base64,/9j/") and content[1]["text"].startswith(
+        "Describe"
+    )
     assert server.asked[0]["seed"] == server.asked[0]["seed"] & (2**63 - 1)
 
 

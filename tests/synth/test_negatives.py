@@ -18,25 +18,39 @@ def made(kind, text):
     return {t for t, _ in ONE[kind].negatives(text, "u")}
 
 
-@pytest.mark.parametrize("kind, text, expected", [
-    ("swap_objects", "A dog on a sofa", {"A sofa on a dog"}),
-    ("swap_objects", "A man is riding an elephant", {"An elephant is riding a man"}),
-    ("swap_attributes", "a red car behind an orange bike", {"an orange car behind a red bike"}),
-    ("replace_relation", "a cat in front of a box", {"a cat behind a box"}),
-    ("negation", "An owl is sleeping", {"No owl is sleeping", "An owl is not sleeping"}),
-])
+@pytest.mark.parametrize(
+    "kind, text, expected",
+    [
+        ("swap_objects", "A dog on a sofa", {"A sofa on a dog"}),
+        ("swap_objects", "A man is riding an elephant", {"An elephant is riding a man"}),
+        ("swap_attributes", "a red car behind an orange bike", {"an orange car behind a red bike"}),
+        ("replace_relation", "a cat in front of a box", {"a cat behind a box"}),
+        ("negation", "An owl is sleeping", {"No owl is sleeping", "An owl is not sleeping"}),
+    ],
+)
 def test_each_kind(kind, text, expected):
     assert made(kind, text) == expected
 
 
-@pytest.mark.parametrize("text", [
-    "two sinks next to two mirrors", "a cat and a dog", "a dog beside a chair", "a dog on a dog", "dogs", "Paris in spring", "",
-])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "two sinks next to two mirrors",
+        "a cat and a dog",
+        "a dog beside a chair",
+        "a dog on a dog",
+        "dogs",
+        "Paris in spring",
+        "",
+    ],
+)
 def test_swaps_that_mean_the_same_or_show_are_refused(text):
     assert made("swap_objects", text) == set()
 
 
-@pytest.mark.parametrize("text", ["a red car and a red bike", "a big dog and a red bike", "a big car on a huge ship", "a red car and a blue car"])
+@pytest.mark.parametrize(
+    "text", ["a red car and a red bike", "a big dog and a red bike", "a big car on a huge ship", "a red car and a blue car"]
+)
 def test_attributes_are_swapped_only_for_others_of_their_kind(text):
     assert made("swap_attributes", text) == set()
 
@@ -49,9 +63,11 @@ def test_a_replaced_attribute_is_not_a_near_synonym():
 
 NOUNS = st.sampled_from("dog owl umbrella house hour elephant car apple unicorn".split())
 THING = st.tuples(st.sampled_from(["a", "the", "two", ""]), st.sampled_from([*COLOURS, "old", "wooden", ""]), NOUNS).map(
-    lambda t: with_articles(" ".join(w for w in t if w)))
+    lambda t: with_articles(" ".join(w for w in t if w))
+)
 CAPTION = st.tuples(THING, st.sampled_from([*RELATIONS, *SYMMETRIC, "is"]), THING, st.booleans()).map(
-    lambda t: (lambda s: s[0].upper() + s[1:] if t[3] else s)(f"{t[0]} {t[1]} {t[2]}"))
+    lambda t: (lambda s: s[0].upper() + s[1:] if t[3] else s)(f"{t[0]} {t[1]} {t[2]}")
+)
 
 
 @given(CAPTION)
@@ -65,10 +81,19 @@ def test_no_negative_is_its_positive_or_another_and_none_gives_itself_away(text)
         assert not re.search(r"\s{2,}|^\s|\s$", negative)
 
 
-@pytest.mark.parametrize("wrong, right", [
-    ("a umbrella", "an umbrella"), ("an dog", "a dog"), ("An unicorn", "A unicorn"), ("a hour", "an hour"), ("an house", "a house"),
-    ("a uninvited guest", "an uninvited guest"), ("an one-way street", "a one-way street"), ("vitamin a is", "vitamin an is"),
-])
+@pytest.mark.parametrize(
+    "wrong, right",
+    [
+        ("a umbrella", "an umbrella"),
+        ("an dog", "a dog"),
+        ("An unicorn", "A unicorn"),
+        ("a hour", "an hour"),
+        ("an house", "a house"),
+        ("a uninvited guest", "an uninvited guest"),
+        ("an one-way street", "a one-way street"),
+        ("vitamin a is", "vitamin an is"),
+    ],
+)
 def test_articles(wrong, right):
     assert with_articles(wrong) == right
 

@@ -25,10 +25,18 @@ def test_recipes_are_sound(name, tmp_path, monkeypatch):
     assert moved.fingerprint != recipe.fingerprint
 
 
-@pytest.mark.parametrize("name, kind, model", [
-    ("small", "Small", "small"), ("coca:coca_ViT-B-32:x.pt", "Coca", "coca_ViT-B-32:x.pt"), ("caption:a/b", "ImageToText", "a/b"),
-    ("chat:a/b", "ChatVlm", "a/b"), ("text:a/b", "ChatText", "a/b"), ("vllm:a/b", "Vllm", "a/b"), ("http://127.0.0.1:1/v1#a/b", "Endpoint", "a/b"),
-])
+@pytest.mark.parametrize(
+    "name, kind, model",
+    [
+        ("small", "Small", "small"),
+        ("coca:coca_ViT-B-32:x.pt", "Coca", "coca_ViT-B-32:x.pt"),
+        ("caption:a/b", "ImageToText", "a/b"),
+        ("chat:a/b", "ChatVlm", "a/b"),
+        ("text:a/b", "ChatText", "a/b"),
+        ("vllm:a/b", "Vllm", "a/b"),
+        ("http://127.0.0.1:1/v1#a/b", "Endpoint", "a/b"),
+    ],
+)
 def test_captioners_by_name(name, kind, model):
     assert (type(named(name)).__name__, named(name).model) == (kind, model)
 

@@ -1,4 +1,5 @@
-"""The small captioner: its committed weights, its words, CIDEr; the models themselves only where the small CLIP is in the cache."""
+"""The small captioner: its committed weights, its words, CIDEr; the models themselves only where the small CLIP is in the
+cache."""
 
 import numpy as np
 import pytest
@@ -48,8 +49,10 @@ def drawing(colour, face):
     return picture
 
 
-@pytest.mark.skipif(not all((cache() / PACKAGES[p].folder / "package.json").exists() for p in ("minilm", "efficientnet", "skimage")),
-                    reason="the small CLIP's packages are not in the cache")
+@pytest.mark.skipif(
+    not all((cache() / PACKAGES[p].folder / "package.json").exists() for p in ("minilm", "efficientnet", "skimage")),
+    reason="the small CLIP's packages are not in the cache",
+)
 def test_pictures_get_captions_of_their_own():
     from curate.models import clip
 

@@ -1,4 +1,5 @@
-"""Captions in a whole run: the text is never touched, variants travel in the sample, SQL finds a text's origin, a rerun changes nothing."""
+"""Captions in a whole run: the text is never touched, variants travel in the sample, SQL finds a text's origin, a rerun changes
+nothing."""
 
 import io
 import json
@@ -36,15 +37,24 @@ def tars(tmp_path_factory):
 
 def recipe(tars, share=0.5, seed=0):
     return Recipe(
-        WebDataset(tars), score=[Fetch()],
+        WebDataset(tars),
+        score=[Fetch()],
         synth=[
             Caption(Parrot(), prompt="a picture of", n=1, seed=seed, name="parrot"),
-            Rewrite(Parrot(), prompt="join {text} and {seen}", of={"text": "text", "seen": "caption_parrot"}, decoding=Decoding(), name="joined"),
+            Rewrite(
+                Parrot(),
+                prompt="join {text} and {seen}",
+                of={"text": "text", "seen": "caption_parrot"},
+                decoding=Decoding(),
+                name="joined",
+            ),
             CaptionFaults("caption_joined"),
             CaptionRepeats("caption_joined"),
             Mix({"raw": share, "joined": 1 - share}, checked=("joined",), seed=seed),
         ],
-        shards=Shards(size=25), name="captions")
+        shards=Shards(size=25),
+        name="captions",
+    )
 
 
 @pytest.fixture(scope="module")
@@ -53,7 +63,9 @@ def run(tars, tmp_path_factory):
 
 
 def test_no_row_is_lost_and_no_text_is_touched(run):
-    rows = run.sql("select source_row, text, kept, chosen_text, chosen_origin, caption_joined from images order by source_row").fetchall()
+    rows = run.sql(
+        "select source_row, text, kept, chosen_text, chosen_origin, caption_joined from images order by source_row"
+    ).fetchall()
     assert len(rows) == ROWS and all(r[2] for r in rows)
     assert [r[1] for r in rows] == [f"raw text {i}" for i in range(ROWS)]
     assert {r[4] for r in rows} == {"raw", "joined"}
@@ -65,7 +77,11 @@ def test_sql_finds_the_texts_of_a_model_and_a_prompt(run):
     asked = f"select count(*) from images where caption_parrot_made.model = 'parrot' and caption_parrot_made.prompt = '{said}'"
     assert run.sql(asked).fetchall() == [(ROWS,)]
     assert run.sql("select count(*) from images where caption_parrot_made.image_width between 8 and 12").fetchall() == [(ROWS,)]
-    assert Caption(Parrot(), prompt="a picture of").provenance()["prompt"] == {"name": "a picture of", "hash": said, "text": "a picture of"}
+    assert Caption(Parrot(), prompt="a picture of").provenance()["prompt"] == {
+        "name": "a picture of",
+        "hash": said,
+        "text": "a picture of",
+    }
 
 
 def test_a_sample_has_all_variants_with_their_chances(run):

@@ -29,4 +29,6 @@ class Parrot(Writer):
         self._calls.append(len(requests))
         if any(r.seen is not None and not r.seen.data.any() for r in requests):
             raise RuntimeError("black")
-        return [Answer(f"{r.prompt} {r.seen.data.mean() if r.seen else ''} {r.seed % 1000}".strip(), "stop", 3, 5) for r in requests]
+        return [
+            Answer(f"{r.prompt} {r.seen.data.mean() if r.seen else ''} {r.seed % 1000}".strip(), "stop", 3, 5) for r in requests
+        ]
