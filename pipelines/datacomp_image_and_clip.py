@@ -1,8 +1,8 @@
 """DataComp-1B (Gadre et al. 2023, arXiv 2304.14108): the image-based filter and the 30 % with the highest CLIP score, both.
 
-As in its code the cut of the score is taken over the whole pool, before the rules of captions. --reference is a .npy file with the
-embeddings of ImageNet-1k by the same model. The best baseline at medium, large and xlarge scale: ImageNet 29.7 / 63.1 / 79.2 %, with
-14M / 140M / 1.4B of the samples.
+As in its code the cut of the score is taken over the whole pool, before the rules of captions. --reference is a .npy file
+with the embeddings of ImageNet-1k by the same model. The best baseline at medium, large and xlarge scale: ImageNet 29.7 /
+63.1 / 79.2 %, with 14M / 140M / 1.4B of the samples.
 """
 
 from curate.balance.image_based import ImageBased
@@ -18,8 +18,17 @@ from curate.source import Source
 from curate.top_fraction import TopFraction
 
 
-def recipe(source: Source, reference: str, model: str = "ViT-L-14:openai", fraction: float = 0.3, clusters: int = 100_000,
-           centroids: str = "", language_model: str = "", seed: int = 0, shard_size: int = 10_000) -> Recipe:
+def recipe(
+    source: Source,
+    reference: str,
+    model: str = "ViT-L-14:openai",
+    fraction: float = 0.3,
+    clusters: int = 100_000,
+    centroids: str = "",
+    language_model: str = "",
+    seed: int = 0,
+    shard_size: int = 10_000,
+) -> Recipe:
     return Recipe(
         source=source,
         score=[

@@ -1,9 +1,10 @@
-"""DataComp's image-based filter (Gadre et al. 2023, arXiv 2304.14108): pictures whose nearest cluster is that of some ImageNet picture.
+"""DataComp's image-based filter (Gadre et al. 2023, arXiv 2304.14108): pictures in clusters of ImageNet's.
 
-First the cheap rule of its code, which is not that of its basic filter: English, two words and more, six characters and more. Then
-CLIP ViT-L/14 embeddings, --clusters centroids trained on the pool, and of them those that are nearest to a row of --reference, a .npy
-file with the embeddings of ImageNet-1k by the same model. Published: 4.3 / 26.8 / 57.2 % of ImageNet at small / medium / large scale,
-with 3.0M / 29M / 293M of the samples. Words are cut at white space, where fastText's tokeniser also counts newlines.
+First the cheap rule of its code, which is not that of its basic filter: English, two words and more, six characters and more.
+Then CLIP ViT-L/14 embeddings, --clusters centroids trained on the pool, and of them those that are nearest to a row of
+--reference, a .npy file with the embeddings of ImageNet-1k by the same model. Published: 4.3 / 26.8 / 57.2 % of ImageNet at
+small / medium / large scale, with 3.0M / 29M / 293M of the samples. Words are cut at white space, where fastText's tokeniser
+also counts newlines.
 """
 
 from curate.balance.image_based import ImageBased
@@ -17,8 +18,16 @@ from curate.shards import Shards
 from curate.source import Source
 
 
-def recipe(source: Source, reference: str, model: str = "ViT-L-14:openai", clusters: int = 100_000, centroids: str = "",
-           language_model: str = "", seed: int = 0, shard_size: int = 10_000) -> Recipe:
+def recipe(
+    source: Source,
+    reference: str,
+    model: str = "ViT-L-14:openai",
+    clusters: int = 100_000,
+    centroids: str = "",
+    language_model: str = "",
+    seed: int = 0,
+    shard_size: int = 10_000,
+) -> Recipe:
     return Recipe(
         source=source,
         score=[CaptionWords(min=2), CaptionChars(min=6), Language(model=language_model), Fetch(), ClipEmbed(model=model)],

@@ -1,7 +1,8 @@
-"""LAION-2B's rule as DataComp applies it to its pool (Gadre et al. 2023, arXiv 2304.14108): English, CLIP ViT-B/32 score of 0.28 and more.
+"""LAION-2B's rule on DataComp's pool (Gadre et al. 2023, arXiv 2304.14108): English, CLIP ViT-B/32 score of 0.28 and more.
 
-The original tells languages apart by cld3, whose English is stricter: of CommonPool it takes 20 %, fastText 49 %. fastText stands in
-for it here, so more stays. Published: ImageNet 3.1 / 23.0 / 55.3 / 75.5 % at small to xlarge scale, with a tenth of the samples.
+The original tells languages apart by cld3, whose English is stricter: of CommonPool it takes 20 %, fastText 49 %. fastText
+stands in for it here, so more stays. Published: ImageNet 3.1 / 23.0 / 55.3 / 75.5 % at small to xlarge scale, with a tenth of
+the samples.
 """
 
 from curate.fetch.stage import Fetch
@@ -14,8 +15,14 @@ from curate.source import Source
 from curate.where import Where
 
 
-def recipe(source: Source, model: str = "ViT-B-32:openai", min_clip: float = 0.28, language_model: str = "", seed: int = 0,
-           shard_size: int = 10_000) -> Recipe:
+def recipe(
+    source: Source,
+    model: str = "ViT-B-32:openai",
+    min_clip: float = 0.28,
+    language_model: str = "",
+    seed: int = 0,
+    shard_size: int = 10_000,
+) -> Recipe:
     return Recipe(
         source=source,
         score=[Language(model=language_model), Fetch(), ClipEmbed(model=model), ClipScore()],

@@ -1,7 +1,7 @@
 """DataComp without a filter (Gadre et al. 2023, arXiv 2304.14108): every picture that arrives, each (text, URL) once.
 
-What the other baselines are measured against. Published: ImageNet 2.5 / 17.6 / 45.9 / 72.3 % at small / medium / large / xlarge
-scale (12.8M, 128M, 1.28B, 12.8B samples).
+What the other baselines are measured against. Published: ImageNet 2.5 / 17.6 / 45.9 / 72.3 % at small / medium / large /
+xlarge scale (12.8M, 128M, 1.28B, 12.8B samples).
 """
 
 from curate.fetch.stage import Fetch

@@ -1,7 +1,8 @@
-"""DataComp's text-based filter (Gadre et al. 2023, arXiv 2304.14108): English captions with a word whose first WordNet synset is in ImageNet-21k.
+"""DataComp's text-based filter (Gadre et al. 2023, arXiv 2304.14108): English captions that name a thing of ImageNet-21k.
 
---synsets is the benchmark's list `imagenet21k_wordnet_ids.txt`, --wordnet a folder with WordNet's files (Debian: wordnet-base).
-Published: ImageNet 4.6 / 25.5 / 56.1 % at small / medium / large scale, with 3.2M / 31M / 317M of the samples.
+A word names it if the word's first WordNet synset is in the list. --synsets is the benchmark's list
+`imagenet21k_wordnet_ids.txt`, --wordnet a folder with WordNet's files (Debian: wordnet-base). Published: ImageNet 4.6 / 25.5
+/ 56.1 % at small / medium / large scale, with 3.2M / 31M / 317M of the samples.
 """
 
 from curate.balance.text_based import TextBased
@@ -12,8 +13,14 @@ from curate.shards import Shards
 from curate.source import Source
 
 
-def recipe(source: Source, synsets: str, wordnet: str = "/usr/share/wordnet", language_model: str = "", seed: int = 0,
-           shard_size: int = 10_000) -> Recipe:
+def recipe(
+    source: Source,
+    synsets: str,
+    wordnet: str = "/usr/share/wordnet",
+    language_model: str = "",
+    seed: int = 0,
+    shard_size: int = 10_000,
+) -> Recipe:
     return Recipe(
         source=source,
         score=[Language(model=language_model), TextBased(synsets=synsets, wordnet=wordnet), Fetch()],

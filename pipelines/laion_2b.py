@@ -1,9 +1,10 @@
-"""LAION-2B-en (Schuhmann et al. 2022, arXiv 2210.08402): LAION-400M's rules with a CLIP score of 0.28 and more, by ViT-B/32.
+"""LAION-2B-en (Schuhmann et al. 2022, arXiv 2210.08402): LAION-400M's rules with a CLIP score of 0.28.
 
-English by cld3, here by fastText, which takes more for English; five characters and more; files of 5 kB and more, and none too large
-to decode (the fetch's own cap of pixels); each URL once: the first in the order of the list. Tagged and not dropped: NSFW by a head on
-ViT-L/14 features, here the column `nsfw` by another model; watermarks, if --watermark names a head for --model's embeddings. Published:
-2.3B pairs of more than 50B candidates; with OpenCLIP's ViT-B/32 66.6 % of ImageNet at 34B samples seen.
+English by cld3, here by fastText, which takes more for English; five characters and more; files of 5 kB and more, and none
+too large to decode (the fetch's own cap of pixels); each URL once: the first in the order of the list. Tagged and not
+dropped: NSFW by a head on ViT-L/14 features, here the column `nsfw` by another model; watermarks, if --watermark names a head
+for --model's embeddings. Published: 2.3B pairs of more than 50B candidates; with OpenCLIP's ViT-B/32 66.6 % of ImageNet at
+34B samples seen.
 """
 
 from curate.dedup.exact import ExactDedup
@@ -21,9 +22,19 @@ from curate.source import Source
 from curate.where import Where
 
 
-def recipe(source: Source, model: str = "ViT-B-32:openai", min_clip: float = 0.28, min_chars: int = 5, min_bytes: int = 5000,
-           language_model: str = "", nsfw_model: str = "", tag_nsfw: bool = True, watermark: str = "", seed: int = 0,
-           shard_size: int = 10_000) -> Recipe:
+def recipe(
+    source: Source,
+    model: str = "ViT-B-32:openai",
+    min_clip: float = 0.28,
+    min_chars: int = 5,
+    min_bytes: int = 5000,
+    language_model: str = "",
+    nsfw_model: str = "",
+    tag_nsfw: bool = True,
+    watermark: str = "",
+    seed: int = 0,
+    shard_size: int = 10_000,
+) -> Recipe:
     return Recipe(
         source=source,
         score=[

@@ -1,8 +1,9 @@
 """LAION-400M (Schuhmann et al. 2021, arXiv 2111.02114): English alt texts with a CLIP ViT-B/32 score of 0.3 and more.
 
-Five characters and more, image files of 5 kB and more, each (text, URL) once. English was told by cld3; here by fastText, which takes
-more for English. Illegal images were removed by CLIP's text prompts, which are not published: not covered. NSFW was a tag and dropped
-nothing: the column `nsfw`. Published: 413M pairs, 211M of them 256 px and more on both sides; ImageNet 72.7 % with OpenCLIP's ViT-L/14.
+Five characters and more, image files of 5 kB and more, each (text, URL) once. English was told by cld3; here by fastText,
+which takes more for English. Illegal images were removed by CLIP's text prompts, which are not published: not covered. NSFW
+was a tag and dropped nothing: the column `nsfw`. Published: 413M pairs, 211M of them 256 px and more on both sides; ImageNet
+72.7 % with OpenCLIP's ViT-L/14.
 """
 
 from curate.fetch.stage import Fetch
@@ -18,8 +19,18 @@ from curate.source import Source
 from curate.where import Where
 
 
-def recipe(source: Source, model: str = "ViT-B-32:openai", min_clip: float = 0.3, min_chars: int = 5, min_bytes: int = 5000,
-           language_model: str = "", nsfw_model: str = "", tag_nsfw: bool = True, seed: int = 0, shard_size: int = 10_000) -> Recipe:
+def recipe(
+    source: Source,
+    model: str = "ViT-B-32:openai",
+    min_clip: float = 0.3,
+    min_chars: int = 5,
+    min_bytes: int = 5000,
+    language_model: str = "",
+    nsfw_model: str = "",
+    tag_nsfw: bool = True,
+    seed: int = 0,
+    shard_size: int = 10_000,
+) -> Recipe:
     return Recipe(
         source=source,
         score=[

@@ -1,9 +1,10 @@
-"""LAION-5B (Schuhmann et al. 2022, arXiv 2210.08402): pairs in any language, with a CLIP score of 0.28 where the text is English, else 0.26.
+"""LAION-5B (Schuhmann et al. 2022, arXiv 2210.08402): any language; a CLIP score of 0.28 in English, else 0.26.
 
 Three outcomes of language detection: English, another language, none (too short or unsure; fastText's probability is under
---sure, which is ours; cld3 had its own). English was scored by ViT-B/32 (openai), the rest by a multilingual CLIP; here --model
-scores everything, by default an open_clip model with a multilingual text tower. For the very original English part use laion_2b. Five
-characters and more, files of 5 kB and more, each URL once. Published: 5.85B pairs = 2.3B English + 2.2B other + 1.3B none.
+--sure, which is ours; cld3 had its own). English was scored by ViT-B/32 (openai), the rest by a multilingual CLIP; here
+--model scores everything, by default an open_clip model with a multilingual text tower. For the very original English part
+use laion_2b. Five characters and more, files of 5 kB and more, each URL once. Published: 5.85B pairs = 2.3B English + 2.2B
+other + 1.3B none.
 """
 
 from curate.dedup.exact import ExactDedup
@@ -19,9 +20,18 @@ from curate.source import Source
 from curate.where import Where
 
 
-def recipe(source: Source, model: str = "xlm-roberta-base-ViT-B-32:laion5b_s13b_b90k", min_clip: float = 0.28,
-           min_clip_other: float = 0.26, sure: float = 0.5, min_chars: int = 5, min_bytes: int = 5000, language_model: str = "",
-           seed: int = 0, shard_size: int = 10_000) -> Recipe:
+def recipe(
+    source: Source,
+    model: str = "xlm-roberta-base-ViT-B-32:laion5b_s13b_b90k",
+    min_clip: float = 0.28,
+    min_clip_other: float = 0.26,
+    sure: float = 0.5,
+    min_chars: int = 5,
+    min_bytes: int = 5000,
+    language_model: str = "",
+    seed: int = 0,
+    shard_size: int = 10_000,
+) -> Recipe:
     english = f"coalesce(language = 'en' and language_score >= {float(sure)}, false)"
     return Recipe(
         source=source,
@@ -34,6 +44,11 @@ def recipe(source: Source, model: str = "xlm-roberta-base-ViT-B-32:laion5b_s13b_
             ClipEmbed(model=model),
             ClipScore(),
         ],
-        select=[Where(sql=f"clip_score >= case when {english} then {float(min_clip)} else {float(min_clip_other)} end", name="min_clip")],
+        select=[
+            Where(
+                sql=f"clip_score >= case when {english} then {float(min_clip)} else {float(min_clip_other)} end",
+                name="min_clip",
+            )
+        ],
         shards=Shards(size=shard_size, seed=seed),
     )

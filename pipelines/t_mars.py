@@ -1,9 +1,10 @@
-"""T-MARS (Maini et al. 2023, arXiv 2307.03132): text in pictures is painted over before the CLIP score, and the best by that score stay.
+"""T-MARS (Maini et al. 2023, arXiv 2307.03132): the CLIP score of pictures whose text is painted over.
 
-Some 40 % of LAION's pictures show text that overlaps their caption: a high score for reading, not for seeing. The paper finds text with
-FAST at 512 px; here RapidOCR with the longer side brought down to --side. Boxes get the mean colour around them. --fraction is
-DataComp's for CLIP scores; the paper fits it to its pools. Published: + 6.5 points of ImageNet and 4.7 of VTAB over the best filter
-of its time at 2M to 64M samples. Both scores are columns: `Where` with both makes the paper's intersections.
+The best by that score stay. Some 40 % of LAION's pictures show text that overlaps their caption: a high score for reading,
+not for seeing. The paper finds text with FAST at 512 px; here RapidOCR with the longer side brought down to --side. Boxes get
+the mean colour around them. --fraction is DataComp's for CLIP scores; the paper fits it to its pools. Published: + 6.5 points
+of ImageNet and 4.7 of VTAB over the best filter of its time at 2M to 64M samples. Both scores are columns: `Where` with both
+makes the paper's intersections.
 """
 
 from curate.fetch.stage import Fetch
@@ -17,8 +18,14 @@ from curate.source import Source
 from curate.top_fraction import TopFraction
 
 
-def recipe(source: Source, model: str = "ViT-B-32:openai", fraction: float = 0.3, side: int = 512, seed: int = 0,
-           shard_size: int = 10_000) -> Recipe:
+def recipe(
+    source: Source,
+    model: str = "ViT-B-32:openai",
+    fraction: float = 0.3,
+    side: int = 512,
+    seed: int = 0,
+    shard_size: int = 10_000,
+) -> Recipe:
     return Recipe(
         source=source,
         score=[Fetch(), OcrArea(side=side), ClipEmbed(model=model), ClipScore(), MaskedClipScore(model=model)],
