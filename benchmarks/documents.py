@@ -26,6 +26,7 @@ from curate.demo.packages import cache
 from curate.demo.pages import build
 from curate.documents.write import documents
 from curate.driver import run
+from curate.fetch.shared import SharedUrl
 from curate.filters import paragraph_ratios
 from curate.filters.document_images import DocumentImages
 from curate.filters.document_language import DocumentLanguage
@@ -34,7 +35,6 @@ from curate.filters.image_url_words import ImageUrlWords
 from curate.filters.paragraph_language import ParagraphLanguage
 from curate.filters.paragraph_symbols import ParagraphSymbols
 from curate.filters.paragraph_words import ParagraphWords
-from curate.fetch.shared import SharedUrl
 from curate.planning import requests
 from curate.recipe import Recipe
 from curate.recipes import load

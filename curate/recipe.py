@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
-from curate import schema
 from curate.dedup.uid import DuplicateUid
 from curate.errors import RecipeError
 from curate.fetch.decode import Decode

@@ -10,9 +10,8 @@ from curate.check import check
 from curate.dedup.exact import ExactDedup
 from curate.dedup.frequency import Frequency
 from curate.documents.document import read_document
-from curate.driver import run
+from curate.driver import Driver, run
 from curate.engine import RayEngine
-from curate.driver import Driver
 from curate.fetch.shared import once
 from curate.fetch.stage import Fetch
 from curate.filters.document_images import DocumentImages
