@@ -1,0 +1,268 @@
+"""The recipes in pipelines/: each can be loaded, says where it comes from and what it needs; those of pairs run end to end.
+
+One small pool serves all, with the tiny CLIP, heads and lists made here, so that none is skipped for want of a model. Recipes
+that write captions or read pages run in the tests of those parts.
+"""
+
+import argparse
+import inspect
+import io
+import itertools
+import json
+import re
+import tarfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image, ImageDraw
+from safetensors.numpy import save_file
+from tiny import tiny_clip
+
+from curate.driver import run
+from curate.errors import RecipeError
+from curate.looking import recipes as listing
+from curate.recipes import load, names
+from curate.sources.web_pages import WebPages
+from curate.sources.webdataset import WebDataset
+from curate.stage import Stage, snake
+
+CAPTIONS = (
+    "A brown dog runs over the green field",
+    "Two red boats on a lake near the mountains",
+    "The old stone house with a blue door",
+    "Ein Hund steht auf der grünen Wiese im Garten",
+    "一只橙色的猫睡在窗台上晒着温暖的太阳",
+    "click here",
+    "dog",
+    "A woman in a yellow coat holds the umbrella",
+)
+WORDS = f"{' '.join(CAPTIONS[:3])} {CAPTIONS[7]} number".lower().split()
+
+
+def photo(n: int) -> bytes:
+    """A JPEG of more than 5 kB, unlike that of any other n; of eight one is small and one long."""
+    rng = np.random.default_rng(n)
+    width, height = (48, 48) if n % 8 == 7 else (800, 220) if n % 8 == 2 else (260 + n, 240)
+    coarse = Image.fromarray(rng.integers(256, size=(4, 6, 3)).astype(np.uint8)).resize((width, height))
+    noisy = np.clip(np.asarray(coarse, np.int16) + rng.integers(-9, 9, size=(height, width, 3)), 0, 255)
+    image, out = Image.fromarray(noisy.astype(np.uint8)), io.BytesIO()
+    ImageDraw.Draw(image).ellipse((20, 20, 60 + n, 90), fill=(n * 4, 255 - n * 4, 90))
+    image.save(out, "JPEG", quality=95)
+    return out.getvalue()
+
+
+def write(path, rows: range) -> str:
+    """A tar of pictures; picture 17 is picture 16 again, under another caption."""
+    with tarfile.open(path, "w") as tar:
+        for i in rows:
+            text = CAPTIONS[i % 7 if i % 3 else 7] + (f" number {i}" if i % 2 else "")
+            said = json.dumps({"url": f"http://host{i % 3}.example/{i}.jpg"})
+            for suffix, data in (("jpg", photo(16 if i == 17 else i)), ("json", said.encode()), ("txt", text.encode())):
+                info = tarfile.TarInfo(f"{i:05d}.{suffix}")
+                info.size = len(data)
+                tar.addfile(info, io.BytesIO(data))
+    return str(path)
+
+
+@pytest.fixture(scope="module")
+def pool(tmp_path_factory) -> list[str]:
+    """Sixty pictures in two tars; the first has twelve."""
+    folder = tmp_path_factory.mktemp("pool")
+    return [write(folder / "few.tar", range(12)), write(folder / "more.tar", range(12, 60))]
+
+
+@pytest.fixture(scope="module")
+def given(tmp_path_factory) -> dict[str, dict]:
+    """Options by recipe, under "" those of all: what is private, large, or fitted to models and pools of another size."""
+    folder = tmp_path_factory.mktemp("given")
+    rng = np.random.default_rng(0)
+    np.save(folder / "reference.npy", rng.standard_normal((3, 32)).astype(np.float32))
+    (folder / "words.txt").write_text("\n".join([*WORDS, *(f"{a} {b}" for a, b in itertools.pairwise(WORDS))]))
+    (folder / "counts.txt").write_text("\n".join(f"{w}\t{30 if w != 'umbrella' else 7}" for w in WORDS))
+    (folder / "terms.txt").write_text("dog\nfield\nboats\nlake\nhouse\ndoor\n")
+    (folder / "unwanted.txt").write_text("boats\n")
+    (folder / "entries.json").write_text(json.dumps(["dog", "lake", "house", "A woman", "Hund"]))
+    (folder / "synsets.txt").write_text("n02084071\n")
+    for part in ("noun", "verb", "adj", "adv"):
+        (folder / f"index.{part}").write_text("dog n 1 0 1 1 02084071\n" if part == "noun" else "")
+        (folder / f"{part}.exc").write_text("")
+    save_file({"weight": rng.standard_normal((1, 32)).astype(np.float32)}, folder / "head.safetensors")
+    head = str(folder / "head.safetensors")
+    words = {"min_side": 200, "vocabulary": str(folder / "counts.txt"), "profanity": str(folder / "unwanted.txt")}
+    return {
+        "": {
+            "model": tiny_clip(folder / "tiny"),
+            "min_clip": -1.0,
+            "entries": str(folder / "entries.json"),
+            "clusters": 4,
+            "reference": str(folder / "reference.npy"),
+            "tag_nsfw": False,
+            "t": 2,
+        },
+        "align": {"vocabulary": str(folder / "words.txt"), "max_images": 3},
+        "cc3m": words,
+        "cc12m": words,
+        "coyo_700m": {"max_repeats": 4, "profanity": str(folder / "unwanted.txt")},
+        "datacomp_text_based": {"synsets": str(folder / "synsets.txt"), "wordnet": str(folder)},
+        "git_web_mix": {"budgets": ("few=3", "more=9")},
+        "high_resolution": {"min_side": 200, "side": 64, "min_sharpness": 1.0},
+        "imagen": {"toxicity": "python:test_pipelines:shouting", "max_toxicity": 0.025},
+        "kosmos2_grit": {"detector": "python:test_pipelines:corners"},
+        "laion_2b": {"watermark": head, "tag_nsfw": True},
+        "laion_5b": {"min_clip_other": 1.0, "sure": 0.0},
+        "metaclip_2_5b": {"max_nsfw": 1.0, "t": 0, "tail": 0.1},
+        "sbu": {"terms": str(folder / "terms.txt")},
+        "small_model_mix": {"budgets": ("few=20", "more=60"), "unit": "words"},
+        "stable_diffusion": {
+            "aesthetic": head,
+            "watermark": head,
+            "max_watermark": 1.0,
+            "min_aesthetic": -9.0,
+            "min_side": 200,
+        },
+        "t_mars": {"side": 64},
+    }
+
+
+def shouting(texts: list[str]) -> list[float]:
+    """A toxicity model of one line: the share of capitals."""
+    return [sum(map(str.isupper, t)) / (len(t) or 1) for t in texts]
+
+
+def corners(images: list, phrases: list[list[str]]) -> list[list[tuple]]:
+    """A detector that is sure of dogs and boats."""
+    return [
+        [(i, 0.9 if re.search("dog|boats", p) else 0.3, [0.0, 0.0, 0.5, 0.5]) for i, p in enumerate(each)] for each in phrases
+    ]
+
+
+#: Models over pixels that are dear on a loaded machine: their recipes run on the first tar.
+DEAR = {"high_resolution", "imagen", "laion_2b", "metaclip_400m", "stable_diffusion", "t_mars"}
+
+
+def options(recipe, given: dict[str, dict]) -> dict:
+    own = {**given[""], **given.get(recipe.name, {})}
+    return {o.name: own[o.name] for o in recipe.options if o.name in own}
+
+
+@pytest.mark.parametrize("name", names())
+def test_it_says_where_it_comes_from(name):
+    recipe = load(name)
+    first = recipe.doc.splitlines()[0]
+    assert len(recipe.doc) > 150 and len(first) < 140
+    assert name == "demo" or re.search(r"\d{4}\.\d{4,5}|https?://", recipe.doc), "no source is named"
+    for p in list(inspect.signature(recipe.build).parameters.values())[1:]:
+        assert p.annotation is not inspect.Parameter.empty, f"{p.name} has no type"
+    for option in recipe.options:
+        assert option.required or option.default is not None, f"{option.name} has no default"
+
+
+@pytest.mark.parametrize("name", names())
+def test_it_can_be_built_and_checked(name, pool, given):
+    recipe = load(name)
+    try:
+        built = recipe.build(WebDataset(pool), **options(recipe, given)).check()
+    except RecipeError:  # a recipe of pages
+        built = recipe.build(WebPages(pool), **options(recipe, given)).check()
+    needs = recipe.needs()
+    assert ("web" in needs) == any(isinstance(s, Stage) and s.network for s in built.steps)
+    loading = {type(s) for s in built.steps if isinstance(s, Stage) and s.loads}
+    for kind in loading:
+        assert any(n.split()[0] == snake(kind.__name__) and n.endswith("(GPU)") == (kind.gpus > 0) for n in needs), (
+            kind,
+            needs,
+        )
+
+
+def test_the_list_says_what_each_needs(capsys):
+    assert listing(argparse.Namespace()) == 0
+    out = capsys.readouterr().out.splitlines()
+    at = next(i for i, line in enumerate(out) if line.startswith("metaclip_400m "))
+    assert "arXiv 2309.16671" in out[at] and out[at + 1].split() == "needs --entries, web, language, nsfw (GPU)".split()
+    assert len(out) == 2 * len(names())
+
+
+def gallery() -> dict[str, set[str]]:
+    """The columns that the gallery names, recipe by recipe."""
+    found: dict[str, set[str]] = {}
+    name = ""
+    for line in (Path(__file__).parent.parent / "docs" / "recipes.md").read_text().splitlines():
+        cells = [c.strip() for c in line.strip("|").split("|")]
+        if line.startswith("|") and len(cells) == 5 and cells[0] != "recipe" and set(cells[0]) != {"-"}:
+            name = re.match(r"`(\w+)`", cells[0])[1] if cells[0] else name
+            found.setdefault(name, set()).update(re.findall(r"`(\w+)`", cells[3]))
+    return found
+
+
+def test_the_gallery_names_recipes_and_their_columns(pool, given):
+    found = gallery()
+    assert set(OUTCOMES) - {"demo"} == set(found)
+    for name, columns in found.items():
+        steps = load(name).build(WebDataset(pool), **options(load(name), given)).steps
+        assert columns <= {s.name for s in steps} | {c for s in steps for c in s.adds()}, name
+
+
+#: What falls for which rule on the pool, as far as it does not hang on the tiny model's random weights; and how many stay.
+OUTCOMES = {
+    "align": ({"aspect_ratio", "images_of_text", "rare_tokens", "script_words"}, None),
+    "cc12m": ({"language", "caption_words", "parts_of_speech", "rare_tokens", "profanity", "aspect_ratio"}, None),
+    "cc3m": ({"language", "parts_of_speech", "rare_tokens", "profanity", "aspect_ratio"}, None),
+    "clip_score_top30": ({"top_fraction"}, 19),
+    "clip_wit400m": ({"balance"}, None),
+    "cogview": ({"language", "script_words"}, None),
+    "coyo_700m": (
+        {"caption_chars", "caption_words", "language", "frequency", "profanity", "image_bytes", "aspect_ratio"},
+        None,
+    ),
+    "dalle": ({"language", "boilerplate_text", "caption_words", "aspect_ratio"}, None),
+    "datacomp_basic": ({"language", "caption_words", "image_side", "aspect_ratio"}, None),
+    "datacomp_image_and_clip": ({"top_fraction"}, None),
+    "datacomp_image_based": ({"language", "caption_words"}, None),
+    "datacomp_laion2b": ({"language"}, 48),
+    "datacomp_none": (set(), 60),
+    "datacomp_text_based": ({"language", "text_based"}, None),
+    "demo": ({"language", "aspect_ratio"}, None),
+    "dfn": ({"top_fraction"}, 10),
+    "florence": ({"image_side"}, 53),
+    "git_web_mix": ({"budget", "near_dedup", "image_side"}, 12),
+    "high_resolution": ({"image_side"}, 11),
+    "imagen": ({"image_bytes", "language", "toxicity"}, None),
+    "kosmos2_grit": ({"language", "image_side", "grounding"}, None),
+    "laion_2b": ({"language", "image_bytes"}, 8),
+    "laion_400m": ({"caption_chars", "language", "image_bytes"}, 40),
+    "laion_5b": ({"caption_chars", "image_bytes", "min_clip"}, 40),
+    "metaclip_2_5b": ({"language", "balance"}, None),
+    "metaclip_400m": ({"language", "balance"}, None),
+    "sbu": ({"caption_words", "language", "listed_words"}, None),
+    "small_model_mix": ({"budget", "exact_dedup"}, None),
+    "stable_diffusion": ({"image_side"}, 11),
+    "t_mars": ({"top_fraction"}, 4),
+}
+
+#: Columns that a recipe is there for.
+COLUMNS = {
+    "florence": "caption_label",
+    "high_resolution": "ocr_area_text",
+    "kosmos2_grit": "grounding_boxes",
+    "laion_2b": "watermark",
+    "small_model_mix": "budget_pool",
+    "stable_diffusion": "aspect_bucket",
+    "t_mars": "masked_clip_score",
+}
+
+
+@pytest.mark.parametrize("name", OUTCOMES)
+def test_it_runs_from_end_to_end(name, pool, given, tmp_path):
+    recipe = load(name)
+    source = WebDataset(pool[:1] if name in DEAR else pool)
+    done = run(recipe.build(source, **options(recipe, given)), str(tmp_path / "run"), engine="local")
+    rows = dict(done.sql("select coalesce(drop_reason, 'kept'), count(*) from images group by all").fetchall())
+    reasons, kept = OUTCOMES[name]
+    assert (
+        reasons <= set(rows) and rows["kept"] == (kept or rows["kept"]) and sum(rows.values()) == (12 if name in DEAR else 60)
+    )
+    dataset = json.loads((tmp_path / "run" / "dataset.json").read_text())
+    assert sum(s["samples"] for s in dataset["shards"]) == rows["kept"]
+    if name in COLUMNS:
+        assert done.sql(f"select count({COLUMNS[name]}) from images where kept").fetchall() == [(rows["kept"],)]
