@@ -13,7 +13,7 @@ import pyarrow as pa
 from curate import pool, seal, shards
 from curate.documents.verify import document_faults, place_faults, places
 from curate.errors import PoolError
-from curate.members import SUFFIX, bulky, to_json
+from curate.members import SUFFIX, bulky, caption, to_json
 from curate.sources.tarindex import Sample, members, samples
 from curate.store import Store
 
@@ -213,7 +213,7 @@ def _image_faults(f: Any, name: str, sample: Sample, row: dict[str, Any], hashed
     for kind, member in sample.members.items():
         f.seek(member.offset)
         files[kind] = f.read(member.size)
-    if files["txt"] != (row["text"] or "").encode():
+    if files["txt"] != caption(row).encode():
         yield f"{name}.txt: is not the caption of its row"
     if _loaded(files["json"]) != json.loads(to_json(row)):
         yield f"{name}.json: is not its row"

@@ -321,7 +321,8 @@ class Driver:
         planned = pool.plan(self.store, assigned, entries, self.recipe.samples)
         total = pool.shard_count(self.store, assigned)
         self.progress.stage("shards", total, 0)
-        provenance = {"recipe": self.recipe.fingerprint}
+        captions = {s.name: s.provenance() for s in self.recipe.steps if hasattr(s, "provenance")}
+        provenance = {"recipe": self.recipe.fingerprint, **({"captions": captions} if captions else {})}
         write = partial(pool.write_shard, self.store, planned, how, total, provenance, "sha256" if self._originals() else None)
         infos = []
         for info in self.engine.map(write, range(total)):

@@ -28,6 +28,11 @@ class Slice:
 Members = dict[str, bytes | Slice]
 
 
+def caption(row: dict[str, Any]) -> str:
+    """The text that trains: the one chosen among raw and synthetic captions where there was a choice, else the raw one."""
+    return row.get("chosen_text") or row["text"] or ""
+
+
 def image_members(row: dict[str, Any], meta: dict[str, Any], hashed: str | None) -> Members:
     """`<key>.jpg|png|…`, `<key>.json` and `<key>.txt` of a row of `images`; a null caption is an empty file.
 
@@ -37,7 +42,7 @@ def image_members(row: dict[str, Any], meta: dict[str, Any], hashed: str | None)
     if suffix is None or row.get("payload") is None:
         raise PoolError(f"{row.get('payload') or 'no payload'}: no image of a known format ({row.get('mime')}, uid {row['uid']})")
     image = Slice(row["payload"], row["payload_offset"], row["payload_size"], row[hashed] if hashed else None)
-    parts = {suffix: image, "json": to_json(meta), "txt": (row["text"] or "").encode()}
+    parts = {suffix: image, "json": to_json(meta), "txt": caption(row).encode()}
     return dict(sorted(parts.items()))
 
 

@@ -81,7 +81,7 @@ def sample(key, files, row, kept):
         return [f"{key}: members {sorted(files)}"]
     said = json.loads(files["json"])
     wrong = [f"{key}: json says another {c}" for c in said if c not in row or not same(row[c], said[c])]
-    if files["txt"].decode() != (row["text"] or ""):
+    if files["txt"].decode() != (row.get("chosen_text") or row["text"] or ""):
         wrong.append(f"{key}: txt is not the caption")
     if hashlib.sha256(files[ending]).hexdigest() != row["sha256"]:
         wrong.append(f"{key}: image is not that of the row")

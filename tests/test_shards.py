@@ -206,3 +206,18 @@ def test_names_need_not_be_known_beforehand(tmp_path):
 
 def test_json_has_no_nan_and_one_spelling():
     assert to_json({"b": float("nan"), "a": [1.0, float("inf")], "t": "é"}) == '{"a":[1.0,null],"b":null,"t":"é"}'.encode()
+
+
+def test_the_chosen_text_is_the_caption_and_the_raw_text_stays_in_the_json(tmp_path):
+    store = Store(tmp_path)
+    table = ledger(store)
+    chosen = pa.array([f"chosen {i}" if i % 2 else None for i in range(len(table))], pa.large_string())
+    write(store, table.append_column("chosen_text", chosen), S.Shards(size=100))
+    rows = {r["uid"]: (r["text"] or "", c) for r, c in zip(table.to_pylist(), chosen.to_pylist(), strict=True)}
+    with tarfile.open(tmp_path / "shards/00000.tar") as tar:
+        for member in tar:
+            key, suffix = member.name.split(".")
+            if suffix == "txt":
+                assert tar.extractfile(member).read().decode() == (rows[key][1] or rows[key][0])
+            elif suffix == "json":
+                assert (json.load(tar.extractfile(member))["text"] or "") == rows[key][0]
