@@ -69,7 +69,7 @@ def documents(made):
     import webdataset
 
     found = {}
-    for sample in webdataset.WebDataset(made.tars, shardshuffle=False, empty_check=False):
+    for sample in webdataset.WebDataset(made.tars, shardshuffle=False):
         document, pictures = read_document({k: v for k, v in sample.items() if not k.startswith("__")})
         found[document["url"]] = (document, pictures)
     return found
