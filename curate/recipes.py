@@ -92,7 +92,8 @@ def _options(build: Callable, path: Path) -> list[Option]:
 
 
 def _parser(kind: Any) -> Callable[[str], Any]:
-    """How an option's text becomes a value of the annotated type; `X | None` is read as X, tuples as comma-separated words."""
+    """How an option's text becomes a value of the annotated type; `X | None` is read as X, tuples as comma-separated words, dicts
+    as comma-separated `name=value`."""
     if isinstance(kind, types.UnionType):
         kind = next(k for k in kind.__args__ if k is not type(None))
     origin = getattr(kind, "__origin__", kind)
@@ -101,6 +102,13 @@ def _parser(kind: Any) -> Callable[[str], Any]:
         def words(text: str) -> Any:
             return origin(item(w.strip()) for w in text.split(",") if w.strip())
         return words
+    if origin is dict:
+        def pairs(text: str) -> Any:
+            cut = [w.strip().rpartition("=") for w in text.split(",") if w.strip()]
+            if not all(name and mark for name, mark, _ in cut):
+                raise ValueError(text)
+            return {name: kind.__args__[1](value) for name, _, value in cut}
+        return pairs
     if kind is bool:
         def truth(text: str) -> bool:
             if text.lower() not in ("true", "false", "yes", "no", "1", "0"):

@@ -35,11 +35,10 @@ def recipe(
     max_words: int = 20,
     max_nsfw: float = 0.5,
     nsfw_model: str = "",
-    evaluation: tuple[str, ...] = (),
+    evaluation: dict[str, str] | None = None,
     seed: int = 0,
     shard_size: int = 10_000,
 ) -> Recipe:
-    sets = dict(e.split("=", 1) for e in evaluation)
     return Recipe(
         source=source,
         score=[
@@ -49,12 +48,12 @@ def recipe(
             ImageSide(min=min_side),
             AspectRatio(max=max_ratio),
             Nsfw(max=max_nsfw, model=nsfw_model),
-            *([PerceptualHash()] if sets else []),
+            *([PerceptualHash()] if evaluation else []),
         ],
         select=[
             Frequency(("text",), max=max_images, distinct="sha256", name="images_of_text"),
             Frequency(("sha256",), max=max_texts, distinct="text", name="texts_of_image"),
-            *([Decontaminate(sets)] if sets else []),
+            *([Decontaminate(evaluation)] if evaluation else []),
         ],
         shards=Shards(size=shard_size, seed=seed),
     )

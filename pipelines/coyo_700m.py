@@ -40,13 +40,12 @@ def recipe(
     max_repeats: int = 10,
     nouns: str = "",
     profanity: str = "",
-    evaluation: tuple[str, ...] = (),
+    evaluation: dict[str, str] | None = None,
     nsfw_model: str = "",
     language_model: str = "",
     seed: int = 0,
     shard_size: int = 10_000,
 ) -> Recipe:
-    sets = dict(e.split("=", 1) for e in evaluation)
     return Recipe(
         source=source,
         score=[
@@ -63,6 +62,6 @@ def recipe(
             Nsfw(max=max_nsfw, model=nsfw_model),
             PerceptualHash(),
         ],
-        select=[ExactDedup(key=("phash", "text")), *([Decontaminate(sets)] if sets else [])],
+        select=[ExactDedup(key=("phash", "text")), *([Decontaminate(evaluation)] if evaluation else [])],
         shards=Shards(size=shard_size, seed=seed),
     )

@@ -19,17 +19,16 @@ from curate.source import Source
 
 def recipe(
     source: Source,
-    budgets: tuple[str, ...] = (),
+    budgets: dict[str, float] | None = None,
     min_words: int = 2,
     min_side: int = 160,
     crops: bool = False,
     seed: int = 0,
     shard_size: int = 10_000,
 ) -> Recipe:
-    each = {name: float(number) for name, _, number in (b.rpartition("=") for b in budgets)}
     return Recipe(
         source=source,
         score=[ScriptWords(min=min_words), Fetch(), ImageSide(min=min_side), PerceptualHash()],
-        select=[NearDedup(mirror=False, crops=crops), *([Budget(each, seed=seed)] if each else [])],
+        select=[NearDedup(mirror=False, crops=crops), *([Budget(budgets, seed=seed)] if budgets else [])],
         shards=Shards(size=shard_size, seed=seed),
     )

@@ -21,7 +21,7 @@ from curate.source import Source
 
 def recipe(
     source: Source,
-    budgets: tuple[str, ...],
+    budgets: dict[str, float],
     unit: str = "samples",
     draw: bool = False,
     model: str = "ViT-L-14:openai",
@@ -31,11 +31,10 @@ def recipe(
 ) -> Recipe:
     if unit not in ("samples", "words"):
         raise RecipeError(f"small_model_mix: --unit is samples or words, not {unit}")
-    each = {name: float(number) for name, _, number in (b.rpartition("=") for b in budgets)}
     cost, by = "script_words" if unit == "words" else "", () if draw else ("clip_score",)
     return Recipe(
         source=source,
         score=[ScriptWords(min=min_words), Fetch(), *([] if draw else [ClipEmbed(model=model), ClipScore()])],
-        select=[ExactDedup(by=by), Budget(each, cost=cost, by=by, seed=seed)],
+        select=[ExactDedup(by=by), Budget(budgets, cost=cost, by=by, seed=seed)],
         shards=Shards(size=shard_size, seed=seed),
     )

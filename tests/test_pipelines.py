@@ -19,6 +19,7 @@ from PIL import Image, ImageDraw
 from safetensors.numpy import save_file
 from tiny import tiny_clip
 
+from curate.cli import main
 from curate.driver import run
 from curate.errors import RecipeError
 from curate.looking import recipes as listing
@@ -88,7 +89,7 @@ def given(tmp_path_factory) -> dict[str, dict]:
         (folder / f"index.{part}").write_text("dog n 1 0 1 1 02084071\n" if part == "noun" else "")
         (folder / f"{part}.exc").write_text("")
     save_file({"weight": rng.standard_normal((1, 32)).astype(np.float32)}, folder / "head.safetensors")
-    head = str(folder / "head.safetensors")
+    head, held = str(folder / "head.safetensors"), write(folder / "held.tar", range(12, 30))
     words = {"min_side": 200, "vocabulary": str(folder / "counts.txt"), "profanity": str(folder / "unwanted.txt")}
     return {
         "": {
@@ -103,9 +104,9 @@ def given(tmp_path_factory) -> dict[str, dict]:
         "align": {"vocabulary": str(folder / "words.txt"), "max_images": 3},
         "cc3m": words,
         "cc12m": words,
-        "coyo_700m": {"max_repeats": 4, "profanity": str(folder / "unwanted.txt")},
+        "coyo_700m": {"max_repeats": 4, "profanity": str(folder / "unwanted.txt"), "evaluation": {"held": held}},
         "datacomp_text_based": {"synsets": str(folder / "synsets.txt"), "wordnet": str(folder)},
-        "git_web_mix": {"budgets": ("few=3", "more=9")},
+        "git_web_mix": {"budgets": {"few": 3, "more": 9}},
         "high_resolution": {"min_side": 200, "side": 64, "min_sharpness": 1.0},
         "imagen": {"toxicity": "python:test_pipelines:shouting", "max_toxicity": 0.025},
         "kosmos2_grit": {"detector": "python:test_pipelines:corners"},
@@ -113,7 +114,7 @@ def given(tmp_path_factory) -> dict[str, dict]:
         "laion_5b": {"min_clip_other": 1.0, "sure": 0.0},
         "metaclip_2_5b": {"max_nsfw": 1.0, "t": 0, "tail": 0.1},
         "sbu": {"terms": str(folder / "terms.txt")},
-        "small_model_mix": {"budgets": ("few=20", "more=60"), "unit": "words"},
+        "small_model_mix": {"budgets": {"few": 20, "more": 60}, "unit": "words"},
         "stable_diffusion": {
             "aesthetic": head,
             "watermark": head,
@@ -154,8 +155,6 @@ def test_it_says_where_it_comes_from(name):
     assert name == "demo" or re.search(r"\d{4}\.\d{4,5}|https?://", recipe.doc), "no source is named"
     for p in list(inspect.signature(recipe.build).parameters.values())[1:]:
         assert p.annotation is not inspect.Parameter.empty, f"{p.name} has no type"
-    for option in recipe.options:
-        assert option.required or option.default is not None, f"{option.name} has no default"
 
 
 @pytest.mark.parametrize("name", names())
@@ -181,6 +180,15 @@ def test_the_list_says_what_each_needs(capsys):
     at = next(i for i, line in enumerate(out) if line.startswith("metaclip_400m "))
     assert "arXiv 2309.16671" in out[at] and out[at + 1].split() == "needs --entries, web, language, nsfw (GPU)".split()
     assert len(out) == 2 * len(names())
+
+
+def test_budgets_are_an_option(pool, capsys):
+    assert main(["plan", "small_model_mix", "--pool", *pool, "--budgets", "few=3, more=1e3"]) == 0
+    for wrong in ("few:3", "few=many", "=3"):
+        with pytest.raises(SystemExit):
+            main(["plan", "git_web_mix", "--pool", *pool, "--budgets", wrong])
+        assert f"invalid pairs value: '{wrong}'" in capsys.readouterr().err
+    assert main(["plan", "small_model_mix", "--pool", *pool, "--budgets", "few=3", "--unit", "pages"]) == 2
 
 
 def gallery() -> dict[str, set[str]]:
@@ -212,7 +220,16 @@ OUTCOMES = {
     "clip_wit400m": ({"balance"}, None),
     "cogview": ({"language", "script_words"}, None),
     "coyo_700m": (
-        {"caption_chars", "caption_words", "language", "frequency", "profanity", "image_bytes", "aspect_ratio"},
+        {
+            "caption_chars",
+            "caption_words",
+            "language",
+            "frequency",
+            "decontaminate",
+            "profanity",
+            "image_bytes",
+            "aspect_ratio",
+        },
         None,
     ),
     "dalle": ({"language", "boilerplate_text", "caption_words", "aspect_ratio"}, None),
