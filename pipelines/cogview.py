@@ -3,7 +3,8 @@
 The 30M pairs are private (photo sites, encyclopedias, news, products, image search; a part translated from English) and their
 cleaning is not published in numbers. Here: Chinese by fastText and rules of script (Han without kana), so that short captions
 count; words where two characters make one; boilerplate is English only and not judged; repetition; sides and ratio as
-elsewhere; a CLIP score by --model, by default a CLIP with a multilingual text tower. All bounds are ours.
+elsewhere; a CLIP score by --model, by default a CLIP with a multilingual text tower. All bounds are ours; the account of the
+pool is from descriptions of the paper.
 """
 
 from curate.dedup.exact import ExactDedup

@@ -1,10 +1,10 @@
 """High resolution, text in the picture (LLaVA-UHD, arXiv 2403.11703; InternLM-XComposer2-4KHD 2404.06512; Monkey 2311.06607).
 
-These models see a picture in slices of its native size (672 x 1008; up to 3840 x 1600; 896 x 1344): here bytes are kept as
-they came, small pictures fall (--min-side) and so do blurred ones that were scaled up (--min-sharpness). How much text a
-picture shows is a score, `ocr_area`, with what it says in `ocr_area_text`; --min-text keeps text-rich pictures alone.
-`aspect_bucket` names the nearest size for batches of about --bucket squared pixels. The papers take sets made for the purpose
-(documents, charts, scene text) and give no bounds for web pictures: all bounds are ours.
+These models see a picture in slices of its native size (the second up to 3840 x 1600): here bytes are kept as they came,
+small pictures fall (--min-side) and so do blurred ones that were scaled up (--min-sharpness). How much text a picture shows
+is a score, `ocr_area`, with what it says in `ocr_area_text`; --min-text keeps text-rich pictures alone. `aspect_bucket` names
+the nearest size for batches of about --bucket squared pixels. The papers take sets made for the purpose (documents, charts,
+scene text) and give no bounds for web pictures: all bounds are ours.
 """
 
 from curate.dedup.exact import ExactDedup

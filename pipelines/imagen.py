@@ -3,7 +3,8 @@
 The paper says of a part of the private pairs that noise, pornography and toxic language were removed, and gives no rule.
 Here: LAION-400M's rules for pairs (English, five characters, 5 kB, CLIP ViT-B/32 of 0.3 and more), NSFW up to --max-nsfw and,
 with a model of --toxicity (as filters.toxicity takes them), toxic captions out at DataComp's 0.1. The base model sees 64 px:
---min-side is 64, more for the super-resolution models. Published: 860M pairs; zero-shot FID 7.27 on COCO.
+--min-side is 64, more for the super-resolution models. Published: 860M pairs (from descriptions of the paper); zero-shot FID
+7.27 on COCO.
 """
 
 from curate.fetch.stage import Fetch
