@@ -9,6 +9,7 @@ import collections
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -103,18 +104,14 @@ def round_of(folder: Path, engine: str, kills: int, dice: random.Random, counts:
                 left -= 1
             _no_half_files(folder, seen)
             ready = time.monotonic() + dice.uniform(0.2, 1.0)
-        said = child.communicate()[0]
+        child.communicate()
         time.sleep(0.2)
         kill(list(processes(home)))  # what a dead driver left behind would die by itself, but later
         _no_half_files(folder, seen)
         if child.returncode == 0 and not left:
             return
-        if child.returncode == 0 and said.strip():  # finished before the kills were used up: begin anew
-            for f in (folder / "run").rglob("*"):
-                if f.is_file() and ("shards" in f.parts or "ledger" in f.parts or f.suffix == ".parquet" and dice.random() < 0.5):
-                    f.unlink()
-            for name in ("SHA256SUMS", "dataset.json"):
-                (folder / "run" / name).unlink(missing_ok=True)
+        if child.returncode == 0:  # finished before the kills were used up: begin anew
+            shutil.rmtree(folder / "run")
 
 
 def _no_half_files(folder: Path, seen: dict) -> None:

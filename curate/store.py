@@ -114,10 +114,10 @@ class Store:
         try:
             with self.open(name) as f:
                 return pq.ParquetFile(f, page_checksum_verification=True).read(columns=columns)
+        except FileNotFoundError as e:
+            raise PoolError(f"{self.path(name)}: missing{_hint(name)}") from e
         except (pa.ArrowException, OSError, ValueError) as e:
-            if isinstance(e, FileNotFoundError):
-                raise
-            raise PoolError(f"{self.path(name)}: cannot be read: {e}") from e
+            raise PoolError(f"{self.path(name)}: cannot be read: {e}{_hint(name)}") from e
 
     # ---- writing
 
@@ -356,6 +356,11 @@ def write_table(path: Path, table: pa.Table) -> int:
     with open(path, "wb") as f:
         pq.write_table(table, f, compression="zstd", write_page_checksum=True, row_group_size=100_000)
         return f.tell()
+
+
+def _hint(name: str) -> str:
+    """What helps where a file of the run itself is damaged."""
+    return "" if "://" in name or os.path.isabs(name) else "; `curate run --repair` makes it again"
 
 
 def _sync(path: Path) -> None:
