@@ -14,7 +14,7 @@ from curate.store import Store
 
 #: Each form, and what it writes.
 FORMS = {
-    "datacomp": "the samples' uids as DataComp's subset file, .npy",
+    "datacomp-subset": "the samples' uids as DataComp's subset file, .npy",
     "obelics": "documents as OBELICS' rows, .parquet",
     "mint": "documents as MINT-1T's rows, .parquet",
     "mmc4": "documents as mmc4's, .jsonl (the images stay in the shards)",

@@ -30,7 +30,9 @@ def test_code_that_kills_its_process_is_only_reported():
 
 def test_every_recipe_is_listed_with_its_first_line(capsys):
     assert main(["recipes"]) == 0
-    lines = capsys.readouterr().out.splitlines()
+    shown = capsys.readouterr().out.splitlines()
+    lines, needs = ([line for line in shown if line.startswith(" ") == indented] for indented in (False, True))
+    assert all(line.split()[0] == "needs" for line in needs) and needs
     assert [line.split()[0] for line in lines] == names() and all(len(line.split()) > 4 for line in lines)
 
 

@@ -233,7 +233,7 @@ def test_a_list_of_page_urls_is_fetched_once_and_becomes_the_same_rows(tmp_path)
     assert made.sql("select url from images where kept order by position").fetchall() == [(f"{address}/0.jpg",), (f"{address}/shared.jpg",)]
 
 
-@pytest.mark.parametrize("form", ["obelics", "mint", "mmc4", "openflamingo", "markdown", "datacomp"])
+@pytest.mark.parametrize("form", ["obelics", "mint", "mmc4", "openflamingo", "markdown", "datacomp-subset"])
 def test_a_run_exports_to_what_others_read(done, form, tmp_path):
     import tarfile
 
