@@ -95,7 +95,7 @@ class Matcher:
         joined = b" \0 ".join(raw)
         if joined.count(_END) >= max(len(raw), 1):       # a caption with a NUL in it: a mark that is in no entry
             joined = b" \0 ".join(r.replace(_END, b"\1") for r in raw)
-        pieces = pc.split_pattern(pa.array([_space(b" %b " % joined)], pa.large_binary()), b" ").flatten()
+        pieces = pc.split_pattern(pa.array([_space(joined)], pa.large_binary()), b" ").flatten()
         coded = pieces.dictionary_encode()
         known = np.array([self.words.get(w, -1) for w in coded.dictionary.to_pylist()], np.int32)
         codes = coded.indices.to_numpy()

@@ -54,6 +54,11 @@ def test_entries_of_several_words_may_overlap():
     assert matched(Matcher(["a b", "b a", "a b a"]), ["a b a b"]) == [(0, 0), (0, 1), (0, 2)]
 
 
+def test_blanks_at_the_ends_of_an_entry_need_blanks_in_the_caption():
+    """The first and the last caption of a chunk have no more blanks around them than the others."""
+    assert matched(Matcher(["a ", " a"]), ["a", "a  a", "a"]) == [(1, 0), (1, 1)]
+
+
 @settings(max_examples=300, deadline=None)
 @given(
     st.lists(st.lists(st.sampled_from(PIECES), min_size=1, max_size=4).map("".join), max_size=6, unique=True),
