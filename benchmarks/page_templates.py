@@ -4,7 +4,7 @@ The manuals of the labels are plain HTML; these have what the web has: lazy load
 backgrounds, captions in a dozen dresses, menus, cookie bars, related posts, trackers. Each template says which images belong
 to the text (by file name), which do not, and which passages are text or not.
 """
-# ruff: noqa: E501  the markup keeps the shape it has on such pages
+
 
 
 from dataclasses import dataclass, field

@@ -10,8 +10,8 @@ from typing import Any
 import duckdb
 import pyarrow as pa
 
-from curate import engine as engines
 from curate import card, pool, report, seal, shards
+from curate import engine as engines
 from curate.engine import Lane, flow
 from curate.errors import CurateError, PoolError, RecipeError
 from curate.lease import held

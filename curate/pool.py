@@ -19,8 +19,8 @@ from curate.documents.document import DocumentMembers
 from curate.errors import CurateError, PoolError
 from curate.part import Decision, Part, Workbench, conclude, overlay, slice_of
 from curate.selector import EDGES, Live, Selection, Selector
-from curate.stage import Stage, Step, digest, plain
 from curate.shards import Shards
+from curate.stage import Stage, Step, digest, plain
 from curate.store import Store
 
 

@@ -3,7 +3,6 @@
 The file is the run's end: it is removed before anything it names is touched, and written when all of it is there.
 """
 
-import hashlib
 import json
 
 from curate.store import Store

@@ -115,7 +115,7 @@ def test_a_wrong_command_exits_2_and_suggests(recipe, capsys, argv, message):
     (["show", "RUN", "--reason", "nothing"], "nothing was dropped for nothing; there are: "),
 ])
 def test_a_wrong_argument_exits_2_with_one_line(recipe, pairs, run, capsys, argv, message):
-    code, out, err = said(capsys, *[{"RECIPE": recipe, "PAIRS": pairs, "RUN": run}.get(a, a) for a in argv])
+    code, _, err = said(capsys, *[{"RECIPE": recipe, "PAIRS": pairs, "RUN": run}.get(a, a) for a in argv])
     assert code == 2 and message in err and "Traceback" not in err
 
 

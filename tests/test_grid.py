@@ -1,7 +1,7 @@
 """curate show: grids, duplicates side by side, documents as pages."""
 
 import pytest
-from pictured import pictured, picture
+from pictured import picture, pictured
 
 from curate.cli import main
 from curate.driver import open_run

@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 from toys import ToyScore, recipe
 
+from curate.driver import Driver, run
 from curate.engine import RayEngine
 from curate.errors import CurateError
 from curate.progress import Quiet
-from curate.driver import Driver, run
 from curate.store import Store
 
 

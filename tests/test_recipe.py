@@ -28,7 +28,7 @@ def test_a_column_that_nothing_provides_is_named_with_the_nearest(tmp_path):
 
 
 def test_a_column_that_comes_too_late_is_named_with_its_step():
-    with pytest.raises(RecipeError, match="toy_half reads toy_score.*; toy_score adds it, but comes later"):
+    with pytest.raises(RecipeError, match=r"toy_half reads toy_score.*; toy_score adds it, but comes later"):
         Recipe(Toy(), [ToyHalf(), ToyScore()]).check()
 
 

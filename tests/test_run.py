@@ -5,9 +5,9 @@ import json
 import pytest
 from toys import ROWS, ToyScore, recipe
 
-from curate.errors import CurateError, PoolError, RecipeError
 from curate.driver import open_run
 from curate.driver import run as start
+from curate.errors import CurateError, PoolError, RecipeError
 
 
 def run(recipe, out, **options):
@@ -115,7 +115,7 @@ def test_a_folder_with_something_else_is_refused(inputs, tmp_path):
 
 
 def test_a_run_over_another_source_is_refused(done, inputs, tmp_path):
-    with pytest.raises(RecipeError, match="it also reads .*b.txt"):
+    with pytest.raises(RecipeError, match=r"it also reads .*b.txt"):
         run(recipe([inputs / "a.txt"]), tmp_path / "run")
     with pytest.raises(RecipeError, match="--part-size 250"):
         start(recipe([inputs / "*.txt"]), str(tmp_path / "run"), engine="local", part_size=100)
@@ -142,7 +142,7 @@ def test_a_stage_that_raises_names_stage_part_and_uid(inputs, tmp_path, monkeypa
 
 def test_a_stage_that_returns_too_few_rows_is_named(inputs, tmp_path, monkeypatch):
     monkeypatch.setattr(ToyScore, "score", lambda self, live: [0.5])
-    with pytest.raises(CurateError, match="stage toy_score, .* returned 1 rows"):
+    with pytest.raises(CurateError, match=r"stage toy_score, .* returned 1 rows"):
         run(recipe([inputs / "*.txt"]), tmp_path / "run")
 
 

@@ -95,7 +95,7 @@ def test_a_damaged_output_is_made_again_and_nothing_is_computed(sound, file, fau
 
 
 def test_without_repair_a_flipped_bit_of_the_same_size_is_not_looked_for_and_a_missing_file_is(sound):
-    folder, root, _ = sound
+    folder, _, _ = sound
     path = folder / "run/shards/00001.tar"
     data = bytearray(path.read_bytes())
     data[700] ^= 1
