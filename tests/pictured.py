@@ -28,7 +28,8 @@ def picture(n: int, side: int = 64) -> bytes:
 
 
 def caption(n: int) -> str:
-    return EVIL if n == 7 else "" if n % 20 == 19 else "word " * (1 + n % 9)
+    # Whatever is drawn of the others, a report shows the one pair of duplicates.
+    return EVIL if n in (7, 30, 31) else "" if n % 20 == 19 else "word " * (1 + n % 9)
 
 
 def pool(path, n: int = 60) -> str:

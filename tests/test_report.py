@@ -45,10 +45,20 @@ def test_a_run_ends_with_its_report_and_its_card(run):
 
 
 def test_nothing_loads_and_no_text_becomes_markup(text):
+    """The caption that would like to be markup is in the one pair of duplicates, so it is shown."""
     read = Reader()
     read.feed(text)
     assert read.loads == [] and read.handlers == [] and read.tags.count("script") == 1 and read.tags.count("img") > 20
     assert "default-src 'none'" in html.unescape(text) and html.escape(EVIL) in text
+
+
+def test_what_is_shown_does_not_depend_on_the_order_in_which_rows_are_read(run):
+    """Rows as near to a bound as each other, and equal in all but their uid, are drawn by a coin."""
+    facts = Facts(run, 10**6)
+    with facts.child:
+        first = [[c.row["uid"] for c in side] for side in facts.near(Bound("caption_words", "caption_words", "min", 3.0), 4)]
+        facts.con.execute("create table mine as select * from images order by uid desc; drop view images; alter table mine rename to images")
+        assert [[c.row["uid"] for c in side] for side in facts.near(Bound("caption_words", "caption_words", "min", 3.0), 4)] == first
 
 
 def test_the_funnel_is_that_of_the_ledger(run, text):

@@ -155,8 +155,8 @@ class Facts:
         return {r["reason"]: [mine[r["reason"]][u] for u in dict.fromkeys(r["uids"]) if u in mine.get(r["reason"], {})] for r in found}
 
     def near(self, bound: Bound, n: int) -> tuple[list[Card], list[Card]]:
-        """The n rows nearest to a bound on either side: those that passed it, and those that it dropped."""
-        far = f'abs("{bound.column}" - {bound.value!r})'
+        """The n rows nearest to a bound on either side: those that passed it, and those that it dropped. A coin parts rows as near."""
+        far = f"""{{'by': abs("{bound.column}" - {bound.value!r})::double, 'coin': {coin_sql("uid", 0, "show")}}}"""
         inside = f'"{bound.column}" {">=" if bound.side == "min" else "<="} {bound.value!r}'
         passed, fell = self.con.sql(f"""select arg_min(uid, {far}, {n}) filter ({inside} and kept), arg_min(uid, {far}, {n})
             filter (not {inside} and drop_reason = {quoted(bound.rule)}) from images""").fetchall()[0]
