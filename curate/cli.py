@@ -1,46 +1,27 @@
-"""The command line. Exit codes: 0 all rows accounted for; 1 the run or the check found something wrong; 2 the command was wrong."""
+"""The command line: what makes and keeps runs; `looking` has what looks at them."""
 
 import argparse
-import difflib
-import json
 import logging
 import os
-import shutil
 import sys
 from collections.abc import Sequence
-from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 from curate import looking
+from curate.arguments import Commands, Help, Parser
 from curate.errors import CurateError, RecipeError
-from curate.look import clean, plain
+from curate.look import clean
 from curate.looking import folder as _folder
 
 EPILOG = """\
-A recipe is a name in pipelines/ or a Python file with a function recipe(source, ...); its parameters are its options
-(`curate run RECIPE --help` lists them).
+A recipe is one of those that `curate recipes` lists, or a Python file with a function recipe(source, ...). Its parameters
+are its options: `curate run RECIPE --help` says what they mean. RUN is a run's folder, local or any fsspec URL.
 
-exit codes: 0 all rows accounted for; 1 the run or the check found something wrong; 2 the command was wrong"""
-
-
-class Help(argparse.ArgumentDefaultsHelpFormatter):
-    """Help with the defaults that say something."""
-
-    def _get_help_string(self, action: argparse.Action) -> str | None:
-        return action.help if action.default in (None, False, "") else super()._get_help_string(action)
-
-
-class Parser(argparse.ArgumentParser):
-    """An argument parser that suggests the option or command you meant."""
-
-    def error(self, message: str) -> NoReturn:
-        if "invalid choice: " in message:
-            wrong, known = message.split("invalid choice: '")[-1].split("'")[0], [name for name, _, _ in COMMANDS]
-        else:
-            wrong = message.split("unrecognized arguments: ")[-1].split()[0] if "unrecognized" in message else ""
-            known = [o for a in self._actions for o in a.option_strings]
-        near = difflib.get_close_matches(wrong.split("=")[0], known, 1) if wrong else []
-        self.exit(2, f"{self.prog}: {message}" + (f"; did you mean {near[0]}?" if near else "") + f"\ntry: {self.prog} --help\n")
+exit codes:
+  0    all rows accounted for
+  1    the run or the check found something wrong; one line says what
+  2    the command was wrong; one line says how
+  130  stopped with Ctrl-C; the same command goes on"""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -66,7 +47,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def parser(argv: list[str]) -> tuple[Parser, dict[str, argparse.ArgumentParser]]:
     """The parser of everything, and those of the commands; `plan` and `run` know the options of the recipe that argv names."""
     top = Parser(prog="curate", description="Web image-text pairs and web pages become balanced, explained WebDataset shards.",
-                 epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False)
+                 epilog=EPILOG, formatter_class=Commands, allow_abbrev=False)
     top.add_argument("--debug", action="store_true", help="show tracebacks and every log line")
     commands = top.add_subparsers(title="commands", metavar="COMMAND", required=True, parser_class=Parser)
     recipe = next((a for a in argv[1:] if not a.startswith("-")), None) if argv[:1] in (["plan"], ["run"]) else None
@@ -89,26 +70,25 @@ def parse(argv: list[str]) -> argparse.Namespace:
 
 
 def _recipe_options(sub: argparse.ArgumentParser, recipe: str | None) -> None:
-    from curate.recipes import load, names
+    from curate.recipes import load
 
-    sub.add_argument("recipe", metavar="RECIPE", help="a Python file, or one of: " + ", ".join(names()))
-    source = sub.add_argument_group("source (one of --pairs, --pool, --pages, --page-urls)")
-    source.add_argument("--pairs", metavar="GLOB", nargs="+", help="lists of image URLs: Parquet, CSV, TSV, JSON lines; local or any fsspec URL")
-    source.add_argument("--url", metavar="COLUMN", default="url", help="the list's column of URLs")
-    source.add_argument("--text", metavar="COLUMN", default="text", help="the list's column of captions")
+    sub.add_argument("recipe", metavar="RECIPE", help="one of those that `curate recipes` lists, or a Python file")
+    if recipe:
+        file = load(recipe)
+        sub.description = file.doc or sub.description
+        own = sub.add_argument_group(f"options of {file.name}")
+        for o in file.options:
+            own.add_argument(o.flag, type=o.type, default=o.default, required=o.required, metavar=o.metavar,
+                             help=(o.about or f"the recipe's parameter {o.name}").replace("%", "%%"))
+        sub.set_defaults(file=file)
+    source = sub.add_argument_group("source", "One of --pairs, --pool, --pages, --page-urls; paths may be local or any fsspec URL.")
+    source.add_argument("--pairs", metavar="GLOB", nargs="+", help="lists of image URLs: Parquet, CSV, TSV, JSON lines")
+    source.add_argument("--url", metavar="COLUMN", default="url", help="column of the list that has the image's URL")
+    source.add_argument("--text", metavar="COLUMN", default="text", help="column of the list that has the caption")
     source.add_argument("--pool", metavar="FOLDER", nargs="+", help="WebDataset folders or tars (img2dataset, DataComp, a run's shards)")
     source.add_argument("--pages", metavar="GLOB", nargs="+", help="web pages: WARC, WARC.gz, HTML files or folders")
     source.add_argument("--page-urls", metavar="GLOB", nargs="+", help="lists of page URLs to fetch: text files, one a line, or Parquet with a column url")
-    sub.add_argument("--part-size", type=int, default=10_000, metavar="ROWS", help="rows in a part, the unit of work and of retry")
-    if not recipe:
-        return
-    file = load(recipe)
-    sub.description = file.doc.split("\n\n")[0]
-    own = sub.add_argument_group(f"options of {file.name}")
-    for o in file.options:
-        about = "" if o.required or o.default in (None, "") else " "
-        own.add_argument("--" + o.name.replace("_", "-"), type=o.type, default=o.default, required=o.required, metavar=o.name.upper(), help=about)
-    sub.set_defaults(file=file)
+    source.add_argument("--part-size", type=int, default=10_000, metavar="ROWS", help="rows in a part, the unit of work and of retry")
 
 
 def _build(args: argparse.Namespace) -> Any:
@@ -148,6 +128,9 @@ def _plan_options(sub: argparse.ArgumentParser, recipe: str | None) -> None:
     sub.add_argument("-o", "--out", metavar="RUN", help="a run's folder: say what is done there already")
     sub.add_argument("--rows", type=int, metavar="N", help="say what it costs for a pool of so many rows, with the formulas")
     sub.set_defaults(command=plan)
+    sub.epilog = """examples:
+  curate plan datacomp_basic --pairs 'lists/*.parquet' --url URL --text TEXT
+  curate plan obelics --pages 'crawl/*.warc.gz' -o out --rows 1000000000"""
 
 
 def plan(args: argparse.Namespace) -> int:
@@ -166,13 +149,18 @@ def _run_options(sub: argparse.ArgumentParser, recipe: str | None) -> None:
     _recipe_options(sub, recipe)
     sub.add_argument("-o", "--out", metavar="RUN", required=True, help="the run's folder; a run that is there goes on")
     sub.add_argument("--engine", choices=("ray", "local"), default="ray", help="where to work; the bytes are the same")
-    sub.add_argument("--address", metavar="HOST:PORT", help="a Ray cluster; without it Ray starts on this machine")
+    sub.add_argument("--address", metavar="HOST:PORT", help="a Ray cluster, or auto for the one this machine is in; without it Ray starts here")
     sub.add_argument("--workers", type=int, metavar="N", help="cores to use on this machine (all)")
     sub.add_argument("--allow-private", metavar="NET", nargs="+", help="networks that may be fetched from though they are private, like 127.0.0.0/8")
     sub.add_argument("--reuse", metavar="RUN", help="begin with what another run has fetched and computed; nothing there changes")
     sub.add_argument("--refetch", choices=("failed",), help="fetch again what failed before")
     sub.add_argument("--repair", action="store_true", help="read all that the run keeps first, and compute again what is damaged")
     sub.set_defaults(command=run)
+    sub.epilog = """examples:
+  curate run clip_score_top30 --pairs 'lists/*.parquet' --url URL --text TEXT -o out
+  curate run obelics --pages 'crawl/*.warc.gz' -o out
+  curate run mine.py --pool out/shards -o second --reuse out
+  curate run mine.py --pool s3://bucket/pool -o s3://bucket/run --address auto"""
 
 
 def run(args: argparse.Namespace) -> int:
@@ -205,88 +193,15 @@ def _reuse(out: str, other: str) -> None:
     print(f"{adopt(Store(out), Store(other)):,} files of {other} are used here too", file=sys.stderr)
 
 
-# ---- looking
-
-
-def _stats_options(sub: argparse.ArgumentParser, _: str | None) -> None:
-    _folder(sub)
-    sub.set_defaults(command=stats)
-
-
-def stats(args: argparse.Namespace) -> int:
-    from curate.driver import open_run
-    from curate.progress import funnel
-
-    print(funnel(open_run(args.folder).stats().to_pylist()))
-    return 0
-
-
-def _sql_options(sub: argparse.ArgumentParser, _: str | None) -> None:
-    _folder(sub)
-    sub.add_argument("query", metavar="QUERY", help='DuckDB SQL over images, documents, texts, shards, edges, funnel')
-    sub.add_argument("-o", "--out", metavar="FILE", help="write the result as .csv, .parquet or .json instead of printing it")
-    sub.set_defaults(command=sql)
-
-
-def sql(args: argparse.Namespace) -> int:
-    import duckdb
-
-    from curate.driver import open_run
-
-    run = open_run(args.folder)
-    try:
-        found = run.sql(args.query)
-        if found is None:
-            return 0
-        if not args.out:
-            print(_printed(found))
-            return 0
-        write = {".csv": found.write_csv, ".parquet": found.write_parquet,
-                 ".json": lambda path: Path(path).write_text("".join(json.dumps(r, default=str, ensure_ascii=False) + "\n" for r in found.to_arrow_table().to_pylist()))}
-        kind = Path(args.out).suffix
-        if kind not in write:
-            raise RecipeError(f"{args.out}: the name must end in .csv, .parquet or .json")
-        write[kind](args.out)
-    except duckdb.Error as e:
-        raise RecipeError(f"SQL: {e}") from e
-    return 0
-
-
-def _printed(found: Any, most: int = 40) -> str:
-    """The first rows of a relation as text; numbers stand right."""
-    rows = found.limit(most + 1).to_arrow_table().to_pylist()
-    numbers = [i for i, t in enumerate(found.types) if str(t) in ("BIGINT", "INTEGER", "DOUBLE", "FLOAT", "HUGEINT", "SMALLINT", "TINYINT", "UBIGINT")]
-    text = plain(found.columns, [list(r.values()) for r in rows[:most]], shutil.get_terminal_size((160, 40)).columns, numbers)
-    more = f"\nthe first {most} rows; -o FILE.csv, .parquet or .json writes them all" if len(rows) > most else ""
-    return text + more + ("" if rows else "\nno rows")
-
-
-def _show_options(sub: argparse.ArgumentParser, _: str | None) -> None:
-    _folder(sub)
-    sub.add_argument("--reason", metavar="R", help="rows dropped for this reason (default: kept rows)")
-    sub.add_argument("-n", type=int, default=16, help="how many samples, drawn by a hash of their uid")
-    sub.add_argument("--documents", action="store_true", help="web pages with their images in place instead of single images")
-    sub.add_argument("--where", metavar="SQL", help="only rows for which this holds, like clip_score < 0.2")
-    sub.add_argument("-o", "--out", metavar="FILE", help="the HTML file to write (RUN/show.html, or show-R.html)")
-    sub.set_defaults(command=show)
-
-
-def show(args: argparse.Namespace) -> int:
-    import duckdb
-
-    from curate.driver import open_run
-    from curate.grid import write_page
-
-    try:
-        print(write_page(open_run(args.folder), args.reason, args.n, args.where, args.out, args.documents))
-    except duckdb.Error as e:
-        raise RecipeError(f"SQL: {e}") from e
-    return 0
+# ---- keeping
 
 
 def _check_options(sub: argparse.ArgumentParser, _: str | None) -> None:
     _folder(sub)
     sub.set_defaults(command=check)
+    sub.epilog = """examples:
+  curate check out
+  curate run mine.py --pool pool -o out --repair     # computes again what is damaged"""
 
 
 def check(args: argparse.Namespace) -> int:
@@ -306,6 +221,7 @@ def _gc_options(sub: argparse.ArgumentParser, _: str | None) -> None:
     _folder(sub)
     sub.add_argument("--dry-run", action="store_true", help="only say what would be removed")
     sub.set_defaults(command=gc)
+    sub.epilog = "examples:\n  curate gc out --dry-run"
 
 
 def gc(args: argparse.Namespace) -> int:
@@ -323,9 +239,13 @@ def _export_options(sub: argparse.ArgumentParser, _: str | None) -> None:
     from curate.export import FORMS
 
     _folder(sub)
-    sub.add_argument("--format", required=True, choices=FORMS, help="; ".join(f"{name}: {what}" for name, what in FORMS.items()))
+    sub.add_argument("--format", required=True, choices=FORMS, metavar="FORM", help="one of the forms below")
     sub.add_argument("-o", "--out", metavar="FILE", required=True, help="the file, or folder, to write")
     sub.set_defaults(command=export)
+    wide = max(map(len, FORMS))
+    sub.epilog = "\n".join(["forms:", *(f"  {name:<{wide}}  {what}" for name, what in FORMS.items()), "", """examples:
+  curate export out --format datacomp-subset -o subset.npy
+  curate export out --format markdown -o pages"""])
 
 
 def export(args: argparse.Namespace) -> int:
@@ -341,8 +261,9 @@ def _demo_options(sub: argparse.ArgumentParser, _: str | None) -> None:
     sub.add_argument("-o", "--out", metavar="RUN", default="demo-run", help="the run's folder")
     sub.add_argument("--tier", choices=("S", "M"), default="S", help="size of the pool: S a few thousand pairs, M 13,500")
     sub.add_argument("--engine", choices=("ray", "local"), default="ray", help="where to work")
-    sub.add_argument("--seed", type=int, default=0, help="of the pool, its faults and the shuffle")
+    sub.add_argument("--seed", type=int, default=0, help="seed of the pool, its faults and the shuffle")
     sub.set_defaults(command=demo)
+    sub.epilog = "examples:\n  curate demo -o demo-run\n  curate demo -o demo-m --tier M --engine local"
 
 
 def demo(args: argparse.Namespace) -> int:
@@ -351,18 +272,17 @@ def demo(args: argparse.Namespace) -> int:
     return main_job(args.out, args.tier, args.engine, args.seed)
 
 
-COMMANDS = [
-    ("plan", "what will run where, what is already done, what it will cost", _plan_options),
-    ("run", "run a recipe into a folder, or go on with the run there", _run_options),
-    ("stats", "the funnel: in = kept + reasons, for every table", _stats_options),
-    ("sql", "ask the run's tables with DuckDB", _sql_options),
-    ("show", "samples as a picture grid (HTML), kept ones or those dropped for a reason", _show_options),
-    ("check", "counts, hashes, loaders; names what is wrong", _check_options),
-    ("gc", "remove from a run's folder what nothing names any more", _gc_options),
-    ("export", "the samples in the formats of other tools", _export_options),
-    *looking.COMMANDS,
-    ("demo", "the main job on real data, from nothing", _demo_options),
-]
+_OWN = {
+    "plan": ("what will run where, what is already done, what it will cost", _plan_options),
+    "run": ("run a recipe into a folder, or go on with the run there", _run_options),
+    "check": ("counts, hashes, loaders; names what is wrong", _check_options),
+    "gc": ("remove from a run's folder what nothing names any more", _gc_options),
+    "export": ("the samples in the formats of other tools", _export_options),
+    "demo": ("the main job on real data, from nothing", _demo_options),
+}
+#: Every command in the order of the help: to begin, to run, to look, to keep, this machine.
+COMMANDS = [(name, *{**_OWN, **looking.COMMANDS}[name]) for name in (
+    "demo", "recipes", "plan", "run", "watch", "stats", "report", "show", "why", "diff", "sql", "check", "gc", "export", "doctor", "completion")]
 
 
 if __name__ == "__main__":

@@ -1,15 +1,106 @@
-"""The commands that look at runs, and at this machine: report, why, diff, watch, recipes, doctor, completion."""
+"""The commands that look at runs, and at this machine: stats, sql, show, report, why, diff, watch, recipes, doctor, completion."""
 
 import argparse
+import json
 import os
+import shutil
 import sys
+from pathlib import Path
+from typing import Any
 
 from curate.errors import RecipeError
-from curate.look import clean
+from curate.look import clean, plain
 
 
 def folder(sub: argparse.ArgumentParser) -> None:
     sub.add_argument("folder", metavar="RUN", help="a run's folder, local or any fsspec URL")
+
+
+def _stats_options(sub: argparse.ArgumentParser, _: str | None) -> None:
+    folder(sub)
+    sub.set_defaults(command=stats)
+    sub.epilog = "examples:\n  curate stats out"
+
+
+def stats(args: argparse.Namespace) -> int:
+    from curate.driver import open_run
+    from curate.progress import funnel
+
+    print(funnel(open_run(args.folder).stats().to_pylist()))
+    return 0
+
+
+def _sql_options(sub: argparse.ArgumentParser, _: str | None) -> None:
+    folder(sub)
+    sub.add_argument("query", metavar="QUERY", help='DuckDB SQL over images, documents, texts, shards, edges, funnel')
+    sub.add_argument("-o", "--out", metavar="FILE", help="write the result as .csv, .parquet or .json instead of printing it")
+    sub.set_defaults(command=sql)
+    sub.epilog = """examples:
+  curate sql out "select reason, rows, percent from funnel order by rows desc"
+  curate sql out "select url, text from images where drop_reason = 'language'" -o dropped.csv
+  curate sql s3://bucket/run "describe images"
+More queries: docs/queries.md"""
+
+
+def sql(args: argparse.Namespace) -> int:
+    import duckdb
+
+    from curate.driver import open_run
+
+    run = open_run(args.folder)
+    try:
+        found = run.sql(args.query)
+        if found is None:
+            return 0
+        if not args.out:
+            print(_printed(found))
+            return 0
+        write = {".csv": found.write_csv, ".parquet": found.write_parquet,
+                 ".json": lambda path: Path(path).write_text("".join(json.dumps(r, default=str, ensure_ascii=False) + "\n" for r in found.to_arrow_table().to_pylist()))}
+        kind = Path(args.out).suffix
+        if kind not in write:
+            raise RecipeError(f"{args.out}: the name must end in .csv, .parquet or .json")
+        write[kind](args.out)
+    except duckdb.Error as e:
+        raise RecipeError(f"SQL: {e}") from e
+    return 0
+
+
+def _printed(found: Any, most: int = 40) -> str:
+    """The first rows of a relation as text; numbers stand right."""
+    rows = found.limit(most + 1).to_arrow_table().to_pylist()
+    numbers = [i for i, t in enumerate(found.types) if str(t) in ("BIGINT", "INTEGER", "DOUBLE", "FLOAT", "HUGEINT", "SMALLINT", "TINYINT", "UBIGINT")]
+    text = plain(found.columns, [list(r.values()) for r in rows[:most]], shutil.get_terminal_size((160, 40)).columns, numbers)
+    more = f"\nthe first {most} rows; -o FILE.csv, .parquet or .json writes them all" if len(rows) > most else ""
+    return text + more + ("" if rows else "\nno rows")
+
+
+def _show_options(sub: argparse.ArgumentParser, _: str | None) -> None:
+    folder(sub)
+    sub.add_argument("--reason", metavar="R", help="rows dropped for this reason (default: kept rows)")
+    sub.add_argument("-n", type=int, default=16, help="how many samples, drawn by a hash of their uid")
+    sub.add_argument("--documents", action="store_true", help="web pages with their images in place instead of single images")
+    sub.add_argument("--where", metavar="SQL", help="only rows for which this holds, like clip_score < 0.2")
+    sub.add_argument("-o", "--out", metavar="FILE", help="the HTML file to write (RUN/show.html, or show-R.html)")
+    sub.set_defaults(command=show)
+    sub.epilog = """examples:
+  curate show out --reason language -n 32
+  curate show out --reason exact_dedup                 # pairs: what was dropped beside what it was dropped for
+  curate show out --where "clip_score < 0.2"
+  curate show out --documents -n 4"""
+
+
+def show(args: argparse.Namespace) -> int:
+    import duckdb
+
+    from curate.driver import open_run
+    from curate.grid import write_page
+
+    try:
+        print(write_page(open_run(args.folder), args.reason, args.n, args.where, args.out, args.documents))
+    except duckdb.Error as e:
+        raise RecipeError(f"SQL: {e}") from e
+    return 0
 
 
 def _report_options(sub: argparse.ArgumentParser, _: str | None) -> None:
@@ -17,6 +108,7 @@ def _report_options(sub: argparse.ArgumentParser, _: str | None) -> None:
     sub.add_argument("--rows", type=int, default=200_000, help="rows to look at; of a larger run, whole parts spread evenly over it")
     sub.add_argument("-o", "--out", metavar="FILE", help="the HTML file to write (RUN/report.html)")
     sub.set_defaults(command=report)
+    sub.epilog = "examples:\n  curate report out\n  curate report s3://bucket/run -o report.html"
 
 
 def report(args: argparse.Namespace) -> int:
@@ -32,6 +124,7 @@ def _why_options(sub: argparse.ArgumentParser, _: str | None) -> None:
     sub.add_argument("who", metavar="UID|URL", help="a uid, a sample's key, or the URL of an image or a page")
     sub.add_argument("-o", "--out", metavar="FILE", help="the HTML file to write (RUN/why-UID.html)")
     sub.set_defaults(command=why)
+    sub.epilog = "examples:\n  curate why out http://example.org/cat.jpg\n  curate why out 375d3a3234b34a44c6748d3f664671c0"
 
 
 def why(args: argparse.Namespace) -> int:
@@ -50,6 +143,7 @@ def _diff_options(sub: argparse.ArgumentParser, _: str | None) -> None:
     sub.add_argument("second", metavar="RUN_B", help="another one; `curate run --reuse RUN_A` makes one that computes only what differs")
     sub.add_argument("-o", "--out", metavar="FILE", help="the HTML file to write (RUN_B/diff.html)")
     sub.set_defaults(command=diff)
+    sub.epilog = "examples:\n  curate run mine.py --pool pool -o second --reuse first\n  curate diff first second"
 
 
 def diff(args: argparse.Namespace) -> int:
@@ -64,6 +158,7 @@ def diff(args: argparse.Namespace) -> int:
 
 def _recipes_options(sub: argparse.ArgumentParser, _: str | None) -> None:
     sub.set_defaults(command=recipes)
+    sub.epilog = "examples:\n  curate recipes\n  curate run cc12m --help"
 
 
 def recipes(args: argparse.Namespace) -> int:
@@ -80,6 +175,7 @@ def recipes(args: argparse.Namespace) -> int:
 def _watch_options(sub: argparse.ArgumentParser, _: str | None) -> None:
     folder(sub)
     sub.set_defaults(command=watch)
+    sub.epilog = "examples:\n  curate watch out\n  curate watch s3://bucket/run"
 
 
 def watch(args: argparse.Namespace) -> int:
@@ -98,8 +194,9 @@ def watch(args: argparse.Namespace) -> int:
 
 
 def _doctor_options(sub: argparse.ArgumentParser, _: str | None) -> None:
-    sub.add_argument("stores", metavar="FOLDER|URL", nargs="*", default=["."], help="where runs would be kept; each is written to and read from")
+    sub.add_argument("stores", metavar="FOLDER|URL", nargs="*", default=["."], help="where runs would be kept; each is written to and read from; the current folder")
     sub.set_defaults(command=doctor)
+    sub.epilog = "examples:\n  curate doctor\n  curate doctor /data/runs s3://bucket/runs"
 
 
 def doctor(args: argparse.Namespace) -> int:
@@ -113,8 +210,9 @@ def doctor(args: argparse.Namespace) -> int:
 
 
 def _completion_options(sub: argparse.ArgumentParser, _: str | None) -> None:
-    sub.add_argument("shell", choices=("bash", "zsh", "tcsh"), help="source its output: eval \"$(curate completion bash)\"")
+    sub.add_argument("shell", choices=("bash", "zsh", "tcsh"), help="whose completion to print")
     sub.set_defaults(command=completion)
+    sub.epilog = "examples:\n  eval \"$(curate completion bash)\"          # in ~/.bashrc\n  curate completion zsh > ~/.zfunc/_curate"
 
 
 def completion(args: argparse.Namespace) -> int:
@@ -128,13 +226,15 @@ def completion(args: argparse.Namespace) -> int:
     return 0
 
 
-COMMANDS = [
-    ("report", "the run as one HTML page: funnel, scores, samples, duplicates, recipe", _report_options),
-    ("why", "one row's story: scores beside bounds, the rule that dropped it or the shard that holds it", _why_options),
-    ("diff", "two runs over one pool: who entered, who left, and by which rule", _diff_options),
-    ("watch", "follow a run that goes on in another terminal or on another machine", _watch_options),
-    ("recipes", "the recipes that come with curate", _recipes_options),
-    ("doctor", "what this machine can do: GPU, faiss, models, stores", _doctor_options),
-    ("completion", "completion of commands and options for a shell", _completion_options),
-]
-
+COMMANDS = {
+    "stats": ("the funnel: in = kept + reasons, for every table", _stats_options),
+    "sql": ("ask the run's tables with DuckDB", _sql_options),
+    "show": ("samples as a picture grid (HTML), kept ones or those dropped for a reason", _show_options),
+    "report": ("the run as one HTML page: funnel, scores, samples, duplicates, recipe", _report_options),
+    "why": ("one row's story: scores beside bounds, the rule that dropped it or the shard that holds it", _why_options),
+    "diff": ("two runs over one pool: who entered, who left, and by which rule", _diff_options),
+    "watch": ("follow a run that goes on in another terminal or on another machine", _watch_options),
+    "recipes": ("the recipes that come with curate, and what each needs", _recipes_options),
+    "doctor": ("what this machine can do: GPU, faiss, models, stores", _doctor_options),
+    "completion": ("completion of commands and options for a shell", _completion_options),
+}

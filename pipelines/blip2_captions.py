@@ -25,6 +25,7 @@ def recipe(
     seed: int = 0,
     shard_size: int = 10_000,
 ) -> Recipe:
+    """candidates: captions written for each picture; the two that CLIP rates best stay."""
     nucleus = Decoding(temperature=1.0, top_p=0.9, min_tokens=5, max_tokens=30)
     return Recipe(
         source=source,

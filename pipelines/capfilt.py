@@ -26,6 +26,7 @@ def recipe(
     seed: int = 0,
     shard_size: int = 10_000,
 ) -> Recipe:
+    """min_clip: CLIP score that a text needs, raw or synthetic; for ViT-B/32."""
     nucleus = Decoding(temperature=1.0, top_p=0.9, min_tokens=5, max_tokens=20)
     return Recipe(
         source=source,

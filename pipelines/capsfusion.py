@@ -24,6 +24,7 @@ def recipe(
     seed: int = 0,
     shard_size: int = 10_000,
 ) -> Recipe:
+    """raw: share of the samples whose raw text is drawn; the paper has 0."""
     return Recipe(
         source=source,
         score=[Fetch()],

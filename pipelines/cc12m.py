@@ -45,6 +45,7 @@ def recipe(
     seed: int = 0,
     shard_size: int = 10_000,
 ) -> Recipe:
+    """rare: times that a word must have been seen in the vocabulary's corpus."""
     return Recipe(
         source=source,
         score=[

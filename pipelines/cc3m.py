@@ -46,6 +46,9 @@ def recipe(
     seed: int = 0,
     shard_size: int = 10_000,
 ) -> Recipe:
+    """rare: times that a word must have been seen in the vocabulary's corpus.
+    max_capitals: share of the words in capitals that a text may have.
+    """
     return Recipe(
         source=source,
         score=[

@@ -25,6 +25,9 @@ def recipe(
     seed: int = 0,
     shard_size: int = 10_000,
 ) -> Recipe:
+    """t: draws of a query, about.
+    languages: languages that may stay; none given: all.
+    """
     return Recipe(
         source=source,
         score=[

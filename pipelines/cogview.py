@@ -36,6 +36,10 @@ def recipe(
     seed: int = 0,
     shard_size: int = 10_000,
 ) -> Recipe:
+    """languages: languages that may stay.
+    min_words: words that a text needs; two Chinese characters make one.
+    max_words: words that a text may have; two Chinese characters make one.
+    """
     return Recipe(
         source=source,
         score=[

@@ -46,6 +46,10 @@ def recipe(
     seed: int = 0,
     shard_size: int = 10_000,
 ) -> Recipe:
+    """max_chars: characters that a text may have.
+    max_repeats: rows that may share a text.
+    evaluation: evaluation sets whose pictures must not be in the pool: name=folder or tar.
+    """
     return Recipe(
         source=source,
         score=[

@@ -24,6 +24,7 @@ def recipe(
     seed: int = 0,
     shard_size: int = 10_000,
 ) -> Recipe:
+    """max_boilerplate: share of a text that may be boilerplate."""
     return Recipe(
         source=source,
         score=[

@@ -21,6 +21,9 @@ def recipe(
     seed: int = 0,
     shard_size: int = 10_000,
 ) -> Recipe:
+    """synsets: the benchmark's file imagenet21k_wordnet_ids.txt.
+    wordnet: folder of WordNet's files (Debian: wordnet-base).
+    """
     return Recipe(
         source=source,
         score=[Language(model=language_model), TextBased(synsets=synsets, wordnet=wordnet), Fetch()],

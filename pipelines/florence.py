@@ -29,6 +29,7 @@ def recipe(
     seed: int = 0,
     shard_size: int = 10_000,
 ) -> Recipe:
+    """max_repeats: rows that may share a text; 0: any number, since a label on many pictures is wanted here."""
     return Recipe(
         source=source,
         score=[

@@ -26,6 +26,7 @@ def recipe(
     seed: int = 0,
     shard_size: int = 10_000,
 ) -> Recipe:
+    """crops: take a cut-out for a copy of the whole picture."""
     return Recipe(
         source=source,
         score=[ScriptWords(min=min_words), Fetch(), ImageSide(min=min_side), PerceptualHash()],

@@ -21,6 +21,9 @@ def recipe(
     seed: int = 0,
     shard_size: int = 10_000,
 ) -> Recipe:
+    """negatives: wrong texts made for each picture.
+    group: rows among which the hardest other text is looked for.
+    """
     return Recipe(
         source=source,
         score=[Fetch(), ClipEmbed(model=model), ClipScore()],

@@ -31,6 +31,11 @@ def recipe(
     seed: int = 0,
     shard_size: int = 10_000,
 ) -> Recipe:
+    """min_sharpness: variance of the Laplacian; blurred pictures that were scaled up have less.
+    min_text: share of the picture that text must cover.
+    side: longer side in pixels at which text is looked for.
+    bucket: batches have pictures of about this number of pixels squared.
+    """
     return Recipe(
         source=source,
         score=[

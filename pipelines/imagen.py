@@ -35,6 +35,9 @@ def recipe(
     seed: int = 0,
     shard_size: int = 10_000,
 ) -> Recipe:
+    """toxicity: model of toxic texts, as filters.toxicity takes them; none: texts are not judged.
+    max_toxicity: probability of toxicity that a text may have.
+    """
     return Recipe(
         source=source,
         score=[

@@ -28,6 +28,11 @@ def recipe(
     seed: int = 0,
     shard_size: int = 10_000,
 ) -> Recipe:
+    """detector: your detector of phrases, python:module:function (see filters.grounding).
+    sure: certainty that a box needs.
+    overlap: intersection over union from which the surer of two boxes stays.
+    min_boxes: phrases with a box that a picture needs.
+    """
     return Recipe(
         source=source,
         score=[

@@ -18,6 +18,7 @@ from curate.synth.faults import CaptionFaults
 def recipe(
     source: Source, writer: str = "text:Qwen/Qwen2.5-3B-Instruct", times: int = 4, seed: int = 0, shard_size: int = 10_000
 ) -> Recipe:
+    """times: texts written for each raw one."""
     warm = Decoding(temperature=0.9, top_p=0.95, max_tokens=77)
     names = [f"rewrite_{i}" for i in range(1, times + 1)]
     return Recipe(

@@ -35,6 +35,9 @@ def recipe(
     seed: int = 0,
     shard_size: int = 10_000,
 ) -> Recipe:
+    """tag_nsfw: score pictures for the column nsfw, which drops nothing.
+    watermark: head for the model's embeddings that tells watermarks; none: they are not scored.
+    """
     return Recipe(
         source=source,
         score=[

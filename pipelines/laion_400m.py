@@ -31,6 +31,7 @@ def recipe(
     seed: int = 0,
     shard_size: int = 10_000,
 ) -> Recipe:
+    """tag_nsfw: score pictures for the column nsfw, which drops nothing."""
     return Recipe(
         source=source,
         score=[

@@ -32,6 +32,10 @@ def recipe(
     seed: int = 0,
     shard_size: int = 10_000,
 ) -> Recipe:
+    """min_clip: CLIP score that an English pair needs.
+    min_clip_other: CLIP score that a pair in another language, or in none, needs.
+    sure: probability from which a language counts as told.
+    """
     english = f"coalesce(language = 'en' and language_score >= {float(sure)}, false)"
     return Recipe(
         source=source,

@@ -23,6 +23,9 @@ def recipe(
     seed: int = 0,
     shard_size: int = 10_000,
 ) -> Recipe:
+    """prompt: what to write: conversation, detail or reasoning.
+    boxes: column of the source with boxes of objects; none: texts alone.
+    """
     return Recipe(
         source=source,
         score=[Fetch()],

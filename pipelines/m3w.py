@@ -21,6 +21,7 @@ from curate.source import Source
 
 
 def recipe(source: Source, min_words: int = 50, seed: int = 0, shard_size: int = 1_000) -> Recipe:
+    """min_words: words that a page needs."""
     return Recipe(
         source=source,
         score=[

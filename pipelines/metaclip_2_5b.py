@@ -26,6 +26,9 @@ def recipe(
     seed: int = 0,
     shard_size: int = 10_000,
 ) -> Recipe:
+    """t: draws of an entry, about.
+    tail: find the t at which entries under it hold this share of the matches; replaces t.
+    """
     balance = Balance(entries=entries, tail=tail, seed=seed) if tail else Balance(entries=entries, t=t, seed=seed)
     return Recipe(
         source=source,

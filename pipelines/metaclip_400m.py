@@ -27,6 +27,7 @@ def recipe(
     seed: int = 0,
     shard_size: int = 10_000,
 ) -> Recipe:
+    """t: draws of an entry, about."""
     return Recipe(
         source=source,
         score=[Language(model=language_model), Fetch(), *([Nsfw(max=max_nsfw, model=nsfw_model)] if max_nsfw < 1 else [])],

@@ -37,6 +37,9 @@ WORDS = ("logo", "button", "icon", "plugin", "widget")
 
 def recipe(source: Source, model: str = "ViT-L-14:openai", min_align: float = 0.15, core: bool = False, seed: int = 0,
            shard_size: int = 1_000) -> Recipe:
+    """min_align: CLIP cosine that an image needs with the paragraph it is assigned to.
+    core: the rules of mmc4-core: 4 to 40 texts, 2 to 15 images, three quarters of them at 0.25 and more.
+    """
     cheap = [
         ImageUrlWords(words=WORDS), DeclaredSize(min=150), DeclaredAspect(max=2), Frequency(("url",), max=10),
         ParagraphWords(min=3, max=None), DocumentTexts(4, 40) if core else DocumentTexts(min=1),

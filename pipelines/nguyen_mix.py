@@ -26,6 +26,7 @@ def recipe(
     seed: int = 0,
     shard_size: int = 10_000,
 ) -> Recipe:
+    """fraction: share of the pool, best by CLIP score, that keeps its raw text."""
     top_k = Decoding(temperature=0.75, top_k=50, min_tokens=5, max_tokens=40)
     return Recipe(
         source=source,

@@ -30,6 +30,7 @@ from curate.source import Source
 
 
 def recipe(source: Source, model: str = "ViT-L-14:openai", aesthetic: str = "", seed: int = 0, shard_size: int = 1_000) -> Recipe:
+    """aesthetic: file of the aesthetic head for the model's embeddings; none: beauty is not judged."""
     light = [DeclaredSize(min=150), DeclaredAspect(max=2), DocumentImages(min=1, max=None), DocumentWords(50, 100_000)]
     dedup = [Frequency(("url",), max=10), DocumentText(), TextDedup("document_text", min=0.8, table="documents")]
     detailed = [DocumentFlaggedWords(max=0.02), DocumentStopWords(min=0.02)]

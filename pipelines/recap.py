@@ -26,6 +26,7 @@ def recipe(
     seed: int = 0,
     shard_size: int = 10_000,
 ) -> Recipe:
+    """raw: share of the samples whose raw text is drawn."""
     return Recipe(
         source=source,
         score=[Fetch(), ClipEmbed(model=model), ClipScore()],

@@ -28,6 +28,9 @@ def recipe(
     seed: int = 0,
     shard_size: int = 10_000,
 ) -> Recipe:
+    """terms: file of words for things that can be seen, one a line.
+    min_terms: such words that a text needs.
+    """
     return Recipe(
         source=source,
         score=[

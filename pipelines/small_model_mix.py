@@ -29,6 +29,9 @@ def recipe(
     seed: int = 0,
     shard_size: int = 10_000,
 ) -> Recipe:
+    """unit: what a budget counts: samples or words.
+    draw: draw at random instead of by CLIP score.
+    """
     if unit not in ("samples", "words"):
         raise RecipeError(f"small_model_mix: --unit is samples or words, not {unit}")
     cost, by = "script_words" if unit == "words" else "", () if draw else ("clip_score",)

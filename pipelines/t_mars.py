@@ -26,6 +26,7 @@ def recipe(
     seed: int = 0,
     shard_size: int = 10_000,
 ) -> Recipe:
+    """side: longer side in pixels at which text is looked for."""
     return Recipe(
         source=source,
         score=[Fetch(), OcrArea(side=side), ClipEmbed(model=model), ClipScore(), MaskedClipScore(model=model)],

@@ -3,6 +3,8 @@
 import json
 import os
 import pty
+import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -13,7 +15,8 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from curate.cli import main
+from curate.cli import COMMANDS, main, parse, parser
+from curate.recipes import load, names
 
 RECIPE = '''
 """A recipe of the tests.
@@ -27,7 +30,10 @@ from curate.recipe import Recipe
 from curate.shards import Shards
 
 
-def recipe(source, words: int = 3, tags: tuple[str, ...] = ("a",), loud: bool = False):
+def recipe(source, words: int = 3, tags: tuple[str, ...] = ("a",), loud: bool = False, seed: int = 0):
+    """words: words that a text needs,
+        by 100 % of the rules.
+    """
     return Recipe(source, [ToyWords(min=words), ToyFetch(), ToyScore()], [ToyHalf()], shards=Shards(size=20))
 '''
 
@@ -90,12 +96,34 @@ def test_plan_shows_steps_and_what_is_done(recipe, pairs, run, capsys):
 def test_a_recipe_s_parameters_are_options(recipe, capsys):
     with pytest.raises(SystemExit) as e:
         main(["run", recipe, "--help"])
-    out = capsys.readouterr().out
-    assert e.value.code == 0 and "--words" in out and "--tags" in out and "A recipe of the tests." in out
+    out = " ".join(capsys.readouterr().out.split())
+    assert e.value.code == 0 and "A recipe of the tests." in out
+    assert "--words N words that a text needs, by 100 % of the rules (default: 3)" in out
+    assert "--tags A,B the recipe's parameter tags (default: a)" in out and "parameter loud (default: no)" in out and "--seed N seed of everything" in out
+
+
+def test_every_option_of_every_recipe_says_what_it_means():
+    assert [f"{name} {o.flag}" for name in names() for o in load(name).options if not o.about] == []
+
+
+@pytest.mark.parametrize("name", [name for name, _, _ in COMMANDS])
+def test_help_explains_every_option_and_its_examples_are_commands(name, capsys):
+    sub = parser([])[1][name]
+    assert all(a.help for a in sub._actions) and sub.description
+    shown = sub.format_help()
+    examples = re.findall(r"^  (?:eval \"\$\()?(curate [^\n>]*?)(?:\)\")?(?:  +#.*| > .*)?$", sub.epilog, re.M)
+    assert examples and all(e in shown for e in examples)
+    for example in examples:
+        argv = shlex.split(example)[1:]
+        if argv[1:2] != ["mine.py"] and "--help" not in argv:
+            assert callable(parse(argv).command), example
 
 
 @pytest.mark.parametrize(("argv", "message"), [
     (["rum"], "did you mean run?"),
+    (["nothing"], "there are: demo, recipes"),
+    (["run", "RECIPE", "--engine", "loca"], "invalid choice: 'loca'; did you mean local?"),
+    (["run", "RECIPE", "--pairs", "x", "-o", "o", "--loud", "perhaps"], "invalid yes or no value: 'perhaps'"),
     (["run", "RECIPE", "--pairs", "x", "-o", "o", "--wrods", "3"], "did you mean --words?"),
     (["run", "RECIPE", "--pairs", "x", "-o", "o", "--words", "three"], "invalid int value: 'three'"),
     (["run", "RECIPE", "--pairs", "x"], "the following arguments are required: -o/--out"),

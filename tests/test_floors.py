@@ -17,7 +17,7 @@ FLOORS = {
     "shards": 2, "seal": 2, "members": 2, "weights": 2, "look": 2,
     "recipe": 3, "part": 3, "work": 3, "pool": 3, "lease": 3, "report": 3, "grid": 3, "check": 3, "repair": 3, "gc": 3, "progress": 3,
     "engine": 4, "driver": 4, "recipes": 4, "planning": 4,
-    "cli": 5, "demo": 5, "__main__": 5,
+    "cli": 5, "arguments": 5, "demo": 5, "__main__": 5,
     "story": 3, "difference": 3, "adopt": 3, "card": 3, "croissant": 3, "gallery": 3, "watch": 3, "doctor": 4, "costs": 4, "looking": 5,
     "__init__": 5,
 }

@@ -187,7 +187,7 @@ def test_budgets_are_an_option(pool, capsys):
     for wrong in ("few:3", "few=many", "=3"):
         with pytest.raises(SystemExit):
             main(["plan", "git_web_mix", "--pool", *pool, "--budgets", wrong])
-        assert f"invalid pairs value: '{wrong}'" in capsys.readouterr().err
+        assert f"invalid name=value value: '{wrong}'" in capsys.readouterr().err
     assert main(["plan", "small_model_mix", "--pool", *pool, "--budgets", "few=3", "--unit", "pages"]) == 2
 
 
