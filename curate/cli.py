@@ -1,6 +1,7 @@
 """The command line: what makes and keeps runs; `looking` has what looks at them."""
 
 import argparse
+import json
 import logging
 import os
 import sys
@@ -88,7 +89,8 @@ def _recipe_options(sub: argparse.ArgumentParser, recipe: str | None) -> None:
     source.add_argument("--pool", metavar="FOLDER", nargs="+", help="WebDataset folders or tars (img2dataset, DataComp, a run's shards)")
     source.add_argument("--pages", metavar="GLOB", nargs="+", help="web pages: WARC, WARC.gz, HTML files or folders")
     source.add_argument("--page-urls", metavar="GLOB", nargs="+", help="lists of page URLs to fetch: text files, one a line, or Parquet with a column url")
-    source.add_argument("--part-size", type=int, default=10_000, metavar="ROWS", help="rows in a part, the unit of work and of retry")
+    source.add_argument("--part-size", type=int, metavar="ROWS",
+                        help="rows in a part, the unit of work and of retry (default: 10000, or as in the run that is there or reused)")
 
 
 def _build(args: argparse.Namespace) -> Any:
@@ -137,12 +139,24 @@ def plan(args: argparse.Namespace) -> int:
     from curate.planning import describe
 
     recipe = _build(args).check()
-    print(describe(recipe, args.out, args.part_size))
+    part_size = _part_size(args)
+    print(describe(recipe, args.out, part_size))
     if args.rows:
         from curate.costs import as_text
 
-        print("\n" + as_text(recipe, args.rows, args.part_size))
+        print("\n" + as_text(recipe, args.rows, part_size))
     return 0
+
+
+def _part_size(args: argparse.Namespace) -> int:
+    """As said, else that of the run that goes on, else of the one that is reused: parts of another size would have nothing in common."""
+    from curate.store import Store
+
+    if args.part_size:
+        return args.part_size
+    stores = [Store(folder) for folder in (args.out, getattr(args, "reuse", None)) if folder]
+    known = (json.loads(s.read("recipe.json")).get("part_size") for s in stores if s.exists("recipe.json"))
+    return next(filter(None, known), 10_000)
 
 
 def _run_options(sub: argparse.ArgumentParser, recipe: str | None) -> None:
@@ -167,12 +181,12 @@ def run(args: argparse.Namespace) -> int:
     from curate.driver import run as start
     from curate.progress import Lines, Live, funnel
 
-    recipe = _build(args)
+    recipe, part_size = _build(args), _part_size(args)
     if args.reuse:
         _reuse(args.out, args.reuse)
     progress = Live() if sys.stderr.isatty() and os.environ.get("TERM") != "dumb" else Lines()
     try:
-        made = start(recipe, args.out, args.engine, args.address, args.workers, args.part_size, args.refetch == "failed", progress, args.repair)
+        made = start(recipe, args.out, args.engine, args.address, args.workers, part_size, args.refetch == "failed", progress, args.repair)
     finally:
         if isinstance(progress, Live):
             progress.close()

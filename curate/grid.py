@@ -235,9 +235,9 @@ def _text(row: dict[str, Any]) -> Html:
 
 def _picture(card: Card) -> Html:
     why = card.row.get("drop_reason")
-    inner = image(card.thumbnail) if card.thumbnail else fill('<span class="url">{}</span>', missing(card.row))
-    caption = fill('<span class="url">{}</span>', " · ".join(w for w in (card.row.get("text"), why) if w))
-    return fill('<div class="{}">{}{}</div>', "gone" if why else "", inner, caption)
+    inner = image(card.thumbnail) if card.thumbnail else ""
+    said = " · ".join(w for w in (card.row.get("text"), why, "" if card.thumbnail else missing(card.row)) if w)
+    return fill('<figure class="{}">{}<figcaption class="url" dir="auto">{}</figcaption></figure>', "gone" if why else "", inner, said)
 
 
 # ---- curate show

@@ -71,14 +71,15 @@ td, th { padding: .28rem .9rem .28rem 0; border-bottom: 1px solid var(--line); v
 .one { white-space: nowrap; overflow: hidden; text-overflow: ellipsis } .score { display: flex; justify-content: space-between; gap: .4rem; font-variant-numeric: tabular-nums } .score b { font-weight: 400; white-space: nowrap } .score span { color: var(--dim); overflow: hidden; text-overflow: ellipsis; white-space: nowrap }
 .pairs { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(420px, 100%), 1fr)); gap: 12px } .pair header { padding: .4rem .7rem; font-size: .85rem; border-bottom: 1px solid var(--line) }
 .pair > div { display: grid; grid-template-columns: 1fr 1fr } .pair > div > div + div { border-left: 1px solid var(--line) }
-.doc { padding: 1rem 1.2rem; max-width: 720px; margin: 0 0 14px } .doc img { max-width: 100%; max-height: 260px; display: block; margin: .5rem 0 } .doc .gone { opacity: .55; border-left: 3px solid var(--drop); padding-left: .6rem } .doc h1 { font-size: 1.1rem }
-.charts { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(340px, 100%), 1fr)); gap: 12px; align-items: start } .chart { background: var(--card); border: 1px solid var(--line); border-radius: 10px; padding: .7rem .85rem; min-width: 0 } .chart h3 { margin: 0 0 .1rem }
+.doc { padding: 1rem 1.2rem; max-width: 720px; margin: 0 0 14px } .doc img { max-width: 100%; max-height: 260px; display: block; margin: .5rem 0 } .doc .gone { opacity: .55; border-left: 3px solid var(--drop); padding-left: .6rem } .doc h1 { font-size: 1.1rem } .doc figure { margin: .5rem 0 }
+.charts { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(340px, 100%), 1fr)); gap: 12px; align-items: start } .chart { background: var(--card); border: 1px solid var(--line); border-radius: 10px; padding: .7rem .85rem; min-width: 0 } .chart h3 { margin: 0 0 .1rem } .chart .bar { min-width: 60px }
 svg { display: block; width: 100%; height: auto } svg text { fill: var(--dim); font: 10px system-ui, sans-serif } .k { fill: var(--keep) } .d { fill: var(--drop) } .o { fill: var(--other) } .axis { stroke: var(--line) } .bound { stroke: var(--ink); stroke-dasharray: 3 2 } .moved { stroke: var(--link); stroke-width: 1.5 }
 .line { fill: none; stroke-width: 2 } .line.before { stroke: var(--other) } .line.after { stroke: var(--keep) }
 .legend { display: flex; flex-wrap: wrap; gap: .2rem 1rem; font-size: .82rem; color: var(--dim); margin: .2rem 0 .7rem } .legend i { display: inline-block; width: 10px; height: 10px; border-radius: 2px; margin-right: .35rem }
 input[type=range] { width: 100%; margin: .2rem 0 0; accent-color: var(--link) } output { display: block; font-size: .82rem; min-height: 2.6em }
 details { margin: .5rem 0 } td details { margin: 0 } summary { margin-bottom: .3rem } td summary { margin: 0 } summary { cursor: pointer } summary b { font-weight: 600 }
-@media (max-width: 560px) { body { padding: 1rem .8rem 3rem } nav { margin: .8rem -.8rem 0; padding: .45rem .8rem } .grid { grid-template-columns: repeat(2, 1fr) } .pic { height: 130px } }
+.funnel th { white-space: normal; vertical-align: bottom } .funnel th.n { max-width: 7rem } .funnel td:first-child span { color: var(--dim); font-size: .82rem; margin-left: .5rem }
+@media (max-width: 560px) { .funnel :is(td, th):nth-child(5), .funnel td:first-child > span { display: none } .funnel .bar { min-width: 60px } body { padding: 1rem .8rem 3rem } nav { margin: .8rem -.8rem 0; padding: .45rem .8rem } .grid { grid-template-columns: repeat(2, 1fr) } .pic { height: 130px } }
 @media print { nav { display: none } }
 """
 
@@ -129,8 +130,8 @@ def number(value: Any, digits: int = 3) -> str:
         return "–"
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         return str(value)
-    if isinstance(value, int) or (value.is_integer() and abs(value) < 1e15):
-        return f"{int(value):,}"
+    if isinstance(value, int) or (1000 <= abs(value) < 1e15) or (value.is_integer() and abs(value) < 1e15):
+        return f"{round(value):,}"
     return f"{value:.{digits}g}" if math.isfinite(value) else str(value)
 
 
@@ -148,8 +149,11 @@ def size(count: float) -> str:
 WIDE, HIGH, FOOT = 340, 118, 16
 
 
-def stacked(edges: Sequence[float], series: Sequence[tuple[str, Sequence[int]]], bounds: Iterable[float] = ()) -> Html:
-    """A histogram as SVG: series (class, counts by bin) stacked, dashed lines at the bounds, the axis's ends and bounds named."""
+def stacked(edges: Sequence[float], series: Sequence[tuple[str, Sequence[int]]], bounds: Iterable[float] = (), first: float | None = None) -> Html:
+    """A histogram as SVG: series (class, counts by bin) stacked, dashed lines at the bounds, the axis's ends and bounds named.
+
+    `first` is the axis's left end where that says more than the first edge.
+    """
     low, span = edges[0], (edges[-1] - edges[0]) or 1.0
     totals = [sum(counts) for counts in zip(*(c for _, c in series))]
     most = max(totals, default=0) or 1
@@ -162,7 +166,7 @@ def stacked(edges: Sequence[float], series: Sequence[tuple[str, Sequence[int]]],
                 marks.append(f'<rect class="{kind}" x="{x(edges[i]):.1f}" y="{HIGH - base[i] - tall:.1f}" '
                              f'width="{max(0.6, x(edges[i + 1]) - x(edges[i]) - 0.6):.1f}" height="{tall:.1f}"/>')
                 base[i] += tall
-    ends = [(0.0, "start", edges[0]), (float(WIDE), "end", edges[-1])]
+    ends = [(0.0, "start", edges[0] if first is None else first), (float(WIDE), "end", edges[-1])]
     lines = []
     for b in bounds:
         at = min(max(x(b), 0.0), float(WIDE))
@@ -173,15 +177,19 @@ def stacked(edges: Sequence[float], series: Sequence[tuple[str, Sequence[int]]],
                 f'{"".join(lines)}<line class="moved" x1="-9" x2="-9" y1="0" y2="{HIGH}"/>{"".join(words)}</svg>')
 
 
-def ranked(before: Sequence[int], after: Sequence[int]) -> Html:
-    """Sizes of groups from the largest to the smallest, before and after, both axes logarithmic."""
-    most, groups = max([*before, 2]), max(len(before), len(after), 2)
-    place = lambda i, n: f"{math.log(i + 1) / math.log(groups) * WIDE:.1f},{HIGH - math.log(n) / math.log(most) * HIGH:.1f}"  # noqa: E731
+def ranked(before: Sequence[tuple[int, int]], after: Sequence[tuple[int, int]], what: str = "groups") -> Html:
+    """Sizes of groups by their rank from the largest on, before and after, as (rank, size); both axes logarithmic."""
+    most, last = max([n for _, n in before] + [2]), max([r for r, _ in before] + [2])
+    place = lambda rank, n: f"{math.log(rank) / math.log(last) * WIDE:.1f},{HIGH - math.log(n) / math.log(most) * HIGH:.1f}"  # noqa: E731
 
-    def line(counts: Sequence[int], kind: str) -> str:
-        points = [place(i, n) for i, n in enumerate(sorted((c for c in counts if c), reverse=True)) if i < 40 or i % (1 + i // 40) == 0]
-        return f'<polyline class="line {kind}" points="{" ".join(points)}"/>'
+    def line(sizes: Sequence[tuple[int, int]], kind: str) -> str:
+        return f'<polyline class="line {kind}" points="{" ".join(place(r, n) for r, n in sizes if n)}"/>'
 
     return Html(f'<svg viewBox="0 -2 {WIDE} {HIGH + FOOT + 2}" role="img">{line(before, "before")}{line(after, "after")}'
-                f'<line class="axis" x1="0" x2="{WIDE}" y1="{HIGH}" y2="{HIGH}"/><text x="0" y="{HIGH + 12}">largest group, {most:,} rows</text>'
-                f'<text x="{WIDE}" y="{HIGH + 12}" text-anchor="end">{groups:,} groups</text></svg>')
+                f'<line class="axis" x1="0" x2="{WIDE}" y1="{HIGH}" y2="{HIGH}"/><text x="0" y="{HIGH + 12}">the largest: {most:,} rows</text>'
+                f'<text x="{WIDE}" y="{HIGH + 12}" text-anchor="end">{last:,} {html.escape(what)}</text></svg>')
+
+
+def thinned(sizes: Sequence[int]) -> list[tuple[int, int]]:
+    """Sizes from the largest to the smallest as (rank, size), ever fewer of them."""
+    return [(i + 1, n) for i, n in enumerate(sorted((s for s in sizes if s), reverse=True)) if i < 40 or i % (1 + i // 40) == 0]

@@ -72,7 +72,7 @@ def _lines(run: Any, name: str, row: dict[str, Any]) -> Iterator[Line]:
             continue
         here = step["step"] == fell
         outcome = "not reached" if over else f"dropped: {row['drop_reason']}" if here else "passed"
-        yield Line(step["step"], _values(row, step), _bounds(step), outcome)
+        yield Line(step["step"], _values(row, step), bounds(step), outcome)
         over = over or here
 
 
@@ -82,7 +82,8 @@ def _values(row: dict[str, Any], step: dict[str, Any]) -> str:
     return ", ".join(number(v) if k == name else f"{k} {number(v)}" for k, v in mine.items())
 
 
-def _bounds(step: dict[str, Any]) -> str:
+def bounds(step: dict[str, Any]) -> str:
+    """What a step asks of a row, in words."""
     said = ((form, step.get(name)) for name, form in BOUNDS.items())
     return " and ".join(form.format(", ".join(map(str, v)) if isinstance(v, list) else v) for form, v in said if v not in (None, "", []))
 

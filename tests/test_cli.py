@@ -76,6 +76,15 @@ def test_stats_counts_every_row(run, capsys):
     assert code == 0 and sum(numbers) == 300
 
 
+def test_a_run_that_reuses_another_has_its_parts(recipe, pairs, tmp_path, capsys):
+    first, second = str(tmp_path / "first"), str(tmp_path / "second")
+    argv = ["run", recipe, "--pairs", pairs, "--text", "caption", "--engine", "local"]
+    assert main([*argv, "-o", first, "--part-size", "40"]) == 0 and main([*argv, "-o", first]) == 0
+    assert main([*argv, "-o", second, "--reuse", first, "--words", "4"]) == 0
+    counters = json.loads((tmp_path / "second/recipe.json").read_text())["counters"]
+    assert counters["toy_fetch"]["computed"] == 0 < counters["toy_fetch"]["reused"] and len(list(tmp_path.glob("second/parts/*"))) == 8
+
+
 @pytest.mark.parametrize("kind", ["csv", "parquet", "json"])
 def test_sql_prints_and_writes(run, tmp_path, capsys, kind):
     query = "select reason, rows from funnel order by rows desc, reason"

@@ -74,6 +74,8 @@ class Balance(Selector):
             bounds = self._bounds(live, groups)
             items = [(path, g.saved, bounds[g.language], self.seed, self.name) for g in groups for path in g.chunks]
             tossed = list(live.map(_toss, items))
+        for g, (*_, numbers, times) in zip((g for g in groups for _ in g.chunks), tossed):
+            g.after[numbers] += times
         kinds = (np.int64, np.float64, np.int32, np.bool_)
         ids, probability, matches, keep = (np.concatenate([np.empty(0, kind), *(t[i] for t in tossed)])
                                            for i, kind in enumerate(kinds))
@@ -102,7 +104,7 @@ class Balance(Selector):
         for numbers, times in live.map(_match, [(path, str(listed), language in UNSPACED) for path in chunks]):
             counts[numbers] += times
         np.save(folder / "counts.npy", counts)
-        return _Group(language, chunks, counts, str(folder / "counts.npy"), entries_hash(entries))
+        return _Group(language, chunks, counts, str(folder / "counts.npy"), entries, np.zeros_like(counts))
 
     def _bounds(self, live: Live, groups: list["_Group"]) -> dict[str, float]:
         """t for each language."""
@@ -138,12 +140,21 @@ class _Group:
     chunks: list[str]
     counts: np.ndarray
     saved: str            # the counts as a file, for the workers
-    entries: str          # hash of the list
+    entries: list[str]
+    after: np.ndarray     # the counts among the captions that stay
 
     def notes(self, t: float) -> dict[str, Any]:
         return {"t": t, "tail_share": tail_share(self.counts, t), "matches": int(self.counts.sum()),
-                "entries": len(self.counts), "entries_hash": self.entries,
-                "entries_matched": int((self.counts > 0).sum()), "entries_above_t": int((self.counts > t).sum())}
+                "entries": len(self.counts), "entries_hash": entries_hash(self.entries),
+                "entries_matched": int((self.counts > 0).sum()), "entries_above_t": int((self.counts > t).sum()),
+                "ranked": self.ranked()}
+
+    def ranked(self, most: int = 40) -> list[dict[str, Any]]:
+        """Entries from the most frequent on, ever fewer of them: rank, entry, captions before and after."""
+        order = np.argsort(-self.counts, kind="stable")[: int((self.counts > 0).sum())]
+        ranks = np.unique(np.geomspace(1, max(len(order), 1), most).round().astype(int))[: len(order)]
+        return [{"rank": int(r), "entry": self.entries[e], "before": int(self.counts[e]), "after": int(self.after[e])}
+                for r, e in zip(ranks, order[ranks - 1])]
 
 
 def quoted(text: str) -> str:
@@ -194,12 +205,15 @@ def _expect(item: tuple[str, str, np.ndarray]) -> np.ndarray:
     return np.array([_probability(path, counts, t)[1].sum() for t in grid])
 
 
-def _toss(item: tuple[str, str, float, int, str]) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """For each row of a chunk: id, probability, number of entries matched, and whether it stays."""
+def _toss(item: tuple[str, str, float, int, str]) -> tuple[np.ndarray, ...]:
+    """For each row of a chunk: id, probability, number of entries matched, whether it stays; and sparse the counts of those that do."""
     path, counts, t, seed, salt = item
     chunk = load(Path(path))
     probability = np.zeros(len(chunk))
     rows, p = _probability(path, np.load(counts), t)
     probability[rows] = p
-    matches = np.bincount(np.load(path + ".npy")[0], minlength=len(chunk)).astype(np.int32)
-    return chunk["id"].to_numpy(), probability, matches, coin(chunk["uid"].to_pylist(), seed, salt) < probability
+    matched, numbers = np.load(path + ".npy")
+    keep = coin(chunk["uid"].to_pylist(), seed, salt) < probability
+    times = np.bincount(numbers[keep[matched]])
+    seen = np.flatnonzero(times)
+    return chunk["id"].to_numpy(), probability, np.bincount(matched, minlength=len(chunk)).astype(np.int32), keep, seen, times[seen]

@@ -15,12 +15,12 @@ ROWS = 200_000
 SECTIONS = (
     ("funnel", "Funnel", sections.funnel),
     ("scores", "Scores and bounds", sections.scores),
+    ("documents", "Documents", sections.pages),
     ("kept", "Kept", sections.kept),
     ("dropped", "Dropped, by reason", sections.dropped),
     ("borderline", "At the bounds", sections.borderline),
     ("duplicates", "Duplicates", sections.duplicates),
     ("captions", "Raw and synthetic captions", sections.captions),
-    ("documents", "Documents", sections.pages),
     ("make-up", "Make-up", sections.makeup),
     ("balance", "Balance", sections.balance),
     ("speed", "Throughput", sections.speed),

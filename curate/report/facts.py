@@ -44,6 +44,7 @@ class Histogram:
     other: list[int]
     bounds: list[Bound]
     whole: bool        # whole numbers: a bin is [k, k+1)
+    low: float         # the least value drawn where it lies within the first bin
     tops: dict[int, float]  # percent of the rows with a value -> the value that so many reach
 
 
@@ -84,7 +85,8 @@ class Facts:
         counts = dict(self.counts[table])
         counts.pop("kept", None)
         home = {r["drop_reason"]: r["drop_stage"] for r in self.rows(f"select distinct drop_reason, drop_stage from {table} where not kept")}
-        names = ["source", *(s["step"] for s in self.steps if s.get("table", "images") == table)]
+        # A document's rule takes its children along where it stands in the recipe.
+        names = ["source", *(s["step"] for s in self.steps if s.get("table", "images") == table or s["step"] in home.values())]
         names += sorted({home.get(r) or r.split(":")[0] for r in counts} - set(names))
         for name in names:
             mine = sorted(((r, n) for r, n in counts.items() if (home.get(r) or r.split(":")[0]) == name), key=lambda c: (-c[1], c[0]))
@@ -132,7 +134,7 @@ class Facts:
         for i, *values in found:
             for counts, n in zip(series, values):
                 counts[i] = n
-        return Histogram(table, column, edges, *series, bounds, whole, dict(zip(TOPS, tops)))
+        return Histogram(table, column, edges, *series, bounds, whole, max(low, edges[0]), dict(zip(TOPS, tops)))
 
     # ---- samples
 
@@ -173,11 +175,11 @@ class Facts:
 
     # ---- what the rows are made of
 
-    def values(self, table: str, expression: str, n: int = 8) -> list[tuple[str, int, int]]:
-        """The most frequent values of an expression: rows in, rows kept; the rest as `others`."""
-        found = self.con.sql(f"""select ({expression})::varchar as v, count(*) as n, count(*) filter (kept) as k from {table}
-            where ({expression}) is not null group by all order by n desc, v""")
-        rows = found.limit(n).fetchall()
+    def values(self, table: str, expression: str, n: int = 8, order: str = "-count(*)") -> list[tuple[str, int, int]]:
+        """The most frequent values of an expression, or the first ones in an order: rows in, rows kept; the rest as `others`."""
+        found = self.con.sql(f"""select ({expression})::varchar as v, count(*) as n, count(*) filter (kept) as k, {order} as o from {table}
+            where ({expression}) is not null group by v order by o, v""")
+        rows = [row[:3] for row in found.limit(n).fetchall()]
         total, kept = found.aggregate("coalesce(sum(n), 0)::bigint, coalesce(sum(k), 0)::bigint").fetchall()[0]
         rest = (total - sum(r[1] for r in rows), kept - sum(r[2] for r in rows))
         return rows + ([("others", *rest)] if rest[0] else [])

@@ -2,10 +2,13 @@
 
 import json
 import time
+from collections.abc import Iterator
+from typing import Any
 
 from curate.grid import beside, brief, documents, grid, pairs
-from curate.look import Html, bar, fill, image, join, legend, number, ranked, size, stacked, table
+from curate.look import Html, bar, fill, image, join, legend, number, ranked, size, stacked, table, thinned
 from curate.report.facts import Facts, Histogram, edge
+from curate.story import bounds
 
 #: Samples at each side of a bound, pairs for each step, documents, captions.
 SIDE, PAIRS, PAGES, CAPTIONS = 8, 6, 4, 8
@@ -33,19 +36,30 @@ def funnel(f: Facts) -> Html:
 
 def _funnel(f: Facts, name: str) -> Html:
     total = left = f.total[name]
-    rows = [("rows in", f"{total:,}", "", bar(("keep", 1.0)))]
+    asks = {s["step"]: bounds(s) for s in f.steps if s.get("table", "images") == name}
+    rows = [("rows in", "", "", f"{total:,}", "", bar(("keep", 1.0)))]
     for rule, reasons in f.rules(name):
-        gone = sum(n for _, n in reasons)
+        gone, came = sum(n for _, n in reasons), left
         left -= gone
-        words = Html(fill("{}", rule))
-        if len(reasons) > 1 or (reasons and reasons[0][0] != rule):
-            inner = table(("reason", "rows"), [(r, f"{n:,}") for r, n in reasons], numbers=[1])
-            words = fill("<details><summary>{}: {} reason{}</summary>{}</details>", rule, len(reasons), "s" * (len(reasons) > 1), inner)
-        share = left / max(1, total)
-        rows.append((words, f"−{gone:,}" if gone else "0", f"{100 * gone / max(1, total):.2f} %", bar(("keep", share), ("drop", gone / max(1, total)))))
-    rows.append((Html('<b class="keep">kept</b>'), f"{left:,}", f"{100 * left / max(1, total):.2f} %", bar(("keep", left / max(1, total)))))
+        share = (left / max(1, total), gone / max(1, total))
+        rows.append((_rule(rule, asks.get(rule, ""), reasons), f"−{gone:,}" if gone else "0", f"{100 * gone / max(1, came):.2f} %", f"{left:,}",
+                     f"{100 * share[0]:.2f} %", bar(("keep", share[0]), ("drop", share[1]))))
+    share = left / max(1, total)
+    rows.append((Html('<b class="keep">kept</b>'), "", "", f"{left:,}", f"{100 * share:.2f} %", bar(("keep", share))))
     heading = fill("<h3>{}</h3>", name) if len(f.total) > 1 else ""
-    return fill("{}{}", heading, table(("rule", "rows", "of all", "left after it"), rows, numbers=[1, 2]))
+    head = ("rule", "dropped", "of those that reach it", "left", "of all", "")
+    return fill('{}<div class="funnel">{}</div>', heading, table(head, rows, numbers=[1, 2, 3, 4]))
+
+
+def _rule(rule: str, asks: str, reasons: list[tuple[str, int]]) -> Html:
+    """A rule by its name, with what it asks, and its reasons where they are not its name."""
+    if len(reasons) == 1 and reasons[0][0] not in (rule, f"document:{rule}"):
+        asks = reasons[0][0]
+    words = fill("{}{}", rule, fill("<span>{}</span>", asks) if asks else "")
+    if len(reasons) < 2:
+        return words
+    inner = table(("reason", "rows"), [(r, f"{n:,}") for r, n in reasons], numbers=[1])
+    return fill("<details><summary>{}<span>{} reasons</span></summary>{}</details>", rule, len(reasons), inner)
 
 
 # ---- scores
@@ -53,16 +67,20 @@ def _funnel(f: Facts, name: str) -> Html:
 
 def scores(f: Facts) -> Html:
     """The histogram of each score, with its bound and a slider that moves it."""
-    charts = [_chart(h) for t in f.total for c in f.scores(t) if (h := f.histogram(t, c))]
-    if not charts:
+    blocks = []
+    for name in f.total:
+        charts = [_chart(h) for c in f.scores(name) if (h := f.histogram(name, c))]
+        heading = fill("<h3>{}</h3>", name) if len(f.total) > 1 else ""
+        blocks += [fill("{}{}", heading, grid(charts, "charts"))] if charts else []
+    if not blocks:
         return Html("")
     words = fill('<p class="sub">Rows that got as far as the score. A dashed line is a bound; move the slider to see what another one would do.</p>{}',
                  legend(("keep", "kept"), ("drop", "dropped by this bound"), ("other", "dropped by another rule")))
-    return fill("{}{}", words, grid(charts, "charts"))
+    return fill("{}{}", words, join(blocks))
 
 
 def _chart(h: Histogram) -> Html:
-    picture = stacked(h.edges, [("k", h.kept), ("d", h.mine), ("o", h.other)], [edge(b, h.whole) for b in h.bounds])
+    picture = stacked(h.edges, [("k", h.kept), ("d", h.mine), ("o", h.other)], [edge(b, h.whole) for b in h.bounds], h.low)
     rules = "; ".join(f"{b.rule}: {b.side} {number(b.value)}" for b in h.bounds) or "no bound"
     tops = " · ".join(f"{p}\u00a0%\u00a0≥\u00a0{number(v)}" for p, v in h.tops.items())
     side = h.bounds[0].side if h.bounds else "min"
@@ -70,7 +88,7 @@ def _chart(h: Histogram) -> Html:
     data = json.dumps({"edges": h.edges, "kept": h.kept, "mine": h.mine, "other": h.other, "side": side, "whole": h.whole, "at": at if h.bounds else -1})
     return fill('<div class="chart" data-bins="{}"><h3>{}</h3><div class="dim">{}</div>{}<input type="range" min="0" max="{}" value="{}" '
                 'aria-label="bound of {}"><output></output><div class="dim">{}</div></div>',
-                data, h.column if h.table == "images" else f"{h.table}: {h.column}", rules, picture, len(h.edges) - 1, at, h.column, tops)
+                data, h.column, rules, picture, len(h.edges) - 1, at, h.column, tops)
 
 
 # ---- samples
@@ -79,7 +97,8 @@ def _chart(h: Histogram) -> Html:
 def kept(f: Facts) -> Html:
     """Kept samples."""
     found = f.samples.get("kept", [])
-    return brief(found, f.scores("images")[-2:]) if found else Html("")
+    bounded = list(dict.fromkeys(b.column for b in reversed(f.bounds) if b.column in f.scores("images")))
+    return brief(found, (bounded or f.scores("images")[-2:])[:2]) if found else Html("")
 
 
 def dropped(f: Facts) -> Html:
@@ -97,7 +116,7 @@ def dropped(f: Facts) -> Html:
 def borderline(f: Facts) -> Html:
     """For each bound on the images' scores: who just passed, and who just did not."""
     blocks = []
-    for bound in f.bounds:
+    for bound in sorted(f.bounds, key=lambda b: -f.counts.get("images", {}).get(b.rule, 0)):
         if bound.column not in f.columns.get("images", {}) or f.columns["images"][bound.column] == "VARCHAR":
             continue
         passed, fell = f.near(bound, SIDE)
@@ -144,43 +163,76 @@ def pages(f: Facts) -> Html:
 
 def makeup(f: Facts) -> Html:
     """Domains, languages, formats, resolutions: rows in beside rows kept."""
-    if "images" not in f.total:
-        return Html("")
-    side = "least(original_width, original_height)"
-    resolution = f"case when {side} is null then null else (2 ** floor(log2(greatest({side}, 1))))::bigint end"
-    charts = [("domain", "lower(regexp_extract(url, '^https?://([^/:?#]+)', 1))")]
-    charts += [(n, f'"{n}"') for n in f.words("images")]
-    blocks = [_values(f, name, expression) for name, expression in charts]
-    if "original_width" in f.columns["images"]:
-        blocks.append(_values(f, "shorter side, pixels", f"{resolution} || ' to ' || (2 * {resolution} - 1)"))
-    return fill("{}{}", legend(("keep", "share of the rows kept"), ("other", "share of the rows in")), grid((b for b in blocks if b), "charts"))
+    blocks = []
+    for name in f.total:
+        charts = [c for title, *how in _makings(f, name) if (c := _values(f, name, title, *how))]
+        heading = fill("<h3>{}</h3>", name) if len(f.total) > 1 else ""
+        blocks += [fill("{}{}", heading, grid(charts, "charts"))] if charts else []
+    return fill("{}{}", legend(("keep", "share of the rows kept"), ("other", "share of the rows in")), join(blocks)) if blocks else Html("")
 
 
-def _values(f: Facts, name: str, expression: str) -> Html:
-    rows = f.values("images", f"nullif(({expression})::varchar, '')")
+def _makings(f: Facts, name: str) -> Iterator[tuple[str, ...]]:
+    """What a table is made of: a title, an SQL expression, and the order of its values where that is not by frequency."""
+    if "url" in f.columns[name]:
+        yield "domain", "lower(regexp_extract(url, '^https?://([^/:?#]+)', 1))"
+    for word in f.words(name):
+        yield word, f'"{word}"'
+    if "original_width" in f.columns[name]:
+        side = "least(original_width, original_height)"
+        power = f"case when {side} is null then null else (2 ** floor(log2(greatest({side}, 1))))::bigint end"
+        yield "shorter side, pixels", f"{power} || '–' || (2 * {power} - 1)", f"min({side})"
+
+
+def _values(f: Facts, name: str, title: str, expression: str, order: str = "-count(*)") -> Html:
+    rows = f.values(name, f"nullif(({expression})::varchar, '')", 8 if order.startswith("-") else 16, order)
     total, left = max(1, sum(r[1] for r in rows)), max(1, sum(r[2] for r in rows))
     if len(rows) < 2:
         return Html("")
     most = max(max(n / total, k / left) for _, n, k in rows)
-    lines = [(value, f"{100 * k / left:.1f} %", fill("{}{}", bar(("other", n / total / most)), bar(("keep", k / left / most)))) for value, n, k in rows]
-    return fill('<div class="chart"><h3>{}</h3>{}</div>', name, table(("", "of the kept", ""), lines, numbers=[1]))
+    lines = [(value, f"{100 * n / total:.1f} %", f"{100 * k / left:.1f} %", fill("{}{}", bar(("other", n / total / most)), bar(("keep", k / left / most))))
+             for value, n, k in rows]
+    return fill('<div class="chart"><h3>{}</h3>{}</div>', title, table(("", "in", "kept", ""), lines, numbers=[1, 2]))
 
 
 def balance(f: Facts) -> Html:
-    """How even the groups are before and after, and what the balancing steps noted."""
+    """How even the groups are before and after, and what the selectors noted."""
     names = [n for n in f.columns.get("images", {}) if n.endswith("_cluster")] + (["language"] if "language" in f.columns.get("images", {}) else [])
     charts = []
     for name in names:
         before, after = f.groups(name)
         if len(before) > 2 and sum(n > 0 for n in after) > 2:
             words = f"the largest tenth of the groups holds {_top(before):.0f} % of the rows before, {_top(after):.0f} % after"
-            charts.append(fill('<div class="chart"><h3>{}</h3><div class="dim">{}</div>{}</div>', name, words, ranked(before, after)))
-    notes = [(step, key, _note(value)) for step, noted in f.recipe.get("notes", {}).items() for key, value in noted.items()]
-    if not charts and not notes:
+            charts.append(_balanced(name, words, ranked(thinned(before), thinned(after))))
+    notes = f.recipe.get("notes", {})
+    charts += [_entries(step, name, noted) for step, said in notes.items() for name, noted in said.get("lists", {}).items() if noted.get("ranked")]
+    flat = [(step, *line) for step, noted in notes.items() for line in _flat(noted)]
+    if not charts and not flat:
         return Html("")
-    lines = fill("<h3>What the selectors noted</h3>{}", table(("step", "what", ""), notes)) if notes else ""
+    lines = fill("<h3>What the selectors noted</h3>{}", table(("step", "what", ""), flat)) if flat else ""
     words = legend(("other", "before"), ("keep", "after")) if charts else ""
     return fill("{}{}{}", words, grid(charts, "charts") if charts else "", lines)
+
+
+def _balanced(title: str, words: str, chart: Html) -> Html:
+    return fill('<div class="chart"><h3>{}</h3><div class="dim">{}</div>{}</div>', title, words, chart)
+
+
+def _entries(step: str, name: str, noted: dict[str, Any]) -> Html:
+    """The entries of a balance by rank, and the most frequent of them by name."""
+    points = noted["ranked"]
+    chart = ranked([(p["rank"], p["before"]) for p in points], [(p["rank"], p["after"]) for p in points], "entries")
+    head = table(("entry", "before", "after"), [(p["entry"], f"{p['before']:,}", f"{p['after']:,}") for p in points[:6]], numbers=[1, 2])
+    title = step if name == "all" else f"{step}: {name}"
+    return _balanced(title, f"rows by entry, from the most frequent entry on; t = {number(noted['t'])}", fill("{}{}", chart, head))
+
+
+def _flat(noted: dict[str, Any], before: str = "") -> Iterator[tuple[str, str]]:
+    """Notes within notes, a line each; long lists are left out."""
+    for key, value in noted.items():
+        if isinstance(value, dict):
+            yield from _flat(value, f"{before}{key} · ")
+        elif not (isinstance(value, list) and len(value) > 8) and key != "ranked":
+            yield f"{before}{key}", _note(value)
 
 
 def _top(counts: list[int]) -> float:
