@@ -74,8 +74,8 @@ class Balance(Selector):
             bounds = self._bounds(live, groups)
             items = [(path, g.saved, bounds[g.language], self.seed, self.name) for g in groups for path in g.chunks]
             tossed = list(live.map(_toss, items))
-        for g, (*_, numbers, times) in zip((g for g in groups for _ in g.chunks), tossed):
-            g.after[numbers] += times
+        for group, (*_, numbers, times) in zip((g for g in groups for _ in g.chunks), tossed):
+            group.after[numbers] += times
         kinds = (np.int64, np.float64, np.int32, np.bool_)
         ids, probability, matches, keep = (np.concatenate([np.empty(0, kind), *(t[i] for t in tossed)])
                                            for i, kind in enumerate(kinds))
