@@ -1,4 +1,5 @@
-"""Begin a run with what another one has computed: its inputs and parts, which never change, become those of the new run too."""
+"""Begin a run with what another one has computed: its inputs and parts, which never change, become those of the new run too,
+and people's verdicts on its rows."""
 
 import errno
 import os
@@ -15,7 +16,7 @@ def adopt(store: Store, other: Store) -> int:
     if not other.exists("recipe.json"):
         raise RecipeError(f"{other.url}: no recipe.json here, so this is not a run's folder")
     taken = 0
-    for folder in ["inputs", *(f"parts/{name}" for name in other.names("parts"))]:
+    for folder in ["inputs", "verdicts", *(f"parts/{name}" for name in other.names("parts"))]:
         here = set(store.names(folder))
         for name in other.names(folder):
             if name not in here:

@@ -296,7 +296,7 @@ _OWN = {
 }
 #: Every command in the order of the help: to begin, to run, to look, to keep, this machine.
 COMMANDS = [(name, *{**_OWN, **looking.COMMANDS}[name]) for name in (
-    "demo", "recipes", "plan", "run", "watch", "stats", "report", "show", "why", "diff", "sql", "check", "gc", "export", "doctor", "completion")]
+    "demo", "recipes", "plan", "run", "watch", "stats", "report", "show", "why", "diff", "sql", "annotate", "check", "gc", "export", "doctor", "completion")]
 
 
 if __name__ == "__main__":

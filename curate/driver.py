@@ -41,7 +41,7 @@ class Run:
         return pool.connect(self.store)
 
     def sql(self, query: str) -> duckdb.DuckDBPyRelation:
-        """A DuckDB relation over images, documents, texts, shards, edges, funnel."""
+        """A DuckDB relation over images, documents, texts, shards, edges, verdicts, judgements, funnel."""
         return self.con.sql(query)
 
     def stats(self) -> pa.Table:
@@ -115,7 +115,7 @@ def _earlier(store: Store, repair: bool) -> dict[str, Any] | None:
             return json.loads(store.read("recipe.json"))
         except ValueError as e:
             raise PoolError(f"{store.url}/recipe.json: damaged ({e}); `curate run --repair` makes it again") from e
-    other = [n for n in store.names("") if n not in ("lease", "inputs", "parts", Published.NAME)]
+    other = [n for n in store.names("") if n not in ("lease", "inputs", "parts", "verdicts", Published.NAME)]
     if other and not (repair and store.names("parts")):
         raise RecipeError(f"{store.url}: holds something else ({', '.join(other[:3])}), and no run; choose an empty folder")
     return None

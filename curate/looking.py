@@ -1,4 +1,4 @@
-"""The commands that look at runs, and at this machine: stats, sql, show, report, why, diff, watch, recipes, doctor, completion."""
+"""The commands that look at runs, and at this machine: stats, sql, show, report, why, diff, annotate, watch, recipes, doctor, completion."""
 
 import argparse
 import json
@@ -32,7 +32,7 @@ def stats(args: argparse.Namespace) -> int:
 
 def _sql_options(sub: argparse.ArgumentParser, _: str | None) -> None:
     folder(sub)
-    sub.add_argument("query", metavar="QUERY", help='DuckDB SQL over images, documents, texts, shards, edges, funnel')
+    sub.add_argument("query", metavar="QUERY", help='DuckDB SQL over images, documents, texts, shards, edges, verdicts, judgements, funnel')
     sub.add_argument("-o", "--out", metavar="FILE", help="write the result as .csv, .parquet or .json instead of printing it")
     sub.set_defaults(command=sql)
     sub.epilog = """examples:
@@ -156,6 +156,49 @@ def diff(args: argparse.Namespace) -> int:
     return 0
 
 
+def _annotate_options(sub: argparse.ArgumentParser, _: str | None) -> None:
+    from curate.annotate import FORMS
+
+    folder(sub)
+    ask = sub.add_argument_group("ask people")
+    ask.add_argument("-o", "--out", metavar="FOLDER", help="write samples here, for people to judge")
+    ask.add_argument("--format", metavar="FORM", choices=FORMS, default="label-studio", help="one of the forms below")
+    ask.add_argument("-n", type=int, default=200, help="how many samples")
+    ask.add_argument("--by", metavar="COLUMN", default="drop_reason", help="as many of each value of this column (or SQL expression)")
+    ask.add_argument("--near", metavar="RULE", help="instead, the rows nearest to this rule's bounds, on both sides; all: of every rule")
+    ask.add_argument("--where", metavar="SQL", default="", help="only rows for which this holds, like clip_score < 0.2")
+    ask.add_argument("--side", type=int, default=768, metavar="PIXELS", help="longer side of the pictures; larger ones are brought down")
+    ask.add_argument("--seed", type=int, default=0, help="of the draw")
+    read = sub.add_argument_group("read their verdicts")
+    read.add_argument("--verdicts", metavar="FILE", nargs="*", help="Label Studio's JSON or CSV, or the filled-in CSV; no FILE: those read before")
+    sub.set_defaults(command=annotate)
+    wide = max(map(len, FORMS))
+    sub.epilog = "\n".join(["forms:", *(f"  {name:<{wide}}  {what}" for name, what in FORMS.items()), "", """examples:
+  curate annotate out -o to-judge -n 300
+  curate annotate out -o to-judge --near clip_score --format csv
+  curate annotate out --verdicts to-judge/verdicts.csv"""])
+
+
+def annotate(args: argparse.Namespace) -> int:
+    from curate.agreement import Verdicts
+    from curate.annotate import draw, write
+    from curate.driver import open_run
+    from curate.verdicts import keep
+
+    if (args.out is None) == (args.verdicts is None):
+        raise RecipeError("say -o FOLDER to ask people, or --verdicts FILE to read what they said")
+    run = open_run(args.folder)
+    if args.out is not None:
+        rows = draw(run, args.n, args.by, args.near, args.where, args.seed)
+        files = write(run, rows, args.format, args.out, args.side, args.seed)
+        print(f"{len(rows):,} samples: {', '.join(os.path.join(args.out, name) for name in files)}")
+        return 0
+    for path in args.verdicts:
+        print(f"{clean(path)}: {len(keep(run.store, path)):,} judgements")
+    print(clean(str(Verdicts(run))))
+    return 0
+
+
 def _recipes_options(sub: argparse.ArgumentParser, _: str | None) -> None:
     sub.set_defaults(command=recipes)
     sub.epilog = "examples:\n  curate recipes\n  curate run cc12m --help"
@@ -233,6 +276,7 @@ COMMANDS = {
     "report": ("the run as one HTML page: funnel, scores, samples, duplicates, recipe", _report_options),
     "why": ("one row's story: scores beside bounds, the rule that dropped it or the shard that holds it", _why_options),
     "diff": ("two runs over one pool: who entered, who left, and by which rule", _diff_options),
+    "annotate": ("samples for people to judge; their verdicts beside the rules, and the bounds that follow", _annotate_options),
     "watch": ("follow a run that goes on in another terminal or on another machine", _watch_options),
     "recipes": ("the recipes that come with curate, and what each needs", _recipes_options),
     "doctor": ("what this machine can do: GPU, faiss, models, stores", _doctor_options),

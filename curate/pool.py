@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from curate import shards
+from curate import shards, verdicts
 from curate.documents.document import DocumentMembers
 from curate.errors import CurateError, PoolError
 from curate.part import Decision, Part, Workbench, conclude, overlay, slice_of
@@ -297,6 +297,8 @@ VIEWS = {
     "texts": "a paragraph of a page (pools of pages)",
     "shards": "a sample in the shards, with the columns that loaders see",
     "edges": "a duplicate: step, uid, survivor (a uid), similarity; id and survivor_id are the rows' numbers in the pool",
+    "verdicts": "a row that people judged (`curate annotate`): verdict (good, bad, null where they disagree), how many said what, weight",
+    "judgements": "one person's word on a row: verdict, annotator, reason, comment",
     "funnel": "a table, stage and reason: rows, and percent of the table's rows",
 }
 
@@ -320,6 +322,9 @@ def connect(store: Store, files: Callable[[list[str]], list[str]] = list) -> duc
     each = [f"""select '{n.split('/')[-1].rsplit('-', 1)[0]}' as step, uid, survivor, similarity, id, survivor_id from {scan(store, [n])}""" for n in edges]
     nothing = "select '' as step, '' as uid, '' as survivor, 0::float as similarity, 0::bigint as id, 0::bigint as survivor_id where false"
     con.execute("create view edges as " + " union all ".join(each or [nothing]))
+    judged = [f"verdicts/{n}" for n in store.names("verdicts")]
+    for view in verdicts.views(scan(store, judged) if judged else None):
+        con.execute(view)
     con.execute("create view funnel as " + " union all ".join(
         f"""select '{t}' as "table", coalesce(drop_stage, '') as stage, coalesce(drop_reason, 'kept') as reason,
             count(*) as rows, round(100 * count(*) / sum(count(*)) over (), 2) as percent from {t} group by all""" for t in tables))

@@ -32,6 +32,19 @@ class Bound:
     value: float
 
 
+def bounds_of(recipe: dict[str, Any], table: str | None = None) -> list[Bound]:
+    """Every min and max of a recipe.json's steps (of one table), and the cuts that rankings found."""
+    found = []
+    for step in recipe.get("steps", []):
+        if table not in (None, step.get("table", "images")):
+            continue
+        column = step.get("column") or step["step"]
+        found += [Bound(step["step"], column, side, float(step[side])) for side in ("min", "max") if isinstance(step.get(side), (int, float))]
+        cut = recipe.get("notes", {}).get(step["step"], {}).get("cut")
+        found += [Bound(step["step"], column, "min", float(cut))] if isinstance(cut, (int, float)) else []
+    return found
+
+
 @dataclass
 class Histogram:
     """Rows with a value of one column, by bin: kept, dropped by a rule that bounds this column, dropped by another one."""
@@ -95,14 +108,7 @@ class Facts:
 
     @cached_property
     def bounds(self) -> list[Bound]:
-        """Every min and max of the recipe, and the cuts that rankings found."""
-        found = []
-        for step in self.steps:
-            column = step.get("column") or step["step"]
-            found += [Bound(step["step"], column, side, float(step[side])) for side in ("min", "max") if isinstance(step.get(side), (int, float))]
-            cut = self.recipe.get("notes", {}).get(step["step"], {}).get("cut")
-            found += [Bound(step["step"], column, "min", float(cut))] if isinstance(cut, (int, float)) else []
-        return found
+        return bounds_of(self.recipe)
 
     # ---- histograms
 
