@@ -6,7 +6,9 @@ were live, and had no values yet, the k-th time somebody asked. The file is the 
 in the column `payload` of the commit that owns it.
 """
 
+import bisect
 import hashlib
+import itertools
 import json
 import logging
 from collections.abc import Iterable
@@ -106,6 +108,7 @@ class Rows:
         self.columns: dict[str, pa.Array] = {n: source[n].combine_chunks() for n in source.column_names if n != "drop_reason"}
         self.reason = np.full(self.count, None, dtype=object)
         self.stage = np.full(self.count, None, dtype=object)
+        self.alive = np.ones(self.count, dtype=bool)   # where there is no reason
         self.have: dict[str, np.ndarray] = {}
         if "drop_reason" in source.column_names:
             self.drop(np.arange(self.count), source["drop_reason"], "source")
@@ -113,26 +116,27 @@ class Rows:
     @property
     def live(self) -> np.ndarray:
         """The places of the live rows."""
-        return np.flatnonzero(self.reason == None)  # noqa: E711  elementwise
+        return np.flatnonzero(self.alive)
 
     def drop(self, rows: np.ndarray, reasons: pa.Array | pa.ChunkedArray, stage: str) -> None:
-        """Record reasons (null: none) for rows; a row that is dropped already keeps its first reason."""
-        hit = np.flatnonzero(np.asarray(reasons.is_valid()))
-        if not len(hit):
-            return
-        words = reasons.take(pa.array(hit)).to_pylist()
-        for row, word in zip(rows[hit].tolist(), words):
-            if self.reason[row] is None:
-                self.reason[row], self.stage[row] = word, stage
+        """Record reasons (null: none) for rows, each given once; a row that is dropped already keeps its first reason."""
+        hit = np.flatnonzero(np.asarray(reasons.is_valid()) & self.alive[rows])
+        at = rows[hit]
+        self.reason[at] = reasons.take(pa.array(hit)).to_pylist()
+        self.stage[at], self.alive[at] = stage, False
 
     def some(self, places: np.ndarray) -> "Rows":
         """A copy of some rows, on which stages can work without touching the rest."""
         few = Rows.__new__(Rows)
         few.count, at = len(places), pa.array(places)
         few.columns = {n: c.take(at) for n, c in self.columns.items()}
-        few.reason, few.stage = self.reason[places], self.stage[places]
+        few.reason, few.stage, few.alive = self.reason[places], self.stage[places], self.alive[places]
         few.have = {n: h[places] for n, h in self.have.items()}
         return few
+
+    def settle(self, places: np.ndarray, few: "Rows") -> None:
+        """Take over who was dropped among some rows."""
+        self.reason[places], self.stage[places], self.alive[places] = few.reason, few.stage, few.alive
 
     def passed(self, stage: Stage) -> np.ndarray:
         """Where a stage has nothing to do."""
@@ -169,27 +173,37 @@ def commits(names: list[str], table: str, step: str, fingerprint: str) -> list[s
 
 
 class Workbench:
-    """A part opened at some point of the recipe: source rows, committed columns, drops so far."""
+    """A part opened at some point of the recipe: source rows, committed columns, drops so far.
 
-    def __init__(self, store: Store, part: Part, fingerprints: dict[str, str], decisions: list[Decision]):
+    columns: for each table those that are wanted, besides `uid`; None for a table, or for all: every one.
+    """
+
+    def __init__(self, store: Store, part: Part, fingerprints: dict[str, str], decisions: list[Decision],
+                 columns: dict[str, set[str] | None] | None = None):
         self.store, self.part, self.fingerprints = store, part, fingerprints
+        self.columns = {t: None if columns is None else columns.get(t, set()) for t in part.rows}
         self.decisions = {d.step: d for d in decisions}
         self.names = store.names(part.folder)
         self.used: list[str] = []
-        self.tables = {t: Rows(store.table(f"{part.folder}/source.{t}.parquet")) for t in part.rows}
+        self.tables = {t: Rows(self._source(t)) for t in part.rows}
         self.added: dict[str, list[str]] = {}   # by table: the decisions that brought columns
         self.owners = {t: owners(rows, self.tables["documents"]) for t, rows in self.tables.items()
                        if "documents" in self.tables and t != "documents"}
         self.take_along("source")
 
-    def replay(self, steps: list[Step], columns: dict[str, set[str]] | None) -> "Workbench":
-        """Judge again what was committed by these steps, and keep the columns that are wanted (None: all)."""
-        if columns is not None:
-            columns = {t: columns.get(t, set()) | {s.passes for s in steps if isinstance(s, Stage) and s.table == t} for t in self.tables}
+    def _source(self, table: str) -> pa.Table:
+        """The rows as they came: what is wanted, and what says which rows they are."""
+        wanted = self.columns[table]
+        listed = None if wanted is None else sorted({"uid", "source_row", "drop_reason", *wanted})
+        return self.store.table(f"{self.part.folder}/source.{table}.parquet", listed)
+
+    def replay(self, steps: list[Step]) -> "Workbench":
+        """Judge again what was committed by these steps, and keep the columns that are wanted."""
+        passes = {t: {s.passes for s in steps if isinstance(s, Stage) and s.table == t} for t in self.tables}
         for step in steps:
             rows = self.tables[step.table]
-            adds = set(step.adds())
-            keep = adds if columns is None else adds & columns.get(step.table, set())
+            adds, wanted = set(step.adds()), self.columns[step.table]
+            keep = adds if wanted is None else adds & (wanted | passes[step.table])
             if isinstance(step, Selector):
                 self._decide(step, keep)
                 continue
@@ -224,7 +238,7 @@ class Workbench:
         print_ = self.fingerprints[stage.name]
         if not stage.context:
             return print_
-        live = [hashlib.sha256(np.packbits(self.tables[t].reason == None).tobytes()).hexdigest() for t in stage.context]  # noqa: E711  elementwise
+        live = [hashlib.sha256(np.packbits(self.tables[t].alive).tobytes()).hexdigest() for t in stage.context]
         return digest([print_, live, [self.added.get(t, []) for t in stage.context]])
 
     def judge(self, stage: Stage, rows: Rows) -> None:
@@ -255,9 +269,10 @@ class Workbench:
 
     def take_along(self, step: str) -> None:
         for table, owner in self.owners.items() if self.owners and self.tables["documents"].count else ():
-            words = self.tables["documents"].reason[owner]
-            gone = np.flatnonzero((words != None) & (owner >= 0))  # noqa: E711  elementwise
-            self.tables[table].drop(gone, pa.array([f"document:{w}" for w in words[gone]], pa.large_string()), step)
+            documents = self.tables["documents"]
+            gone = np.flatnonzero(~documents.alive[owner] & (owner >= 0) & self.tables[table].alive)
+            words = [f"document:{w}" for w in documents.reason[owner[gone]]]
+            self.tables[table].drop(gone, pa.array(words, pa.large_string()), step)
 
 
 def owners(rows: Rows, documents: Rows) -> np.ndarray:
@@ -273,13 +288,18 @@ def slice_of(store: Store, file: str, part: Part, columns: list[str]) -> pa.Tabl
     first, last = part.base, part.base + (1 << SHIFT)
     with store.open(file) as f:
         data = pq.ParquetFile(f, page_checksum_verification=True)
-        groups = [g for g in range(data.num_row_groups) if _overlaps(data.metadata.row_group(g).column(0).statistics, first, last)]
-        found = data.read_row_groups(groups, columns=["id", *columns])
+        found = data.read_row_groups(_covering(data.metadata, first, last), columns=["id", *columns])
     return found.filter((pc.field("id") >= first) & (pc.field("id") < last))
 
 
-def _overlaps(stats, first: int, last: int) -> bool:
-    return stats is None or not stats.has_min_max or (stats.min < last and stats.max >= first)
+def _covering(file: pq.FileMetaData, first: int, last: int) -> list[int]:
+    """The row groups, of a file sorted by its first column, with values from `first` up to `last`."""
+    def ids(group: int) -> pq.Statistics:
+        return file.row_group(group).column(0).statistics
+
+    groups = range(file.num_row_groups)
+    low = bisect.bisect_left(groups, first, key=lambda g: ids(g).max)
+    return list(itertools.takewhile(lambda g: ids(g).min < last, groups[low:]))
 
 
 def conclude(bench: Workbench) -> None:

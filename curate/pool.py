@@ -3,9 +3,11 @@
 import contextlib
 import hashlib
 import json
+import os
 import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import duckdb
@@ -21,7 +23,10 @@ from curate.part import Decision, Part, Workbench, conclude, overlay, slice_of
 from curate.selector import EDGES, Live, Selection, Selector
 from curate.shards import Shards
 from curate.stage import Stage, Step, digest, plain
-from curate.store import Store
+from curate.store import Store, write_batches
+
+#: Bytes of memory that a thread of DuckDB needs to sort well beyond them.
+THREAD = 256 << 20
 
 
 @dataclass(frozen=True)
@@ -34,7 +39,7 @@ class Point:
     decisions: list[Decision] = field(default_factory=list)
 
     def open(self, part: Part, columns: dict[str, set[str]] | None) -> Workbench:
-        return Workbench(self.store, part, self.fingerprints, self.decisions).replay(self.steps, columns)
+        return Workbench(self.store, part, self.fingerprints, self.decisions, columns).replay(self.steps)
 
     def state(self, part: Part) -> str:
         """12 hex digits of everything that the live rows of a part depend on at this point."""
@@ -72,9 +77,15 @@ def gather(point: Point, table: str, columns: tuple[str, ...], part: Part) -> Ga
 
 @contextlib.contextmanager
 def database(store: Store) -> Iterator[tuple[duckdb.DuckDBPyConnection, str]]:
-    """A DuckDB connection that can read the store and spill to a scratch folder, and that folder."""
+    """A DuckDB connection that can read the store and spill to a scratch folder (below TMPDIR), and that folder.
+
+    It takes a quarter of the memory that is free, and no more threads than that feeds: what it sorts and groups beyond that
+    goes to the disk, and the rest stays for the selector and for workers beside it.
+    """
+    memory = max(free_memory() // 4, 512 << 20)
     with tempfile.TemporaryDirectory(prefix="curate-") as folder:
-        con = duckdb.connect(config={"temp_directory": f"{folder}/spill"})
+        threads = max(1, min(len(os.sched_getaffinity(0)), memory // THREAD))
+        con = duckdb.connect(config={"temp_directory": f"{folder}/spill", "memory_limit": f"{memory >> 20}MiB", "threads": threads})
         con.execute("set enable_progress_bar = false")
         con.execute("set preserve_insertion_order = false")
         if not store.local:
@@ -83,6 +94,16 @@ def database(store: Store) -> Iterator[tuple[duckdb.DuckDBPyConnection, str]]:
             yield con, folder
         finally:
             con.close()
+
+
+def free_memory() -> int:
+    """Bytes that this process may still take: of the machine, or of the control group that it runs in if that has fewer."""
+    lines = dict(line.split(":") for line in Path("/proc/meminfo").read_text().splitlines())
+    free = int(lines["MemAvailable"].split()[0]) << 10
+    with contextlib.suppress(FileNotFoundError, ValueError):  # no control group, or no limit
+        group = Path("/sys/fs/cgroup")
+        free = min(free, int((group / "memory.max").read_text()) - int((group / "memory.current").read_text()))
+    return max(free, 0)
 
 
 def scan(store: Store, files: list[str]) -> str:
@@ -126,28 +147,39 @@ def _survivors(store: Store, gathered: list[Gathered], earlier: list[Decision], 
 
 
 def _keep(store: Store, con: duckdb.DuckDBPyConnection, selector: Selector, decision: Decision, made: Selection) -> None:
-    drop, first = np.unique(np.asarray(made.drop, dtype=np.int64), return_index=True)
-    reasons = pa.array(np.full(len(drop), selector.name, dtype=object), pa.large_string()) if made.reasons is None else made.reasons.take(pa.array(first))
-    table = pa.table({"id": drop, "reason": reasons})
-    if made.columns is not None:
-        extra = made.columns.sort_by("id")
-        missing = set(selector.adds()) - set(extra.column_names)
-        if missing:
-            raise PoolError(f"selector {selector.name} did not return {', '.join(sorted(missing))}")
-        table = table.join(extra, "id", join_type="full outer").sort_by("id")
-        table = table.select(["id", "reason", *selector.adds()])
-    for name, dtype in selector.adds().items():
-        column = table[name].cast(dtype) if name in table.column_names else pa.nulls(len(table), dtype)
-        at = table.column_names.index(name) if name in table.column_names else None
-        table = table.set_column(at, name, column) if at is not None else table.append_column(name, column)
-    table = table.replace_schema_metadata({"curate": json.dumps(made.notes, default=str)})
+    """Edges first, then the decision; both are streams that DuckDB sorts, so that no pool is too large for this process."""
     if made.edges is not None and len(made.edges):
-        edges = made.edges.cast(EDGES)
+        con.register("edge", made.edges.cast(EDGES))
         named = con.sql("""select d.uid as uid, s.uid as survivor, e.similarity, e.id, e.survivor as survivor_id
-            from edges e join survivors d on d.id = e.id join survivors s on s.id = e.survivor order by e.id, e.survivor""")
-        store.publish_table(decision.file.replace("decisions/", "edges/", 1), named.to_arrow_table())
-        del edges
-    store.commit_table(decision.file, table)
+            from edge e join survivors d on d.id = e.id join survivors s on s.id = e.survivor order by e.id, e.survivor""")
+        file = decision.file.replace("decisions/", "edges/", 1)
+        _stream(store, store.publish, file, named.to_arrow_reader(10_000), len(made.edges))
+    drop, first = np.unique(np.asarray(made.drop, dtype=np.int64), return_index=True)
+    same = pa.DictionaryArray.from_arrays(np.zeros(len(drop), np.int8), [selector.name])
+    reasons = same if made.reasons is None else made.reasons.take(pa.array(first))
+    con.register("dropped", pa.table({"id": drop, "reason": reasons}))
+    extra = selector.adds() if made.columns is not None else {}
+    if missing := sorted(set(extra) - set(made.columns.column_names if extra else ())):
+        raise PoolError(f"selector {selector.name} did not return {', '.join(missing)}")
+    if extra:
+        con.register("extra", made.columns)
+    listed = ", ".join(["id", "reason::varchar as reason", *(f'"{name}"' for name in extra)])
+    found = con.sql(f"select {listed} from dropped {'full join extra using (id)' if extra else ''} order by id")
+    notes = {"curate": json.dumps(made.notes, default=str)}
+    fields = pa.schema({"id": pa.int64(), "reason": pa.large_string(), **selector.adds()}, notes)
+    batches = pa.RecordBatchReader.from_batches(fields, (_filled(b, fields) for b in found.to_arrow_reader(10_000)))
+    _stream(store, store.commit, decision.file, batches, max(len(drop), len(made.columns) if extra else 0))
+
+
+def _filled(batch: pa.RecordBatch, fields: pa.Schema) -> pa.RecordBatch:
+    """The same rows with these fields; one that is not there is null."""
+    there = set(batch.schema.names)
+    return pa.record_batch([batch[f.name].cast(f.type) if f.name in there else pa.nulls(len(batch), f.type) for f in fields], fields)
+
+
+def _stream(store: Store, put: Callable, name: str, batches: pa.RecordBatchReader, count: int) -> None:
+    with store.private(name) as path:
+        put(name, path, write_batches(path, batches, count))
 
 
 # ---- the ledger
@@ -159,8 +191,8 @@ def assign(store: Store, gathered: list[Gathered], how: Shards) -> str:
     if not store.exists(file):
         with database(store) as (con, _):
             placed = shards.plan(con.sql(f"select * from {scan(store, [g.file for g in gathered])}"), how)
-            table = placed.query("placed", "select id, uid, key, shard, position from placed order by id, key").to_arrow_table()
-        store.publish_table(file, table)
+            rows = placed.query("placed", "select id, uid, key, shard, position from placed order by id, key")
+            _stream(store, store.publish, file, rows.to_arrow_reader(10_000), sum(g.rows for g in gathered))
     return file
 
 
@@ -192,7 +224,7 @@ def _is_written(store: Store, name: str, state: str) -> bool:
 
 def _entry(bench: Workbench, table: str, assigned: str | None, samples: str) -> pa.Table:
     rows = bench.tables[table]
-    kept = rows.reason == None  # noqa: E711  elementwise
+    kept = rows.alive
     columns = {**rows.columns, "drop_reason": pa.array(rows.reason, pa.large_string()),
                "drop_stage": pa.array(rows.stage, pa.large_string()), "kept": pa.array(kept)}
     if assigned and samples in ("documents", table):

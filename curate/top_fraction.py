@@ -1,8 +1,7 @@
 """The best rows of the pool by a score."""
 
+import math
 from dataclasses import dataclass
-
-import numpy as np
 
 from curate.errors import RecipeError
 from curate.selector import Live, Selection, Selector
@@ -27,9 +26,9 @@ class TopFraction(Selector):
         self.reads = (self.column,)
 
     def select(self, live: Live) -> Selection:
-        rows = live.table("id", self.column)
-        ids, scores = rows["id"].to_numpy(), rows[self.column].to_numpy().astype(np.float64)
-        n = int(len(scores) * self.fraction)
-        known = np.sort(scores[~np.isnan(scores)])[::-1]
-        cut = known[n] if n < len(known) else -np.inf
-        return Selection(ids[~(scores >= cut)], notes={"cut": float(cut) if np.isfinite(cut) else None, "of": len(scores)})
+        score = f'"{self.column}"::double'
+        n = int(live.count * self.fraction)
+        found = live.sql(f"select {score} from live where not isnan({score}) order by 1 desc limit 1 offset {n}").fetchall()
+        cut = found[0][0] if found else -math.inf
+        dropped = live.sql(f"select id from live where coalesce(isnan({score}) or {score} < '{cut!r}'::double, true)").to_arrow_table()
+        return Selection(dropped["id"].to_numpy(), notes={"cut": cut if math.isfinite(cut) else None, "of": live.count})

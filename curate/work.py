@@ -2,6 +2,7 @@
 
 import json
 import time
+from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -64,22 +65,21 @@ class Visit:
 
     def __init__(self, work: Work, part: Part, isolate: Isolated | bool):
         self.work, self.part, self.isolate = work, part, isolate
-        reads: dict[str, set[str]] = {}
+        reads: dict[str, set[str] | None] = {}
         for stage in work.stages:
-            reads.setdefault(stage.table, set()).update(stage.reads)
+            reads.setdefault(stage.table, set()).update(stage.reads, stage.adds(), {stage.passes})
             if stage.pixels or "bytes" in stage.reads or stage.parks:
                 reads[stage.table] |= set(schema.PAYLOAD)
-            for table in stage.context:
-                reads[table] = {c for s in work.before if s.table == table for c in s.adds()}
-        self.bench = Workbench(work.store, part, work.fingerprints, work.decisions).replay(work.before, reads)
+        reads |= {table: None for stage in work.stages for table in stage.context}
+        self.bench = Workbench(work.store, part, work.fingerprints, work.decisions, reads).replay(work.before)
         self.done = Done(part.id)
 
     def run(self) -> Done:
         for stages in grouped(self.work.stages):
             self._group(stages)
         for rows in self.bench.tables.values():
-            for word in rows.reason[rows.reason != None].tolist():  # noqa: E711  elementwise
-                self.done.dropped[word] = self.done.dropped.get(word, 0) + 1
+            for word, n in Counter(rows.reason[~rows.alive].tolist()).items():
+                self.done.dropped[word] = self.done.dropped.get(word, 0) + n
         return self.done
 
     def _group(self, stages: list[Stage]) -> None:
@@ -106,7 +106,7 @@ class Visit:
                     todo, columns = chunk.run(stage)
                     if len(todo):
                         fresh[stage.name].append((places[todo], columns))
-                rows.reason[places], rows.stage[places] = chunk.rows.reason, chunk.rows.stage
+                rows.settle(places, chunk.rows)
             for stage in stages:
                 self._commit(stage, rows, fresh[stage.name], parcel, path)
                 self.bench.orphans(stage)
@@ -213,8 +213,7 @@ class Chunk:
 
     def _context(self, table: str) -> pa.Table:
         rows = self.visit.bench.tables[table]
-        live = pa.array(rows.reason == None)  # noqa: E711  elementwise
-        return pa.table(rows.columns).append_column("live", live)
+        return pa.table(rows.columns).append_column("live", pa.array(rows.alive))
 
     def bytes(self, rows: np.ndarray) -> list[bytes | None]:
         missing = np.array([r for r in rows.tolist() if r not in self._bytes], dtype=np.int64)

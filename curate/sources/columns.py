@@ -3,6 +3,7 @@
 import difflib
 from collections.abc import Iterable
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.types as pt
@@ -94,5 +95,4 @@ def first_of(reasons: Iterable[tuple[pa.Array, str]], count: int) -> pa.Array:
 
 def rows(file: str, start: int, count: int) -> dict[str, pa.Array]:
     """`source_file` and `source_row` of `count` rows from row `start`."""
-    numbers = pa.array(range(start, start + count), pa.int64())
-    return {"source_file": pa.repeat(pa.scalar(file, STR), count), "source_row": numbers}
+    return {"source_file": pa.repeat(pa.scalar(file, STR), count), "source_row": pa.array(np.arange(start, start + count))}

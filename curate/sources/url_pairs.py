@@ -84,10 +84,9 @@ class UrlPairs(Source):
         columns = {"url": as_text(table[self.url]), "text": as_text(table[self.text])}
         columns |= {new: table[old].cast(kind) for old, (new, kind) in names.items()}
         plain, broken = repaired(pa.table(columns), file)
-        url, text = plain["url"].to_pylist(), plain["text"].to_pylist()
         no_url = pc.invert(pc.fill_null(pc.match_substring_regex(plain["url"], URL), False))
         bad_row = pc.or_(broken, pa.array(bad, pa.bool_()))
-        uids = pa.array([schema.uid(t, u) for t, u in zip(text, url, strict=True)], STR)
+        uids = schema.uids(plain["text"], plain["url"])
         reasons = first_of([(bad_row, "source:bad_row"), (no_url, "fetch:bad_url")], len(plain))
         ordered = {c: plain[c] for c in plain.column_names}
         return pa.table({"uid": uids, **rows(file, start, len(plain)), **ordered, "drop_reason": reasons})

@@ -1,0 +1,116 @@
+"""What a run keeps of a whole pool: files read a part at a time, decisions streamed, memory bounded."""
+
+import hashlib
+import io
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from curate import pool, schema
+from curate.part import SHIFT, Part, Rows, slice_of
+from curate.selector import EDGES, Selection, Selector
+from curate.store import Store, write_batches, write_table
+
+
+def sorted_file(store: Store, rows: int, per_part: int, batch: int) -> str:
+    """A file as decisions are: `per_part` ids of each part, written from a stream of batches of another size."""
+    at = np.arange(rows)
+    table = pa.table({"id": (at // per_part << SHIFT) + at % per_part, "reason": pa.array(at.astype(str), pa.large_string())})
+    reader = pa.RecordBatchReader.from_batches(table.schema, table.to_batches(max_chunksize=batch))
+    with store.private("decisions/d.parquet") as path:
+        store.commit("decisions/d.parquet", path, write_batches(path, reader, rows))
+    return "decisions/d.parquet"
+
+
+@pytest.mark.parametrize(("rows", "per_part", "batch"), [(50_000, 7_000, 3_000), (50_000, 10_000, 50_000), (20_000, 20_000, 10_000), (1, 10, 10), (0, 10, 10)])
+def test_each_part_finds_its_rows_and_no_others(tmp_path, rows, per_part, batch):
+    store = Store(tmp_path)
+    file = sorted_file(store, rows, per_part, batch)
+    found = [slice_of(store, file, Part("p", n, {}), ["reason"]) for n in range(rows // per_part + 2)]
+    assert [r for f in found for r in f["reason"].to_pylist()] == [str(i) for i in range(rows)]
+    assert all(len(f) <= per_part for f in found)
+
+
+def test_a_part_reads_few_groups_of_a_large_file(tmp_path):
+    store = Store(tmp_path)
+    file = pq.ParquetFile(store.path(sorted_file(store, 200_000, 5_000, 10_000)))
+    assert [file.metadata.row_group(g).num_rows for g in range(file.num_row_groups)] == [10_000] * 20
+
+
+def test_columns_that_never_repeat_get_no_dictionary(tmp_path):
+    table = pa.table({"uid": [hashlib.md5(b"%d" % i).hexdigest() for i in range(20_000)], "word": ["a", "b"] * 10_000,
+                      "none": pa.nulls(20_000), "list": [[1.5, 2.5]] * 20_000})
+    ours = write_table(tmp_path / "t", table)
+    group = pq.ParquetFile(tmp_path / "t").metadata.row_group(0)
+    dictionaries = {group.column(i).path_in_schema: group.column(i).has_dictionary_page for i in range(group.num_columns)}
+    assert dictionaries["word"] and not dictionaries["uid"]
+    usual = io.BytesIO()
+    pq.write_table(table, usual, compression="zstd", write_page_checksum=True)
+    assert ours < usual.tell() and pq.read_table(tmp_path / "t").equals(table)
+
+
+def test_a_row_keeps_its_first_reason():
+    rows = Rows(pa.table({"uid": ["a", "b", "c", "d"], "drop_reason": pa.array([None, "source:bad_row", None, None], pa.large_string())}))
+    rows.drop(np.array([0, 1, 2]), pa.array(["x", "x", None]), "one")
+    rows.drop(np.array([0, 1, 2, 3]), pa.array(["y", "y", "y", None]), "two")
+    assert rows.reason.tolist() == ["x", "source:bad_row", "y", None] and rows.stage.tolist() == ["one", "source", "two", None]
+    assert rows.live.tolist() == [3]
+
+
+def test_uids_of_many_rows_are_those_of_each():
+    text, url = ["é\0x", None, "", "猫"], [None, "http://a/", "http://b/", "http://c/"]
+    assert schema.uids(pa.chunked_array([text], schema.STR), pa.chunked_array([url], schema.STR)).to_pylist() == [schema.uid(t, u) for t, u in zip(text, url)]
+
+
+class Numbered(Selector):
+    """Drops even ids, numbers those that are divisible by three."""
+
+    def adds(self):
+        return {"third": pa.int16(), "word": pa.large_string()}
+
+    def select(self, live):
+        ids = live.table("id")["id"].to_numpy()
+        threes = ids[ids % 3 == 0][::-1]
+        return Selection(ids[ids % 2 == 0][::-1], pa.table({"id": threes, "third": threes // 3, "word": threes.astype(str)}),
+                         pa.table([ids[ids % 4 == 0], ids[ids % 4 == 0] + 1, np.ones((len(ids) + 3) // 4, np.float32)], schema=EDGES), {"of": len(ids)})
+
+
+def test_a_decision_is_sorted_whole_and_of_the_declared_types(tmp_path):
+    store, selector = Store(tmp_path), Numbered()
+    store.publish_table("gathered/g.parquet", pa.table({"id": np.arange(30_000), "uid": np.arange(30_000).astype(str)}))
+    decision = pool.decide(store, selector, [pool.Gathered("gathered/g.parquet", 30_000)], [], "print")
+    found = store.table(decision.file)
+    ids = np.arange(30_000)
+    wanted = ids[(ids % 2 == 0) | (ids % 3 == 0)]
+    assert found["id"].to_numpy().tolist() == wanted.tolist()
+    assert found["reason"].to_pylist() == ["numbered" if i % 2 == 0 else None for i in wanted]
+    assert found["third"].to_pylist() == [i // 3 if i % 3 == 0 else None for i in wanted]
+    assert found.schema.field("third").type == pa.int16() and found.schema.field("word").type == schema.STR
+    assert pool.notes(store, decision) == {"of": 30_000}
+    edges = store.table(decision.file.replace("decisions/", "edges/"))
+    assert edges["uid"].to_pylist() == [str(i) for i in range(0, 30_000, 4)] and edges["survivor"].to_pylist() == [str(i + 1) for i in range(0, 30_000, 4)]
+
+
+def test_a_database_knows_its_bounds(tmp_path, monkeypatch):
+    monkeypatch.setattr(pool, "free_memory", lambda: 4 << 30)
+    with pool.database(Store(tmp_path)) as (con, folder):
+        limit, threads, spill = con.sql("select current_setting('memory_limit'), current_setting('threads'), current_setting('temp_directory')").fetchall()[0]
+        assert limit == "1.0 GiB" and 1 <= threads <= 4 and spill.startswith(folder)
+
+
+def test_more_rows_than_memory_are_sorted_on_the_disk(tmp_path, monkeypatch):
+    monkeypatch.setattr(pool, "free_memory", lambda: 0)  # the least: 512 MiB
+    with pool.database(Store(tmp_path)) as (con, _):
+        con.execute("set memory_limit = '64MiB'")
+        rows = con.sql("select md5(range::varchar) as h, repeat('x', 40) || range as pad from range(1500000) order by h").to_arrow_reader(100_000)
+        last, count = "", 0
+        for batch in rows:
+            assert batch["h"][0].as_py() >= last
+            last, count = batch["h"][len(batch) - 1].as_py(), count + len(batch)
+        assert count == 1_500_000
+
+
+def test_free_memory_is_some_of_the_machine():
+    assert 0 < pool.free_memory() < 1 << 50
