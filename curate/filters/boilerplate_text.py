@@ -4,6 +4,7 @@ import re
 from dataclasses import dataclass
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from curate.stage import Filter
 
@@ -81,6 +82,17 @@ _PATTERN = re.compile("|".join((*_MACHINE, *(rf"(?<![\w'-])(?:{p})(?![\w'-])" fo
 _WORDLIKE = re.compile(r"\w")
 
 
+def _loose(pattern: str) -> str:
+    """The same for Arrow's regular expressions, without what they cannot do: it finds all that the pattern finds, and more."""
+    bare = re.sub(r"\(\?(?:<!|!|=)(?:\[[^\]]*\]|[^)])*\)|\\b", "", pattern)
+    classes = re.sub(r"\[[^\]]*\]", lambda m: m[0].replace(r"\w", r"\pL\pN_"), bare)
+    return classes.replace(r"\w", r"[\pL\pN_]").replace(r"\d", r"\p{Nd}").replace(r"\S", ".")
+
+
+#: Nine captions in ten have nothing of this, and Arrow sees it a hundred times as fast as Python's pattern, which then looks at the rest.
+_MAYBE = "(?is)" + "|".join(map(_loose, (*_MACHINE, *_PHRASES)))
+
+
 @dataclass
 class BoilerplateText(Filter):
     """Share of the caption's letters and digits that are boilerplate, 0 to 1: file names ("IMG_2031.JPG"), addresses,
@@ -94,7 +106,13 @@ class BoilerplateText(Filter):
     max: float | None = 0.5
 
     def score(self, live: pa.Table) -> list:
-        return [None if t is None else boilerplate(t) for t in live["text"].to_pylist()]
+        maybe = pc.match_substring_regex(live["text"], _MAYBE).to_pylist()
+        return [None if t is None else boilerplate(t) if m else nothing(t) for t, m in zip(live["text"].to_pylist(), maybe)]
+
+
+def nothing(text: str) -> float:
+    """The share where there is no boilerplate."""
+    return 0.0 if _WORDLIKE.search(text, 0, 1000) else 1.0
 
 
 def boilerplate(text: str) -> float:

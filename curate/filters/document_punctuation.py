@@ -16,4 +16,5 @@ class DocumentPunctuation(DocumentFilter):
 
     def score(self, live: pa.Table, images: pa.Table, texts: pa.Table) -> list:
         joined = ["\n".join(found) for found in gathered(live, texts, "text")]
-        return [paragraph_ratios.punctuation(t) * len(t) / max(1, len(paragraph_ratios.words(t))) for t in joined]
+        marks = paragraph_ratios.punctuation(pa.array(joined, pa.large_string()))
+        return [m / max(1, len(paragraph_ratios.words(t))) for m, t in zip(marks.tolist(), joined)]

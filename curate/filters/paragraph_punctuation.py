@@ -19,7 +19,8 @@ class ParagraphPunctuation(Filter):
     from_words: int = 12
 
     def score(self, live: pa.Table) -> list:
-        return [None if t is None else self.measure(t) for t in live["text"].to_pylist()]
+        marks = paragraph_ratios.punctuation(live["text"]).tolist()
+        return [None if t is None else self.measure(t, m) for t, m in zip(live["text"].to_pylist(), marks)]
 
-    def measure(self, text: str) -> float:
-        return 1.0 if len(paragraph_ratios.words(text)) < self.from_words else paragraph_ratios.punctuation(text)
+    def measure(self, text: str, marks: int) -> float:
+        return 1.0 if len(paragraph_ratios.words(text)) < self.from_words else marks / len(text)

@@ -17,5 +17,5 @@ class ParagraphSymbols(Filter):
     dtype = pa.float32()
     max: float | None = 0.3
 
-    def score(self, live: pa.Table) -> list:
-        return [None if t is None else paragraph_ratios.special(t) for t in live["text"].to_pylist()]
+    def score(self, live: pa.Table) -> pa.Array:
+        return paragraph_ratios.special(live["text"])

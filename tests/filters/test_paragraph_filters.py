@@ -116,3 +116,18 @@ def test_a_paragraph_filter_reads_texts_and_a_missing_text_is_a_drop(filter):
     scores, reasons = scored(filter, ENGLISH, None)
     assert scores[0] is not None and scores[1] is None and reasons == [None, filter.name]
     assert scored(filter)[0] == []
+
+
+def test_shares_of_characters_are_those_that_a_loop_counts():
+    """Slices, nulls, empty texts, characters beyond the first plane: the whole row of code points falls apart into its texts."""
+    import unicodedata
+
+    from tests.laws import TEXTS
+
+    texts = [*TEXTS, None, "", "𝔘𝔫𝔦! 👩‍👩‍👧 ١٢", "¡Hola, señor!\u3000\x85\u2028"] * 3
+    given = pa.chunked_array([pa.array(texts[:40], pa.large_string()), pa.array(texts[40:], pa.large_string())]).slice(3)
+    odd = lambda t: sum(unicodedata.category(c)[0] not in "LMZ" and not c.isspace() for c in t)  # noqa: E731
+    expected = [None if t is None else odd(t) / len(t) if t else 1.0 for t in texts[3:]]
+    assert paragraph_ratios.special(given).to_pylist() == expected
+    marks = [sum(unicodedata.category(c)[0] == "P" for c in t or "") for t in texts[3:]]
+    assert paragraph_ratios.punctuation(given).tolist() == marks
