@@ -323,7 +323,7 @@ class Driver:
         self.progress.stage("shards", total, 0)
         captions = {s.name: s.provenance() for s in self.recipe.steps if hasattr(s, "provenance")}
         provenance = {"recipe": self.recipe.fingerprint, **({"captions": captions} if captions else {})}
-        write = partial(pool.write_shard, self.store, planned, how, total, provenance, "sha256" if self._originals() else None)
+        write = partial(pool.write_shard, self.store, planned, how, total, provenance, self._hashed())
         infos = []
         for info in self.engine.map(write, range(total)):
             infos.append(info)
@@ -331,9 +331,14 @@ class Driver:
             self.progress.step("shards", None)
         shards.finish(self.store, infos, {"state": state, "table": self.recipe.samples, **provenance})
 
-    def _originals(self) -> bool:
-        """True if the bytes kept are the bytes fetched, so that `sha256` is their hash."""
-        return all(getattr(s, "resize_mode", None) is None for s in self.recipe.steps)
+    def _hashed(self) -> str | None:
+        """The column with the SHA-256 of the bytes kept; None if what wrote them last does not tell. `sha256` is of those fetched."""
+        for step in reversed(self.recipe.steps):
+            if getattr(step, "parks", False) and getattr(step, "hashes", ""):
+                return step.hashes
+            if getattr(step, "resize_mode", None) is not None:
+                return None
+        return "sha256"
 
     def _notes(self, point: pool.Point) -> dict[str, Any]:
         return {d.step: pool.notes(self.store, d) for d in point.decisions}

@@ -11,7 +11,7 @@ from typing import Any
 from curate.dedup.uid import DuplicateUid
 from curate.errors import RecipeError
 from curate.fetch.decode import Decode
-from curate.schema import PAYLOAD
+from curate.schema import KEPT
 from curate.selector import Selector
 from curate.shards import Shards
 from curate.source import Source
@@ -81,7 +81,7 @@ class Recipe:
             if wanted == "payload":
                 tail = "; put Fetch() before it"
             raise RecipeError(f"{step.name} reads {column}, which nothing before it provides{tail}")
-        twice = set(step.adds()) & have - (set(PAYLOAD) if getattr(step, "parks", False) else set()) - (set(step.fills) if isinstance(step, Selector) else set())
+        twice = set(step.adds()) & have - (set(KEPT) if getattr(step, "parks", False) else set()) - (set(step.fills) if isinstance(step, Selector) else set())
         if twice:
             raise RecipeError(f"{step.name} adds {', '.join(sorted(twice))}, which exists already: give it another name=")
 

@@ -114,7 +114,7 @@ def _part(store: Store, stages: list[Stage], part: str) -> list[str]:
             lost = lost or (parked is not None and stage.table == home and not stage.parks and not rows <= parked)
             parked, home = ((parked or set()) | rows, stage.table) if stage.parks and not stage.passes else (parked, home)
             if lost or table is None or named - tars | named & damaged:
-                why = "damaged" if table is None else "what it was computed from is fetched again" if lost else f"{len(table)} rows, fetched again: their payload is lost"
+                why = "damaged" if table is None else "what it was computed from is fetched again" if lost else f"{len(table)} rows, fetched or made again: their payload is lost"
                 found.append(_drop(store, f"{folder}/{n}", why))
                 lost = lost or stage.parks
         if stage.parks and not stage.passes and parked is None:

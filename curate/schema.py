@@ -32,6 +32,9 @@ PAYLOAD = {
     "payload_size": pa.int64(),
 }
 
+#: What describes the bytes kept. A stage that parks bytes may write these columns anew.
+KEPT = {"mime": STR, "width": pa.int32(), "height": pa.int32(), **PAYLOAD}
+
 #: Added by fetching (or, for a source that brings its bytes, by inspecting them).
 FETCHED = {
     "fetch": STR,               # outcome, one of FETCH
@@ -42,7 +45,7 @@ FETCHED = {
     "mime": STR,                # by magic bytes, never by header or file name
     "original_width": pa.int32(),
     "original_height": pa.int32(),
-    "width": pa.int32(),        # of the bytes kept: differs from the original after resizing
+    "width": pa.int32(),        # of the bytes kept: differs from the original after re-encoding
     "height": pa.int32(),
     **PAYLOAD,
 }

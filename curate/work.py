@@ -255,9 +255,9 @@ def grouped(stages: list[Stage]) -> Iterator[list[Stage]]:
 
 
 def failed(rows: Rows, stage: Stage) -> np.ndarray:
-    """Where a parking stage has an outcome that is not `ok`."""
+    """Where a stage that fetches has an outcome that is not `ok`."""
     outcome = rows.columns.get(stage.name)
-    return np.zeros(rows.count, dtype=bool) if outcome is None else np.asarray(pc.fill_null(pc.not_equal(outcome, "ok"), False))
+    return np.zeros(rows.count, dtype=bool) if outcome is None or not pa.types.is_large_string(outcome.type) else np.asarray(pc.fill_null(pc.not_equal(outcome, "ok"), False))
 
 
 def name_payload(columns: pa.Table, tar: str) -> pa.Table:

@@ -15,7 +15,7 @@ from curate.schema import STR
 #: Names that a pool gives a meaning of its own. A source's column of that name is carried as `source_<name>`.
 RESERVED = frozenset({
     *schema.IMAGES, *schema.FETCHED, "part", "row", "id", "kept", "drop_reason", "drop_stage", "shard", "position", "key",
-    "copies",
+    "copies", "decode",
 })
 
 

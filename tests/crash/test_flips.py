@@ -115,7 +115,7 @@ def private(folder: Path, pattern: str) -> Path:
     ("parts/*/images.toy_words-*.parquet", {"toy_words"}, "damaged"),
     ("parts/*/images.toy_score-*.parquet", {"toy_score"}, "damaged"),
     ("parts/*/images.toy_fetch-*.parquet", {"toy_fetch", "toy_score"}, "damaged"),
-    ("parts/*/*.tar", {"toy_fetch", "toy_score"}, "rows, fetched again: their payload is lost"),
+    ("parts/*/*.tar", {"toy_fetch", "toy_score"}, "rows, fetched or made again: their payload is lost"),
     ("parts/*/source.images.parquet", set(), "the input is read again"),
     ("inputs/*.json", set(), "the input is read again"),
     ("decisions/*.parquet", set(), "made again"),
