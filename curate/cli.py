@@ -87,7 +87,7 @@ def _recipe_options(sub: argparse.ArgumentParser, recipe: str | None) -> None:
     source.add_argument("--url", metavar="COLUMN", default="url", help="column of the list that has the image's URL")
     source.add_argument("--text", metavar="COLUMN", default="text", help="column of the list that has the caption")
     source.add_argument("--pool", metavar="FOLDER", nargs="+", help="WebDataset folders or tars (img2dataset, DataComp, a run's shards)")
-    source.add_argument("--pages", metavar="GLOB", nargs="+", help="web pages: WARC, WARC.gz, HTML files or folders")
+    source.add_argument("--pages", metavar="GLOB", nargs="+", help="web pages: WARC, WARC.gz, Common Crawl's warc.paths.gz, HTML files or folders")
     source.add_argument("--page-urls", metavar="GLOB", nargs="+", help="lists of page URLs to fetch: text files, one a line, or Parquet with a column url")
     source.add_argument("--part-size", type=int, metavar="ROWS",
                         help="rows in a part, the unit of work and of retry (default: 10000, or as in the run that is there or reused)")

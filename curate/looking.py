@@ -5,6 +5,7 @@ import json
 import os
 import shutil
 import sys
+import textwrap
 from pathlib import Path
 from typing import Any
 
@@ -208,9 +209,10 @@ def recipes(args: argparse.Namespace) -> int:
     from curate.recipes import load, names
 
     loaded = [load(name) for name in names()]
-    wide = max(len(r.name) for r in loaded)
+    wide, width = max(len(r.name) for r in loaded), shutil.get_terminal_size((160, 40)).columns
     for r in loaded:
-        print(f"{r.name:<{wide}}  {r.doc.splitlines()[0] if r.doc else ''}")
+        about = " ".join(r.doc.split("\n\n")[0].split())
+        print(textwrap.shorten(f"{r.name:\xa0<{wide}}\xa0\xa0{about}", max(width, 40), placeholder=" …").replace("\xa0", " "))
         print(f"{'':<{wide}}  needs {', '.join(r.needs()) or 'nothing'}")
     return 0
 

@@ -8,8 +8,9 @@ document; 1 to 30 in a document. One page of those with the same set of images, 
 
 Published: 1.1 billion pages became 141 million documents with 353 million images. OBELICS fetched first and then dropped 32 %
 of its documents as duplicate URLs and 11 % for the same images; here only what these rules leave is asked for, each URL once.
-Not here: its common-words and perplexity rules (their lists are not published with it; its release switches the latter off),
-its classifier of pages, and its NSFW classifier (add Nsfw).
+--perplexity names the language model of its perplexity rule (1,500 at most; its release switches that off), --blocklist sites and
+URLs that are left out. Not here: its common-words rule (the list is not published with it), its classifier of pages, and its NSFW
+classifier (add Nsfw).
 """
 
 from curate.dedup.exact import ExactDedup
@@ -33,24 +34,32 @@ from curate.filters.image_side import ImageSide
 from curate.filters.image_url_words import ImageUrlWords
 from curate.filters.paragraph_char_repetition import ParagraphCharRepetition
 from curate.filters.paragraph_flagged_words import ParagraphFlaggedWords
+from curate.filters.paragraph_perplexity import ParagraphPerplexity
 from curate.filters.paragraph_punctuation import ParagraphPunctuation
 from curate.filters.paragraph_spam_words import ParagraphSpamWords
 from curate.filters.paragraph_stop_words import ParagraphStopWords
 from curate.filters.paragraph_symbols import ParagraphSymbols
 from curate.filters.paragraph_word_repetition import ParagraphWordRepetition
 from curate.filters.paragraph_words import ParagraphWords
+from curate.filters.url_blocklist import UrlBlocklist
 from curate.recipe import Recipe
 from curate.shards import Shards
 from curate.source import Source
 from curate.where import Where
 
 
-def recipe(source: Source, seed: int = 0, shard_size: int = 1_000) -> Recipe:
-    images = [DeclaredSize(min=150), DeclaredAspect(max=2), ImageUrlWords(), Frequency(("url",), max=10)]
+def recipe(source: Source, perplexity: str = "", blocklist: str = "", seed: int = 0, shard_size: int = 1_000) -> Recipe:
+    """perplexity: KenLM file or python:module:function (see filters.paragraph_perplexity); none: no rule.
+    blocklist: file of domains and URLs whose images are left out, one a line; none: no rule.
+    """
+    unwanted = [UrlBlocklist(list=blocklist)] if blocklist else []
+    surprising = [ParagraphPerplexity(model=perplexity, max=1500)] if perplexity else []
+    images = [*unwanted, DeclaredSize(min=150), DeclaredAspect(max=2), ImageUrlWords(), Frequency(("url",), max=10)]
     paragraphs = [
         ParagraphWords(4, 1000), ParagraphSymbols(max=0.3), ParagraphPunctuation(min=0.001), ParagraphSpamWords(max=0.12),
         ParagraphFlaggedWords(max=0.01), ParagraphStopWords(min=0.3), ParagraphCharRepetition(max=0.1),
         ParagraphWordRepetition(max=0.1), Frequency(("domain", "text"), max=2, name="paragraph_frequency", table="texts"),
+        *surprising,
     ]
     documents = [
         DocumentImages(1, 30), DocumentWords(10, 2000), DocumentCharRepetition(max=0.1), DocumentWordRepetition(max=0.2),

@@ -32,6 +32,8 @@ def models(tmp_path_factory):
         "grounding": {"detector": "python:test_laws:boxes"},
         "listed_words": {"words": str(folder / "words.txt")},
         "rare_tokens": {"vocabulary": str(folder / "words.txt")},
+        "paragraph_perplexity": {"model": "python:test_laws:shouting"},
+        "url_blocklist": {"list": str(folder / "words.txt")},
         "toxicity": {"model": "python:test_laws:shouting"},
     }
 

@@ -22,7 +22,8 @@ def flamingo(document: dict[str, Any], tokens: int = 256, images: int = 5, seed:
     """A random window of `tokens` pieces with at most its first `images` images (arXiv 2204.14198: 256 tokens, 5 images).
 
     An image costs no piece. Where the window starts is a hash of uid and seed, among the starts that leave it full. None if
-    there is no image in it.
+    there is no image in it. A page's text may stand before the image that it tells of, or after it: `text_looks` says to which
+    images the texts of this window attend, "back" or "ahead", one as likely as the other (see `looked_at`).
     """
     split = [pieces(t) if t is not None else None for t in document["texts"]]
     total = sum(len(p) for p in split if p is not None)
@@ -39,7 +40,20 @@ def flamingo(document: dict[str, Any], tokens: int = 256, images: int = 5, seed:
         at += len(part)
         if inside:
             kept.append((place, document["texts"][place] if len(inside) == len(part) else "".join(inside).strip()))
-    return _window(document, kept) if pictures else None
+    looks = "ahead" if coin([document["uid"]], seed, "looks")[0] < 0.5 else "back"
+    return {**_window(document, kept), "text_looks": looks} if pictures else None
+
+
+def looked_at(window: dict[str, Any]) -> list[int | None]:
+    """For each place of a window the image (its number in reading order) that the text there attends to: the last one before it,
+    or where `text_looks` is "ahead" the next one. None: there is none on that side; an image's own place has its own number."""
+    ahead, count = window.get("text_looks") == "ahead", sum(n is not None for n in window["images"])
+    found, seen = [], -1
+    for name in window["images"]:
+        seen += name is not None
+        at = seen + 1 if ahead and name is None else seen
+        found.append(at if 0 <= at < count else None)
+    return found
 
 
 def kosmos(document: dict[str, Any], images: int = 5, single: float = 0.5, seed: int = 0) -> dict[str, Any] | None:

@@ -58,6 +58,7 @@ _IMAGE = {
 }
 _COLUMNS = {"documents": _DOCUMENT, "texts": _TEXT, "images": _IMAGE}
 _WARC = re.compile(r"\.(?:warc|arc)(?:\.\w+)?$")
+_PATHS = re.compile(r"\.paths(?:\.gz)?$")
 _HOST = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://(?:[^/?#@]*@)?(?:www\.)?([^/?#:]+)")
 _HTML = re.compile(r"\.x?html?(?:\.[A-Za-z-]{2,12})?$")
 
@@ -66,6 +67,8 @@ _HTML = re.compile(r"\.x?html?(?:\.[A-Za-z-]{2,12})?$")
 class WebPages(Source):
     """Pages of WARC files, folders of HTML files and single HTML files.
 
+    A list of WARC files as Common Crawl publishes it, `.../crawl-data/CC-MAIN-.../warc.paths.gz`, stands for the files it
+    names: from where `crawl-data` lies (a copy's root, `s3://commoncrawl`, `https://data.commoncrawl.org`).
     `base_url` is where a folder's files (or a single file) were found: without it they have file:// addresses, and so have
     their images. `max_bytes` is the largest page taken (Common Crawl cuts pages at 1 MiB, since 2025 at 5 MiB);
     `seconds` of CPU time and `memory` in bytes are what one page may cost; `honor_opt_out` drops what forbids its use.
@@ -82,7 +85,7 @@ class WebPages(Source):
     honor_opt_out: bool = True
 
     def files(self) -> list[str]:
-        paths = [self.paths] if isinstance(self.paths, str) else self.paths
+        paths = [name for path in ([self.paths] if isinstance(self.paths, str) else self.paths) for name in named(path)]
         folders = [p for p in paths if _folder(p)]
         rest = [p for p in paths if p not in folders]
         return sorted({*folders, *(expand(rest) if rest else [])})
@@ -178,6 +181,18 @@ class Rows:
         values["source_row"] = [p["source_row"] for p in pages]
         values["source_file"] = [self.file] * len(rows)
         return pa.table({n: pa.array(values[n], t) for n, t in {**_COLUMNS[name], "drop_reason": STR}.items()})
+
+
+def named(path: str) -> list[str]:
+    """The files that a list of paths names; any other path is itself. PoolError if the list cannot be read."""
+    if not _PATHS.search(path):
+        return [path]
+    root = path.split("crawl-data/", 1)[0] if "crawl-data/" in path else path.rsplit("/", 1)[0] + "/" if "/" in path else ""
+    try:
+        with fsspec.open(path, "rt", compression="infer", encoding="utf-8") as f:
+            return [root + line.strip() for line in f if line.strip()]
+    except (OSError, EOFError, ValueError) as e:
+        raise PoolError(f"{path}: not a list of WARC files: {e}") from e
 
 
 def domain(url: str | None) -> str:

@@ -147,6 +147,14 @@ def test_a_flamingo_window_has_its_size_and_moves_with_the_seed():
     assert windows.flamingo(story(8), 10_000, images=5)["images"].count(None) == 8
 
 
+def test_texts_of_a_window_look_back_or_ahead_as_often():
+    document = made([text(0, "a"), text(2, "b"), text(3, "c"), text(5, "d")], [image(1), image(4)])[0]
+    found = [windows.flamingo({**document, "uid": f"{k:032x}"}, 100) for k in range(400)]
+    assert 160 < sum(w["text_looks"] == "ahead" for w in found) < 240
+    sides = {w["text_looks"]: windows.looked_at(w) for w in found}
+    assert sides == {"back": [None, 0, 0, 0, 1, 1], "ahead": [0, 0, 1, 1, 1, None]}
+
+
 def test_kosmos_drops_half_of_the_one_image_pages():
     one = [made([text(0)], [image(1)])[0] | {"uid": f"{k:032x}"} for k in range(400)]
     assert 160 < sum(windows.kosmos(d) is not None for d in one) < 240

@@ -147,6 +147,26 @@ def test_junk_is_an_error_and_an_empty_file_is_nothing(tmp_path):
         WebPages(str(tmp_path / "none-*.warc")).files()
 
 
+def test_common_crawl_s_layout(tmp_path):
+    """A crawl's list of paths, from the root of a copy of it; the files are read where it says."""
+    folder = "crawl-data/CC-MAIN-2025-05/segments/1736703361941.29/warc"
+    (tmp_path / folder).mkdir(parents=True)
+    names = [f"{folder}/CC-MAIN-20250112191321-20250112221321-0000{i}.warc.gz" for i in range(2)]
+    for i, name in enumerate(names):
+        (tmp_path / name).write_bytes(warc([(f"https://site.org/{i}", b"<p>one", [*HTML, ("X-Crawler-Content-Encoding", "gzip")], 200)]))
+    listed = tmp_path / "crawl-data/CC-MAIN-2025-05/warc.paths.gz"
+    listed.write_bytes(gzip.compress("".join(f"{n}\n" for n in names).encode()))
+    assert WebPages(str(listed)).files() == [f"{tmp_path}/{n}" for n in names]
+    assert [p["documents"]["url"].to_pylist() for p in read(listed)] == [["https://site.org/0"], ["https://site.org/1"]]
+    assert len(read(f"{tmp_path}/crawl-data/CC-MAIN-*/segments/*/warc/*.warc.gz")) == 2
+    (tmp_path / "here.paths").write_text(f"{names[0]}\nnowhere.warc.gz\n")
+    with pytest.raises(RecipeError, match="nowhere"):
+        WebPages(str(tmp_path / "here.paths")).files()
+    (tmp_path / "bad.paths.gz").write_bytes(b"no gzip")
+    with pytest.raises(PoolError, match=r"bad\.paths\.gz: not a list of WARC files"):
+        WebPages(str(tmp_path / "bad.paths.gz")).files()
+
+
 def test_a_folder_of_html(tmp_path):
     (tmp_path / "d" / "sub").mkdir(parents=True)
     for name in ("d/b.html", "d/a.htm", "d/sub/c d.html.de", "d/notes.txt", "d/x.css"):
