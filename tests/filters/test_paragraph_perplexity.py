@@ -43,7 +43,7 @@ def test_a_function_is_the_model_and_its_bound_decides():
 
 
 def test_a_model_that_is_not_there_is_named():
-    with pytest.raises(RecipeError, match="paragraph_perplexity: no weights at /nowhere/en.arpa"):
+    with pytest.raises(RecipeError, match=r"paragraph_perplexity: no weights at /nowhere/en\.arpa"):
         ParagraphPerplexity(model="/nowhere/en.arpa").load()
 
 
