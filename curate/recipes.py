@@ -84,20 +84,21 @@ class RecipeFile:
 
     def needs(self) -> list[str]:
         """What it takes to run, besides the pool: options that must be given, the web, models (with the default by name), a GPU."""
-        steps = self.steps if any(o.required for o in self.options) else self.taken()
-        loading = [s for s in steps if issubclass(s, Stage) and s.load is not Stage.load]
+        loading = [s for s in self.steps if issubclass(s, Stage) and s.load is not Stage.load]
+        always = set(self.steps) if any(o.required for o in self.options) else self.taken()
         found = [o.flag for o in self.options if o.required]
-        found += ["web"] if any(issubclass(s, Stage) and s.network for s in steps) else []
-        found += [snake(s.__name__) for s in loading if not s.gpus]
-        found += [f"{snake(s.__name__)} (GPU)" for s in loading if s.gpus]
+        found += ["web"] if any(issubclass(s, Stage) and s.network for s in self.steps) else []
+        for s in sorted(loading, key=lambda s: (s not in always, bool(s.gpus))):
+            notes = ["GPU"] * bool(s.gpus) + ["by an option"] * (s not in always)
+            found.append(snake(s.__name__) + (f" ({', '.join(notes)})" if notes else ""))
         named = {"model", "captioner", "writer"}
         return found + [f"{o.name} {o.default}" for o in self.options if o.name in named and o.default]
 
-    def taken(self) -> tuple[type[Step], ...]:
+    def taken(self) -> set[type[Step]]:
         """The kinds of steps that it takes with the defaults of its options."""
         from curate.sources.url_pairs import UrlPairs
 
-        return tuple(sorted({type(s) for s in self.build(UrlPairs("*")).steps}, key=lambda s: s.__name__))
+        return {type(s) for s in self.build(UrlPairs("*")).steps}
 
 
 def names() -> list[str]:
