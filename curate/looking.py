@@ -5,7 +5,6 @@ import json
 import os
 import shutil
 import sys
-import textwrap
 from pathlib import Path
 from typing import Any
 
@@ -212,7 +211,8 @@ def recipes(args: argparse.Namespace) -> int:
     wide, width = max(len(r.name) for r in loaded), shutil.get_terminal_size((160, 40)).columns
     for r in loaded:
         about = " ".join(r.doc.split("\n\n")[0].split())
-        print(textwrap.shorten(f"{r.name:\xa0<{wide}}\xa0\xa0{about}", max(width, 40), placeholder=" …").replace("\xa0", " "))
+        line = f"{r.name:<{wide}}  {about}"
+        print(line if len(line) <= width else line[: max(width, 40) - 2].rsplit(" ", 1)[0] + " …")
         print(f"{'':<{wide}}  needs {', '.join(r.needs()) or 'nothing'}")
     return 0
 
