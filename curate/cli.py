@@ -82,22 +82,24 @@ def _recipe_options(sub: argparse.ArgumentParser, recipe: str | None) -> None:
             own.add_argument(o.flag, type=o.type, default=o.default, required=o.required, metavar=o.metavar,
                              help=(o.about or f"the recipe's parameter {o.name}").replace("%", "%%"))
         sub.set_defaults(file=file)
-    source = sub.add_argument_group("source", "One of --pairs, --pool, --pages, --page-urls; paths may be local or any fsspec URL.")
+    source = sub.add_argument_group("source", "One of --pairs, --pool, --pages, --page-urls, --videos; paths may be local or any fsspec URL.")
     source.add_argument("--pairs", metavar="GLOB", nargs="+", help="lists of image URLs: Parquet, CSV, TSV, JSON lines")
     source.add_argument("--url", metavar="COLUMN", default="url", help="column of the list that has the image's URL")
     source.add_argument("--text", metavar="COLUMN", default="text", help="column of the list that has the caption")
     source.add_argument("--pool", metavar="FOLDER", nargs="+", help="WebDataset folders or tars (img2dataset, DataComp, a run's shards)")
     source.add_argument("--pages", metavar="GLOB", nargs="+", help="web pages: WARC, WARC.gz, Common Crawl's warc.paths.gz, HTML files or folders")
     source.add_argument("--page-urls", metavar="GLOB", nargs="+", help="lists of page URLs to fetch: text files, one a line, or Parquet with a column url")
+    source.add_argument("--videos", metavar="GLOB", nargs="+",
+                        help="videos with their speech beside them (.vtt, .srt, .json), or tables of clips (video, start, end, text)")
     source.add_argument("--part-size", type=int, metavar="ROWS",
                         help="rows in a part, the unit of work and of retry (default: 10000, or as in the run that is there or reused)")
 
 
 def _build(args: argparse.Namespace) -> Any:
     """The recipe that the arguments ask for."""
-    given = [k for k in ("pairs", "pool", "pages", "page_urls") if getattr(args, k)]
+    given = [k for k in ("pairs", "pool", "pages", "page_urls", "videos") if getattr(args, k)]
     if len(given) != 1:
-        raise RecipeError("say where the rows come from: one of --pairs GLOB, --pool FOLDER, --pages GLOB, --page-urls GLOB")
+        raise RecipeError("say where the rows come from: one of --pairs GLOB, --pool FOLDER, --pages GLOB, --page-urls GLOB, --videos GLOB")
     recipe = args.file.build(_source(args, given[0]), **{o.name: getattr(args, o.name) for o in args.file.options})
     recipe.name = recipe.name or args.file.name
     allow = getattr(args, "allow_private", None)
@@ -120,6 +122,10 @@ def _source(args: argparse.Namespace, kind: str) -> Any:
         from curate.sources.page_urls import PageUrls
 
         return PageUrls(args.page_urls)
+    if kind == "videos":
+        from curate.sources.videos import Videos
+
+        return Videos(args.videos)
     from curate.sources.web_pages import WebPages
 
     return WebPages(args.pages)

@@ -171,7 +171,7 @@ def kept_words(row: dict[str, Any]) -> str:
 
 def missing(row: dict[str, Any]) -> str:
     """Why there is no picture."""
-    fetch = row.get("fetch")
+    fetch = row.get("fetch") or row.get("frames")
     return "not fetched" if fetch is None else f"no picture ({fetch})" if fetch != "ok" else "cannot be decoded"
 
 
@@ -223,7 +223,8 @@ def document(run: Any, row: dict[str, Any], child: Isolated | None = None) -> Ht
     images = cards(run.store, run.sql(f"select {light(run)} from images where {mine} order by position limit 60").to_arrow_table().to_pylist(), 480, child)
     places = sorted([(t["position"], _text(t)) for t in texts] + [(c.row["position"], _picture(c)) for c in images], key=lambda p: p[0])
     fate = row.get("drop_reason") or "kept"
-    return fill('<article class="doc"><h1 dir="auto">{}</h1><p class="sub">{} · {}</p>{}</article>', row.get("title") or "no title",
+    kind, title = ("doc clip", tail(row["video"])) if row.get("video") else ("doc", "no title")
+    return fill('<article class="{}"><h1 dir="auto">{}</h1><p class="sub">{} · {}</p>{}</article>', kind, row.get("title") or title,
                 row.get("url") or "", fate, join((p for _, p in places), "\n"))
 
 
@@ -236,7 +237,8 @@ def _text(row: dict[str, Any]) -> Html:
 def _picture(card: Card) -> Html:
     why = card.row.get("drop_reason")
     inner = image(card.thumbnail) if card.thumbnail else ""
-    said = " · ".join(w for w in (card.row.get("text"), why, "" if card.thumbnail else missing(card.row)) if w)
+    words = card.row.get("text") if card.row.get("at") is None else f"{card.row['at']:g} s"
+    said = " · ".join(w for w in (words, why, "" if card.thumbnail else missing(card.row)) if w)
     return fill('<figure class="{}">{}<figcaption class="url" dir="auto">{}</figcaption></figure>', "gone" if why else "", inner, said)
 
 

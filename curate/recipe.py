@@ -44,7 +44,8 @@ class Recipe:
     def steps(self) -> list[Step]:
         """Every step in order, with the two that no recipe names: `duplicate_uid` first, `decode` before the first pixel."""
         table = "documents" if "documents" in self.source.tables else "images"
-        steps = [DuplicateUid(table=table), *self.score, *self.select, *self.synth]
+        newest = "captured_at" if table == "documents" and "captured_at" in self.source.adds(table) else ""
+        steps = [DuplicateUid(newest, table=table), *self.score, *self.select, *self.synth]
         first = next((i for i, s in enumerate(steps) if isinstance(s, Stage) and s.pixels), None)
         if first is not None and not isinstance(steps[first], Decode):
             steps.insert(first, Decode())

@@ -27,6 +27,9 @@ BROUGHT = {
     "doc_uid": pa.large_string(),
     "position": pa.int32(),
     "align": pa.float32(),
+    "start": pa.float64(),
+    "end": pa.float64(),
+    "frame_change": pa.float32(),
 }
 
 TEXTS = (

@@ -12,8 +12,8 @@ ROOT = Path(curate.__file__).parent
 #: The floor of each module or package below curate; a package's modules share its floor.
 FLOORS = {
     "schema": 0, "errors": 0, "failpoints": 0,
-    "stage": 1, "selector": 1, "source": 1, "store": 1, "models": 1, "captioners": 1,
-    "sources": 2, "fetch": 2, "filters": 2, "dedup": 2, "balance": 2, "synth": 2, "documents": 2, "where": 2, "top_fraction": 2, "export": 2,
+    "contained": 1, "stage": 1, "selector": 1, "source": 1, "store": 1, "models": 1, "captioners": 1,
+    "sources": 2, "fetch": 2, "filters": 2, "dedup": 2, "balance": 2, "synth": 2, "documents": 2, "videos": 2, "where": 2, "top_fraction": 2, "export": 2,
     "shards": 2, "seal": 2, "members": 2, "weights": 2, "look": 2, "verdicts": 2,
     "recipe": 3, "part": 3, "work": 3, "pool": 3, "lease": 3, "report": 3, "grid": 3, "check": 3, "repair": 3, "gc": 3, "progress": 3,
     "engine": 4, "driver": 4, "recipes": 4, "planning": 4,

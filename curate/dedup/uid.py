@@ -8,13 +8,13 @@ from curate.selector import EDGES, Live, Selection, Selector
 @dataclass
 class DuplicateUid(Selector):
     """Every pool begins with it: a sample is known by its uid, so a uid may live only once. The first in the order of the
-    input stays; of pages the newest capture, as in OBELICS (arXiv 2306.16527)."""
+    input stays; with `newest`, a column of times, the newest: of pages the last capture, as in OBELICS (arXiv 2306.16527)."""
 
     table: str = field(default="images", kw_only=True)
+    newest: str = ""
 
     def __post_init__(self):
         super().__post_init__()
-        self.newest = "captured_at" if self.table == "documents" else ""
         self.reads = ("uid", self.newest) if self.newest else ("uid",)
 
     def select(self, live: Live) -> Selection:

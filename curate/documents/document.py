@@ -4,6 +4,9 @@ order.
 `texts` and `images` have the same length and exactly one of the two is not null at each place (OBELICS' and MINT-1T's form).
 `images[i]` is the image's member name without the key. `image_info` describes the images in reading order (mmc4's form);
 `matched_text_index` counts the texts only. Nothing is in base64; a member's bytes are those that were fetched.
+
+A clip of a video is a document too (sources/videos.py): it also has `<key>.txt`, its speech in one piece, and `<key>.wav` where its
+sound was taken.
 """
 
 import json
@@ -46,12 +49,21 @@ def document_members(row: Mapping[str, Any], texts: Iterable[Mapping], images: I
     row: the document; texts, images: its kept rows, in any order; meta: what of the document goes into the JSON; hashed: the
     column with the SHA-256 of the bytes kept, or None.
     """
-    pictures = sorted(images, key=lambda i: i["position"])
+    pictures, words = (sorted(children, key=lambda c: c["position"]) for children in (images, texts))
     names = [_name(k, image) for k, image in enumerate(pictures)]
-    made: Members = {"json": to_json(document_json(row, texts, pictures, names, meta))}
+    made: Members = {"json": to_json(document_json(row, words, pictures, names, meta))}
     for name, image in zip(names, pictures):
         made[name] = Slice(image["payload"], image["payload_offset"], image["payload_size"], image[hashed] if hashed else None)
+    if row.get("video"):
+        made["txt"] = spoken(t["text"] for t in words)
+    if row.get("payload"):
+        made["wav"] = Slice(row["payload"], row["payload_offset"], row["payload_size"], row["sound_sha256"])
     return made
+
+
+def spoken(texts: Iterable[str]) -> bytes:
+    """A clip's speech in one piece: what `<key>.txt` says."""
+    return " ".join(texts).encode()
 
 
 def _name(k: int, image: Mapping[str, Any]) -> str:
@@ -63,8 +75,8 @@ def _name(k: int, image: Mapping[str, Any]) -> str:
 
 def document_json(row: Mapping[str, Any], texts: Iterable[Mapping], images: list[Mapping], names: list[str],
                   meta: Mapping[str, Any]) -> dict[str, Any]:
-    """What `<key>.json` says. `images` are in page order, `names` their member names."""
-    words = sorted(texts, key=lambda t: t["position"])
+    """What `<key>.json` says. `texts` and `images` are in page order, `names` the images' member names."""
+    words = list(texts)
     places = sorted([(t["position"], t, None) for t in words] + [(i["position"], None, n) for i, n in zip(images, names)],
                     key=lambda p: p[0])
     after = [sum(t["position"] < i["position"] for t in words) for i in images]

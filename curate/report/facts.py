@@ -15,7 +15,7 @@ from curate.selector import coin_sql
 
 #: Columns that say how a row came here; no histogram or table of values is made of them.
 PLUMBING = QUIET | {"status", "seed", "alt", "title", "figcaption", "dom_path", "link", "origin", "level", "candidates", "source_offset",
-                    "captured_at", "charset", "thumbnail", "copies"}
+                    "captured_at", "start", "end", "at", "fps", "video_seconds", "charset", "thumbnail", "copies"}
 BINS = 48
 
 #: Samples that are drawn of the kept rows, and of each reason.

@@ -1,0 +1,228 @@
+"""Source: videos with what is said in them. A clip is a document, its frames are its images, its speech is its texts.
+
+So every rule of paragraphs, images and documents holds for clips too, and a sample is `<key>.json` with frames and speech in order
+of time, `<key>.0.jpg`, `<key>.1.jpg` … , `<key>.txt` with the speech, and `<key>.wav` where Sound took it. The frames are named
+here and taken by the stage Frames, once the rules that need no bytes have spoken.
+"""
+
+import importlib.util
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar
+
+import pyarrow as pa
+
+from curate import schema
+from curate.contained import Contained
+from curate.errors import RecipeError
+from curate.schema import STR
+from curate.source import Source, expand
+from curate.sources.columns import pick
+from curate.sources.formats import ENDINGS, tables
+from curate.sources.url_pairs import folders_opened, naming
+from curate.videos import speech
+from curate.videos.cut import Clip, at_cuts, by_speech, evenly, moments, within
+from curate.videos.frames import opened, questioned
+from curate.videos.local import child, refuse_web
+
+#: Endings of video files; what a file really is, its bytes say.
+VIDEOS = (".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".ts", ".mpg", ".mpeg", ".flv", ".ogv", ".wmv")
+CUTS = ("speech", "scenes", "even", "whole")
+
+_DOCUMENT = {
+    **schema.DOCUMENTS,                   # url: the video's path and the span, as a media fragment (#t=12.5,20)
+    "video": STR,
+    "start": pa.float64(),                # seconds
+    "end": pa.float64(),
+    "video_seconds": pa.float64(),
+    "video_width": pa.int32(),
+    "video_height": pa.int32(),
+    "fps": pa.float32(),
+    "has_sound": pa.bool_(),
+}
+_TEXT = {**schema.TEXTS, "kind": STR, "start": pa.float64(), "end": pa.float64()}
+_IMAGE = {
+    **schema.IMAGES,                      # url: the video's path and the moment (#t=12.5); text: what is said at that moment
+    "doc_uid": STR,
+    "position": pa.int32(),
+    "video": STR,
+    "at": pa.float64(),                   # seconds
+}
+_COLUMNS = {"documents": _DOCUMENT, "texts": _TEXT, "images": _IMAGE}
+
+
+@dataclass
+class Videos(Source):
+    """Clips of video files (local, or any fsspec path that is not the web's), or of tables of clips.
+
+    A video's speech lies beside it: `talk.vtt`, `.srt` or `.json` (Whisper's) for `talk.mp4`. A table (Parquet, CSV, TSV, JSON lines)
+    has columns `video` (a path, relative to the table), `start` and `end` in seconds, and `text`; each row is a clip.
+
+    cut: where a video is cut, if no table says it. `speech`: neighbouring segments together until a clip has min_seconds, over no
+        silence of `gap`; `scenes`: where the picture changes by more than `scene_change` (PySceneDetect's content value, 27);
+        `even`: every max_seconds; `whole`: not at all. A clip is never longer than max_seconds.
+    frames: a clip has, at the middles of equal pieces; or `rate` a second; at most max_frames.
+    max_video: seconds; a longer video is dropped whole.
+    seconds, memory: CPU time and address space that one question about a video may cost.
+
+    Rows that are wrong stay, with a `drop_reason`: `video:broken`, `video:missing`, `video:no_picture`, `video:no_duration`,
+    `video:too_many_pixels`, `video:too_long`, `video:no_speech`, `video:timeout`, `video:memory`, `video:crash`,
+    `clip:bad_times`, `clip:beyond_the_end`.
+    """
+
+    tables: ClassVar[tuple[str, ...]] = ("documents", "texts", "images")
+
+    paths: str | list[str]
+    cut: str = "speech"
+    min_seconds: float = 0.0
+    max_seconds: float = 60.0
+    gap: float = 1.0
+    scene_change: float = 27.0
+    frames: int = 8
+    rate: float = 0.0
+    max_frames: int = 256
+    max_video: float = 4 * 3600
+    seconds: float = 600.0
+    memory: int = 4 << 30
+
+    def __post_init__(self):
+        if self.cut not in CUTS:
+            raise RecipeError(f"videos are cut by {', '.join(CUTS)}, not by {self.cut!r}")
+        if self.max_seconds <= 0 or self.min_seconds > self.max_seconds:
+            raise RecipeError(f"clips of {self.min_seconds:g} to {self.max_seconds:g} seconds: the first must not be more than the second")
+        for path in [self.paths] if isinstance(self.paths, str) else self.paths:
+            refuse_web(path)
+
+    def files(self) -> list[str]:
+        if importlib.util.find_spec("av") is None:
+            raise RecipeError("videos need the package av: pip install 'curate[video]'")
+        return expand(folders_opened(self.paths, VIDEOS))
+
+    def adds(self, table: str = "images") -> dict[str, pa.DataType]:
+        return _COLUMNS[table]
+
+    def read(self, file: str, part_size: int) -> Iterator[dict[str, pa.Table]]:
+        rows = Rows(file)
+        with child(self.seconds, self.memory) as ask:
+            for video, found, clips in self._listed(ask, file) if file.lower().endswith(tuple(ENDINGS)) else [self._video(ask, file)]:
+                for clip in clips:
+                    rows.add(video, found, clip, self._moments(clip))
+                    if rows.full(part_size):
+                        yield rows.tables()
+                        rows = rows.next()
+        if rows.documents:
+            yield rows.tables()
+
+    def _moments(self, clip: Clip) -> list[float]:
+        return [] if clip.reason else moments(clip.start, clip.end, self.frames, self.rate, self.max_frames)
+
+    def _video(self, ask: Contained, video: str) -> tuple[str, dict[str, Any], list[Clip]]:
+        """One video, what it is, and its clips."""
+        with opened(video) as path:
+            found = questioned(ask, "probe", path)
+            if found["outcome"] or found["seconds"] > self.max_video:
+                return video, found, [Clip(0.0, 0.0, reason=f"video:{found['outcome'] or 'too_long'}")]
+            beside = speech.beside(video)
+            said = speech.read(beside) if beside else []
+            if self.cut == "speech":
+                clips = by_speech(said, found["seconds"], self.min_seconds, self.max_seconds, self.gap)
+                return video, found, clips or [Clip(0.0, found["seconds"], reason="video:no_speech")]
+            if self.cut == "scenes":
+                cuts = questioned(ask, "scenes", path, self.scene_change)
+                if cuts["outcome"]:
+                    return video, found, [Clip(0.0, found["seconds"], reason=f"video:{cuts['outcome']}")]
+                return video, found, at_cuts(cuts["cuts"], found["seconds"], said, self.min_seconds, self.max_seconds)
+        if self.cut == "even":
+            return video, found, evenly(self.max_seconds, found["seconds"], said)
+        end = min(found["seconds"], self.max_seconds)
+        return video, found, [Clip(0.0, end, within(said, 0.0, end))]
+
+    def _listed(self, ask: Contained, file: str) -> Iterator[tuple[str, dict[str, Any], list[Clip]]]:
+        """The clips of a table, row by row; a video is looked at once while its rows follow each other."""
+        with naming(file, 0):
+            stream = tables(file, 1000)
+            names = next(stream)[0].column_names
+        columns = {role: pick(role, names, file, role) for role in ("video", "start", "end", "text")}
+        folder, seen, found, done = file.rsplit("/", 1)[0] if "/" in file else ".", None, {}, 0
+        while True:
+            with naming(file, done):
+                table, _ = next(stream, (None, None))
+            if table is None:
+                return
+            for row in table.select(list(columns.values())).rename_columns(list(columns)).to_pylist():
+                video = _joined(folder, str(row["video"] or ""))
+                if video != seen:
+                    with opened(video) as path:
+                        seen, found = video, questioned(ask, "probe", path)
+                yield video, found, [_clip(row, found, self.max_seconds)]
+            done += len(table)
+
+
+def clips(source: Source, **how: Any) -> Videos:
+    """The same videos, cut as a recipe says; RecipeError if the source is none of videos."""
+    if not isinstance(source, Videos):
+        raise RecipeError("this recipe cuts videos: say where they are with --videos")
+    return replace(source, **how)
+
+
+def _clip(row: dict[str, Any], found: dict[str, Any], longest: float) -> Clip:
+    try:
+        start, end = float(row["start"]), float(row["end"])
+    except (TypeError, ValueError):
+        return Clip(0.0, 0.0, reason="clip:bad_times")
+    said = [speech.Said(start, end, str(row["text"]).strip())] if str(row["text"] or "").strip() else []
+    if found["outcome"]:
+        return Clip(start, end, said, f"video:{found['outcome']}")
+    if not 0 <= start < end:
+        return Clip(start, end, said, "clip:bad_times")
+    if start >= found["seconds"]:
+        return Clip(start, end, said, "clip:beyond_the_end")
+    return Clip(start, min(end, found["seconds"], start + longest), said)
+
+
+def _joined(folder: str, video: str) -> str:
+    return video if "://" in video or video.startswith("/") else f"{folder}/{video}"
+
+
+class Rows:
+    """The rows of a part being gathered, table by table."""
+
+    def __init__(self, file: str, clip: int = 0):
+        self.file, self.clip = file, clip
+        self.documents: list[dict] = []
+        self.texts: list[dict] = []
+        self.images: list[dict] = []
+
+    def next(self) -> "Rows":
+        return Rows(self.file, self.clip)
+
+    def full(self, part_size: int) -> bool:
+        return max(len(self.images), len(self.documents), len(self.texts) // 4) >= part_size
+
+    def add(self, video: str, found: dict[str, Any], clip: Clip, times: list[float]) -> None:
+        """One clip: its frames and its speech share the positions, in order of time."""
+        url = f"{video}#t={clip.start:g},{clip.end:g}"
+        uid = schema.uid(" ".join(s.text for s in clip.said), url)
+        own = {"source_file": self.file, "source_row": self.clip}
+        self.documents.append({
+            "uid": uid, **own, "url": url, "title": found.get("title"), "video": video, "start": clip.start, "end": clip.end,
+            "video_seconds": found.get("seconds"), "video_width": found.get("width"), "video_height": found.get("height"),
+            "fps": found.get("fps"), "has_sound": found.get("sound"), "drop_reason": clip.reason})
+        order = sorted([(s.start, 1, s) for s in clip.said] + [(t, 0, t) for t in times], key=lambda o: o[:2])
+        for position, (time, spoken, what) in enumerate(order):
+            child_ = {**own, "uid": schema.uid(uid, str(position)), "doc_uid": uid, "position": position, "drop_reason": None}
+            if spoken:
+                self.texts.append({**child_, "text": what.text, "kind": "speech", "start": what.start, "end": what.end})
+            else:
+                self.images.append({**child_, "url": f"{video}#t={time:g}", "text": heard(clip.said, time), "video": video, "at": time})
+        self.clip += 1
+
+    def tables(self) -> dict[str, pa.Table]:
+        return {n: pa.Table.from_pylist(getattr(self, n), schema.arrow({**_COLUMNS[n], "drop_reason": STR})) for n in _COLUMNS}
+
+
+def heard(said: list[speech.Said], time: float) -> str | None:
+    """What is said at a moment; between two segments, what is said nearest to it."""
+    if not said:
+        return None
+    return min(said, key=lambda s: (max(s.start - time, time - s.end, 0.0), s.start)).text

@@ -1,0 +1,242 @@
+"""Clips of videos: where they are cut, what their samples hold, and videos that are none."""
+
+import io
+import json
+import tarfile
+import wave
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import webdataset
+from clips_made import COLOURS, CUTS, SRT, film, frame, tone
+from PIL import Image
+
+pytest.importorskip("av")
+
+import itertools
+
+from curate import check
+from curate.driver import run
+from curate.errors import PoolError, RecipeError
+from curate.recipes import load
+from curate.sources.videos import Videos, heard
+from curate.videos import media, speech
+from curate.videos.cut import at_cuts, by_speech, evenly, moments
+from curate.videos.speech import Said
+
+
+@pytest.fixture(scope="module")
+def pool(tmp_path_factory):
+    """Two films with speech, one without sound or speech, and files that only look like videos."""
+    folder = tmp_path_factory.mktemp("videos")
+    film(folder / "talk.mkv")
+    (folder / "talk.srt").write_text(SRT)
+    film(folder / "walk.mp4", codec="mpeg4")
+    (folder / "walk.json").write_text(json.dumps({"segments": [{"start": 0.0, "end": 4.5, "text": "A long walk through the old green forest"}]}))
+    film(folder / "mute.avi", sound=False, still=True, seconds=1.9)
+    whole = (folder / "talk.mkv").read_bytes()
+    (folder / "cut.mkv").write_bytes(whole[:400])
+    (folder / "noise.mp4").write_bytes(np.random.default_rng(0).bytes(50_000))
+    (folder / "empty.webm").write_bytes(b"")
+    return folder
+
+
+def rows(source, table="documents", part_size=10_000):
+    return [r for f in source.files() for part in source.read(f, part_size) for r in part[table].to_pylist()]
+
+
+# ---- speech
+
+
+def test_subrip_webvtt_and_whisper(tmp_path):
+    (tmp_path / "a.srt").write_text(SRT)
+    assert speech.read(str(tmp_path / "a.srt")) == [
+        Said(0.5, 1.5, "First we wash the red apples"), Said(2.2, 4.6, "then cut the green pears & the rest"),
+        Said(6.8, 7.9, "and put the yellow plate on the table")]
+    (tmp_path / "b.vtt").write_text("WEBVTT\n\nNOTE x\n\nid\n01:02.500 --> 01:04.000 align:start\n<v Ann>one\ntwo\n\n01:02.500 --> 01:04.000\none two\n")
+    assert speech.read(str(tmp_path / "b.vtt")) == [Said(62.5, 64.0, "one two")]  # rolling captions repeat themselves
+    (tmp_path / "c.json").write_text('[{"start": 1, "end": 2, "text": " hi "}, {"start": 3, "end": 3, "text": "no length"}]')
+    assert speech.read(str(tmp_path / "c.json")) == [Said(1.0, 2.0, "hi")]
+    (tmp_path / "d.json").write_text('{"segments": [{"start": 1}]}')
+    with pytest.raises(PoolError, match=r"d\.json: no list of segments"):
+        speech.read(str(tmp_path / "d.json"))
+
+
+# ---- cuts
+
+
+def test_segments_are_joined_up_to_a_length_and_over_no_silence():
+    said = [Said(0, 1, "a"), Said(1.5, 2.5, "b"), Said(6, 7, "c"), Said(7, 30, "d")]
+    joined = by_speech(said, 40.0, min_seconds=3.0, max_seconds=10.0, gap=1.0)
+    assert [(c.start, c.end, len(c.said)) for c in joined] == [(0, 2.5, 2), (6, 7, 1), (7, 17, 1)]
+    assert [(c.start, c.end) for c in by_speech(said, 40.0, 0.0, 60.0, 1.0)] == [(s.start, s.end) for s in said]
+    assert [c.reason for c in by_speech([Said(50, 51, "late")], 40.0, 0, 60, 1)] == ["clip:beyond_the_end"]
+
+
+def test_spans_between_cuts_cover_the_video_once():
+    said = [Said(0.5, 1.5, "a"), Said(4, 6.5, "b")]
+    spans = at_cuts([2.0, 2.3, 5.0], 25.0, said, min_seconds=0.6, max_seconds=8.0)
+    assert [round(c.end, 3) for c in spans][:2] == [2.3, 5.0] and spans[0].start == 0 and spans[-1].end == 25.0
+    assert all(a.end == b.start for a, b in itertools.pairwise(spans)) and max(c.end - c.start for c in spans) <= 8.0
+    assert [s.text for c in spans for s in c.said] == ["a", "b"]
+    assert [(c.start, c.end) for c in evenly(3.0, 10.0, [])] == [(0, 3), (3, 6), (6, 9)]
+
+
+def test_moments_of_frames():
+    assert moments(2.0, 4.0, 4, 0.0, 99) == [2.25, 2.75, 3.25, 3.75]
+    assert moments(2.0, 3.0, 0, 10.0, 99) == [round(2 + i / 10, 3) for i in range(10)]
+    assert moments(0.0, 100.0, 0, 10.0, 4) == [0.0, 25.0, 50.0, 75.0]
+
+
+def test_what_is_heard_at_a_moment():
+    said = [Said(1, 2, "a"), Said(4, 5, "b")]
+    assert [heard(said, t) for t in (0, 1.5, 2.9, 3.1, 9)] == ["a", "a", "a", "b", "b"] and heard([], 1.0) is None
+
+
+# ---- media
+
+
+@pytest.mark.parametrize(("suffix", "codec"), [(".mkv", "mpeg4"), (".mp4", "libx264"), (".webm", "libvpx")])
+def test_scene_changes_and_frames_are_those_of_the_film(tmp_path, suffix, codec):
+    path = film(tmp_path / f"film{suffix}", codec=codec, sound=False)
+    assert media.answer("scenes", path, 27.0) == {"outcome": None, "cuts": list(CUTS)}
+    for times in ([0.0, 1.93, 2.0, 4.96, 5.0, 7.9], [0.5, 6.99], [7.2]):  # far ones are sought
+        _are_those_of_the_film(path, times)
+
+
+def _are_those_of_the_film(path, times):
+    found = media.answer("frames", path, [times], 0, 95)["frames"]
+    for time, (data, *size, _, _, change) in zip(times, found):
+        wanted = frame(int(time * 20 + 1e-6) / 20)
+        pixels = np.asarray(Image.open(io.BytesIO(data)), np.int16)
+        assert size == [160, 96] and np.abs(pixels - wanted).mean() < 12, time
+        assert (change is None) == (time == times[0])
+
+
+def test_sound_is_that_of_the_span(tmp_path):
+    found = media.answer("sound", film(tmp_path / "film.mkv"), 3.5, 4.5, 16_000)
+    with wave.open(io.BytesIO(found["wav"])) as file:
+        assert (file.getframerate(), file.getnchannels(), file.getsampwidth()) == (16_000, 1, 2)
+        samples = np.frombuffer(file.readframes(99_999), np.int16)
+    wanted = tone(5)[56_000:72_000]
+    assert len(samples) == 16_000 and np.abs(samples.astype(int) - wanted).max() <= 1  # half a second of tone, half of silence
+    assert found["level"] == pytest.approx(10 * np.log10(np.square(wanted / 32768).mean()), abs=0.02)
+
+
+def test_a_playlist_in_a_video_s_clothes_reads_nothing(tmp_path):
+    film(tmp_path / "secret.ts", codec="mpeg2video", sound=False)
+    for name, text in (("a.mp4", "#EXTM3U\n#EXT-X-TARGETDURATION:8\n#EXTINF:8,\nsecret.ts\n#EXT-X-ENDLIST\n"),
+                       ("b.mp4", "ffconcat version 1.0\nfile secret.ts\n"), ("c.mp4", "#EXTM3U\n#EXTINF:8,\nhttp://127.0.0.1:9/x.ts\n#EXT-X-ENDLIST\n")):
+        (tmp_path / name).write_text(text)
+        assert media.answer("probe", str(tmp_path / name))["outcome"] == "broken", name
+
+
+# ---- the source
+
+
+def test_clips_are_documents_with_frames_and_speech_in_order_of_time(pool):
+    source = Videos(str(pool / "talk.mkv"), frames=2)
+    documents, texts, images = (rows(source, t) for t in ("documents", "texts", "images"))
+    assert [(d["start"], d["end"], d["drop_reason"]) for d in documents] == [(0.5, 1.5, None), (2.2, 4.6, None), (6.8, 7.9, None)]
+    assert documents[0]["url"].endswith("talk.mkv#t=0.5,1.5") and documents[0]["has_sound"] and documents[0]["video_seconds"] == 8.0
+    assert [t["text"] for t in texts][2] == "and put the yellow plate on the table" and {i["text"] for i in images} == {t["text"] for t in texts}
+    places = sorted([(i["doc_uid"], i["position"], i["at"]) for i in images] + [(t["doc_uid"], t["position"], t["start"]) for t in texts])
+    assert len({p[:2] for p in places}) == 9
+    for uid in {d["uid"] for d in documents}:
+        times = [p[2] for p in places if p[0] == uid]
+        assert times == sorted(times)
+
+
+def test_files_that_are_no_videos_end_in_a_reason(pool):
+    reasons = {d["video"].rsplit("/", 1)[-1]: d["drop_reason"] for d in rows(Videos(str(pool / "*.*[!ntr]"), cut="whole"))}
+    reasons |= {d["video"].rsplit("/", 1)[-1]: d["drop_reason"] for d in rows(Videos([str(pool / n) for n in ("cut.mkv", "noise.mp4", "empty.webm")]))}
+    assert reasons["noise.mp4"] == reasons["empty.webm"] == "video:broken" and reasons["cut.mkv"] in ("video:broken", "video:no_duration", "video:no_picture")
+    assert reasons["mute.avi"] is None
+    assert [d["drop_reason"] for d in rows(Videos(str(pool / "mute.avi")))] == ["video:no_speech"]
+    assert [d["drop_reason"] for d in rows(Videos(str(pool / "mute.avi"), cut="whole", max_video=1))] == ["video:too_long"]
+
+
+def test_a_table_of_clips(pool):
+    table = pa.table({"video": ["talk.mkv", "talk.mkv", "talk.mkv", "talk.mkv", "gone.mp4", "noise.mp4"], "start": [1.0, -1.0, 3.0, 90.0, 0.0, 0.0],
+                      "end": [3.0, 2.0, 3.0, 95.0, 1.0, 1.0], "text": ["apples", "x", "y", "z", "v", None]})
+    pq.write_table(table, pool / "clips.parquet")
+    found = rows(Videos(str(pool / "clips.parquet")))
+    assert [d["drop_reason"] for d in found] == [None, "clip:bad_times", "clip:bad_times", "clip:beyond_the_end", "video:missing", "video:broken"]
+    assert [d["source_row"] for d in found] == list(range(6))
+    with pytest.raises(RecipeError, match=r"no column 'start'.*did you mean 'star'"):
+        pq.write_table(pa.table({"video": ["a"], "star": [1.0]}), pool / "wrong.parquet")
+        rows(Videos(str(pool / "wrong.parquet")))
+
+
+def test_wrong_words_are_said_before_anything_is_read(pool):
+    for wrong, message in (({"cut": "scene"}, "not by 'scene'"), ({"min_seconds": 9, "max_seconds": 3}, "9 to 3 seconds")):
+        with pytest.raises(RecipeError, match=message):
+            Videos(str(pool), **wrong)
+    with pytest.raises(RecipeError, match="not from the web"):
+        Videos("http://127.0.0.1/a.mp4")
+
+
+# ---- whole runs
+
+
+@pytest.mark.parametrize("name", ["videobert", "actbert", "vatt", "chatbridge"])
+def test_a_recipe_runs_to_its_shards(pool, tmp_path, name):
+    options = {"videobert": {"min_seconds": 1.0, "rate": 5.0}, "vatt": {"rate": 5.0, "sound_rate": 16_000}}.get(name, {})
+    files = [str(pool / n) for n in ("talk.mkv", "walk.mp4", "mute.avi", "noise.mp4")]
+    made = run(load(name).build(Videos(files), **options), str(tmp_path / "run"), engine="local")
+    assert not made.problems and check.check(made.store) == [] and made.dataset["samples"] >= 2
+    reasons = dict(made.sql("select video, drop_reason from documents where drop_reason is not null").fetchall())
+    assert reasons[files[3]] == "video:broken"
+    if name == "chatbridge":
+        assert reasons[files[2]] == "document_seconds"
+    for sample in webdataset.WebDataset(made.tars, shardshuffle=False):
+        document = json.loads(sample["json"])
+        assert sample["txt"].decode() == " ".join(t for t in document["texts"] if t) and document["images"].count(None) < len(document["images"])
+        assert ("wav" in sample) == bool(document.get("sound_sha256")) and document["start"] < document["end"]
+        assert name != "vatt" or "wav" in sample
+
+
+def test_a_damaged_sound_is_found(pool, tmp_path):
+    made = run(load("chatbridge").build(Videos(str(pool / "talk.mkv"))), str(tmp_path / "run"), engine="local")
+    path = tmp_path / "run/shards/00000.tar"
+    with tarfile.open(path) as tar:
+        place = next(m for m in tar if m.name.endswith(".wav")).offset_data + 1000
+    data = bytearray(path.read_bytes())
+    data[place] ^= 1
+    path.write_bytes(data)
+    assert any(".wav: is not the sound" in fault for fault in check.check(made.store))
+
+
+def test_a_codec_that_hangs_or_dies_costs_its_own_clip(pool, tmp_path, monkeypatch):
+    recipe = load("actbert").build(Videos([str(pool / "talk.mkv"), str(pool / "walk.mp4")]))
+    real = media.TASKS["frames"]
+    monkeypatch.setattr("curate.videos.frames.child", lambda: Dying(real))
+    made = run(recipe, str(tmp_path / "run"), engine="local")
+    found = dict(made.sql("select drop_reason, count(*) from images group by all").fetchall())
+    assert found.get("frames:crash", 0) > 0 and found.get(None, 0) > 0 and check.check(made.store) == []
+
+
+class Dying:
+    """A child that does not survive the second film."""
+
+    def __init__(self, real):
+        self.real = real
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        pass
+
+    def __call__(self, what, path, *about):
+        from curate.contained import Died
+
+        if path.endswith("walk.mp4"):
+            raise Died("crash")
+        return media.answer(what, path, *about)
+
+
+def test_the_colours_of_the_film_tell_scenes_apart():
+    assert len({sum(c) for c in COLOURS}) == len(COLOURS)
