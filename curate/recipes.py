@@ -97,8 +97,13 @@ class RecipeFile:
     def taken(self) -> set[type[Step]]:
         """The kinds of steps that it takes with the defaults of its options."""
         from curate.sources.url_pairs import UrlPairs
+        from curate.sources.videos import Videos
 
-        return {type(s) for s in self.build(UrlPairs("*")).steps}
+        try:
+            made = self.build(UrlPairs("*"))
+        except RecipeError:  # one that cuts videos takes nothing else
+            made = self.build(Videos("*"))
+        return {type(s) for s in made.steps}
 
 
 def names() -> list[str]:
