@@ -5,16 +5,22 @@ import errno
 import os
 
 from curate.errors import RecipeError
+from curate.removed import FOLDER, lists
 from curate.store import Store
 
 
 def adopt(store: Store, other: Store) -> int:
     """Take over every committed file of `other` that is missing here; returns how many. Nothing is computed or fetched for it.
 
-    On one disk the files are linked, so it costs no space; elsewhere they are copied.
+    On one disk the files are linked, so it costs no space; elsewhere they are copied. What was taken down in either run is
+    cleared from the files before the next run goes on from them.
     """
     if not other.exists("recipe.json"):
         raise RecipeError(f"{other.url}: no recipe.json here, so this is not a run's folder")
+    for name in [n for n in other.names(FOLDER) if n.endswith(".parquet") and not store.exists(f"{FOLDER}/{n}")]:
+        store.commit_bytes(f"{FOLDER}/{name}", other.read(f"{FOLDER}/{name}"))
+    for digest in lists(store):  # what comes in now has yet to be cleared of it: the next run does so first
+        store.remove(f"{FOLDER}/{digest}.json")
     taken = 0
     for folder in ["inputs", "verdicts", *(f"parts/{name}" for name in other.names("parts"))]:
         here = set(store.names(folder))

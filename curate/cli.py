@@ -106,7 +106,21 @@ def _build(args: argparse.Namespace) -> Any:
     for step in [recipe.source, *recipe.steps]:
         if allow and hasattr(step, "allow_private"):
             step.allow_private = tuple(allow)
+    if match := getattr(args, "match", None):
+        _match(recipe, match)
     return recipe
+
+
+def _match(recipe: Any, match: str) -> None:
+    """Let the operator's function see every file that is fetched."""
+    from curate.fetch.stage import Fetch, hook
+
+    fetching = [s for s in recipe.steps if isinstance(s, Fetch)]
+    if not fetching:
+        raise RecipeError(f"--match {match}: nothing in recipe {recipe.name} fetches with Fetch")
+    hook(match)
+    for step in fetching:
+        step.match = match
 
 
 def _source(args: argparse.Namespace, kind: str) -> Any:
@@ -172,6 +186,7 @@ def _run_options(sub: argparse.ArgumentParser, recipe: str | None) -> None:
     sub.add_argument("--address", metavar="HOST:PORT", help="a Ray cluster, or auto for the one this machine is in; without it Ray starts here")
     sub.add_argument("--workers", type=int, metavar="N", help="cores to use on this machine (all)")
     sub.add_argument("--allow-private", metavar="NET", nargs="+", help="networks that may be fetched from though they are private, like 127.0.0.0/8")
+    sub.add_argument("--match", metavar="MODULE:FUNCTION", help="a function (of bytes, or in FILE.py:FUNCTION) that sees every fetched file first; True: nothing of it is kept")
     sub.add_argument("--reuse", metavar="RUN", help="begin with what another run has fetched and computed; nothing there changes")
     sub.add_argument("--refetch", choices=("failed",), help="fetch again what failed before")
     sub.add_argument("--repair", action="store_true", help="read all that the run keeps first, and compute again what is damaged")
@@ -255,6 +270,37 @@ def gc(args: argparse.Namespace) -> int:
     return 0
 
 
+def _takedown_options(sub: argparse.ArgumentParser, _: str | None) -> None:
+    _folder(sub)
+    sub.add_argument("--list", metavar="FILE", nargs="+", default=[], help="what is to go: a table with some of the columns url, uid, sha256, or a .txt with one a line; without it an interrupted takedown goes on")
+    sub.add_argument("--dry-run", action="store_true", help="only say what would go")
+    sub.set_defaults(command=takedown)
+    sub.epilog = """examples:
+  curate takedown out --list removed.parquet --dry-run
+  curate takedown out --list removed.parquet"""
+
+
+def takedown(args: argparse.Namespace) -> int:
+    from curate.driver import open_run, tell
+    from curate.removed import Removed, asked
+    from curate.store import Store
+    from curate.takedown import takedown as take
+
+    wanted = Removed()
+    for path in args.list:
+        wanted.add(asked(path))
+    taken = take(Store(args.folder), wanted, lambda: tell(open_run(args.folder)), args.dry_run)
+    word = "would remove" if args.dry_run else "removed"
+    print(f"{word} the content of " + (", ".join(f"{n:,} {t}" for t, n in taken.rows.items() if n) or "no row: nothing of it is here (any more)"))
+    if taken.shards:
+        print(f"shards {'to write' if args.dry_run else 'written'} again: {len(taken.shards):,} ({', '.join(taken.shards[:8])}{' …' if len(taken.shards) > 8 else ''})")
+    if taken.after and taken.after != taken.before:
+        print(f"root hash {taken.before} -> {taken.after}")
+    for path in taken.elsewhere:
+        print(f"curate: {clean(path)} is an input and still holds bytes of it: curate changes nothing outside a run", file=sys.stderr)
+    return 0
+
+
 def _export_options(sub: argparse.ArgumentParser, _: str | None) -> None:
     from curate.export import FORMS
 
@@ -297,12 +343,13 @@ _OWN = {
     "run": ("run a recipe into a folder, or go on with the run there", _run_options),
     "check": ("counts, hashes, loaders; names what is wrong", _check_options),
     "gc": ("remove from a run's folder what nothing names any more", _gc_options),
+    "takedown": ("remove what a list names from everything that a run keeps, for good", _takedown_options),
     "export": ("the samples in the formats of other tools", _export_options),
     "demo": ("the main job on real data, from nothing", _demo_options),
 }
 #: Every command in the order of the help: to begin, to run, to look, to keep, this machine.
 COMMANDS = [(name, *{**_OWN, **looking.COMMANDS}[name]) for name in (
-    "demo", "recipes", "plan", "run", "watch", "stats", "report", "show", "why", "diff", "sql", "annotate", "check", "gc", "export", "doctor", "completion")]
+    "demo", "recipes", "plan", "run", "watch", "stats", "report", "show", "why", "diff", "sql", "annotate", "check", "takedown", "gc", "export", "doctor", "completion")]
 
 
 if __name__ == "__main__":

@@ -22,6 +22,7 @@ from curate.repair import repair
 from curate.selector import Selector
 from curate.stage import Stage, digest
 from curate.store import Store
+from curate.takedown import finish
 from curate.work import Work
 
 log = logging.getLogger(__name__)
@@ -105,6 +106,17 @@ def run(recipe: Recipe, out: str, engine: str = "ray", address: str | None = Non
             worker.shutdown()
 
 
+def tell(made: Run) -> None:
+    """Write the report and the dataset's card. What is wrong with them is said and stops nothing; a full disk does."""
+    try:
+        pages = {"report.html": report.html_of(made), **card.files(made)}
+    except (CurateError, duckdb.Error, pa.ArrowException) as e:
+        log.warning("no report: %s; `curate report` tries again", e)
+        return
+    for name, text in pages.items():
+        made.store.publish_bytes(name, text.encode())
+
+
 def _earlier(store: Store, repair: bool) -> dict[str, Any] | None:
     """The record of the run that is in the folder, None if it is empty; RecipeError if it holds something else."""
     if store.exists("recipe.json"):
@@ -115,7 +127,7 @@ def _earlier(store: Store, repair: bool) -> dict[str, Any] | None:
             return json.loads(store.read("recipe.json"))
         except ValueError as e:
             raise PoolError(f"{store.url}/recipe.json: damaged ({e}); `curate run --repair` makes it again") from e
-    other = [n for n in store.names("") if n not in ("lease", "inputs", "parts", "verdicts", Published.NAME)]
+    other = [n for n in store.names("") if n not in ("lease", "inputs", "parts", "removed", "verdicts", Published.NAME)]
     if other and not (repair and store.names("parts")):
         raise RecipeError(f"{store.url}: holds something else ({', '.join(other[:3])}), and no run; choose an empty folder")
     return None
@@ -138,6 +150,7 @@ class Driver:
     def run(self) -> Run:
         began = time.time()
         self.progress.begin(self.recipe.name or "run", self.store.url)
+        finish(self.store, lambda: tell(Run(self.store)))  # of a takedown, before anything is read
         repaired = repair(self.store, self.recipe, self.engine.map) if self.repair else []
         inputs = self._inputs()
         problems = [i["error"] for i in inputs if "error" in i]
@@ -159,20 +172,10 @@ class Driver:
         self._publish_record({"state": "finished", "began": began, "seconds": time.time() - began, "rows": counts,
                               "edges": [d.file.replace("decisions/", "edges/", 1) for d in point.decisions],
                               "notes": self._notes(point), "counters": self.counters, "retries": self.retries})
-        self._tell(made)
+        tell(made)
         seal.write(self.store, self.sums)
         self.progress.end(made, "")
         return made
-
-    def _tell(self, made: Run) -> None:
-        """The report and the dataset's card. What is wrong with them is said and stops nothing; a full disk does."""
-        try:
-            pages = {"report.html": report.html_of(made), **card.files(made)}
-        except (CurateError, duckdb.Error, pa.ArrowException) as e:
-            log.warning("no report: %s; `curate report` tries again", e)
-            return
-        for name, text in pages.items():
-            self.store.publish_bytes(name, text.encode())
 
     def _finished(self, state: str) -> bool:
         return seal.is_whole(self.store) and json.loads(self.store.read("dataset.json")).get("state") == state
@@ -307,7 +310,7 @@ class Driver:
         if how:
             self._write_shards(assigned, parts, state)
         else:
-            root, count = pool.uid_hash(self.store, gathered)
+            root, count = pool.uid_hash(self.store, [g.file for g in gathered])
             dataset = {"state": state, "root_hash": root, "samples": count, "bytes": 0, "shards": [], "table": samples, "recipe": self.recipe.fingerprint}
             self.store.publish_bytes("dataset.json", (json.dumps(dataset, indent=1) + "\n").encode())
         return counts
@@ -329,7 +332,7 @@ class Driver:
             infos.append(info)
             self.sums |= {f"shards/{info['name']}.{kind}": info[kind]["sha256"] for kind in ("tar", "parquet")}
             self.progress.step("shards", None)
-        shards.finish(self.store, infos, {"state": state, "table": self.recipe.samples, **provenance})
+        shards.finish(self.store, infos, {"state": state, "table": self.recipe.samples, "assigned": assigned, "planned": planned, **provenance})
 
     def _hashed(self) -> str | None:
         """The column with the SHA-256 of the bytes kept; None if what wrote them last does not tell. `sha256` is of those fetched."""

@@ -117,7 +117,8 @@ class RayEngine:
 
     def carry(self, things: Iterable[object]) -> None:
         """Send the classes of these objects along where workers cannot import them: those of recipe files and notebooks."""
-        for module in {sys.modules[type(t).__module__] for t in things}:
+        homes = {getattr(v, "__module__", None) for t in things for v in (type(t), *vars(t).values()) if callable(v)}
+        for module in {sys.modules[h] for h in homes & sys.modules.keys()}:
             file = getattr(module, "__file__", None)
             if file and module.__name__.split(".")[0] != "curate" and "site-packages" not in file:
                 self.ray.cloudpickle.register_pickle_by_value(module)

@@ -29,24 +29,25 @@ def _garbage(store: Store) -> Iterator[tuple[str, int]]:
     for part in store.names("parts"):
         sizes = store.sizes(f"parts/{part}")
         tars = {n for n in sizes if n.endswith(".tar")}
-        named = _named(store, part, sizes) if tars else set()
-        yield from ((f"parts/{part}/{n}", sizes[n]) for n in sorted(tars - named))
+        known = named(store, part, sizes) if tars else set()
+        yield from ((f"parts/{part}/{n}", sizes[n]) for n in sorted(tars - known))
     sums = seal.read(store)
     if sums is None or not seal.is_whole(store):
         return
-    for folder in ("gathered", "assigned", "planned"):  # made again from the commits, should another recipe ask
+    # Made again from the commits, should another recipe ask. After a takedown the places of the samples could not be.
+    for folder in ("gathered", "planned", *(() if store.names("removed") else ("assigned",))):
         yield from ((f"{folder}/{n}", size) for n, size in sorted(store.sizes(folder).items()))
     for folder in ("shards", *(f"ledger/{t}" for t in ("images", "documents", "texts"))):
         yield from ((f"{folder}/{n}", size) for n, size in sorted(store.sizes(folder).items()) if f"{folder}/{n}" not in sums)
 
 
-def _named(store: Store, part: str, sizes: dict[str, int]) -> set[str]:
+def named(store: Store, part: str, sizes: dict[str, int]) -> set[str]:
     """The tars that some commit of a part names in its column `payload`. A commit that cannot be read ends in its PoolError."""
-    named: set[str] = set()
+    found: set[str] = set()
     for n in [n for n in sizes if n.endswith(".parquet")]:
         with store.open(f"parts/{part}/{n}") as f:
             has = "payload" in pq.ParquetFile(f).schema_arrow.names
         if has:
-            found = store.table(f"parts/{part}/{n}", ["payload"])["payload"].unique().drop_null().to_pylist()
-            named |= {name.rpartition("/")[2] for name in found}
-    return named
+            payloads = store.table(f"parts/{part}/{n}", ["payload"])["payload"].unique().drop_null().to_pylist()
+            found |= {name.rpartition("/")[2] for name in payloads}
+    return found

@@ -21,6 +21,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from curate.errors import CurateError, PartError, PoolError
+from curate.removed import removed
 from curate.selector import Selector
 from curate.source import Source, file_identity
 from curate.stage import Stage, Step, digest
@@ -76,6 +77,7 @@ def ingest(store: Store, source: Source, path: str, part_size: int) -> dict[str,
         return json.loads(store.read(name))
     parts: list[dict[str, Any]] = []
     record = {**known, "key": key, "parts": parts}
+    source.removed = removed(store)
     read = source.read(path, part_size)
     while True:
         try:  # a fault of the input; one of the run's own disk ends the run
@@ -86,7 +88,7 @@ def ingest(store: Store, source: Source, path: str, part_size: int) -> dict[str,
             break
         part = f"{key}-{len(parts):06d}"
         for table, rows in tables.items():
-            store.commit_table(f"parts/{part}/source.{table}.parquet", rows)
+            store.commit_table(f"parts/{part}/source.{table}.parquet", source.removed.scrubbed(rows))
         parts.append({"id": part, "rows": {t: len(rows) for t, rows in tables.items()}})
     store.commit_bytes(name, json.dumps(record).encode())
     return record

@@ -256,18 +256,35 @@ def _plan(store: Store, assigned: str, ledger: list[str], own: bool) -> str:
     file = f"planned/{digest([assigned, [[n, _mark(store, n)] for n in ledger]])}.parquet"
     if store.exists(file):
         return file
-    uid, order = ("l.uid", "") if own else ("l.doc_uid", ", l.position")
     with database(store) as (con, _), store.private(file) as path:
-        rows = con.sql(f"select * exclude (shard, key, kept, drop_reason, drop_stage) from {scan(store, ledger)} limit 0")
-        wanted = [c for c, kind in zip(rows.columns, rows.types) if (c != "position" if own else "[" not in str(kind) and str(kind) != "BLOB")]
-        named = ", ".join(["a.position" if own else "a.position as place", "a.key", *(f'l."{c}"' for c in wanted)])
-        con.execute(f"""copy (
-            select a.shard, {named}
-            from {scan(store, [assigned])} a join {scan(store, ledger)} l on {uid} = a.uid
-            where l.kept order by a.shard, a.position{order}
-        ) to '{path}' (format parquet, compression zstd, row_group_size 10240, preserve_order true)""")
+        _write_plan(con, path, scan(store, [assigned]), scan(store, ledger), own)
         store.publish(file, path, path.stat().st_size)
     return file
+
+
+def _write_plan(con: duckdb.DuckDBPyConnection, path: Path, places: str, ledger: str, own: bool) -> None:
+    """The kept rows of a table, by the places of their samples; places and ledger are SQL expressions."""
+    uid, order = ("l.uid", "") if own else ("l.doc_uid", ", l.position")
+    rows = con.sql(f"select * exclude (shard, key, kept, drop_reason, drop_stage) from {ledger} limit 0")
+    wanted = [c for c, kind in zip(rows.columns, rows.types) if (c != "position" if own else "[" not in str(kind) and str(kind) != "BLOB")]
+    named = ", ".join(["a.position" if own else "a.position as place", "a.key", *(f'l."{c}"' for c in wanted)])
+    con.execute(f"""copy (
+        select a.shard, {named} from {places} a join {ledger} l on {uid} = a.uid
+        where l.kept order by a.shard, a.position{order}
+    ) to '{path}' (format parquet, compression zstd, row_group_size 10240, preserve_order true)""")
+
+
+def still_there(store: Store, name: str, ledger: dict[str, list[str]], samples: str) -> dict[str, pa.Table]:
+    """The rows of a shard that exists, as a plan would have them, as far as the ledger still keeps them."""
+    sidecar = store.table(f"shards/{name}.parquet", ["uid", "key"])
+    places = sidecar.append_column("shard", pa.array(np.zeros(len(sidecar), np.int32))).append_column("position", pa.array(np.arange(len(sidecar))))
+    found = {}
+    for table in ledger if samples == "documents" else [samples]:
+        with database(store) as (con, _), store.private(f"{name}.plan") as path:
+            con.register("places", places)
+            _write_plan(con, path, "places", scan(store, ledger[table]), table == samples)
+            found[table] = pq.read_table(path)
+    return found
 
 
 def _mark(store: Store, name: str) -> str:
@@ -275,11 +292,11 @@ def _mark(store: Store, name: str) -> str:
         return (pq.ParquetFile(f).schema_arrow.metadata or {}).get(b"curate", b"").decode()
 
 
-def uid_hash(store: Store, gathered: list[Gathered]) -> tuple[str, int]:
+def uid_hash(store: Store, files: list[str], where: str = "true") -> tuple[str, int]:
     """SHA-256 over the sorted uids of the kept rows, and their number: the root hash of a run without shards."""
     with database(store) as (con, _):
         hash, count = hashlib.sha256(), 0
-        for batch in con.sql(f"select uid from {scan(store, [g.file for g in gathered])} order by uid").to_arrow_reader():
+        for batch in con.sql(f"select uid from {scan(store, files)} where {where} order by uid").to_arrow_reader():
             hash.update("".join(f"{u}\n" for u in batch["uid"].to_pylist()).encode())
             count += len(batch)
     return hash.hexdigest(), count
@@ -294,12 +311,21 @@ def shard_count(store: Store, assigned: str) -> int:
 def write_shard(store: Store, plan: dict[str, str], how: Shards, count: int, provenance: dict[str, Any], hashed: str | None,
                 shard: int) -> dict[str, Any]:
     """Write one shard of a plan, unless it is there; returns what its `.json` says."""
-    name, made_for = shards.shard_name(shard, count), digest([plan, plain(how)])
-    if "documents" not in plan:
-        return shards.write_shard(store, planned(store, plan["images"], shard), name, made_for, provenance, how, hashed)
-    rows, texts, images = (planned(store, plan[t], shard, order) for t, order in
-                           (("documents", ("position",)), ("texts", ("place", "position")), ("images", ("place", "position"))))
-    return shards.write_shard(store, rows, name, made_for, provenance, how, hashed, DocumentMembers(texts, images, how.without))
+    rows = {t: planned(store, file, shard, _order(t, plan)) for t, file in plan.items()}
+    return write_rows(store, rows, how, shards.shard_name(shard, count), digest([plan, plain(how)]), provenance, hashed)
+
+
+def write_rows(store: Store, rows: dict[str, pa.Table], how: Shards, name: str, made_for: str, provenance: dict[str, Any],
+               hashed: str | None) -> dict[str, Any]:
+    """Write the shard that these rows of each table make; returns what its `.json` says."""
+    if "documents" not in rows:
+        return shards.write_shard(store, rows["images"], name, made_for, provenance, how, hashed)
+    members = DocumentMembers(rows["texts"], rows["images"], how.without)
+    return shards.write_shard(store, rows["documents"], name, made_for, provenance, how, hashed, members)
+
+
+def _order(table: str, plan: dict[str, str]) -> tuple[str, ...]:
+    return ("place", "position") if "documents" in plan and table != "documents" else ("position",)
 
 
 def notes(store: Store, decision: Decision) -> dict[str, Any]:

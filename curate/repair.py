@@ -25,10 +25,12 @@ def repair(store: Store, recipe: Recipe, run_map: Callable = map) -> list[str]:
     stages = [s for s in recipe.steps if isinstance(s, Stage)]
     for lines in run_map(partial(_part, store, stages), store.names("parts")):
         found += lines
-    if any(line.startswith("parts/") for line in found):
-        for folder in ("gathered", "decisions"):  # they may name payloads that are gone
-            for n in store.names(folder):
-                store.remove(f"{folder}/{n}")
+    folders = ["gathered", "decisions"] if any(line.startswith("parts/") for line in found) else []  # they may name payloads that are gone
+    if store.names("removed") and any(not line.startswith("shards/") for line in found):
+        # Without the rows taken down decisions may be others, under the same names: all that follows from them is made again.
+        folders = ["gathered", "decisions", "edges", "assigned", "planned", "ledger/images", "ledger/documents", "ledger/texts", "shards"]
+    for name in [f"{folder}/{n}" for folder in folders for n in store.names(folder)]:
+        store.remove(name)
     if found:
         store.remove(seal.NAME)
     return found

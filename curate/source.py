@@ -27,6 +27,7 @@ class Source:
 
     tables: ClassVar[tuple[str, ...]] = ("images",)
     version: ClassVar[int] = 1
+    removed: ClassVar[Any] = None   # removed.Removed: what a source that fetches must not ask for
 
     def files(self) -> list[str]:
         """The input files in a stable order; RecipeError if there are none."""

@@ -33,6 +33,7 @@ def desk(tmp_path_factory):
     """A folder as the quickstart supposes it: a pool, and the recipe that recipes.md shows."""
     path = tmp_path_factory.mktemp("docs")
     pool(path)
+    (path / "removed.csv").write_text("url\nhttp://host1.example/1.png?<b>\n")
     (path / "captions.py").write_text(next(b for b in blocks("docs/recipes.md", "python") if "def recipe" in b))
     return path
 

@@ -14,6 +14,7 @@ import pyarrow.feather as feather
 from curate import schema
 from curate.errors import RecipeError
 from curate.fetch.image import MAX_PIXELS, SUFFIX, inspect
+from curate.removed import removed
 from curate.stage import Stage
 from curate.store import Parcel
 
@@ -76,7 +77,7 @@ class Img2Dataset(Stage):
         return pc.if_else(pc.equal(outcome, "ok"), pa.scalar(None, text), reason)
 
     def run(self, live: pa.Table, parcel: Parcel) -> pa.Table:
-        rows = Rows(live["uid"].to_pylist(), parcel)
+        rows = Rows(live["uid"].to_pylist(), parcel, removed(parcel.store).hashes)
         with tempfile.TemporaryDirectory() as folder:
             shard = Path(folder, "0.feather")
             url = pc.fill_null(live["url"].cast(pa.string()), "")
@@ -105,13 +106,15 @@ class Img2Dataset(Stage):
 class Rows:
     """What img2dataset takes for a sample writer: fills our columns and parks the bytes."""
 
-    def __init__(self, uids: list[str], parcel: Parcel):
-        self.uids, self.parcel = uids, parcel
+    def __init__(self, uids: list[str], parcel: Parcel, removed: set[str]):
+        self.uids, self.parcel, self.removed = uids, parcel, removed
         self.columns: dict[str, list] = {name: [None] * len(uids) for name in schema.FETCHED}
         self.columns["fetch"] = ["connection"] * len(uids)  # a row it never tells of was lost on its way
 
     def write(self, data: bytes | None, key: str, caption: str | None, meta: dict[str, Any]) -> None:
         row = meta["row"]
+        if data is not None and meta["sha256"] in self.removed:
+            return self._fill(row, fetch="removed")
         self._fill(row, fetched_at=int(time.time() * 1000), sha256=meta["sha256"])
         if data is None:
             outcome, status = meaning(meta["error_message"] or "")

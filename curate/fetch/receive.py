@@ -6,7 +6,7 @@ import queue
 import threading
 from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import pyarrow as pa
@@ -15,6 +15,7 @@ from curate import schema
 from curate.fetch.client import Answer
 from curate.fetch.image import MAX_PIXELS, SUFFIX, Header, inspect
 from curate.fetch.isolate import Isolated
+from curate.removed import Removed
 from curate.store import Parcel
 
 #: Bytes that may wait for a thread before the network has to wait too.
@@ -26,12 +27,14 @@ _HASHES = {32: "md5", 40: "sha1", 64: "sha256", 128: "sha512"}
 
 @dataclass
 class Rules:
-    """What is done to a body: a Resize or None, the pixel cap, what the list says of hashes, the operator's hook."""
+    """What is done to a body: a Resize or None, the pixel cap, what the list says of hashes, the operator's hook, and what was
+    taken down."""
 
     resize: Any = None
     max_pixels: int = MAX_PIXELS
     require_hash: bool = False
     match: Callable[[bytes], bool] | None = None
+    removed: Removed = field(default_factory=Removed)
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,10 +138,13 @@ class Receiver:
             return
         if self.rules.match is not None and self.rules.match(answer.body):
             return self._fill(rows, fetch="matched")
+        sha256 = hashlib.sha256(answer.body).hexdigest()
+        if sha256 in self.rules.removed.hashes or self.rules.removed.has_url(answer.url):
+            return self._fill(rows, fetch="removed", final_url=None)
         outcome, header = inspect(answer.body, self.rules.max_pixels)
         self._fill(rows, fetch=outcome)
         if answer.body:
-            self._fill(rows, sha256=hashlib.sha256(answer.body).hexdigest())
+            self._fill(rows, sha256=sha256)
         if header is not None:
             self._fill(rows, mime=header.mime, original_width=header.width, original_height=header.height)
         if outcome == "ok":

@@ -1,8 +1,10 @@
 """The stage that fetches: URLs become parked bytes and the columns of schema.FETCHED."""
 
 import asyncio
+import importlib
 import importlib.metadata
 import os
+import runpy
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -13,6 +15,7 @@ import pyarrow.compute as pc
 from curate import schema
 from curate.errors import RecipeError
 from curate.fetch.image import MAX_PIXELS
+from curate.removed import removed
 from curate.stage import Stage
 from curate.store import Parcel, read_slices
 
@@ -44,7 +47,8 @@ class Fetch(Stage):
     resize_mode: None keeps the bytes; `no`, `border`, `keep_ratio`, `keep_ratio_largest`, `center_crop` re-encode as
         img2dataset does, with image_size, only_if_bigger, encode_format (jpg, png, webp), encode_quality (png: 0 to 9).
     hash_column: the list's own hash (md5, sha1, sha256 or sha512, in hex). require_hash: a row without one is a mismatch too.
-    match: a hook that sees every file before anything is written, and returns True for one that must not be kept.
+    match: a hook that sees every file before anything is written, and returns True for one that must not be kept: a function,
+        or where to find it, `module:function` or `file.py:function`.
     shared: rows that share a URL with another one (SharedUrl) are passed by, and who is dropped is left to SharedFetch.
     threads: for hashing and re-encoding; 0 means one, or when re-encoding as many as there are cores.
     """
@@ -81,7 +85,7 @@ class Fetch(Stage):
     encode_quality: int = 95
     hash_column: str | None = None
     require_hash: bool = False
-    match: Callable[[bytes], bool] | None = None
+    match: Callable[[bytes], bool] | str | None = None
     shared: bool = False
     threads: int = 0
 
@@ -99,13 +103,14 @@ class Fetch(Stage):
             raise RecipeError(f"{self.name}: require_hash needs a hash_column")
         if self.hash_column:
             self.reads = (*self.reads, self.hash_column)
+        hook(self.match)
 
     def adds(self) -> dict[str, pa.DataType]:
         return {self.name if name == "fetch" else name: kind for name, kind in schema.FETCHED.items()}
 
     def parameters(self) -> dict[str, Any]:
-        hook = self.match and f"{self.match.__module__}.{self.match.__qualname__}"
-        return {**super().parameters(), "match": hook}
+        named = self.match if isinstance(self.match, str | None) else f"{self.match.__module__}:{self.match.__qualname__}"
+        return {**super().parameters(), "match": named}
 
     def judge(self, columns: pa.Table) -> pa.Array:
         """`fetch:` and the outcome, or null where an image arrived."""
@@ -126,7 +131,7 @@ class Fetch(Stage):
         rows: dict[Any, list[int]] = {}
         for row, url in enumerate(urls):
             rows.setdefault(row if brought[row] else url, []).append(row)
-        rules = Rules(self.resizing(), self.max_pixels, self.require_hash, self.match)
+        rules = Rules(self.resizing(), self.max_pixels, self.require_hash, hook(self.match), removed(parcel.store))
         with Receiver(live["uid"].to_pylist(), rows, hashes, parcel, rules, self._threads()) as receiver:
             self._read(live, [r for r, b in enumerate(brought) if b], parcel, receiver)
             wanted = [key for key in rows if not isinstance(key, int)]
@@ -189,6 +194,20 @@ class Fetch(Stage):
         """The User-Agent header: who asks, and where to complain."""
         where = f"+{self.contact}" if self.contact else "image-text dataset builder"
         return self.user_agent or f"Mozilla/5.0 (compatible; {self.robot}/{_version()}; {where})"
+
+
+def hook(match: Callable[[bytes], bool] | str | None) -> Callable[[bytes], bool] | None:
+    """The operator's function; RecipeError if it is not where it should be."""
+    if not isinstance(match, str):
+        return match
+    place, _, name = match.rpartition(":")
+    try:
+        found = runpy.run_path(place) if place.endswith(".py") else vars(importlib.import_module(place))
+    except (ImportError, OSError, ValueError, SyntaxError) as e:
+        raise RecipeError(f"match={match}: {place or match} cannot be loaded ({e}); say module:function or file.py:function") from e
+    if not callable(found.get(name)):
+        raise RecipeError(f"match={match}: {place} has no function {name}")
+    return found[name]
 
 
 def _version() -> str:

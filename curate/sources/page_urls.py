@@ -51,8 +51,9 @@ class PageUrls(WebPages):
         urls = listed(file)
         for start in range(0, len(urls), BATCH):
             some = urls[start:start + BATCH]
+            found = {u: Fetched("removed") for u in some if self.removed and self.removed.has_url(u)}
             with asyncio.Runner(loop_factory=loop_factory()) as runner:
-                found = runner.run(self._fetch(some))
+                found |= runner.run(self._fetch([u for u in some if u not in found]))
             for row, url in enumerate(some, start):
                 yield self.page(row, url, found[url])
 

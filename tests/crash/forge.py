@@ -51,12 +51,25 @@ def work(request: dict) -> dict:
     if request["spec"] or request["log"]:
         failpoints.PLAN, failpoints.at = failpoints.Plan(request["spec"], request["log"]), failpoints._armed
     try:
+        if request["urls"]:
+            return take(f"{request['folder']}/run", request["urls"])
         made = curate.driver.run(toy(request["folder"], request["half"]), f"{request['folder']}/run", engine="local", part_size=50)
         return {"root": made.dataset["root_hash"], "computed": {k: c["computed"] for k, c in made.counters.items()}}
     except CurateError as e:
         return {"error": str(e)}
     except BaseException:
         return {"broken": traceback.format_exc()}
+
+
+def take(run: str, urls: list[str]) -> dict:
+    """Take down these URLs."""
+    from curate.driver import open_run, tell
+    from curate.removed import Removed, url_digest
+    from curate.store import Store
+    from curate.takedown import takedown
+
+    takedown(Store(run), Removed(urls=set(map(url_digest, urls))), lambda: tell(open_run(run)))
+    return {"root": open_run(run).dataset["root_hash"]}
 
 
 def serve() -> None:
@@ -90,8 +103,9 @@ class Forge:
     process: subprocess.Popen = field(default_factory=lambda: subprocess.Popen(
         [sys.executable, __file__], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True))
 
-    def run(self, folder: Path, spec: str = "", log: str = "", half: float = 0.5) -> dict:
-        self.process.stdin.write(json.dumps({"folder": str(folder), "spec": spec, "log": log, "half": half}) + "\n")
+    def run(self, folder: Path, spec: str = "", log: str = "", half: float = 0.5, urls: tuple[str, ...] = ()) -> dict:
+        request = {"folder": str(folder), "spec": spec, "log": log, "half": half, "urls": urls}
+        self.process.stdin.write(json.dumps(request) + "\n")
         self.process.stdin.flush()
         line = self.process.stdout.readline()
         if not line:
