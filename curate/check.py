@@ -33,6 +33,8 @@ def check(store: Store) -> list[str]:
         return list(_faults(store)) or seal.faults(store)
     except (PoolError, duckdb.Error) as e:
         return [f"{store.url}: {e}"]
+    except (KeyError, TypeError, ValueError) as e:  # a name or a value in a record is not what was written
+        return seal.faults(store) or [f"{store.url}: a record is damaged: {type(e).__name__} {e}"]
 
 
 def _faults(store: Store) -> Iterator[str]:
