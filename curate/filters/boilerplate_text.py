@@ -12,7 +12,15 @@ from curate.stage import Filter
 _PHRASES = (
     r"image may (?:be subject to copyright|contain:?)",
     r"(?:may be )?(?:an )?image of(?= *$)",
-    r"click (?:here|on (?:the )?(?:image|picture|photo)|to (?:enlarge|zoom|view|expand|open|play))",
+    r"(?:click|tap|touch|press) (?:here|on (?:the )?(?:image|picture|photo)|(?:image |photo |picture )?to (?:enlarge|zoom|view|expand|open|play)(?: in)?)",
+    r"(?:related|similar) (?:image|picture|photo)s?",
+    r"(?:image|search) results?(?: for .*)?",
+    r"(?:open|opens|view)(?: image)? in (?:a )?new (?:window|tab)",
+    r"(?:print|share|e-?mail|save|like|pin|bookmark|report) (?:this|it)(?: page| post| article| image| photo)?",
+    r"(?:facebook|twitter|instagram|youtube|linkedin|pinterest|whatsapp|rss|e-?mail|search|menu|close|play|home|cart|phone|location|user|social media)"
+    r"(?: feed| share)? (?:icon|logo|button|link)s?",
+    r"(?:back|scroll|return) to top",
+    r"(?:close|menu|search|submit|ad|ads|next|skip|share|cancel)(?= *$)",
     r"(?:click )?(?:here )?for (?:a )?(?:larger|bigger|full(?: size)?) (?:version|view|image|picture)"
     r"(?: of this (?:image|picture|photo))?",
     r"(?:view|open|see) (?:full size|larger|original|image|gallery|more|details)",
@@ -70,7 +78,7 @@ _PHRASES = (
 _MACHINE = (
     r"(?:https?://|www\.)\S+",
     r"[\w()\[\]%+~@ .-]*?[\w)\]]\.(?:jpe?g|jfif|png|gif|webp|svg|bmp|tiff?|avif|heic|psd|pdf|php|html?|mp4)\b",
-    r"\b(?:img|image|dsc[nf]?|dscf|pict?|photo|mvimg|vid|pano|screenshot|scan|p|wp|fb_img|received)[ _-]?\d{3,}[\w-]*",
+    r"\b(?:img|image|dsc[nf]?|dscf|pict?|photo|mvimg|vid|pano|screenshot|scan|p|wp|fb_img|received|pxl|gopr?|gx|dji|attachment|wp-image|asset|file|unnamed)[ _-]?\d{3,}[\w-]*",
     r"\b[0-9a-f]{8}-?(?:[0-9a-f]{4}-?){3}[0-9a-f]{12}\b",
     r"\b(?=[0-9a-f]*\d)[0-9a-f]{12,}\b",
     r"\b\d{2,5} ?[x×] ?\d{2,5}(?: ?px)?\b",
@@ -104,6 +112,7 @@ class BoilerplateText(Filter):
 
     reads = ("text",)
     max: float | None = 0.5
+    version = 2
 
     def score(self, live: pa.Table) -> list:
         maybe = pc.match_substring_regex(live["text"], _MAYBE).to_pylist()
