@@ -45,10 +45,9 @@ def summed(live: pa.Table, children: pa.Table, values: list[int]) -> np.ndarray:
 
 def gathered(live: pa.Table, children: pa.Table, column: str) -> list[list]:
     """A column's values of each document's live children, in page order."""
-    found: list[list] = [[] for _ in range(len(live))]
-    order = pc.sort_indices(children.select(["position"]), sort_keys=[("position", "ascending")])
-    at, values = owners(live, children), children[column]
-    for i in order.to_pylist():
-        if at[i] >= 0:
-            found[at[i]].append(values[i].as_py())
-    return found
+    at = owners(live, children)
+    order = np.lexsort((children["position"].to_numpy(), at))
+    order = order[at[order] >= 0]
+    values = children[column].take(pa.array(order)).to_pylist()
+    ends = np.searchsorted(at[order], np.arange(len(live) + 1)).tolist()
+    return [values[a:b] for a, b in zip(ends, ends[1:])]

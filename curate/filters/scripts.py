@@ -119,13 +119,21 @@ _BOTH = {"sr", "sh", "az", "uz", "tk", "ku", "kk", "ms", "tt", "mn"}
 NEVER_LATIN = frozenset(code for codes in LANGUAGES.values() for code in codes) - _BOTH
 
 
+#: Latin letters that another script's letter outweighs.
+BESIDE = 3
+
+
 def _script(character: str) -> str | None:
     at = bisect.bisect_right(_FIRST, ord(character)) - 1
     return _BLOCKS[at][2] if at >= 0 and ord(character) <= _BLOCKS[at][1] else None
 
 
 def script(text: str) -> str | None:
-    """The script of most letters, None if there are none. Japanese mixes kana with Han: both together are "kana"."""
+    """The script that a text is written in, None if it has no letters: that of most letters, or one beside Latin that has a
+    third as many. Latin names stand in texts of every language, other letters seldom in texts of a Latin one.
+
+    Japanese mixes kana with Han: both together are "kana".
+    """
     if text.isascii():
         return "latin" if any(map(str.isalpha, text)) else None
     counted = Counter()
@@ -134,6 +142,7 @@ def script(text: str) -> str | None:
     del counted[None]
     if counted["kana"] and counted["han"]:
         counted["kana"] += counted.pop("han")
+    counted["latin"] /= BESIDE
     return max(counted, key=lambda s: (counted[s], s), default=None) if counted.total() else None
 
 

@@ -14,6 +14,7 @@ from curate.driver import Driver, run
 from curate.engine import RayEngine
 from curate.fetch.shared import once
 from curate.fetch.stage import Fetch
+from curate.filters.document_fallen_images import DocumentFallenImages
 from curate.filters.document_images import DocumentImages
 from curate.filters.document_texts import DocumentTexts
 from curate.filters.image_side import ImageSide
@@ -269,3 +270,15 @@ def test_plan_says_how_many_requests_the_order_saved(done, web):
 
     said = describe(recipe(web[0]), done[0].store.url, 3)
     assert "requests: 9 for 25 images of the input (64.0 % saved): 4 fell to rules that need no bytes, 12 share the URL" in said
+
+
+@pytest.mark.parametrize(("most", "kept"), [(0, {"http://site.example/1"}), (2, {f"http://site.example/{n}" for n in range(6)})])
+def test_a_page_goes_with_its_first_bad_image_or_stays_with_the_others(web, tmp_path, most, kept):
+    """Every page but the newer 1 has an image that is too small and one that is not there."""
+    score = [DocumentImages(), *once(Fetch(**SETTINGS)), ImageSide(min=100), DocumentFallenImages(max=most)]
+    with serving(FILES) as (address, _):
+        (tmp_path / "a.warc.gz").write_bytes(warc(pages(address, 6)))
+        made = start(Recipe(WebPages(f"{tmp_path}/*.warc.gz"), score, shards=Shards(size=2)), tmp_path / "run")
+    assert {u for u, in made.sql("select url from documents where kept").fetchall()} == kept and check(made.store) == []
+    taken = dict(made.sql("select drop_reason, count(*) from images group by 1").fetchall())
+    assert taken.get("document:document_fallen_images", 0) == (5 * 2 if most == 0 else 0) and taken["image_side"] == 5

@@ -10,6 +10,7 @@ from curate.filters.document_aligned import DocumentAligned
 from curate.filters.document_char_repetition import DocumentCharRepetition
 from curate.filters.document_children import gathered
 from curate.filters.document_coherence import DocumentCoherence, coherence
+from curate.filters.document_fallen_images import DocumentFallenImages
 from curate.filters.document_flagged_words import DocumentFlaggedWords
 from curate.filters.document_image_set import DocumentImageSet
 from curate.filters.document_images import DocumentImages
@@ -54,6 +55,11 @@ def test_live_children_are_counted():
     assert scored(DocumentImages(min=None, max=1))[1] == ["document_images", None, None]
     assert scored(DocumentTexts(min=1)) == ([2, 0, 0], [None, "document_texts", "document_texts"])
     assert scored(DocumentWords(min=6)) == ([6, 0, 0], [None, "document_words", "document_words"])
+
+
+def test_all_images_must_pass_unless_some_may_fall():
+    assert scored(DocumentFallenImages()) == ([1, 0, 0], ["document_fallen_images", None, None])
+    assert scored(DocumentFallenImages(max=1))[1] == [None] * 3
 
 
 def test_children_come_in_page_order():

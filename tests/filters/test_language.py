@@ -84,7 +84,7 @@ def test_without_letters_fasttext_decides(ruled, language):
 @pytest.mark.parametrize(
     "text, expected",
     [
-        ("a 猫", "latin"),
+        ("a cat 猫", "latin"),
         ("猫 b 在窗台", "han"),
         ("猫がいる", "kana"),
         ("", None),
@@ -103,3 +103,8 @@ def test_a_missing_model_is_named(tmp_path):
     (tmp_path / "wrong.bin").write_bytes(b"not a model")
     with pytest.raises(RecipeError, match=r"wrong.bin"):
         Language(model=str(tmp_path / "wrong.bin")).load()
+
+
+def test_latin_names_do_not_make_a_text_latin(ruled):
+    assert run(ruled, "Ρύθμιση του OpenSSH και του GnuPG", "Linux 설치와 systemd 설정", "The Forbidden City (故宫) in Beijing")[0] == ["el", "ko", "en"]
+    assert [script(t) for t in ("abcde αβ", "abcdefg αβ")] == ["greek", "latin"]

@@ -1,0 +1,27 @@
+"""Images of a document that were dropped."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from curate.filters.document_children import DocumentFilter
+
+
+@dataclass
+class DocumentFallenImages(DocumentFilter):
+    """Images of a document that some rule before this one dropped. By default all of them must have passed: a page with one
+    unsafe picture goes as a whole.
+
+    Where it stands among the rules says which ones count: `Nsfw(), DocumentFallenImages()` before those that may cost single
+    images. Without it the others stay, as OBELICS and mmc4 do; DocumentImages says how many must be left.
+    """
+
+    dtype = pa.int32()
+    max: float | None = 0
+
+    def score(self, live: pa.Table, images: pa.Table, texts: pa.Table) -> np.ndarray:
+        at = np.asarray(pc.fill_null(pc.index_in(images["doc_uid"], live["uid"]), -1))
+        fell = (at >= 0) & ~np.asarray(images["live"])
+        return np.bincount(at[fell], minlength=len(live))
