@@ -85,7 +85,7 @@ class RecipeFile:
     def needs(self) -> list[str]:
         """What it takes to run, besides the pool: options that must be given, the web, models (with the default by name), a GPU."""
         loading = [s for s in self.steps if issubclass(s, Stage) and s.load is not Stage.load]
-        always = set(self.steps) if any(o.required for o in self.options) else self.taken()
+        always = self.taken()
         found = [o.flag for o in self.options if o.required]
         found += ["web"] if any(issubclass(s, Stage) and s.network for s in self.steps) else []
         for s in sorted(loading, key=lambda s: (s not in always, bool(s.gpus))):
@@ -95,15 +95,13 @@ class RecipeFile:
         return found + [f"{o.name} {o.default}" for o in self.options if o.name in named and o.default]
 
     def taken(self) -> set[type[Step]]:
-        """The kinds of steps that it takes with the defaults of its options."""
+        """The kinds of steps that it takes with the defaults of its options, and something for those that must be given."""
         from curate.sources.url_pairs import UrlPairs
-        from curate.sources.videos import Videos
 
         try:
-            made = self.build(UrlPairs("*"))
-        except RecipeError:  # one that cuts videos takes nothing else
-            made = self.build(Videos("*"))
-        return {type(s) for s in made.steps}
+            return {type(s) for s in self.build(UrlPairs("*"), **{o.name: o.type("given=1") for o in self.options if o.required}).steps}
+        except (RecipeError, ValueError):  # what must be given is something else
+            return set(self.steps)
 
 
 def names() -> list[str]:
