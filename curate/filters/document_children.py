@@ -1,6 +1,7 @@
 """What filters of documents share: the live paragraphs and images of each document."""
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import pyarrow as pa
@@ -50,4 +51,4 @@ def gathered(live: pa.Table, children: pa.Table, column: str) -> list[list]:
     order = order[at[order] >= 0]
     values = children[column].take(pa.array(order)).to_pylist()
     ends = np.searchsorted(at[order], np.arange(len(live) + 1)).tolist()
-    return [values[a:b] for a, b in zip(ends, ends[1:])]
+    return [values[a:b] for a, b in pairwise(ends)]

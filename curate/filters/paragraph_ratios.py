@@ -31,6 +31,10 @@ def words(text: str) -> list[str]:
     return [w for w in [w if w.isalnum() else _EDGE.sub("", w) for w in text.lower().split()] if w]
 
 
+#: Characters from which a text is long.
+_LONG = 200
+#: Of the hash of an n-gram: an odd number with bits all over (2^64 over the golden ratio).
+_MULTIPLIER = np.uint64(0x9E3779B97F4A7C15)
 #: Texts whose characters are looked at together.
 _TOGETHER = 512
 
@@ -90,12 +94,27 @@ def listed(found: list[str], listing: Iterable[str]) -> float:
 def character_repetition(text: str, n: int) -> float:
     """The share that the most frequent character n-grams have of all: of the repeated ones, the sqrt(distinct) most
     frequent."""
-    grams = [text[i:i + n] for i in range(len(text) - n + 1)]
-    if len(set(grams)) == len(grams):  # most texts; counting is dearer
-        return 0.0
-    counts = Counter(grams).values()
-    repeated = sorted((c for c in counts if c > 1), reverse=True)[:int(len(counts) ** 0.5)]
-    return sum(repeated) / len(grams)
+    if len(text) >= _LONG:
+        counts = _gram_counts(text, n)
+    else:
+        grams = [text[i:i + n] for i in range(len(text) - n + 1)]
+        if len(set(grams)) == len(grams):  # most short texts repeat nothing, and counting is dearer than looking
+            return 0.0
+        counts = np.fromiter(Counter(grams).values(), np.int64)
+    repeated = np.sort(counts[counts > 1])[::-1][:int(len(counts) ** 0.5)]
+    return float(repeated.sum() / counts.sum())
+
+
+def _gram_counts(text: str, n: int) -> np.ndarray:
+    """How often each n-gram occurs, n-grams told apart by 64-bit hashes: twice as fast as counting strings."""
+    codes = np.frombuffer(text.encode("utf-32-le", "surrogatepass"), "<u4").astype(np.uint64)
+    count = len(codes) - n + 1
+    hashes = np.zeros(max(count, 0), np.uint64)
+    for i in range(n if count > 0 else 0):
+        hashes *= _MULTIPLIER
+        hashes += codes[i:i + count]
+    hashes.sort()
+    return np.diff(np.flatnonzero(np.concatenate([[True], hashes[1:] != hashes[:-1], [True]])))
 
 
 def word_repetition(found: list[str], n: int) -> float:
