@@ -32,7 +32,7 @@ def _about(run: Any) -> str:
 
 def card(run: Any, licences: list[tuple[str, int]]) -> str:
     """The card as Markdown."""
-    return "\n".join([*_front(run), "", f"# {run.recipe['name'] or 'Data set'}", "", _about(run), "", *_sources(run), *_funnel(run), *_rights(run, licences),
+    return "\n".join([*_front(run), "", f"# {run.recipe['name'] or 'Data set'}", "", _about(run), "", *_sources(run), *_funnel(run), *_rights(run, licences), *_people(run),
                       *_removed(run), *_recipe(run)]) + "\n"
 
 
@@ -80,6 +80,33 @@ def _rights(run: Any, licences: list[tuple[str, int]]) -> Iterator[str]:
         yield (f"Honoured while fetching: {' and '.join(honoured) or 'no opt-outs'}; left out for it: {counts.get('fetch:robots', 0):,} and "
                f"{counts.get('fetch:opt_out', 0):,} rows.")
     yield ""
+
+
+def _people(run: Any) -> Iterator[str]:
+    """What of people is in the kept samples, as far as the recipe looked for it."""
+    yield "## People"
+    yield ""
+    said = [line for table, words in (("images", "captions"), ("texts", "paragraphs")) for line in _contacts(run, table, words)] + list(_metadata(run))
+    yield from said or ["Nothing was counted: the recipe has none of CaptionContacts, ParagraphContacts, ImageMetadata."]
+    gone = {t: counts["removed"] for t, counts in run.recipe["rows"].items() if counts.get("removed")}
+    yield from (f"Taken down since, by `curate takedown`: {n:,} {t}." for t, n in gone.items())
+    yield ""
+
+
+def _contacts(run: Any, table: str, words: str) -> Iterator[str]:
+    column = f"{'caption' if table == 'images' else 'paragraph'}_contacts"
+    columns = run.sql(f"select * from {table} limit 0").columns if table in run.recipe["rows"] else []
+    if column in columns:
+        found, rows, total = run.sql(f"select coalesce(sum({column}), 0)::bigint, count(*) filter ({column} > 0), count(*) from {table} where kept").fetchall()[0]
+        end = "; redacted in the shards." if "redacted_text" in columns else "." if not found else "; not redacted."
+        yield f"E-mail addresses and phone numbers: {found:,} in {rows:,} of {total:,} {words} kept{end}"
+
+
+def _metadata(run: Any) -> Iterator[str]:
+    if "image_metadata" in (run.sql("select * from images limit 0").columns if "images" in run.recipe["rows"] else []):
+        some, place, total = run.sql("select count(*) filter (image_metadata > 0), count(*) filter (image_metadata > 1), count(*) from images where kept").fetchall()[0]
+        how = "kept as they came" if all(s.get("resize_mode") is None for s in run.recipe["steps"]) else "re-encoded"
+        yield f"Of {total:,} files {how} {some:,} carry metadata (EXIF, XMP, IPTC, comments), {place:,} of them a place (GPS)."
 
 
 def _removed(run: Any) -> Iterator[str]:

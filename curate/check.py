@@ -13,7 +13,7 @@ import pyarrow as pa
 from curate import pool, removed, seal, shards
 from curate.documents.verify import document_faults, place_faults, places
 from curate.errors import PoolError
-from curate.members import SUFFIX, bulky, caption, to_json
+from curate.members import SUFFIX, bulky, caption, redacted, to_json
 from curate.sources.tarindex import Sample, members, samples
 from curate.store import Store
 
@@ -266,6 +266,8 @@ def agreement_faults(store: Store, con: duckdb.DuckDBPyConnection, sound: list[s
             where l.kept and coalesce(s.n, 0) <> {copies}""", "uid",
             f"ledger/{table}: {{n}} kept rows are not in the shards, or not as often as they should be")
     in_both = set(con.table("sample").columns) & set(con.table(table).columns) - {"key", "shard", "uid"}
+    hidden = redacted(con.table(table).columns)
     for column in sorted(in_both):
-        yield from _count(con, f'{joined} and s."{column}" is distinct from l."{column}"', "s.key",
+        value = f'coalesce(l."{hidden[column]}", l."{column}")' if column in hidden else f'l."{column}"'
+        yield from _count(con, f'{joined} and s."{column}" is distinct from {value}', "s.key",
                           f"ledger/{table}: {{n}} samples have another {column} than their row")

@@ -159,6 +159,7 @@ class Driver:
             raise RecipeError("; ".join(problems) or "the input has no rows")
         self.counters: dict[str, dict[str, float]] = {}
         self.retries: list[dict[str, str]] = []
+        self.drift: list[dict[str, str]] = []
         self.record = {**self.recipe.record(), "part_size": self.part_size, "inputs": _slim(inputs)}
         state = digest([self.recipe.fingerprint, [p.id for p in parts], problems])
         made = Run(self.store, self.counters, problems, repaired)
@@ -168,10 +169,12 @@ class Driver:
         self.store.remove(seal.NAME)
         self._publish_record({"state": "running"})
         point = self._score_and_select(parts)
+        if self.drift:
+            log.warning("%d files are not those that were fetched before (first: uid %s); all of them are in recipe.json, drift", len(self.drift), self.drift[0]["uid"])
         counts = self._finish(point, parts, state)
         self._publish_record({"state": "finished", "began": began, "seconds": time.time() - began, "rows": counts,
                               "edges": [d.file.replace("decisions/", "edges/", 1) for d in point.decisions],
-                              "notes": self._notes(point), "counters": self.counters, "retries": self.retries})
+                              "notes": self._notes(point), "counters": self.counters, "retries": self.retries, "drift": self.drift})
         tell(made)
         seal.write(self.store, self.sums)
         self.progress.end(made, "")
@@ -260,6 +263,7 @@ class Driver:
 
     def _count(self, done: Any) -> None:
         self.engine.told(done)
+        self.drift += done.drift
         for what in ("computed", "reused", "seconds"):
             for name, n in getattr(done, what).items():
                 counter = self.counters.setdefault(name, {"computed": 0, "reused": 0, "seconds": 0.0})

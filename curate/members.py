@@ -2,6 +2,7 @@
 
 import json
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -31,6 +32,12 @@ Members = dict[str, bytes | Slice]
 def caption(row: dict[str, Any]) -> str:
     """The text that trains: the one chosen among raw and synthetic captions where there was a choice, else the raw one."""
     return row.get("chosen_text") or row["text"] or ""
+
+
+def redacted(columns: Iterable[str]) -> dict[str, str]:
+    """The columns of which there is a redacted form, and that form's name: shards hold it in the column's place."""
+    there = set(columns)
+    return {c: f"redacted_{c}" for c in there if f"redacted_{c}" in there}
 
 
 def image_members(row: dict[str, Any], meta: dict[str, Any], hashed: str | None) -> Members:

@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from curate import shards, verdicts
+from curate import members, shards, verdicts
 from curate.documents.document import DocumentMembers
 from curate.errors import CurateError, PoolError
 from curate.part import Decision, Part, Workbench, conclude, overlay, slice_of
@@ -45,7 +45,7 @@ class Point:
         """12 hex digits of everything that the live rows of a part depend on at this point."""
         # What a stage with context computed follows from the rest.
         heads = {f".{s.name}-{self.fingerprints[s.name]}." for s in self.steps if isinstance(s, Stage) and not s.context}
-        names = [n for n in self.store.names(part.folder) if any(h in n for h in heads)]
+        names = [n for n in self.store.names(part.folder) if not n.startswith("lost.") and any(h in n for h in heads)]
         return digest([part.id, part.index, names, [[s.name, s.parameters()] for s in self.steps], [d.file for d in self.decisions]])
 
 
@@ -263,11 +263,14 @@ def _plan(store: Store, assigned: str, ledger: list[str], own: bool) -> str:
 
 
 def _write_plan(con: duckdb.DuckDBPyConnection, path: Path, places: str, ledger: str, own: bool) -> None:
-    """The kept rows of a table, by the places of their samples; places and ledger are SQL expressions."""
+    """The kept rows of a table, by the places of their samples; places and ledger are SQL expressions. Where a column was redacted
+    the redacted text takes its place."""
     uid, order = ("l.uid", "") if own else ("l.doc_uid", ", l.position")
     rows = con.sql(f"select * exclude (shard, key, kept, drop_reason, drop_stage) from {ledger} limit 0")
     wanted = [c for c, kind in zip(rows.columns, rows.types) if (c != "position" if own else "[" not in str(kind) and str(kind) != "BLOB")]
-    named = ", ".join(["a.position" if own else "a.position as place", "a.key", *(f'l."{c}"' for c in wanted)])
+    hidden = members.redacted(rows.columns)
+    values = (f'coalesce(l."{hidden[c]}", l."{c}") as "{c}"' if c in hidden else f'l."{c}"' for c in wanted if c not in hidden.values())
+    named = ", ".join(["a.position" if own else "a.position as place", "a.key", *values])
     con.execute(f"""copy (
         select a.shard, {named} from {places} a join {ledger} l on {uid} = a.uid
         where l.kept order by a.shard, a.position{order}

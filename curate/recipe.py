@@ -55,6 +55,7 @@ class Recipe:
         """RecipeError if a step reads a column that nothing before it provides, or adds one that exists already."""
         have = {t: set(self.source.adds(t)) | set(_ALWAYS) for t in self.source.tables}
         names: set[str] = set()
+        hidden: dict[tuple[str, str], str] = {}
         if self.samples not in have or self.samples == "texts":
             raise RecipeError(f"recipe {self.name}: samples are images or documents, not {self.samples}, of a source with {', '.join(have)}")
         for step in self.steps:
@@ -66,6 +67,7 @@ class Recipe:
                 raise RecipeError(f"two steps are called {step.name}: give one of them another name=")
             names.add(step.name)
             self._check_columns(step, have[step.table])
+            self._check_redaction(step, have[step.table], hidden)
             have[step.table] |= set(step.adds())
         if self.shards and "payload" not in have["images"]:
             raise RecipeError(f"recipe {self.name}: nothing brings the images that shards are made of; add Fetch(), or say shards=None")
@@ -85,6 +87,18 @@ class Recipe:
         twice = set(step.adds()) & have - (set(KEPT) if getattr(step, "parks", False) else set()) - (set(step.fills) if isinstance(step, Selector) else set())
         if twice:
             raise RecipeError(f"{step.name} adds {', '.join(sorted(twice))}, which exists already: give it another name=")
+
+    def _check_redaction(self, step: Step, have: set[str], hidden: dict[tuple[str, str], str]) -> None:
+        """RecipeError if text could reach the shards past its redaction: `hidden`: of redacted columns (table, name) the step."""
+        mine = {c.removeprefix("redacted_") for c in step.adds() if c.startswith("redacted_")}
+        hidden |= {(step.table, c): step.name for c in mine}
+        makes = [c for c, kind in step.adds().items() if str(kind) in ("string", "large_string") and c not in {f"redacted_{m}" for m in mine}]
+        late = next((c for c in step.reads if (step.table, c) in hidden), None) if makes and not mine else None
+        if late:
+            first = hidden[step.table, late]
+            raise RecipeError(f"{step.name} makes {makes[0]} of {late} after {first} redacted it; put {first} behind it")
+        if "text" in mine and "chosen_text" in have and "chosen_text" not in mine:
+            raise RecipeError(f"{step.name} leaves chosen_text as it is, which shards take for the caption; say columns=('text', 'chosen_text')")
 
     @cached_property
     def fingerprints(self) -> dict[str, str]:

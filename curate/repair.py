@@ -117,6 +117,9 @@ def _part(store: Store, stages: list[Stage], part: str) -> list[str]:
             parked, home = ((parked or set()) | rows, stage.table) if stage.parks and not stage.passes else (parked, home)
             if lost or table is None or named - tars | named & damaged:
                 why = "damaged" if table is None else "what it was computed from is fetched again" if lost else f"{len(table)} rows, fetched or made again: their payload is lost"
+                if stage.parks and table is not None and "sha256" in table.column_names:
+                    # What was fetched, so that it can be told if the web gives something else now.
+                    store.publish_table(f"{folder}/lost.{n}", table.select(["row", "sha256"]))
                 found.append(_drop(store, f"{folder}/{n}", why))
                 lost = lost or stage.parks
         if stage.parks and not stage.passes and parked is None:

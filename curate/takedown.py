@@ -113,7 +113,7 @@ def _views(store: Store, part: str, table: str) -> Iterator[tuple[np.ndarray, pa
     folder = f"parts/{part}"
     source = store.table(f"{folder}/source.{table}.parquet", ["uid", "doc_uid", "url", "sha256"])
     yield np.arange(len(source)), source
-    for name in [n for n in store.names(folder) if n.startswith(f"{table}.")]:
+    for name in [n for n in store.names(folder) if n.startswith((f"{table}.", f"lost.{table}."))]:
         found = store.table(f"{folder}/{name}", ["row", "sha256", "final_url"])
         if "sha256" in found.column_names:
             rows = source.select(["uid"]).take(found["row"])

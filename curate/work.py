@@ -31,6 +31,7 @@ class Done:
     dropped: dict[str, int] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)
     bytes: int = 0
+    drift: list[dict[str, str]] = field(default_factory=list)  # files that are not what an earlier fetch got: uid, before, after
 
 
 @dataclass
@@ -65,6 +66,7 @@ class Visit:
 
     def __init__(self, work: Work, part: Part, isolate: Isolated | bool):
         self.work, self.part, self.isolate = work, part, isolate
+        self.earlier: dict[int, str] = {}
         reads: dict[str, set[str] | None] = {}
         for stage in work.stages:
             reads.setdefault(stage.table, set()).update(stage.reads, stage.adds(), {stage.passes})
@@ -87,6 +89,8 @@ class Visit:
         rows = self.bench.tables[stages[0].table]
         for stage in stages:
             have = self.bench.recall(stage, list(stage.adds()))
+            if stage.parks:
+                self.earlier = earlier_hashes(self.bench, stage)
             if self.work.refetch and stage.parks:
                 have &= ~failed(rows, stage) | rows.passed(stage)
         if all(rows.have[s.name][rows.live].all() for s in stages):
@@ -150,6 +154,15 @@ class Visit:
         table = table.replace_schema_metadata({"curate": json.dumps(note)})
         if not self.work.store.commit_table(f"{self.part.folder}/{name}", table):
             raise Lost(f"{self.part.id}/{name} was committed by another worker")
+        if stage.parks:
+            self._compare(rows, table)
+
+    def _compare(self, rows: Rows, fresh: pa.Table) -> None:
+        """Say which files differ from those that were fetched for the same rows before."""
+        for row in fresh.select(["row", "sha256"]).to_pylist() if self.earlier and "sha256" in fresh.column_names else ():
+            before = self.earlier.get(row["row"])
+            if before and row["sha256"] and before != row["sha256"]:
+                self.done.drift.append({"uid": rows.columns["uid"][row["row"]].as_py(), "before": before, "after": row["sha256"]})
 
 
 class Lost(CurateError):
@@ -252,6 +265,16 @@ def grouped(stages: list[Stage]) -> Iterator[list[Stage]]:
             group = []
     if group:
         yield group
+
+
+def earlier_hashes(bench: Workbench, stage: Stage) -> dict[int, str]:
+    """The SHA-256 that an earlier fetch got, by row: of this part's commits, and of those that a repair had to let go."""
+    if "sha256" not in stage.adds():
+        return {}
+    lost = commits(bench.names, f"lost.{stage.table}", stage.name, bench.fingerprint(stage))
+    files = [*lost, *commits(bench.names, stage.table, stage.name, bench.fingerprint(stage))]
+    tables = [bench.store.table(f"{bench.part.folder}/{n}", ["row", "sha256"]) for n in files]
+    return {row: hash for t in tables for row, hash in zip(t["row"].to_pylist(), t["sha256"].to_pylist()) if hash}
 
 
 def failed(rows: Rows, stage: Stage) -> np.ndarray:

@@ -64,7 +64,7 @@ class Mix(Stage):
         return {**CHOSEN, "chosen_probability": pa.struct([(v, pa.float32()) for v in self.shares])}
 
     def run(self, live: pa.Table) -> pa.Table:
-        weights = np.stack([share * self.passes(live, v) for v, share in self.shares.items()], 1)
+        weights = np.stack([share * self.allowed(live, v) for v, share in self.shares.items()], 1)
         total = weights.sum(1, keepdims=True)
         reach = np.cumsum(weights, 1)
         drawn = (
@@ -81,7 +81,7 @@ class Mix(Stage):
             [pa.array(text, pa.large_string()), pa.array(origin, pa.large_string()), probability], names=list(kinds)
         )
 
-    def passes(self, live: pa.Table, variant: str) -> np.ndarray:
+    def allowed(self, live: pa.Table, variant: str) -> np.ndarray:
         """For each row, whether the variant may be drawn."""
         good = np.array([bool(t and t.strip()) for t in live[column(variant)].to_pylist()])
         if variant in self.checked:
