@@ -45,7 +45,8 @@ class Point:
         """12 hex digits of everything that the live rows of a part depend on at this point."""
         # What a stage with context computed follows from the rest.
         heads = {f".{s.name}-{self.fingerprints[s.name]}." for s in self.steps if isinstance(s, Stage) and not s.context}
-        names = [n for n in self.store.names(part.folder) if not n.startswith("lost.") and any(h in n for h in heads)]
+        # A commit that a repair let go (`lost.…`) counts: what is fetched in its place may be something else, under the same name.
+        names = [n for n in self.store.names(part.folder) if any(h in n for h in heads)]
         return digest([part.id, part.index, names, [[s.name, s.parameters()] for s in self.steps], [d.file for d in self.decisions]])
 
 
