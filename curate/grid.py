@@ -205,6 +205,27 @@ def grid(shown_cards: Iterable[Html], kind: str = "grid") -> Html:
     return fill('<div class="{}">{}</div>', kind, join(shown_cards, "\n"))
 
 
+# ---- raw and synthetic captions
+
+
+def written(run: Any) -> list[str]:
+    """The columns with captions that models wrote."""
+    found = run.sql("select * from images limit 0")
+    return [n for n, k in zip(found.columns, found.types)
+            if n.startswith("caption_") and str(k) == "VARCHAR" and not n.endswith(("_model", "_source"))]
+
+
+def captioned(cards: Sequence[Card], columns: Sequence[str]) -> Html:
+    """Pictures with their raw text and, beside it, what models wrote, each with its score."""
+    rows = [(image(c.thumbnail) if c.thumbnail else "", c.row.get("text") or "–", *(_caption(c.row, n) for n in columns)) for c in cards]
+    return fill('<div class="captions">{}</div>', table(("", "text", *columns), rows))
+
+
+def _caption(row: dict[str, Any], name: str) -> Html:
+    score = row.get(f"{name}_score")
+    return fill("{}{}", row.get(name) or "–", fill(' <span class="dim">{}</span>', number(score)) if score is not None else "")
+
+
 # ---- a document as a page
 
 

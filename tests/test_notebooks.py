@@ -10,6 +10,8 @@ from tiny import tiny_clip
 
 from curate import schema
 from curate.adopt import adopt
+from curate.difference import Difference
+from curate.driver import open_run
 from curate.driver import run as start
 from curate.filters.clip_embed import ClipEmbed
 from curate.recipe import Recipe
@@ -67,6 +69,9 @@ def test_bounds_and_two_runs(first, monkeypatch):
     start(recipe(str(path / "pool.tar"), words=2), str(path / "second"), engine="local", part_size=25)
     shown = executed("bounds", monkeypatch, CURATE_RUN=url, CURATE_OTHER=str(path / "second"))
     assert any("rows would leave" in s for s in shown) and any("caption_words min: 3 → 2" in s for s in shown)
+    entered, left = [s for s in shown if "<iframe" in s][-2:]
+    there = sum(len(c.uids) for c in Difference(open_run(url), open_run(str(path / "second"))).changes if c.side == "entered")
+    assert there and f"<{there} samples" in entered and "data:image/jpeg" in entered and "<0 samples" in left
 
 
 def test_find_by_words(tmp_path, monkeypatch):

@@ -5,8 +5,8 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
-from curate.grid import beside, brief, documents, grid, pairs
-from curate.look import Html, bar, fill, image, join, legend, number, ranked, size, stacked, table, thinned
+from curate.grid import beside, brief, captioned, documents, grid, pairs, written
+from curate.look import Html, bar, fill, join, legend, number, ranked, size, stacked, table, thinned
 from curate.report.facts import Facts, Histogram, edge
 from curate.story import bounds
 
@@ -140,17 +140,9 @@ def duplicates(f: Facts) -> Html:
 
 def captions(f: Facts) -> Html:
     """Raw captions beside those that models wrote."""
-    made = [n for n, k in f.columns.get("images", {}).items() if n.startswith("caption_") and k == "VARCHAR" and not n.endswith(("_model", "_source"))]
+    made = written(f) if "images" in f.total else []
     cards = [c for c in f.samples.get("kept", []) if any(c.row.get(n) for n in made)][:CAPTIONS]
-    if not cards:
-        return Html("")
-    rows = [(image(c.thumbnail) if c.thumbnail else "", c.row.get("text") or "", *(_caption(c.row, n) for n in made)) for c in cards]
-    return table(("", "text", *made), rows)
-
-
-def _caption(row: dict, name: str) -> Html:
-    score = row.get(f"{name}_score")
-    return fill('{}{}', row.get(name) or "–", fill(' <span class="dim">{}</span>', number(score)) if score is not None else "")
+    return captioned(cards, made) if cards else Html("")
 
 
 def pages(f: Facts) -> Html:
