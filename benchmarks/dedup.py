@@ -1,27 +1,23 @@
-"""Duplicates: recall against planted truth, loss across cluster borders, growth of cost.
+"""Duplicates: loss across cluster borders, growth of cost. Edited pictures are in near.py.
 
-python benchmarks/dedup.py near [FOLDER_OF_PICTURES]     recall by edit, false merges
 python benchmarks/dedup.py semantic [N ...]              time, memory, recall; beside the algorithm as published
 python benchmarks/dedup.py rows [N ...]                  ExactDedup, NearDedup and TextDedup on N rows
 """
 
-import io
 import resource
 import sys
 import tempfile
 import time
 from pathlib import Path
 
-import cv2
 import duckdb
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from PIL import Image, ImageEnhance, ImageOps
 
 from curate.dedup.exact import ExactDedup
 from curate.dedup.near import NearDedup
-from curate.dedup.phash import PerceptualHash
+from curate.dedup.phash import THUMB, VIEWS
 from curate.dedup.semantic import SemanticDedup
 from curate.dedup.text import TextDedup
 from curate.selector import Live, Selection, Selector
@@ -38,99 +34,6 @@ def run(selector: Selector, file: str, folder: str) -> tuple[Selection, str]:
     chosen = selector.select(Live(con.sql(f"select * from '{file}'"), con, map, folder))
     wall, cpu = np.subtract(clock(), start)
     return chosen, f"{wall:7.1f} s, {cpu:7.1f} CPU s, peak {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20:.1f} GB"
-
-
-# ---- near duplicates of pictures
-
-
-def photo(seed: int) -> Image.Image:
-    """A picture with a photo's spectrum: noise whose amplitude falls as 1/f, in three colours that go together."""
-    rng = np.random.default_rng(seed)
-    size = (240, 320)
-    f = np.hypot(np.fft.fftfreq(size[0])[:, None], np.fft.rfftfreq(size[1])[None] * 1.0)
-    f[0, 0] = 1
-    planes = [np.fft.irfft2(np.fft.rfft2(rng.normal(size=size)) / f**1.1, s=size) for _ in range(2)]
-    mix = rng.normal(size=(3, 2))
-    image = np.stack([m @ np.array([p.ravel() / p.std() for p in planes]) for m in mix], axis=1).reshape(*size, 3)
-    return Image.fromarray((128 + 45 * image + rng.normal(size=3) * 20).clip(0, 255).astype(np.uint8))
-
-
-def cut(image: Image.Image, share: float, where: tuple[float, float] = (0.5, 0.5)) -> Image.Image:
-    """Take `share` off width and height."""
-    w, h = image.size
-    x, y = int(w * share * where[0]), int(h * share * where[1])
-    return image.crop((x, y, x + int(w * (1 - share)), y + int(h * (1 - share))))
-
-
-EDITS = {
-    "resize 2/3": lambda p, r: p.resize((max(64, p.width * 2 // 3), max(64, p.height * 2 // 3)), Image.Resampling.LANCZOS),
-    "jpeg q30": lambda p, r: p,
-    "mirror": lambda p, r: ImageOps.mirror(p),
-    "brightness x0.75": lambda p, r: ImageEnhance.Brightness(p).enhance(0.75),
-    "brightness x1.25": lambda p, r: ImageEnhance.Brightness(p).enhance(1.25),
-    "crop 10 % centre": lambda p, r: cut(p, 0.10),
-    "crop 10 % anywhere": lambda p, r: cut(p, 0.10, tuple(r.random(2))),
-    "crop 25 % centre": lambda p, r: cut(p, 0.25),
-    "crop 25 % anywhere": lambda p, r: cut(p, 0.25, tuple(r.random(2))),
-}
-
-
-def pictures(folder: str, most: int) -> list[Image.Image]:
-    if not folder:
-        return [photo(n) for n in range(most)]
-    files = sorted(f for f in Path(folder).rglob("*") if f.suffix.lower() in (".jpg", ".jpeg", ".png", ".webp"))
-    order = np.random.default_rng(0).permutation(len(files))
-    found = []
-    for n in order:
-        if len(found) == most:
-            break
-        image = Image.open(files[n]).convert("RGBA")
-        white = Image.new("RGBA", image.size, "white")
-        white.alpha_composite(image)
-        white.thumbnail((800, 800))
-        if min(white.size) >= 64:
-            found.append(white.convert("RGB"))
-    return found
-
-
-def near(folder: str = "", most: int = 2_000, edited: int = 300) -> None:
-    cv2.setNumThreads(1)
-    rng, originals = np.random.default_rng(0), pictures(folder, most)
-    edited = min(edited, len(originals))
-    rows, of, kind = list(map(np.asarray, originals)), [-1] * len(originals), [""] * len(originals)
-    for name, edit in EDITS.items():
-        for n in range(edited):
-            out = io.BytesIO()
-            edit(originals[n], rng).save(out, "JPEG", quality=30 if name == "jpeg q30" else 90)
-            rows.append(np.asarray(Image.open(out)))
-            of.append(n)
-            kind.append(name)
-    table = pa.table(
-        {"id": np.arange(len(rows)), "uid": [f"{n:032x}" for n in range(len(rows))], "first": [int(k == "") for k in kind]}
-    )
-    start = clock()
-    hashed = PerceptualHash().run(table, rows)
-    print(
-        f"{len(originals):,} pictures, {edited} of them edited in {len(EDITS)} ways; hashing {(clock()[1] - start[1]) / len(rows) * 1e3:.2f} CPU ms a picture"
-    )
-    for name in hashed.column_names:
-        table = table.append_column(name, hashed[name])
-    kind, of = np.array(kind), np.array(of)
-    with tempfile.TemporaryDirectory() as scratch:
-        for label, crops in (("with crops", True), ("without", False)):
-            pq.write_table(table, f"{scratch}/p.parquet")
-            chosen, cost = run(NearDedup(by=("first",), crops=crops), f"{scratch}/p.parquet", scratch)
-            survivor = dict(zip(chosen.edges["id"].to_pylist(), chosen.edges["survivor"].to_pylist()))
-            print(f"{label}: {cost}")
-            for name in EDITS:
-                right = [survivor.get(i) is not None for i in np.flatnonzero(kind == name)]
-                print(f"  {name:20} found {np.mean(right):.3f}")
-            false = [i for i in np.flatnonzero(kind == "") if i in survivor]
-            print(f"  originals that fell (false merges, unless the folder holds duplicates): {len(false)} of {len(originals)}")
-            wrong = sum(
-                1 for i in np.flatnonzero(kind != "") if i in survivor and survivor[i] != of[i] and of[survivor[i]] != of[i]
-            )
-            print(f"  edits joined to another picture: {wrong} of {len(rows) - len(originals)}")
 
 
 # ---- embeddings
@@ -227,9 +130,10 @@ def rows(sizes: list[int]) -> None:
             words = np.array([f"w{i}" for i in range(5_000)])
             model = np.where(rng.random(n) < 0.2, rng.integers(0, n, n), np.arange(n))
             texts = [" ".join(t) for t in words[rng.integers(0, 5_000, (n, 10))].tolist()]
-            hashes = rng.integers(0, 2**63, (n, 20), dtype=np.uint64)
+            views = len(VIEWS) - 1
+            hashes = rng.integers(0, 2**63, (n, 2 + views), dtype=np.uint64)
             flips = np.uint64(1) << rng.integers(0, 64, n).astype(np.uint64)
-            thumbs = rng.integers(0, 256, (n, 768), dtype=np.uint8)
+            thumbs = rng.integers(0, 256, (n, 3 * THUMB**2), dtype=np.uint8)
             table = pa.table(
                 {
                     "id": np.arange(n),
@@ -240,8 +144,8 @@ def rows(sizes: list[int]) -> None:
                     "original_height": rng.integers(200, 2000, n).astype(np.int32),
                     "phash": hashes[model, 0] ^ np.where(model != np.arange(n), flips, np.uint64(0)),
                     "phash_mirror": hashes[:, 1],
-                    "phash_crops": pa.ListArray.from_arrays(
-                        np.arange(0, 18 * n + 1, 18, dtype=np.int32), hashes[:, 2:].ravel()
+                    "phash_views": pa.ListArray.from_arrays(
+                        np.arange(0, views * n + 1, views, dtype=np.int32), hashes[:, 2:].ravel()
                     ),
                     "thumbnail": pa.array([t.tobytes() for t in thumbs[model]], pa.large_binary()),
                 }
@@ -255,8 +159,5 @@ def rows(sizes: list[int]) -> None:
 
 
 if __name__ == "__main__":
-    what, *rest = sys.argv[1:] or ["near"]
-    if what == "near":
-        near(*rest[:1])
-    else:
-        {"semantic": semantic, "rows": rows}[what]([int(float(r)) for r in rest] or [100_000])
+    what, *rest = sys.argv[1:] or ["semantic"]
+    {"semantic": semantic, "rows": rows}[what]([int(float(r)) for r in rest] or [100_000])

@@ -12,8 +12,8 @@ import pyarrow as pa
 from PIL import Image
 
 from curate.dedup.chunks import load, scratch, spill
-from curate.dedup.near import correlation
-from curate.dedup.phash import CROPS, hashes, thumbnail
+from curate.dedup.likeness import Same, likeness
+from curate.dedup.phash import VIEWS, hashes, stacked, thumbnail
 from curate.dedup.text import normal
 from curate.dedup.vectors import ROWS, file_hash, lengthened, load_vectors, write_vectors
 from curate.errors import RecipeError
@@ -44,7 +44,8 @@ class Decontaminate(Selector):
     min: float = 0.95
     max_distance: int = 7
     min_similarity: float = 0.95
-    min_crop_similarity: float = 0.90
+    min_view_similarity: float = 0.90
+    max_difference: float = 32.0
     text: str = "text"
     min_words: int = 6
     chunk: int = 20_000   # rows a task; moves nothing but speed
@@ -60,7 +61,7 @@ class Decontaminate(Selector):
                 raise RecipeError(f"{self.name}: {path}: no such file or folder")
         self.vectors = {k: p for k, p in self.sets.items() if p.endswith(".npy")}
         self.samples = {k: p for k, p in self.sets.items() if k not in self.vectors}
-        pixels = ("phash", "phash_mirror", "phash_crops", "thumbnail", self.text) if self.samples else ()
+        pixels = ("phash", "phash_mirror", "phash_views", "thumbnail", self.text) if self.samples else ()
         self.reads = (*pixels, *([self.column] if self.vectors else []))
 
     def adds(self) -> dict[str, pa.DataType]:
@@ -101,11 +102,11 @@ class Decontaminate(Selector):
                     images += 1
             notes["sets"][name] = {"images": images, "path": str(path)}
         notes["texts"] = len(texts)
-        np.savez(folder / "known.npz", hashes=np.array(rows, np.uint64).reshape(-1, 2 + len(CROPS)),
+        np.savez(folder / "known.npz", hashes=np.array(rows, np.uint64).reshape(-1, len(VIEWS) + 1),
                  thumbs=np.array(thumbs, np.uint8).reshape(len(rows), -1))
-        query = f'select id, phash, phash_mirror, phash_crops, thumbnail, "{self.text}" as text from live'
+        query = f'select id, phash, phash_mirror, phash_views, thumbnail, "{self.text}" as text from live'
         chunks = spill(live, query, folder, self.chunk)
-        bounds = (self.max_distance, self.min_similarity, self.min_crop_similarity)
+        bounds = Same(self.max_distance, self.min_similarity, self.min_view_similarity, self.max_difference)
         near = live.map(_near, [(str(p), str(folder / "known.npz"), bounds) for p in chunks])
         found = [(row, alike, names[n]) for part in near for row, n, alike in part]
         (folder / "texts.json").write_text(json.dumps(list(texts)))
@@ -156,27 +157,25 @@ def pixels(data: bytes) -> np.ndarray | None:
     return np.asarray(white.convert("RGB"))
 
 
-def _near(item: tuple[str, str, tuple]) -> list[tuple[int, int, float]]:
+def _near(item: tuple[str, str, Same]) -> list[tuple[int, int, float]]:
     """(id, evaluation image, similarity) of the rows of a chunk that look like one, or like a crop of one, or it of them."""
-    path, known, (distance, whole, crop) = item
+    path, known, same = item
     table = load(Path(path))
     table = table.filter(table["phash"].is_valid())
     if not len(table):
         return []
     with np.load(known) as theirs:
         hashed, thumbs = theirs["hashes"], theirs["thumbs"]
-    mine = np.column_stack([table["phash"].to_numpy(), table["phash_mirror"].to_numpy(),
-                            table["phash_crops"].combine_chunks().flatten().to_numpy().reshape(len(table), -1)])
+    mine = stacked(table)
     small = np.frombuffer(b"".join(table["thumbnail"].to_pylist()), np.uint8).reshape(len(table), -1)
     found = []
-    for column in (0, *range(2, 2 + len(CROPS))):
-        for mirrored in (0, 1):
-            bound = whole if column == 0 else crop
-            rows, n = _within(mine[:, column], hashed[:, mirrored], distance)
-            found += _checked(small, thumbs, rows, n, column - 2, mirrored, bound)
-            if column:
-                n, rows = _within(hashed[:, column], mine[:, mirrored], distance)
-                found += [(r, m, s) for m, r, s in _checked(thumbs, small, n, rows, column - 2, mirrored, bound)]
+    for view in range(len(VIEWS)):
+        for mirrored in (False, True):
+            rows, n = _within(mine[:, view], hashed[:, -1 if mirrored else 0], same.distance)
+            found += _checked(small, thumbs, rows, n, view, mirrored, same)
+            if view:
+                n, rows = _within(hashed[:, view], mine[:, -1 if mirrored else 0], same.distance)
+                found += [(r, m, s) for m, r, s in _checked(thumbs, small, n, rows, view, mirrored, same)]
     ids = table["id"].to_numpy()
     return [(int(ids[row]), n, alike) for row, n, alike in found]
 
@@ -189,10 +188,10 @@ def _within(a: np.ndarray, b: np.ndarray, distance: int) -> tuple[np.ndarray, np
     return tuple(np.concatenate([np.empty(0, np.int64), *part]) for part in (rows, [j for _, j in pairs]))
 
 
-def _checked(one: np.ndarray, other: np.ndarray, i: np.ndarray, j: np.ndarray, crop: int, mirrored: int,
-             bound: float) -> list[tuple]:
-    alike = correlation(one, other, i, j, crop, np.full(len(i), bool(mirrored)))
-    good = alike >= bound
+def _checked(one: np.ndarray, other: np.ndarray, i: np.ndarray, j: np.ndarray, view: int, mirrored: bool,
+             same: Same) -> list[tuple]:
+    alike = likeness(one, other, i, j, view, np.full(len(i), mirrored), same)
+    good = alike > 0
     return list(zip(i[good].tolist(), j[good].tolist(), alike[good].tolist()))
 
 

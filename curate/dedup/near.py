@@ -6,15 +6,16 @@ from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 
 from curate.dedup.chunks import scratch
 from curate.dedup.graph import Pairs, first_of, resolve, spread
-from curate.dedup.phash import CROPS, THUMB, resample
+from curate.dedup.likeness import Same, likeness
+from curate.dedup.phash import CROPS, THUMB, VIEWS, stacked
 from curate.dedup.quality import Ranks, better_first, columns, ranked
 from curate.errors import RecipeError
 from curate.selector import Live, Selection, Selector
 
-_HASHES = 2 + len(CROPS)   # whole, mirrored, crops
 _BANDS = 4                 # of 16 bits: two hashes at distance d agree in some band but for d // 4 bits
 _QUERIES = 4_096           # rows looked up at a time
 
@@ -23,19 +24,21 @@ _QUERIES = 4_096           # rows looked up at a time
 class NearDedup(Selector):
     """Of pictures that look the same one stays: the best by the `by` columns, then by uid. Needs PerceptualHash before it.
 
-    Two pictures look the same if their 64-bit hashes differ in at most `max_distance` bits and their thumbnails correlate:
-    at least `min_similarity`, 1 being the same up to brightness and contrast. With `mirror` either may be mirrored (a b is
-    then a d); with `crops` the whole of one may also match a crop of the other (10 or 25 % off), then with
-    `min_crop_similarity`; that looks up 19 hashes a row instead of one. All pairs within
-    `max_distance` are found (FAISS multi-index hashing is exact). The hash alone takes one icon or starry sky for another;
-    the thumbnail tells them apart. Similarity in the edges is the correlation.
+    Two pictures look the same if their 64-bit hashes differ in at most `max_distance` bits, their thumbnails correlate (at
+    least `min_similarity`, 1 being the same up to brightness and contrast), and no place of them differs by more than
+    `max_difference` levels: see likeness.Same. One may also match the other made brighter,
+    whites clipped, then with `min_view_similarity`. With `mirror` either may be mirrored (a b is then a d); with `crops` the whole of one may also match a
+    crop of the other (10 or 25 % off), with the same bound; that looks up 37 hashes a row instead of three. All
+    pairs within `max_distance` are found (FAISS multi-index hashing is exact). The hash alone takes one icon or starry sky
+    for another, correlation one flag for another with a star in it. Similarity in the edges is the correlation.
     """
 
-    reads = ("phash", "phash_mirror", "phash_crops", "thumbnail")
+    reads = ("phash", "phash_mirror", "phash_views", "thumbnail")
 
     max_distance: int = 7
-    min_similarity: float = 0.97
-    min_crop_similarity: float = 0.90
+    min_similarity: float = 0.95
+    min_view_similarity: float = 0.93
+    max_difference: float = 24.0
     mirror: bool = True
     crops: bool = True
     by: tuple[str, ...] = ("original_width", "original_height")
@@ -64,8 +67,8 @@ class NearDedup(Selector):
     def _find(self, live: Live, folder: Path, asked: np.ndarray, alive: np.ndarray) -> Iterator[Pairs]:
         np.save(folder / "asked.npy", asked)
         np.save(folder / "alive.npy", alive)
-        kinds = (self.mirror, len(CROPS) if self.crops else 0)
-        bounds = (self.max_distance, self.min_similarity, self.min_crop_similarity)
+        kinds = (self.mirror, len(VIEWS) if self.crops else len(VIEWS) - len(CROPS))
+        bounds = Same(self.max_distance, self.min_similarity, self.min_view_similarity, self.max_difference)
         yield from live.map(_pairs, [(str(folder), start, min(start + self.chunk, len(asked)), kinds, bounds)
                                      for start in range(0, len(asked), self.chunk)])
 
@@ -75,15 +78,14 @@ def _write(live: Live, ranks: Ranks, folder: Path) -> np.ndarray:
     import faiss
 
     total = len(ranks.ids)
-    hashes = np.lib.format.open_memmap(folder / "all_hashes.npy", "w+", np.uint64, (total, _HASHES))
+    hashes = np.lib.format.open_memmap(folder / "all_hashes.npy", "w+", np.uint64, (total, len(VIEWS) + 1))
     thumbs = np.lib.format.open_memmap(folder / "all_thumbs.npy", "w+", np.uint8, (total, THUMB * THUMB * 3))
     keys = np.empty(total, np.uint64)
-    query = """select id, phash, phash_mirror, phash_crops, thumbnail, hash(phash_crops, thumbnail) as key
+    query = """select id, phash, phash_mirror, phash_views, thumbnail, hash(phash_views, thumbnail) as key
         from live where phash is not null"""
     for batch in live.sql(query).to_arrow_reader(_QUERIES):
         at = ranks.of(batch["id"].to_numpy())
-        hashes[at, 0], hashes[at, 1] = batch["phash"].to_numpy(), batch["phash_mirror"].to_numpy()
-        hashes[at, 2:] = batch["phash_crops"].flatten().to_numpy().reshape(-1, len(CROPS))
+        hashes[at] = stacked(pa.Table.from_batches([batch]))
         thumbs[at] = np.frombuffer(b"".join(batch["thumbnail"].to_pylist()), np.uint8).reshape(len(at), -1)
         keys[at] = batch["key"].to_numpy()
     first = first_of(keys, thumbs, np.arange(total))
@@ -91,7 +93,7 @@ def _write(live: Live, ranks: Ranks, folder: Path) -> np.ndarray:
     np.save(folder / "hashes.npy", hashes[distinct])
     np.save(folder / "thumbs.npy", thumbs[distinct])
     index = faiss.IndexBinaryMultiHash(64, _BANDS, 64 // _BANDS)
-    for column in (0, 1):
+    for column in (0, -1):
         index.add(_bytes(hashes[distinct, column]))
     faiss.write_index_binary(index, str(folder / "index"))
     return first
@@ -108,44 +110,24 @@ def _index(path: str):
     return faiss.read_index_binary(path)
 
 
-def _pairs(item: tuple[str, int, int, tuple, tuple]) -> Pairs:
+def _pairs(item: tuple[str, int, int, tuple, Same]) -> Pairs:
     """Pairs of which one row is in a range of ranks."""
-    folder, start, stop, (mirror, crops), bounds = item
+    folder, start, stop, (mirror, views), same = item
     hashes = np.load(Path(folder) / "hashes.npy", mmap_mode="r")
     asked, alive = (np.load(Path(folder) / f"{n}.npy") for n in ("asked", "alive"))
     thumbs = np.load(Path(folder) / "thumbs.npy", mmap_mode="r")
     index = _index(str(Path(folder) / "index"))
-    index.nflip = bounds[0] // _BANDS
+    index.nflip = same.distance // _BANDS
     found = []
     for low in range(start, stop, _QUERIES):
         rows = np.arange(low, min(low + _QUERIES, stop))
         rows = rows[alive[rows]]
-        for column in (0, *range(2, 2 + crops)):
-            limits, _, hits = index.range_search(_bytes(hashes[rows, column]), bounds[0] + 1)
+        for view in range(views):
+            limits, _, hits = index.range_search(_bytes(hashes[rows, view]), same.distance + 1)
             one, other = np.repeat(rows, np.diff(limits).astype(np.int64)), hits % len(hashes)
             worse, better = np.maximum(one, other), np.minimum(one, other)
             fit = (one != other) & asked[worse] & alive[better] & (mirror | (hits < len(hashes)))
-            alike = correlation(thumbs, thumbs, one[fit], other[fit], column - 2, hits[fit] >= len(hashes))
-            good = alike >= (bounds[1] if column == 0 else bounds[2])
+            alike = likeness(thumbs, thumbs, one[fit], other[fit], view, hits[fit] >= len(hashes), same)
+            good = alike > 0
             found.append((worse[fit][good], better[fit][good], alike[good].astype(np.float32)))
     return tuple(np.concatenate(c) for c in zip(*found))
-
-
-def correlation(first: np.ndarray, second: np.ndarray, one: np.ndarray, other: np.ndarray, crop: int,
-                mirrored: np.ndarray) -> np.ndarray:
-    """For each pair of places how well a crop (below 0: all) of a thumbnail of `first` correlates with one of `second`."""
-    out = np.empty(len(one))
-    for low in range(0, len(one), _QUERIES):
-        part = slice(low, low + _QUERIES)
-        # Rows of pixels by columns, colour first: one small matrix product a picture, so that a pair's value is the same
-        # in any company.
-        a, b = (thumbs[rows[part]].reshape(-1, THUMB, THUMB, 3).transpose(0, 3, 1, 2).astype(np.float64)
-                for thumbs, rows in ((first, one), (second, other)))
-        if crop >= 0:
-            top, bottom, left, right = CROPS[crop]
-            a = resample(top, bottom, THUMB, THUMB) @ a @ resample(left, right, THUMB, THUMB).T
-        b = np.where(mirrored[part, None, None, None], b[..., ::-1], b)
-        a, b = (x.reshape(len(x), -1) - x.reshape(len(x), -1).mean(axis=1, keepdims=True) for x in (a, b))
-        size = np.sqrt((a * a).sum(axis=1) * (b * b).sum(axis=1))
-        out[part] = (a * b).sum(axis=1) / np.maximum(size, 1.0)
-    return out

@@ -1,4 +1,5 @@
-"""Perceptual hashes: a few numbers that stay almost the same when a picture is resized, recompressed, mirrored or cropped."""
+"""Perceptual hashes: a few numbers that stay almost the same when a picture is resized, recompressed, mirrored, brightened or
+cropped."""
 
 from dataclasses import dataclass
 
@@ -9,14 +10,23 @@ import pyarrow as pa
 from curate.stage import Stage
 
 SIDE = 64            # the grey picture that is hashed
-THUMB = 16           # the small colour picture kept beside the hashes
+THUMB = 24           # the small colour picture kept beside the hashes
+_SMALL = 128         # pictures are shrunk to this side first, shape aside
 _TERMS = 16          # cosine terms computed in each direction
 _DEAD = 0.02         # of the mean size of a term: smaller ones count as zero
 _FLAT = 0.5          # grey levels: a picture whose terms are smaller on average has no hash
 
-#: Parts of a picture that are hashed besides the whole: (top, bottom, left, right), as fractions. Nine places for a crop
-#: that takes 10 % off width and height, nine for 25 %.
-CROPS = tuple((y, y + 1 - cut, x, x + 1 - cut) for cut in (0.10, 0.25) for y in (0, cut / 2, cut) for x in (0, cut / 2, cut))
+_WHOLE = (0.0, 1.0, 0.0, 1.0)
+
+#: Parts of a picture that are hashed besides the whole: (top, bottom, left, right), as fractions. 25 places for a crop that
+#: takes 10 % off width and height, nine for 25 %.
+CROPS = tuple((y, y + 1 - cut, x, x + 1 - cut) for cut, steps in ((0.10, 4), (0.25, 2))
+              for y in (cut * n / steps for n in range(steps + 1)) for x in (cut * n / steps for n in range(steps + 1)))
+
+#: What of a picture is hashed: how much brighter, which part. What brightening clips cannot be undone, so that the darker of
+#: two pictures has to be made like the brighter one; the same holds for crops.
+VIEWS = ((1.0, _WHOLE), (1.25, _WHOLE), (1.5, _WHOLE), *((1.0, crop) for crop in CROPS))
+BRIGHT = tuple(n for n, (gain, _) in enumerate(VIEWS) if gain > 1)
 
 #: The 64 lowest frequencies but the constant one, as (vertical, horizontal).
 _BITS = np.array(sorted(((u, v) for u in range(_TERMS) for v in range(_TERMS) if u + v), key=lambda t: (sum(t), t))[:64]).T
@@ -36,8 +46,9 @@ def _basis(low: float, high: float) -> np.ndarray:
     return np.cos(angle) * np.sqrt(2 / 32) @ resample(low, high, SIDE, 32)
 
 
-_STRETCHES = sorted({s[i:i + 2] for s in ((0, 1, 0, 1), *CROPS) for i in (0, 2)})
+_STRETCHES = sorted({s[i:i + 2] for s in (_WHOLE, *CROPS) for i in (0, 2)})
 _ALL = np.concatenate([_basis(*s) for s in _STRETCHES])
+_ONE = _basis(0, 1)
 
 
 def _blocks(crops: tuple) -> np.ndarray:
@@ -47,48 +58,72 @@ def _blocks(crops: tuple) -> np.ndarray:
     return rows * len(_ALL) + cols
 
 
-_PLACES = _blocks(((0, 1, 0, 1), *CROPS))
+_PLACES = _blocks((_WHOLE, *CROPS))
+
+
+def small(image: np.ndarray) -> np.ndarray:
+    """The picture at a size that hashes and thumbnails are made of."""
+    return cv2.resize(image, (_SMALL, _SMALL), interpolation=cv2.INTER_AREA) if min(image.shape[:2]) > _SMALL else image
 
 
 def hashes(image: np.ndarray) -> np.ndarray | None:
-    """64-bit hashes of the whole picture, its mirror image and its crops; None if there is nothing to see.
+    """64-bit hashes of the VIEWS of a picture, and as the last one that of its mirror image; None if there is nothing to see.
 
     As pHash, the signs of the lowest frequencies of a cosine transform, but with a dead zone: in a symmetric picture half
     of the terms are zero but for noise, and their signs would be drawn by the JPEG encoder.
     """
-    grey = cv2.resize(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), (SIDE, SIDE), interpolation=cv2.INTER_AREA)
-    terms = (_ALL @ grey.astype(np.float64) @ _ALL.T).ravel()[_PLACES]
-    size = np.sqrt((terms**2).mean(axis=1, keepdims=True))
+    image = small(image)
+    plain = _terms(image, 1.0, _PLACES)
+    size = np.sqrt((plain**2).mean(axis=1, keepdims=True))
     if size[0] < _FLAT:
         return None
-    mirrored = terms[0] * np.where(_BITS[1] % 2, -1, 1)   # mirroring turns the sign of the odd horizontal frequencies
-    bits = np.concatenate([terms[:1], mirrored[None], terms[1:]]) > _DEAD * np.concatenate([size[:1], size[:1], size[1:]])
+    mirrored = plain[:1] * np.where(_BITS[1] % 2, -1, 1)   # mirroring turns the sign of the odd horizontal frequencies
+    bright = [_terms(image, VIEWS[n][0], _PLACES[:1]) for n in BRIGHT]
+    terms = np.concatenate([plain[:1], *bright, plain[1:], mirrored])
+    bits = terms > _DEAD * np.sqrt((terms**2).mean(axis=1, keepdims=True))
     return np.packbits(bits, axis=1).view(">u8").ravel().astype(np.uint64)
 
 
+def _terms(image: np.ndarray, gain: float, places: np.ndarray) -> np.ndarray:
+    """Cosine terms of the picture, or of parts of it, made brighter."""
+    lit = image if gain == 1 else cv2.convertScaleAbs(image, alpha=gain, beta=0)
+    grey = cv2.resize(cv2.cvtColor(lit, cv2.COLOR_RGB2GRAY), (SIDE, SIDE), interpolation=cv2.INTER_AREA).astype(np.float64)
+    if len(places) == 1:
+        return (_ONE @ grey @ _ONE.T)[*_BITS][None]
+    return (_ALL @ grey @ _ALL.T).ravel()[places]
+
+
 def thumbnail(image: np.ndarray) -> bytes:
-    """The picture as 16 x 16 RGB pixels, whatever its shape: 768 bytes."""
-    return cv2.resize(image, (THUMB, THUMB), interpolation=cv2.INTER_AREA).tobytes()
+    """The picture as 24 x 24 RGB pixels, whatever its shape: 1,728 bytes."""
+    return cv2.resize(small(image), (THUMB, THUMB), interpolation=cv2.INTER_AREA).tobytes()
 
 
 @dataclass
 class PerceptualHash(Stage):
-    """What NearDedup compares: 20 hashes and a thumbnail, 930 bytes a row.
+    """What NearDedup compares: 38 hashes and a thumbnail, 2 kB a row.
 
-    `phash` the whole picture, `phash_mirror` its mirror image, `phash_crops` 18 crops (CROPS), each 64 bits; `thumbnail`
-    16 x 16 RGB. The hashes of a picture of one colour are null.
+    `phash` the whole picture, `phash_mirror` its mirror image, `phash_views` the other VIEWS (brighter by 1.25 and 1.5, 34
+    crops), each 64 bits; `thumbnail` 24 x 24 RGB. The hashes of a picture of one colour are null.
     """
 
     reads = ("image",)
+    version = 2
 
     def adds(self) -> dict[str, pa.DataType]:
-        return {"phash": pa.uint64(), "phash_mirror": pa.uint64(), "phash_crops": pa.list_(pa.uint64()),
+        return {"phash": pa.uint64(), "phash_mirror": pa.uint64(), "phash_views": pa.list_(pa.uint64()),
                 "thumbnail": pa.large_binary()}
 
     def run(self, live: pa.Table, pixels: list[np.ndarray]) -> pa.Table:
-        found = [hashes(image) for image in pixels]
+        shrunk = [small(image) for image in pixels]
+        found = [hashes(image) for image in shrunk]
         columns = {"phash": [None if h is None else int(h[0]) for h in found],
-                   "phash_mirror": [None if h is None else int(h[1]) for h in found],
-                   "phash_crops": [None if h is None else h[2:] for h in found],
-                   "thumbnail": [thumbnail(image) for image in pixels]}
+                   "phash_mirror": [None if h is None else int(h[-1]) for h in found],
+                   "phash_views": [None if h is None else h[1:-1] for h in found],
+                   "thumbnail": [thumbnail(image) for image in shrunk]}
         return pa.table({name: pa.array(values, self.adds()[name]) for name, values in columns.items()})
+
+
+def stacked(table: pa.Table) -> np.ndarray:
+    """The stored hashes as one array: a row each, its VIEWS and as the last column its mirror image."""
+    views = table["phash_views"].combine_chunks().flatten().to_numpy().reshape(len(table), -1)
+    return np.column_stack([table["phash"].to_numpy(), views, table["phash_mirror"].to_numpy()])

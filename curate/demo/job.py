@@ -9,6 +9,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 
 from curate.balance.entries import ngram_entries
+from curate.demo.captions import caption_job
 from curate.demo.documents import document_job
 from curate.demo.packages import cache
 from curate.demo.truth import measure
@@ -36,9 +37,11 @@ def main_job(out: str, tier: str = "S", engine: str = "ray", seed: int = 0) -> i
     progress = Live() if sys.stderr.isatty() and os.environ.get("TERM") != "dumb" else Lines()
     with web.serve():
         made = run(recipe, out, engine, part_size=1_000, progress=progress)
-    print(closing(made, web.truth, out, time.monotonic() - began) + "\n")
+        print(closing(made, web.truth, out, time.monotonic() - began) + "\n", flush=True)
+        captions = caption_job(f"{out.rstrip('/')}-captions", web.pairs, web.truth, engine, seed, (NETWORK,), progress)
+        print()
     pages = document_job(f"{out.rstrip('/')}-pages", cache() / f"pages-{seed}", engine, seed, (NETWORK,), progress)
-    return 1 if made.problems or pages else 0
+    return 1 if made.problems or captions or pages else 0
 
 
 def entry_list(pairs: Path, min_count: int = 3) -> Path:
