@@ -99,9 +99,12 @@ def round_of(folder: Path, engine: str, kills: int, dice: random.Random, counts:
         while left and child.poll() is None:
             time.sleep(max(0.0, ready - time.monotonic()))
             what = dice.choice(["driver", "tree"] if engine == "local" else ["driver", "worker", "worker", "worker", "actor", "actor", "tree"])
-            if kill(aim(what, child.pid, processes(home), dice)):
-                counts[what] += 1
-                left -= 1
+            while child.poll() is None:  # whom the dice chose may not live yet
+                if kill(aim(what, child.pid, processes(home), dice)):
+                    counts[what] += 1
+                    left -= 1
+                    break
+                time.sleep(0.05)
             _no_half_files(folder, seen)
             ready = time.monotonic() + dice.uniform(0.2, 1.0)
         child.communicate()
