@@ -98,35 +98,40 @@ class Clip:
     pool: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(max(2, (os.cpu_count() or 2) // 2)))
 
     def encode_images(self, images: list[np.ndarray]) -> np.ndarray:
-        """uint8 arrays (height, width, 3), RGB -> float32 (n, dim), of length 1. The next batch is prepared while one is at
-        work."""
+        """uint8 arrays (height, width, 3), RGB -> float32 (n, dim), of length 1. The next batches are prepared while one is at
+        work; on a GPU nobody waits for a batch before the next one is under way."""
         ahead = deque(self.pool.submit(self.shrink, image) for image in images[: 2 * BATCH])
-        found = [np.zeros((0, self.dim), np.float32)]
+        found, last = [np.zeros((0, self.dim), np.float32)], None
         for i in range(0, len(images), BATCH):
             ready = np.stack([ahead.popleft().result() for _ in images[i : i + BATCH]])
             ahead.extend(self.pool.submit(self.shrink, image) for image in images[i + 2 * BATCH : i + 3 * BATCH])
-            found.append(self._forward(self.image_tower, self._normal(ready)))
-        return np.concatenate(found)
+            begun = self._forward(self.image_tower, self._normal(ready))
+            found += [] if last is None else [last.cpu().numpy()]
+            last = begun
+        return np.concatenate([*found, *([] if last is None else [last.cpu().numpy()])])
 
     def encode_texts(self, texts: list[str]) -> np.ndarray:
         """Texts -> float32 (n, dim), of length 1."""
         batches = (texts[i : i + BATCH] for i in range(0, len(texts), BATCH))
-        found = [self._forward(self.model.encode_text, self.tokenize(batch).to(self.device)) for batch in batches]
-        return np.concatenate([np.zeros((0, self.dim), np.float32), *found])
+        found = (self._forward(self.model.encode_text, self.tokenize(batch).to(self.device)) for batch in batches)
+        return np.concatenate([np.zeros((0, self.dim), np.float32), *(f.cpu().numpy() for f in found)])
 
     def _normal(self, pictures: np.ndarray) -> Any:
         """uint8 (n, size, size, 3) -> what the model expects, normalised where the model is."""
         import torch
 
-        pixels = torch.from_numpy(pictures).to(self.device).permute(0, 3, 1, 2)
-        return pixels.float().sub_(self.mean).div_(self.std)
+        pixels = torch.from_numpy(pictures)
+        if self.device == "cuda":  # copied from locked memory while the batch before is at work
+            pixels = pixels.pin_memory().to(self.device, non_blocking=True)
+        return pixels.permute(0, 3, 1, 2).float().sub_(self.mean).div_(self.std)
 
-    def _forward(self, encode: Callable, batch: Any) -> np.ndarray:
+    def _forward(self, encode: Callable, batch: Any) -> Any:
+        """Features of length 1, a tensor where the model is; on a GPU they may still be on their way."""
         import torch
 
         with torch.inference_mode(), torch.autocast(self.device, dtype=torch.bfloat16, enabled=self.device == "cuda"):
             features = encode(batch)
-        return torch.nn.functional.normalize(features.float(), dim=-1).cpu().numpy()
+        return torch.nn.functional.normalize(features.float(), dim=-1)
 
 
 @functools.lru_cache(maxsize=2)

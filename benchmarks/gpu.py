@@ -1,0 +1,262 @@
+"""What a GPU is kept busy with: embedding, decoding, FAISS, captioning. Prints one JSON object a line.
+
+    python benchmarks/gpu.py [--tiny] [--only matmul embed decode kmeans blocks caption] [--vectors 1000000 10000000]
+
+Made to run on a bare machine: it needs torch and numpy; what else a part needs (open_clip_torch, simplejpeg, torchvision, faiss-gpu)
+is looked for, and the part says what is missing. Weights are random, so nothing is fetched: architectures are the real
+ones. `--tiny` proves on a CPU that every line runs; its figures mean nothing.
+
+matmul   the card's rate of large bf16 products: what the others are shares of
+embed    images/s through curate.models.Clip (uint8 pictures of 640 x 480 in, unit vectors out), as a share of the bare forward pass on
+         tensors that lie ready, bf16, with and without torch.compile; and the CPU seconds per image, from which cores per GPU follow
+decode   the same with JPEG files in: decoded by simplejpeg in threads, or by torchvision on the card
+kmeans   FAISS k-means (spherical, 20 iterations, k = 4 sqrt(n)) at D = 512: share of the matmul rate
+blocks   the products within clusters that semantic dedup asks for, by torch on the card: what it could take. curate trains and assigns
+         clusters on the card and compares within them on the cores; the whole of it is `python benchmarks/dedup.py semantic 1e6`
+caption  curate's CoCa captioner: pictures/s, and the share of the time that is spent in the model
+"""
+
+import argparse
+import importlib.util
+import json
+import os
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import torch
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+CUDA = torch.cuda.is_available()
+DEVICE = "cuda" if CUDA else "cpu"
+
+
+def needs(*packages: str) -> str | None:
+    """What is missing of these, as a reason; None if all are there."""
+    missing = [p for p in packages if importlib.util.find_spec(p) is None]
+    return f"{', '.join(missing)} not installed" if missing else None
+
+
+def wait() -> None:
+    if CUDA:
+        torch.cuda.synchronize()
+
+
+def seconds(work: Callable[[], object], rounds: int = 3) -> float:
+    """The median of a few rounds, after one that warms up."""
+    work()
+    taken = []
+    for _ in range(rounds):
+        wait()
+        start = time.perf_counter()
+        work()
+        wait()
+        taken.append(time.perf_counter() - start)
+    return float(np.median(taken))
+
+
+def matmul(tiny: bool) -> float:
+    """Operations a second of a large bf16 product, two a multiply-add."""
+    n = 512 if tiny else 8192
+    a, b = (torch.randn(n, n, device=DEVICE, dtype=torch.bfloat16) for _ in range(2))
+    rounds = 2 if tiny else 20
+
+    def work() -> None:
+        for _ in range(rounds):
+            a @ b
+
+    return 2 * n**3 * rounds / seconds(work)
+
+
+# ---- embedding
+
+
+def pictures(count: int) -> list[np.ndarray]:
+    """Smooth random pictures of 640 x 480."""
+    rng = np.random.default_rng(0)
+    few = [np.kron(rng.integers(0, 256, (15, 20, 3)), np.ones((32, 32, 1))).astype(np.uint8) for _ in range(16)]
+    return [few[i % 16] for i in range(count)]
+
+
+def loaded(architecture: str) -> object:
+    """A curate.models Clip with random weights, through the code path of a file of weights."""
+    from safetensors.torch import save_model
+
+    from curate.models.clip import clip
+    from curate.models.files import ensure_torchvision
+
+    ensure_torchvision()
+    import open_clip
+
+    path = Path(tempfile.gettempdir()) / f"curate-random-{architecture}.safetensors"
+    if not path.exists():
+        torch.manual_seed(0)
+        save_model(open_clip.create_model(architecture, pretrained=None), str(path))
+    return clip(f"{architecture}:{path}")
+
+
+def bare(model: object, batch: int, rounds: int, compiled: bool) -> float:
+    """Images/s of the forward pass alone."""
+    tower = torch.compile(model.model.encode_image) if compiled else model.image_tower
+    pixels = torch.randn(batch, 3, model.shrink.size, model.shrink.size, device=DEVICE)
+
+    def work() -> None:
+        with torch.inference_mode(), torch.autocast(DEVICE, dtype=torch.bfloat16, enabled=CUDA):
+            for _ in range(rounds):
+                tower(pixels)
+
+    return batch * rounds / seconds(work)
+
+
+def embed(tiny: bool) -> Iterator[dict]:
+    from curate.models.clip import BATCH
+
+    for architecture in ["ViT-S-32-alt"] if tiny else ["ViT-B-32", "ViT-L-14", "ViT-SO400M-14-SigLIP"]:
+        model, count = loaded(architecture), 64 if tiny else 4096
+        given = pictures(count)
+        cpu = time.process_time()
+        ours = count / seconds(lambda model=model, given=given: model.encode_images(given))
+        cpu = (time.process_time() - cpu) / 4 / count
+        for compiled in (False, True):
+            alone = bare(model, BATCH, 1 if tiny else 32, compiled)
+            yield {"part": "embed", "model": architecture, "compiled": compiled, "images/s": ours, "bare images/s": alone, "share": ours / alone,
+                   "CPU s/image": cpu, "cores for a busy GPU": cpu * alone}
+        widest = bare(model, 2 if tiny else 512, 1 if tiny else 8, False)
+        yield {"part": "embed", "model": architecture, "bare at batch 512": widest, "share of it": ours / widest}
+
+
+def decode(tiny: bool) -> Iterator[dict]:
+    import simplejpeg
+
+    model, count = loaded("ViT-S-32-alt" if tiny else "ViT-L-14"), 64 if tiny else 4096
+    files = [simplejpeg.encode_jpeg(p, 90) for p in pictures(16)] * (count // 16)
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        def on_cpu() -> None:
+            for at in range(0, count, 1024):
+                model.encode_images(list(pool.map(simplejpeg.decode_jpeg, files[at:at + 1024])))
+
+        yield {"part": "decode", "by": "simplejpeg", "threads": os.cpu_count(), "images/s": count / seconds(on_cpu)}
+    why = needs("torchvision") or (None if CUDA else "no card")
+    if why:
+        yield {"part": "decode", "by": "torchvision on the card", "skipped": why}
+        return
+    import torchvision
+
+    raw = [torch.frombuffer(bytearray(f), dtype=torch.uint8) for f in files]
+
+    def on_card() -> None:
+        for at in range(0, count, 256):
+            frames = torchvision.io.decode_jpeg(raw[at:at + 256], device="cuda")
+            small = torch.stack([torch.nn.functional.interpolate(f[None].float(), (model.shrink.size,) * 2, mode="bilinear", antialias=True)[0] for f in frames])
+            with torch.inference_mode(), torch.autocast("cuda", dtype=torch.bfloat16):
+                model.model.encode_image(small.sub_(model.mean).div_(model.std))
+
+    yield {"part": "decode", "by": "torchvision on the card", "images/s": count / seconds(on_card)}
+
+
+# ---- FAISS
+
+
+def vectors(n: int, d: int = 512) -> np.ndarray:
+    """A mixture with copies: float32, unit length, 15 % of the rows near another one."""
+    rng = np.random.default_rng(0)
+    centres = rng.standard_normal((max(16, n // 2000), d)).astype(np.float32)
+    found = np.empty((n, d), np.float32)
+    for start in range(0, n, 100_000):
+        rows = min(100_000, n - start)
+        found[start:start + rows] = centres[rng.integers(len(centres), size=rows)] + 0.7 * rng.standard_normal((rows, d), dtype=np.float32)
+    copies = rng.choice(n, size=int(0.15 * n), replace=False)
+    found[copies] = found[rng.integers(n, size=len(copies))] + 0.01 * rng.standard_normal((len(copies), d), dtype=np.float32)
+    return found / np.linalg.norm(found, axis=1, keepdims=True)
+
+
+def kmeans(n: int, peak: float) -> Iterator[dict]:
+    from curate.dedup.vectors import train
+
+    k = round(4 * n**0.5)
+    points = vectors(min(n, 64 * k))
+    taken = seconds(lambda: train(points, k, seed=0, rounds=20), rounds=1)
+    work = 2 * len(points) * k * points.shape[1] * 20
+    yield {"part": "kmeans", "vectors": n, "k": k, "points": len(points), "seconds": taken, "share of matmul": work / taken / peak}
+
+
+def blocks(n: int, peak: float) -> Iterator[dict]:
+    """Pairs within clusters: the products of each cluster with itself, and what is over the bound."""
+    found, k = vectors(n), round(4 * n**0.5)
+    order = np.argsort(np.random.default_rng(1).integers(k, size=n), kind="stable")
+    bounds = np.linspace(0, n, k + 1).astype(int)
+    on_card = torch.from_numpy(found[order]).to(DEVICE, torch.bfloat16 if CUDA else torch.float32)
+
+    def work() -> int:
+        hits = torch.zeros((), dtype=torch.int64, device=DEVICE)
+        for a, b in zip(bounds[:-1].tolist(), bounds[1:].tolist()):
+            hits += (on_card[a:b] @ on_card[a:b].T > 0.95).sum()
+        return int(hits)
+
+    taken = seconds(work, rounds=1)
+    operations = 2 * sum(int(b - a) ** 2 for a, b in zip(bounds[:-1], bounds[1:])) * found.shape[1]
+    yield {"part": "blocks", "vectors": n, "clusters": k, "seconds": taken, "vectors/s": n / taken, "share of matmul": operations / taken / peak}
+
+
+# ---- captions
+
+
+def caption(tiny: bool) -> Iterator[dict]:
+    """curate's CoCa captioner, as a stage drives it: pictures are prepared in threads while a batch is written."""
+    from curate.captioners.base import Decoding, Request
+    from curate.captioners.local import Coca
+
+    architecture, count = "coca_ViT-B-32", 4 if tiny else 512
+    writer = Coca(loaded(architecture).name)
+    writer.load()
+    decoding = Decoding(temperature=1.0, top_k=50, max_tokens=8 if tiny else 32)
+    batch, busy = 2 if tiny else 64, 0.0
+
+    def work() -> None:
+        nonlocal busy
+        busy = 0.0
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            ready = pool.map(writer.prepare, pictures(count))
+            for at in range(0, count, batch):
+                requests = [Request("", next(ready), at + i) for i in range(min(batch, count - at))]
+                wait()
+                start = time.perf_counter()
+                writer.write(requests, decoding)
+                wait()
+                busy += time.perf_counter() - start
+
+    taken = seconds(work)
+    yield {"part": "caption", "model": architecture, "pictures/s": count / taken, "in the model, share of the time": busy / taken}
+
+
+def main() -> None:
+    parts = ["matmul", "embed", "decode", "kmeans", "blocks", "caption"]
+    options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    options.add_argument("--tiny", action="store_true", help="everything as small as it goes: a proof that it runs")
+    options.add_argument("--only", nargs="+", choices=parts, default=parts, help="these parts")
+    options.add_argument("--vectors", type=int, nargs="+", default=[1_000_000], help="sizes for kmeans and blocks")
+    args = options.parse_args()
+    sizes = [2_000] if args.tiny else args.vectors
+    peak = matmul(args.tiny)
+    print(json.dumps({"device": torch.cuda.get_device_name() if CUDA else "cpu", "torch": torch.__version__, "cores": os.cpu_count(), "matmul TFLOP/s": peak / 1e12}), flush=True)
+    work: dict[str, tuple[tuple[str, ...], list[Callable[[], Iterator[dict]]]]] = {
+        "embed": (("open_clip", "safetensors"), [lambda: embed(args.tiny)]),
+        "decode": (("open_clip", "safetensors", "simplejpeg"), [lambda: decode(args.tiny)]),
+        "kmeans": (("faiss", "duckdb", "pyarrow"), [lambda n=n: kmeans(n, peak) for n in sizes]),
+        "blocks": ((), [lambda n=n: blocks(n, peak) for n in sizes]),
+        "caption": (("open_clip", "safetensors"), [lambda: caption(args.tiny)]),
+    }
+    for part in [p for p in args.only if p in work]:
+        packages, jobs = work[part]
+        why = needs(*packages)
+        for line in [{"part": part, "skipped": why}] if why else (line for job in jobs for line in job()):
+            print(json.dumps({k: float(f"{v:.4g}") if isinstance(v, float) else v for k, v in line.items()}), flush=True)
+
+
+if __name__ == "__main__":
+    main()
