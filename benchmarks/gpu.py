@@ -18,6 +18,7 @@ caption  curate's CoCa captioner: pictures/s, and the share of the time that is 
 
 import argparse
 import importlib.util
+import itertools
 import json
 import os
 import sys
@@ -199,7 +200,7 @@ def blocks(n: int, peak: float) -> Iterator[dict]:
         return int(hits)
 
     taken = seconds(work, rounds=1)
-    operations = 2 * sum(int(b - a) ** 2 for a, b in zip(bounds[:-1], bounds[1:])) * found.shape[1]
+    operations = 2 * sum(int(b - a) ** 2 for a, b in itertools.pairwise(bounds)) * found.shape[1]
     yield {"part": "blocks", "vectors": n, "clusters": k, "seconds": taken, "vectors/s": n / taken, "share of matmul": operations / taken / peak}
 
 
