@@ -1,4 +1,4 @@
-"""The command line: what makes and keeps runs; `looking` has what looks at them."""
+"""The command line: what makes and keeps runs; `looking` has what looks at them, `proving` what trains on them."""
 
 import argparse
 import json
@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from curate import looking
+from curate import looking, proving
 from curate.arguments import Commands, Help, Parser
 from curate.errors import CurateError, RecipeError
 from curate.look import clean
@@ -348,8 +348,8 @@ _OWN = {
     "demo": ("the main job on real data, from nothing", _demo_options),
 }
 #: Every command in the order of the help: to begin, to run, to look, to keep, this machine.
-COMMANDS = [(name, *{**_OWN, **looking.COMMANDS}[name]) for name in (
-    "demo", "recipes", "plan", "run", "watch", "stats", "report", "show", "why", "diff", "sql", "annotate", "check", "takedown", "gc", "export", "doctor", "completion")]
+COMMANDS = [(name, *{**_OWN, **looking.COMMANDS, **proving.COMMANDS}[name]) for name in (
+    "demo", "recipes", "plan", "run", "watch", "stats", "report", "show", "why", "diff", "sql", "annotate", "evaluate", "check", "takedown", "gc", "export", "doctor", "completion")]
 
 
 if __name__ == "__main__":

@@ -195,3 +195,16 @@ def ranked(before: Sequence[tuple[int, int]], after: Sequence[tuple[int, int]], 
 def thinned(sizes: Sequence[int]) -> list[tuple[int, int]]:
     """Sizes from the largest to the smallest as (rank, size), ever fewer of them."""
     return [(i + 1, n) for i, n in enumerate(sorted((s for s in sizes if s), reverse=True)) if i < 40 or i % (1 + i // 40) == 0]
+
+
+def dots(series: Sequence[tuple[str, Sequence[float]]], unit: str = "") -> Html:
+    """A line a group: its values as dots, their mean as a bar, named and in numbers. The axis begins at 0."""
+    most, step = max((v for _, values in series for v in values), default=0) or 1.0, 30
+    rows = []
+    for i, (name, values) in enumerate(series):
+        y, mean = i * step + 20, sum(values) / len(values)
+        marks = "".join(f'<circle class="{"k" if i == 0 else "d"}" cx="{v / most * (WIDE - 8) + 2:.1f}" cy="{y}" r="3.5" fill-opacity=".75"/>' for v in values)
+        at = mean / most * (WIDE - 8) + 2
+        rows.append(f'<text x="0" y="{y - 8}">{html.escape(name)}</text><text x="{WIDE}" y="{y - 8}" text-anchor="end">{mean:.2f} {html.escape(unit)}</text>'
+                    f'<line class="axis" x1="0" x2="{WIDE}" y1="{y}" y2="{y}"/>{marks}<line class="bound" x1="{at:.1f}" x2="{at:.1f}" y1="{y - 6}" y2="{y + 6}"/>')
+    return Html(f'<svg viewBox="0 -2 {WIDE} {len(series) * step + 4}" role="img">{"".join(rows)}</svg>')

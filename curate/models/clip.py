@@ -212,7 +212,7 @@ def located(name: str) -> tuple[str, str | None]:
 
     known = open_clip.list_models()
     if architecture not in known:
-        raise RecipeError(f"model {name}: open_clip has no {architecture}" + _near(architecture, known))
+        raise RecipeError(f"model {name}: open_clip has no {architecture}" + near(architecture, known))
     if not pretrained:
         tags = open_clip.list_pretrained_tags_by_model(architecture)
         raise RecipeError(
@@ -223,11 +223,11 @@ def located(name: str) -> tuple[str, str | None]:
         return architecture, pretrained
     tags = open_clip.list_pretrained_tags_by_model(architecture)
     if pretrained not in tags:
-        raise RecipeError(f"model {name}: {pretrained} is neither a file nor a tag of {architecture}" + _near(pretrained, tags))
+        raise RecipeError(f"model {name}: {pretrained} is neither a file nor a tag of {architecture}" + near(pretrained, tags))
     return architecture, pretrained
 
 
-def _near(word: str, words: list[str]) -> str:
+def near(word: str, words: list[str]) -> str:
     near = difflib.get_close_matches(word, words, 3)
     return f"; did you mean {', '.join(near)}?" if near else f"; there are: {', '.join(words[:12])}" if words else ""
 

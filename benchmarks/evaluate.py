@@ -1,0 +1,119 @@
+"""Does curating help: the demo's pool, a random subset of it and what the demo's recipe keeps, each trained on with the same compute.
+
+    python -m benchmarks.evaluate FOLDER [--tier M] [--seeds 3] [--samples-seen 25600] [--short]
+
+Pairs whose title is held out (`pairs.held_out`, one title in eight with all its styles) are taken out of the list, also where only their
+caption was lent to another picture; the rest of the demo's web is curated by `pipelines/demo.py`, and the whole pool by
+`pipelines/datacomp_none.py`. Both are curated again at 72 pixels, so that loading costs little, and compared by `curate evaluate` on the held-out pairs:
+retrieval among all of them, and classification among the titles that have two pictures and more. Made once in FOLDER; what is there is not made again.
+"""
+
+import argparse
+import io
+import json
+import tarfile
+from collections import Counter
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from PIL import Image
+
+from curate.adopt import adopt
+from curate.demo.faults import opened
+from curate.demo.job import NETWORK, entry_list
+from curate.demo.packages import cache
+from curate.demo.pairs import Pair, encode, pairs
+from curate.demo.web import DemoWeb, build
+from curate.driver import Run, open_run, run
+from curate.evaluate import evaluate
+from curate.fetch.stage import Fetch
+from curate.models.trainer import Training
+from curate.progress import Lines
+from curate.recipe import Recipe
+from curate.recipes import load
+from curate.shards import Shards
+from curate.sources.url_pairs import UrlPairs
+from curate.sources.webdataset import WebDataset
+from curate.store import Store
+
+SIDE = 72
+
+
+def listed(web: DemoWeb, held: list[Pair], folder: Path) -> Path:
+    """The web's list without rows that show, or say, what is held out."""
+    rows, truth = pq.read_table(web.pairs), pq.read_table(web.truth)
+    said = pc.is_in(truth["text"], pa.array([p.text for p in held], pa.large_string()))
+    folder.mkdir(parents=True, exist_ok=True)
+    pq.write_table(rows.filter(pc.invert(pc.or_(truth["held_out"], said))), folder / "pairs.parquet")
+    return folder / "pairs.parquet"
+
+
+def curated(web: DemoWeb, pairs_file: Path, folder: Path) -> None:
+    """Two runs over the list: by the demo's recipe, and everything that arrives."""
+    source = UrlPairs(str(pairs_file))
+    recipes = {"curated": load("demo").build(source, entries=str(entry_list(pairs_file))), "pool": load("datacomp_none").build(source)}
+    with web.serve():
+        for name, recipe in recipes.items():
+            recipe.name = name
+            for step in recipe.steps:
+                if hasattr(step, "allow_private"):
+                    step.allow_private = (NETWORK,)
+            if name == "pool":
+                adopt(Store(folder / "pool"), Store(folder / "curated"))
+            run(recipe, str(folder / name), "local", part_size=1_000, progress=Lines())
+
+
+def small(folder: Path, name: str) -> Run:
+    """The shards of a run once more, their pictures at 72 pixels."""
+    recipe = Recipe(WebDataset([str(folder / name)]), [Fetch(resize_mode="keep_ratio", image_size=SIDE)], shards=Shards(size=2_000), name=name)
+    return run(recipe, str(folder / "small" / name), "local", progress=Lines())
+
+
+def held_out(held: list[Pair], folder: Path) -> None:
+    """Two held-out sets in the form of CLIP benchmark: all pairs, and the pictures whose title others have too."""
+    many = sorted(t for t, n in Counter(p.title.lower() for p in held).items() if n > 1)
+    _tar(folder / "pairs" / "0.tar", [(p, {"txt": p.text.encode()}) for p in held])
+    _tar(folder / "titles" / "0.tar", [(p, {"cls": str(many.index(p.title.lower())).encode()}) for p in held if p.title.lower() in set(many)])
+    (folder / "titles" / "classnames.txt").write_text("\n".join(many) + "\n")
+    (folder / "titles" / "zeroshot_classification_templates.txt").write_text("{c}\n")
+
+
+def _tar(path: Path, samples: list[tuple[Pair, dict[str, bytes]]]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tarfile.open(path, "w") as tar:
+        for i, (pair, more) in enumerate(samples):
+            picture = opened(pair)
+            scale = SIDE / min(picture.size)
+            picture = picture.resize((round(picture.width * scale), round(picture.height * scale)), Image.Resampling.LANCZOS)
+            for suffix, data in {"jpg": encode(picture, ".jpg", 95), **more}.items():
+                info = tarfile.TarInfo(f"{i:06d}.{suffix}")
+                info.size = len(data)
+                tar.addfile(info, io.BytesIO(data))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--tier", default="M", choices=("T", "S", "M"))
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--samples-seen", type=int, default=25_600)
+    parser.add_argument("--lr", type=float, default=1e-3)
+    args = parser.parse_args()
+    folder, held = args.folder, [p for p in pairs(args.tier, say=lambda line: None)[0] if p.held_out]
+    web = build(cache() / f"web-{args.tier}-0", args.tier, 0, say=lambda line: None)
+    if not (folder / "held-out").exists():
+        held_out(held, folder / "held-out")
+    if not (folder / "pool" / "dataset.json").exists():
+        curated(web, listed(web, held, folder / "list"), folder)
+    sets = [f"curated={small(folder, 'curated').store.url}"]
+    pool = small(folder, "pool").store.url
+    found = evaluate(sets, [str(folder / "held-out" / n) for n in ("pairs", "titles")], str(folder / "evaluation"), pool, args.samples_seen, args.seeds,
+                     Training(rate=args.lr, warmup=20), Lines())
+    print(json.dumps({n: open_run(str(folder / n)).recipe["rows"]["images"] for n in ("curated", "pool")}))
+    print(found)
+
+
+if __name__ == "__main__":
+    main()

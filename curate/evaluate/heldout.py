@@ -1,0 +1,163 @@
+"""Held-out samples, and what a model makes of them: image-text retrieval and zero-shot classification.
+
+A held-out set is a run, a folder of tars or a tar. Samples with a `.txt` are for retrieval; samples with a `.cls` (a number)
+and a `classnames.txt` beside the tars, or one folder up, for classification. This is how CLIP benchmark keeps DataComp's
+evaluation sets.
+"""
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from curate.errors import PoolError, RecipeError
+from curate.source import file_identity
+from curate.sources.tarindex import members, samples
+from curate.sources.webdataset import WebDataset
+from curate.stage import digest
+
+#: Pictures that open_clip's loader takes.
+PICTURES = ("jpg", "jpeg", "png", "webp")
+TEMPLATES = ["a photo of a {c}."]
+#: Pictures decoded and embedded at a time.
+CHUNK = 512
+
+
+@dataclass(frozen=True)
+class Sample:
+    """What a tar says of a sample; `image` is the offset and size of its picture in the tar, () if it has none."""
+
+    key: str
+    image: tuple[int, int] | tuple[()]
+    text: str | None
+    label: int | None
+
+
+def samples_in(tar: str) -> Iterator[Sample]:
+    """The samples of a tar, pictures unread; PoolError names the tar and the sample where it is not to be read."""
+    with open(tar, "rb") as f:
+        for sample in samples(members(f, tar)):
+            inner = {k: m for k, m in sample.members.items() if m.whole}
+            at = next((inner[s] for s in PICTURES if s in inner), None)
+            said: dict[str, str] = {}
+            for suffix in {"txt", "cls"} & inner.keys():
+                f.seek(inner[suffix].offset)
+                said[suffix] = f.read(inner[suffix].size).decode("utf-8", "replace").strip()
+            if "cls" in said and not said["cls"].isdigit():
+                raise PoolError(f"{tar}: sample {sample.key}: .cls holds {said['cls'][:20]!r}, not the number of a class")
+            yield Sample(sample.key, (at.offset, at.size) if at else (), said.get("txt"), int(said["cls"]) if "cls" in said else None)
+
+
+@dataclass
+class HeldOut:
+    """A held-out set, read but for its pictures."""
+
+    name: str
+    tars: list[str]
+    classes: list[str] = field(default_factory=list)
+    templates: list[str] = field(default_factory=lambda: TEMPLATES)
+
+    @cached_property
+    def samples(self) -> list[tuple[str, Sample]]:
+        """(tar, sample) of those with a picture and a text or a class."""
+        return [(t, s) for t in self.tars for s in samples_in(t) if s.image and (s.text is not None or s.label is not None)]
+
+    @cached_property
+    def hash(self) -> str:
+        """Names the bytes, the classes and the templates."""
+        return digest([[file_identity(t)["hash"] for t in self.tars], self.classes, self.templates])
+
+    @cached_property
+    def captions(self) -> frozenset[str]:
+        return frozenset(s.text for _, s in self.samples if s.text)
+
+    @property
+    def tasks(self) -> list[str]:
+        found = {"retrieval": bool(self.captions), "classification": bool(self.classes) and any(s.label is not None for _, s in self.samples)}
+        return [task for task, there in found.items() if there]
+
+    def measure(self, model: Any) -> dict[str, float]:
+        """The metrics of a models.Clip on this set, as shares of 1."""
+        images = np.concatenate([model.encode_images(pictures) for pictures in self._pictures()])
+        found: dict[str, float] = {}
+        if "classification" in self.tasks:
+            at = [i for i, (_, s) in enumerate(self.samples) if s.label is not None]
+            found |= classification(images[at], self._class_vectors(model), np.array([self.samples[i][1].label for i in at]))
+        if "retrieval" in self.tasks:
+            at = [i for i, (_, s) in enumerate(self.samples) if s.text]
+            texts = sorted({self.samples[i][1].text for i in at})
+            own = {t: n for n, t in enumerate(texts)}
+            found |= retrieval(images[at], model.encode_texts(texts), np.array([own[self.samples[i][1].text] for i in at]))
+        return found
+
+    def _pictures(self) -> Iterator[list[np.ndarray]]:
+        from curate.fetch.pixels import decode
+
+        for start in range(0, len(self.samples), CHUNK):
+            chunk = []
+            for tar, sample in self.samples[start : start + CHUNK]:
+                with open(tar, "rb") as f:
+                    f.seek(sample.image[0])
+                    pixels = decode(f.read(sample.image[1]))
+                if isinstance(pixels, str):
+                    raise PoolError(f"{tar}: sample {sample.key}: its picture does not open ({pixels})")
+                chunk.append(pixels)
+            yield chunk
+
+    def _class_vectors(self, model: Any) -> np.ndarray:
+        """One vector a class: the mean over the templates, of length 1 (Radford et al. 2021, 3.1.4)."""
+        texts = [t.replace("{c}", c) for c in self.classes for t in self.templates]
+        mean = model.encode_texts(texts).reshape(len(self.classes), len(self.templates), -1).mean(1)
+        return mean / np.linalg.norm(mean, axis=-1, keepdims=True)
+
+
+def open_held_out(name: str, path: str) -> HeldOut:
+    """RecipeError if there is nothing that a model can be measured on."""
+    if "://" in path:
+        raise RecipeError(f"{path}: held-out sets are read from this machine's disks: copy it here first")
+    tars = [os.path.abspath(t) for t in WebDataset([path]).files()]
+    folders = (Path(tars[0]).parent, Path(tars[0]).parent.parent)
+    classes, templates = (next((_lines(f / n) for f in folders if (f / n).is_file()), []) for n in ("classnames.txt", "zeroshot_classification_templates.txt"))
+    found = HeldOut(name, tars, classes, templates or TEMPLATES)
+    if not found.tasks:
+        raise RecipeError(f"{path}: nothing to measure on: no sample has a picture and a .txt, or a .cls with a classnames.txt beside the tars")
+    worst = max((s.label for _, s in found.samples if s.label is not None), default=0)
+    if "classification" in found.tasks and worst >= len(classes):
+        raise RecipeError(f"{path}: a sample is of class {worst}, but classnames.txt has {len(classes)} lines")
+    return found
+
+
+def _lines(path: Path) -> list[str]:
+    return [line for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+
+
+# ---- metrics
+
+
+def retrieval(images: np.ndarray, texts: np.ndarray, own: np.ndarray) -> dict[str, float]:
+    """Recall at 1 and 5, from pictures to texts and back. `own`: the text of each picture; pictures with the same text are all right
+    answers to it."""
+    score = images @ texts.T
+    chosen, shown = (_best(score, 5), _best(score.T, 5))
+    right, back = chosen == own[:, None], own[shown] == np.arange(len(texts))[:, None]
+    return {f"{way} R@{k}": float(hit[:, :k].any(1).mean()) for way, hit in (("image→text", right), ("text→image", back)) for k in (1, 5)}
+
+
+def classification(images: np.ndarray, classes: np.ndarray, labels: np.ndarray) -> dict[str, float]:
+    """Share of pictures whose class is the best one, or one of the best five."""
+    right = _best(images @ classes.T, 5) == labels[:, None]
+    return {f"top-{k}": float(right[:, :k].any(1).mean()) for k in (1, 5)}
+
+
+def _best(score: np.ndarray, k: int) -> np.ndarray:
+    """The columns of the `k` highest scores of each row, the best first; of equal ones the first."""
+    return np.argsort(-score, axis=1, kind="stable")[:, :k]
+
+
+def score(metrics: dict[str, float]) -> float:
+    """One number for a set, as DataComp takes it: top-1, else the mean of R@1 both ways."""
+    return metrics["top-1"] if "top-1" in metrics else (metrics["image→text R@1"] + metrics["text→image R@1"]) / 2
