@@ -6,8 +6,8 @@ import tarfile
 
 import numpy as np
 import pytest
-from PIL import Image
 from pictured import pictured
+from PIL import Image
 
 from curate.cli import main
 from curate.errors import PoolError
