@@ -12,6 +12,7 @@ from curate.engine import RayEngine
 from curate.errors import CurateError
 from curate.progress import Quiet
 from curate.store import Store
+from tests.dedup import test_dedup_run
 
 
 @pytest.fixture(scope="module")
@@ -47,6 +48,14 @@ def test_ray_and_local_make_the_same_bytes(inputs, tmp_path, ray_engine):
     on_ray = drive(recipe([inputs / "*.txt"]), tmp_path / "ray", ray_engine)
     assert local.dataset["root_hash"] == on_ray.dataset["root_hash"]
     assert local.counters.keys() == on_ray.counters.keys()
+
+
+def test_the_same_rows_fall_as_duplicates(tmp_path, ray_engine):
+    paths = test_dedup_run.two_tars(tmp_path)
+    local = run(test_dedup_run.recipe(paths), str(tmp_path / "local"), engine="local", part_size=6)
+    on_ray = drive(test_dedup_run.recipe(paths), tmp_path / "ray", ray_engine, part_size=6)
+    asked = "select uid, survivor, step, similarity from edges order by all"
+    assert on_ray.sql(asked).fetchall() == local.sql(asked).fetchall() and on_ray.dataset["root_hash"] == local.dataset["root_hash"]
 
 
 def test_a_worker_that_dies_costs_an_attempt_and_no_row(inputs, tmp_path, ray_engine):

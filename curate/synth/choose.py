@@ -31,8 +31,8 @@ class Mix(Stage):
 
     A variant that is null, empty, faulty (`checked`: variants with a column of faults) or scores under `min` cannot be drawn;
     the others then share its part. `chosen_probability` holds what each had, for loaders that draw again at train time, as
-    open_clip's `--json-text-key "text;caption_coca" --json-text-key-probs` does. If there is none, `chosen_text` is null, and
-    with `drop` the row falls.
+    open_clip's `--json-text-key "text;caption_coca" --json-text-key-probs` does (after its release 3.3). If there is none,
+    `chosen_text` is null, and with `drop` the row falls.
 
     Shares of raw text that were good: 0.8 for CLIP, 0.5 to balance it with retrieval (Recap-DataComp, 2406.08478).
     """

@@ -172,6 +172,14 @@ def test_answers_are_remembered_by_request(tmp_path):
     assert not [p for p in tmp_path.rglob("*") if p.is_file() and p.suffix != ".json"]
 
 
+def test_many_rejected_among_remembered_answers_are_single_rows(tmp_path):
+    with Server(GOOD) as server:
+        asked(server, 1, cache=str(tmp_path))
+    with Server((400, {}, b"bad image")) as server:
+        finish = [a.finish for a in asked(server, 20, at_once=1, cache=str(tmp_path))]
+    assert finish == ["stop"] + ["rejected"] * 19
+
+
 def test_what_was_answered_before_a_failure_is_not_asked_again(tmp_path):
     with Server(GOOD, GOOD, (500, {}, b"")) as server, pytest.raises(Unavailable):
         asked(server, 3, at_once=1, attempts=1, cache=str(tmp_path))

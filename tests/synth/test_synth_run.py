@@ -1,13 +1,19 @@
 """Captions in a whole run: the text is never touched, variants travel in the sample, SQL finds a text's origin, a rerun changes
 nothing."""
 
+import functools
+import glob
+import inspect
 import io
 import json
 import tarfile
+import types
 
 import pytest
+import torch
 from small_run import photo
 from synth.writers import Parrot
+from test_loaders import open_clip_data  # noqa: F401  a fixture
 
 import curate
 from curate.captioners import Decoding
@@ -90,6 +96,27 @@ def test_a_sample_has_all_variants_with_their_chances(run):
     assert {"text", "caption_parrot", "caption_joined", "chosen_text", "chosen_origin"} <= set(sample)
     assert sample["chosen_probability"] == {"raw": 0.5, "joined": 0.5}
     assert sample["caption_joined_made"]["finish"] == "stop" and sample["caption_joined_repeats"] == 1
+
+
+def test_open_clip_trains_on_the_chosen_texts(run, open_clip_data, monkeypatch):  # noqa: F811
+    """Its released loader reads `.txt`. A later one draws among strings of the `.json`, by key: they are there."""
+    data, _ = open_clip_data
+    if "eof_value" in inspect.signature(data.tar_file_expander).parameters:
+        monkeypatch.setattr(data, "tar_file_expander", functools.partial(data.tar_file_expander, eof_value=None))
+    tars = sorted(glob.glob(run.store.path("shards/*.tar")))
+    args = types.SimpleNamespace(train_data="::".join(tars), train_num_samples=ROWS, dataset_resampled=False, batch_size=4, workers=0,
+                                 train_data_upsampling_factors=None, world_size=1, seed=0)
+    seen = []
+    info = data.get_wds_dataset(args, lambda image: torch.zeros(1), True, tokenizer=lambda text: seen.append(text) or torch.zeros(1, 1))
+    info.set_epoch(0)
+    assert sum(len(texts) for _, texts in info.dataloader) >= ROWS
+    assert set(seen) == {t for (t,) in run.sql("select chosen_text from images where kept").fetchall()}
+    for name in tars:
+        with tarfile.open(name) as tar:
+            samples = [json.load(tar.extractfile(m)) for m in tar if m.name.endswith(".json")]
+        said = [[s[k] for k in ("text", "caption_parrot", "caption_joined")] for s in samples]
+        assert all(isinstance(t, str) or t is None for each in said for t in each)
+        assert all(s["chosen_text"] in each and sum(s["chosen_probability"].values()) == 1 for s, each in zip(samples, said))
 
 
 def test_a_rerun_asks_nothing_and_gives_the_same(run, tars, tmp_path):
