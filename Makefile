@@ -22,7 +22,7 @@ demo: $(READY)  ## set everything up and run the main job on real data
 	$(BIN)/curate demo --out demo-run
 
 test: $(READY)  ## set everything up and run all tests
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 style: $(READY)  ## lint
 	$(BIN)/ruff check curate pipelines tests benchmarks
