@@ -14,6 +14,7 @@ from curate.source import Source
 
 
 def recipe(source: Source, blur_faces: str = "", seed: int = 0, shard_size: int = 10_000) -> Recipe:
+    """blur_faces: column with the boxes of faces to blur, or faces_boxes to find them here; none: nothing is blurred."""
     return Recipe(
         source=source,
         score=[

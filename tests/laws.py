@@ -111,7 +111,8 @@ def column(kind: pa.DataType, count: int, rng: np.random.Generator, name: str, n
     elif pa.types.is_boolean(kind):
         values = list(map(bool, rng.integers(2, size=count)))
     elif pa.types.is_integer(kind):
-        values = [int(v) for v in rng.choice([0, 1, 2, 3, 64, 199, 200, 5000, 65535 if kind.bit_width > 16 else 9], size=count)]
+        most = 2 ** min(kind.bit_width - 1, 16) - 1
+        values = [int(v) for v in rng.choice([n for n in (0, 1, 2, 3, 9, 64, 199, 200, 5000, 65535) if n <= most], size=count)]
     elif pa.types.is_list(kind) and pa.types.is_floating(kind.value_type):
         vectors = rng.standard_normal((count, 32))
         values = [v.astype(np.float16) for v in vectors / np.linalg.norm(vectors, axis=1, keepdims=True)]

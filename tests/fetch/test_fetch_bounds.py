@@ -21,7 +21,7 @@ from curate.store import Parcel, Store
 urls, honest, options = json.loads(sys.stdin.read())
 text = pa.large_string()
 live = pa.table({"uid": pa.array([schema.uid(None, u) for u in urls], text), "url": pa.array(urls, text)})
-Fetch(allow_private=("127.0.0.0/8",)).run(live.slice(0, 0), None)
+Fetch(allow_private=("127.0.0.0/8",)).run(live.slice(0, 0), Parcel(Store("."), io.BytesIO()))
 before, started = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.time()
 with tempfile.TemporaryFile() as file:
     table = Fetch(allow_private=("127.0.0.0/8",), **options).run(live, Parcel(Store("."), file))
