@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+from curate import ray_token
 from curate.errors import CurateError, RecipeError
 
 log = logging.getLogger(__name__)
@@ -94,6 +95,9 @@ class RayEngine:
         local = address in (None, "local")
         if local:  # every socket stays on loopback; a cluster of several machines is started by its owner
             os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
+            ray_token.before_start()
+        else:
+            ray_token.before_join(address)
         import ray
 
         self.ray = ray
@@ -108,6 +112,7 @@ class RayEngine:
         total = ray.cluster_resources()
         self.workers, self.gpus = int(total.get("CPU", 1)), total.get("GPU", 0.0)
         self.actors: list[list[Any]] = []
+        self.running: dict[Any, tuple[int, Any, float, int | None]] = {}
 
     def slots(self, kind: str, gpus: float = 0) -> int:
         """How many calls of a kind the cluster takes at a time: half a core for a wait on the network, an actor for a model."""
@@ -142,7 +147,7 @@ class RayEngine:
 
     def open(self, lanes: list[Lane]) -> None:
         self.lanes = lanes
-        self.running: dict[Any, tuple[int, Any, float, int | None]] = {}
+        self.running = {}
         self.looked = time.monotonic()
         task = self.ray.remote(max_retries=0, max_calls=0)(_call)
         self.tasks = [task.options(num_cpus=0.5 if lane.kind == "network" else 1) for lane in lanes]

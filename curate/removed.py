@@ -16,6 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from curate.errors import RecipeError
+from curate.sources.columns import text_type
 from curate.sources.formats import tables
 from curate.store import Store
 
@@ -181,6 +182,7 @@ def _values(path: str) -> Iterator[tuple[int, str, str]]:
             if any(bad):
                 raise RecipeError(f"{path}: row {row + bad.index(True)}: cannot be read")
             for name in [n for n in table.column_names if n.lower() in ("url", "uid", "sha256")]:
+                text_type(table.schema.field(name), path)  # values of extension types may be code
                 yield from ((row + i, name.lower(), str(v)) for i, v in enumerate(table[name].to_pylist()) if v is not None and str(v).strip())
             row += len(table)
     except (OSError, ValueError, pa.ArrowException) as e:

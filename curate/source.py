@@ -50,13 +50,21 @@ def expand(paths: str | list[str]) -> list[str]:
     """Globs, folders of files and plain paths (local or any fsspec URL) as a sorted list of files."""
     found: list[str] = []
     for path in [paths] if isinstance(paths, str) else paths:
-        fs, inner = fsspec.core.url_to_fs(path)
+        fs, inner = filesystem(path)
         names = fs.glob(inner) if any(c in inner for c in "*?[") else [inner] if fs.exists(inner) else []
         names = [n for n in names if fs.isfile(n)]
         if not names:
             raise RecipeError(f"no input file matches {path}")
         found += [n if "://" not in path else fs.unstrip_protocol(n) for n in names]
     return sorted(set(found))
+
+
+def filesystem(path: str) -> tuple[fsspec.AbstractFileSystem, str]:
+    """Where a path or URL leads; RecipeError if nothing here can read such URLs."""
+    try:
+        return fsspec.core.url_to_fs(path)
+    except (ValueError, ImportError) as e:
+        raise RecipeError(f"{path}: cannot be read: {e}") from e
 
 
 def file_identity(path: str) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from curate.fetch.client import Answer as Fetched
 from curate.fetch.stage import Fetch, loop_factory
 from curate.source import expand
 from curate.sources import warc
+from curate.sources.columns import text_type
 from curate.sources.warc import Answer
 from curate.sources.web_pages import WebPages
 
@@ -94,7 +95,9 @@ def listed(file: str) -> list[str]:
     try:
         with fs.open(inner, "rb") as f:
             if file.endswith(".parquet"):
-                return [u or "" for u in pq.read_table(f, columns=["url"])["url"].to_pylist()]
+                table = pq.ParquetFile(f)
+                text_type(table.schema_arrow.field("url"), file)  # values of extension types may be code
+                return [u or "" for u in table.read(columns=["url"])["url"].to_pylist()]
             lines = (line.strip() for line in f.read().decode("utf-8").splitlines())
             return [line for line in lines if line and not line.startswith("#")]
     except (OSError, ValueError, KeyError) as e:

@@ -4,14 +4,13 @@ import contextlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-import fsspec
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from curate import schema
 from curate.errors import PoolError, RecipeError
 from curate.schema import STR
-from curate.source import Source, expand
+from curate.source import Source, expand, filesystem
 from curate.sources.columns import carried, first_of, pick, plain_type, repaired, rows, text_type
 from curate.sources.formats import ENDINGS, Stream, file_format, tables
 
@@ -131,7 +130,7 @@ def folders_opened(paths: str | list[str], endings: tuple[str, ...]) -> list[str
     """The paths, with a folder replaced by the files in it that have one of the endings."""
     found: list[str] = []
     for path in [paths] if isinstance(paths, str) else paths:
-        fs, inner = fsspec.core.url_to_fs(path)
+        fs, inner = filesystem(path)
         if any(c in inner for c in "*?[") or not fs.isdir(inner):
             found.append(path)
             continue

@@ -17,7 +17,7 @@ import pyarrow as pa
 from curate import schema
 from curate.errors import PoolError
 from curate.schema import STR
-from curate.source import Source, expand
+from curate.source import Source, expand, filesystem
 from curate.sources import warc
 from curate.sources.html.contained import Parser
 from curate.sources.html.extract import IMAGE, TEXT
@@ -202,7 +202,7 @@ def domain(url: str | None) -> str:
 
 
 def _folder(path: str) -> bool:
-    fs, inner = fsspec.core.url_to_fs(path)
+    fs, inner = filesystem(path)
     return fs.isdir(inner)
 
 

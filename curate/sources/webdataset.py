@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 from curate import schema
 from curate.errors import PoolError
 from curate.schema import STR
-from curate.source import Source, expand
+from curate.source import Source, expand, filesystem
 from curate.sources.columns import carried, plain_type, repaired, rows
 from curate.sources.formats import json_object, json_table, json_types
 from curate.sources.tarindex import Member, Sample, members, samples
@@ -236,7 +236,7 @@ def ranges(path: str) -> Iterator[str]:
 
 def _run_shards(path: str) -> str:
     """The folder of shards, for a run's folder."""
-    fs, inner = fsspec.core.url_to_fs(path)
+    fs, inner = filesystem(path)
     return f"{path.rstrip('/')}/shards" if fs.isfile(f"{inner}/dataset.json") and fs.isdir(f"{inner}/shards") else path
 
 

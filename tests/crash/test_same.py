@@ -9,6 +9,7 @@ from functools import partial
 import pytest
 from toys import ToyWords, recipe
 
+from curate import ray_token
 from curate.check import check
 from curate.driver import Driver
 from curate.engine import LocalEngine, RayEngine
@@ -82,6 +83,7 @@ def test_any_number_of_workers_on_ray(pool, golden, tmp_path, workers):
 
 def test_a_node_that_dies_in_the_middle_costs_attempts_and_no_row(pool, golden, tmp_path, monkeypatch):
     monkeypatch.setenv("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "1")
+    ray_token.before_start()  # of a cluster that is joined
     from ray.cluster_utils import Cluster
 
     cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
