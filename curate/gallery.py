@@ -73,7 +73,7 @@ def _these(run: Any, what: Any, n: int) -> Shown:
     rows = run.sql(f"select {grid.light(run)} from images where uid in ({listed}) order by kept").to_arrow_table().to_pylist()
     known = {c.row["uid"]: c for c in grid.cards(run.store, rows)}
     found = [known[u] for u in uids if u in known]
-    return Shown(f"{len(found)} samples", run.store.url, grid.grid(map(grid.shown, found)))
+    return Shown(f"{len(found)} samples", run.store.url, grid.grid(map(grid.shown, found)), 620 if found else 120)
 
 
 def _uids(what: Any) -> list[str]:

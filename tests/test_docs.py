@@ -1,7 +1,11 @@
 """The documentation: every command in it is one that the program has, those that need no network or cluster run, every query answers."""
 
 import re
+import secrets
 import shlex
+import subprocess
+import sys
+import tempfile
 from pathlib import Path
 
 import duckdb
@@ -110,6 +114,40 @@ def test_queries_run_over_s3(run, bucket, tmp_path):
         assert main(["sql", url, query, "-o", str(tmp_path / f"all.{kind}")]) == 0
         rows = duckdb.sql(f"select uid, text, caption_words from {read}('{tmp_path}/all.{kind}')").fetchall()
         assert [(u, t or "", n) for u, t, n in rows] == [(u, t or "", n) for u, t, n, _ in run.sql(query).fetchall()]
+
+
+HEAD = """
+import sys, ray
+c = ray.init(num_cpus=2, include_dashboard=True, dashboard_host="127.0.0.1", dashboard_port=0, _temp_dir=sys.argv[1], log_to_driver=False)
+print("at", c.dashboard_url, flush=True)
+sys.stdin.read()
+"""
+
+
+@pytest.fixture
+def head(bucket, monkeypatch):
+    """A Ray cluster with a job server and a token of its own; its address."""
+    pytest.importorskip("aiohttp_cors", reason="Ray's job server comes with ray[default]")
+    monkeypatch.setenv("RAY_AUTH_MODE", "token")
+    monkeypatch.setenv("RAY_AUTH_TOKEN", secrets.token_hex(32))
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    with tempfile.TemporaryDirectory(prefix="ray-", ignore_cleanup_errors=True) as folder:
+        with subprocess.Popen([sys.executable, "-c", HEAD, folder], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
+            yield next(line.split()[1] for line in process.stdout if line.startswith("at "))
+            process.stdin.close()
+            process.wait(60)
+
+
+def test_a_submitted_job_runs_on_the_cluster_and_keeps_its_run_on_s3(desk, bucket, head):
+    """The documented `ray job submit`, with this cluster's address and this bucket."""
+    line = next(line for block in blocks("docs/cluster.md", "sh") for line in block.splitlines() if line.startswith("ray job submit"))
+    submit, command = line.replace("http://localhost:8265", f"http://{head}").replace("s3://bucket", bucket).split(" -- curate ")
+    fsspec.filesystem("s3").put(str(desk / "pool.tar"), f"{bucket}/pool/pool.tar")
+    command = command.replace("captions.py", str(desk / "captions.py"))
+    argv = [str(Path(sys.executable).parent / "ray"), *submit.split()[1:], "--", sys.executable, "-m", "curate.cli", *command.split()]
+    done = subprocess.run(argv, capture_output=True, text=True, timeout=200, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "kept" in done.stdout and open_run(f"{bucket}/runs/first").dataset["samples"] == 39
 
 
 def test_a_wrong_query_is_told_from_a_wrong_run(run, capsys):
