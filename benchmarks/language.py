@@ -62,6 +62,7 @@ def compare(what: str, rows: Said) -> None:
     print(f"\n{what}: {len(rows):,} in {len(alone)} languages: mean recall {mean(alone):.3f}, with rules {mean(ruled):.3f}; "
           f"mean precision {mean(alone_right):.3f}, with rules {mean(ruled_right):.3f}; "
           f"English {alone['en']:.2f} and {alone_right['en']:.2f}, with rules {ruled['en']:.2f} and {ruled_right['en']:.2f}\n")
+    print(f"ratio language, {what}, mean recall with rules: {mean(ruled):.3f}\n")
     order = sorted(alone, key=lambda c: (-ruled[c], c))
     for start in range(0, len(order), 21):
         some = order[start:start + 21]

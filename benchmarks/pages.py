@@ -1,8 +1,9 @@
 """Pages beside peers: images and text found on labelled pages, and pages a second from WARC.gz to rows on one core.
 
-    python benchmarks/pages.py labels --pages FOLDER     FOLDER/PACKAGE/… holds the unpacked Debian packages of the labels
-    python benchmarks/pages.py speed FILE.warc.gz
-    python benchmarks/pages.py pack FOLDER FILE.warc.gz  pages of a folder as a WARC.gz file, for `speed`
+    python -m benchmarks.pages labels --pages FOLDER     FOLDER/PACKAGE/… holds the unpacked Debian packages of the labels
+    python -m benchmarks.pages speed FILE.warc.gz
+    python -m benchmarks.pages short                     the templates alone
+    python -m benchmarks.pages pack FOLDER FILE.warc.gz  pages of a folder as a WARC.gz file, for `speed`
 
 Peers that are not installed are left out, and said so.
 """
@@ -15,13 +16,14 @@ import json
 import re
 import resource
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from pathlib import Path
 from urllib.parse import urljoin
 
-from page_templates import TEMPLATES
+from benchmarks.page_templates import TEMPLATES
 
 from curate.sources.html.extract import IMAGE, TEXT, extract
 from curate.sources.warc import records
@@ -154,6 +156,25 @@ def pack(folder: Path, target: Path) -> None:
             out.write(gzip.compress(head.encode() + http + b"\r\n\r\n", mtime=0))
 
 
+def short(copies: int = 40) -> None:
+    """The templates alone: what is found on them, and pages a second beside the walker of `src` attributes."""
+    made = [(asdict(t), t.html.encode()) for t in TEMPLATES.values()]
+    found = [(p, curate(body)) for p, body in made]
+    print(score("curate", found))
+    urls = sum(sum(_tail(c) in {_tail(u) for u in f[0]} for c in p["content"]) for p, f in found) / sum(len(p["content"]) for p, _ in made)
+    print(f"ratio pages, recall of the templates' images: {urls:.3f}")
+    with tempfile.TemporaryDirectory() as name:
+        for i, (_, body) in enumerate(made * copies):
+            (Path(name) / f"{i:05d}.html").write_bytes(body)
+        file = f"{name}/pages.warc.gz"
+        pack(Path(name), Path(file))
+        rates = {}
+        for who, run in (("curate", curate_rows), ("walker", over_fastwarc(src_walker))):
+            begin = _cpu()
+            rates[who] = run(file) / (_cpu() - begin)
+    print(f"ratio pages, pages per CPU-s over those of a walker of src attributes: {rates['curate'] / rates['walker']:.3f}")
+
+
 def curate_rows(file: str) -> int:
     source = WebPages(file)
     return sum(len(part["documents"]) for part in source.read(file, 10_000))
@@ -227,6 +248,7 @@ def _cpu() -> float:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(dest="command", required=True)
+    commands.add_parser("short")
     commands.add_parser("labels").add_argument("--pages", type=Path, required=True)
     fast = commands.add_parser("speed")
     fast.add_argument("file")
@@ -237,6 +259,8 @@ def main() -> None:
     given = parser.parse_args()
     if given.command == "labels":
         labels(given.pages)
+    elif given.command == "short":
+        short()
     elif given.command == "speed":
         speed(given.file, given.seconds)
     else:

@@ -216,6 +216,7 @@ def main() -> None:
         report(points[-1])
     for small, large in itertools.pairwise(points):
         print(f"\n{small['n']:,} to {large['n']:,}: exponent {exponent(small, large, 'cpu'):.3f} of CPU time, {exponent(small, large, 'wall'):.3f} of wall time")
+        print(f"ratio scale, 1 over the exponent of CPU time, {small['n']:,} to {large['n']:,} rows: {1 / exponent(small, large, 'cpu'):.3f}")
     if args.json:
         args.json.write_text(json.dumps(points, indent=1))
     return None

@@ -104,6 +104,7 @@ def main() -> None:
         ratio = best["webdataset"][0] / best["curate"][0]
         print(f"curate writes {ratio:.2f} times as many samples per CPU-second ({args.samples} images of {args.kb} kB on "
               f"average, webdataset {webdataset.__version__})")
+        print(f"ratio shards, ShardWriter's CPU over ours: {ratio:.3f}")
     finally:
         shutil.rmtree(folder)
 
