@@ -24,8 +24,9 @@ demo: $(READY)  ## set everything up and run the main job on real data
 test: $(READY)  ## set everything up and run all tests
 	$(BIN)/python -m pytest -n 2 --dist loadfile
 
-style: $(READY)  ## lint
+style: $(READY)  ## lint, and see that everything is formatted
 	$(BIN)/ruff check curate pipelines tests benchmarks
+	$(BIN)/ruff format --check --quiet curate pipelines tests benchmarks
 
 chaos: $(READY)  ## hundreds of kills, each followed by a resume
 	$(BIN)/python -m benchmarks.chaos

@@ -90,14 +90,20 @@ def compare(found: dict[str, float], recorded: dict[str, float]) -> tuple[list[s
     lines, lost = [f"{'ratio':<84}{'recorded':>9}{'now':>9}"], []
     for what in sorted(found.keys() | recorded.keys()):
         now, then = found.get(what), recorded.get(what)
-        word = "new" if then is None else "LOST" if now is None or now < LOST * then else "slower" if now < SLOWER * then else ""
-        lines.append(f"{what:<84}{'' if then is None else f'{then:.3f}':>9}{'' if now is None else f'{now:.3f}':>9}  {word}".rstrip())
+        word = (
+            "new" if then is None else "LOST" if now is None or now < LOST * then else "slower" if now < SLOWER * then else ""
+        )
+        lines.append(
+            f"{what:<84}{'' if then is None else f'{then:.3f}':>9}{'' if now is None else f'{now:.3f}':>9}  {word}".rstrip()
+        )
         lost += [what] if word == "LOST" else []
     return lines, lost
 
 
 def main(argv: list[str]) -> int:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("names", metavar="NAME", nargs="*", help=f"these alone, of {', '.join(SHORT)}")
     parser.add_argument("--quick", action="store_true", help="those of a minute in all")
     parser.add_argument("--record", action="store_true", help="write the ratios down as those to compare with")
@@ -122,7 +128,9 @@ def main(argv: list[str]) -> int:
     lines, lost = compare(_flat(found), _flat({n: recorded.get(n, {}) for n in found}))
     print("\n".join(["", *lines]))
     if args.record:
-        RECORDED.write_text(json.dumps(recorded | {n: r for n, r in found.items() if r}, indent=1, sort_keys=True, ensure_ascii=False) + "\n")
+        RECORDED.write_text(
+            json.dumps(recorded | {n: r for n, r in found.items() if r}, indent=1, sort_keys=True, ensure_ascii=False) + "\n"
+        )
     for what, names in (("failed", failed), ("lost", [] if args.record else lost)):
         if names:
             print(f"{what}: {'; '.join(names)}", file=sys.stderr)

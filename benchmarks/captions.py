@@ -104,7 +104,9 @@ def speed(name: str, files: list[bytes]) -> None:
         f"the stage is {results['the stage'] / results['one at a time']:.2f} x one at a time, "
         f"{results['the stage'] / results['in batches']:.2f} x in batches"
     )
-    print(f"ratio captions, pictures a second by the stage over one at a time: {results['the stage'] / results['one at a time']:.3f}")
+    print(
+        f"ratio captions, pictures a second by the stage over one at a time: {results['the stage'] / results['one at a time']:.3f}"
+    )
 
 
 def planted(rows: list[Pair]) -> tuple[list[str], list[str]]:

@@ -25,8 +25,15 @@ from forge import Forge, Scene, half_files, inputs, outcome, walk, wrong  # noqa
 
 STEPS = ("open", "fsync", "name", "sync", "named", "remove", "removed")
 #: The faults that can happen at a step; after the name is given nothing can fail any more but the process.
-FAULTS = {"open": ("kill", "eio", "enospc"), "fsync": ("kill", "eio", "enospc", "short"), "name": ("kill", "eio", "enospc"),
-          "sync": ("kill",), "named": ("kill",), "remove": ("kill", "eio"), "removed": ("kill",)}
+FAULTS = {
+    "open": ("kill", "eio", "enospc"),
+    "fsync": ("kill", "eio", "enospc", "short"),
+    "name": ("kill", "eio", "enospc"),
+    "sync": ("kill",),
+    "named": ("kill",),
+    "remove": ("kill", "eio"),
+    "removed": ("kill",),
+}
 
 #: One run on Ray over the toy recipe, slow enough to be hit in the middle.
 CHILD = """
@@ -94,11 +101,15 @@ def round_of(folder: Path, engine: str, kills: int, dice: random.Random, counts:
     while True:
         home = folder / uuid.uuid4().hex
         home.mkdir()
-        child = subprocess.Popen([sys.executable, "-c", code], cwd=home, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+        child = subprocess.Popen(
+            [sys.executable, "-c", code], cwd=home, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+        )
         ready = time.monotonic() + (dice.uniform(0.2, 1.8) if engine == "local" else dice.uniform(3, 9))
         while left and child.poll() is None:
             time.sleep(max(0.0, ready - time.monotonic()))
-            what = dice.choice(["driver", "tree"] if engine == "local" else ["driver", "worker", "worker", "worker", "actor", "actor", "tree"])
+            what = dice.choice(
+                ["driver", "tree"] if engine == "local" else ["driver", "worker", "worker", "worker", "actor", "actor", "tree"]
+            )
             while child.poll() is None:  # whom the dice chose may not live yet
                 if kill(aim(what, child.pid, processes(home), dice)):
                     counts[what] += 1
@@ -144,7 +155,10 @@ def main() -> None:
                 folder = inputs(Path(name) / f"{seed}-{engine}")
                 round_of(folder, engine, kills, dice, counts)
                 _compare(folder, seed, engine)
-            print(f"seed {seed}: killed {json.dumps(counts)}: nothing lost, nothing doubled, same root hash, {time.monotonic() - began:.0f} s", flush=True)
+            print(
+                f"seed {seed}: killed {json.dumps(counts)}: nothing lost, nothing doubled, same root hash, {time.monotonic() - began:.0f} s",
+                flush=True,
+            )
     forge.close()
 
 

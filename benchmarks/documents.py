@@ -54,8 +54,10 @@ def grow(source: Path, folder: Path, count: int, files: int = 8) -> None:
         host, path = url.split("//", 1)[1].split("/", 1)
         url = f"http://{host}/copy{n // len(pages)}/{path}"
         http = b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\n\r\n" + body
-        head = (f"WARC/1.0\r\nWARC-Type: response\r\nWARC-Record-ID: <urn:uuid:{n:032x}>\r\nWARC-Date: 2025-03-01T10:00:00Z\r\n"
-                f"WARC-Target-URI: {url}\r\nContent-Type: application/http; msgtype=response\r\nContent-Length: {len(http)}\r\n\r\n")
+        head = (
+            f"WARC/1.0\r\nWARC-Type: response\r\nWARC-Record-ID: <urn:uuid:{n:032x}>\r\nWARC-Date: 2025-03-01T10:00:00Z\r\n"
+            f"WARC-Target-URI: {url}\r\nContent-Type: application/http; msgtype=response\r\nContent-Length: {len(http)}\r\n\r\n"
+        )
         outs[n % files].write(head.encode() + http + b"\r\n\r\n")
     for out in outs:
         out.close()
@@ -67,17 +69,41 @@ def one(count: int) -> None:
         pages = Path(folder) / "in"
         pages.mkdir()
         grow(build(cache() / "pages-0", say=lambda line: None).folder / "pages.warc.gz", pages, count)
-        recipe = Recipe(WebPages(f"{pages}/*.warc.gz"), [
-            ImageUrlWords(), ParagraphWords(), ParagraphSymbols(max=0.3), DocumentWords(10, 2000), DocumentImages(1, 30),
-            DocumentLanguage()], [SharedUrl()], shards=None)
+        recipe = Recipe(
+            WebPages(f"{pages}/*.warc.gz"),
+            [
+                ImageUrlWords(),
+                ParagraphWords(),
+                ParagraphSymbols(max=0.3),
+                DocumentWords(10, 2000),
+                DocumentImages(1, 30),
+                DocumentLanguage(),
+            ],
+            [SharedUrl()],
+            shards=None,
+        )
         began, before = time.monotonic(), time.process_time()
         made = run(recipe, f"{folder}/run", "local", part_size=2_000)
-        wall, cpu = time.monotonic() - began, time.process_time() - before + resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime
+        wall, cpu = (
+            time.monotonic() - began,
+            time.process_time() - before + resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime,
+        )
         disk = sum(f.stat().st_size for f in Path(folder, "run").rglob("*") if f.is_file())
-        print(json.dumps({"pages": count, "wall_s": round(wall, 1), "cpu_s": round(cpu, 1), "pages_per_cpu_s": round(count / cpu, 1),
-                          "peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024, "disk_mb": disk >> 20,
-                          "rows": {t: sum(c.values()) for t, c in made.recipe["rows"].items()},
-                          "shared": made.recipe["notes"]["shared_url"]}), flush=True)
+        print(
+            json.dumps(
+                {
+                    "pages": count,
+                    "wall_s": round(wall, 1),
+                    "cpu_s": round(cpu, 1),
+                    "pages_per_cpu_s": round(count / cpu, 1),
+                    "peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
+                    "disk_mb": disk >> 20,
+                    "rows": {t: sum(c.values()) for t, c in made.recipe["rows"].items()},
+                    "shared": made.recipe["notes"]["shared_url"],
+                }
+            ),
+            flush=True,
+        )
 
 
 def real() -> None:
@@ -128,7 +154,9 @@ def languages(warc: Path) -> None:
         seen = share.setdefault(u, [0, 0])
         seen[0] += len(t) * mine
         seen[1] += len(t)
-    pages = whole.run(part["documents"], texts.append_column("live", pa.array([True] * len(texts))))["document_language"].to_pylist()
+    pages = whole.run(part["documents"], texts.append_column("live", pa.array([True] * len(texts))))[
+        "document_language"
+    ].to_pylist()
     for u, label in zip(part["documents"]["uid"].to_pylist(), pages):
         e, (mine, total) = _edition(urls[u]), share.get(u, (0, 0))
         if total and (e == "en" or mine >= 0.9 * total):

@@ -105,8 +105,10 @@ def main() -> None:
             answers = writer.write([Request(p, None, 0) for p in prompts], Decoding())
             ends = Counter(a.finish for a in answers)
             wrong = sum(not right(a, p) for a, p in zip(answers, prompts))
-            print(f"{what}: {count} requests, {server.met.total()} attempts; {', '.join(f'{k} {n}' for k, n in ends.most_common())}; "
-                  f"ended otherwise than they should: {wrong}")
+            print(
+                f"{what}: {count} requests, {server.met.total()} attempts; {', '.join(f'{k} {n}' for k, n in ends.most_common())}; "
+                f"ended otherwise than they should: {wrong}"
+            )
             print("  met: " + ", ".join(f"{k} {n}" for k, n in server.met.most_common()), flush=True)
     server.shutdown()
 

@@ -53,7 +53,10 @@ def listed(web: DemoWeb, held: list[Pair], folder: Path) -> Path:
 def curated(web: DemoWeb, pairs_file: Path, folder: Path) -> None:
     """Two runs over the list: by the demo's recipe, and everything that arrives."""
     source = UrlPairs(str(pairs_file))
-    recipes = {"curated": load("demo").build(source, entries=str(entry_list(pairs_file))), "pool": load("datacomp_none").build(source)}
+    recipes = {
+        "curated": load("demo").build(source, entries=str(entry_list(pairs_file))),
+        "pool": load("datacomp_none").build(source),
+    }
     with web.serve():
         for name, recipe in recipes.items():
             recipe.name = name
@@ -67,7 +70,12 @@ def curated(web: DemoWeb, pairs_file: Path, folder: Path) -> None:
 
 def small(folder: Path, name: str) -> Run:
     """The shards of a run once more, their pictures at 72 pixels."""
-    recipe = Recipe(WebDataset([str(folder / name)]), [Fetch(resize_mode="keep_ratio", image_size=SIDE)], shards=Shards(size=2_000), name=name)
+    recipe = Recipe(
+        WebDataset([str(folder / name)]),
+        [Fetch(resize_mode="keep_ratio", image_size=SIDE)],
+        shards=Shards(size=2_000),
+        name=name,
+    )
     return run(recipe, str(folder / "small" / name), "local", progress=Lines())
 
 
@@ -75,7 +83,10 @@ def held_out(held: list[Pair], folder: Path) -> None:
     """Two held-out sets in the form of CLIP benchmark: all pairs, and the pictures whose title others have too."""
     many = sorted(t for t, n in Counter(p.title.lower() for p in held).items() if n > 1)
     _tar(folder / "pairs" / "0.tar", [(p, {"txt": p.text.encode()}) for p in held])
-    _tar(folder / "titles" / "0.tar", [(p, {"cls": str(many.index(p.title.lower())).encode()}) for p in held if p.title.lower() in set(many)])
+    _tar(
+        folder / "titles" / "0.tar",
+        [(p, {"cls": str(many.index(p.title.lower())).encode()}) for p in held if p.title.lower() in set(many)],
+    )
     (folder / "titles" / "classnames.txt").write_text("\n".join(many) + "\n")
     (folder / "titles" / "zeroshot_classification_templates.txt").write_text("{c}\n")
 
@@ -109,8 +120,16 @@ def main() -> None:
         curated(web, listed(web, held, folder / "list"), folder)
     sets = [f"curated={small(folder, 'curated').store.url}"]
     pool = small(folder, "pool").store.url
-    found = evaluate(sets, [str(folder / "held-out" / n) for n in ("pairs", "titles")], str(folder / "evaluation"), pool, args.samples_seen, args.seeds,
-                     Training(rate=args.lr, warmup=20), Lines())
+    found = evaluate(
+        sets,
+        [str(folder / "held-out" / n) for n in ("pairs", "titles")],
+        str(folder / "evaluation"),
+        pool,
+        args.samples_seen,
+        args.seeds,
+        Training(rate=args.lr, warmup=20),
+        Lines(),
+    )
     print(json.dumps({n: open_run(str(folder / n)).recipe["rows"]["images"] for n in ("curated", "pool")}))
     print(found)
 

@@ -125,8 +125,18 @@ def run_img2dataset(mode: dict, listed: Path, out: Path) -> None:
     from img2dataset import download
 
     options = mode or {"disable_all_reencoding": True, "resize_mode": "no"}
-    download(str(listed), output_folder=str(out / "tars"), input_format="parquet", url_col="url", output_format="webdataset",
-             processes_count=2, thread_count=32, number_sample_per_shard=1000, enable_wandb=False, **options)
+    download(
+        str(listed),
+        output_folder=str(out / "tars"),
+        input_format="parquet",
+        url_col="url",
+        output_format="webdataset",
+        processes_count=2,
+        thread_count=32,
+        number_sample_per_shard=1000,
+        enable_wandb=False,
+        **options,
+    )
     done = sum(json.loads(p.read_text())["successes"] for p in (out / "tars").glob("*_stats.json"))
     import pyarrow.parquet as pq
 
@@ -141,8 +151,13 @@ def cpu(python: str, name: str, mode: str, listed: Path) -> tuple[float, float]:
     env = os.environ | {"NO_ALBUMENTATIONS_UPDATE": "1", "PYTHONPATH": str(Path(__file__).resolve().parents[1])}
     with tempfile.TemporaryDirectory() as out:
         before, started = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
-        subprocess.run([python, __file__, "--client", name, mode, str(listed), out], check=True, env=env,
-                       stdout=subprocess.DEVNULL, timeout=600)
+        subprocess.run(
+            [python, __file__, "--client", name, mode, str(listed), out],
+            check=True,
+            env=env,
+            stdout=subprocess.DEVNULL,
+            timeout=600,
+        )
         after = resource.getrusage(resource.RUSAGE_CHILDREN)
     return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime, time.perf_counter() - started
 
@@ -171,8 +186,10 @@ def report(found: dict[tuple[str, str], dict[str, list[float]]], count: int, siz
                 continue
             whole, net = rates(times, count)
             ratio = "".join(f"{x:>8.1f}" for x in (whole / rates(base, count)[0], net / rates(base, count)[1])) if base else ""
-            print(f"{mode:20}{name:14}{statistics.median(times['cpu']):8.1f}{whole:14.0f}{net:8.0f}"
-                  f"{statistics.median(times['wall']):8.1f}{ratio}")
+            print(
+                f"{mode:20}{name:14}{statistics.median(times['cpu']):8.1f}{whole:14.0f}{net:8.0f}"
+                f"{statistics.median(times['wall']):8.1f}{ratio}"
+            )
 
 
 def rates(times: dict[str, list[float]], count: int) -> tuple[float, float]:

@@ -57,10 +57,16 @@ def statistics(operator, reads: str, part: list[str], statistic: str | None) -> 
         "__dj__stats__": [{} for _ in part],
     }
     if statistic is None:
-        return [operator.process_single({"text": "", "images": images, "__dj__source_file__": []}) and None for images in samples["images"]]
+        return [
+            operator.process_single({"text": "", "images": images, "__dj__source_file__": []}) and None
+            for images in samples["images"]
+        ]
     if hasattr(operator, "compute_stats_batched"):
         return [s[statistic] for s in operator.compute_stats_batched(samples)["__dj__stats__"]]
-    return [operator.compute_stats_single({k: v[i] for k, v in samples.items()})["__dj__stats__"][statistic] for i in range(len(part))]
+    return [
+        operator.compute_stats_single({k: v[i] for k, v in samples.items()})["__dj__stats__"][statistic]
+        for i in range(len(part))
+    ]
 
 
 def main(folder: Path) -> None:

@@ -33,11 +33,23 @@ from curate.fetch.pixels import Resize
 
 #: How seeds are saved: format, mode, options.
 FLAVOURS = (
-    ("JPEG", "RGB", {"quality": 90}), ("JPEG", "RGB", {"progressive": True}), ("JPEG", "L", {}), ("JPEG", "CMYK", {}),
-    ("JPEG", "RGB", {"subsampling": 0, "restart_marker_rows": 1}), ("PNG", "RGB", {}), ("PNG", "RGBA", {}), ("PNG", "P", {}),
-    ("PNG", "L", {}), ("PNG", "I;16", {}), ("PNG", "1", {}), ("WEBP", "RGB", {}), ("WEBP", "RGBA", {}),
+    ("JPEG", "RGB", {"quality": 90}),
+    ("JPEG", "RGB", {"progressive": True}),
+    ("JPEG", "L", {}),
+    ("JPEG", "CMYK", {}),
+    ("JPEG", "RGB", {"subsampling": 0, "restart_marker_rows": 1}),
+    ("PNG", "RGB", {}),
+    ("PNG", "RGBA", {}),
+    ("PNG", "P", {}),
+    ("PNG", "L", {}),
+    ("PNG", "I;16", {}),
+    ("PNG", "1", {}),
+    ("WEBP", "RGB", {}),
+    ("WEBP", "RGBA", {}),
     ("WEBP", "RGB", {"lossless": True}),
-    ("GIF", "RGB", {}), ("AVIF", "RGB", {}), ("AVIF", "RGBA", {}),
+    ("GIF", "RGB", {}),
+    ("AVIF", "RGB", {}),
+    ("AVIF", "RGBA", {}),
 )
 ANIMATED = ("GIF", "WEBP", "PNG", "AVIF")
 #: Numbers that lengths and sizes go wrong at.
@@ -94,28 +106,28 @@ def edge(data: bytearray, chance: random.Random, _: list[bytes]) -> None:
     """An edge number, in some width and byte order, somewhere; more often near the start, where the headers are."""
     size, order = chance.choice((1, 2, 3, 4, 8)), chance.choice(("big", "little"))
     at = chance.randrange(min(len(data), chance.choice((64, 400, 1 << 30))))
-    data[at:at + size] = (chance.choice(EDGES) & (1 << 8 * size) - 1).to_bytes(size, order)
+    data[at : at + size] = (chance.choice(EDGES) & (1 << 8 * size) - 1).to_bytes(size, order)
 
 
 def cut(data: bytearray, chance: random.Random, _: list[bytes]) -> None:
-    del data[chance.randrange(len(data)):]
+    del data[chance.randrange(len(data)) :]
 
 
 def drop(data: bytearray, chance: random.Random, _: list[bytes]) -> None:
     at = chance.randrange(len(data))
-    del data[at:at + chance.choice((1, 2, 8, 100, 2000))]
+    del data[at : at + chance.choice((1, 2, 8, 100, 2000))]
 
 
 def double(data: bytearray, chance: random.Random, _: list[bytes]) -> None:
     """A stretch once more, or many times."""
     at, size = chance.randrange(len(data)), chance.choice((2, 12, 100, 1000))
-    data[at:at] = data[at:at + size] * chance.choice((1, 1, 2, 30))
+    data[at:at] = data[at : at + size] * chance.choice((1, 1, 2, 30))
 
 
 def splice(data: bytearray, chance: random.Random, others: list[bytes]) -> None:
     """The rest from another file."""
     other = chance.choice(others)
-    data[chance.randrange(len(data)):] = other[chance.randrange(len(other)):]
+    data[chance.randrange(len(data)) :] = other[chance.randrange(len(other)) :]
 
 
 MUTATIONS: tuple[Callable, ...] = (flip, flip, flip_head, flip_head, edge, edge, cut, drop, double, splice)
@@ -201,8 +213,10 @@ def main() -> int:
     numbers = range(args.mutations) if args.only is None else [args.only]
     tally = run(numbers, args.seed, files, args.workers)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    print(f"{len(numbers)} mutations of {len(files)} files in {time.perf_counter() - started:.0f} s, seed {args.seed}; "
-          f"peak memory of this process {peak:.0f} MB")
+    print(
+        f"{len(numbers)} mutations of {len(files)} files in {time.perf_counter() - started:.0f} s, seed {args.seed}; "
+        f"peak memory of this process {peak:.0f} MB"
+    )
     print("header check:", ", ".join(f"{n} {k}" for k, n in tally.fetch.most_common()))
     print("decoder:     ", ", ".join(f"{n} {k}" for k, n in tally.decode.most_common()))
     print(f"slowest: {tally.slowest[0]:.2f} s, mutation {tally.slowest[1]}")

@@ -125,8 +125,16 @@ def embed(tiny: bool) -> Iterator[dict]:
         cpu = (time.process_time() - cpu) / 4 / count
         for compiled in (False, True):
             alone = bare(model, BATCH, 1 if tiny else 32, compiled)
-            yield {"part": "embed", "model": architecture, "compiled": compiled, "images/s": ours, "bare images/s": alone, "share": ours / alone,
-                   "CPU s/image": cpu, "cores for a busy GPU": cpu * alone}
+            yield {
+                "part": "embed",
+                "model": architecture,
+                "compiled": compiled,
+                "images/s": ours,
+                "bare images/s": alone,
+                "share": ours / alone,
+                "CPU s/image": cpu,
+                "cores for a busy GPU": cpu * alone,
+            }
         widest = bare(model, 2 if tiny else 512, 1 if tiny else 8, False)
         yield {"part": "embed", "model": architecture, "bare at batch 512": widest, "share of it": ours / widest}
 
@@ -137,9 +145,10 @@ def decode(tiny: bool) -> Iterator[dict]:
     model, count = loaded("ViT-S-32-alt" if tiny else "ViT-L-14"), 64 if tiny else 4096
     files = [simplejpeg.encode_jpeg(p, 90) for p in pictures(16)] * (count // 16)
     with ThreadPoolExecutor(os.cpu_count()) as pool:
+
         def on_cpu() -> None:
             for at in range(0, count, 1024):
-                model.encode_images(list(pool.map(simplejpeg.decode_jpeg, files[at:at + 1024])))
+                model.encode_images(list(pool.map(simplejpeg.decode_jpeg, files[at : at + 1024])))
 
         yield {"part": "decode", "by": "simplejpeg", "threads": os.cpu_count(), "images/s": count / seconds(on_cpu)}
     why = needs("torchvision") or (None if CUDA else "no card")
@@ -152,8 +161,15 @@ def decode(tiny: bool) -> Iterator[dict]:
 
     def on_card() -> None:
         for at in range(0, count, 256):
-            frames = torchvision.io.decode_jpeg(raw[at:at + 256], device="cuda")
-            small = torch.stack([torch.nn.functional.interpolate(f[None].float(), (model.shrink.size,) * 2, mode="bilinear", antialias=True)[0] for f in frames])
+            frames = torchvision.io.decode_jpeg(raw[at : at + 256], device="cuda")
+            small = torch.stack(
+                [
+                    torch.nn.functional.interpolate(f[None].float(), (model.shrink.size,) * 2, mode="bilinear", antialias=True)[
+                        0
+                    ]
+                    for f in frames
+                ]
+            )
             with torch.inference_mode(), torch.autocast("cuda", dtype=torch.bfloat16):
                 model.model.encode_image(small.sub_(model.mean).div_(model.std))
 
@@ -170,7 +186,9 @@ def vectors(n: int, d: int = 512) -> np.ndarray:
     found = np.empty((n, d), np.float32)
     for start in range(0, n, 100_000):
         rows = min(100_000, n - start)
-        found[start:start + rows] = centres[rng.integers(len(centres), size=rows)] + 0.7 * rng.standard_normal((rows, d), dtype=np.float32)
+        found[start : start + rows] = centres[rng.integers(len(centres), size=rows)] + 0.7 * rng.standard_normal(
+            (rows, d), dtype=np.float32
+        )
     copies = rng.choice(n, size=int(0.15 * n), replace=False)
     found[copies] = found[rng.integers(n, size=len(copies))] + 0.01 * rng.standard_normal((len(copies), d), dtype=np.float32)
     return found / np.linalg.norm(found, axis=1, keepdims=True)
@@ -183,7 +201,14 @@ def kmeans(n: int, peak: float) -> Iterator[dict]:
     points = vectors(min(n, 64 * k))
     taken = seconds(lambda: train(points, k, seed=0, rounds=20), rounds=1)
     work = 2 * len(points) * k * points.shape[1] * 20
-    yield {"part": "kmeans", "vectors": n, "k": k, "points": len(points), "seconds": taken, "share of matmul": work / taken / peak}
+    yield {
+        "part": "kmeans",
+        "vectors": n,
+        "k": k,
+        "points": len(points),
+        "seconds": taken,
+        "share of matmul": work / taken / peak,
+    }
 
 
 def blocks(n: int, peak: float) -> Iterator[dict]:
@@ -201,7 +226,14 @@ def blocks(n: int, peak: float) -> Iterator[dict]:
 
     taken = seconds(work, rounds=1)
     operations = 2 * sum(int(b - a) ** 2 for a, b in itertools.pairwise(bounds)) * found.shape[1]
-    yield {"part": "blocks", "vectors": n, "clusters": k, "seconds": taken, "vectors/s": n / taken, "share of matmul": operations / taken / peak}
+    yield {
+        "part": "blocks",
+        "vectors": n,
+        "clusters": k,
+        "seconds": taken,
+        "vectors/s": n / taken,
+        "share of matmul": operations / taken / peak,
+    }
 
 
 # ---- captions
@@ -232,7 +264,12 @@ def caption(tiny: bool) -> Iterator[dict]:
                 busy += time.perf_counter() - start
 
     taken = seconds(work)
-    yield {"part": "caption", "model": architecture, "pictures/s": count / taken, "in the model, share of the time": busy / taken}
+    yield {
+        "part": "caption",
+        "model": architecture,
+        "pictures/s": count / taken,
+        "in the model, share of the time": busy / taken,
+    }
 
 
 def main() -> None:
@@ -244,7 +281,17 @@ def main() -> None:
     args = options.parse_args()
     sizes = [2_000] if args.tiny else args.vectors
     peak = matmul(args.tiny)
-    print(json.dumps({"device": torch.cuda.get_device_name() if CUDA else "cpu", "torch": torch.__version__, "cores": os.cpu_count(), "matmul TFLOP/s": peak / 1e12}), flush=True)
+    print(
+        json.dumps(
+            {
+                "device": torch.cuda.get_device_name() if CUDA else "cpu",
+                "torch": torch.__version__,
+                "cores": os.cpu_count(),
+                "matmul TFLOP/s": peak / 1e12,
+            }
+        ),
+        flush=True,
+    )
     work: dict[str, tuple[tuple[str, ...], list[Callable[[], Iterator[dict]]]]] = {
         "embed": (("open_clip", "safetensors"), [lambda: embed(args.tiny)]),
         "decode": (("open_clip", "safetensors", "simplejpeg"), [lambda: decode(args.tiny)]),

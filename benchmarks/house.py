@@ -34,8 +34,16 @@ def read(path: Path, root: Path, known: set[str]) -> Module:
     """Parse a file; `root` is the folder that holds the package, `known` the names of its modules."""
     text = path.read_text()
     tree, name = ast.parse(text), dotted(path, root)
-    functions = [(node.end_lineno - node.lineno + 1, f"{name}.{node.name}", ast.get_docstring(node) is not None, not node.name.startswith("_"))
-                 for node in ast.walk(tree) if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef))]
+    functions = [
+        (
+            node.end_lineno - node.lineno + 1,
+            f"{name}.{node.name}",
+            ast.get_docstring(node) is not None,
+            not node.name.startswith("_"),
+        )
+        for node in ast.walk(tree)
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef))
+    ]
     return Module(name, sum(1 for line in text.splitlines() if line.strip()), functions, set(imported(tree, name, path, known)))
 
 
@@ -51,7 +59,7 @@ def imported(tree: ast.Module, name: str, path: Path, known: set[str]) -> Iterat
         if isinstance(node, ast.Import):
             found = [a.name for a in node.names]
         else:
-            base = ".".join(here.split(".")[:len(here.split(".")) - node.level + 1]) if node.level else ""
+            base = ".".join(here.split(".")[: len(here.split(".")) - node.level + 1]) if node.level else ""
             home = ".".join(filter(None, (base, node.module or "")))
             found = [f"{home}.{a.name}" if f"{home}.{a.name}" in known else home for a in node.names]
         for target in found:
@@ -63,7 +71,9 @@ def loaded(node: ast.AST) -> Iterator[ast.Import | ast.ImportFrom]:
     for child in ast.iter_child_nodes(node):
         if isinstance(child, (ast.Import, ast.ImportFrom)):
             yield child
-        elif not isinstance(child, (ast.FunctionDef, ast.AsyncFunctionDef)) and not (isinstance(child, ast.If) and "TYPE_CHECKING" in ast.dump(child.test)):
+        elif not isinstance(child, (ast.FunctionDef, ast.AsyncFunctionDef)) and not (
+            isinstance(child, ast.If) and "TYPE_CHECKING" in ast.dump(child.test)
+        ):
             yield from loaded(child)
 
 
@@ -81,7 +91,12 @@ def cycles(modules: dict[str, Module]) -> list[list[str]]:
     """Sets of two and more modules that load each other, the largest first."""
     names = sorted(modules)
     at = {n: i for i, n in enumerate(names)}
-    edges = [(at[m.name], at[i]) for m in modules.values() for i in m.imports if i in at and i != m.name and not m.name.startswith(f"{i}.")]
+    edges = [
+        (at[m.name], at[i])
+        for m in modules.values()
+        for i in m.imports
+        if i in at and i != m.name and not m.name.startswith(f"{i}.")
+    ]
     rows, columns = zip(*edges) if edges else ((), ())
     graph = scipy.sparse.coo_matrix((np.ones(len(edges)), (rows, columns)), (len(names), len(names)))
     _, label = connected_components(graph, directed=True, connection="strong")
@@ -99,9 +114,11 @@ def measure(root: Path, package: str) -> dict[str, object]:
     filters = [n for n in modules if n.startswith(f"{package}.filters.")]
     closures = sorted(len(closure(modules, n)) for n in filters)
     return {
-        "lines": sum(m.lines for m in modules.values()), "files": len(modules),
+        "lines": sum(m.lines for m in modules.values()),
+        "files": len(modules),
         "median module": statistics.median(m.lines for m in modules.values() if m.lines),
-        "functions": len(functions), "function median / p90 / max": [int(np.percentile(lengths, p)) for p in (50, 90, 100)],
+        "functions": len(functions),
+        "function median / p90 / max": [int(np.percentile(lengths, p)) for p in (50, 90, 100)],
         "longest functions": [f"{n} {name}" for n, name, _, _ in sorted(functions, reverse=True)[:8]],
         "longest files": [f"{m.lines} {m.name}" for m in sorted(modules.values(), key=lambda m: -m.lines)[:8]],
         "docstrings on public functions": round(sum(f[2] for f in public) / max(1, len(public)), 2),
@@ -117,7 +134,9 @@ def main() -> None:
     options.add_argument("--package", default="curate", help="its name")
     args = options.parse_args()
     for name, value in measure(args.tree, args.package).items():
-        print(f"{name}: {value if isinstance(value, (int, float, str)) else json.dumps(value, indent=1) if name.startswith('longest') else json.dumps(value)}")
+        print(
+            f"{name}: {value if isinstance(value, (int, float, str)) else json.dumps(value, indent=1) if name.startswith('longest') else json.dumps(value)}"
+        )
 
 
 if __name__ == "__main__":

@@ -18,7 +18,16 @@ from curate.filters.language import Language
 
 #: The 21 languages of the published comparison, by fastText's code.
 LANGUAGES = tuple("en de fr es it pt nl sv da fi pl cs hu ru uk el ja ko zh ar tr".split())
-LOCALES = {"zh_CN": "zh", "zh_TW": "zh", "pt_BR": "pt", "en_GB": "en", "en_AU": "en", "nb": "no", "ca@valencia": "ca", "sr@latin": "sr"}
+LOCALES = {
+    "zh_CN": "zh",
+    "zh_TW": "zh",
+    "pt_BR": "pt",
+    "en_GB": "en",
+    "en_AU": "en",
+    "nb": "no",
+    "ca@valencia": "ca",
+    "sr@latin": "sr",
+}
 
 Said = list[tuple[str, str]]
 
@@ -29,7 +38,9 @@ def stamps() -> Said:
     for file in sorted((cache() / "debian" / "tuxpaint-stamps-default").rglob("*.txt")):
         lines = file.read_text("utf-8", "replace").splitlines() or [""]
         said = [line.split(".utf8=", 1) for line in lines[1:] if ".utf8=" in line]
-        rows += [("en", lines[0].strip())] + [(LOCALES.get(k, k), v.strip()) for k, v in said if v.strip() not in ("", lines[0].strip())]
+        rows += [("en", lines[0].strip())] + [
+            (LOCALES.get(k, k), v.strip()) for k, v in said if v.strip() not in ("", lines[0].strip())
+        ]
     return list(dict.fromkeys(rows))
 
 
@@ -59,20 +70,24 @@ def compare(what: str, rows: Said) -> None:
     """Both ways side by side: means, then each language."""
     (alone, alone_right), (ruled, ruled_right) = (recalls(rows, rules) for rules in (False, True))
     mean = lambda of: np.mean(list(of.values()))  # noqa: E731
-    print(f"\n{what}: {len(rows):,} in {len(alone)} languages: mean recall {mean(alone):.3f}, with rules {mean(ruled):.3f}; "
-          f"mean precision {mean(alone_right):.3f}, with rules {mean(ruled_right):.3f}; "
-          f"English {alone['en']:.2f} and {alone_right['en']:.2f}, with rules {ruled['en']:.2f} and {ruled_right['en']:.2f}\n")
+    print(
+        f"\n{what}: {len(rows):,} in {len(alone)} languages: mean recall {mean(alone):.3f}, with rules {mean(ruled):.3f}; "
+        f"mean precision {mean(alone_right):.3f}, with rules {mean(ruled_right):.3f}; "
+        f"English {alone['en']:.2f} and {alone_right['en']:.2f}, with rules {ruled['en']:.2f} and {ruled_right['en']:.2f}\n"
+    )
     print(f"ratio language, {what}, mean recall with rules: {mean(ruled):.3f}\n")
     order = sorted(alone, key=lambda c: (-ruled[c], c))
     for start in range(0, len(order), 21):
-        some = order[start:start + 21]
+        some = order[start : start + 21]
         print("| | " + " | ".join(some) + " |\n|---|" + "---:|" * len(some))
         for of, name in ((alone, "fastText"), (ruled, "with rules")):
             print(f"| {name} | " + " | ".join(f"{of[c]:.2f}" for c in some) + " |")
         print()
     worse = [f"{c} {alone[c]:.2f} → {ruled[c]:.2f}" for c in order if ruled[c] < alone[c] - 0.01]
-    print(f"better in {sum(ruled[c] > alone[c] for c in order)}, the same in {sum(ruled[c] == alone[c] for c in order)}; "
-          f"worse by more than a point in {len(worse)}: {', '.join(worse)}")
+    print(
+        f"better in {sum(ruled[c] > alone[c] for c in order)}, the same in {sum(ruled[c] == alone[c] for c in order)}; "
+        f"worse by more than a point in {len(worse)}: {', '.join(worse)}"
+    )
 
 
 def named() -> set[str]:

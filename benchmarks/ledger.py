@@ -27,15 +27,23 @@ def pool(path: Path, rows: int) -> None:
     with pq.ParquetWriter(path, pa.schema([("url", pa.string()), ("text", pa.string())])) as writer:
         for start in range(0, rows, BATCH):
             n = range(start, min(rows, start + BATCH))
-            writer.write_table(pa.table({"url": [f"http://host{i % 5003}.example/{i}.jpg" for i in n],
-                                         "text": [f"a photo of thing number {i} " * (i % 3) for i in n]}))
+            writer.write_table(
+                pa.table(
+                    {
+                        "url": [f"http://host{i % 5003}.example/{i}.jpg" for i in n],
+                        "text": [f"a photo of thing number {i} " * (i % 3) for i in n],
+                    }
+                )
+            )
 
 
 def bare(path: Path) -> int:
     """The same two filters on Arrow batches; returns the rows kept."""
     kept = 0
     for batch in pq.ParquetFile(path).iter_batches(BATCH):
-        batch = batch.filter(pc.greater_equal(pc.list_value_length(pc.utf8_split_whitespace(pc.utf8_trim_whitespace(batch["text"]))), 3))
+        batch = batch.filter(
+            pc.greater_equal(pc.list_value_length(pc.utf8_split_whitespace(pc.utf8_trim_whitespace(batch["text"]))), 3)
+        )
         kept += len(batch.filter(pc.greater_equal(pc.utf8_length(batch["text"]), 6)))
     return kept
 
@@ -55,7 +63,9 @@ def child(what: str, path: str, out: str) -> None:
     """One measurement in a process of its own: prints rows kept, seconds, CPU seconds, peak memory of this process in MB."""
     began, cpu = time.perf_counter(), time.process_time()
     kept = bare(Path(path)) if what == "bare" else ours(Path(path), out, what)
-    peak = next(int(line.split()[1]) // 1024 for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM"))
+    peak = next(
+        int(line.split()[1]) // 1024 for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM")
+    )
     print(json.dumps({"kept": kept, "seconds": time.perf_counter() - began, "cpu": time.process_time() - cpu, "mb": peak}))
 
 
@@ -74,13 +84,20 @@ def main() -> None:
             pool(path, rows)
             base = None
             for what in ("bare", *args.engines):
-                done = subprocess.run([sys.executable, "-m", "benchmarks.ledger", "--child", what, str(path), os.path.join(folder, what)],
-                                      capture_output=True, text=True, check=True)
+                done = subprocess.run(
+                    [sys.executable, "-m", "benchmarks.ledger", "--child", what, str(path), os.path.join(folder, what)],
+                    capture_output=True,
+                    text=True,
+                    check=True,
+                )
                 found = json.loads(done.stdout.splitlines()[-1])
                 base = base or found
                 assert found["kept"] == base["kept"], (found, base)
-                print(f"{rows:>10,} {what:>7} {1e6 * found['seconds'] / rows:>8.2f} {1e6 * found['cpu'] / rows / 2:>22.2f} {found['mb']:>10,}"
-                      f" {found['seconds'] / base['seconds']:>7.1f}", flush=True)
+                print(
+                    f"{rows:>10,} {what:>7} {1e6 * found['seconds'] / rows:>8.2f} {1e6 * found['cpu'] / rows / 2:>22.2f} {found['mb']:>10,}"
+                    f" {found['seconds'] / base['seconds']:>7.1f}",
+                    flush=True,
+                )
                 if what == "local":
                     print(f"ratio ledger, bare CPU over ours, {rows:,} rows: {base['cpu'] / found['cpu']:.3f}")
 

@@ -33,8 +33,13 @@ def make(rows: int, folder: Path) -> float:
     from curate.sources.url_pairs import UrlPairs
 
     pool(folder / "pairs.parquet", rows)
-    recipe = Recipe(UrlPairs(str(folder / "pairs.parquet")), [CaptionWords(min=3), CaptionChars(min=30)],
-                    [Frequency(("text",), max=10)], shards=None, name="looking")
+    recipe = Recipe(
+        UrlPairs(str(folder / "pairs.parquet")),
+        [CaptionWords(min=3), CaptionChars(min=30)],
+        [Frequency(("text",), max=10)],
+        shards=None,
+        name="looking",
+    )
     began = time.perf_counter()
     run(recipe, str(folder / "run"), "local")
     return time.perf_counter() - began
@@ -44,7 +49,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--rows", type=int, nargs="+", default=[10_000, 100_000, 1_000_000])
     args = parser.parse_args()
-    print(f"{'rows':>10} {'run s':>7} " + " ".join(f"{name + ' / run':>13}" for name in COMMANDS) + f" {'report s':>9} {'kB':>6} {'sampled':>8}")
+    print(
+        f"{'rows':>10} {'run s':>7} "
+        + " ".join(f"{name + ' / run':>13}" for name in COMMANDS)
+        + f" {'report s':>9} {'kB':>6} {'sampled':>8}"
+    )
     for rows in args.rows:
         with tempfile.TemporaryDirectory() as folder:
             took, cells = make(rows, Path(folder)), []
@@ -56,8 +65,12 @@ def main() -> None:
             page = Path(folder, "run", "report.html").read_text()
             sampled = "one part in" in page
             assert sampled == (rows > 200_000) and f"{rows:,}" in page
-            print(f"{rows:>10,} {took:>7.1f} " + " ".join(f"{c / took:>13.2f}" for c in cells)
-                  + f" {cells[0]:>9.1f} {len(page) // 1000:>6,} {'yes' if sampled else 'no':>8}", flush=True)
+            print(
+                f"{rows:>10,} {took:>7.1f} "
+                + " ".join(f"{c / took:>13.2f}" for c in cells)
+                + f" {cells[0]:>9.1f} {len(page) // 1000:>6,} {'yes' if sampled else 'no':>8}",
+                flush=True,
+            )
             print(f"ratio looking, the run's seconds over those of its report, {rows:,} rows: {took / cells[0]:.3f}")
 
 

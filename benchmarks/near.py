@@ -109,23 +109,39 @@ def source(of: np.ndarray, row: int) -> int:
     return int(of[row]) if of[row] >= 0 else row
 
 
-def report(name: str, fell: dict[int, int], kinds: np.ndarray, of: np.ndarray, pool: list[np.ndarray], titles: list[str],
-           seconds: float) -> list[tuple[int, int]]:
+def report(
+    name: str,
+    fell: dict[int, int],
+    kinds: np.ndarray,
+    of: np.ndarray,
+    pool: list[np.ndarray],
+    titles: list[str],
+    seconds: float,
+) -> list[tuple[int, int]]:
     """Print a method's recall by edit, and its false merges, which are returned."""
     first = np.flatnonzero(kinds == "")
     merged = [(i, fell[i]) for i in first.tolist() if i in fell]
     other = [(i, j) for i, j in merged if differ(pool[i], pool[j])]
     false = [(i, j) for i, j in other if plain(titles[i]) != plain(titles[j])]
     clocks = [i for i in first if hard(titles[i])]
-    wrong = [i for i in np.flatnonzero(kinds != "").tolist() if i in fell and fell[i] != of[i] and fell.get(of[i]) != fell[i]
-             and plain(titles[of[i]]) != plain(titles[source(of, fell[i])]) and differ(pool[of[i]], pool[source(of, fell[i])])]
+    wrong = [
+        i
+        for i in np.flatnonzero(kinds != "").tolist()
+        if i in fell
+        and fell[i] != of[i]
+        and fell.get(of[i]) != fell[i]
+        and plain(titles[of[i]]) != plain(titles[source(of, fell[i])])
+        and differ(pool[of[i]], pool[source(of, fell[i])])
+    ]
     print(f"\n{name}: {seconds:.1f} CPU s", flush=True)
     for edit in EDITS:
         at = np.flatnonzero(kinds == edit)
         print(f"  {edit:24} {np.mean([i in fell for i in at]):.3f}")
-    print(f"  originals that fell {len(merged)} of {len(first)}, for the same thing in another drawing {len(other) - len(false)}, false {len(false)} "
-          f"({100 * len(false) / len(first):.2f} %); of {len(clocks)} clocks and flags {sum(i in set(clocks) for i, _ in false)}; edits joined to another picture "
-          f"{len(wrong)} of {len(kinds) - len(first)}")
+    print(
+        f"  originals that fell {len(merged)} of {len(first)}, for the same thing in another drawing {len(other) - len(false)}, false {len(false)} "
+        f"({100 * len(false) / len(first):.2f} %); of {len(clocks)} clocks and flags {sum(i in set(clocks) for i, _ in false)}; edits joined to another picture "
+        f"{len(wrong)} of {len(kinds) - len(first)}"
+    )
     for i, j in false[:12]:
         print(f"    {titles[i]}  |  {titles[j]}")
     return false
@@ -161,22 +177,28 @@ def main() -> None:
             pool.append(np.asarray(Image.open(out)))
             kinds.append(name)
             of.append(n)
-    table = pa.table({"id": np.arange(len(pool)), "uid": [f"{n:032x}" for n in range(len(pool))],
-                      "first": [int(k == "") for k in kinds]})
+    table = pa.table(
+        {"id": np.arange(len(pool)), "uid": [f"{n:032x}" for n in range(len(pool))], "first": [int(k == "") for k in kinds]}
+    )
     start = cpu()
     hashed = PerceptualHash().run(table, pool)
-    print(f"{count:,} pictures, {options.edited} edits of each kind; hashing {1e3 * (cpu() - start) / len(pool):.2f} CPU ms a picture")
+    print(
+        f"{count:,} pictures, {options.edited} edits of each kind; hashing {1e3 * (cpu() - start) / len(pool):.2f} CPU ms a picture"
+    )
     for column in hashed.column_names:
         table = table.append_column(column, hashed[column])
     judge(table, np.array(kinds), np.array(of), pool, titles, options)
 
 
-def judge(table: pa.Table, kinds: np.ndarray, of: np.ndarray, pool: list[np.ndarray], titles: list[str],
-          options: argparse.Namespace) -> None:
+def judge(
+    table: pa.Table, kinds: np.ndarray, of: np.ndarray, pool: list[np.ndarray], titles: list[str], options: argparse.Namespace
+) -> None:
     with tempfile.TemporaryDirectory() as folder:
         by_hash, seconds = select(NearDedup(by=("first",)), table, folder)
         false = report("hash", by_hash, kinds, of, pool, titles, seconds)
-        print(f"ratio near dedup, recall over all kinds of edits: {np.mean([i in by_hash for i in np.flatnonzero(kinds != '')]):.3f}")
+        print(
+            f"ratio near dedup, recall over all kinds of edits: {np.mean([i in by_hash for i in np.flatnonzero(kinds != '')]):.3f}"
+        )
         if options.sheet:
             sheet(false, pool, options.sheet)
         if options.no_embedding:

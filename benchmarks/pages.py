@@ -24,7 +24,6 @@ from pathlib import Path
 from urllib.parse import urljoin
 
 from benchmarks.page_templates import TEMPLATES
-
 from curate.sources.html.extract import IMAGE, TEXT, extract
 from curate.sources.warc import records
 from curate.sources.web_pages import WebPages
@@ -79,7 +78,11 @@ def resiliparse(body: bytes) -> Found:
 
 
 PEERS: dict[str, Callable[[bytes], Found]] = {
-    "curate": curate, "src walker": src_walker, "trafilatura": trafilatura, "resiliparse": resiliparse}
+    "curate": curate,
+    "src walker": src_walker,
+    "trafilatura": trafilatura,
+    "resiliparse": resiliparse,
+}
 NEEDS = {"src walker": "selectolax", "trafilatura": "trafilatura", "resiliparse": "resiliparse"}
 
 
@@ -102,8 +105,10 @@ def labels(folder: Path) -> None:
         if changed:
             sys.exit(f"{len(changed)} pages are not the labelled ones, first {changed[0]}")
         count = {k: sum(len(p[k]) for p in pages) for k in ("content", "boilerplate", "text", "other_text")}
-        print(f"{file.stem}: {len(pages)} pages; images: {count['content']} content, {count['boilerplate']} boilerplate; "
-              f"passages: {count['text']} content, {count['other_text']} other")
+        print(
+            f"{file.stem}: {len(pages)} pages; images: {count['content']} content, {count['boilerplate']} boilerplate; "
+            f"passages: {count['text']} content, {count['other_text']} other"
+        )
         report(loaded)
     made = [(asdict(t), t.html.encode()) for t in TEMPLATES.values()]
     print(f"templates: {len(made)} pages, {sum(len(p['content']) for p, _ in made)} content images")
@@ -149,10 +154,12 @@ def pack(folder: Path, target: Path) -> None:
         for path in sorted(p for p in folder.rglob("*.htm*") if p.is_file()):
             body = path.read_bytes()
             http = b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\n\r\n" + body
-            head = (f"WARC/1.0\r\nWARC-Type: response\r\nWARC-Date: 2025-01-01T00:00:00Z\r\nContent-Length: {len(http)}\r\n"
-                    f"WARC-Record-ID: <urn:uuid:{hashlib.md5(body).hexdigest()}>\r\n"
-                    f"WARC-Target-URI: {BASE}{path.relative_to(folder)}\r\n"
-                    "Content-Type: application/http; msgtype=response\r\n\r\n")
+            head = (
+                f"WARC/1.0\r\nWARC-Type: response\r\nWARC-Date: 2025-01-01T00:00:00Z\r\nContent-Length: {len(http)}\r\n"
+                f"WARC-Record-ID: <urn:uuid:{hashlib.md5(body).hexdigest()}>\r\n"
+                f"WARC-Target-URI: {BASE}{path.relative_to(folder)}\r\n"
+                "Content-Type: application/http; msgtype=response\r\n\r\n"
+            )
             out.write(gzip.compress(head.encode() + http + b"\r\n\r\n", mtime=0))
 
 
@@ -161,7 +168,9 @@ def short(copies: int = 40) -> None:
     made = [(asdict(t), t.html.encode()) for t in TEMPLATES.values()]
     found = [(p, curate(body)) for p, body in made]
     print(score("curate", found))
-    urls = sum(sum(_tail(c) in {_tail(u) for u in f[0]} for c in p["content"]) for p, f in found) / sum(len(p["content"]) for p, _ in made)
+    urls = sum(sum(_tail(c) in {_tail(u) for u in f[0]} for c in p["content"]) for p, f in found) / sum(
+        len(p["content"]) for p, _ in made
+    )
     print(f"ratio pages, recall of the templates' images: {urls:.3f}")
     with tempfile.TemporaryDirectory() as name:
         for i, (_, body) in enumerate(made * copies):
@@ -182,12 +191,14 @@ def curate_rows(file: str) -> int:
 
 def over_fastwarc(peer: Callable[[bytes], Found]) -> Callable[[str], int]:
     """A peer that only extracts, fed by the same reader as ours."""
+
     def run(file: str) -> int:
         count = 0
         for page in _pages(file):
             peer(page)
             count += 1
         return count
+
     return run
 
 

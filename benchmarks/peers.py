@@ -30,8 +30,15 @@ from benchmarks.tree import Used, watch
 
 HERE = Path(__file__).resolve().parents[1]
 PACKAGES = {
-    "juicer": ("py-data-juicer==1.6.1", "ray[default,data]==2.60.0", "imagededup", "opencv-python-headless<5", "fasttext-predict",
-               "torch==2.13.0", "torchvision==0.28.0"),
+    "juicer": (
+        "py-data-juicer==1.6.1",
+        "ray[default,data]==2.60.0",
+        "imagededup",
+        "opencv-python-headless<5",
+        "fasttext-predict",
+        "torch==2.13.0",
+        "torchvision==0.28.0",
+    ),
     "nemo": ("nemo-curator[image_cpu,text_cpu]==1.4.0",),
 }
 RULES = """project_name: peers
@@ -75,7 +82,9 @@ def rows(count: int) -> Iterator[tuple[bytes, str, str]]:
     first: list[tuple[bytes, str, str]] = []
     for i in range(base):
         pair = drawn[(i * 7) % len(drawn)]
-        picture, suffix = (pair.image, pair.suffix) if i % 3 == 0 and i // 3 < len(drawn) else (photos[len(first) % len(photos)], ".jpg")
+        picture, suffix = (
+            (pair.image, pair.suffix) if i % 3 == 0 and i // 3 < len(drawn) else (photos[len(first) % len(photos)], ".jpg")
+        )
         text = pair.text if i % 3 == 0 else f"{pair.text}, photographed in place {i}"
         if i % 10 == 7 and pair.captions:
             text = pair.captions[sorted(pair.captions)[i % len(pair.captions)]]
@@ -144,25 +153,50 @@ def curate(pool: Path, out: Path, engine: str) -> None:
     from curate.shards import Shards
     from curate.sources.webdataset import WebDataset
 
-    score = [CaptionWords(min=3), CaptionChars(min=6), Language(min=None), Fetch(), ImageSide(min=100), AspectRatio(max=3.0), PerceptualHash()]
+    score = [
+        CaptionWords(min=3),
+        CaptionChars(min=6),
+        Language(min=None),
+        Fetch(),
+        ImageSide(min=100),
+        AspectRatio(max=3.0),
+        PerceptualHash(),
+    ]
     near = NearDedup(max_distance=0, mirror=False, crops=False)
-    made = run(Recipe(WebDataset(str(pool / "tars")), score, [near], shards=Shards(size=2500), name="peers"), str(out), engine, workers=os.cpu_count(),
-               part_size=2500)
+    made = run(
+        Recipe(WebDataset(str(pool / "tars")), score, [near], shards=Shards(size=2500), name="peers"),
+        str(out),
+        engine,
+        workers=os.cpu_count(),
+        part_size=2500,
+    )
     kept = made.sql("select source_key from images where kept order by source_key").fetchall()
-    print(json.dumps({"kept": [int(k) for k, in kept], "reasons": made.recipe["rows"]["images"]}))
+    print(json.dumps({"kept": [int(k) for (k,) in kept], "reasons": made.recipe["rows"]["images"]}))
 
 
 def commands(args: argparse.Namespace, pool: Path, out: Path) -> dict[str, tuple[list[str], dict[str, str]]]:
     """For each runner its command and what is added to the environment."""
-    juicer = {"DATA_JUICER_MODELS_CACHE": str(args.envs / "models"), "DATA_JUICER_CACHE_HOME": str(out / "cache"), "RAY_USAGE_STATS_ENABLED": "0"}
+    juicer = {
+        "DATA_JUICER_MODELS_CACHE": str(args.envs / "models"),
+        "DATA_JUICER_CACHE_HOME": str(out / "cache"),
+        "RAY_USAGE_STATS_ENABLED": "0",
+    }
     config = out / "rules.yaml"
     config.write_text(RULES.format(pool=pool, out=out, cores=os.cpu_count()))
     script, lid = str(HERE / "benchmarks" / "peers_nemo.py"), str(args.envs / "models" / "lid.176.bin")
-    found = {f"curate-{e}": ([sys.executable, "-m", "benchmarks.peers", "--child", str(pool), str(out / "run"), e], {"PYTHONPATH": str(HERE)})
-             for e in ("local", "ray")}
+    found = {
+        f"curate-{e}": (
+            [sys.executable, "-m", "benchmarks.peers", "--child", str(pool), str(out / "run"), e],
+            {"PYTHONPATH": str(HERE)},
+        )
+        for e in ("local", "ray")
+    }
     found["data-juicer"] = ([str(args.envs / "juicer" / "bin" / "dj-process"), "--config", str(config)], juicer)
     for kind in ("text", "interleaved", "image"):
-        found[f"nemo-{kind}"] = ([str(args.envs / "nemo" / "bin" / "python"), script, kind, str(pool), str(out / "kept"), lid], {"RAY_USAGE_STATS_ENABLED": "0"})
+        found[f"nemo-{kind}"] = (
+            [str(args.envs / "nemo" / "bin" / "python"), script, kind, str(pool), str(out / "kept"), lid],
+            {"RAY_USAGE_STATS_ENABLED": "0"},
+        )
     return {n: c for n, c in found.items() if not args.only or n in args.only}
 
 
@@ -172,10 +206,16 @@ def kept(name: str, out: Path, log: Path) -> tuple[list[int] | None, str]:
     if name.startswith("curate"):
         found = json.loads(next(line for line in reversed(lines) if line.startswith('{"kept"')))
         return found["kept"], json.dumps(found["reasons"])
-    rows = [json.loads(line) for file in sorted((out / "kept").rglob("*.json*")) for line in file.read_text().splitlines()] if (out / "kept").exists() else []
+    rows = (
+        [json.loads(line) for file in sorted((out / "kept").rglob("*.json*")) for line in file.read_text().splitlines()]
+        if (out / "kept").exists()
+        else []
+    )
     if rows:
         return [int(Path(r["images"][0]).stem) for r in rows], ""
-    told = [line for line in lines if line.startswith(("kept", "Error", "RuntimeError", "ModuleNotFoundError")) or "Error:" in line]
+    told = [
+        line for line in lines if line.startswith(("kept", "Error", "RuntimeError", "ModuleNotFoundError")) or "Error:" in line
+    ]
     return None, (told or lines or [""])[-1][:300]
 
 
@@ -184,8 +224,12 @@ def one(args: argparse.Namespace, name: str, pool: Path, scratch: Path) -> tuple
     shutil.rmtree(out, ignore_errors=True)
     out.mkdir(parents=True)
     command, more = commands(args, pool, out)[name]
-    used = watch(command, out / "log", env=os.environ | more, cwd=out if not name.startswith("curate") else HERE, timeout=args.timeout)
-    return used, *(kept(name, out, out / "log") if used.code == 0 else (None, f"exit {used.code}: {kept('', out, out / 'log')[1]}"))
+    used = watch(
+        command, out / "log", env=os.environ | more, cwd=out if not name.startswith("curate") else HERE, timeout=args.timeout
+    )
+    return used, *(
+        kept(name, out, out / "log") if used.code == 0 else (None, f"exit {used.code}: {kept('', out, out / 'log')[1]}")
+    )
 
 
 def main() -> None:
@@ -205,16 +249,28 @@ def main() -> None:
     lay(args.envs / f"pool-{args.rows}", args.rows)
     found = {}
     print(f"{args.rows:,} rows, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}")
-    print(f"{'':18}{'wall s':>8}{'CPU s':>8}{'peak MB':>9}{'kept':>7} | {'start: wall':>12}{'CPU':>7} | net: {'rows/s':>8}{'rows/CPU-s':>12}")
+    print(
+        f"{'':18}{'wall s':>8}{'CPU s':>8}{'peak MB':>9}{'kept':>7} | {'start: wall':>12}{'CPU':>7} | net: {'rows/s':>8}{'rows/CPU-s':>12}"
+    )
     scratch = args.envs / "runs"
     (scratch / "list").mkdir(parents=True, exist_ok=True)
     for name in commands(args, args.envs / f"pool-{args.rows}", scratch / "list"):
         few, _, _ = one(args, name, args.envs / "pool-50", scratch)
         used, ids, word = one(args, name, args.envs / f"pool-{args.rows}", scratch)
         wall, cpu = max(used.wall - few.wall, 0.01), max(used.cpu - few.cpu, 0.01)
-        found[name] = {"wall": used.wall, "cpu": used.cpu, "mb": used.memory, "kept": ids, "word": word, "start": [few.wall, few.cpu]}
-        print(f"{name:18}{used.wall:>8.1f}{used.cpu:>8.1f}{used.memory:>9,.0f}{len(ids) if ids else '-':>7} | {few.wall:>12.1f}{few.cpu:>7.1f} | "
-              f"     {args.rows / wall:>8,.0f}{args.rows / cpu:>12,.0f}  {word}", flush=True)
+        found[name] = {
+            "wall": used.wall,
+            "cpu": used.cpu,
+            "mb": used.memory,
+            "kept": ids,
+            "word": word,
+            "start": [few.wall, few.cpu],
+        }
+        print(
+            f"{name:18}{used.wall:>8.1f}{used.cpu:>8.1f}{used.memory:>9,.0f}{len(ids) if ids else '-':>7} | {few.wall:>12.1f}{few.cpu:>7.1f} | "
+            f"     {args.rows / wall:>8,.0f}{args.rows / cpu:>12,.0f}  {word}",
+            flush=True,
+        )
     differences(found, args.envs / f"pool-{args.rows}")
     if args.json:
         args.json.write_text(json.dumps(found | {"time": time.time()}, indent=1))
@@ -243,7 +299,9 @@ def differences(found: dict, pool: Path) -> None:
         # Of equal pictures each keeps one, not the same: those are no difference.
         more = [i for i in theirs - ours if hashes[i] not in {hashes[j] for j in ours - theirs}]
         fewer = [i for i in ours - theirs if hashes[i] not in {hashes[j] for j in theirs - ours}]
-        print(f"{name}: keeps {len(more)} pictures that curate drops, drops {len(fewer)} that curate keeps; e.g. {sorted(more)[:5]}, {sorted(fewer)[:5]}")
+        print(
+            f"{name}: keeps {len(more)} pictures that curate drops, drops {len(fewer)} that curate keeps; e.g. {sorted(more)[:5]}, {sorted(fewer)[:5]}"
+        )
 
 
 if __name__ == "__main__":

@@ -39,19 +39,109 @@ from curate.stage import Filter
 
 #: Every other one, from the second on, was looked at when the rules of `boilerplate_text` were widened; measured are those that were not.
 FURNITURE = (
-    "PXL_20210304_101112.jpg", "P1010023.JPG", "hqdefault.jpg", "maxresdefault.jpg", "20190517_143015.jpg", "GOPR0123", "unnamed.png", "image-asset.jpeg",
-    "header-logo@2x.png", "bg-pattern.svg", "wp-image-18342", "attachment-2017", "c8f1b2d4-55aa-4a2e-9f1c-0123456789ab", "d41d8cd98f00b204e9800998ecf8427e",
-    "WhatsApp Image 2020-05-06 at 10.11.12.jpeg", "Screen Shot 2015-01-02 at 3.04.05 PM", "Bildschirmfoto 2019-03-04 um 12.00.01.png", "Capture.PNG",
-    "https://www.example.org/shop/item?id=17", "www.example.com", "300x250", "1024 × 768 px", "Picture 4", "Photo", "Image result", "Related image", "stock image",
-    "Click to view full size", "Click image to enlarge", "Tap to zoom", "View larger image", "Open in new window", "Download PDF", "Print this page", "Share this", "Pin it",
-    "Tweet this", "Facebook icon", "Twitter logo", "RSS feed icon", "Site logo", "Company Logo", "Back to top", "Next", "Previous slide", "Close", "Menu", "Search", "Loading",
-    "Please wait...", "No image available", "Image not found", "Default avatar", "Profile picture", "User photo", "Ad", "Advertisement banner", "Sponsored content",
-    "Photo credit: Getty Images", "Photo by John Doe on Unsplash", "Copyright 2018 Example Inc. All rights reserved", "Photographed in June 2014", "Uploaded on 3 May 2011",
-    "fig 3", "Figure 12", "img", "alt", "null", "undefined", "placeholder image",
+    "PXL_20210304_101112.jpg",
+    "P1010023.JPG",
+    "hqdefault.jpg",
+    "maxresdefault.jpg",
+    "20190517_143015.jpg",
+    "GOPR0123",
+    "unnamed.png",
+    "image-asset.jpeg",
+    "header-logo@2x.png",
+    "bg-pattern.svg",
+    "wp-image-18342",
+    "attachment-2017",
+    "c8f1b2d4-55aa-4a2e-9f1c-0123456789ab",
+    "d41d8cd98f00b204e9800998ecf8427e",
+    "WhatsApp Image 2020-05-06 at 10.11.12.jpeg",
+    "Screen Shot 2015-01-02 at 3.04.05 PM",
+    "Bildschirmfoto 2019-03-04 um 12.00.01.png",
+    "Capture.PNG",
+    "https://www.example.org/shop/item?id=17",
+    "www.example.com",
+    "300x250",
+    "1024 × 768 px",
+    "Picture 4",
+    "Photo",
+    "Image result",
+    "Related image",
+    "stock image",
+    "Click to view full size",
+    "Click image to enlarge",
+    "Tap to zoom",
+    "View larger image",
+    "Open in new window",
+    "Download PDF",
+    "Print this page",
+    "Share this",
+    "Pin it",
+    "Tweet this",
+    "Facebook icon",
+    "Twitter logo",
+    "RSS feed icon",
+    "Site logo",
+    "Company Logo",
+    "Back to top",
+    "Next",
+    "Previous slide",
+    "Close",
+    "Menu",
+    "Search",
+    "Loading",
+    "Please wait...",
+    "No image available",
+    "Image not found",
+    "Default avatar",
+    "Profile picture",
+    "User photo",
+    "Ad",
+    "Advertisement banner",
+    "Sponsored content",
+    "Photo credit: Getty Images",
+    "Photo by John Doe on Unsplash",
+    "Copyright 2018 Example Inc. All rights reserved",
+    "Photographed in June 2014",
+    "Uploaded on 3 May 2011",
+    "fig 3",
+    "Figure 12",
+    "img",
+    "alt",
+    "null",
+    "undefined",
+    "placeholder image",
 )
-INSULTS = ("idiot", "moron", "fool", "scum", "loser", "trash", "coward", "liar", "clown", "pig", "rat", "jerk", "creep", "dimwit", "slob", "brute")
-ABUSE = ("you are a {}", "what a stupid {} you are", "shut up, {}", "i hate this {}", "look at this ugly {}", "get lost you {}", "only a {} would believe it", "everybody knows he is a {}",
-         "{} go home", "that dirty {} again", "die, {}", "never trust a {} like her")
+INSULTS = (
+    "idiot",
+    "moron",
+    "fool",
+    "scum",
+    "loser",
+    "trash",
+    "coward",
+    "liar",
+    "clown",
+    "pig",
+    "rat",
+    "jerk",
+    "creep",
+    "dimwit",
+    "slob",
+    "brute",
+)
+ABUSE = (
+    "you are a {}",
+    "what a stupid {} you are",
+    "shut up, {}",
+    "i hate this {}",
+    "look at this ugly {}",
+    "get lost you {}",
+    "only a {} would believe it",
+    "everybody knows he is a {}",
+    "{} go home",
+    "that dirty {} again",
+    "die, {}",
+    "never trust a {} like her",
+)
 
 
 class Bench:
@@ -68,7 +158,7 @@ class Bench:
     def line(self, what: str, stage: Filter, faulty: pa.Table, clean: pa.Table, *pixels: list) -> None:
         """Run a filter on rows with a planted fault and on rows without; print what fell."""
         stage.load()
-        out = [stage.run(rows, *(p for p in pixels[i:i + 1])) for i, rows in enumerate((faulty, clean))]
+        out = [stage.run(rows, *(p for p in pixels[i : i + 1])) for i, rows in enumerate((faulty, clean))]
         fell = [np.asarray(stage.judge(o).is_valid()) for o in out]
         scores = [np.nan_to_num(np.asarray(o[stage.name].to_pylist(), float)) for o in out]
         caught, wrong = fell[0].mean(), fell[1].mean()
@@ -76,7 +166,9 @@ class Bench:
         bound = f"≥ {stage.min}" if stage.min is not None else f"≤ {stage.max}"
         separated = auc(*scores) if stage.max is not None else auc(*scores[::-1])
         precision = f"{caught / (caught + wrong):.2f}" if caught + wrong else "-"
-        print(f"| `{stage.name}` | {what} | {bound} | {len(faulty)} + {len(clean)} | {precision} | {caught:.2f} | {wrong:.3f} | {separated:.2f} |")
+        print(
+            f"| `{stage.name}` | {what} | {bound} | {len(faulty)} + {len(clean)} | {precision} | {caught:.2f} | {wrong:.3f} | {separated:.2f} |"
+        )
 
     def seen(self, what: str, stage: Filter, faulty: list[np.ndarray], clean: list[np.ndarray]) -> None:
         self.line(what, stage, rows(len(faulty)), rows(len(clean)), faulty, clean)
@@ -85,7 +177,7 @@ class Bench:
         self.line(what, stage, texts(faulty), texts(clean))
 
     def split(self, part: int) -> list[np.ndarray]:
-        return self.pictures[part * self.count:(part + 1) * self.count]
+        return self.pictures[part * self.count : (part + 1) * self.count]
 
 
 def rows(count: int) -> pa.Table:
@@ -137,13 +229,28 @@ def pictures(b: Bench) -> None:
     import skimage
 
     clean, n = b.split(0), b.count
-    b.seen("captions drawn on pictures, 16 to 36 px", OcrArea(max=0.02), [written(p, t[:24], b.dice.randint(16, 36)) for p, t in zip(b.split(1), b.captions)], clean)
+    b.seen(
+        "captions drawn on pictures, 16 to 36 px",
+        OcrArea(max=0.02),
+        [written(p, t[:24], b.dice.randint(16, 36)) for p, t in zip(b.split(1), b.captions)],
+        clean,
+    )
     people = np.load(Path(skimage.__file__).parent / "data" / "lfw_subset.npy")  # 100 faces, then 100 patches without
-    b.seen("grey faces of 25 px, enlarged to 80 to 160; beside patches without a face, likewise", Faces(max=0), [faced(p, f, b.dice) for p, f in zip(b.split(1), people[:100])],
-           [faced(p, f, b.dice) for p, f in zip(b.split(2), people[100:])])
-    b.seen("Gaussian blur, sigma 2 to 5", Sharpness(min=100), [np.asarray(Image.fromarray(p).filter(ImageFilter.GaussianBlur(b.dice.uniform(2, 5)))) for p in b.stored[n:2 * n]],
-           b.stored[:n])
-    flat = [np.clip(b.rng.integers(256, size=3) + b.rng.integers(-3, 4, (200, 200, 3)), 0, 255).astype(np.uint8) for _ in range(n)]
+    b.seen(
+        "grey faces of 25 px, enlarged to 80 to 160; beside patches without a face, likewise",
+        Faces(max=0),
+        [faced(p, f, b.dice) for p, f in zip(b.split(1), people[:100])],
+        [faced(p, f, b.dice) for p, f in zip(b.split(2), people[100:])],
+    )
+    b.seen(
+        "Gaussian blur, sigma 2 to 5",
+        Sharpness(min=100),
+        [np.asarray(Image.fromarray(p).filter(ImageFilter.GaussianBlur(b.dice.uniform(2, 5)))) for p in b.stored[n : 2 * n]],
+        b.stored[:n],
+    )
+    flat = [
+        np.clip(b.rng.integers(256, size=3) + b.rng.integers(-3, 4, (200, 200, 3)), 0, 255).astype(np.uint8) for _ in range(n)
+    ]
     b.seen("placeholders of one colour, with JPEG's noise", SingleColour(), flat, clean)
     heads(b)
     stage = Nsfw()
@@ -157,13 +264,17 @@ def heads(b: Bench) -> None:
     embed = ClipEmbed(model="small")
     embed.load()
     column = lambda images: embed.run(rows(len(images)).append_column("text", texts([""] * len(images))["text"]), images)  # noqa: E731
-    kinds = {"watermark": lambda p: marked(p, b.dice.choice(("STOCK PHOTO", "SAMPLE", "example.com")), b.dice.uniform(0.25, 0.6)),
-             "aesthetic": lambda p: ruined(p, b.dice)}
+    kinds = {
+        "watermark": lambda p: marked(p, b.dice.choice(("STOCK PHOTO", "SAMPLE", "example.com")), b.dice.uniform(0.25, 0.6)),
+        "aesthetic": lambda p: ruined(p, b.dice),
+    }
     fit_clean, clean = column(b.split(2)), column(b.split(4))
     for name, spoil in kinds.items():
         fit, bad = column([spoil(p) for p in b.split(3)]), column([spoil(p) for p in b.split(5)])
         x, y = (np.asarray(t["clip_image"].to_pylist(), np.float32) for t in (fit, fit_clean))
-        weight = np.linalg.solve(np.cov(np.concatenate([x - x.mean(0), y - y.mean(0)]).T) + 1e-3 * np.eye(x.shape[1]), x.mean(0) - y.mean(0))
+        weight = np.linalg.solve(
+            np.cov(np.concatenate([x - x.mean(0), y - y.mean(0)]).T) + 1e-3 * np.eye(x.shape[1]), x.mean(0) - y.mean(0)
+        )
         shift = -weight @ (x.mean(0) + y.mean(0)) / 2
         sign, level = (1, 0) if name == "watermark" else (-1, 5)
         file = str(b.folder / f"{name}.safetensors")
@@ -179,8 +290,10 @@ def heads(b: Bench) -> None:
 
 def captions(b: Bench) -> None:
     clean, n = b.captions[:1000], b.count
-    b.read("file names, pages' furniture (not looked at when the rules were made)", BoilerplateText(), list(FURNITURE[::2]), clean)
-    words = [re.findall(r"\w+", c)[0] for c in b.captions[1000:1000 + 5 * n]]
+    b.read(
+        "file names, pages' furniture (not looked at when the rules were made)", BoilerplateText(), list(FURNITURE[::2]), clean
+    )
+    words = [re.findall(r"\w+", c)[0] for c in b.captions[1000 : 1000 + 5 * n]]
     stuffed = [f"{c} {' '.join([w] * b.dice.randint(2, 4))}" for c, w in zip(b.captions[1000:], words)]
     b.read("a word of the caption two to four times more", CaptionRepetition(), stuffed, clean)
     if b.vocabulary:
@@ -193,31 +306,62 @@ def captions(b: Bench) -> None:
 def grammar(b: Bench) -> None:
     """Sentences whose parts are known, because they were put together from parts."""
     pick = b.dice.choice
-    noun, prep = ("dog boat house tree horse child window bridge garden mountain tower flower train river table".split(), "on near under behind beside".split())
-    verb, adverb, adjective = "running jumping sleeping waiting falling".split(), "quickly happily slowly quietly".split(), "red old small bright happy".split()
-    whole = [f"{pick(('A', 'The', 'This'))} {pick(adjective)} {pick(noun)} {pick(prep)} the {pick(noun)}" for _ in range(5 * b.count)]
-    faulty = [pick((f"{pick(adjective)} {pick(noun)} {pick(prep)} {pick(noun)}", f"{pick(verb)} {pick(adverb)} and {pick(verb)} {pick(adverb)}")) for _ in whole]
+    noun, prep = (
+        "dog boat house tree horse child window bridge garden mountain tower flower train river table".split(),
+        "on near under behind beside".split(),
+    )
+    verb, adverb, adjective = (
+        "running jumping sleeping waiting falling".split(),
+        "quickly happily slowly quietly".split(),
+        "red old small bright happy".split(),
+    )
+    whole = [
+        f"{pick(('A', 'The', 'This'))} {pick(adjective)} {pick(noun)} {pick(prep)} the {pick(noun)}" for _ in range(5 * b.count)
+    ]
+    faulty = [
+        pick(
+            (
+                f"{pick(adjective)} {pick(noun)} {pick(prep)} {pick(noun)}",
+                f"{pick(verb)} {pick(adverb)} and {pick(verb)} {pick(adverb)}",
+            )
+        )
+        for _ in whole
+    ]
     b.read("no determiner, or verbs and adverbs only (made from lists of words)", PartsOfSpeech(), faulty, whole)
 
 
 def toxic(b: Bench) -> None:
     """A fastText model of half of the insults and templates, judged on the other templates with all insults."""
-    fit = [f"__label__toxic {t.format(i)}" for t in ABUSE[::2] for i in INSULTS[::2] for _ in range(3)] + [f"__label__non {c}" for c in b.captions[1000:1300]]
+    fit = [f"__label__toxic {t.format(i)}" for t in ABUSE[::2] for i in INSULTS[::2] for _ in range(3)] + [
+        f"__label__non {c}" for c in b.captions[1000:1300]
+    ]
     b.dice.shuffle(fit)
     (b.folder / "fit.txt").write_text("\n".join(fit))
-    model = fasttext.train_supervised(str(b.folder / "fit.txt"), epoch=25, lr=0.5, minn=2, maxn=4, dim=16, thread=1, seed=1, verbose=0)
+    model = fasttext.train_supervised(
+        str(b.folder / "fit.txt"), epoch=25, lr=0.5, minn=2, maxn=4, dim=16, thread=1, seed=1, verbose=0
+    )
     model.save_model(str(b.folder / "toxic.bin"))
-    b.read("insults (half of them, and all phrases around them, unseen); model fitted here", Toxicity(model=str(b.folder / "toxic.bin")),
-           [t.format(i) for t in ABUSE[1::2] for i in INSULTS], b.captions[300:1000])
+    b.read(
+        "insults (half of them, and all phrases around them, unseen); model fitted here",
+        Toxicity(model=str(b.folder / "toxic.bin")),
+        [t.format(i) for t in ABUSE[1::2] for i in INSULTS],
+        b.captions[300:1000],
+    )
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--count", type=int, default=100, help="pictures with each fault, and without; 100 at most for faces")
-    parser.add_argument("--vocabulary", default="", help="a file of words for rare_tokens: wordfreq.top_n_list('en', 500_000, 'large'), one a line")
+    parser.add_argument(
+        "--vocabulary",
+        default="",
+        help="a file of words for rare_tokens: wordfreq.top_n_list('en', 500_000, 'large'), one a line",
+    )
     parser.add_argument("--only", choices=("captions", "pictures"), default="")
     args = parser.parse_args()
-    print("| filter | planted | bound | rows: fault + none | precision at 1:1 | recall | false alarms | AUC |\n|---|---|---|---:|---:|---:|---:|---:|")
+    print(
+        "| filter | planted | bound | rows: fault + none | precision at 1:1 | recall | false alarms | AUC |\n|---|---|---|---:|---:|---:|---:|---:|"
+    )
     with tempfile.TemporaryDirectory() as name:
         bench = Bench(args.count, Path(name), args.vocabulary)
         parts: tuple[Callable[[Bench], None], ...] = (captions, pictures)

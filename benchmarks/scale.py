@@ -30,14 +30,22 @@ import pyarrow.parquet as pq
 from benchmarks.tree import cpu_seconds, resident
 
 BATCH, FILE = 100_000, 1_000_000
-WORDS = ("a", "the", "photo", "of", *(f"{a}{b}{c}" for a in "bdfgklmnprst" for b in "aeiou" for c in ("", "n", "r", "st", "l", "k", "m")))
+WORDS = (
+    "a",
+    "the",
+    "photo",
+    "of",
+    *(f"{a}{b}{c}" for a in "bdfgklmnprst" for b in "aeiou" for c in ("", "n", "r", "st", "l", "k", "m")),
+)
 
 
 def pool(folder: Path, rows: int, seed: int = 0) -> None:
     """A list in files of a million rows: every hundredth row is listed twice, every twentieth shares its image with another one."""
     chance = np.random.default_rng(seed)
     for first in range(0, rows, FILE):
-        with pq.ParquetWriter(folder / f"list-{first // FILE:05d}.parquet", batch(0, 1, chance).schema, compression="zstd") as writer:
+        with pq.ParquetWriter(
+            folder / f"list-{first // FILE:05d}.parquet", batch(0, 1, chance).schema, compression="zstd"
+        ) as writer:
             for start in range(first, min(rows, first + FILE), BATCH):
                 writer.write_table(batch(start, min(BATCH, rows - start), chance))
 
@@ -47,23 +55,38 @@ def batch(start: int, count: int, chance: np.random.Generator) -> pa.Table:
     number[number % 100 == 99] -= 1
     image = np.where(number % 20 == 19, number // 2, number)
     # Words by Zipf's law; the row's number decides them, so that a row that is listed twice is the same.
-    mix = (number[:, None].astype(np.uint64) * np.uint64(0x9E3779B97F4A7C15) + np.arange(12, dtype=np.uint64) * np.uint64(0xBF58476D1CE4E5B9))
+    mix = number[:, None].astype(np.uint64) * np.uint64(0x9E3779B97F4A7C15) + np.arange(12, dtype=np.uint64) * np.uint64(
+        0xBF58476D1CE4E5B9
+    )
     share = ((mix ^ (mix >> np.uint64(29))) >> np.uint64(11)).astype(np.float64) / 2.0**53
     rank = np.minimum((len(WORDS) ** share - 1).astype(np.int64), len(WORDS) - 1)
     length = 2 + number % 11
     words = pa.array(WORDS).take(pa.array(rank[np.arange(12)[None, :] < length[:, None]]))
     text = pc.binary_join(pa.ListArray.from_arrays(np.concatenate([[0], np.cumsum(length)]).astype(np.int32), words), " ")
     digits = pa.array(number).cast(pa.string())
-    return pa.table({
-        "url": pc.binary_join_element_wise("http://host", pa.array(number % 5003).cast(pa.string()), ".example/media/",
-                                           pa.array(mix[:, 0] ^ (mix[:, 11] >> np.uint64(7))).cast(pa.string()), "/", digits, ".jpg", ""),
-        "text": text,
-        "declared_width": pa.array((32 << (number % 7)).astype(np.int32)),
-        "declared_height": pa.array((48 << (number % 5)).astype(np.int32)),
-        "image_hash": pc.binary_join_element_wise(pa.array(image.astype(np.uint64) * np.uint64(0x9E3779B97F4A7C15)).cast(pa.string()),
-                                                  pa.array(image).cast(pa.string()), "-"),
-        "similarity": pa.array(chance.random(count, np.float32)),
-    })
+    return pa.table(
+        {
+            "url": pc.binary_join_element_wise(
+                "http://host",
+                pa.array(number % 5003).cast(pa.string()),
+                ".example/media/",
+                pa.array(mix[:, 0] ^ (mix[:, 11] >> np.uint64(7))).cast(pa.string()),
+                "/",
+                digits,
+                ".jpg",
+                "",
+            ),
+            "text": text,
+            "declared_width": pa.array((32 << (number % 7)).astype(np.int32)),
+            "declared_height": pa.array((48 << (number % 5)).astype(np.int32)),
+            "image_hash": pc.binary_join_element_wise(
+                pa.array(image.astype(np.uint64) * np.uint64(0x9E3779B97F4A7C15)).cast(pa.string()),
+                pa.array(image).cast(pa.string()),
+                "-",
+            ),
+            "similarity": pa.array(chance.random(count, np.float32)),
+        }
+    )
 
 
 def recipe(folder: Path) -> Any:
@@ -78,9 +101,18 @@ def recipe(folder: Path) -> Any:
     from curate.top_fraction import TopFraction
     from curate.where import Where
 
-    return Recipe(UrlPairs(str(folder / "*.parquet")), [CaptionWords(min=3), CaptionChars(min=6), DeclaredSize(min=64)],
-                  [ExactDedup(key=("image_hash",), by=("similarity",)), Where("similarity", min=0.05), TopFraction("similarity", 0.7),
-                   Balance(list(WORDS), tail=0.3)], shards=Shards(), name="scale")
+    return Recipe(
+        UrlPairs(str(folder / "*.parquet")),
+        [CaptionWords(min=3), CaptionChars(min=6), DeclaredSize(min=64)],
+        [
+            ExactDedup(key=("image_hash",), by=("similarity",)),
+            Where("similarity", min=0.05),
+            TopFraction("similarity", 0.7),
+            Balance(list(WORDS), tail=0.3),
+        ],
+        shards=Shards(),
+        name="scale",
+    )
 
 
 @dataclass
@@ -143,11 +175,22 @@ def child(folder: str, out: str, engine: str, free: str) -> None:
 
         def _write_shards(self, assigned: str, parts: list, state: str) -> None:
             self.progress.stage("plan", 1, 0)
-            planned = pools.plan(self.store, assigned, {"images": [f"ledger/images/{p.index:06d}.parquet" for p in parts]}, "images")
+            planned = pools.plan(
+                self.store, assigned, {"images": [f"ledger/images/{p.index:06d}.parquet" for p in parts]}, "images"
+            )
             self.progress.stage("planned", 1, 0)
             count = pools.shard_count(self.store, assigned)
-            self.store.publish_bytes("dataset.json", json.dumps({"samples": pq.read_metadata(self.store.path(planned["images"])).num_rows,
-                                                                 "shards": [], "root_hash": "", "count": count}).encode())
+            self.store.publish_bytes(
+                "dataset.json",
+                json.dumps(
+                    {
+                        "samples": pq.read_metadata(self.store.path(planned["images"])).num_rows,
+                        "shards": [],
+                        "root_hash": "",
+                        "count": count,
+                    }
+                ).encode(),
+            )
 
         def _tell(self, made: Any) -> None: ...
 
@@ -172,26 +215,42 @@ def measure(rows: int, engine: str, free: int, keep: Path | None = None) -> dict
         folder, out = Path(scratch) / "list", Path(scratch) / "run"
         folder.mkdir()
         pool(folder, rows)
-        done = subprocess.run([sys.executable, "-m", "benchmarks.scale", "--child", str(folder), str(out), engine, str(free)], capture_output=True, text=True, check=False)
+        done = subprocess.run(
+            [sys.executable, "-m", "benchmarks.scale", "--child", str(folder), str(out), engine, str(free)],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
         if done.returncode:
             sys.exit(done.stderr[-2000:])
         found = json.loads(done.stdout.splitlines()[-1])
-        found |= {"n": rows, "list": bytes_below(folder), "folder": {p.name: bytes_below(p) for p in sorted(out.iterdir()) if p.is_dir()}}
+        found |= {
+            "n": rows,
+            "list": bytes_below(folder),
+            "folder": {p.name: bytes_below(p) for p in sorted(out.iterdir()) if p.is_dir()},
+        }
         assert sum(found["rows"].values()) == rows, found["rows"]
         return found
 
 
 def report(found: dict[str, Any]) -> None:
     n, acts = found["n"], found["acts"]
-    print(f"\n{n:,} rows, {found['samples']:,} kept; on disk, B/row: list {found['list'] / n:.0f}, "
-          + ", ".join(f"{k} {v / n:.0f}" for k, v in found["folder"].items() if v / n >= 1))
+    print(
+        f"\n{n:,} rows, {found['samples']:,} kept; on disk, B/row: list {found['list'] / n:.0f}, "
+        + ", ".join(f"{k} {v / n:.0f}" for k, v in found["folder"].items() if v / n >= 1)
+    )
     print(f"{'act':42}{'wall µs/row':>12}{'CPU µs/row':>12}{'driver MB':>11}{'tree MB':>9}")
     for name, a in [*acts.items(), ("all", total(acts))]:
-        print(f"{name[:41]:42}{1e6 * a['wall'] / n:>12.2f}{1e6 * a['cpu'] / n:>12.2f}{a['driver']:>11,.0f}{a['tree']:>9,.0f}", flush=True)
+        print(
+            f"{name[:41]:42}{1e6 * a['wall'] / n:>12.2f}{1e6 * a['cpu'] / n:>12.2f}{a['driver']:>11,.0f}{a['tree']:>9,.0f}",
+            flush=True,
+        )
 
 
 def total(acts: dict[str, dict[str, float]]) -> dict[str, float]:
-    return {k: (max if k in ("driver", "tree") else sum)(a[k] for a in acts.values()) for k in ("wall", "cpu", "driver", "tree")}
+    return {
+        k: (max if k in ("driver", "tree") else sum)(a[k] for a in acts.values()) for k in ("wall", "cpu", "driver", "tree")
+    }
 
 
 def exponent(small: dict[str, Any], large: dict[str, Any], what: str) -> float:
@@ -203,7 +262,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--rows", type=int, nargs="+", default=[10_000, 100_000, 1_000_000])
     parser.add_argument("--engine", default="local", choices=["local", "ray"])
-    parser.add_argument("--free", type=int, default=4000, help="MiB of memory that the run believes to be free; DuckDB takes a quarter")
+    parser.add_argument(
+        "--free", type=int, default=4000, help="MiB of memory that the run believes to be free; DuckDB takes a quarter"
+    )
     parser.add_argument("--json", type=Path, help="write what was measured here")
     parser.add_argument("--folder", type=Path, help="where lists and runs are made, and removed (about 700 bytes a row)")
     parser.add_argument("--child", nargs=4, help=argparse.SUPPRESS)
@@ -215,8 +276,12 @@ def main() -> None:
         points.append(measure(rows, args.engine, args.free, args.folder))
         report(points[-1])
     for small, large in itertools.pairwise(points):
-        print(f"\n{small['n']:,} to {large['n']:,}: exponent {exponent(small, large, 'cpu'):.3f} of CPU time, {exponent(small, large, 'wall'):.3f} of wall time")
-        print(f"ratio scale, 1 over the exponent of CPU time, {small['n']:,} to {large['n']:,} rows: {1 / exponent(small, large, 'cpu'):.3f}")
+        print(
+            f"\n{small['n']:,} to {large['n']:,}: exponent {exponent(small, large, 'cpu'):.3f} of CPU time, {exponent(small, large, 'wall'):.3f} of wall time"
+        )
+        print(
+            f"ratio scale, 1 over the exponent of CPU time, {small['n']:,} to {large['n']:,} rows: {1 / exponent(small, large, 'cpu'):.3f}"
+        )
     if args.json:
         args.json.write_text(json.dumps(points, indent=1))
     return None

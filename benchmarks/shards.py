@@ -38,12 +38,25 @@ def park(store: Store, count: int, size: int) -> pa.Table:
                 data = b"\xff\xd8\xff" + noise.randbytes(noise.randint(size // 2, size * 3 // 2))
                 url = f"http://host{i % 97}.example/{i}.jpg"
                 text = f"a photograph of thing number {i} on a table beside a window"
-                rows.append({
-                    "uid": uid(text, url), "url": url, "text": text, "sha256": hashlib.sha256(data).hexdigest(),
-                    "mime": "image/jpeg", "original_width": 640, "original_height": 480, "width": 640, "height": 480,
-                    "clip_score": i % 1000 / 2048, "language": "en", "language_probability": 0.5,
-                    "payload": name, "payload_offset": parcel.add(f"{i}.jpg", data), "payload_size": len(data),
-                })
+                rows.append(
+                    {
+                        "uid": uid(text, url),
+                        "url": url,
+                        "text": text,
+                        "sha256": hashlib.sha256(data).hexdigest(),
+                        "mime": "image/jpeg",
+                        "original_width": 640,
+                        "original_height": 480,
+                        "width": 640,
+                        "height": 480,
+                        "clip_score": i % 1000 / 2048,
+                        "language": "en",
+                        "language_probability": 0.5,
+                        "payload": name,
+                        "payload_offset": parcel.add(f"{i}.jpg", data),
+                        "payload_size": len(data),
+                    }
+                )
             parcel.close()
             f.flush()
             store.publish(name, path)
@@ -99,11 +112,15 @@ def main() -> None:
                     shutil.rmtree(store.path(made), ignore_errors=True)
                 best[name] = min(best.get(name, (1e9, 1e9)), measure(work, store, rows, args.size))
         for name, (cpu, wall) in best.items():
-            print(f"{name:<11} {args.samples / cpu:8.0f} samples per CPU-second  {total / cpu:7.1f} MB per CPU-second  "
-                  f"{total / wall:7.1f} MB/s")
+            print(
+                f"{name:<11} {args.samples / cpu:8.0f} samples per CPU-second  {total / cpu:7.1f} MB per CPU-second  "
+                f"{total / wall:7.1f} MB/s"
+            )
         ratio = best["webdataset"][0] / best["curate"][0]
-        print(f"curate writes {ratio:.2f} times as many samples per CPU-second ({args.samples} images of {args.kb} kB on "
-              f"average, webdataset {webdataset.__version__})")
+        print(
+            f"curate writes {ratio:.2f} times as many samples per CPU-second ({args.samples} images of {args.kb} kB on "
+            f"average, webdataset {webdataset.__version__})"
+        )
         print(f"ratio shards, ShardWriter's CPU over ours: {ratio:.3f}")
     finally:
         shutil.rmtree(folder)

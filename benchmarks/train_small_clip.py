@@ -45,6 +45,7 @@ def heads() -> nn.ModuleDict:
 
 def project(model: nn.ModuleDict, image: Tensor, text: Tensor, drop: float = 0.0) -> tuple[Tensor, Tensor]:
     """Features -> unit vectors. `drop` is the share of features and of hidden values left out in training."""
+
     def half(x: Tensor, first: nn.Linear, second: nn.Linear) -> Tensor:
         x = F.gelu(first(F.dropout(x, drop, drop > 0)))
         return F.normalize(second(F.dropout(x, drop, drop > 0)), dim=-1)
@@ -113,9 +114,9 @@ def text_features(model: nn.Module, tokenizer, rows: list[Pair]) -> np.ndarray:
     unique = sorted(set(texts), key=lambda t: (len(t), t))
     found: dict[str, np.ndarray] = {}
     for first in range(0, len(unique), 128):
-        batch = unique[first:first + 128]
+        batch = unique[first : first + 128]
         tokens = tokenizer(batch)
-        tokens = tokens[:, :int((tokens != 0).sum(1).max())]
+        tokens = tokens[:, : int((tokens != 0).sum(1).max())]
         mask = (tokens != 0).long()
         out = model.text.pooler(model.text.transformer(input_ids=tokens, attention_mask=mask), mask)
         found |= dict(zip(batch, out.numpy().astype(np.float16)))
@@ -139,8 +140,9 @@ def features(rows: list[Pair], name: str) -> tuple[Tensor, Tensor]:
         return torch.from_numpy(held["image"]).float(), torch.from_numpy(held["text"]).float()
 
 
-def train(image: Tensor, text: Tensor, titles: Tensor, sources: Tensor,
-          options: argparse.Namespace) -> tuple[nn.ModuleDict, float]:
+def train(
+    image: Tensor, text: Tensor, titles: Tensor, sources: Tensor, options: argparse.Namespace
+) -> tuple[nn.ModuleDict, float]:
     """Contrastive training of the heads (CLIP's loss). Returns them and the logit scale.
 
     Half of the batches come from one source, whose pictures look alike: those are the pairs that are hard to tell apart.
@@ -180,8 +182,12 @@ def measure(model: nn.ModuleDict, image: Tensor, text: Tensor, rows: list[Pair],
     `strict` leaves out pictures that resemble one seen in training (cosine of the trunk's features of 0.9 or more).
     """
     a, b = project(model, image[:, 0], text[:, 0])
-    strange = np.concatenate([(F.normalize(part, dim=-1) @ F.normalize(seen, dim=-1).T).max(1).values.numpy() < 0.9
-                              for part in image[:, 0].split(256)])
+    strange = np.concatenate(
+        [
+            (F.normalize(part, dim=-1) @ F.normalize(seen, dim=-1).T).max(1).values.numpy() < 0.9
+            for part in image[:, 0].split(256)
+        ]
+    )
     own, found = (a * b).sum(-1).numpy(), {}
     source, titles = np.array([r.source for r in rows]), [r.title.lower() for r in rows]
     other = np.stack([shuffled(source, titles, seed) for seed in range(20)])
@@ -199,8 +205,12 @@ def measure(model: nn.ModuleDict, image: Tensor, text: Tensor, rows: list[Pair],
     found["recall at 1"] = float(np.mean([rows[i].text == rows[int(j)].text for i, j in enumerate(best)]))
     cuts = np.linspace(-0.2, 0.8, 201)
     right = [((own >= c).mean() + (false < c).mean()) / 2 for c in cuts]
-    return found | {"mean own": own.mean(), "mean shuffled": false.mean(), "best cut": cuts[int(np.argmax(right))],
-                    "balanced accuracy": max(right)}
+    return found | {
+        "mean own": own.mean(),
+        "mean shuffled": false.mean(),
+        "best cut": cuts[int(np.argmax(right))],
+        "balanced accuracy": max(right),
+    }
 
 
 def shuffled(source: np.ndarray, titles: list[str], seed: int) -> np.ndarray:

@@ -56,7 +56,9 @@ def pool(folder: Path, count: int) -> Path:
         with tarfile.open(folder / f"{start // 200:05d}.tar", "w") as tar:
             for i in range(start, min(start + 200, count)):
                 if i % 10:
-                    coarse = Image.fromarray(rng.integers(0, 256, (12, 16, 3)).astype(np.uint8)).resize((640, 480), Image.BICUBIC)
+                    coarse = Image.fromarray(rng.integers(0, 256, (12, 16, 3)).astype(np.uint8)).resize(
+                        (640, 480), Image.BICUBIC
+                    )
                     out = io.BytesIO()
                     coarse.save(out, "JPEG", quality=90)
                     data = out.getvalue()
@@ -75,7 +77,20 @@ def namespaces() -> Iterator[list[str]]:
     try:
         for name in names:
             ip("netns", "add", name)
-        ip("link", "add", f"cu{os.getpid()}a", "netns", names[0], "type", "veth", "peer", "name", f"cu{os.getpid()}b", "netns", names[1])
+        ip(
+            "link",
+            "add",
+            f"cu{os.getpid()}a",
+            "netns",
+            names[0],
+            "type",
+            "veth",
+            "peer",
+            "name",
+            f"cu{os.getpid()}b",
+            "netns",
+            names[1],
+        )
         for name, address, end in zip(names, ADDRESSES, "ab"):
             ip("-n", name, "addr", "add", f"{address}/24", "dev", f"cu{os.getpid()}{end}")
             for device in (f"cu{os.getpid()}{end}", "lo"):
@@ -91,11 +106,36 @@ class Node:
 
     def __init__(self, namespace: str, address: str, cpus: int, folder: Path, head: bool, environment: dict[str, str]):
         folder.mkdir()
-        where = ["--head", f"--port={PORT}", "--include-dashboard=true", f"--dashboard-host={address}"] if head else [f"--address={ADDRESSES[0]}:{PORT}"]
-        command = ["ip", "netns", "exec", namespace, sys.executable, "-m", "ray.scripts.scripts", "start", "--block", f"--node-ip-address={address}",
-                   f"--num-cpus={cpus}", "--object-store-memory=200000000", *where, *([f"--temp-dir={folder}"] if head else [])]
+        where = (
+            ["--head", f"--port={PORT}", "--include-dashboard=true", f"--dashboard-host={address}"]
+            if head
+            else [f"--address={ADDRESSES[0]}:{PORT}"]
+        )
+        command = [
+            "ip",
+            "netns",
+            "exec",
+            namespace,
+            sys.executable,
+            "-m",
+            "ray.scripts.scripts",
+            "start",
+            "--block",
+            f"--node-ip-address={address}",
+            f"--num-cpus={cpus}",
+            "--object-store-memory=200000000",
+            *where,
+            *([f"--temp-dir={folder}"] if head else []),
+        ]
         self.log = open(folder / "log", "wb")
-        self.process = subprocess.Popen(command, cwd=folder, env={**environment, "TMPDIR": str(folder)}, stdout=self.log, stderr=self.log, start_new_session=True)
+        self.process = subprocess.Popen(
+            command,
+            cwd=folder,
+            env={**environment, "TMPDIR": str(folder)},
+            stdout=self.log,
+            stderr=self.log,
+            start_new_session=True,
+        )
 
     def kill(self) -> None:
         """At once, with everything it started."""
@@ -121,9 +161,38 @@ def family(pid: int) -> list[int]:
 
 def submitted(namespace: str, environment: dict[str, str], work: Path, tars: Path, out: Path) -> subprocess.Popen:
     """The driver as a job: `ray job submit` waits for it and passes its exit code on."""
-    curate = [sys.executable, "-m", "curate.cli", "run", str(work / "pictures.py"), "--pool", str(tars), "-o", str(out), "--address", "auto", "--part-size", "100"]
-    command = ["ip", "netns", "exec", namespace, sys.executable, "-m", "ray.scripts.scripts", "job", "submit", "--address",
-               f"http://{ADDRESSES[0]}:8265", "--working-dir", str(work), "--", *curate]
+    curate = [
+        sys.executable,
+        "-m",
+        "curate.cli",
+        "run",
+        str(work / "pictures.py"),
+        "--pool",
+        str(tars),
+        "-o",
+        str(out),
+        "--address",
+        "auto",
+        "--part-size",
+        "100",
+    ]
+    command = [
+        "ip",
+        "netns",
+        "exec",
+        namespace,
+        sys.executable,
+        "-m",
+        "ray.scripts.scripts",
+        "job",
+        "submit",
+        "--address",
+        f"http://{ADDRESSES[0]}:8265",
+        "--working-dir",
+        str(work),
+        "--",
+        *curate,
+    ]
     return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=work)
 
 
@@ -131,8 +200,24 @@ def ready(namespace: str, environment: dict[str, str], nodes: int) -> None:
     """Wait until the cluster and its job server answer."""
     until = time.monotonic() + 90
     while time.monotonic() < until:
-        done = subprocess.run(["ip", "netns", "exec", namespace, sys.executable, "-m", "ray.scripts.scripts", "status", "--address", f"{ADDRESSES[0]}:{PORT}"],
-                              env=environment, capture_output=True, text=True, check=False)
+        done = subprocess.run(
+            [
+                "ip",
+                "netns",
+                "exec",
+                namespace,
+                sys.executable,
+                "-m",
+                "ray.scripts.scripts",
+                "status",
+                "--address",
+                f"{ADDRESSES[0]}:{PORT}",
+            ],
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
         if len(re.findall(r"1 node_", done.stdout)) >= nodes:
             return
         time.sleep(1)
@@ -142,8 +227,14 @@ def ready(namespace: str, environment: dict[str, str], nodes: int) -> None:
 def once(names: list[str], cpus: tuple[int, ...], kill: bool, folder: Path, work: Path, tars: Path) -> dict:
     """One run on a cluster of its own; its root hash, seconds, and the attempts that were made again."""
     # The other namespace has its own loopback: nothing of Ray may be bound to it alone.
-    environment = {**os.environ, "RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32), "RAY_USAGE_STATS_ENABLED": "0",
-                   "PYTHONPATH": f"{ROOT}", "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "1"}
+    environment = {
+        **os.environ,
+        "RAY_AUTH_MODE": "token",
+        "RAY_AUTH_TOKEN": secrets.token_hex(32),
+        "RAY_USAGE_STATS_ENABLED": "0",
+        "PYTHONPATH": f"{ROOT}",
+        "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "1",
+    }
     folder.mkdir()
     nodes = []
     try:
@@ -161,8 +252,14 @@ def once(names: list[str], cpus: tuple[int, ...], kill: bool, folder: Path, work
         if job.returncode:
             raise SystemExit(f"the job failed:\n{said[-3000:]}")
         dataset, record = (json.loads((out / name).read_text()) for name in ("dataset.json", "recipe.json"))
-        return {"root": dataset["root_hash"], "samples": dataset["samples"], "job": time.perf_counter() - began, "run": record["seconds"],
-                "again": [r["error"] for r in record["retries"]], "went on after the kill": kill and not job.returncode}
+        return {
+            "root": dataset["root_hash"],
+            "samples": dataset["samples"],
+            "job": time.perf_counter() - began,
+            "run": record["seconds"],
+            "again": [r["error"] for r in record["retries"]],
+            "went on after the kill": kill and not job.returncode,
+        }
     finally:
         for node in nodes:
             node.kill()
@@ -182,13 +279,19 @@ def main() -> int:
         tars.mkdir()
         (work / "pictures.py").write_text(RECIPE)
         pool(tars, args.pictures)
-        made = {what: once(names, cpus, kill, folder / what, work, tars)
-                for what, cpus, kill in (("one", (2,), False), ("two", (1, 1), False), ("killed", (1, 1), True))}
+        made = {
+            what: once(names, cpus, kill, folder / what, work, tars)
+            for what, cpus, kill in (("one", (2,), False), ("two", (1, 1), False), ("killed", (1, 1), True))
+        }
     for what, found in made.items():
-        print(f"{what:<7} {found['samples']} samples, root hash {found['root'][:16]}, the run {found['run']:.1f} s, the job {found['job']:.1f} s, "
-              f"attempts made again: {len(found['again'])}" + (f" ({found['again'][0]})" if found["again"] else ""))
+        print(
+            f"{what:<7} {found['samples']} samples, root hash {found['root'][:16]}, the run {found['run']:.1f} s, the job {found['job']:.1f} s, "
+            f"attempts made again: {len(found['again'])}" + (f" ({found['again'][0]})" if found["again"] else "")
+        )
     same = len({m["root"] for m in made.values()}) == 1
-    print(f"root hashes {'equal' if same else 'DIFFER'}; two nodes take {made['two']['run'] / made['one']['run']:.2f} of one node's time on as many cores")
+    print(
+        f"root hashes {'equal' if same else 'DIFFER'}; two nodes take {made['two']['run'] / made['one']['run']:.2f} of one node's time on as many cores"
+    )
     return 0 if same and made["killed"]["again"] else 1
 
 

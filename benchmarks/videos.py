@@ -42,12 +42,12 @@ def numbered(picture: np.ndarray, n: int) -> np.ndarray:
     """The picture with a number written into its upper left corner."""
     picture = picture.copy()
     for bit in range(BITS):
-        picture[:CELL, bit * CELL:(bit + 1) * CELL] = 255 * (n >> bit & 1)
+        picture[:CELL, bit * CELL : (bit + 1) * CELL] = 255 * (n >> bit & 1)
     return picture
 
 
 def number(picture: np.ndarray) -> int:
-    return sum(int(picture[2:CELL - 2, b * CELL + 2:(b + 1) * CELL - 2].mean() > 127) << b for b in range(BITS))
+    return sum(int(picture[2 : CELL - 2, b * CELL + 2 : (b + 1) * CELL - 2].mean() > 127) << b for b in range(BITS))
 
 
 def film(path: Path, seconds: float, seed: int) -> list[float]:
@@ -64,11 +64,11 @@ def film(path: Path, seconds: float, seed: int) -> list[float]:
             if any(abs(n / FPS - c) < 1e-6 for c in cuts):
                 picture, since = scene(rng), n
             shift = min(n - since, 119)
-            out.mux(stream.encode(av.VideoFrame.from_ndarray(numbered(picture[:, shift:shift + SIZE[0]], n), format="rgb24")))
+            out.mux(stream.encode(av.VideoFrame.from_ndarray(numbered(picture[:, shift : shift + SIZE[0]], n), format="rgb24")))
         out.mux(stream.encode())
         wave = (rng.standard_normal(int(seconds * 16_000)) * 3000).astype(np.int16)
         for start in range(0, len(wave), 1024):
-            piece = av.AudioFrame.from_ndarray(wave[None, start:start + 1024], format="s16", layout="mono")
+            piece = av.AudioFrame.from_ndarray(wave[None, start : start + 1024], format="s16", layout="mono")
             piece.sample_rate, piece.pts = 16_000, start
             out.mux(voice.encode(piece))
         out.mux(voice.encode())
@@ -113,9 +113,11 @@ def plain(films: dict[Path, list[float]], clips: dict[str, list[tuple[float, flo
             kept += sum(len(simplejpeg.encode_jpeg(p, 95, "RGB", "420")) > 0 for p in chosen(container, stream, wanted))
         with av.open(str(path)) as container:
             resampler = av.AudioResampler(format="s16", layout="mono", rate=16_000)
-            samples = np.concatenate([f.to_ndarray()[0] for frame in container.decode(audio=0) for f in resampler.resample(frame)])
+            samples = np.concatenate(
+                [f.to_ndarray()[0] for frame in container.decode(audio=0) for f in resampler.resample(frame)]
+            )
             for start, end, _ in clips[str(path)]:
-                io.BytesIO(media.wav(samples[int(start * 16_000):int(end * 16_000)], 16_000))
+                io.BytesIO(media.wav(samples[int(start * 16_000) : int(end * 16_000)], 16_000))
     return kept
 
 
@@ -132,7 +134,9 @@ def chosen(container, stream, wanted: Iterator[float]) -> Iterator[np.ndarray]:
 
 
 def cost(films: dict[Path, list[float]], folder: Path) -> dict[str, float]:
-    recipe = Recipe(Videos([str(p) for p in films], cut="scenes", frames=4, max_seconds=20.0), [Frames(), Sound()], shards=Shards(size=500))
+    recipe = Recipe(
+        Videos([str(p) for p in films], cut="scenes", frames=4, max_seconds=20.0), [Frames(), Sound()], shards=Shards(size=500)
+    )
     start, wall = cpu(), time.perf_counter()
     made = run(recipe, str(folder / "run"), engine="local")
     ours, wall = cpu() - start, time.perf_counter() - wall
@@ -146,8 +150,14 @@ def cost(films: dict[Path, list[float]], folder: Path) -> dict[str, float]:
         media.answer("scenes", str(path), 27.0)
     plain(films, clips)
     loop = cpu() - start
-    return {"clips": len(asked), "clips per CPU-s": len(asked) / ours, "clips per CPU-s of the loop": len(asked) / loop, "ratio": loop / ours,
-            "films": len(films), "wall seconds": wall}
+    return {
+        "clips": len(asked),
+        "clips per CPU-s": len(asked) / ours,
+        "clips per CPU-s of the loop": len(asked) / loop,
+        "ratio": loop / ours,
+        "films": len(films),
+        "wall seconds": wall,
+    }
 
 
 def main() -> None:
@@ -157,7 +167,11 @@ def main() -> None:
     args = options.parse_args()
     with tempfile.TemporaryDirectory(prefix="curate-videos-") as name:
         films = {Path(name) / f"{n}.mp4": film(Path(name) / f"{n}.mp4", args.seconds, n) for n in range(args.films)}
-        for what, found in (("scene changes", scenes_found(films)), ("moments", moments_right(films)), ("cost", cost(films, Path(name)))):
+        for what, found in (
+            ("scene changes", scenes_found(films)),
+            ("moments", moments_right(films)),
+            ("cost", cost(films, Path(name))),
+        ):
             print(what, json.dumps({k: round(v, 3) for k, v in found.items()}))
             if "ratio" in found:
                 print(f"ratio videos, CPU of the plain loop over ours: {found['ratio']:.3f}")

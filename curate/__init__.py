@@ -1,21 +1,30 @@
 """curate: web image-text pairs and web pages become balanced, explained WebDataset shards for multimodal pretraining.
 
-    run = curate.run(recipe, "out/")      # run a recipe, or go on with the run there
-    run = curate.open("out/")             # look at a run
-    run.sql("select drop_reason, count(*) from images group by all")
-    curate.show(run, reason="language")   # pictures, in a notebook
+run = curate.run(recipe, "out/")      # run a recipe, or go on with the run there
+run = curate.open("out/")             # look at a run
+run.sql("select drop_reason, count(*) from images group by all")
+curate.show(run, reason="language")   # pictures, in a notebook
 """
 
 import importlib
 from typing import Any
 
 _HOMES = {
-    "run": ("driver", "run"), "open": ("driver", "open_run"), "Run": ("driver", "Run"), "show": ("gallery", "show"),
-    "Recipe": ("recipe", "Recipe"), "Shards": ("shards", "Shards"), "Source": ("source", "Source"),
-    "Stage": ("stage", "Stage"), "Filter": ("stage", "Filter"),
-    "Selector": ("selector", "Selector"), "Selection": ("selector", "Selection"),
-    "CurateError": ("errors", "CurateError"), "RecipeError": ("errors", "RecipeError"),
-    "PartError": ("errors", "PartError"), "PoolError": ("errors", "PoolError"),
+    "run": ("driver", "run"),
+    "open": ("driver", "open_run"),
+    "Run": ("driver", "Run"),
+    "show": ("gallery", "show"),
+    "Recipe": ("recipe", "Recipe"),
+    "Shards": ("shards", "Shards"),
+    "Source": ("source", "Source"),
+    "Stage": ("stage", "Stage"),
+    "Filter": ("stage", "Filter"),
+    "Selector": ("selector", "Selector"),
+    "Selection": ("selector", "Selection"),
+    "CurateError": ("errors", "CurateError"),
+    "RecipeError": ("errors", "RecipeError"),
+    "PartError": ("errors", "PartError"),
+    "PoolError": ("errors", "PoolError"),
 }
 
 __all__ = sorted(_HOMES)

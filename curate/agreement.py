@@ -70,8 +70,12 @@ class Verdicts:
 
     def __init__(self, run: Any):
         self.run = run
-        self.rows: list[dict[str, Any]] = run.sql(f"""select i.*, v.verdict as verdict_, v.weight as weight_, v.reason as reason_
-            from {ROWS} i join verdicts v using (uid) where v.verdict is not null order by uid""").to_arrow_table().to_pylist()
+        self.rows: list[dict[str, Any]] = (
+            run.sql(f"""select i.*, v.verdict as verdict_, v.weight as weight_, v.reason as reason_
+            from {ROWS} i join verdicts v using (uid) where v.verdict is not null order by uid""")
+            .to_arrow_table()
+            .to_pylist()
+        )
         self.counts = run.sql("""select count(*), count(*) filter (verdict is null and good > 0), count(*) filter (good + bad = 0),
             count(*) filter (uid not in (select uid from images)) from verdicts""").fetchall()[0]
         self.weighted = any(r["weight_"] is not None for r in self.rows)
@@ -90,13 +94,23 @@ class Verdicts:
             place = self.order.get(rule, -1)
             rows = [r for r in rows if r["drop_stage"] in (None, rule) or self.order.get(r["drop_stage"], -1) > place]
         dropped = np.array([r["drop_stage"] == rule if rule else not r["kept"] for r in rows])
-        bad = np.array([r["verdict_"] == "bad" and (not rule or not r["reason_"] or rule in r["reason_"].split()) for r in rows])
+        bad = np.array(
+            [r["verdict_"] == "bad" and (not rule or not r["reason_"] or rule in r["reason_"].split()) for r in rows]
+        )
         weight = np.array([1.0 if r["weight_"] is None else r["weight_"] for r in rows])
         share = lambda which: float(weight[which].sum() / weight.sum())  # noqa: E731
         both, d, b = share(dropped & bad), share(dropped), share(bad)
         chance, same = d * b + (1 - d) * (1 - b), share(dropped == bad)
-        return Agreement(rule or "all rules", len(rows), int(dropped.sum()), int(bad.sum()), int((dropped & bad).sum()),
-                         both / d if d else None, both / b if b else None, (same - chance) / (1 - chance) if chance < 1 else None)
+        return Agreement(
+            rule or "all rules",
+            len(rows),
+            int(dropped.sum()),
+            int(bad.sum()),
+            int((dropped & bad).sum()),
+            both / d if d else None,
+            both / b if b else None,
+            (same - chance) / (1 - chance) if chance < 1 else None,
+        )
 
     def alpha(self) -> tuple[int, int, float | None]:
         """Annotators, rows that two and more of them judged, and Krippendorff's alpha over these (nominal; 1: all agree)."""
@@ -126,7 +140,13 @@ class Verdicts:
     def _suggest(self, column: str, bounds: list[Bound]) -> Iterator[Suggestion]:
         for side in dict.fromkeys(b.side for b in bounds) or ("",):
             # A range has two ends: what the other one drops says nothing about this one.
-            known = [r for r in self.rows if r[column] is not None and np.isfinite(r[column]) and all(within(r[column], b) for b in bounds if b.side != side)]
+            known = [
+                r
+                for r in self.rows
+                if r[column] is not None
+                and np.isfinite(r[column])
+                and all(within(r[column], b) for b in bounds if b.side != side)
+            ]
             values = np.array([r[column] for r in known], np.float64)
             good = np.array([r["verdict_"] == "good" for r in known], dtype=bool)
             if not len(known) or good.all() or not good.any() or values.min() == values.max():
@@ -150,9 +170,22 @@ def _suggestion(column: str, side: str, values: np.ndarray, good: np.ndarray, wh
     now = next((b.value for b in bounds if b.side == side), None)
     place = lambda pair: spelled(sign * pair[0], sign * pair[1], whole)  # noqa: E731
     drawn = sorted(map(place, cuts.resampled()))
-    return Suggestion(column, side, int(good.sum()), int(bads.sum()), above(sign * values, good), place(cuts.best(cuts.j)),
-                      drawn[len(drawn) // 20], drawn[-1 - len(drawn) // 20], float(cuts.j.max()), place(cuts.best(cuts.f1)), float(cuts.f1.max()),
-                      now, None if now is None else youden(sign * values >= sign * now, good), bool(min(good.sum(), bads.sum()) < FEW))
+    return Suggestion(
+        column,
+        side,
+        int(good.sum()),
+        int(bads.sum()),
+        above(sign * values, good),
+        place(cuts.best(cuts.j)),
+        drawn[len(drawn) // 20],
+        drawn[-1 - len(drawn) // 20],
+        float(cuts.j.max()),
+        place(cuts.best(cuts.f1)),
+        float(cuts.f1.max()),
+        now,
+        None if now is None else youden(sign * values >= sign * now, good),
+        bool(min(good.sum(), bads.sum()) < FEW),
+    )
 
 
 class Cuts:
@@ -189,7 +222,12 @@ def youden(kept: np.ndarray, good: np.ndarray) -> float:
 def above(values: np.ndarray, good: np.ndarray) -> float:
     """Probability that a good row's value is above a bad one's, ties counted half."""
     low = np.sort(values[~good])
-    return float((np.searchsorted(low, values[good], "left") + np.searchsorted(low, values[good], "right")).sum() / 2 / len(low) / good.sum())
+    return float(
+        (np.searchsorted(low, values[good], "left") + np.searchsorted(low, values[good], "right")).sum()
+        / 2
+        / len(low)
+        / good.sum()
+    )
 
 
 def spelled(dropped: float, kept: float, whole: bool) -> float | int:
@@ -210,19 +248,57 @@ def _words(v: Verdicts) -> Iterator[str]:
     total, disputed, unsure, strangers = v.counts
     who, twice, alpha = v.alpha()
     bad = sum(r["verdict_"] == "bad" for r in v.rows)
-    yield (f"{total:,} rows with a verdict (annotators: {who}): {len(v.rows) - bad:,} good, {bad:,} bad, {disputed:,} on which they disagree, {unsure:,} unsure"
-           + (f"; {strangers:,} of rows that this run does not have" if strangers else "")
-           + (f"\n{twice:,} rows judged by two and more" + (f", Krippendorff's alpha {alpha:.2f}" if alpha is not None else "") if twice else ""))
+    yield (
+        f"{total:,} rows with a verdict (annotators: {who}): {len(v.rows) - bad:,} good, {bad:,} bad, {disputed:,} on which they disagree, {unsure:,} unsure"
+        + (f"; {strangers:,} of rows that this run does not have" if strangers else "")
+        + (
+            f"\n{twice:,} rows judged by two and more" + (f", Krippendorff's alpha {alpha:.2f}" if alpha is not None else "")
+            if twice
+            else ""
+        )
+    )
     if not v.rows:
         return
     basis = "for the pool, by weight" if v.weighted else "of the rows asked, not of the pool: they were not drawn at random"
     lines = [[a.rule, a.rows, a.dropped, a.bad, a.both, *map(_share, (a.precision, a.recall, a.kappa))] for a in v.agreements()]
-    yield f"agreement {basis}\n" + plain(["rule", "verdicts", "dropped", "bad", "both", "precision", "recall", "kappa"], lines, numbers=range(1, 8))
+    yield f"agreement {basis}\n" + plain(
+        ["rule", "verdicts", "dropped", "bad", "both", "precision", "recall", "kappa"], lines, numbers=range(1, 8)
+    )
     found = v.suggestions()
     if found:
-        head = ["score", "side", "good", "bad", "AUC", "bound now", "J now", "best J", "bound", "90 % range", "best F1", "bound by F1", ""]
-        rows = [[s.column, s.side, s.good, s.bad, _share(s.auc), s.now, _share(s.j_now), _share(s.j), s.bound, f"{s.low:.6g} … {s.high:.6g}",
-                 _share(s.f1), s.bound_f1, "few" if s.few else ""] for s in found]
+        head = [
+            "score",
+            "side",
+            "good",
+            "bad",
+            "AUC",
+            "bound now",
+            "J now",
+            "best J",
+            "bound",
+            "90 % range",
+            "best F1",
+            "bound by F1",
+            "",
+        ]
+        rows = [
+            [
+                s.column,
+                s.side,
+                s.good,
+                s.bad,
+                _share(s.auc),
+                s.now,
+                _share(s.j_now),
+                _share(s.j),
+                s.bound,
+                f"{s.low:.6g} … {s.high:.6g}",
+                _share(s.f1),
+                s.bound_f1,
+                "few" if s.few else "",
+            ]
+            for s in found
+        ]
         yield "suggested bounds\n" + plain(head, rows, numbers=range(2, 12))
     if any(s.few for s in found):
         yield f"few: fewer than {FEW} good or {FEW} bad rows have this score; ask for more before you move the bound"

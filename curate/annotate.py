@@ -51,10 +51,14 @@ def stratified(run: Any, n: int, by: str = "drop_reason", where: str = "", seed:
     to the others.
     """
     values = _strata(run, "coalesce(drop_reason, 'kept')" if by == "drop_reason" else f"({by})")
-    rows = run.sql(f"""with cut as (select *, ({values})::varchar as stratum_ from {ROWS} where {f'({where})' if where else 'true'})
+    rows = (
+        run.sql(f"""with cut as (select *, ({values})::varchar as stratum_ from {ROWS} where {f"({where})" if where else "true"})
         select {light(run)}, stratum_, count(*) over (partition by stratum_) as size_,
-        row_number() over (partition by stratum_ order by {coin_sql('uid', seed, 'annotate')}, uid) as place_
-        from cut qualify place_ <= {int(n)} order by stratum_, place_""").to_arrow_table().to_pylist()
+        row_number() over (partition by stratum_ order by {coin_sql("uid", seed, "annotate")}, uid) as place_
+        from cut qualify place_ <= {int(n)} order by stratum_, place_""")
+        .to_arrow_table()
+        .to_pylist()
+    )
     sizes = {r["stratum_"]: r["size_"] for r in rows}
     if len(sizes) > n:
         raise RecipeError(f"{by} has {len(sizes)} values: ask for at least one sample of each, -n {len(sizes)}")
@@ -64,7 +68,9 @@ def stratified(run: Any, n: int, by: str = "drop_reason", where: str = "", seed:
 
 def _strata(run: Any, values: str) -> str:
     """The expression, or where it is a number with many values the tenth of the rows in which it lies."""
-    distinct, kind = run.sql(f"select count(distinct v), any_value(typeof(v)) from (select {values} as v from images)").fetchall()[0]
+    distinct, kind = run.sql(
+        f"select count(distinct v), any_value(typeof(v)) from (select {values} as v from images)"
+    ).fetchall()[0]
     if distinct <= FEW_VALUES or kind not in ("FLOAT", "DOUBLE", "INTEGER", "BIGINT", "SMALLINT", "TINYINT"):
         return values
     cuts = run.sql(f"select quantile_disc({values}::double, {[i / 10 for i in range(1, 10)]}) from images").fetchall()[0][0]
@@ -86,14 +92,18 @@ def borderline(run: Any, n: int, near: str, where: str = "", seed: int = 0) -> l
     They have no weight: they say where a bound should be, not how many rows of the pool are wrong.
     """
     bounds = bounds_of(run.recipe, "images")
-    mine = [b for b in bounds if near in (b.rule, b.column, "all") and b.column in run.sql("select * from images limit 0").columns]
+    mine = [
+        b for b in bounds if near in (b.rule, b.column, "all") and b.column in run.sql("select * from images limit 0").columns
+    ]
     if not mine:
-        raise RecipeError(f"no rule on images with a bound is called {near}; there are: {', '.join(dict.fromkeys(b.rule for b in bounds)) or 'none'}")
+        raise RecipeError(
+            f"no rule on images with a bound is called {near}; there are: {', '.join(dict.fromkeys(b.rule for b in bounds)) or 'none'}"
+        )
     found: dict[str, dict[str, Any]] = {}
     for bound in mine:
         for side in (inside(bound) + " and kept", f"not ({inside(bound)}) and drop_reason = {quoted(bound.rule)}"):
-            rows = run.sql(f"""select {light(run)} from {ROWS} where {side} and {f'({where})' if where else 'true'}
-                order by abs("{bound.column}" - {bound.value!r}), {coin_sql('uid', seed, 'annotate')}, uid limit {max(1, int(n) // (2 * len(mine)))}""")
+            rows = run.sql(f"""select {light(run)} from {ROWS} where {side} and {f"({where})" if where else "true"}
+                order by abs("{bound.column}" - {bound.value!r}), {coin_sql("uid", seed, "annotate")}, uid limit {max(1, int(n) // (2 * len(mine)))}""")
             found |= {r["uid"]: r for r in rows.to_arrow_table().to_pylist()}
     return [{**r, "stratum_": near, "weight_": None} for r in found.values()]
 
@@ -133,16 +143,25 @@ def _asked(run: Any, rows: list[dict[str, Any]], folder: Path, form: str, side: 
     """What is asked about each row: its picture (in the folder, or as a data URL), its words, its weight."""
     with Isolated() as child:
         for start in range(0, len(rows), 64):
-            for card in cards(run.store, rows[start:start + 64], side, child):
+            for card in cards(run.store, rows[start : start + 64], side, child):
                 row, jpeg = card.row, card.thumbnail or blank(missing(card.row))
                 name = f"images/{row['uid']}.jpg"
                 if form == "label-studio":
                     name = f"data:image/jpeg;base64,{b64encode(jpeg).decode()}"
                 else:
                     (folder / name).write_bytes(jpeg)
-                    name = f"/data/local-files/?d={quote(f'{folder.resolve().name}/{name}')}" if form == "label-studio-files" else name
-                yield {"uid": row["uid"], "image": name, "text": storable(row["text"]), "url": storable(row["url"]),
-                       "weight": None if row["weight_"] is None else round(row["weight_"], 6)}
+                    name = (
+                        f"/data/local-files/?d={quote(f'{folder.resolve().name}/{name}')}"
+                        if form == "label-studio-files"
+                        else name
+                    )
+                yield {
+                    "uid": row["uid"],
+                    "image": name,
+                    "text": storable(row["text"]),
+                    "url": storable(row["url"]),
+                    "weight": None if row["weight_"] is None else round(row["weight_"], 6),
+                }
 
 
 def blank(words: str) -> bytes:
@@ -186,8 +205,16 @@ def config(reasons: list[str]) -> str:
     verdict = add("Choices", name="verdict", toName="image", choice="single-radio", required="true", showInline="true")
     for word in ("good", "bad", "unsure"):
         add("Choice", verdict, value=word, hotkey=word[0])
-    reason = add("Choices", name="reason", toName="image", choice="multiple", showInline="true",
-                 visibleWhen="choice-selected", whenTagName="verdict", whenChoiceValue="bad")
+    reason = add(
+        "Choices",
+        name="reason",
+        toName="image",
+        choice="multiple",
+        showInline="true",
+        visibleWhen="choice-selected",
+        whenTagName="verdict",
+        whenChoiceValue="bad",
+    )
     for name in reasons:
         add("Choice", reason, value=name)
     add("TextArea", name="comment", toName="image", rows="1", editable="true", placeholder="comment")

@@ -19,8 +19,11 @@ from curate.store import Store
 
 #: How an image file begins.
 MAGIC = {
-    "image/jpeg": ((0, b"\xff\xd8"),), "image/png": ((0, b"\x89PNG\r\n\x1a\n"),), "image/gif": ((0, b"GIF8"),),
-    "image/webp": ((0, b"RIFF"), (8, b"WEBP")), "image/avif": ((4, b"ftyp"),),
+    "image/jpeg": ((0, b"\xff\xd8"),),
+    "image/png": ((0, b"\x89PNG\r\n\x1a\n"),),
+    "image/gif": ((0, b"GIF8"),),
+    "image/webp": ((0, b"RIFF"), (8, b"WEBP")),
+    "image/avif": ((4, b"ftyp"),),
 }
 
 #: Faults of one kind in one shard that are told one by one; the others are counted.
@@ -94,16 +97,24 @@ def ledger_faults(con: duckdb.DuckDBPyConnection, recipe: dict[str, Any], sharde
         for reason in sorted(set(found) | set(reasons)):
             if found.get(reason, 0) != reasons.get(reason, 0):
                 yield f"ledger/{table}: {found.get(reason, 0)} rows are {reason}, recipe.json says {reasons.get(reason, 0)}"
-        rules = [("kept is null or kept = (drop_reason is not null)", "are neither kept nor dropped for a reason, or both"),
-                 ("(drop_reason is null) <> (drop_stage is null)", "have a drop_reason without drop_stage, or the reverse"),
-                 ("uid is null or not regexp_full_match(uid, '[0-9a-f]{32}')", "have no uid of 32 hex digits")]
+        rules = [
+            ("kept is null or kept = (drop_reason is not null)", "are neither kept nor dropped for a reason, or both"),
+            ("(drop_reason is null) <> (drop_stage is null)", "have a drop_reason without drop_stage, or the reverse"),
+            ("uid is null or not regexp_full_match(uid, '[0-9a-f]{32}')", "have no uid of 32 hex digits"),
+        ]
         if table in sharded:
-            rules += [("kept and (key is null or shard is null)", "are kept, but have no key or no shard"),
-                      ("not kept and (key is not null or shard is not null)", "are dropped, but have a key or a shard")]
+            rules += [
+                ("kept and (key is null or shard is null)", "are kept, but have no key or no shard"),
+                ("not kept and (key is not null or shard is not null)", "are dropped, but have a key or a shard"),
+            ]
         for rule, fault in rules:
             yield from _count(con, f"from {table} where {rule}", "uid", f"ledger/{table}: {{n}} rows {fault}")
-        yield from _count(con, f"from (select uid from {table} where kept group by uid having count(*) > 1)", "uid",
-                          f"ledger/{table}: {{n}} uids are kept more than once")
+        yield from _count(
+            con,
+            f"from (select uid from {table} where kept group by uid having count(*) > 1)",
+            "uid",
+            f"ledger/{table}: {{n}} uids are kept more than once",
+        )
 
 
 def _count(con: duckdb.DuckDBPyConnection, query: str, name: str, fault: str) -> Iterator[str]:
@@ -184,8 +195,10 @@ def _sample_faults(store: Store, name: str, count: int, hashed: str | None, kind
                 yield f"{name}.tar: has {here or 'a damaged place'} where {name}.parquet has {there}"
                 return
             if kind == "documents":
-                yield from (f"{name}.tar: {row['key']}{fault}" for fault in
-                            document_faults(sample, partial(_member, f, sample), row, hashed, _is_image))
+                yield from (
+                    f"{name}.tar: {row['key']}{fault}"
+                    for fault in document_faults(sample, partial(_member, f, sample), row, hashed, _is_image)
+                )
             elif "mime" in row:
                 yield from _image_faults(f, f"{name}.tar: {row['key']}", sample, row, hashed)
 
@@ -196,7 +209,7 @@ def _member(f: Any, sample: Sample, suffix: str) -> bytes:
 
 
 def _is_image(data: bytes, mime: str) -> bool:
-    return mime in MAGIC and all(data[at:at + len(magic)] == magic for at, magic in MAGIC[mime])
+    return mime in MAGIC and all(data[at : at + len(magic)] == magic for at, magic in MAGIC[mime])
 
 
 def _place_faults(store: Store, con: duckdb.DuckDBPyConnection, name: str) -> Iterator[str]:
@@ -254,20 +267,37 @@ def agreement_faults(store: Store, con: duckdb.DuckDBPyConnection, sound: list[s
     con.execute(f"create or replace temp view sample as select * from {found}")
     places = r"try_cast(regexp_extract(s._file, '(\d+)\.parquet$', 1) as int)" if sound else "0"
     joined = f"from sample s join {table} l using (uid) where l.kept"
-    yield from _count(con, "from (select key from sample group by key having count(*) > 1)", "key",
-                      "shards: {n} keys come more than once")
-    yield from _count(con, f"from sample s where not exists (from {table} l where l.uid = s.uid and l.kept)", "key",
-                      f"shards: {{n}} samples are not kept rows of ledger/{table}")
-    yield from _count(con, f"{joined} and s.key = s.uid and (l.key <> s.key or l.shard <> {places})", "s.key",
-                      f"ledger/{table}: key or shard of {{n}} rows is not where the sample is")
+    yield from _count(
+        con, "from (select key from sample group by key having count(*) > 1)", "key", "shards: {n} keys come more than once"
+    )
+    yield from _count(
+        con,
+        f"from sample s where not exists (from {table} l where l.uid = s.uid and l.kept)",
+        "key",
+        f"shards: {{n}} samples are not kept rows of ledger/{table}",
+    )
+    yield from _count(
+        con,
+        f"{joined} and s.key = s.uid and (l.key <> s.key or l.shard <> {places})",
+        "s.key",
+        f"ledger/{table}: key or shard of {{n}} rows is not where the sample is",
+    )
     if whole:
         copies = "greatest(coalesce(l.copies, 1), 1)" if "copies" in con.table(table).columns else "1"
-        yield from _count(con, f"""from {table} l left join (select uid, count(*) as n from sample group by uid) s using (uid)
-            where l.kept and coalesce(s.n, 0) <> {copies}""", "uid",
-            f"ledger/{table}: {{n}} kept rows are not in the shards, or not as often as they should be")
+        yield from _count(
+            con,
+            f"""from {table} l left join (select uid, count(*) as n from sample group by uid) s using (uid)
+            where l.kept and coalesce(s.n, 0) <> {copies}""",
+            "uid",
+            f"ledger/{table}: {{n}} kept rows are not in the shards, or not as often as they should be",
+        )
     in_both = set(con.table("sample").columns) & set(con.table(table).columns) - {"key", "shard", "uid"}
     hidden = redacted(con.table(table).columns)
     for column in sorted(in_both):
         value = f'coalesce(l."{hidden[column]}", l."{column}")' if column in hidden else f'l."{column}"'
-        yield from _count(con, f'{joined} and s."{column}" is distinct from {value}', "s.key",
-                          f"ledger/{table}: {{n}} samples have another {column} than their row")
+        yield from _count(
+            con,
+            f'{joined} and s."{column}" is distinct from {value}',
+            "s.key",
+            f"ledger/{table}: {{n}} samples have another {column} than their row",
+        )

@@ -47,14 +47,20 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def parser(argv: list[str]) -> tuple[Parser, dict[str, argparse.ArgumentParser]]:
     """The parser of everything, and those of the commands; `plan` and `run` know the options of the recipe that argv names."""
-    top = Parser(prog="curate", description="Web image-text pairs and web pages become balanced, explained WebDataset shards.",
-                 epilog=EPILOG, formatter_class=Commands, allow_abbrev=False)
+    top = Parser(
+        prog="curate",
+        description="Web image-text pairs and web pages become balanced, explained WebDataset shards.",
+        epilog=EPILOG,
+        formatter_class=Commands,
+        allow_abbrev=False,
+    )
     top.add_argument("--debug", action="store_true", help="show tracebacks and every log line")
     commands = top.add_subparsers(title="commands", metavar="COMMAND", required=True, parser_class=Parser)
     recipe = next((a for a in argv[1:] if not a.startswith("-")), None) if argv[:1] in (["plan"], ["run"]) else None
     for name, about, add in COMMANDS:
-        sub = commands.add_parser(name, help=about, description=about[0].upper() + about[1:] + ".", allow_abbrev=False,
-                                  formatter_class=Help)
+        sub = commands.add_parser(
+            name, help=about, description=about[0].upper() + about[1:] + ".", allow_abbrev=False, formatter_class=Help
+        )
         add(sub, recipe if argv[:1] == [name] else None)
     return top, commands.choices
 
@@ -79,27 +85,57 @@ def _recipe_options(sub: argparse.ArgumentParser, recipe: str | None) -> None:
         sub.description = file.doc or sub.description
         own = sub.add_argument_group(f"options of {file.name}")
         for o in file.options:
-            own.add_argument(o.flag, type=o.type, default=o.default, required=o.required, metavar=o.metavar,
-                             help=(o.about or f"the recipe's parameter {o.name}").replace("%", "%%"))
+            own.add_argument(
+                o.flag,
+                type=o.type,
+                default=o.default,
+                required=o.required,
+                metavar=o.metavar,
+                help=(o.about or f"the recipe's parameter {o.name}").replace("%", "%%"),
+            )
         sub.set_defaults(file=file)
-    source = sub.add_argument_group("source", "One of --pairs, --pool, --pages, --page-urls, --videos; paths may be local or any fsspec URL.")
+    source = sub.add_argument_group(
+        "source", "One of --pairs, --pool, --pages, --page-urls, --videos; paths may be local or any fsspec URL."
+    )
     source.add_argument("--pairs", metavar="GLOB", nargs="+", help="lists of image URLs: Parquet, CSV, TSV, JSON lines")
     source.add_argument("--url", metavar="COLUMN", default="url", help="column of the list that has the image's URL")
     source.add_argument("--text", metavar="COLUMN", default="text", help="column of the list that has the caption")
-    source.add_argument("--pool", metavar="FOLDER", nargs="+", help="WebDataset folders or tars (img2dataset, DataComp, a run's shards)")
-    source.add_argument("--pages", metavar="GLOB", nargs="+", help="web pages: WARC, WARC.gz, Common Crawl's warc.paths.gz, HTML files or folders")
-    source.add_argument("--page-urls", metavar="GLOB", nargs="+", help="lists of page URLs to fetch: text files, one a line, or Parquet with a column url")
-    source.add_argument("--videos", metavar="GLOB", nargs="+",
-                        help="videos with their speech beside them (.vtt, .srt, .json), or tables of clips (video, start, end, text)")
-    source.add_argument("--part-size", type=int, metavar="ROWS",
-                        help="rows in a part, the unit of work and of retry (default: 10000, or as in the run that is there or reused)")
+    source.add_argument(
+        "--pool", metavar="FOLDER", nargs="+", help="WebDataset folders or tars (img2dataset, DataComp, a run's shards)"
+    )
+    source.add_argument(
+        "--pages",
+        metavar="GLOB",
+        nargs="+",
+        help="web pages: WARC, WARC.gz, Common Crawl's warc.paths.gz, HTML files or folders",
+    )
+    source.add_argument(
+        "--page-urls",
+        metavar="GLOB",
+        nargs="+",
+        help="lists of page URLs to fetch: text files, one a line, or Parquet with a column url",
+    )
+    source.add_argument(
+        "--videos",
+        metavar="GLOB",
+        nargs="+",
+        help="videos with their speech beside them (.vtt, .srt, .json), or tables of clips (video, start, end, text)",
+    )
+    source.add_argument(
+        "--part-size",
+        type=int,
+        metavar="ROWS",
+        help="rows in a part, the unit of work and of retry (default: 10000, or as in the run that is there or reused)",
+    )
 
 
 def _build(args: argparse.Namespace) -> Any:
     """The recipe that the arguments ask for."""
     given = [k for k in ("pairs", "pool", "pages", "page_urls", "videos") if getattr(args, k)]
     if len(given) != 1:
-        raise RecipeError("say where the rows come from: one of --pairs GLOB, --pool FOLDER, --pages GLOB, --page-urls GLOB, --videos GLOB")
+        raise RecipeError(
+            "say where the rows come from: one of --pairs GLOB, --pool FOLDER, --pages GLOB, --page-urls GLOB, --videos GLOB"
+        )
     recipe = args.file.build(_source(args, given[0]), **{o.name: getattr(args, o.name) for o in args.file.options})
     recipe.name = recipe.name or args.file.name
     allow = getattr(args, "allow_private", None)
@@ -183,13 +219,30 @@ def _run_options(sub: argparse.ArgumentParser, recipe: str | None) -> None:
     _recipe_options(sub, recipe)
     sub.add_argument("-o", "--out", metavar="RUN", required=True, help="the run's folder; a run that is there goes on")
     sub.add_argument("--engine", choices=("ray", "local"), default="ray", help="where to work; the bytes are the same")
-    sub.add_argument("--address", metavar="HOST:PORT", help="a Ray cluster, or auto for the one this machine is in; without it Ray starts here")
+    sub.add_argument(
+        "--address",
+        metavar="HOST:PORT",
+        help="a Ray cluster, or auto for the one this machine is in; without it Ray starts here",
+    )
     sub.add_argument("--workers", type=int, metavar="N", help="cores to use on this machine (all)")
-    sub.add_argument("--allow-private", metavar="NET", nargs="+", help="networks that may be fetched from though they are private, like 127.0.0.0/8")
-    sub.add_argument("--match", metavar="MODULE:FUNCTION", help="a function (of bytes, or in FILE.py:FUNCTION) that sees every fetched file first; True: nothing of it is kept")
-    sub.add_argument("--reuse", metavar="RUN", help="begin with what another run has fetched and computed; nothing there changes")
+    sub.add_argument(
+        "--allow-private",
+        metavar="NET",
+        nargs="+",
+        help="networks that may be fetched from though they are private, like 127.0.0.0/8",
+    )
+    sub.add_argument(
+        "--match",
+        metavar="MODULE:FUNCTION",
+        help="a function (of bytes, or in FILE.py:FUNCTION) that sees every fetched file first; True: nothing of it is kept",
+    )
+    sub.add_argument(
+        "--reuse", metavar="RUN", help="begin with what another run has fetched and computed; nothing there changes"
+    )
     sub.add_argument("--refetch", choices=("failed",), help="fetch again what failed before")
-    sub.add_argument("--repair", action="store_true", help="read all that the run keeps first, and compute again what is damaged")
+    sub.add_argument(
+        "--repair", action="store_true", help="read all that the run keeps first, and compute again what is damaged"
+    )
     sub.set_defaults(command=run)
     sub.epilog = """examples:
   curate run clip_score_top30 --pairs 'lists/*.parquet' --url URL --text TEXT -o out
@@ -207,15 +260,27 @@ def run(args: argparse.Namespace) -> int:
         _reuse(args.out, args.reuse)
     progress = Live() if sys.stderr.isatty() and os.environ.get("TERM") != "dumb" else Lines()
     try:
-        made = start(recipe, args.out, args.engine, args.address, args.workers, part_size, args.refetch == "failed", progress, args.repair)
+        made = start(
+            recipe,
+            args.out,
+            args.engine,
+            args.address,
+            args.workers,
+            part_size,
+            args.refetch == "failed",
+            progress,
+            args.repair,
+        )
     finally:
         if isinstance(progress, Live):
             progress.close()
     for line in made.repaired:
         print(f"repaired: {clean(line)}")
     print(funnel(made.stats().to_pylist()))
-    print(f"\n{made.dataset['samples']:,} samples in {len(made.dataset['shards'])} shards: {made.store.path('shards')}"
-          f"   root hash {made.dataset['root_hash'][:16]}")
+    print(
+        f"\n{made.dataset['samples']:,} samples in {len(made.dataset['shards'])} shards: {made.store.path('shards')}"
+        f"   root hash {made.dataset['root_hash'][:16]}"
+    )
     for problem in made.problems:
         print(f"curate: not read: {clean(problem)}", file=sys.stderr)
     return 1 if made.problems else 0
@@ -248,7 +313,9 @@ def check(args: argparse.Namespace) -> int:
     for fault in faults:
         print(clean(fault))
     if not faults:
-        print(f"fine: {run.dataset['samples']:,} samples in {len(run.dataset['shards'])} shards, root hash {run.dataset['root_hash']}")
+        print(
+            f"fine: {run.dataset['samples']:,} samples in {len(run.dataset['shards'])} shards, root hash {run.dataset['root_hash']}"
+        )
     return 1 if faults else 0
 
 
@@ -272,7 +339,13 @@ def gc(args: argparse.Namespace) -> int:
 
 def _takedown_options(sub: argparse.ArgumentParser, _: str | None) -> None:
     _folder(sub)
-    sub.add_argument("--list", metavar="FILE", nargs="+", default=[], help="what is to go: a table with some of the columns url, uid, sha256, or a .txt with one a line; without it an interrupted takedown goes on")
+    sub.add_argument(
+        "--list",
+        metavar="FILE",
+        nargs="+",
+        default=[],
+        help="what is to go: a table with some of the columns url, uid, sha256, or a .txt with one a line; without it an interrupted takedown goes on",
+    )
     sub.add_argument("--dry-run", action="store_true", help="only say what would go")
     sub.set_defaults(command=takedown)
     sub.epilog = """examples:
@@ -291,13 +364,21 @@ def takedown(args: argparse.Namespace) -> int:
         wanted.add(asked(path))
     taken = take(Store(args.folder), wanted, lambda: tell(open_run(args.folder)), args.dry_run)
     word = "would remove" if args.dry_run else "removed"
-    print(f"{word} the content of " + (", ".join(f"{n:,} {t}" for t, n in taken.rows.items() if n) or "no row: nothing of it is here (any more)"))
+    print(
+        f"{word} the content of "
+        + (", ".join(f"{n:,} {t}" for t, n in taken.rows.items() if n) or "no row: nothing of it is here (any more)")
+    )
     if taken.shards:
-        print(f"shards {'to write' if args.dry_run else 'written'} again: {len(taken.shards):,} ({', '.join(taken.shards[:8])}{' …' if len(taken.shards) > 8 else ''})")
+        print(
+            f"shards {'to write' if args.dry_run else 'written'} again: {len(taken.shards):,} ({', '.join(taken.shards[:8])}{' …' if len(taken.shards) > 8 else ''})"
+        )
     if taken.after and taken.after != taken.before:
         print(f"root hash {taken.before} -> {taken.after}")
     for path in taken.elsewhere:
-        print(f"curate: {clean(path)} is an input and still holds bytes of it: curate changes nothing outside a run", file=sys.stderr)
+        print(
+            f"curate: {clean(path)} is an input and still holds bytes of it: curate changes nothing outside a run",
+            file=sys.stderr,
+        )
     return 0
 
 
@@ -309,9 +390,16 @@ def _export_options(sub: argparse.ArgumentParser, _: str | None) -> None:
     sub.add_argument("-o", "--out", metavar="FILE", required=True, help="the file, or folder, to write")
     sub.set_defaults(command=export)
     wide = max(map(len, FORMS))
-    sub.epilog = "\n".join(["forms:", *(f"  {name:<{wide}}  {what}" for name, what in FORMS.items()), "", """examples:
+    sub.epilog = "\n".join(
+        [
+            "forms:",
+            *(f"  {name:<{wide}}  {what}" for name, what in FORMS.items()),
+            "",
+            """examples:
   curate export out --format datacomp-subset -o subset.npy
-  curate export out --format markdown -o pages"""])
+  curate export out --format markdown -o pages""",
+        ]
+    )
 
 
 def export(args: argparse.Namespace) -> int:
@@ -338,6 +426,23 @@ def demo(args: argparse.Namespace) -> int:
     return main_job(args.out, args.tier, args.engine, args.seed)
 
 
+def _completion_options(sub: argparse.ArgumentParser, _: str | None) -> None:
+    sub.add_argument("shell", choices=("bash", "zsh", "tcsh"), help="whose completion to print")
+    sub.set_defaults(command=completion)
+    sub.epilog = (
+        'examples:\n  eval "$(curate completion bash)"          # in ~/.bashrc\n  curate completion zsh > ~/.zfunc/_curate'
+    )
+
+
+def completion(args: argparse.Namespace) -> int:
+    try:
+        import shtab
+    except ImportError as e:
+        raise RecipeError("completion needs the package shtab: pip install shtab") from e
+    print(shtab.complete(parser([])[0], shell=args.shell))
+    return 0
+
+
 _OWN = {
     "plan": ("what will run where, what is already done, what it will cost", _plan_options),
     "run": ("run a recipe into a folder, or go on with the run there", _run_options),
@@ -346,10 +451,33 @@ _OWN = {
     "takedown": ("remove what a list names from everything that a run keeps, for good", _takedown_options),
     "export": ("the samples in the formats of other tools", _export_options),
     "demo": ("the main job on real data, from nothing", _demo_options),
+    "completion": ("completion of commands and options for a shell", _completion_options),
 }
 #: Every command in the order of the help: to begin, to run, to look, to keep, this machine.
-COMMANDS = [(name, *{**_OWN, **looking.COMMANDS, **proving.COMMANDS}[name]) for name in (
-    "demo", "recipes", "plan", "run", "watch", "stats", "report", "show", "why", "diff", "sql", "annotate", "evaluate", "check", "takedown", "gc", "export", "doctor", "completion")]
+COMMANDS = [
+    (name, *{**_OWN, **looking.COMMANDS, **proving.COMMANDS}[name])
+    for name in (
+        "demo",
+        "recipes",
+        "plan",
+        "run",
+        "watch",
+        "stats",
+        "report",
+        "show",
+        "why",
+        "diff",
+        "sql",
+        "annotate",
+        "evaluate",
+        "check",
+        "takedown",
+        "gc",
+        "export",
+        "doctor",
+        "completion",
+    )
+]
 
 
 if __name__ == "__main__":

@@ -66,7 +66,11 @@ def _clusters(name: str, n: int) -> Iterator[Cost]:
     yield Cost(f"{name}: assignment, operations", "2 N K D", f"{flat:.3g}")
     yield Cost(f"{name}: in two levels", "4 N √K D", f"{levels:.3g}")
     yield Cost(f"{name}: within clusters, operations", "N (N / K) D", f"{inside:.3g}")
-    yield Cost(f"{name}: GPU time", f"sum / {FLOPS / 1e12:.0f} TFLOP/s", f"{_span((train + flat + inside) / FLOPS)}; {_span((train + levels + inside) / FLOPS)} in two levels")
+    yield Cost(
+        f"{name}: GPU time",
+        f"sum / {FLOPS / 1e12:.0f} TFLOP/s",
+        f"{_span((train + flat + inside) / FLOPS)}; {_span((train + levels + inside) / FLOPS)} in two levels",
+    )
 
 
 def _span(seconds: float) -> str:
@@ -79,5 +83,10 @@ def _span(seconds: float) -> str:
 def as_text(recipe: Recipe, rows: int, part_size: int = 10_000) -> str:
     """The costs as a table, and what they assume."""
     lines = [(c.quantity, c.formula, c.value) for c in costs(recipe, rows, part_size)]
-    return "\n".join([f"at N = {rows:,} rows, if all of them reach every step:", plain(("quantity", "formula", "comes to"), lines),
-                      f"assumed: {PICTURE // 1000} kB a picture, D = {DIMENSIONS}; orders of magnitude, to plan with"])
+    return "\n".join(
+        [
+            f"at N = {rows:,} rows, if all of them reach every step:",
+            plain(("quantity", "formula", "comes to"), lines),
+            f"assumed: {PICTURE // 1000} kB a picture, D = {DIMENSIONS}; orders of magnitude, to plan with",
+        ]
+    )

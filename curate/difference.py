@@ -23,10 +23,10 @@ PICTURES = 8
 class Change:
     """Rows that changed side for one reason: `entered` are kept by the second run only, `left` by the first only."""
 
-    reason: str        # why the run that does not keep them dropped them
+    reason: str  # why the run that does not keep them dropped them
     side: str
     rows: int
-    uids: list[str]    # some, drawn by a hash
+    uids: list[str]  # some, drawn by a hash
 
 
 class Difference:
@@ -80,7 +80,10 @@ class Difference:
         a, b, both = self.counts
         lines = [f"{self.first.store.url}: {a:,} kept", f"{self.second.store.url}: {b:,} kept", f"both: {both:,}"]
         lines += [f"  {step} {key}: {x} → {y}" for step, key, x, y in self.parameters()]
-        for side, words in (("entered", "entered; the first run dropped them for"), ("left", "left; the second run dropped them for")):
+        for side, words in (
+            ("entered", "entered; the first run dropped them for"),
+            ("left", "left; the second run dropped them for"),
+        ):
             mine = [c for c in self.changes if c.side == side]
             lines.append(f"{sum(c.rows for c in mine):,} {words}" if mine else f"none {side}")
             lines += [f"  {c.reason:<34}{c.rows:>12,}" for c in mine]
@@ -89,21 +92,43 @@ class Difference:
     def as_html(self) -> str:
         """The difference with pictures."""
         a, b, both = self.counts
-        tiles = [(a, f"kept by {self.first.store.url}"), (b, f"kept by {self.second.store.url}"), (both, "kept by both"),
-                 (b - both, "entered"), (a - both, "left")]
-        body = [Html("<h1>What changed</h1>"), fill('<div class="tiles">{}</div>', join(
-            fill('<div class="tile"><b>{}</b><span class="dim">{}</span></div>', f"{n:,}", words) for n, words in tiles))]
+        tiles = [
+            (a, f"kept by {self.first.store.url}"),
+            (b, f"kept by {self.second.store.url}"),
+            (both, "kept by both"),
+            (b - both, "entered"),
+            (a - both, "left"),
+        ]
+        body = [
+            Html("<h1>What changed</h1>"),
+            fill(
+                '<div class="tiles">{}</div>',
+                join(
+                    fill('<div class="tile"><b>{}</b><span class="dim">{}</span></div>', f"{n:,}", words) for n, words in tiles
+                ),
+            ),
+        ]
         if self.parameters():
             body.append(fill("<h2>Recipes</h2>{}", table(("step", "parameter", "first", "second"), self.parameters())))
         with Isolated() as child:
             for side, run in (("entered", self.second), ("left", self.first)):
                 mine = [c for c in self.changes if c.side == side]
-                body.append(fill("<h2>{}</h2>{}", f"{side.capitalize()}: {sum(c.rows for c in mine):,}", join(self._block(c, run, child) for c in mine)))
+                body.append(
+                    fill(
+                        "<h2>{}</h2>{}",
+                        f"{side.capitalize()}: {sum(c.rows for c in mine):,}",
+                        join(self._block(c, run, child) for c in mine),
+                    )
+                )
         return page("what changed", body)
 
     def _block(self, change: Change, run: Any, child: Isolated) -> Html:
         listed = ", ".join(quoted(u) for u in change.uids)
-        rows = run.sql(f"select {light(run)} from images where kept and uid in ({listed}) order by uid").to_arrow_table().to_pylist()
+        rows = (
+            run.sql(f"select {light(run)} from images where kept and uid in ({listed}) order by uid")
+            .to_arrow_table()
+            .to_pylist()
+        )
         bounded = [s.get("column") or s["step"] for s in run.recipe.get("steps", []) if s["step"] == change.reason]
         words = fill('<h3>{} <span class="dim">{} rows</span></h3>', change.reason, f"{change.rows:,}")
         return fill("{}{}", words, brief(cards(run.store, rows, 200, child), [c for c in bounded if rows and c in rows[0]]))

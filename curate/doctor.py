@@ -48,24 +48,38 @@ def _cores() -> Finding:
 
 def _memory() -> Finding:
     total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9
-    return Finding("memory", "fine" if total >= 4 else "absent", f"{total:.0f} GB" + ("" if total >= 4 else "; a model and Ray want 4 GB or more"))
+    return Finding(
+        "memory",
+        "fine" if total >= 4 else "absent",
+        f"{total:.0f} GB" + ("" if total >= 4 else "; a model and Ray want 4 GB or more"),
+    )
 
 
 def _disk() -> Finding:
     free = shutil.disk_usage(os.getcwd()).free / 1e9
-    return Finding("disk", "fine" if free >= 2 else "absent", f"{free:,.0f} GB free here; pictures take about 0.1 GB a thousand")
+    return Finding(
+        "disk", "fine" if free >= 2 else "absent", f"{free:,.0f} GB free here; pictures take about 0.1 GB a thousand"
+    )
 
 
 def _files() -> Finding:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    return Finding("open files", "fine" if hard >= 4096 else "absent", f"{soft:,}, may be raised to {hard:,}; a fetching worker needs some hundreds")
+    return Finding(
+        "open files",
+        "fine" if hard >= 4096 else "absent",
+        f"{soft:,}, may be raised to {hard:,}; a fetching worker needs some hundreds",
+    )
 
 
 def _decoders() -> Finding:
     from PIL import features
 
     lacks = [f for f in ("webp", "avif") if not features.check(f)]
-    return Finding("decoders", "fine" if not lacks else "absent", "JPEG, PNG, GIF, WebP, AVIF" if not lacks else f"Pillow lacks {', '.join(lacks)}: such pictures are dropped as broken")
+    return Finding(
+        "decoders",
+        "fine" if not lacks else "absent",
+        "JPEG, PNG, GIF, WebP, AVIF" if not lacks else f"Pillow lacks {', '.join(lacks)}: such pictures are dropped as broken",
+    )
 
 
 def _asked(code: str, seconds: int = 120) -> tuple[bool, str]:
@@ -91,8 +105,10 @@ def _faiss() -> Finding:
     packages = {n: v for n in ("faiss-cpu", "faiss-gpu", "faiss-gpu-cu12", "faiss-gpu-cuvs-cu12") if (v := _version(n))}
     if not packages:
         return Finding("faiss", "absent", "not installed: no semantic dedup, no clusters; pip install faiss-cpu")
-    code = ("import faiss; n = faiss.get_num_gpus() if hasattr(faiss, 'get_num_gpus') else 0; "
-            "print(f'{faiss.get_compile_options().strip()}, {n} GPUs' if n else f'{faiss.get_compile_options().strip()}, on the CPU')")
+    code = (
+        "import faiss; n = faiss.get_num_gpus() if hasattr(faiss, 'get_num_gpus') else 0; "
+        "print(f'{faiss.get_compile_options().strip()}, {n} GPUs' if n else f'{faiss.get_compile_options().strip()}, on the CPU')"
+    )
     worked, said = _asked(code)
     return Finding("faiss", "fine" if worked else "wrong", f"{', '.join(f'{n} {v}' for n, v in packages.items())}: {said}")
 
@@ -125,5 +141,6 @@ def _store(url: str) -> Finding:
     except (CurateError, OSError, ValueError, ImportError) as e:
         return Finding(f"store {url}", "wrong", str(e).splitlines()[0])
     words = f"written, read and removed in {time.monotonic() - began:.2f} s; " + (
-        "creates only where there is none" if store.exclusive else "cannot create exclusively: keep to one driver")
+        "creates only where there is none" if store.exclusive else "cannot create exclusively: keep to one driver"
+    )
     return Finding(f"store {url}", "fine" if whole else "wrong", words)

@@ -78,9 +78,18 @@ def open_run(folder: str) -> Run:
     return Run(store)
 
 
-def run(recipe: Recipe, out: str, engine: str = "ray", address: str | None = None, workers: int | None = None,
-        part_size: int = 10_000, refetch: bool = False, progress: Any = None, repair: bool = False,
-        deadline: float = 3600) -> Run:
+def run(
+    recipe: Recipe,
+    out: str,
+    engine: str = "ray",
+    address: str | None = None,
+    workers: int | None = None,
+    part_size: int = 10_000,
+    refetch: bool = False,
+    progress: Any = None,
+    repair: bool = False,
+    deadline: float = 3600,
+) -> Run:
     """Run a recipe into a folder, or go on with the run there. Returns the run; its `problems` say what was not read.
 
     engine: `ray` (a local one, or the cluster at `address`) or `local` (this process); the bytes are the same.
@@ -170,11 +179,25 @@ class Driver:
         self._publish_record({"state": "running"})
         point = self._score_and_select(parts)
         if self.drift:
-            log.warning("%d files are not those that were fetched before (first: uid %s); all of them are in recipe.json, drift", len(self.drift), self.drift[0]["uid"])
+            log.warning(
+                "%d files are not those that were fetched before (first: uid %s); all of them are in recipe.json, drift",
+                len(self.drift),
+                self.drift[0]["uid"],
+            )
         counts = self._finish(point, parts, state)
-        self._publish_record({"state": "finished", "began": began, "seconds": time.time() - began, "rows": counts,
-                              "edges": [d.file.replace("decisions/", "edges/", 1) for d in point.decisions],
-                              "notes": self._notes(point), "counters": self.counters, "retries": self.retries, "drift": self.drift})
+        self._publish_record(
+            {
+                "state": "finished",
+                "began": began,
+                "seconds": time.time() - began,
+                "rows": counts,
+                "edges": [d.file.replace("decisions/", "edges/", 1) for d in point.decisions],
+                "notes": self._notes(point),
+                "counters": self.counters,
+                "retries": self.retries,
+                "drift": self.drift,
+            }
+        )
         tell(made)
         seal.write(self.store, self.sums)
         self.progress.end(made, "")
@@ -213,13 +236,19 @@ class Driver:
         now = json.loads(json.dumps(self.recipe.record()["source"], default=str))
         for key in sorted(set(before) | set(now)):
             if key != "paths" and before.get(key) != now.get(key):
-                raise RecipeError(f"{self.store.url}: holds a run over another source: its {key} is {before.get(key)!r}, now {now.get(key)!r}")
+                raise RecipeError(
+                    f"{self.store.url}: holds a run over another source: its {key} is {before.get(key)!r}, now {now.get(key)!r}"
+                )
         if self.earlier["part_size"] != self.part_size:
-            raise RecipeError(f"{self.store.url}: was begun with parts of {self.earlier['part_size']} rows; say --part-size {self.earlier['part_size']}")
+            raise RecipeError(
+                f"{self.store.url}: was begun with parts of {self.earlier['part_size']} rows; say --part-size {self.earlier['part_size']}"
+            )
         gone = [i["path"] for i in self.earlier["inputs"] if i["path"] not in files]
         if gone:
-            raise RecipeError(f"{self.store.url}: holds a run over another source: it also reads {gone[0]}"
-                              + (f" and {len(gone) - 1} more" if len(gone) > 1 else ""))
+            raise RecipeError(
+                f"{self.store.url}: holds a run over another source: it also reads {gone[0]}"
+                + (f" and {len(gone) - 1} more" if len(gone) > 1 else "")
+            )
 
     def _unchanged(self, found: dict[str, dict[str, Any]]) -> None:
         for before in self.earlier["inputs"] if self.earlier else []:
@@ -245,7 +274,9 @@ class Driver:
             work = Work(self.store, segment, list(before), self.recipe.fingerprints, decisions, self.refetch)
             gpus = max(s.gpus for s in segment)
             where = place(segment)
-            lanes.append(Lane("+".join(s.name for s in segment), work, where, gpus, self.engine.slots(where, gpus), self.deadline))
+            lanes.append(
+                Lane("+".join(s.name for s in segment), work, where, gpus, self.engine.slots(where, gpus), self.deadline)
+            )
             before = [*before, *segment]
         for lane in lanes:
             self.progress.stage(lane.name, len(parts), sum(sum(p.rows.values()) for p in parts))
@@ -269,7 +300,9 @@ class Driver:
                 counter = self.counters.setdefault(name, {"computed": 0, "reused": 0, "seconds": 0.0})
                 counter[what] += n
 
-    def _select(self, selectors: list[Selector], before: list[Any], decisions: list[Decision], parts: list[Part]) -> list[Decision]:
+    def _select(
+        self, selectors: list[Selector], before: list[Any], decisions: list[Decision], parts: list[Part]
+    ) -> list[Decision]:
         """Let the selectors of a block decide, one after another, each over what the one before left."""
         if not selectors:
             return []
@@ -315,7 +348,15 @@ class Driver:
             self._write_shards(assigned, parts, state)
         else:
             root, count = pool.uid_hash(self.store, [g.file for g in gathered])
-            dataset = {"state": state, "root_hash": root, "samples": count, "bytes": 0, "shards": [], "table": samples, "recipe": self.recipe.fingerprint}
+            dataset = {
+                "state": state,
+                "root_hash": root,
+                "samples": count,
+                "bytes": 0,
+                "shards": [],
+                "table": samples,
+                "recipe": self.recipe.fingerprint,
+            }
             self.store.publish_bytes("dataset.json", (json.dumps(dataset, indent=1) + "\n").encode())
         return counts
 
@@ -336,7 +377,11 @@ class Driver:
             infos.append(info)
             self.sums |= {f"shards/{info['name']}.{kind}": info[kind]["sha256"] for kind in ("tar", "parquet")}
             self.progress.step("shards", None)
-        shards.finish(self.store, infos, {"state": state, "table": self.recipe.samples, "assigned": assigned, "planned": planned, **provenance})
+        shards.finish(
+            self.store,
+            infos,
+            {"state": state, "table": self.recipe.samples, "assigned": assigned, "planned": planned, **provenance},
+        )
 
     def _hashed(self) -> str | None:
         """The column with the SHA-256 of the bytes kept; None if what wrote them last does not tell. `sha256` is of those fetched."""
@@ -354,8 +399,13 @@ class Driver:
 def _slim(inputs: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Inputs for the record: path, size, hash, rows; not every part."""
     tables = lambda i: {t for p in i["parts"] for t in p["rows"]}  # noqa: E731
-    return [{**{k: v for k, v in i.items() if k not in ("parts", "key")},
-             "rows": {t: sum(p["rows"].get(t, 0) for p in i["parts"]) for t in sorted(tables(i))}} for i in inputs]
+    return [
+        {
+            **{k: v for k, v in i.items() if k not in ("parts", "key")},
+            "rows": {t: sum(p["rows"].get(t, 0) for p in i["parts"]) for t in sorted(tables(i))},
+        }
+        for i in inputs
+    ]
 
 
 def _raise(failures: list[tuple[int, Any, CurateError]]) -> None:

@@ -30,9 +30,9 @@ class Lane:
 
     name: str
     target: Callable
-    kind: str = "cpu"       # cpu, network or model
+    kind: str = "cpu"  # cpu, network or model
     gpus: float = 0
-    limit: int = 1          # calls at a time
+    limit: int = 1  # calls at a time
     deadline: float = 3600  # seconds for one attempt
 
     def prepared(self) -> Callable:
@@ -133,8 +133,11 @@ class RayEngine:
         """Counters that Ray's agent serves to Prometheus as ray_curate_rows_total, ray_curate_seconds_total, ray_curate_bytes_total."""
         from ray.util.metrics import Counter
 
-        return {"computed": Counter("curate_rows", "Rows computed", ("stage",)), "seconds": Counter("curate_seconds", "Seconds of workers", ("stage",)),
-                "bytes": Counter("curate_bytes", "Bytes parked", ())}
+        return {
+            "computed": Counter("curate_rows", "Rows computed", ("stage",)),
+            "seconds": Counter("curate_seconds", "Seconds of workers", ("stage",)),
+            "bytes": Counter("curate_bytes", "Bytes parked", ()),
+        }
 
     def told(self, done: Any) -> None:
         """Count what a visit to a part did (part.Done)."""
@@ -277,9 +280,14 @@ def to_ray_dataset(files: list[str]) -> Any:
 # ---- parts through lanes
 
 
-def flow(engine: Any, lanes: list[Lane], items: list[Any], attempts: int = 3,
-         seen: Callable[[int, Any, Any], None] = lambda lane, item, result: None,
-         again: Callable[[int, Any, CurateError], None] = lambda lane, item, error: None) -> list[tuple[int, Any, CurateError]]:
+def flow(
+    engine: Any,
+    lanes: list[Lane],
+    items: list[Any],
+    attempts: int = 3,
+    seen: Callable[[int, Any, Any], None] = lambda lane, item, result: None,
+    again: Callable[[int, Any, CurateError], None] = lambda lane, item, error: None,
+) -> list[tuple[int, Any, CurateError]]:
     """Take every item through every lane, later lanes first, a bounded number waiting between them. Returns what failed.
 
     A call whose worker crashed is made again, in isolation; a call that raised is made again only if another worker was first.
@@ -304,7 +312,9 @@ def flow(engine: Any, lanes: list[Lane], items: list[Any], attempts: int = 3,
             tries[key] = tries.get(key, 0) + 1
             if isinstance(result, CurateError):
                 if getattr(result, "again", isinstance(result, Crash)) and tries[key] < attempts:
-                    log.warning("%s, part %s: %s; attempt %d of %d follows", lanes[lane].name, item, result, tries[key] + 1, attempts)
+                    log.warning(
+                        "%s, part %s: %s; attempt %d of %d follows", lanes[lane].name, item, result, tries[key] + 1, attempts
+                    )
                     again(lane, item, result)
                     waiting[lane].appendleft(item)
                     continue

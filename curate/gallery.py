@@ -35,16 +35,24 @@ class Shown:
         return Path(path)
 
 
-def show(run: Any, what: Any = None, *, reason: str | None = None, where: str | None = None, n: int = 16, documents: bool = False,
-         captions: bool = False) -> Shown:
+def show(
+    run: Any,
+    what: Any = None,
+    *,
+    reason: str | None = None,
+    where: str | None = None,
+    n: int = 16,
+    documents: bool = False,
+    captions: bool = False,
+) -> Shown:
     """Samples of a run.
 
-        show(run)                              kept samples
-        show(run, reason="language")           rows dropped for a reason; for a dedup, pairs side by side
-        show(run, where="clip_score < 0.2")    kept samples for which SQL holds
-        show(run, documents=True)              web pages with their images in place
-        show(run, captions=True)               pictures with their raw text beside what models wrote
-        show(run, rows)                        these: uids, or a relation, table or data frame with a column uid, in its order
+    show(run)                              kept samples
+    show(run, reason="language")           rows dropped for a reason; for a dedup, pairs side by side
+    show(run, where="clip_score < 0.2")    kept samples for which SQL holds
+    show(run, documents=True)              web pages with their images in place
+    show(run, captions=True)               pictures with their raw text beside what models wrote
+    show(run, rows)                        these: uids, or a relation, table or data frame with a column uid, in its order
     """
     if what is not None:
         return _these(run, what, n)

@@ -20,9 +20,37 @@ from curate.selector import coin_sql
 from curate.store import Store, read_slices
 
 #: Columns that say where a sample came from rather than what it is like; the cards leave them out of the scores.
-QUIET = {"uid", "url", "text", "source_file", "source_row", "payload", "payload_offset", "payload_size", "final_url", "fetched_at",
-         "sha256", "fetch", "http_status", "drop_reason", "drop_stage", "kept", "key", "decode", "mime", "original_width",
-         "original_height", "width", "height", "shard", "doc_uid", "position", "source_key", "phash", "phash_mirror"}
+QUIET = {
+    "uid",
+    "url",
+    "text",
+    "source_file",
+    "source_row",
+    "payload",
+    "payload_offset",
+    "payload_size",
+    "final_url",
+    "fetched_at",
+    "sha256",
+    "fetch",
+    "http_status",
+    "drop_reason",
+    "drop_stage",
+    "kept",
+    "key",
+    "decode",
+    "mime",
+    "original_width",
+    "original_height",
+    "width",
+    "height",
+    "shard",
+    "doc_uid",
+    "position",
+    "source_key",
+    "phash",
+    "phash_mirror",
+}
 
 _WHERE = ("payload", "payload_offset", "payload_size")
 
@@ -62,8 +90,11 @@ def light(run: Any, table: str = "images") -> str:
 def samples(run: Any, reason: str | None, n: int, where: str | None) -> list[Card]:
     """`n` rows drawn by a hash of their uid: kept ones, or those dropped for a reason."""
     chosen = "kept" if reason is None else f"drop_reason = {quoted(reason)}"
-    query = (f"select {light(run)} from images where {chosen}" + (f" and ({where})" if where else "")
-             + f" order by {coin_sql('uid', 0, 'show')}, uid limit {int(n)}")
+    query = (
+        f"select {light(run)} from images where {chosen}"
+        + (f" and ({where})" if where else "")
+        + f" order by {coin_sql('uid', 0, 'show')}, uid limit {int(n)}"
+    )
     rows = run.sql(query).to_arrow_table().to_pylist()
     if not rows and reason is not None:
         there = [r["reason"] for r in run.stats().to_pylist() if r["table"] == "images"]
@@ -101,7 +132,11 @@ def rows_at(store: Store, table: str, ids: Sequence[int]) -> list[dict[str, Any]
         mine = [i for i in ids if i >> SHIFT == part]
         with store.open(f"ledger/{table}/{part:06d}.parquet") as f:
             data = pq.ParquetFile(f)
-            rows = data.read(columns=[c.name for c in data.schema_arrow if not (pa.types.is_nested(c.type) or pa.types.is_large_binary(c.type))])
+            rows = data.read(
+                columns=[
+                    c.name for c in data.schema_arrow if not (pa.types.is_nested(c.type) or pa.types.is_large_binary(c.type))
+                ]
+            )
         found |= dict(zip(mine, rows.take([i & ((1 << SHIFT) - 1) for i in mine]).to_pylist()))
     return [found[i] for i in ids]
 
@@ -134,24 +169,48 @@ def shown(card: Card, scores: Iterable[str] | None = None) -> Html:
     verdict = fill('<div class="drop">{}</div>', why) if why else fill('<div class="keep">{}</div>', kept_words(row))
     names = [k for k, v in row.items() if scored(k, v)] if scores is None else [s for s in scores if row.get(s) is not None]
     lines = join(fill("<tr><td>{}</td><td>{}</td></tr>", k, number(row[k])) for k in names)
-    return fill('<div class="card">{}<div class="body"><div class="text" dir="auto">{}</div>{}<div class="url">{}</div><div class="url">{}</div>{}</div></div>',
-                picture(card.thumbnail, missing(row)), words(row), verdict, row.get("url") or "", dimensions(row),
-                fill("<table>{}</table>", lines) if lines else "")
+    return fill(
+        '<div class="card">{}<div class="body"><div class="text" dir="auto">{}</div>{}<div class="url">{}</div><div class="url">{}</div>{}</div></div>',
+        picture(card.thumbnail, missing(row)),
+        words(row),
+        verdict,
+        row.get("url") or "",
+        dimensions(row),
+        fill("<table>{}</table>", lines) if lines else "",
+    )
 
 
 def brief(cards: Sequence[Card], scores: Sequence[str]) -> Html:
     """Small cards in a strip, for many at a time: picture, caption, address, these scores; lines of text where there is no picture."""
     if not any(c.thumbnail for c in cards):
-        return table(("text", "url", *scores), [(words(c.row), fill('<span class="url">{}</span>', c.row.get("url") or ""),
-                                                 *(number(c.row.get(s)) for s in scores)) for c in cards], numbers=range(2, 2 + len(scores)))
+        return table(
+            ("text", "url", *scores),
+            [
+                (
+                    words(c.row),
+                    fill('<span class="url">{}</span>', c.row.get("url") or ""),
+                    *(number(c.row.get(s)) for s in scores),
+                )
+                for c in cards
+            ],
+            numbers=range(2, 2 + len(scores)),
+        )
     return grid((_brief(c, scores) for c in cards), "strip")
 
 
 def _brief(card: Card, scores: Sequence[str]) -> Html:
     row = card.row
-    lines = join(fill('<div class="score"><span>{}</span><b>{}</b></div>', s, number(row[s])) for s in scores if row.get(s) is not None)
-    return fill('<div class="card" title="{}">{}<div class="body"><div class="text" dir="auto">{}</div><div class="url one">{}</div>{}</div></div>',
-                row.get("url") or "", picture(card.thumbnail, missing(row)), words(row), tail(row.get("url") or ""), lines)
+    lines = join(
+        fill('<div class="score"><span>{}</span><b>{}</b></div>', s, number(row[s])) for s in scores if row.get(s) is not None
+    )
+    return fill(
+        '<div class="card" title="{}">{}<div class="body"><div class="text" dir="auto">{}</div><div class="url one">{}</div>{}</div></div>',
+        row.get("url") or "",
+        picture(card.thumbnail, missing(row)),
+        words(row),
+        tail(row.get("url") or ""),
+        lines,
+    )
 
 
 def words(row: dict[str, Any]) -> str:
@@ -189,16 +248,31 @@ def beside(pair: Pair) -> Html:
     a, b = pair.dropped.row, pair.survivor.row
     names = [k for k in a if scored(k, a[k]) and a[k] != b.get(k)][:6]
     halves = join(fill("<div>{}</div>", _half(card, names)) for card in (pair.dropped, pair.survivor))
-    return fill('<div class="pair"><header><span class="drop">dropped</span> for <span class="keep">its survivor</span> · '
-                "similarity {}</header><div>{}</div></div>", number(float(pair.similarity)), halves)
+    return fill(
+        '<div class="pair"><header><span class="drop">dropped</span> for <span class="keep">its survivor</span> · '
+        "similarity {}</header><div>{}</div></div>",
+        number(float(pair.similarity)),
+        halves,
+    )
 
 
 def _half(card: Card, names: list[str]) -> Html:
     row = card.row
-    facts = fill("<table>{}</table>", join(fill("<tr><td>{}</td><td>{}</td></tr>", k, number(row.get(k))) for k in names)) if names else ""
+    facts = (
+        fill("<table>{}</table>", join(fill("<tr><td>{}</td><td>{}</td></tr>", k, number(row.get(k))) for k in names))
+        if names
+        else ""
+    )
     fate = row.get("drop_reason") or kept_words(row)
-    return fill('{}<div class="body"><div class="text" dir="auto">{}</div><div class="url">{}</div><div class="url">{}</div><div class="url">{}</div>{}</div>',
-                picture(card.thumbnail, missing(row)), words(row), fate, row.get("url") or "", dimensions(row), facts)
+    return fill(
+        '{}<div class="body"><div class="text" dir="auto">{}</div><div class="url">{}</div><div class="url">{}</div><div class="url">{}</div>{}</div>',
+        picture(card.thumbnail, missing(row)),
+        words(row),
+        fate,
+        row.get("url") or "",
+        dimensions(row),
+        facts,
+    )
 
 
 def grid(shown_cards: Iterable[Html], kind: str = "grid") -> Html:
@@ -211,13 +285,19 @@ def grid(shown_cards: Iterable[Html], kind: str = "grid") -> Html:
 def written(run: Any) -> list[str]:
     """The columns with captions that models wrote."""
     found = run.sql("select * from images limit 0")
-    return [n for n, k in zip(found.columns, found.types)
-            if n.startswith("caption_") and str(k) == "VARCHAR" and not n.endswith(("_model", "_source"))]
+    return [
+        n
+        for n, k in zip(found.columns, found.types)
+        if n.startswith("caption_") and str(k) == "VARCHAR" and not n.endswith(("_model", "_source"))
+    ]
 
 
 def captioned(cards: Sequence[Card], columns: Sequence[str]) -> Html:
     """Pictures with their raw text and, beside it, what models wrote, each with its score."""
-    rows = [(image(c.thumbnail) if c.thumbnail else "", c.row.get("text") or "–", *(_caption(c.row, n) for n in columns)) for c in cards]
+    rows = [
+        (image(c.thumbnail) if c.thumbnail else "", c.row.get("text") or "–", *(_caption(c.row, n) for n in columns))
+        for c in cards
+    ]
     return fill('<div class="captions">{}</div>', table(("", "text", *columns), rows))
 
 
@@ -229,30 +309,60 @@ def _caption(row: dict[str, Any], name: str) -> Html:
 # ---- a document as a page
 
 
-def documents(run: Any, n: int, reason: str | None = None, where: str | None = None, child: Isolated | None = None) -> list[Html]:
+def documents(
+    run: Any, n: int, reason: str | None = None, where: str | None = None, child: Isolated | None = None
+) -> list[Html]:
     """`n` web pages with their texts and images in page order; what was dropped from them is shown pale, with its reason."""
     chosen = "kept" if reason is None else f"drop_reason = {quoted(reason)}"
-    rows = run.sql(f"select {light(run, 'documents')} from documents where {chosen}" + (f" and ({where})" if where else "")
-                   + f" order by {coin_sql('uid', 0, 'show')}, uid limit {int(n)}").to_arrow_table().to_pylist()
+    rows = (
+        run.sql(
+            f"select {light(run, 'documents')} from documents where {chosen}"
+            + (f" and ({where})" if where else "")
+            + f" order by {coin_sql('uid', 0, 'show')}, uid limit {int(n)}"
+        )
+        .to_arrow_table()
+        .to_pylist()
+    )
     return [document(run, row, child) for row in rows]
 
 
 def document(run: Any, row: dict[str, Any], child: Isolated | None = None) -> Html:
     """One page: its title and address, then its parts as they stood."""
     mine = f"doc_uid = {quoted(row['uid'])}"
-    texts = run.sql(f"select {light(run, 'texts')} from texts where {mine} order by position limit 400").to_arrow_table().to_pylist()
-    images = cards(run.store, run.sql(f"select {light(run)} from images where {mine} order by position limit 60").to_arrow_table().to_pylist(), 480, child)
-    places = sorted([(t["position"], _text(t)) for t in texts] + [(c.row["position"], _picture(c)) for c in images], key=lambda p: p[0])
+    texts = (
+        run.sql(f"select {light(run, 'texts')} from texts where {mine} order by position limit 400")
+        .to_arrow_table()
+        .to_pylist()
+    )
+    images = cards(
+        run.store,
+        run.sql(f"select {light(run)} from images where {mine} order by position limit 60").to_arrow_table().to_pylist(),
+        480,
+        child,
+    )
+    places = sorted(
+        [(t["position"], _text(t)) for t in texts] + [(c.row["position"], _picture(c)) for c in images], key=lambda p: p[0]
+    )
     fate = row.get("drop_reason") or "kept"
     kind, title = ("doc clip", tail(row["video"])) if row.get("video") else ("doc", "no title")
-    return fill('<article class="{}"><h1 dir="auto">{}</h1><p class="sub">{} · {}</p>{}</article>', kind, row.get("title") or title,
-                row.get("url") or "", fate, join((p for _, p in places), "\n"))
+    return fill(
+        '<article class="{}"><h1 dir="auto">{}</h1><p class="sub">{} · {}</p>{}</article>',
+        kind,
+        row.get("title") or title,
+        row.get("url") or "",
+        fate,
+        join((p for _, p in places), "\n"),
+    )
 
 
 def _text(row: dict[str, Any]) -> Html:
     why = row.get("drop_reason")
     words = fill("<b>{}</b>", row["text"] or "") if row.get("kind") == "heading" else row["text"] or ""
-    return fill('<p class="gone" dir="auto">{}<br><span class="url">{}</span></p>', words, why) if why else fill('<p dir="auto">{}</p>', words)
+    return (
+        fill('<p class="gone" dir="auto">{}<br><span class="url">{}</span></p>', words, why)
+        if why
+        else fill('<p dir="auto">{}</p>', words)
+    )
 
 
 def _picture(card: Card) -> Html:
@@ -260,7 +370,9 @@ def _picture(card: Card) -> Html:
     inner = image(card.thumbnail) if card.thumbnail else ""
     words = card.row.get("text") if card.row.get("at") is None else f"{card.row['at']:g} s"
     said = " · ".join(w for w in (words, why, "" if card.thumbnail else missing(card.row)) if w)
-    return fill('<figure class="{}">{}<figcaption class="url" dir="auto">{}</figcaption></figure>', "gone" if why else "", inner, said)
+    return fill(
+        '<figure class="{}">{}<figcaption class="url" dir="auto">{}</figcaption></figure>', "gone" if why else "", inner, said
+    )
 
 
 # ---- curate show
@@ -270,7 +382,9 @@ def contents(run: Any, reason: str | None, n: int, where: str | None) -> tuple[H
     """What `curate show` shows, and in words what it is: pairs where the reason names survivors, else a grid."""
     steps = {s["step"] for s in run.recipe.get("steps", [])}
     if reason in steps and where is None and (found := pairs(run, reason, n)):
-        return grid(map(beside, found), "pairs"), f"{len(found)} pairs of {run.store.url}: the least alike, and others drawn by a hash"
+        return grid(
+            map(beside, found), "pairs"
+        ), f"{len(found)} pairs of {run.store.url}: the least alike, and others drawn by a hash"
     found = samples(run, reason, n, where)
     words = f"{len(found)} samples of {run.store.url}, drawn by a hash of their uid" + (f", where {where}" if where else "")
     return grid(map(shown, found)) if found else Html("<p>no such rows</p>"), words
@@ -280,7 +394,10 @@ def write_page(run: Any, reason: str | None, n: int, where: str | None, out: str
     """Write a grid (or documents as pages) as an HTML file; returns its path."""
     title = f"dropped for {reason}" if reason else "kept"
     if pages:
-        body, words = join(documents(run, n, reason, where), "\n"), f"documents of {run.store.url}, drawn by a hash of their uid"
+        body, words = (
+            join(documents(run, n, reason, where), "\n"),
+            f"documents of {run.store.url}, drawn by a hash of their uid",
+        )
     else:
         body, words = contents(run, reason, n, where)
     name = "show.html" if reason is None else f"show-{''.join(c if c.isalnum() else '-' for c in reason)}.html"

@@ -47,7 +47,7 @@ def held(store: Store) -> Iterator[None]:
 
 def _take(store: Store) -> str:
     names = store.names("lease")
-    taken = sorted(n[:-len(".json")] for n in names if n.endswith(".json"))
+    taken = sorted(n[: -len(".json")] for n in names if n.endswith(".json"))
     if taken and f"{taken[-1]}.done" not in names:
         _refuse_if_alive(store, taken[-1])
     mine = f"{int(taken[-1]) + 1 if taken else 1:06d}"
@@ -85,12 +85,20 @@ def _refuse_if_alive(store: Store, n: str) -> None:
         log.warning("%s/lease/%s.json cannot be read (%s): taken for that of a dead driver", store.url, n, e)
         return
     if alive:
-        raise RecipeError(f"{store.url}: another driver holds this run (pid {holder['pid']} on {holder['host']}); one at a time")
+        raise RecipeError(
+            f"{store.url}: another driver holds this run (pid {holder['pid']} on {holder['host']}); one at a time"
+        )
 
 
 def _beats(store: Store, n: str, holder: dict[str, Any]) -> bool:
     """Watch the beat of a holder on another machine: True as soon as it changes, False if it does not or the lease ends."""
-    log.warning("%s is held by pid %s on %s: watching for up to %d s whether it is alive", store.url, holder["pid"], holder["host"], STALE)
+    log.warning(
+        "%s is held by pid %s on %s: watching for up to %d s whether it is alive",
+        store.url,
+        holder["pid"],
+        holder["host"],
+        STALE,
+    )
     first, until = _last(store, n), time.monotonic() + STALE
     while time.monotonic() < until:
         time.sleep(LOOK)

@@ -39,7 +39,9 @@ def plain(head: Sequence[str], rows: Sequence[Sequence[Any]], width: int = 160, 
     while sum(widths) + 2 * len(widths) > width and max(widths) > 12:
         widths[widths.index(max(widths))] -= 1
     cut = [[c if len(c) <= w else c[: w - 1] + "…" for c, w in zip(row, widths)] for row in cells]
-    lines = ["  ".join(c.rjust(w) if i in right else c.ljust(w) for i, (c, w) in enumerate(zip(row, widths))).rstrip() for row in cut]
+    lines = [
+        "  ".join(c.rjust(w) if i in right else c.ljust(w) for i, (c, w) in enumerate(zip(row, widths))).rstrip() for row in cut
+    ]
     return "\n".join([lines[0], "  ".join("─" * w for w in widths), *lines[1:]])
 
 
@@ -90,9 +92,15 @@ def page(title: str, body: Iterable[str], script: str = "") -> str:
     """A whole HTML file."""
     allowed = f"'sha256-{base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()}'" if script else "'none'"
     policy = f"default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src {allowed}; base-uri 'none'; form-action 'none'"
-    return fill('<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><meta http-equiv="Content-Security-Policy" content="{}">'
-                '<meta name="viewport" content="width=device-width, initial-scale=1"><title>{}</title><style>{}</style></head>\n<body>\n{}\n{}</body></html>\n',
-                policy, title, Html(STYLE), join(body, "\n"), Html(f"<script>{script}</script>") if script else "")
+    return fill(
+        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><meta http-equiv="Content-Security-Policy" content="{}">'
+        '<meta name="viewport" content="width=device-width, initial-scale=1"><title>{}</title><style>{}</style></head>\n<body>\n{}\n{}</body></html>\n',
+        policy,
+        title,
+        Html(STYLE),
+        join(body, "\n"),
+        Html(f"<script>{script}</script>") if script else "",
+    )
 
 
 def picture(jpeg: bytes | None, missing: str = "no picture") -> Html:
@@ -123,7 +131,10 @@ def bar(*shares: tuple[str, float]) -> Html:
 
 def legend(*entries: tuple[str, str]) -> Html:
     """What the colours mean: (keep, drop or other) and words."""
-    return fill('<div class="legend">{}</div>', join(fill('<span><i style="background:var(--{})"></i>{}</span>', k, w) for k, w in entries))
+    return fill(
+        '<div class="legend">{}</div>',
+        join(fill('<span><i style="background:var(--{})"></i>{}</span>', k, w) for k, w in entries),
+    )
 
 
 def number(value: Any, digits: int = 3) -> str:
@@ -151,7 +162,12 @@ def size(count: float) -> str:
 WIDE, HIGH, FOOT = 340, 118, 16
 
 
-def stacked(edges: Sequence[float], series: Sequence[tuple[str, Sequence[int]]], bounds: Iterable[float] = (), first: float | None = None) -> Html:
+def stacked(
+    edges: Sequence[float],
+    series: Sequence[tuple[str, Sequence[int]]],
+    bounds: Iterable[float] = (),
+    first: float | None = None,
+) -> Html:
     """A histogram as SVG: series (class, counts by bin) stacked, dashed lines at the bounds, the axis's ends and bounds named.
 
     `first` is the axis's left end where that says more than the first edge.
@@ -165,18 +181,27 @@ def stacked(edges: Sequence[float], series: Sequence[tuple[str, Sequence[int]]],
         for i, n in enumerate(counts):
             if n:
                 tall = max(0.6, n / most * HIGH)
-                marks.append(f'<rect class="{kind}" x="{x(edges[i]):.1f}" y="{HIGH - base[i] - tall:.1f}" '
-                             f'width="{max(0.6, x(edges[i + 1]) - x(edges[i]) - 0.6):.1f}" height="{tall:.1f}"/>')
+                marks.append(
+                    f'<rect class="{kind}" x="{x(edges[i]):.1f}" y="{HIGH - base[i] - tall:.1f}" '
+                    f'width="{max(0.6, x(edges[i + 1]) - x(edges[i]) - 0.6):.1f}" height="{tall:.1f}"/>'
+                )
                 base[i] += tall
     ends = [(0.0, "start", edges[0] if first is None else first), (float(WIDE), "end", edges[-1])]
     lines = []
     for b in bounds:
         at = min(max(x(b), 0.0), float(WIDE))
         lines.append(f'<line class="bound" x1="{at:.1f}" x2="{at:.1f}" y1="0" y2="{HIGH}"/>')
-        ends = [e for e in ends if abs(e[0] - at) > 44] + [(at, "start" if at < 12 else "end" if at > WIDE - 12 else "middle", b)]
-    words = [f'<text x="{at:.1f}" y="{HIGH + 12}" text-anchor="{side}">{html.escape(number(float(v)))}</text>' for at, side, v in ends]
-    return Html(f'<svg viewBox="0 -2 {WIDE} {HIGH + FOOT + 2}" role="img">{"".join(marks)}<line class="axis" x1="0" x2="{WIDE}" y1="{HIGH}" y2="{HIGH}"/>'
-                f'{"".join(lines)}<line class="moved" x1="-9" x2="-9" y1="0" y2="{HIGH}"/>{"".join(words)}</svg>')
+        ends = [e for e in ends if abs(e[0] - at) > 44] + [
+            (at, "start" if at < 12 else "end" if at > WIDE - 12 else "middle", b)
+        ]
+    words = [
+        f'<text x="{at:.1f}" y="{HIGH + 12}" text-anchor="{side}">{html.escape(number(float(v)))}</text>'
+        for at, side, v in ends
+    ]
+    return Html(
+        f'<svg viewBox="0 -2 {WIDE} {HIGH + FOOT + 2}" role="img">{"".join(marks)}<line class="axis" x1="0" x2="{WIDE}" y1="{HIGH}" y2="{HIGH}"/>'
+        f'{"".join(lines)}<line class="moved" x1="-9" x2="-9" y1="0" y2="{HIGH}"/>{"".join(words)}</svg>'
+    )
 
 
 def ranked(before: Sequence[tuple[int, int]], after: Sequence[tuple[int, int]], what: str = "groups") -> Html:
@@ -187,9 +212,11 @@ def ranked(before: Sequence[tuple[int, int]], after: Sequence[tuple[int, int]], 
     def line(sizes: Sequence[tuple[int, int]], kind: str) -> str:
         return f'<polyline class="line {kind}" points="{" ".join(place(r, n) for r, n in sizes if n)}"/>'
 
-    return Html(f'<svg viewBox="0 -2 {WIDE} {HIGH + FOOT + 2}" role="img">{line(before, "before")}{line(after, "after")}'
-                f'<line class="axis" x1="0" x2="{WIDE}" y1="{HIGH}" y2="{HIGH}"/><text x="0" y="{HIGH + 12}">the largest: {most:,} rows</text>'
-                f'<text x="{WIDE}" y="{HIGH + 12}" text-anchor="end">{last:,} {html.escape(what)}</text></svg>')
+    return Html(
+        f'<svg viewBox="0 -2 {WIDE} {HIGH + FOOT + 2}" role="img">{line(before, "before")}{line(after, "after")}'
+        f'<line class="axis" x1="0" x2="{WIDE}" y1="{HIGH}" y2="{HIGH}"/><text x="0" y="{HIGH + 12}">the largest: {most:,} rows</text>'
+        f'<text x="{WIDE}" y="{HIGH + 12}" text-anchor="end">{last:,} {html.escape(what)}</text></svg>'
+    )
 
 
 def thinned(sizes: Sequence[int]) -> list[tuple[int, int]]:
@@ -203,8 +230,13 @@ def dots(series: Sequence[tuple[str, Sequence[float]]], unit: str = "") -> Html:
     rows = []
     for i, (name, values) in enumerate(series):
         y, mean = i * step + 20, sum(values) / len(values)
-        marks = "".join(f'<circle class="{"k" if i == 0 else "d"}" cx="{v / most * (WIDE - 8) + 2:.1f}" cy="{y}" r="3.5" fill-opacity=".75"/>' for v in values)
+        marks = "".join(
+            f'<circle class="{"k" if i == 0 else "d"}" cx="{v / most * (WIDE - 8) + 2:.1f}" cy="{y}" r="3.5" fill-opacity=".75"/>'
+            for v in values
+        )
         at = mean / most * (WIDE - 8) + 2
-        rows.append(f'<text x="0" y="{y - 8}">{html.escape(name)}</text><text x="{WIDE}" y="{y - 8}" text-anchor="end">{mean:.2f} {html.escape(unit)}</text>'
-                    f'<line class="axis" x1="0" x2="{WIDE}" y1="{y}" y2="{y}"/>{marks}<line class="bound" x1="{at:.1f}" x2="{at:.1f}" y1="{y - 6}" y2="{y + 6}"/>')
+        rows.append(
+            f'<text x="0" y="{y - 8}">{html.escape(name)}</text><text x="{WIDE}" y="{y - 8}" text-anchor="end">{mean:.2f} {html.escape(unit)}</text>'
+            f'<line class="axis" x1="0" x2="{WIDE}" y1="{y}" y2="{y}"/>{marks}<line class="bound" x1="{at:.1f}" x2="{at:.1f}" y1="{y - 6}" y2="{y + 6}"/>'
+        )
     return Html(f'<svg viewBox="0 -2 {WIDE} {len(series) * step + 4}" role="img">{"".join(rows)}</svg>')

@@ -1,4 +1,4 @@
-"""The commands that look at runs, and at this machine: stats, sql, show, report, why, diff, annotate, watch, recipes, doctor, completion."""
+"""The commands that look at runs, and at this machine: stats, sql, show, report, why, diff, annotate, watch, recipes, doctor."""
 
 import argparse
 import json
@@ -32,7 +32,9 @@ def stats(args: argparse.Namespace) -> int:
 
 def _sql_options(sub: argparse.ArgumentParser, _: str | None) -> None:
     folder(sub)
-    sub.add_argument("query", metavar="QUERY", help='DuckDB SQL over images, documents, texts, shards, edges, verdicts, judgements, funnel')
+    sub.add_argument(
+        "query", metavar="QUERY", help="DuckDB SQL over images, documents, texts, shards, edges, verdicts, judgements, funnel"
+    )
     sub.add_argument("-o", "--out", metavar="FILE", help="write the result as .csv, .parquet or .json instead of printing it")
     sub.set_defaults(command=sql)
     sub.epilog = """examples:
@@ -55,8 +57,13 @@ def sql(args: argparse.Namespace) -> int:
         if not args.out:
             print(_printed(found))
             return 0
-        write = {".csv": found.write_csv, ".parquet": found.write_parquet,
-                 ".json": lambda path: Path(path).write_text("".join(json.dumps(r, default=str, ensure_ascii=False) + "\n" for r in found.to_arrow_table().to_pylist()))}
+        write = {
+            ".csv": found.write_csv,
+            ".parquet": found.write_parquet,
+            ".json": lambda path: Path(path).write_text(
+                "".join(json.dumps(r, default=str, ensure_ascii=False) + "\n" for r in found.to_arrow_table().to_pylist())
+            ),
+        }
         kind = Path(args.out).suffix
         if kind not in write:
             raise RecipeError(f"{args.out}: the name must end in .csv, .parquet or .json")
@@ -69,7 +76,11 @@ def sql(args: argparse.Namespace) -> int:
 def _printed(found: Any, most: int = 40) -> str:
     """The first rows of a relation as text; numbers stand right."""
     rows = found.limit(most + 1).to_arrow_table().to_pylist()
-    numbers = [i for i, t in enumerate(found.types) if str(t) in ("BIGINT", "INTEGER", "DOUBLE", "FLOAT", "HUGEINT", "SMALLINT", "TINYINT", "UBIGINT")]
+    numbers = [
+        i
+        for i, t in enumerate(found.types)
+        if str(t) in ("BIGINT", "INTEGER", "DOUBLE", "FLOAT", "HUGEINT", "SMALLINT", "TINYINT", "UBIGINT")
+    ]
     text = plain(found.columns, [list(r.values()) for r in rows[:most]], shutil.get_terminal_size((160, 40)).columns, numbers)
     more = f"\nthe first {most} rows; -o FILE.csv, .parquet or .json writes them all" if len(rows) > most else ""
     return text + more + ("" if rows else "\nno rows")
@@ -105,7 +116,9 @@ def show(args: argparse.Namespace) -> int:
 
 def _report_options(sub: argparse.ArgumentParser, _: str | None) -> None:
     folder(sub)
-    sub.add_argument("--rows", type=int, default=200_000, help="rows to look at; of a larger run, whole parts spread evenly over it")
+    sub.add_argument(
+        "--rows", type=int, default=200_000, help="rows to look at; of a larger run, whole parts spread evenly over it"
+    )
     sub.add_argument("-o", "--out", metavar="FILE", help="the HTML file to write (RUN/report.html)")
     sub.set_defaults(command=report)
     sub.epilog = "examples:\n  curate report out\n  curate report s3://bucket/run -o report.html"
@@ -140,7 +153,9 @@ def why(args: argparse.Namespace) -> int:
 
 def _diff_options(sub: argparse.ArgumentParser, _: str | None) -> None:
     sub.add_argument("first", metavar="RUN_A", help="a run's folder")
-    sub.add_argument("second", metavar="RUN_B", help="another one; `curate run --reuse RUN_A` makes one that computes only what differs")
+    sub.add_argument(
+        "second", metavar="RUN_B", help="another one; `curate run --reuse RUN_A` makes one that computes only what differs"
+    )
     sub.add_argument("-o", "--out", metavar="FILE", help="the HTML file to write (RUN_B/diff.html)")
     sub.set_defaults(command=diff)
     sub.epilog = "examples:\n  curate run mine.py --pool pool -o second --reuse first\n  curate diff first second"
@@ -164,19 +179,37 @@ def _annotate_options(sub: argparse.ArgumentParser, _: str | None) -> None:
     ask.add_argument("-o", "--out", metavar="FOLDER", help="write samples here, for people to judge")
     ask.add_argument("--format", metavar="FORM", choices=FORMS, default="label-studio", help="one of the forms below")
     ask.add_argument("-n", type=int, default=200, help="how many samples")
-    ask.add_argument("--by", metavar="COLUMN", default="drop_reason", help="as many of each value of this column (or SQL expression)")
-    ask.add_argument("--near", metavar="RULE", help="instead, the rows nearest to this rule's bounds, on both sides; all: of every rule")
+    ask.add_argument(
+        "--by", metavar="COLUMN", default="drop_reason", help="as many of each value of this column (or SQL expression)"
+    )
+    ask.add_argument(
+        "--near", metavar="RULE", help="instead, the rows nearest to this rule's bounds, on both sides; all: of every rule"
+    )
     ask.add_argument("--where", metavar="SQL", default="", help="only rows for which this holds, like clip_score < 0.2")
-    ask.add_argument("--side", type=int, default=768, metavar="PIXELS", help="longer side of the pictures; larger ones are brought down")
+    ask.add_argument(
+        "--side", type=int, default=768, metavar="PIXELS", help="longer side of the pictures; larger ones are brought down"
+    )
     ask.add_argument("--seed", type=int, default=0, help="of the draw")
     read = sub.add_argument_group("read their verdicts")
-    read.add_argument("--verdicts", metavar="FILE", nargs="*", help="Label Studio's JSON or CSV, or the filled-in CSV; no FILE: those read before")
+    read.add_argument(
+        "--verdicts",
+        metavar="FILE",
+        nargs="*",
+        help="Label Studio's JSON or CSV, or the filled-in CSV; no FILE: those read before",
+    )
     sub.set_defaults(command=annotate)
     wide = max(map(len, FORMS))
-    sub.epilog = "\n".join(["forms:", *(f"  {name:<{wide}}  {what}" for name, what in FORMS.items()), "", """examples:
+    sub.epilog = "\n".join(
+        [
+            "forms:",
+            *(f"  {name:<{wide}}  {what}" for name, what in FORMS.items()),
+            "",
+            """examples:
   curate annotate out -o to-judge -n 300
   curate annotate out -o to-judge --near clip_score --format csv
-  curate annotate out --verdicts to-judge/verdicts.csv"""])
+  curate annotate out --verdicts to-judge/verdicts.csv""",
+        ]
+    )
 
 
 def annotate(args: argparse.Namespace) -> int:
@@ -239,7 +272,13 @@ def watch(args: argparse.Namespace) -> int:
 
 
 def _doctor_options(sub: argparse.ArgumentParser, _: str | None) -> None:
-    sub.add_argument("stores", metavar="FOLDER|URL", nargs="*", default=["."], help="where runs would be kept; each is written to and read from; the current folder")
+    sub.add_argument(
+        "stores",
+        metavar="FOLDER|URL",
+        nargs="*",
+        default=["."],
+        help="where runs would be kept; each is written to and read from; the current folder",
+    )
     sub.set_defaults(command=doctor)
     sub.epilog = "examples:\n  curate doctor\n  curate doctor /data/runs s3://bucket/runs"
 
@@ -254,23 +293,6 @@ def doctor(args: argparse.Namespace) -> int:
     return 1 if any(f.state == "wrong" for f in found) else 0
 
 
-def _completion_options(sub: argparse.ArgumentParser, _: str | None) -> None:
-    sub.add_argument("shell", choices=("bash", "zsh", "tcsh"), help="whose completion to print")
-    sub.set_defaults(command=completion)
-    sub.epilog = "examples:\n  eval \"$(curate completion bash)\"          # in ~/.bashrc\n  curate completion zsh > ~/.zfunc/_curate"
-
-
-def completion(args: argparse.Namespace) -> int:
-    from curate.cli import parser
-
-    try:
-        import shtab
-    except ImportError as e:
-        raise RecipeError("completion needs the package shtab: pip install shtab") from e
-    print(shtab.complete(parser([])[0], shell=args.shell))
-    return 0
-
-
 COMMANDS = {
     "stats": ("the funnel: in = kept + reasons, for every table", _stats_options),
     "sql": ("ask the run's tables with DuckDB", _sql_options),
@@ -282,5 +304,4 @@ COMMANDS = {
     "watch": ("follow a run that goes on in another terminal or on another machine", _watch_options),
     "recipes": ("the recipes that come with curate, and what each needs", _recipes_options),
     "doctor": ("what this machine can do: GPU, faiss, models, stores", _doctor_options),
-    "completion": ("completion of commands and options for a shell", _completion_options),
 }

@@ -47,7 +47,9 @@ def image_members(row: dict[str, Any], meta: dict[str, Any], hashed: str | None)
     """
     suffix = SUFFIX.get(row.get("mime"))
     if suffix is None or row.get("payload") is None:
-        raise PoolError(f"{row.get('payload') or 'no payload'}: no image of a known format ({row.get('mime')}, uid {row['uid']})")
+        raise PoolError(
+            f"{row.get('payload') or 'no payload'}: no image of a known format ({row.get('mime')}, uid {row['uid']})"
+        )
     image = Slice(row["payload"], row["payload_offset"], row["payload_size"], row[hashed] if hashed else None)
     parts = {suffix: image, "json": to_json(meta), "txt": caption(row).encode()}
     return dict(sorted(parts.items()))

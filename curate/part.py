@@ -110,7 +110,7 @@ class Rows:
         self.columns: dict[str, pa.Array] = {n: source[n].combine_chunks() for n in source.column_names if n != "drop_reason"}
         self.reason = np.full(self.count, None, dtype=object)
         self.stage = np.full(self.count, None, dtype=object)
-        self.alive = np.ones(self.count, dtype=bool)   # where there is no reason
+        self.alive = np.ones(self.count, dtype=bool)  # where there is no reason
         self.have: dict[str, np.ndarray] = {}
         if "drop_reason" in source.column_names:
             self.drop(np.arange(self.count), source["drop_reason"], "source")
@@ -171,7 +171,7 @@ def commits(names: list[str], table: str, step: str, fingerprint: str) -> list[s
     """The commits of a stage among a part's file names, oldest first."""
     head = f"{table}.{step}-{fingerprint}."
     found = [n for n in names if n.startswith(head) and n.endswith(".parquet")]
-    return sorted(found, key=lambda n: int(n[len(head):-len(".parquet")]))
+    return sorted(found, key=lambda n: int(n[len(head) : -len(".parquet")]))
 
 
 class Workbench:
@@ -180,17 +180,26 @@ class Workbench:
     columns: for each table those that are wanted, besides `uid`; None for a table, or for all: every one.
     """
 
-    def __init__(self, store: Store, part: Part, fingerprints: dict[str, str], decisions: list[Decision],
-                 columns: dict[str, set[str] | None] | None = None):
+    def __init__(
+        self,
+        store: Store,
+        part: Part,
+        fingerprints: dict[str, str],
+        decisions: list[Decision],
+        columns: dict[str, set[str] | None] | None = None,
+    ):
         self.store, self.part, self.fingerprints = store, part, fingerprints
         self.columns = {t: None if columns is None else columns.get(t, set()) for t in part.rows}
         self.decisions = {d.step: d for d in decisions}
         self.names = store.names(part.folder)
         self.used: list[str] = []
         self.tables = {t: Rows(self._source(t)) for t in part.rows}
-        self.added: dict[str, list[str]] = {}   # by table: the decisions that brought columns
-        self.owners = {t: owners(rows, self.tables["documents"]) for t, rows in self.tables.items()
-                       if "documents" in self.tables and t != "documents"}
+        self.added: dict[str, list[str]] = {}  # by table: the decisions that brought columns
+        self.owners = {
+            t: owners(rows, self.tables["documents"])
+            for t, rows in self.tables.items()
+            if "documents" in self.tables and t != "documents"
+        }
         self.take_along("source")
 
     def _source(self, table: str) -> pa.Table:
@@ -281,7 +290,11 @@ def owners(rows: Rows, documents: Rows) -> np.ndarray:
     """For each row of a document's tables the place of the document: they came from the same row of the input; -1 if from none."""
     mine, theirs = (np.asarray(r.columns["source_row"], dtype=np.int64) for r in (rows, documents))
     order = np.argsort(theirs, kind="stable")
-    at = order[np.minimum(np.searchsorted(theirs, mine, sorter=order), max(len(order) - 1, 0))] if len(order) else np.full(len(mine), -1)
+    at = (
+        order[np.minimum(np.searchsorted(theirs, mine, sorter=order), max(len(order) - 1, 0))]
+        if len(order)
+        else np.full(len(mine), -1)
+    )
     return np.where(theirs[at] == mine, at, -1) if len(order) else at
 
 
@@ -296,6 +309,7 @@ def slice_of(store: Store, file: str, part: Part, columns: list[str]) -> pa.Tabl
 
 def _covering(file: pq.FileMetaData, first: int, last: int) -> list[int]:
     """The row groups, of a file sorted by its first column, with values from `first` up to `last`."""
+
     def ids(group: int) -> pq.Statistics:
         return file.row_group(group).column(0).statistics
 

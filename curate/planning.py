@@ -21,14 +21,26 @@ def describe(recipe: Recipe, out: str | None, part_size: int) -> str:
     widths = [max(len(row[i]) for row in [head, *lines]) for i in range(len(head))]
     table = "\n".join("  ".join(cell.ljust(w) for cell, w in zip(row, widths)).rstrip() for row in [head, *lines])
     files = recipe.source.files()
-    lanes = [" + ".join(s.name for s in segment) + f" ({place(segment)})" for stages, _ in recipe.blocks() for segment in segments(stages)]
-    return "\n".join([
-        f"recipe {recipe.name}, fingerprint {recipe.fingerprint}",
-        f"input: {len(files):,} file{'s' * (len(files) != 1)}, parts of {part_size:,} rows" + (f"; {parts:,} parts are read already" if parts else ""),
-        "", table, "", "a part goes through: " + "  →  ".join(lanes),
-        f"shards: {recipe.shards.size:,} samples each, shuffled with seed {recipe.shards.seed}" if recipe.shards else "no shards: a ledger only",
-        *requests(out),
-    ])
+    lanes = [
+        " + ".join(s.name for s in segment) + f" ({place(segment)})"
+        for stages, _ in recipe.blocks()
+        for segment in segments(stages)
+    ]
+    return "\n".join(
+        [
+            f"recipe {recipe.name}, fingerprint {recipe.fingerprint}",
+            f"input: {len(files):,} file{'s' * (len(files) != 1)}, parts of {part_size:,} rows"
+            + (f"; {parts:,} parts are read already" if parts else ""),
+            "",
+            table,
+            "",
+            "a part goes through: " + "  →  ".join(lanes),
+            f"shards: {recipe.shards.size:,} samples each, shuffled with seed {recipe.shards.seed}"
+            if recipe.shards
+            else "no shards: a ledger only",
+            *requests(out),
+        ]
+    )
 
 
 def requests(out: str | None) -> list[str]:
@@ -38,14 +50,25 @@ def requests(out: str | None) -> list[str]:
     shared = record.get("notes", {}).get("shared_url")
     if not shared:
         return []
-    brought = sum(n for stage, n in pool.connect(store).sql("""select stage, sum(rows)::bigint from funnel where "table" = 'images' group by all""").fetchall()
-                  if stage != "source")
-    return [f"requests: {shared['requests']:,} for {brought:,} images of the input ({100 * (1 - shared['requests'] / max(1, brought)):.1f} % saved): "
-            f"{brought - shared['rows']:,} fell to rules that need no bytes, {shared['saved']:,} share the URL of another"]
+    brought = sum(
+        n
+        for stage, n in pool.connect(store)
+        .sql("""select stage, sum(rows)::bigint from funnel where "table" = 'images' group by all""")
+        .fetchall()
+        if stage != "source"
+    )
+    return [
+        f"requests: {shared['requests']:,} for {brought:,} images of the input ({100 * (1 - shared['requests'] / max(1, brought)):.1f} % saved): "
+        f"{brought - shared['rows']:,} fell to rules that need no bytes, {shared['saved']:,} share the URL of another"
+    ]
 
 
 def _line(recipe: Recipe, step: Any, done: Counter, parts: int) -> tuple[str, ...]:
-    bounds = [f"{k} {v}" for k, v in step.parameters().items() if k in ("min", "max", "among", "sql", "fraction", "t") and v not in (None, [], "")]
+    bounds = [
+        f"{k} {v}"
+        for k, v in step.parameters().items()
+        if k in ("min", "max", "among", "sql", "fraction", "t") and v not in (None, [], "")
+    ]
     place = {"selector": "whole pool", "cpu": "core", "network": "network", "model": "actor"}[kind(step)]
     gpus = getattr(step, "gpus", 0)
     place += f", {gpus:g} GPU where there is one" if gpus else ""

@@ -47,7 +47,9 @@ class Point:
         heads = {f".{s.name}-{self.fingerprints[s.name]}." for s in self.steps if isinstance(s, Stage) and not s.context}
         # A commit that a repair let go (`lost.…`) counts: what is fetched in its place may be something else, under the same name.
         names = [n for n in self.store.names(part.folder) if any(h in n for h in heads)]
-        return digest([part.id, part.index, names, [[s.name, s.parameters()] for s in self.steps], [d.file for d in self.decisions]])
+        return digest(
+            [part.id, part.index, names, [[s.name, s.parameters()] for s in self.steps], [d.file for d in self.decisions]]
+        )
 
 
 # ---- what selectors read
@@ -86,7 +88,9 @@ def database(store: Store) -> Iterator[tuple[duckdb.DuckDBPyConnection, str]]:
     memory = max(free_memory() // 4, 512 << 20)
     with tempfile.TemporaryDirectory(prefix="curate-") as folder:
         threads = max(1, min(len(os.sched_getaffinity(0)), memory // THREAD))
-        con = duckdb.connect(config={"temp_directory": f"{folder}/spill", "memory_limit": f"{memory >> 20}MiB", "threads": threads})
+        con = duckdb.connect(
+            config={"temp_directory": f"{folder}/spill", "memory_limit": f"{memory >> 20}MiB", "threads": threads}
+        )
         con.execute("set enable_progress_bar = false")
         con.execute("set preserve_insertion_order = false")
         if not store.local:
@@ -113,8 +117,9 @@ def scan(store: Store, files: list[str]) -> str:
     return f"read_parquet([{listed}], union_by_name = true)"
 
 
-def decide(store: Store, selector: Selector, gathered: list[Gathered], earlier: list[Decision], print_: str,
-           run_map: Callable = map) -> Decision:
+def decide(
+    store: Store, selector: Selector, gathered: list[Gathered], earlier: list[Decision], print_: str, run_map: Callable = map
+) -> Decision:
     """Let a selector decide, and keep its decision as files sorted by id; a decision already made is not made again."""
     key = digest([print_, selector.parameters(), [g.file for g in gathered], [d.file for d in earlier]])
     decision = Decision(selector.name, selector.table, f"decisions/{selector.name}-{key}.parquet")
@@ -175,7 +180,9 @@ def _keep(store: Store, con: duckdb.DuckDBPyConnection, selector: Selector, deci
 def _filled(batch: pa.RecordBatch, fields: pa.Schema) -> pa.RecordBatch:
     """The same rows with these fields; one that is not there is null."""
     there = set(batch.schema.names)
-    return pa.record_batch([batch[f.name].cast(f.type) if f.name in there else pa.nulls(len(batch), f.type) for f in fields], fields)
+    return pa.record_batch(
+        [batch[f.name].cast(f.type) if f.name in there else pa.nulls(len(batch), f.type) for f in fields], fields
+    )
 
 
 def _stream(store: Store, put: Callable, name: str, batches: pa.RecordBatchReader, count: int) -> None:
@@ -211,7 +218,9 @@ def enter(point: Point, assigned: str | None, samples: str, part: Part) -> tuple
             point.store.publish_table(f"ledger/{table}/{part.index:06d}.parquet", entry)
     for table in part.rows:
         found = point.store.table(f"ledger/{table}/{part.index:06d}.parquet", ["drop_reason"])
-        counts[table] = {r["values"] or "": r["counts"] for r in found["drop_reason"].combine_chunks().value_counts().to_pylist()}
+        counts[table] = {
+            r["values"] or "": r["counts"] for r in found["drop_reason"].combine_chunks().value_counts().to_pylist()
+        }
     files = [f"ledger/{table}/{part.index:06d}.parquet" for table in part.rows]
     return counts, {name: point.store.hash(name) for name in files}
 
@@ -226,8 +235,12 @@ def _is_written(store: Store, name: str, state: str) -> bool:
 def _entry(bench: Workbench, table: str, assigned: str | None, samples: str) -> pa.Table:
     rows = bench.tables[table]
     kept = rows.alive
-    columns = {**rows.columns, "drop_reason": pa.array(rows.reason, pa.large_string()),
-               "drop_stage": pa.array(rows.stage, pa.large_string()), "kept": pa.array(kept)}
+    columns = {
+        **rows.columns,
+        "drop_reason": pa.array(rows.reason, pa.large_string()),
+        "drop_stage": pa.array(rows.stage, pa.large_string()),
+        "kept": pa.array(kept),
+    }
     if assigned and samples in ("documents", table):
         columns |= _places(bench, table, assigned, samples, kept)
     return pa.table(columns)
@@ -268,9 +281,17 @@ def _write_plan(con: duckdb.DuckDBPyConnection, path: Path, places: str, ledger:
     the redacted text takes its place."""
     uid, order = ("l.uid", "") if own else ("l.doc_uid", ", l.position")
     rows = con.sql(f"select * exclude (shard, key, kept, drop_reason, drop_stage) from {ledger} limit 0")
-    wanted = [c for c, kind in zip(rows.columns, rows.types) if (c != "position" if own else "[" not in str(kind) and str(kind) != "BLOB")]
+    wanted = [
+        c
+        for c, kind in zip(rows.columns, rows.types)
+        if (c != "position" if own else "[" not in str(kind) and str(kind) != "BLOB")
+    ]
     hidden = members.redacted(rows.columns)
-    values = (f'coalesce(l."{hidden[c]}", l."{c}") as "{c}"' if c in hidden else f'l."{c}"' for c in wanted if c not in hidden.values())
+    values = (
+        f'coalesce(l."{hidden[c]}", l."{c}") as "{c}"' if c in hidden else f'l."{c}"'
+        for c in wanted
+        if c not in hidden.values()
+    )
     named = ", ".join(["a.position" if own else "a.position as place", "a.key", *values])
     con.execute(f"""copy (
         select a.shard, {named} from {places} a join {ledger} l on {uid} = a.uid
@@ -281,7 +302,9 @@ def _write_plan(con: duckdb.DuckDBPyConnection, path: Path, places: str, ledger:
 def still_there(store: Store, name: str, ledger: dict[str, list[str]], samples: str) -> dict[str, pa.Table]:
     """The rows of a shard that exists, as a plan would have them, as far as the ledger still keeps them."""
     sidecar = store.table(f"shards/{name}.parquet", ["uid", "key"])
-    places = sidecar.append_column("shard", pa.array(np.zeros(len(sidecar), np.int32))).append_column("position", pa.array(np.arange(len(sidecar))))
+    places = sidecar.append_column("shard", pa.array(np.zeros(len(sidecar), np.int32))).append_column(
+        "position", pa.array(np.arange(len(sidecar)))
+    )
     found = {}
     for table in ledger if samples == "documents" else [samples]:
         with database(store) as (con, _), store.private(f"{name}.plan") as path:
@@ -312,15 +335,23 @@ def shard_count(store: Store, assigned: str) -> int:
         return con.sql(f"select count(distinct shard) from {scan(store, [assigned])}").fetchall()[0][0]
 
 
-def write_shard(store: Store, plan: dict[str, str], how: Shards, count: int, provenance: dict[str, Any], hashed: str | None,
-                shard: int) -> dict[str, Any]:
+def write_shard(
+    store: Store, plan: dict[str, str], how: Shards, count: int, provenance: dict[str, Any], hashed: str | None, shard: int
+) -> dict[str, Any]:
     """Write one shard of a plan, unless it is there; returns what its `.json` says."""
     rows = {t: planned(store, file, shard, _order(t, plan)) for t, file in plan.items()}
     return write_rows(store, rows, how, shards.shard_name(shard, count), digest([plan, plain(how)]), provenance, hashed)
 
 
-def write_rows(store: Store, rows: dict[str, pa.Table], how: Shards, name: str, made_for: str, provenance: dict[str, Any],
-               hashed: str | None) -> dict[str, Any]:
+def write_rows(
+    store: Store,
+    rows: dict[str, pa.Table],
+    how: Shards,
+    name: str,
+    made_for: str,
+    provenance: dict[str, Any],
+    hashed: str | None,
+) -> dict[str, Any]:
     """Write the shard that these rows of each table make; returns what its `.json` says."""
     if "documents" not in rows:
         return shards.write_shard(store, rows["images"], name, made_for, provenance, how, hashed)
@@ -377,17 +408,30 @@ def connect(store: Store, files: Callable[[list[str]], list[str]] = list) -> duc
     if not tables:
         raise PoolError(f"{store.url}: there is no ledger here; is it a run's folder, and did the run reach its end?")
     for table in tables:
-        con.execute(f"create view {table} as select * from {scan(store, [f'ledger/{table}/{n}' for n in files(store.names(f'ledger/{table}'))])}")
+        con.execute(
+            f"create view {table} as select * from {scan(store, [f'ledger/{table}/{n}' for n in files(store.names(f'ledger/{table}'))])}"
+        )
     sidecars = [f"shards/{n}" for n in store.names("shards") if n.endswith(".parquet")]
-    con.execute("create view shards as select " + (f"* from {scan(store, sidecars)}" if sidecars else "'' as key, '' as uid where false"))
+    con.execute(
+        "create view shards as select "
+        + (f"* from {scan(store, sidecars)}" if sidecars else "'' as key, '' as uid where false")
+    )
     edges = [n for n in json.loads(store.read("recipe.json")).get("edges", []) if store.exists(n)]
-    each = [f"""select '{n.split('/')[-1].rsplit('-', 1)[0]}' as step, uid, survivor, similarity, id, survivor_id from {scan(store, [n])}""" for n in edges]
+    each = [
+        f"""select '{n.split("/")[-1].rsplit("-", 1)[0]}' as step, uid, survivor, similarity, id, survivor_id from {scan(store, [n])}"""
+        for n in edges
+    ]
     nothing = "select '' as step, '' as uid, '' as survivor, 0::float as similarity, 0::bigint as id, 0::bigint as survivor_id where false"
     con.execute("create view edges as " + " union all ".join(each or [nothing]))
     judged = [f"verdicts/{n}" for n in store.names("verdicts")]
     for view in verdicts.views(scan(store, judged) if judged else None):
         con.execute(view)
-    con.execute("create view funnel as " + " union all ".join(
-        f"""select '{t}' as "table", coalesce(drop_stage, '') as stage, coalesce(drop_reason, 'kept') as reason,
-            count(*) as rows, round(100 * count(*) / sum(count(*)) over (), 2) as percent from {t} group by all""" for t in tables))
+    con.execute(
+        "create view funnel as "
+        + " union all ".join(
+            f"""select '{t}' as "table", coalesce(drop_stage, '') as stage, coalesce(drop_reason, 'kept') as reason,
+            count(*) as rows, round(100 * count(*) / sum(count(*)) over (), 2) as percent from {t} group by all"""
+            for t in tables
+        )
+    )
     return con

@@ -63,16 +63,42 @@ class Quiet:
     def state(self) -> dict[str, Any]:
         """All of it as JSON values, times as seconds since the run began."""
         now = time.monotonic()
-        stages = [{"name": s.name, "total": s.total, "rows": s.rows, "done": s.done, "computed": s.computed,
-                   "began": s.began - self.began, "ended": s.ended and s.ended - self.began} for s in self.stages.values()]
-        return {"name": self.name, "place": self.place, "seconds": now - self.began, "stages": stages,
-                "reasons": dict(self.reasons), "bytes": self.bytes}
+        stages = [
+            {
+                "name": s.name,
+                "total": s.total,
+                "rows": s.rows,
+                "done": s.done,
+                "computed": s.computed,
+                "began": s.began - self.began,
+                "ended": s.ended and s.ended - self.began,
+            }
+            for s in self.stages.values()
+        ]
+        return {
+            "name": self.name,
+            "place": self.place,
+            "seconds": now - self.began,
+            "stages": stages,
+            "reasons": dict(self.reasons),
+            "bytes": self.bytes,
+        }
 
     def restore(self, state: dict[str, Any]) -> None:
         """Show what another process counted."""
         self.name, self.place, self.began = state["name"], state["place"], time.monotonic() - state["seconds"]
-        self.stages = {s["name"]: Stage(s["name"], s["total"], s["rows"], s["done"], self.began + s["began"],
-                                        None if s["ended"] is None else self.began + s["ended"], s["computed"]) for s in state["stages"]}
+        self.stages = {
+            s["name"]: Stage(
+                s["name"],
+                s["total"],
+                s["rows"],
+                s["done"],
+                self.began + s["began"],
+                None if s["ended"] is None else self.began + s["ended"],
+                s["computed"],
+            )
+            for s in state["stages"]
+        }
         self.reasons, self.bytes = Counter(state["reasons"]), state["bytes"]
         self.show()
 
@@ -231,7 +257,11 @@ class Live(Quiet):
             bar = ProgressBar(total=max(1, s.total), completed=s.done, width=24)
             table.add_row(Text(s.name[:48]), bar, f"{s.done:,}/{s.total:,}", pace, state)
         kept = self.kept()
-        foot = [f"kept so far {kept:.1%}" if kept is not None else "", self.dropped(), f"{self.bytes / 1e6:,.0f} MB fetched" if self.bytes else ""]
+        foot = [
+            f"kept so far {kept:.1%}" if kept is not None else "",
+            self.dropped(),
+            f"{self.bytes / 1e6:,.0f} MB fetched" if self.bytes else "",
+        ]
         return Group(Text(f"{self.name} → {self.place}", "bold"), table, Text(" · ".join(w for w in foot if w), "dim"))
 
 

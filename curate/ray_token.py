@@ -40,8 +40,10 @@ def before_join(address: str) -> None:
     if _elsewhere():
         return
     if not file().exists():
-        raise RecipeError(f"the cluster at {address} would be joined without a token, so anybody who reaches it could run code there; start it with "
-                          "RAY_AUTH_MODE=token and give its token in RAY_AUTH_TOKEN or RAY_AUTH_TOKEN_PATH (docs/cluster.md), or say RAY_AUTH_MODE=disabled")
+        raise RecipeError(
+            f"the cluster at {address} would be joined without a token, so anybody who reaches it could run code there; start it with "
+            "RAY_AUTH_MODE=token and give its token in RAY_AUTH_TOKEN or RAY_AUTH_TOKEN_PATH (docs/cluster.md), or say RAY_AUTH_MODE=disabled"
+        )
     _shut(file())
 
 

@@ -35,7 +35,9 @@ class Recipe:
     synth: list[Step] = field(default_factory=list)
     shards: Shards | None = field(default_factory=Shards)  # None: a ledger and no shards, for lists that are not fetched
     name: str = ""
-    samples: str = ""  # what a sample is: a row of `images` with its text, or of `documents`; "": documents if the source has them
+    samples: str = (
+        ""  # what a sample is: a row of `images` with its text, or of `documents`; "": documents if the source has them
+    )
 
     def __post_init__(self):
         self.samples = self.samples or ("documents" if "documents" in self.source.tables else "images")
@@ -57,7 +59,9 @@ class Recipe:
         names: set[str] = set()
         hidden: dict[tuple[str, str], str] = {}
         if self.samples not in have or self.samples == "texts":
-            raise RecipeError(f"recipe {self.name}: samples are images or documents, not {self.samples}, of a source with {', '.join(have)}")
+            raise RecipeError(
+                f"recipe {self.name}: samples are images or documents, not {self.samples}, of a source with {', '.join(have)}"
+            )
         for step in self.steps:
             if not isinstance(step, (Stage, Selector)):
                 raise RecipeError(f"recipe {self.name}: {step!r} is neither a stage nor a selector")
@@ -70,7 +74,9 @@ class Recipe:
             self._check_redaction(step, have[step.table], hidden)
             have[step.table] |= set(step.adds())
         if self.shards and "payload" not in have["images"]:
-            raise RecipeError(f"recipe {self.name}: nothing brings the images that shards are made of; add Fetch(), or say shards=None")
+            raise RecipeError(
+                f"recipe {self.name}: nothing brings the images that shards are made of; add Fetch(), or say shards=None"
+            )
         return self
 
     def _check_columns(self, step: Step, have: set[str]) -> None:
@@ -84,7 +90,9 @@ class Recipe:
             if wanted == "payload":
                 tail = "; put Fetch() before it"
             raise RecipeError(f"{step.name} reads {column}, which nothing before it provides{tail}")
-        twice = set(step.adds()) & have - (set(KEPT) if getattr(step, "parks", False) else set()) - (set(step.fills) if isinstance(step, Selector) else set())
+        twice = set(step.adds()) & have - (set(KEPT) if getattr(step, "parks", False) else set()) - (
+            set(step.fills) if isinstance(step, Selector) else set()
+        )
         if twice:
             raise RecipeError(f"{step.name} adds {', '.join(sorted(twice))}, which exists already: give it another name=")
 
@@ -92,13 +100,19 @@ class Recipe:
         """RecipeError if text could reach the shards past its redaction: `hidden`: of redacted columns (table, name) the step."""
         mine = {c.removeprefix("redacted_") for c in step.adds() if c.startswith("redacted_")}
         hidden |= {(step.table, c): step.name for c in mine}
-        makes = [c for c, kind in step.adds().items() if str(kind) in ("string", "large_string") and c not in {f"redacted_{m}" for m in mine}]
+        makes = [
+            c
+            for c, kind in step.adds().items()
+            if str(kind) in ("string", "large_string") and c not in {f"redacted_{m}" for m in mine}
+        ]
         late = next((c for c in step.reads if (step.table, c) in hidden), None) if makes and not mine else None
         if late:
             first = hidden[step.table, late]
             raise RecipeError(f"{step.name} makes {makes[0]} of {late} after {first} redacted it; put {first} behind it")
         if "text" in mine and "chosen_text" in have and "chosen_text" not in mine:
-            raise RecipeError(f"{step.name} leaves chosen_text as it is, which shards take for the caption; say columns=('text', 'chosen_text')")
+            raise RecipeError(
+                f"{step.name} leaves chosen_text as it is, which shards take for the caption; say columns=('text', 'chosen_text')"
+            )
 
     @cached_property
     def fingerprints(self) -> dict[str, str]:
@@ -121,7 +135,9 @@ class Recipe:
         stages: list[Stage] = []
         selectors: list[Selector] = []
         for step in self.steps:
-            if selectors and (isinstance(step, Stage) or selectors[-1].fills or (selectors[-1].table == "documents" != step.table)):
+            if selectors and (
+                isinstance(step, Stage) or selectors[-1].fills or (selectors[-1].table == "documents" != step.table)
+            ):
                 yield stages, selectors
                 stages, selectors = [], []
             (stages if isinstance(step, Stage) else selectors).append(step)
@@ -131,8 +147,14 @@ class Recipe:
     @cached_property
     def fingerprint(self) -> str:
         """12 hex digits of everything that decides the dataset, the input files apart."""
-        return digest({"source": self.source.identity(), "steps": [[self.fingerprints[s.name], s.parameters()] for s in self.steps],
-                       "shards": plain(self.shards), "samples": self.samples})
+        return digest(
+            {
+                "source": self.source.identity(),
+                "steps": [[self.fingerprints[s.name], s.parameters()] for s in self.steps],
+                "shards": plain(self.shards),
+                "samples": self.samples,
+            }
+        )
 
     def record(self) -> dict[str, Any]:
         """What goes into recipe.json: parameters, fingerprints, versions."""
@@ -140,8 +162,17 @@ class Recipe:
             "name": self.name,
             "fingerprint": self.fingerprint,
             "source": plain(self.source),
-            "steps": [{"step": s.name, "kind": kind(s), "table": s.table, "fingerprint": self.fingerprints[s.name],
-                       **s.identity(), **s.parameters()} for s in self.steps],
+            "steps": [
+                {
+                    "step": s.name,
+                    "kind": kind(s),
+                    "table": s.table,
+                    "fingerprint": self.fingerprints[s.name],
+                    **s.identity(),
+                    **s.parameters(),
+                }
+                for s in self.steps
+            ],
             "shards": plain(self.shards),
             "samples": self.samples,
             "versions": versions(),
@@ -183,8 +214,23 @@ def segments(stages: list[Stage]) -> list[list[Stage]]:
 
 def versions() -> dict[str, str]:
     """Versions of what can change a byte of the output."""
-    names = ("curate", "numpy", "pyarrow", "duckdb", "ray", "pillow", "simplejpeg", "opencv-python-headless", "torch",
-             "open_clip_torch", "timm", "transformers", "faiss-cpu", "faiss-gpu", "fasttext-numpy2")
+    names = (
+        "curate",
+        "numpy",
+        "pyarrow",
+        "duckdb",
+        "ray",
+        "pillow",
+        "simplejpeg",
+        "opencv-python-headless",
+        "torch",
+        "open_clip_torch",
+        "timm",
+        "transformers",
+        "faiss-cpu",
+        "faiss-gpu",
+        "fasttext-numpy2",
+    )
     found = {"python": platform.python_version()}
     for name in names:
         try:
@@ -192,5 +238,3 @@ def versions() -> dict[str, str]:
         except importlib.metadata.PackageNotFoundError:
             continue
     return found
-
-

@@ -99,7 +99,10 @@ class RecipeFile:
         from curate.sources.url_pairs import UrlPairs
 
         try:
-            return {type(s) for s in self.build(UrlPairs("*"), **{o.name: o.type("given=1") for o in self.options if o.required}).steps}
+            return {
+                type(s)
+                for s in self.build(UrlPairs("*"), **{o.name: o.type("given=1") for o in self.options if o.required}).steps
+            }
         except (RecipeError, ValueError):  # what must be given is something else
             return set(self.steps)
 
@@ -114,7 +117,9 @@ def load(name: str) -> RecipeFile:
     path = Path(name) if name.endswith(".py") else FOLDER / f"{name}.py"
     if not path.is_file():
         near = difflib.get_close_matches(name, names(), 1)
-        raise RecipeError(f"no recipe called {name}" + (f"; did you mean {near[0]}?" if near else f"; there are: {', '.join(names())}"))
+        raise RecipeError(
+            f"no recipe called {name}" + (f"; did you mean {near[0]}?" if near else f"; there are: {', '.join(names())}")
+        )
     module = _module(path)
     build = getattr(module, "recipe", None)
     if not callable(build):
@@ -141,7 +146,11 @@ def _options(build: Callable, path: Path) -> list[Option]:
     found = []
     for p in list(inspect.signature(build, eval_str=True).parameters.values())[1:]:
         required = p.default is inspect.Parameter.empty
-        kind = p.annotation if p.annotation is not inspect.Parameter.empty else (str if required or p.default is None else type(p.default))
+        kind = (
+            p.annotation
+            if p.annotation is not inspect.Parameter.empty
+            else (str if required or p.default is None else type(p.default))
+        )
         found.append(Option(p.name, _parser(kind), None if required else p.default, required, said.get(p.name, "")))
     return found
 
@@ -160,21 +169,27 @@ def _parser(kind: Any) -> Callable[[str], Any]:
     origin = getattr(kind, "__origin__", kind)
     if origin in (tuple, list, set):
         item = (getattr(kind, "__args__", ()) or (str,))[0]
+
         def words(text: str) -> Any:
             return origin(item(w.strip()) for w in text.split(",") if w.strip())
+
         return _called("list", words)
     if origin is dict:
+
         def pairs(text: str) -> Any:
             cut = [w.strip().rpartition("=") for w in text.split(",") if w.strip()]
             if not all(name and mark for name, mark, _ in cut):
                 raise ValueError(text)
             return {name: kind.__args__[1](value) for name, _, value in cut}
+
         return _called("name=value", pairs)
     if kind is bool:
+
         def truth(text: str) -> bool:
             if text.lower() not in ("true", "false", "yes", "no", "1", "0"):
                 raise ValueError(text)
             return text.lower() in ("true", "yes", "1")
+
         return _called("yes or no", truth)
     return kind if kind in (int, float, str) else str
 

@@ -78,13 +78,19 @@ class Removed:
         return emptied(table, hit, {"drop_reason": REASON}) if hit.any() else table
 
     def table(self) -> pa.Table:
-        rows = [(kind, v) for kind, values in (("url", self.urls), ("uid", self.uids), ("sha256", self.hashes)) for v in sorted(values)]
+        rows = [
+            (kind, v)
+            for kind, values in (("url", self.urls), ("uid", self.uids), ("sha256", self.hashes))
+            for v in sorted(values)
+        ]
         return pa.table([[k for k, _ in rows], [v for _, v in rows]], schema=_SCHEMA)
 
     @property
     def digest(self) -> str:
         """12 hex digits that name this list."""
-        return hashlib.sha256("\n".join(f"{k} {v}" for k, v in zip(*self.table().to_pydict().values())).encode()).hexdigest()[:12]
+        return hashlib.sha256("\n".join(f"{k} {v}" for k, v in zip(*self.table().to_pydict().values())).encode()).hexdigest()[
+            :12
+        ]
 
 
 def is_in(column: pa.ChunkedArray, known: Collection) -> pa.Array:
@@ -183,11 +189,23 @@ def _values(path: str) -> Iterator[tuple[int, str, str]]:
                 raise RecipeError(f"{path}: row {row + bad.index(True)}: cannot be read")
             for name in [n for n in table.column_names if n.lower() in ("url", "uid", "sha256")]:
                 text_type(table.schema.field(name), path)  # values of extension types may be code
-                yield from ((row + i, name.lower(), str(v)) for i, v in enumerate(table[name].to_pylist()) if v is not None and str(v).strip())
+                yield from (
+                    (row + i, name.lower(), str(v))
+                    for i, v in enumerate(table[name].to_pylist())
+                    if v is not None and str(v).strip()
+                )
             row += len(table)
     except (OSError, ValueError, pa.ArrowException) as e:
         raise RecipeError(f"{path}: cannot be read: {getattr(e, 'strerror', None) or e}") from e
 
 
 def _kind(value: str) -> str:
-    return "url" if "://" in value else "uid" if _UID.fullmatch(value.lower()) else "sha256" if _SHA256.fullmatch(value.lower()) else ""
+    return (
+        "url"
+        if "://" in value
+        else "uid"
+        if _UID.fullmatch(value.lower())
+        else "sha256"
+        if _SHA256.fullmatch(value.lower())
+        else ""
+    )

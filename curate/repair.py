@@ -25,10 +25,22 @@ def repair(store: Store, recipe: Recipe, run_map: Callable = map) -> list[str]:
     stages = [s for s in recipe.steps if isinstance(s, Stage)]
     for lines in run_map(partial(_part, store, stages), store.names("parts")):
         found += lines
-    folders = ["gathered", "decisions"] if any(line.startswith("parts/") for line in found) else []  # they may name payloads that are gone
+    folders = (
+        ["gathered", "decisions"] if any(line.startswith("parts/") for line in found) else []
+    )  # they may name payloads that are gone
     if store.names("removed") and any(not line.startswith("shards/") for line in found):
         # Without the rows taken down decisions may be others, under the same names: all that follows from them is made again.
-        folders = ["gathered", "decisions", "edges", "assigned", "planned", "ledger/images", "ledger/documents", "ledger/texts", "shards"]
+        folders = [
+            "gathered",
+            "decisions",
+            "edges",
+            "assigned",
+            "planned",
+            "ledger/images",
+            "ledger/documents",
+            "ledger/texts",
+            "shards",
+        ]
     for name in [f"{folder}/{n}" for folder in folders for n in store.names(folder)]:
         store.remove(name)
     if found:
@@ -44,7 +56,11 @@ def _drop(store: Store, name: str, why: str) -> str:
 def _outputs(store: Store) -> Iterator[str]:
     """Files that SHA256SUMS names and that have other bytes; without it the ledger, and shards that are not as their `.json` says."""
     sums = seal.read(store)
-    shown = [f"{folder}/{n}" for folder in ("shards", *(f"ledger/{t}" for t in ("images", "documents", "texts"))) for n in store.names(folder)]
+    shown = [
+        f"{folder}/{n}"
+        for folder in ("shards", *(f"ledger/{t}" for t in ("images", "documents", "texts")))
+        for n in store.names(folder)
+    ]
     for name in [*shown, *(n for n in ("recipe.json", "dataset.json") if store.exists(n))]:
         if sums is not None and sums.get(name) != store.hash(name):
             yield _drop(store, name, "other bytes than SHA256SUMS says; it is made again")
@@ -57,7 +73,7 @@ def _outputs(store: Store) -> Iterator[str]:
 def _is_as_said(store: Store, name: str) -> bool:
     try:
         info = json.loads(store.read(name))
-        return all(store.hash(f"{name[:-len('.json')]}.{k}") == info[k]["sha256"] for k in ("tar", "parquet"))
+        return all(store.hash(f"{name[: -len('.json')]}.{k}") == info[k]["sha256"] for k in ("tar", "parquet"))
     except (ValueError, KeyError, TypeError, FileNotFoundError):
         return name == "shards/sizes.json"
 
@@ -68,8 +84,10 @@ def _inputs(store: Store) -> Iterator[str]:
         try:
             record = json.loads(store.read(f"inputs/{n}"))
             sound = f"{record['key']}.json" == n and all(
-                part["id"] == f"{record['key']}-{i:06d}" and part["rows"] == {t: _rows(store, f"parts/{part['id']}/source.{t}.parquet") for t in part["rows"]}
-                for i, part in enumerate(record["parts"]))
+                part["id"] == f"{record['key']}-{i:06d}"
+                and part["rows"] == {t: _rows(store, f"parts/{part['id']}/source.{t}.parquet") for t in part["rows"]}
+                for i, part in enumerate(record["parts"])
+            )
         except (ValueError, KeyError, TypeError, FileNotFoundError, pa.ArrowException):
             sound = False
         if not sound:
@@ -101,10 +119,12 @@ def _part(store: Store, stages: list[Stage], part: str) -> list[str]:
     folder, found, lost = f"parts/{part}", [], False
     names = store.names(folder)
     for n in [n for n in names if n.startswith("source.") and _table(store, f"{folder}/{n}") is None]:
-        found += [_drop(store, f"inputs/{part.rpartition('-')[0]}.json", "its rows are damaged; the input is read again"),
-                  _drop(store, f"{folder}/{n}", "damaged; the input is read again")]
+        found += [
+            _drop(store, f"inputs/{part.rpartition('-')[0]}.json", "its rows are damaged; the input is read again"),
+            _drop(store, f"{folder}/{n}", "damaged; the input is read again"),
+        ]
     tars = {n for n in names if n.endswith(".tar")}
-    damaged = {t for t in tars if not store.hash(f"{folder}/{t}").startswith(t[:-len(".tar")])}
+    damaged = {t for t in tars if not store.hash(f"{folder}/{t}").startswith(t[: -len(".tar")])}
     parked: set[int] | None = None
     home = ""  # the table whose rows were parked
     for stage in stages:
@@ -116,7 +136,13 @@ def _part(store: Store, stages: list[Stage], part: str) -> list[str]:
             lost = lost or (parked is not None and stage.table == home and not stage.parks and not rows <= parked)
             parked, home = ((parked or set()) | rows, stage.table) if stage.parks and not stage.passes else (parked, home)
             if lost or table is None or named - tars | named & damaged:
-                why = "damaged" if table is None else "what it was computed from is fetched again" if lost else f"{len(table)} rows, fetched or made again: their payload is lost"
+                why = (
+                    "damaged"
+                    if table is None
+                    else "what it was computed from is fetched again"
+                    if lost
+                    else f"{len(table)} rows, fetched or made again: their payload is lost"
+                )
                 if stage.parks and table is not None and "sha256" in table.column_names:
                     # What was fetched, so that it can be told if the web gives something else now.
                     store.publish_table(f"{folder}/lost.{n}", table.select(["row", "sha256"]))

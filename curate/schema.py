@@ -13,8 +13,8 @@ STR = pa.large_string()
 
 #: Every table has these. A row is known by (part, row); `uid` names the sample.
 ROW = {
-    "uid": STR,           # 32 hex digits, see uid()
-    "source_file": STR,   # the input file as the user named it
+    "uid": STR,  # 32 hex digits, see uid()
+    "source_file": STR,  # the input file as the user named it
     "source_row": pa.int64(),  # 0-based row (or sample) in that file
 }
 
@@ -22,12 +22,12 @@ ROW = {
 IMAGES = {
     **ROW,
     "url": STR,
-    "text": STR,          # as found; never overwritten
+    "text": STR,  # as found; never overwritten
 }
 
 #: Where bytes are parked: a file, and the slice of it. `payload` is null when there are none.
 PAYLOAD = {
-    "payload": STR,             # path inside the run's folder, or a full path for a source that brings its bytes
+    "payload": STR,  # path inside the run's folder, or a full path for a source that brings its bytes
     "payload_offset": pa.int64(),
     "payload_size": pa.int64(),
 }
@@ -37,15 +37,15 @@ KEPT = {"mime": STR, "width": pa.int32(), "height": pa.int32(), **PAYLOAD}
 
 #: Added by fetching (or, for a source that brings its bytes, by inspecting them).
 FETCHED = {
-    "fetch": STR,               # outcome, one of FETCH
+    "fetch": STR,  # outcome, one of FETCH
     "http_status": pa.int16(),
     "final_url": STR,
     "fetched_at": pa.timestamp("ms", "UTC"),
-    "sha256": STR,              # of the bytes as fetched, before any re-encoding
-    "mime": STR,                # by magic bytes, never by header or file name
+    "sha256": STR,  # of the bytes as fetched, before any re-encoding
+    "mime": STR,  # by magic bytes, never by header or file name
     "original_width": pa.int32(),
     "original_height": pa.int32(),
-    "width": pa.int32(),        # of the bytes kept: differs from the original after re-encoding
+    "width": pa.int32(),  # of the bytes kept: differs from the original after re-encoding
     "height": pa.int32(),
     **PAYLOAD,
 }
@@ -110,7 +110,9 @@ def uid(text: str | None, url: str | None) -> str:
 
 def uids(text: pa.ChunkedArray, url: pa.ChunkedArray) -> pa.Array:
     """uid() of many rows."""
-    both = pc.binary_join_element_wise(pc.fill_null(text, ""), pc.fill_null(url, ""), pa.scalar("", STR)).cast(pa.large_binary())
+    both = pc.binary_join_element_wise(pc.fill_null(text, ""), pc.fill_null(url, ""), pa.scalar("", STR)).cast(
+        pa.large_binary()
+    )
     return pa.array([hashlib.md5(v, usedforsecurity=False).hexdigest() for v in both.to_pylist()], STR)
 
 

@@ -16,7 +16,11 @@ SMALL = ("recipe.json", "dataset.json")
 def write(store: Store, known: dict[str, str]) -> None:
     """Seal a run: hashes that are known already (of shards and ledger), and those of the small files."""
     dataset = json.loads(store.read("dataset.json"))
-    small = [*SMALL, *(f"shards/{s['name']}.json" for s in dataset["shards"]), *(["shards/sizes.json"] if dataset["shards"] else [])]
+    small = [
+        *SMALL,
+        *(f"shards/{s['name']}.json" for s in dataset["shards"]),
+        *(["shards/sizes.json"] if dataset["shards"] else []),
+    ]
     store.publish_bytes(NAME, spelled(known | {name: store.hash(name) for name in small}))
 
 
@@ -39,8 +43,14 @@ def is_whole(store: Store) -> bool:
     sums = read(store)
     if sums is None or any(name not in sums or not _holds(store, name, sums) for name in SMALL):
         return False
-    there = {f"{folder}/{n}": size for folder in {n.rpartition("/")[0] for n in sums} for n, size in store.sizes(folder).items()}
-    sized = {f"shards/{s['name']}.{k}": s[k]["bytes"] for s in json.loads(store.read("dataset.json"))["shards"] for k in ("tar", "parquet")}
+    there = {
+        f"{folder}/{n}": size for folder in {n.rpartition("/")[0] for n in sums} for n, size in store.sizes(folder).items()
+    }
+    sized = {
+        f"shards/{s['name']}.{k}": s[k]["bytes"]
+        for s in json.loads(store.read("dataset.json"))["shards"]
+        for k in ("tar", "parquet")
+    }
     return all(n in there and there[n] == sized.get(n, there[n]) for n in sums if "/" in n)
 
 
@@ -49,10 +59,16 @@ def faults(store: Store) -> list[str]:
     sums = read(store)
     if sums is None:
         return [f"{NAME}: missing; the run has not reached its end"]
-    found = [f"{name}: is not the file that {NAME} names" for name, value in sorted(sums.items()) if not _holds(store, name, sums)]
+    found = [
+        f"{name}: is not the file that {NAME} names" for name, value in sorted(sums.items()) if not _holds(store, name, sums)
+    ]
     if spelled(sums) != store.read(NAME):
         found.append(f"{NAME}: is not as it was written")
-    shown = {f"{folder}/{n}" for folder in ("shards", *(f"ledger/{t}" for t in ("images", "documents", "texts"))) for n in store.names(folder)}
+    shown = {
+        f"{folder}/{n}"
+        for folder in ("shards", *(f"ledger/{t}" for t in ("images", "documents", "texts")))
+        for n in store.names(folder)
+    }
     return found + [f"{name}: is not in {NAME}" for name in sorted((shown | set(SMALL)) - set(sums))]
 
 

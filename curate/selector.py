@@ -43,11 +43,11 @@ class Live:
 class Selection:
     """What a selector decided. Rows that are not named stay."""
 
-    drop: pa.Array | np.ndarray                    # int64 ids
-    columns: pa.Table | None = None                # id + columns to add to the ledger, for any rows
-    edges: pa.Table | None = None                  # schema EDGES
+    drop: pa.Array | np.ndarray  # int64 ids
+    columns: pa.Table | None = None  # id + columns to add to the ledger, for any rows
+    edges: pa.Table | None = None  # schema EDGES
     notes: dict[str, Any] = field(default_factory=dict)  # for the report: realised shares, counts, hashes of artefacts
-    reasons: pa.Array | None = None                # one for each of `drop`, where the selector's name is not the reason
+    reasons: pa.Array | None = None  # one for each of `drop`, where the selector's name is not the reason
 
 
 @dataclass
@@ -57,7 +57,7 @@ class Selector(Step):
     Write `select`: the live rows in, a Selection out. It must not depend on the order of the rows.
     """
 
-    fills: ClassVar[tuple[str, ...]] = ()   # columns that exist already, and get values in the rows that it names
+    fills: ClassVar[tuple[str, ...]] = ()  # columns that exist already, and get values in the rows that it names
 
     def select(self, live: Live) -> Selection:
         raise NotImplementedError(f"{type(self).__name__} must define select()")

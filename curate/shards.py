@@ -24,10 +24,24 @@ from curate.store import Store, tar_header, write_table
 
 #: Ledger columns that stay out of the shards. Some depend on the moment or on the place of a run, not on its bytes;
 #: the others are the same for every row of a shard. The ledger has them all, by `uid`.
-LEFT_OUT = frozenset({
-    "fetched_at", "payload", "payload_offset", "payload_size", "part", "row", "source_file", "source_row",
-    "kept", "drop_reason", "drop_stage", "shard", "position", "fetched_with",
-})
+LEFT_OUT = frozenset(
+    {
+        "fetched_at",
+        "payload",
+        "payload_offset",
+        "payload_size",
+        "part",
+        "row",
+        "source_file",
+        "source_row",
+        "kept",
+        "drop_reason",
+        "drop_stage",
+        "shard",
+        "position",
+        "fetched_with",
+    }
+)
 
 BLOCK = 512
 END = b"\0" * (2 * BLOCK)
@@ -132,8 +146,15 @@ def write_shard(
     with store.private(f"shards/{name}.parquet") as path:
         write_table(path, kept)
         parquet = _publish(store, f"shards/{name}.parquet", path)
-    info = {**(provenance or {}), "name": name, "samples": len(rows), "tar": tar, "parquet": parquet,
-            "hashed": hashed, "plan": plan}
+    info = {
+        **(provenance or {}),
+        "name": name,
+        "samples": len(rows),
+        "tar": tar,
+        "parquet": parquet,
+        "hashed": hashed,
+        "plan": plan,
+    }
     store.publish_bytes(f"shards/{name}.json", _pretty(info))
     return info
 
@@ -262,4 +283,3 @@ def finish(store: Store, infos: list[dict[str, Any]], provenance: dict[str, Any]
     }
     store.publish_bytes("dataset.json", _pretty(dataset))
     return dataset
-

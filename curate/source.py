@@ -27,7 +27,7 @@ class Source:
 
     tables: ClassVar[tuple[str, ...]] = ("images",)
     version: ClassVar[int] = 1
-    removed: ClassVar[Any] = None   # removed.Removed: what a source that fetches must not ask for
+    removed: ClassVar[Any] = None  # removed.Removed: what a source that fetches must not ask for
 
     def files(self) -> list[str]:
         """The input files in a stable order; RecipeError if there are none."""
@@ -77,8 +77,12 @@ def file_identity(path: str) -> dict[str, Any]:
     root = inner.rstrip("/") + "/"
     files = [(name.removeprefix(root), *_hashed(fs, name)) for name in sorted(fs.find(inner))]
     lines = "".join(f"{name} {hash}\n" for name, _, hash in files)
-    return {"path": path, "size": sum(size for _, size, _ in files), "files": len(files),
-            "hash": "folder:" + hashlib.sha256(lines.encode("utf-8", "surrogateescape")).hexdigest()}
+    return {
+        "path": path,
+        "size": sum(size for _, size, _ in files),
+        "files": len(files),
+        "hash": "folder:" + hashlib.sha256(lines.encode("utf-8", "surrogateescape")).hexdigest(),
+    }
 
 
 def _hashed(fs: fsspec.AbstractFileSystem, name: str) -> tuple[int, str]:

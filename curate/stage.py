@@ -32,9 +32,9 @@ class Step:
     """What stages and selectors share: a name (of the class, unless given), what they read, their parameters."""
 
     table: ClassVar[str] = "images"
-    reads: ClassVar[tuple[str, ...]] = ()      # columns; "image" means decoded pixels, "bytes" the file as kept
-    version: ClassVar[int] = 1                 # goes up when the meaning of what it adds changes
-    free: ClassVar[tuple[str, ...]] = ()       # parameters that do not change what is stored (bounds, time-outs)
+    reads: ClassVar[tuple[str, ...]] = ()  # columns; "image" means decoded pixels, "bytes" the file as kept
+    version: ClassVar[int] = 1  # goes up when the meaning of what it adds changes
+    free: ClassVar[tuple[str, ...]] = ()  # parameters that do not change what is stored (bounds, time-outs)
 
     name: str = field(default="", kw_only=True)
 
@@ -85,12 +85,12 @@ class Stage(Step):
     A stage that overrides `load` keeps a model: it lives in an actor, and may ask for a GPU with `gpus`.
     """
 
-    gpus: ClassVar[float] = 0        # of a GPU, for each actor; where there is none the stage runs on the CPU
+    gpus: ClassVar[float] = 0  # of a GPU, for each actor; where there is none the stage runs on the CPU
     network: ClassVar[bool] = False  # waits on the network rather than on a core
-    chunk: ClassVar[int] = 256       # rows handed to `run` at a time; fixed, so that scheduling cannot move a score
-    parks: ClassVar[bool] = False    # writes bytes (fetching): `run` gets a store.Parcel
+    chunk: ClassVar[int] = 256  # rows handed to `run` at a time; fixed, so that scheduling cannot move a score
+    parks: ClassVar[bool] = False  # writes bytes (fetching): `run` gets a store.Parcel
     context: ClassVar[tuple[str, ...]] = ()  # tables of which the part's rows are given too, as keyword arguments
-    passes: ClassVar[str] = ""       # a column: rows in which it is not null get no values of this stage
+    passes: ClassVar[str] = ""  # a column: rows in which it is not null get no values of this stage
 
     def load(self) -> None:
         """Load the model. Called once in each worker, before the first `run`."""

@@ -91,7 +91,9 @@ class Store:
             listed = self.fs.ls(inner, detail=True)
         except FileNotFoundError:
             return {}
-        found = {i["name"].rstrip("/").rsplit("/", 1)[-1]: i["size"] or 0 for i in listed if i["name"].strip("/") != inner.strip("/")}
+        found = {
+            i["name"].rstrip("/").rsplit("/", 1)[-1]: i["size"] or 0 for i in listed if i["name"].strip("/") != inner.strip("/")
+        }
         return {n: size for n, size in found.items() if not n.startswith(".")}
 
     def hash(self, name: str) -> str:
@@ -193,7 +195,9 @@ class Store:
     def fence(self) -> None:
         """PoolError if another driver has taken the run over since this one did."""
         if self.holder and any(n.split(".")[0] > self.holder for n in self.names("lease")):
-            raise PoolError(f"{self.url}: another driver has taken this run over; this one (lease {self.holder}) writes no more")
+            raise PoolError(
+                f"{self.url}: another driver has taken this run over; this one (lease {self.holder}) writes no more"
+            )
 
     def _upload(self, name: str, path: Path, mode: str) -> None:
         """One file, in one step; again after a pause if the store is busy. FileExistsError if mode is create and it is there."""
@@ -208,7 +212,7 @@ class Store:
             except (OSError, TimeoutError) as e:
                 if attempt + 1 == UPLOADS or isinstance(e, (PermissionError, FileNotFoundError)):
                     raise PoolError(f"{self.path(name)}: cannot write: {e}") from e
-                time.sleep(random.uniform(0, min(PAUSE, 0.1 * 2 ** attempt)))
+                time.sleep(random.uniform(0, min(PAUSE, 0.1 * 2**attempt)))
 
     def _upload_new(self, name: str, path: Path) -> bool:
         if not self.exclusive and self.exists(name):
@@ -324,7 +328,9 @@ class Parcel:
             return f.read(size)
 
 
-def read_slices(store: Store, files: list[str | None], offsets: list[int | None], sizes: list[int | None]) -> list[bytes | None]:
+def read_slices(
+    store: Store, files: list[str | None], offsets: list[int | None], sizes: list[int | None]
+) -> list[bytes | None]:
     """Slices of files, in the order given; each file is opened once. None where the file is None."""
     found: list[bytes | None] = [None] * len(files)
     for name in dict.fromkeys(f for f in files if f is not None):
@@ -343,7 +349,7 @@ def tar_header(name: str, size: int) -> bytes:
     if len(raw) > 100:
         raise ValueError(f"member name longer than 100 bytes: {name}")
     head = bytearray(512)
-    head[0:len(raw)] = raw
+    head[0 : len(raw)] = raw
     head[100:108], head[108:116], head[116:124] = b"0000644\0", b"0000000\0", b"0000000\0"
     head[124:136], head[136:148] = b"%011o\0" % size, b"%011o\0" % 0
     head[148:156], head[156:157] = b" " * 8, b"0"
@@ -355,7 +361,9 @@ def tar_header(name: str, size: int) -> bytes:
 def write_table(path: Path, table: pa.Table) -> int:
     """Parquet as curate writes it: zstd, page checksums, and the same bytes for the same table. Returns the bytes written."""
     with open(path, "wb") as f:
-        pq.write_table(table, f, compression="zstd", write_page_checksum=True, row_group_size=100_000, use_dictionary=_repeating(table))
+        pq.write_table(
+            table, f, compression="zstd", write_page_checksum=True, row_group_size=100_000, use_dictionary=_repeating(table)
+        )
         return f.tell()
 
 
@@ -365,7 +373,9 @@ def write_batches(path: Path, batches: pa.RecordBatchReader, count: int) -> int:
     is in memory at a time. Returns the bytes written."""
     held, rows, group = [], 0, max(10_000, count // 4096)
     with open(path, "wb") as f:
-        with pq.ParquetWriter(f, batches.schema, compression="zstd", write_page_checksum=True, use_dictionary=["reason"]) as writer:
+        with pq.ParquetWriter(
+            f, batches.schema, compression="zstd", write_page_checksum=True, use_dictionary=["reason"]
+        ) as writer:
             for batch in batches:
                 held, rows = [*held, batch], rows + len(batch)
                 while rows >= group:

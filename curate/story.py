@@ -11,7 +11,15 @@ from curate.look import Html, fill, join, number, page, table
 from curate.shards import shard_name
 
 #: Parameters that are bounds, as they are said.
-BOUNDS = {"min": "≥ {}", "max": "≤ {}", "among": "one of {}", "sql": "{}", "fraction": "best {} of the pool", "t": "t {}", "key": "same {}"}
+BOUNDS = {
+    "min": "≥ {}",
+    "max": "≤ {}",
+    "among": "one of {}",
+    "sql": "{}",
+    "fraction": "best {} of the pool",
+    "t": "t {}",
+    "key": "same {}",
+}
 
 
 @dataclass
@@ -21,7 +29,7 @@ class Line:
     step: str
     values: str
     bounds: str
-    outcome: str       # passed, dropped, or not reached
+    outcome: str  # passed, dropped, or not reached
 
 
 @dataclass
@@ -32,12 +40,17 @@ class Story:
     table: str
     card: Card
     lines: list[Line]
-    twins: list[Any]   # grid.Pair: the row and its survivor, or those that fell for it
+    twins: list[Any]  # grid.Pair: the row and its survivor, or those that fell for it
 
 
 def tell(run: Any, who: str) -> list[Story]:
     """The stories of all rows with a uid, key or URL; RecipeError if there are none."""
-    stories = [_story(run, name, row) for name in ("images", "documents", "texts") if name in _tables(run) for row in _rows(run, name, who)]
+    stories = [
+        _story(run, name, row)
+        for name in ("images", "documents", "texts")
+        if name in _tables(run)
+        for row in _rows(run, name, who)
+    ]
     if not stories:
         raise RecipeError(f"no row has the uid or URL {who}")
     return stories
@@ -85,7 +98,9 @@ def _values(row: dict[str, Any], step: dict[str, Any]) -> str:
 def bounds(step: dict[str, Any]) -> str:
     """What a step asks of a row, in words."""
     said = ((form, step.get(name)) for name, form in BOUNDS.items())
-    return " and ".join(form.format(", ".join(map(str, v)) if isinstance(v, list) else v) for form, v in said if v not in (None, "", []))
+    return " and ".join(
+        form.format(", ".join(map(str, v)) if isinstance(v, list) else v) for form, v in said if v not in (None, "", [])
+    )
 
 
 def fate(story: Story) -> str:
@@ -101,8 +116,13 @@ def fate(story: Story) -> str:
 
 def _head(story: Story) -> list[tuple[str, str]]:
     row = story.card.row
-    known = [("text", row.get("text") or row.get("title")), ("url", row.get("url")), ("image", dimensions(row)), ("table", story.table),
-             ("read from", f"{row.get('source_file')}, row {row.get('source_row')}")]
+    known = [
+        ("text", row.get("text") or row.get("title")),
+        ("url", row.get("url")),
+        ("image", dimensions(row)),
+        ("table", story.table),
+        ("read from", f"{row.get('source_file')}, row {row.get('source_row')}"),
+    ]
     made = [(k, v) for k, v in row.items() if k.startswith("caption_") and isinstance(v, str)]
     return [(k, str(v)) for k, v in known + made if v]
 
@@ -111,9 +131,13 @@ def as_text(story: Story) -> str:
     """The story for a terminal."""
     lines = [story.card.row["uid"], *(f"  {k:<10} {v}" for k, v in _head(story)), f"  {fate(story)}", ""]
     wide = max((len(line.step) for line in story.lines), default=0)
-    lines += [f"  {line.step:<{wide}}  {line.values or '–':<28}  {line.bounds:<20}  {line.outcome}".rstrip() for line in story.lines]
+    lines += [
+        f"  {line.step:<{wide}}  {line.values or '–':<28}  {line.bounds:<20}  {line.outcome}".rstrip() for line in story.lines
+    ]
     for twin in story.twins:
-        lines.append(f"  {twin.step}: {twin.dropped.row['uid']} fell for {twin.survivor.row['uid']}, similarity {number(float(twin.similarity))}")
+        lines.append(
+            f"  {twin.step}: {twin.dropped.row['uid']} fell for {twin.survivor.row['uid']}, similarity {number(float(twin.similarity))}"
+        )
     return "\n".join(lines)
 
 
@@ -122,9 +146,17 @@ def as_html(story: Story) -> Html:
     row = story.card.row
     verdict = fill('<p class="{}">{}</p>', "drop" if row.get("drop_reason") else "keep", fate(story))
     twins = fill("<h2>Duplicates</h2>{}", grid(map(beside, story.twins), "pairs")) if story.twins else ""
-    body = fill('<h1>{}</h1>{}<div class="charts"><div class="card">{}</div>{}</div><h2>Step by step</h2>{}{}', row["uid"], verdict,
-                picture(story.card.thumbnail, "no picture"), table(("", ""), _head(story)),
-                table(("step", "value", "bound", "outcome"), [(s.step, s.values or "–", s.bounds, _mark(s.outcome)) for s in story.lines]), twins)
+    body = fill(
+        '<h1>{}</h1>{}<div class="charts"><div class="card">{}</div>{}</div><h2>Step by step</h2>{}{}',
+        row["uid"],
+        verdict,
+        picture(story.card.thumbnail, "no picture"),
+        table(("", ""), _head(story)),
+        table(
+            ("step", "value", "bound", "outcome"), [(s.step, s.values or "–", s.bounds, _mark(s.outcome)) for s in story.lines]
+        ),
+        twins,
+    )
     return body
 
 

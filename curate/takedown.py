@@ -117,8 +117,12 @@ def _views(store: Store, part: str, table: str) -> Iterator[tuple[np.ndarray, pa
         found = store.table(f"{folder}/{name}", ["row", "sha256", "final_url"])
         if "sha256" in found.column_names:
             rows = source.select(["uid"]).take(found["row"])
-            yield found["row"].to_numpy(), pa.table({**dict(zip(rows.column_names, rows.columns)), **{
-                c: found[c] for c in found.column_names if c != "row"}})
+            yield (
+                found["row"].to_numpy(),
+                pa.table(
+                    {**dict(zip(rows.column_names, rows.columns)), **{c: found[c] for c in found.column_names if c != "row"}}
+                ),
+            )
 
 
 def _places(views: list[tuple[np.ndarray, pa.Table]], wanted: Removed) -> np.ndarray:
@@ -170,7 +174,12 @@ def _clear(store: Store, gone: Removed, taken: Taken, tell: Callable[[], None]) 
         _leave_out(store, f"verdicts/{name}", moved, {"uid": gone.uids})
     after = _clear_finished(store, gone, moved, begun, tell) if begun["dataset"] else _clear_unfinished(store)
     before = begun["dataset"] and begun["dataset"]["root_hash"]
-    note = {"at": int(time.time()), "rows": taken.rows, "shards": begun["affected"], "root_hash": {"before": before, "after": after}}
+    note = {
+        "at": int(time.time()),
+        "rows": taken.rows,
+        "shards": begun["affected"],
+        "root_hash": {"before": before, "after": after},
+    }
     for name in unnoted(store):
         store.publish_bytes(f"{FOLDER}/{name}.json", _pretty(note))
     for name in [n for n in store.names(FOLDER) if n.startswith("moved-")]:
@@ -187,8 +196,11 @@ def _begin(store: Store, gone: Removed) -> dict[str, Any]:
     if dataset is None or recipe is None or recipe.get("state") != "finished":
         dataset = None
     affected = _affected(store, dataset, gone.uids) if dataset else []
-    begun = {"dataset": dataset, "affected": affected,
-             "shard": _json(store, f"shards/{dataset['shards'][0]['name']}.json") if dataset and dataset["shards"] else None}
+    begun = {
+        "dataset": dataset,
+        "affected": affected,
+        "shard": _json(store, f"shards/{dataset['shards'][0]['name']}.json") if dataset and dataset["shards"] else None,
+    }
     store.publish_bytes(BEGUN, _pretty(begun))
     return begun
 
@@ -243,7 +255,7 @@ def _copied(old: BinaryIO, new: BinaryIO, cut: list[tuple[int, int]]) -> tuple[s
         for start, size in cut:
             low, high = max(start, at), min(start + size, end)
             if low < high:
-                data[low - at:high - at] = bytes(high - low)
+                data[low - at : high - at] = bytes(high - low)
         new.write(data)
         hash.update(data)
         at = end
@@ -290,11 +302,21 @@ def _clear_ledger(store: Store, files: list[str], gone: Removed, moved: dict[str
     return ids
 
 
-def _clear_derived(store: Store, recipe: dict[str, Any], dataset: dict[str, Any], gone: Removed, moved: dict[str, str],
-                   ids: dict[str, set[int]]) -> None:
+def _clear_derived(
+    store: Store,
+    recipe: dict[str, Any],
+    dataset: dict[str, Any],
+    gone: Removed,
+    moved: dict[str, str],
+    ids: dict[str, set[int]],
+) -> None:
     """What selectors read and decided, and the plan, without the rows; those of other recipes go, they can be made again."""
     edges = set(recipe.get("edges", []))
-    current = edges | {n.replace("edges/", "decisions/", 1) for n in edges} | {dataset.get("assigned"), *dataset.get("planned", {}).values()}
+    current = (
+        edges
+        | {n.replace("edges/", "decisions/", 1) for n in edges}
+        | {dataset.get("assigned"), *dataset.get("planned", {}).values()}
+    )
     table = {s["step"]: s["table"] for s in recipe["steps"]}
     for folder in DERIVED:
         for name in [f"{folder}/{n}" for n in store.names(folder)]:
@@ -306,7 +328,9 @@ def _clear_derived(store: Store, recipe: dict[str, Any], dataset: dict[str, Any]
                 store.remove(name)
 
 
-def _clear_shards(store: Store, recipe: dict[str, Any], begun: dict[str, Any], ledger: dict[str, list[str]]) -> list[dict[str, Any]] | None:
+def _clear_shards(
+    store: Store, recipe: dict[str, Any], begun: dict[str, Any], ledger: dict[str, list[str]]
+) -> list[dict[str, Any]] | None:
     """Write those that hold such rows again; what the `.json` of each shard says. None of a run without shards."""
     if recipe["shards"] is None:
         return None
@@ -326,8 +350,14 @@ def _clear_shards(store: Store, recipe: dict[str, Any], begun: dict[str, Any], l
 
 def _counts(store: Store, ledger: dict[str, list[str]]) -> dict[str, dict[str, int]]:
     with pool.database(store) as (con, _):
-        return {t: dict(con.sql(f"select coalesce(drop_reason, 'kept') as r, count(*) from {pool.scan(store, files)} group by r order by r").fetchall())
-                for t, files in ledger.items()}
+        return {
+            t: dict(
+                con.sql(
+                    f"select coalesce(drop_reason, 'kept') as r, count(*) from {pool.scan(store, files)} group by r order by r"
+                ).fetchall()
+            )
+            for t, files in ledger.items()
+        }
 
 
 # ---- rewriting a table's file

@@ -23,28 +23,34 @@ from curate.store import Store
 WORDS = {"good": {"good", "keep", "yes", "true", "1"}, "bad": {"bad", "drop", "no", "false", "0"}, "unsure": {"unsure", "?"}}
 _VERDICT = {word: verdict for verdict, words in WORDS.items() for word in words}
 
-JUDGEMENTS = pa.schema([
-    ("uid", STR),
-    ("verdict", STR),     # good, bad or unsure
-    ("annotator", STR),   # who said so; the file's name where the file does not tell
-    ("reason", STR),      # the rules that ought to have dropped a bad row, blanks between; null: not said
-    ("comment", STR),
-    ("weight", pa.float64()),  # rows of the pool that a row drawn at random stands for; null: it was not drawn at random
-    ("file", STR),        # the file's name
-    ("import", pa.int32()),
-    ("row", pa.int32()),  # place in the file, from 1
-])
+JUDGEMENTS = pa.schema(
+    [
+        ("uid", STR),
+        ("verdict", STR),  # good, bad or unsure
+        ("annotator", STR),  # who said so; the file's name where the file does not tell
+        ("reason", STR),  # the rules that ought to have dropped a bad row, blanks between; null: not said
+        ("comment", STR),
+        ("weight", pa.float64()),  # rows of the pool that a row drawn at random stands for; null: it was not drawn at random
+        ("file", STR),  # the file's name
+        ("import", pa.int32()),
+        ("row", pa.int32()),  # place in the file, from 1
+    ]
+)
 
 
 def views(scanned: str | None) -> Iterator[str]:
     """SQL that creates `judgements` and `verdicts`; `scanned` reads the files, None where there are none."""
-    nothing = ", ".join(f'null::{"varchar" if k == STR else "double" if k == pa.float64() else "int"} as "{n}"' for n, k in zip(JUDGEMENTS.names, JUDGEMENTS.types))
+    nothing = ", ".join(
+        f'null::{"varchar" if k == STR else "double" if k == pa.float64() else "int"} as "{n}"'
+        for n, k in zip(JUDGEMENTS.names, JUDGEMENTS.types)
+    )
     yield f"create view judgements as select * from {scanned or f'(select {nothing} where false)'}" + (
-        ' qualify row_number() over (partition by uid, annotator order by "import" desc, file desc, row desc) = 1')
+        ' qualify row_number() over (partition by uid, annotator order by "import" desc, file desc, row desc) = 1'
+    )
     count = lambda word: f"count(*) filter (verdict = '{word}')"  # noqa: E731
     yield f"""create view verdicts as select uid,
-        case when {count('good')} > {count('bad')} then 'good' when {count('bad')} > {count('good')} then 'bad' end as verdict,
-        {', '.join(f'{count(w)} as {w}' for w in WORDS)}, string_agg(distinct reason, ' ' order by reason) filter (verdict = 'bad') as reason,
+        case when {count("good")} > {count("bad")} then 'good' when {count("bad")} > {count("good")} then 'bad' end as verdict,
+        {", ".join(f"{count(w)} as {w}" for w in WORDS)}, string_agg(distinct reason, ' ' order by reason) filter (verdict = 'bad') as reason,
         string_agg(distinct comment, '; ' order by comment) as comment, min(weight) as weight from judgements group by uid"""
 
 
@@ -59,7 +65,9 @@ def keep(store: Store, path: str) -> pa.Table:
     if there and there[-1].endswith(f"-{digest}.parquet"):
         return found
     number = 1 + (int(there[-1].split("-")[0]) if there else 0)
-    table = found.set_column(found.column_names.index("import"), JUDGEMENTS.field("import"), pa.array([number] * len(found), pa.int32()))
+    table = found.set_column(
+        found.column_names.index("import"), JUDGEMENTS.field("import"), pa.array([number] * len(found), pa.int32())
+    )
     store.commit_table(f"verdicts/{number:06d}-{digest}.parquet", table)
     return found
 
@@ -85,7 +93,9 @@ def _csv(text: str, path: str) -> Iterator[tuple[int, dict[str, Any]]]:
     try:
         missing = [c for c in ("uid", "verdict") if c not in (reader.fieldnames or [])]
         if missing:
-            raise PoolError(f"{path}: has no column {' and no column '.join(missing)}; it has {', '.join(reader.fieldnames or ['nothing'])}")
+            raise PoolError(
+                f"{path}: has no column {' and no column '.join(missing)}; it has {', '.join(reader.fieldnames or ['nothing'])}"
+            )
         yield from enumerate(reader, 1)
     except csv.Error as e:
         raise PoolError(f"{path}: line {reader.line_num}: {e}") from e
@@ -141,9 +151,17 @@ def _judgement(row: dict[str, Any], number: int, path: str) -> dict[str, Any] | 
     if not is_uid(uid):
         raise PoolError(f"{path}: row {number}: the uid {uid[:40]!r} is not 32 hex digits")
     rules = sorted(set(re.split(r"[\s,;]+", str(row.get("reason") or "").strip())) - {""})
-    return {"uid": uid, "verdict": _VERDICT[word], "annotator": str(row.get("annotator") or "").strip() or Path(path).stem,
-            "reason": " ".join(rules) or None, "comment": str(row.get("comment") or "").strip() or None,
-            "weight": _weight(row.get("weight"), number, path), "file": Path(path).name, "import": 0, "row": number}
+    return {
+        "uid": uid,
+        "verdict": _VERDICT[word],
+        "annotator": str(row.get("annotator") or "").strip() or Path(path).stem,
+        "reason": " ".join(rules) or None,
+        "comment": str(row.get("comment") or "").strip() or None,
+        "weight": _weight(row.get("weight"), number, path),
+        "file": Path(path).name,
+        "import": 0,
+        "row": number,
+    }
 
 
 def _weight(value: Any, number: int, path: str) -> float | None:

@@ -31,7 +31,9 @@ class Done:
     dropped: dict[str, int] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)
     bytes: int = 0
-    drift: list[dict[str, str]] = field(default_factory=list)  # files that are not what an earlier fetch got: uid, before, after
+    drift: list[dict[str, str]] = field(
+        default_factory=list
+    )  # files that are not what an earlier fetch got: uid, before, after
 
 
 @dataclass
@@ -115,9 +117,11 @@ class Visit:
                 self._commit(stage, rows, fresh[stage.name], parcel, path)
                 self.bench.orphans(stage)
 
-    def _chunks(self, stages: list[Stage], rows: Rows, live: np.ndarray, size: int, parcel: Parcel | None) -> Iterator[tuple[np.ndarray, "Chunk"]]:
+    def _chunks(
+        self, stages: list[Stage], rows: Rows, live: np.ndarray, size: int, parcel: Parcel | None
+    ) -> Iterator[tuple[np.ndarray, "Chunk"]]:
         """The live rows, some at a time. While one chunk is at work the pixels of the next are made ready beside it."""
-        cut = [live[start:start + size] for start in range(0, len(live), size)]
+        cut = [live[start : start + size] for start in range(0, len(live), size)]
         pixels = any(s.pixels for s in stages)
         with ThreadPoolExecutor(1) as beside:
             ahead = Chunk(self, rows.some(cut[0]), parcel) if cut else None
@@ -162,7 +166,9 @@ class Visit:
         for row in fresh.select(["row", "sha256"]).to_pylist() if self.earlier and "sha256" in fresh.column_names else ():
             before = self.earlier.get(row["row"])
             if before and row["sha256"] and before != row["sha256"]:
-                self.done.drift.append({"uid": rows.columns["uid"][row["row"]].as_py(), "before": before, "after": row["sha256"]})
+                self.done.drift.append(
+                    {"uid": rows.columns["uid"][row["row"]].as_py(), "before": before, "after": row["sha256"]}
+                )
 
 
 class Lost(CurateError):
@@ -280,7 +286,11 @@ def earlier_hashes(bench: Workbench, stage: Stage) -> dict[int, str]:
 def failed(rows: Rows, stage: Stage) -> np.ndarray:
     """Where a stage that fetches has an outcome that is not `ok`."""
     outcome = rows.columns.get(stage.name)
-    return np.zeros(rows.count, dtype=bool) if outcome is None or not pa.types.is_large_string(outcome.type) else np.asarray(pc.fill_null(pc.not_equal(outcome, "ok"), False))
+    return (
+        np.zeros(rows.count, dtype=bool)
+        if outcome is None or not pa.types.is_large_string(outcome.type)
+        else np.asarray(pc.fill_null(pc.not_equal(outcome, "ok"), False))
+    )
 
 
 def name_payload(columns: pa.Table, tar: str) -> pa.Table:

@@ -19,7 +19,13 @@ from curate.videos.frames import Frames
 
 
 def recipe(
-    source: Source, rate: float = 1.0, max_seconds: float = 30.0, min_words: int = 2, side: int = 256, seed: int = 0, shard_size: int = 1_000
+    source: Source,
+    rate: float = 1.0,
+    max_seconds: float = 30.0,
+    min_words: int = 2,
+    side: int = 256,
+    seed: int = 0,
+    shard_size: int = 1_000,
 ) -> Recipe:
     """
     rate: frames kept a second

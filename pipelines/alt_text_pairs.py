@@ -25,8 +25,14 @@ from curate.source import Source
 from curate.where import Where
 
 
-def recipe(source: Source, model: str = "ViT-B-32:openai", min_clip: float = 0.28, min_side: int = 200, seed: int = 0,
-           shard_size: int = 10_000) -> Recipe:
+def recipe(
+    source: Source,
+    model: str = "ViT-B-32:openai",
+    min_clip: float = 0.28,
+    min_side: int = 200,
+    seed: int = 0,
+    shard_size: int = 10_000,
+) -> Recipe:
     return Recipe(
         source=source,
         samples="images",

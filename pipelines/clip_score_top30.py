@@ -13,7 +13,9 @@ from curate.source import Source
 from curate.top_fraction import TopFraction
 
 
-def recipe(source: Source, model: str = "ViT-L-14:openai", fraction: float = 0.3, seed: int = 0, shard_size: int = 10_000) -> Recipe:
+def recipe(
+    source: Source, model: str = "ViT-L-14:openai", fraction: float = 0.3, seed: int = 0, shard_size: int = 10_000
+) -> Recipe:
     return Recipe(
         source=source,
         score=[Fetch(), ClipEmbed(model=model), ClipScore()],

@@ -21,8 +21,15 @@ from curate.source import Source
 from curate.where import Where
 
 
-def recipe(source: Source, model: str = "small", entries: str = "", min_clip: float = 0.2, t: int = 20, seed: int = 0,
-           shard_size: int = 500) -> Recipe:
+def recipe(
+    source: Source,
+    model: str = "small",
+    entries: str = "",
+    min_clip: float = 0.2,
+    t: int = 20,
+    seed: int = 0,
+    shard_size: int = 500,
+) -> Recipe:
     """entries: file of concepts to balance over; none: no balance.
     t: draws of a concept, about.
     """

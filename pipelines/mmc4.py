@@ -35,19 +35,34 @@ from curate.where import Where
 WORDS = ("logo", "button", "icon", "plugin", "widget")
 
 
-def recipe(source: Source, model: str = "ViT-L-14:openai", min_align: float = 0.15, core: bool = False, seed: int = 0,
-           shard_size: int = 1_000) -> Recipe:
+def recipe(
+    source: Source,
+    model: str = "ViT-L-14:openai",
+    min_align: float = 0.15,
+    core: bool = False,
+    seed: int = 0,
+    shard_size: int = 1_000,
+) -> Recipe:
     """min_align: CLIP cosine that an image needs with the paragraph it is assigned to.
     core: the rules of mmc4-core: 4 to 40 texts, 2 to 15 images, three quarters of them at 0.25 and more.
     """
     cheap = [
-        ImageUrlWords(words=WORDS), DeclaredSize(min=150), DeclaredAspect(max=2), Frequency(("url",), max=10),
-        ParagraphWords(min=3, max=None), DocumentTexts(4, 40) if core else DocumentTexts(min=1),
-        DocumentImages(min=2 if core else 1, max=None), DocumentLanguage(among={"en"}, min=0.99),
+        ImageUrlWords(words=WORDS),
+        DeclaredSize(min=150),
+        DeclaredAspect(max=2),
+        Frequency(("url",), max=10),
+        ParagraphWords(min=3, max=None),
+        DocumentTexts(4, 40) if core else DocumentTexts(min=1),
+        DocumentImages(min=2 if core else 1, max=None),
+        DocumentLanguage(among={"en"}, min=0.99),
     ]
     pixels = [
-        *once(Fetch()), Where(sql="mime in ('image/jpeg', 'image/png')", name="image_format"), ImageSide(min=150), AspectRatio(max=2),
-        ExactDedup(("doc_uid", "sha256"), name="repeated_image"), Frequency(("sha256",), max=10, name="image_frequency"),
+        *once(Fetch()),
+        Where(sql="mime in ('image/jpeg', 'image/png')", name="image_format"),
+        ImageSide(min=150),
+        AspectRatio(max=2),
+        ExactDedup(("doc_uid", "sha256"), name="repeated_image"),
+        Frequency(("sha256",), max=10, name="image_frequency"),
         DocumentImages(min=2 if core else 1, max=15 if core else None, name="document_images_left"),
     ]
     placed = [ClipText(model=model), ClipEmbed(model=model), AltScore(), Align(mode="assign", model=model, min=min_align)]

@@ -56,20 +56,37 @@ def recipe(source: Source, perplexity: str = "", blocklist: str = "", seed: int 
     surprising = [ParagraphPerplexity(model=perplexity, max=1500)] if perplexity else []
     images = [*unwanted, DeclaredSize(min=150), DeclaredAspect(max=2), ImageUrlWords(), Frequency(("url",), max=10)]
     paragraphs = [
-        ParagraphWords(4, 1000), ParagraphSymbols(max=0.3), ParagraphPunctuation(min=0.001), ParagraphSpamWords(max=0.12),
-        ParagraphFlaggedWords(max=0.01), ParagraphStopWords(min=0.3), ParagraphCharRepetition(max=0.1),
-        ParagraphWordRepetition(max=0.1), Frequency(("domain", "text"), max=2, name="paragraph_frequency", table="texts"),
+        ParagraphWords(4, 1000),
+        ParagraphSymbols(max=0.3),
+        ParagraphPunctuation(min=0.001),
+        ParagraphSpamWords(max=0.12),
+        ParagraphFlaggedWords(max=0.01),
+        ParagraphStopWords(min=0.3),
+        ParagraphCharRepetition(max=0.1),
+        ParagraphWordRepetition(max=0.1),
+        Frequency(("domain", "text"), max=2, name="paragraph_frequency", table="texts"),
         *surprising,
     ]
     documents = [
-        DocumentImages(1, 30), DocumentWords(10, 2000), DocumentCharRepetition(max=0.1), DocumentWordRepetition(max=0.2),
-        DocumentSymbols(max=0.275), DocumentFlaggedWords(max=0.01), DocumentPunctuation(min=0.03), DocumentStopWords(min=0.35),
-        DocumentLanguage(among={"en"}, min=0.8), DocumentImageSet(),
+        DocumentImages(1, 30),
+        DocumentWords(10, 2000),
+        DocumentCharRepetition(max=0.1),
+        DocumentWordRepetition(max=0.2),
+        DocumentSymbols(max=0.275),
+        DocumentFlaggedWords(max=0.01),
+        DocumentPunctuation(min=0.03),
+        DocumentStopWords(min=0.35),
+        DocumentLanguage(among={"en"}, min=0.8),
+        DocumentImageSet(),
         ExactDedup(("document_image_set",), name="same_images", table="documents"),
     ]
     pixels = [
-        *once(Fetch()), Where(sql="mime in ('image/jpeg', 'image/png', 'image/webp')", name="image_format"),
-        ImageSide(min=150), AspectRatio(max=2), Where(sql="greatest(original_width, original_height) <= 20000", name="image_longest"),
-        ExactDedup(("doc_uid", "sha256"), name="repeated_image"), DocumentImages(1, 30, name="document_images_left"),
+        *once(Fetch()),
+        Where(sql="mime in ('image/jpeg', 'image/png', 'image/webp')", name="image_format"),
+        ImageSide(min=150),
+        AspectRatio(max=2),
+        Where(sql="greatest(original_width, original_height) <= 20000", name="image_longest"),
+        ExactDedup(("doc_uid", "sha256"), name="repeated_image"),
+        DocumentImages(1, 30, name="document_images_left"),
     ]
     return Recipe(source, [*images, *paragraphs, *documents, *pixels], shards=Shards(size=shard_size, seed=seed))

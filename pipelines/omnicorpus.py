@@ -29,16 +29,24 @@ from curate.shards import Shards
 from curate.source import Source
 
 
-def recipe(source: Source, model: str = "ViT-L-14:openai", aesthetic: str = "", seed: int = 0, shard_size: int = 1_000) -> Recipe:
+def recipe(
+    source: Source, model: str = "ViT-L-14:openai", aesthetic: str = "", seed: int = 0, shard_size: int = 1_000
+) -> Recipe:
     """aesthetic: file of the aesthetic head for the model's embeddings; none: beauty is not judged."""
     light = [DeclaredSize(min=150), DeclaredAspect(max=2), DocumentImages(min=1, max=None), DocumentWords(50, 100_000)]
     dedup = [Frequency(("url",), max=10), DocumentText(), TextDedup("document_text", min=0.8, table="documents")]
     detailed = [DocumentFlaggedWords(max=0.02), DocumentStopWords(min=0.02)]
     pixels = [
-        *once(Fetch()), ImageSide(min=150), AspectRatio(max=2), ExactDedup(("doc_uid", "sha256"), name="repeated_image"),
+        *once(Fetch()),
+        ImageSide(min=150),
+        AspectRatio(max=2),
+        ExactDedup(("doc_uid", "sha256"), name="repeated_image"),
         Frequency(("sha256",), max=10, name="image_frequency"),
     ]
     beauty = [ClipEmbed(model=model), Aesthetic(head=aesthetic, min=3.7)] if aesthetic else []
     last = [DocumentImages(min=1, max=None, name="document_images_left"), DocumentWordsPerImage(min=50)]
-    return Recipe(source, [*light, *dedup, *detailed, *pixels, *beauty, *last],
-                  shards=Shards(size=shard_size, seed=seed, without=("document_text",)))
+    return Recipe(
+        source,
+        [*light, *dedup, *detailed, *pixels, *beauty, *last],
+        shards=Shards(size=shard_size, seed=seed, without=("document_text",)),
+    )

@@ -36,7 +36,9 @@ def recipe(
     max_video: seconds of the longest video
     side: pixels that the shorter side of a frame is brought down to
     """
-    cut = clips(source, cut="speech", rate=rate, min_seconds=min_seconds, max_seconds=max_seconds, max_video=max_video, max_frames=1000)
+    cut = clips(
+        source, cut="speech", rate=rate, min_seconds=min_seconds, max_seconds=max_seconds, max_video=max_video, max_frames=1000
+    )
     return Recipe(
         cut,
         score=[

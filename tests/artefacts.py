@@ -13,8 +13,13 @@ import pyarrow.parquet as pq
 
 def holding(folder: Path, *needles: bytes) -> list[str]:
     """The files (and what in them) that hold one of these byte strings; hidden files too."""
-    return [name for path in sorted(Path(folder).rglob("*")) if path.is_file()
-            for name, data in contents(str(path.relative_to(folder)), path.read_bytes()) if any(n in data for n in needles)]
+    return [
+        name
+        for path in sorted(Path(folder).rglob("*"))
+        if path.is_file()
+        for name, data in contents(str(path.relative_to(folder)), path.read_bytes())
+        if any(n in data for n in needles)
+    ]
 
 
 def contents(name: str, data: bytes) -> Iterator[tuple[str, bytes]]:

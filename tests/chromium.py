@@ -12,8 +12,17 @@ needs_chromium = pytest.mark.skipif(BINARY is None, reason="no Chromium here: ap
 
 def chromium(*options: str, url: str, folder, seconds: int = 90) -> str:
     """Run it on one page, with no network to speak of; returns what it prints."""
-    command = [BINARY, "--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", "--host-resolver-rules=MAP * ~NOTFOUND",
-               f"--user-data-dir={folder}/profile", *options, url]
+    command = [
+        BINARY,
+        "--headless",
+        "--no-sandbox",
+        "--disable-gpu",
+        "--hide-scrollbars",
+        "--host-resolver-rules=MAP * ~NOTFOUND",
+        f"--user-data-dir={folder}/profile",
+        *options,
+        url,
+    ]
     return subprocess.run(command, capture_output=True, text=True, timeout=seconds, check=True).stdout
 
 

@@ -36,8 +36,16 @@ def pool(path, n: int = 60) -> str:
     """A tar of pictures; every tenth is small, and picture 31 is that of 30."""
     with tarfile.open(path / "pool.tar", "w") as tar:
         for i in range(n):
-            said = {"url": f"http://host{i % 3}.example/{i}.png?<b>", "licence": ("CC-BY-4.0", "MIT")[i % 2], "language": ("en", "de", "fr")[i % 3]}
-            for suffix, data in (("png", picture(30 if i == 31 else i, 20 if i % 10 == 5 else 64)), ("txt", caption(i).encode()), ("json", json.dumps(said).encode())):
+            said = {
+                "url": f"http://host{i % 3}.example/{i}.png?<b>",
+                "licence": ("CC-BY-4.0", "MIT")[i % 2],
+                "language": ("en", "de", "fr")[i % 3],
+            }
+            for suffix, data in (
+                ("png", picture(30 if i == 31 else i, 20 if i % 10 == 5 else 64)),
+                ("txt", caption(i).encode()),
+                ("json", json.dumps(said).encode()),
+            ):
                 info = tarfile.TarInfo(f"{i:05d}.{suffix}")
                 info.size = len(data)
                 tar.addfile(info, io.BytesIO(data))
@@ -45,8 +53,13 @@ def pool(path, n: int = 60) -> str:
 
 
 def recipe(paths, words: int = 3, most: float | None = None) -> Recipe:
-    return Recipe(WebDataset([paths]), [CaptionWords(min=words), Fetch(), ImageSide(min=32)],
-                  [ExactDedup(), Where("caption_words", max=most or 8.0)], shards=Shards(size=20), name="pictured")
+    return Recipe(
+        WebDataset([paths]),
+        [CaptionWords(min=words), Fetch(), ImageSide(min=32)],
+        [ExactDedup(), Where("caption_words", max=most or 8.0)],
+        shards=Shards(size=20),
+        name="pictured",
+    )
 
 
 def pictured(path, **options):

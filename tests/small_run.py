@@ -35,14 +35,26 @@ def parked(store: Store, n: int, parts: int = 3, kinds: tuple[str, ...] = KINDS)
             for i in range(part, n, parts):
                 data, url, text = photo(i, kinds[i % len(kinds)]), f"http://a.example/{i}", f"caption {i} ünï"
                 dropped = "score" if i % 10 == 0 else None
-                rows.append({
-                    "uid": uid(text, url), "source_file": "/pool/pairs.parquet", "source_row": i, "url": url, "text": text,
-                    "score": i / 4, "sha256": hashlib.sha256(data).hexdigest(),
-                    "mime": f"image/{kinds[i % len(kinds)].lower()}",
-                    "payload": name, "payload_offset": parcel.add(f"{i}.bin", data), "payload_size": len(data),
-                    "fetched_at": "2026-01-01", "copies": 2 if i % 10 == 1 else None,
-                    "kept": dropped is None, "drop_reason": dropped, "drop_stage": dropped,
-                })
+                rows.append(
+                    {
+                        "uid": uid(text, url),
+                        "source_file": "/pool/pairs.parquet",
+                        "source_row": i,
+                        "url": url,
+                        "text": text,
+                        "score": i / 4,
+                        "sha256": hashlib.sha256(data).hexdigest(),
+                        "mime": f"image/{kinds[i % len(kinds)].lower()}",
+                        "payload": name,
+                        "payload_offset": parcel.add(f"{i}.bin", data),
+                        "payload_size": len(data),
+                        "fetched_at": "2026-01-01",
+                        "copies": 2 if i % 10 == 1 else None,
+                        "kept": dropped is None,
+                        "drop_reason": dropped,
+                        "drop_stage": dropped,
+                    }
+                )
             parcel.close()
             f.flush()
             store.publish(name, path)
@@ -58,8 +70,9 @@ def planned(folder: Path, table: pa.Table, how: shards.Shards) -> pa.Table:
     return made
 
 
-def write_shards(store: Store, plan: pa.Table, name: str = "plan", hashed: str | None = "sha256",
-                 how: shards.Shards | None = None) -> dict:
+def write_shards(
+    store: Store, plan: pa.Table, name: str = "plan", hashed: str | None = "sha256", how: shards.Shards | None = None
+) -> dict:
     count = pc.max(plan["shard"]).as_py() + 1
     infos = []
     for i in range(count):
@@ -81,8 +94,11 @@ def small_run(folder: Path, n: int = 30, size: int = 10, kinds: tuple[str, ...] 
     for i in range(2):
         store.publish_table(f"ledger/images/{i:06d}.parquet", ledger.slice(i * (n // 2), n // 2))
     dropped = sum(1 for k in table["kept"].to_pylist() if not k)
-    record = {"state": "finished", "inputs": [{"path": "/pool/pairs.parquet", "rows": {"images": n}}],
-              "rows": {"images": {"kept": n - dropped, "score": dropped}}}
+    record = {
+        "state": "finished",
+        "inputs": [{"path": "/pool/pairs.parquet", "rows": {"images": n}}],
+        "rows": {"images": {"kept": n - dropped, "score": dropped}},
+    }
     store.publish_bytes("recipe.json", json.dumps(record).encode())
     names = [f"{folder}/{n}" for folder in ("shards", "ledger/images") for n in store.names(folder)]
     seal.write(store, {n: store.hash(n) for n in names})

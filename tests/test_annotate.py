@@ -127,7 +127,9 @@ def test_verdicts_are_joined_and_outlive_reruns_gc_repair_and_reuse(folder, tmp_
     assert main(["annotate", folder, "--verdicts", filled]) == 0
     out = capsys.readouterr().out
     assert "60 judgements" in out and "agreement for the pool" in out
-    count = "select count(*) from images join verdicts using (uid) where (verdict = 'bad') = (caption_words not between 3 and 7)"
+    count = (
+        "select count(*) from images join verdicts using (uid) where (verdict = 'bad') = (caption_words not between 3 and 7)"
+    )
     assert open_run(folder).sql(count).fetchall() == [(60,)]
     run(recipe(pool(tmp_path), words=5), folder, engine="local", part_size=25)
     collect(open_run(folder).store)
@@ -143,41 +145,73 @@ def test_verdicts_are_joined_and_outlive_reruns_gc_repair_and_reuse(folder, tmp_
 
 def study(uid, *said) -> dict:
     """A task as Label Studio exports it."""
-    result = lambda words: [{"from_name": n, "to_name": "image", "type": "choices", "value": {"choices": [w] if n != "reason" else w.split()}}  # noqa: E731
-                            for n, w in words.items()]
-    return {"id": 1, "data": {"uid": uid, "image": "x", "weight": 2.5},
-            "annotations": [{"completed_by": who, "was_cancelled": gone, "updated_at": at, "result": result(words)} for who, at, gone, words in said]}
+    result = lambda words: [  # noqa: E731
+        {"from_name": n, "to_name": "image", "type": "choices", "value": {"choices": [w] if n != "reason" else w.split()}}
+        for n, w in words.items()
+    ]
+    return {
+        "id": 1,
+        "data": {"uid": uid, "image": "x", "weight": 2.5},
+        "annotations": [
+            {"completed_by": who, "was_cancelled": gone, "updated_at": at, "result": result(words)}
+            for who, at, gone, words in said
+        ],
+    }
 
 
 def test_label_studio_s_export():
     tasks = [
-        study("0" * 32, ({"id": 1, "email": "anna@x"}, "2026-01-02", False, {"verdict": "bad", "reason": "b a", "comment": "blur"}),
-              (7, "2026-01-01", False, {"verdict": "good"}), (8, "2026-01-01", True, {"verdict": "good"})),
+        study(
+            "0" * 32,
+            ({"id": 1, "email": "anna@x"}, "2026-01-02", False, {"verdict": "bad", "reason": "b a", "comment": "blur"}),
+            (7, "2026-01-01", False, {"verdict": "good"}),
+            (8, "2026-01-01", True, {"verdict": "good"}),
+        ),
         study("1" * 32),
     ]
     found = judgements(json.dumps(tasks).encode(), "export.json").to_pylist()
     assert [(r["annotator"], r["verdict"], r["reason"], r["comment"], r["weight"]) for r in found] == [
-        ("7", "good", None, None, 2.5), ("anna@x", "bad", "a b", "blur", 2.5)]
-    flat = [{"uid": "0" * 32, "verdict": "good", "annotator": 3, "reason": {"choices": ["a", "b"]}}, {"uid": "1" * 32, "annotator": 3}]
-    assert [(r["annotator"], r["reason"]) for r in judgements(json.dumps(flat).encode(), "min.json").to_pylist()] == [("3", "a b")]
+        ("7", "good", None, None, 2.5),
+        ("anna@x", "bad", "a b", "blur", 2.5),
+    ]
+    flat = [
+        {"uid": "0" * 32, "verdict": "good", "annotator": 3, "reason": {"choices": ["a", "b"]}},
+        {"uid": "1" * 32, "annotator": 3},
+    ]
+    assert [(r["annotator"], r["reason"]) for r in judgements(json.dumps(flat).encode(), "min.json").to_pylist()] == [
+        ("3", "a b")
+    ]
 
 
 def test_spreadsheets_write_in_many_ways():
-    for text in ("\ufeffuid;verdict;weight\r\n{u};Keep;2,5\r\n{u};;\r\n", "uid\tverdict\tweight\n{u}\tTRUE\t2.5\n", 'verdict,uid,weight\n"good",{u},2.5\n'):
-        assert [(r["verdict"], r["weight"], r["annotator"]) for r in judgements(text.format(u="a" * 32).encode(), "/x/ben.csv").to_pylist()] == [("good", 2.5, "ben")]
+    for text in (
+        "\ufeffuid;verdict;weight\r\n{u};Keep;2,5\r\n{u};;\r\n",
+        "uid\tverdict\tweight\n{u}\tTRUE\t2.5\n",
+        'verdict,uid,weight\n"good",{u},2.5\n',
+    ):
+        assert [
+            (r["verdict"], r["weight"], r["annotator"])
+            for r in judgements(text.format(u="a" * 32).encode(), "/x/ben.csv").to_pylist()
+        ] == [("good", 2.5, "ben")]
 
 
-@pytest.mark.parametrize(("data", "said"), [
-    (b"uid,verdict\n" + b"a" * 32 + b",good\n" + b"a" * 32 + b",maybe\n", "row 2: the verdict 'maybe' is none of good, bad, unsure"),
-    (b"uid,verdict\nphoto-1,good\n", "row 1: the uid 'photo-1'"),
-    (b"uid,verdict,weight\n" + b"a" * 32 + b",good,-1\n", "row 1: the weight '-1'"),
-    (b"uid,text\nx,y\n", "no column verdict"),
-    (b"", "no column uid and no column verdict"),
-    (b"[{", "not JSON"),
-    (b"[1]", "task 1"),
-    (b'[{"data": {}, "annotations": [{"result": [{}]}]}]', "task 1"),
-    (b"uid,verdict\n\xff\xfe", "not UTF-8"),
-])
+@pytest.mark.parametrize(
+    ("data", "said"),
+    [
+        (
+            b"uid,verdict\n" + b"a" * 32 + b",good\n" + b"a" * 32 + b",maybe\n",
+            "row 2: the verdict 'maybe' is none of good, bad, unsure",
+        ),
+        (b"uid,verdict\nphoto-1,good\n", "row 1: the uid 'photo-1'"),
+        (b"uid,verdict,weight\n" + b"a" * 32 + b",good,-1\n", "row 1: the weight '-1'"),
+        (b"uid,text\nx,y\n", "no column verdict"),
+        (b"", "no column uid and no column verdict"),
+        (b"[{", "not JSON"),
+        (b"[1]", "task 1"),
+        (b'[{"data": {}, "annotations": [{"result": [{}]}]}]', "task 1"),
+        (b"uid,verdict\n\xff\xfe", "not UTF-8"),
+    ],
+)
 def test_what_is_wrong_with_a_file_is_said_in_a_line(data, said, made, tmp_path, capsys):
     (tmp_path / "mine.csv").write_bytes(data)
     assert main(["annotate", made, "--verdicts", str(tmp_path / "mine.csv")]) == 1
@@ -186,7 +220,10 @@ def test_what_is_wrong_with_a_file_is_said_in_a_line(data, said, made, tmp_path,
 
 
 def test_the_last_word_of_each_counts_and_a_draw_is_a_draw(folder, tmp_path):
-    store, uids = open_run(folder).store, [u for u, in open_run(folder).sql("select uid from images order by uid limit 3").fetchall()]
+    store, uids = (
+        open_run(folder).store,
+        [u for (u,) in open_run(folder).sql("select uid from images order by uid limit 3").fetchall()],
+    )
 
     def said(name, *verdicts):
         (tmp_path / name).write_text("uid,verdict\n" + "".join(f"{u},{v}\n" for u, v in zip(uids, verdicts)))
@@ -216,8 +253,10 @@ def judged(folder, tmp_path, verdict, n=60, **more) -> Verdicts:
 
 def test_agreement_by_hand(folder, tmp_path):
     """All rows judged: bad are those with fewer than 4 words. The filter drops those with fewer than 3, of 60 rows."""
-    found = {a.rule: a for a in judged(folder, tmp_path, lambda r: "bad" if len(r["text"].split()) < 4 else "good").agreements()}
-    words = [len(t.split()) for t, in open_run(folder).sql("select text from images").fetchall()]
+    found = {
+        a.rule: a for a in judged(folder, tmp_path, lambda r: "bad" if len(r["text"].split()) < 4 else "good").agreements()
+    }
+    words = [len(t.split()) for (t,) in open_run(folder).sql("select text from images").fetchall()]
     dropped, bad = sum(w < 3 for w in words), sum(w < 4 for w in words)
     a = found["caption_words"]
     assert (a.rows, a.dropped, a.bad, a.both) == (60, dropped, bad, dropped)
@@ -229,7 +268,10 @@ def test_agreement_by_hand(folder, tmp_path):
 def test_weights_make_a_small_draw_speak_for_the_pool(folder, tmp_path):
     whole = judged(folder, tmp_path, by_words).agreements()[0]
     few = judged(pictured(tmp_path / "few").store.url, tmp_path / "few", by_words, 24).agreements()[0]
-    keep(open_run(tmp_path / "few" / "run").store, answered(tmp_path / "few/ask/verdicts.csv", tmp_path / "anna.csv", by_words, weight=""))
+    keep(
+        open_run(tmp_path / "few" / "run").store,
+        answered(tmp_path / "few/ask/verdicts.csv", tmp_path / "anna.csv", by_words, weight=""),
+    )
     unweighted = Verdicts(open_run(tmp_path / "few" / "run")).agreements()[0]
     assert few.rows == unweighted.rows == 24
     assert abs(few.precision - whole.precision) < 0.02 < abs(unweighted.precision - whole.precision)
@@ -244,7 +286,11 @@ def test_bounds_are_found_again(folder, tmp_path):
     verdicts = judged(folder, tmp_path, by_words)
     found = {(s.column, s.side): s for s in verdicts.suggestions()}
     low, high = found["caption_words", "min"], found["caption_words", "max"]
-    assert (low.now, low.bound, low.bound_f1) == (3, 3, 3) and (high.now, high.bound, high.bound_f1, high.j) == (8, 7, 7, 1.0) and high.j_now < 1
+    assert (
+        (low.now, low.bound, low.bound_f1) == (3, 3, 3)
+        and (high.now, high.bound, high.bound_f1, high.j) == (8, 7, 7, 1.0)
+        and high.j_now < 1
+    )
     assert low.few and low.low <= low.bound <= low.high and "few" in str(verdicts)
 
 
@@ -254,14 +300,21 @@ def test_the_best_cut_by_hand():
     cuts = Cuts(np.array([0.1, 0.2, 0.3, 0.4, 0.5]), np.array([False, False, True, False, True]))
     assert cuts.best(cuts.j) == (0.2, 0.3) and cuts.j.max() == pytest.approx(2 / 3)  # 2 of 3 bad fall, no good one
     assert cuts.best(cuts.f1) == (0.4, 0.5) and cuts.f1.max() == pytest.approx(2 * 3 / (3 + 1 + 3))
-    assert spelled(0.2, 0.3, False) == 0.25 and spelled(0.2812, 0.2958, False) == 0.29 and spelled(2, 4, True) == 4 and spelled(1200, 3900, False) == 3000
+    assert (
+        spelled(0.2, 0.3, False) == 0.25
+        and spelled(0.2812, 0.2958, False) == 0.29
+        and spelled(2, 4, True) == 4
+        and spelled(1200, 3900, False) == 3000
+    )
 
 
 def test_annotators_agree_as_much_as_krippendorff_says(folder, tmp_path):
     """Ten rows, two annotators, one disagreement; 11 good and 9 bad words: alpha = 1 - 19 * 2 / (2 * 11 * 9)."""
-    uids = [u for u, in open_run(folder).sql("select uid from images order by uid limit 10").fetchall()]
+    uids = [u for (u,) in open_run(folder).sql("select uid from images order by uid limit 10").fetchall()]
     for name, bads in (("a.csv", 4), ("b.csv", 5)):
-        (tmp_path / name).write_text("uid,verdict\n" + "".join(f"{u},{'bad' if i < bads else 'good'}\n" for i, u in enumerate(uids)))
+        (tmp_path / name).write_text(
+            "uid,verdict\n" + "".join(f"{u},{'bad' if i < bads else 'good'}\n" for i, u in enumerate(uids))
+        )
         keep(open_run(folder).store, str(tmp_path / name))
     assert Verdicts(open_run(folder)).alpha() == (2, 10, pytest.approx(1 - 19 * 2 / (2 * 11 * 9)))
 

@@ -55,6 +55,7 @@ PICKLES = ("pyd", "pkl", "pickle", "pth", "pt", "npy", "npz", "cbor", "mp", "ten
 def odd_tar(path: Path, bomb: bytes, outside: Path) -> None:
     """Samples with pickles beside (and in place of) their pictures, and members that lie elsewhere or are no files."""
     with tarfile.open(path, "w", format=tarfile.PAX_FORMAT) as tar:
+
         def add(name: str, data: bytes = b"", **said) -> None:
             info = tarfile.TarInfo(name)
             info.size = len(data)
@@ -68,7 +69,9 @@ def odd_tar(path: Path, bomb: bytes, outside: Path) -> None:
             add(f"{n:03d}.{ending}", bomb)
         add("050.jpg", bomb)
         add("050.json", bomb)
-        for n, name in enumerate(("../../out.jpg", f"{outside}/out.jpg", "a/../../out.jpg", "..", "c:\\out.jpg", "pipe:touch out.jpg")):
+        for n, name in enumerate(
+            ("../../out.jpg", f"{outside}/out.jpg", "a/../../out.jpg", "..", "c:\\out.jpg", "pipe:touch out.jpg")
+        ):
             add(name, picture(60 + n, 64))
             add(name.replace(".jpg", ".txt"), b"a caption")
         for n, kind in enumerate((tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.FIFOTYPE, tarfile.CHRTYPE, tarfile.DIRTYPE)):
@@ -84,19 +87,35 @@ def test_a_hostile_tar_through_a_whole_run(tmp_path, canary):
         folder.mkdir()
     odd_tar(tmp_path / "pool/00000.tar", bomb, outside)
     before = tree(tmp_path)
-    made = run(Recipe(WebDataset([str(tmp_path / "pool")]), [Fetch()], shards=Shards(size=10), name="x"), str(tmp_path / "run"), engine="local")
+    made = run(
+        Recipe(WebDataset([str(tmp_path / "pool")]), [Fetch()], shards=Shards(size=10), name="x"),
+        str(tmp_path / "run"),
+        engine="local",
+    )
     assert not sung.exists() and {p for p in tree(tmp_path) if not p.startswith("run")} == before
     assert made.dataset["samples"] > len(PICKLES) and check(made.store) == []
     names = [n for tar in made.tars for n in tarfile.open(tar).getnames()]
     assert all("/" not in n and ".." not in n and n.split(".")[-1] in ("jpg", "txt", "json") for n in names)
-    assert not [n for tar in made.tars for m in tarfile.open(tar) if b"root:" in tarfile.open(tar).extractfile(m.name).read() for n in [m.name]]
+    assert not [
+        n
+        for tar in made.tars
+        for m in tarfile.open(tar)
+        if b"root:" in tarfile.open(tar).extractfile(m.name).read()
+        for n in [m.name]
+    ]
     assert made.sql("select count(*) from images where kept and source_key like '07%'").fetchall() == [(0,)]
 
 
 @pytest.mark.parametrize("option", ["--pool", "--pairs", "--pages", "--page-urls"])
 def test_no_path_is_a_command(tmp_path, monkeypatch, capsys, option):
     monkeypatch.chdir(tmp_path)
-    for path in (f"pipe:touch {tmp_path}/sung", f"pipe:touch {tmp_path}/sung |", f"| touch {tmp_path}/sung", f"$(touch {tmp_path}/sung)", f"pipe://touch {tmp_path}/sung"):
+    for path in (
+        f"pipe:touch {tmp_path}/sung",
+        f"pipe:touch {tmp_path}/sung |",
+        f"| touch {tmp_path}/sung",
+        f"$(touch {tmp_path}/sung)",
+        f"pipe://touch {tmp_path}/sung",
+    ):
         assert main(["run", "datacomp_none", option, path, "-o", str(tmp_path / "run"), "--engine", "local"]) in (1, 2), path
         assert capsys.readouterr().err.strip().splitlines()[-1].startswith("curate: ")
     assert not (tmp_path / "sung").exists()
@@ -140,10 +159,18 @@ print("executions:", int(sung.exists()))
 
 
 def test_a_table_with_pickles_in_a_process_that_has_ray_data(tmp_path):
-    done = subprocess.run([sys.executable, "-c", READ.format(root=str(ROOT), folder=str(tmp_path))], capture_output=True, text=True, timeout=120, cwd=ROOT)
+    done = subprocess.run(
+        [sys.executable, "-c", READ.format(root=str(ROOT), folder=str(tmp_path))],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        cwd=ROOT,
+    )
     lines = done.stdout.splitlines()
     assert lines[0] == "raw pyarrow sings: True", done.stderr
-    assert [line.split()[0] for line in lines[1:7]] == ["refused"] * 6 and all("extension type" in line for line in lines[1:7]), lines
+    assert [line.split()[0] for line in lines[1:7]] == ["refused"] * 6 and all(
+        "extension type" in line for line in lines[1:7]
+    ), lines
     assert lines[7:] == ["kept away: 2", "executions: 0"]
 
 
@@ -163,8 +190,17 @@ def test_no_source_file_of_ours_loads_a_pickle():
     """Nothing is loaded with a loader that executes: the only pickles are Ray's own, between our processes."""
     import re
 
-    wrong = re.compile(r"\bpickle\.loads?\(|allow_pickle=True|weights_only=False|yaml\.load\(|trust_remote_code=True|joblib|(?<![.\w])(?:eval|exec)\(|shell=True|os\.system")
-    found = [f"{p.relative_to(ROOT)}: {m[0]}" for p in sorted((ROOT / "curate").rglob("*.py")) for m in wrong.finditer(p.read_text())]
+    wrong = re.compile(
+        r"\bpickle\.loads?\(|allow_pickle=True|weights_only=False|yaml\.load\(|trust_remote_code=True|joblib|(?<![.\w])(?:eval|exec)\(|shell=True|os\.system"
+    )
+    found = [
+        f"{p.relative_to(ROOT)}: {m[0]}" for p in sorted((ROOT / "curate").rglob("*.py")) for m in wrong.finditer(p.read_text())
+    ]
     assert found == []
-    torch = [p for p in (ROOT / "curate").rglob("*.py") for line in p.read_text().splitlines() if "torch.load(" in line and "weights_only=True" not in line]
+    torch = [
+        p
+        for p in (ROOT / "curate").rglob("*.py")
+        for line in p.read_text().splitlines()
+        if "torch.load(" in line and "weights_only=True" not in line
+    ]
     assert torch == []

@@ -33,6 +33,15 @@ def test_croissant_names_every_file_with_its_hash(run):
 def test_the_card_says_where_it_comes_from_and_what_fell(run):
     text = run.store.read("README.md").decode()
     assert text.startswith("---\ntask_categories:") and "- n<1K" in text
-    for words in (run.dataset["root_hash"], "| images | caption_words | caption_words |", "CC-BY-4.0", "opt-outs", "None: no evaluation set", "pool.tar"):
+    for words in (
+        run.dataset["root_hash"],
+        "| images | caption_words | caption_words |",
+        "CC-BY-4.0",
+        "opt-outs",
+        "None: no evaluation set",
+        "pool.tar",
+    ):
         assert words in text
-    assert text == card(run, run.sql("select licence, count(*) as n from images where kept group by 1 order by n desc, 1").fetchall())
+    assert text == card(
+        run, run.sql("select licence, count(*) as n from images where kept group by 1 order by n desc, 1").fetchall()
+    )

@@ -93,7 +93,7 @@ def test_truncated_and_missing_files(run, kind, fault):
         path.unlink()
         caught(run, f"shards/00001.{kind}: missing")
     else:
-        path.write_bytes(path.read_bytes()[:-700 if kind != "json" else -20])
+        path.write_bytes(path.read_bytes()[: -700 if kind != "json" else -20])
         caught(run, f"shards/00001.{kind}")
 
 
@@ -102,8 +102,9 @@ def test_files_that_do_not_belong_there(run):
     caught(run, "shards/00009.tar: not a file of this data set")
 
 
-@pytest.mark.parametrize(("ending", "told"), [
-    (".txt", "is not the caption"), (".json", "is not its row"), (".jpg", "is not the image of its row")])
+@pytest.mark.parametrize(
+    ("ending", "told"), [(".txt", "is not the caption"), (".json", "is not its row"), (".jpg", "is not the image of its row")]
+)
 def test_swapped_members_are_caught_although_every_hash_agrees(run, ending, told):
     rewrite_tar(run / "shards/00000.tar", lambda files: swap(files, ending))
     rehash(run)
@@ -198,9 +199,15 @@ def test_a_dropped_row_that_is_in_a_shard(run):
     caught(run, "samples are not kept rows of ledger/images", "recipe.json says")
 
 
-@pytest.mark.parametrize(("column", "value", "told"), [
-    ("shard", 77, "key or shard of 1 rows"), ("key", "x", "key or shard of 1 rows"), ("key", None, "no key or no shard"),
-    ("score", -1.0, "another score")])
+@pytest.mark.parametrize(
+    ("column", "value", "told"),
+    [
+        ("shard", 77, "key or shard of 1 rows"),
+        ("key", "x", "key or shard of 1 rows"),
+        ("key", None, "no key or no shard"),
+        ("score", -1.0, "another score"),
+    ],
+)
 def test_a_ledger_that_says_something_else_than_the_shards(run, column, value, told):
     def changed(table: pa.Table) -> pa.Table:
         rows = table.to_pylist()

@@ -65,7 +65,9 @@ def said(capsys, *argv):
 
 
 def test_run_prints_the_funnel_and_the_shards(recipe, pairs, tmp_path, capsys):
-    code, out, err = said(capsys, "run", recipe, "--pairs", pairs, "--text", "caption", "-o", str(tmp_path / "r"), "--engine", "local")
+    code, out, err = said(
+        capsys, "run", recipe, "--pairs", pairs, "--text", "caption", "-o", str(tmp_path / "r"), "--engine", "local"
+    )
     assert code == 0 and "images: 300 rows in" in out and "- toy_words" in out and "shards: " in out and "root hash" in out
     assert "toy_fetch: 1/1" in err  # plain lines where there is no terminal
 
@@ -82,7 +84,10 @@ def test_a_run_that_reuses_another_has_its_parts(recipe, pairs, tmp_path, capsys
     assert main([*argv, "-o", first, "--part-size", "40"]) == 0 and main([*argv, "-o", first]) == 0
     assert main([*argv, "-o", second, "--reuse", first, "--words", "4"]) == 0
     counters = json.loads((tmp_path / "second/recipe.json").read_text())["counters"]
-    assert counters["toy_fetch"]["computed"] == 0 < counters["toy_fetch"]["reused"] and len(list(tmp_path.glob("second/parts/*"))) == 8
+    assert (
+        counters["toy_fetch"]["computed"] == 0 < counters["toy_fetch"]["reused"]
+        and len(list(tmp_path.glob("second/parts/*"))) == 8
+    )
 
 
 @pytest.mark.parametrize("kind", ["csv", "parquet", "json"])
@@ -108,7 +113,11 @@ def test_a_recipe_s_parameters_are_options(recipe, capsys):
     out = " ".join(capsys.readouterr().out.split())
     assert e.value.code == 0 and "A recipe of the tests." in out
     assert "--words N words that a text needs, by 100 % of the rules (default: 3)" in out
-    assert "--tags A,B the recipe's parameter tags (default: a)" in out and "parameter loud (default: no)" in out and "--seed N seed of everything" in out
+    assert (
+        "--tags A,B the recipe's parameter tags (default: a)" in out
+        and "parameter loud (default: no)" in out
+        and "--seed N seed of everything" in out
+    )
 
 
 def test_every_option_of_every_recipe_says_what_it_means():
@@ -128,29 +137,35 @@ def test_help_explains_every_option_and_its_examples_are_commands(name, capsys):
             assert callable(parse(argv).command), example
 
 
-@pytest.mark.parametrize(("argv", "message"), [
-    (["rum"], "did you mean run?"),
-    (["nothing"], "there are: demo, recipes"),
-    (["run", "RECIPE", "--engine", "loca"], "invalid choice: 'loca'; did you mean local?"),
-    (["run", "RECIPE", "--pairs", "x", "-o", "o", "--loud", "perhaps"], "invalid yes or no value: 'perhaps'"),
-    (["run", "RECIPE", "--pairs", "x", "-o", "o", "--wrods", "3"], "did you mean --words?"),
-    (["run", "RECIPE", "--pairs", "x", "-o", "o", "--words", "three"], "invalid int value: 'three'"),
-    (["run", "RECIPE", "--pairs", "x"], "the following arguments are required: -o/--out"),
-])
+@pytest.mark.parametrize(
+    ("argv", "message"),
+    [
+        (["rum"], "did you mean run?"),
+        (["nothing"], "there are: demo, recipes"),
+        (["run", "RECIPE", "--engine", "loca"], "invalid choice: 'loca'; did you mean local?"),
+        (["run", "RECIPE", "--pairs", "x", "-o", "o", "--loud", "perhaps"], "invalid yes or no value: 'perhaps'"),
+        (["run", "RECIPE", "--pairs", "x", "-o", "o", "--wrods", "3"], "did you mean --words?"),
+        (["run", "RECIPE", "--pairs", "x", "-o", "o", "--words", "three"], "invalid int value: 'three'"),
+        (["run", "RECIPE", "--pairs", "x"], "the following arguments are required: -o/--out"),
+    ],
+)
 def test_a_wrong_command_exits_2_and_suggests(recipe, capsys, argv, message):
     with pytest.raises(SystemExit) as e:
         main([recipe if a == "RECIPE" else a for a in argv])
     assert e.value.code == 2 and message in capsys.readouterr().err
 
 
-@pytest.mark.parametrize(("argv", "message"), [
-    (["run", "datacomp_basik", "--pairs", "x", "-o", "o"], "did you mean datacomp_basic?"),
-    (["run", "RECIPE", "-o", "o"], "say where the rows come from"),
-    (["run", "RECIPE", "--pairs", "PAIRS", "--text", "kaption", "-o", "o"], "kaption"),
-    (["run", "RECIPE", "--pairs", "/nowhere/*.parquet", "-o", "o"], "no input file matches /nowhere/*.parquet"),
-    (["sql", "RUN", "selec 1"], "SQL: "),
-    (["show", "RUN", "--reason", "nothing"], "nothing was dropped for nothing; there are: "),
-])
+@pytest.mark.parametrize(
+    ("argv", "message"),
+    [
+        (["run", "datacomp_basik", "--pairs", "x", "-o", "o"], "did you mean datacomp_basic?"),
+        (["run", "RECIPE", "-o", "o"], "say where the rows come from"),
+        (["run", "RECIPE", "--pairs", "PAIRS", "--text", "kaption", "-o", "o"], "kaption"),
+        (["run", "RECIPE", "--pairs", "/nowhere/*.parquet", "-o", "o"], "no input file matches /nowhere/*.parquet"),
+        (["sql", "RUN", "selec 1"], "SQL: "),
+        (["show", "RUN", "--reason", "nothing"], "nothing was dropped for nothing; there are: "),
+    ],
+)
 def test_a_wrong_argument_exits_2_with_one_line(recipe, pairs, run, capsys, argv, message):
     code, _, err = said(capsys, *[{"RECIPE": recipe, "PAIRS": pairs, "RUN": run}.get(a, a) for a in argv])
     assert code == 2 and message in err and "Traceback" not in err
@@ -177,10 +192,12 @@ def test_a_terminal_gets_a_live_table(recipe, pairs, tmp_path):
     code = textwrap.dedent(f"""
         import sys; sys.path.insert(0, {str(Path(__file__).parent)!r})
         from curate.cli import main
-        sys.exit(main(["run", {recipe!r}, "--pairs", {pairs!r}, "--text", "caption", "-o", {str(tmp_path / 'pty')!r}, "--engine", "local"]))
+        sys.exit(main(["run", {recipe!r}, "--pairs", {pairs!r}, "--text", "caption", "-o", {str(tmp_path / "pty")!r}, "--engine", "local"]))
     """)
     parent, child = pty.openpty()
-    process = subprocess.Popen([sys.executable, "-c", code], stdin=child, stdout=child, stderr=child, env={**os.environ, "TERM": "xterm-256color"})
+    process = subprocess.Popen(
+        [sys.executable, "-c", code], stdin=child, stdout=child, stderr=child, env={**os.environ, "TERM": "xterm-256color"}
+    )
     os.close(child)
     shown = b""
     while True:
@@ -196,7 +213,9 @@ def test_a_terminal_gets_a_live_table(recipe, pairs, tmp_path):
     assert b"toy_fetch" in shown and "━".encode() in shown and b"\x1b[?25h" in shown and b"root hash" in shown
 
 
-SLOW = RECIPE.replace("ToyFetch, ", "ToyFetch as Fetch, ").replace("def recipe", """
+SLOW = RECIPE.replace("ToyFetch, ", "ToyFetch as Fetch, ").replace(
+    "def recipe",
+    """
 class ToyFetch(Fetch):
     def run(self, live, parcel):
         import time
@@ -204,15 +223,31 @@ class ToyFetch(Fetch):
         return super().run(live, parcel)
 
 
-def recipe""", 1)
+def recipe""",
+    1,
+)
 
 
 @pytest.mark.parametrize("engine", ["local", "ray"])
 def test_ctrl_c_leaves_a_run_that_can_go_on(pairs, tmp_path, capsys, engine):
     (tmp_path / "slow.py").write_text(SLOW)
-    argv = ["run", str(tmp_path / "slow.py"), "--pairs", pairs, "--text", "caption", "-o", str(tmp_path / "r"), "--engine", engine,
-            "--part-size", "30"]
-    code = f"import sys; sys.path.insert(0, {str(Path(__file__).parent)!r})\nfrom curate.cli import main\nsys.exit(main({argv!r}))"
+    argv = [
+        "run",
+        str(tmp_path / "slow.py"),
+        "--pairs",
+        pairs,
+        "--text",
+        "caption",
+        "-o",
+        str(tmp_path / "r"),
+        "--engine",
+        engine,
+        "--part-size",
+        "30",
+    ]
+    code = (
+        f"import sys; sys.path.insert(0, {str(Path(__file__).parent)!r})\nfrom curate.cli import main\nsys.exit(main({argv!r}))"
+    )
     with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         deadline = time.monotonic() + 60
         while not list(tmp_path.glob("r/parts/*/images.toy_fetch-*.parquet")) and time.monotonic() < deadline:

@@ -9,11 +9,14 @@ from curate.dedup.semantic import SemanticDedup
 from curate.filters.clip_embed import ClipEmbed
 
 
-@pytest.mark.parametrize(("rows", "clusters", "train", "time", "store"), [
-    (10**6, "4,000", "3.15e+13", "0.4 s; 0.3 s in two levels", "3.1 GB"),
-    (10**8, "40,000", "3.15e+15", "94.8 s; 34.0 s in two levels", "311.6 GB"),
-    (10**10, "400,000", "3.15e+17", "18.5 h; 87.7 min in two levels", "31.2 TB"),
-])
+@pytest.mark.parametrize(
+    ("rows", "clusters", "train", "time", "store"),
+    [
+        (10**6, "4,000", "3.15e+13", "0.4 s; 0.3 s in two levels", "3.1 GB"),
+        (10**8, "40,000", "3.15e+15", "94.8 s; 34.0 s in two levels", "311.6 GB"),
+        (10**10, "400,000", "3.15e+17", "18.5 h; 87.7 min in two levels", "31.2 TB"),
+    ],
+)
 def test_the_cost_of_semantic_dedup(inputs, rows, clusters, train, time, store):
     made = recipe([inputs / "a.txt"], extra=[ClipEmbed()])
     made.select.append(SemanticDedup())

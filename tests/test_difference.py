@@ -29,8 +29,11 @@ def kept(run, condition="true"):
 def test_nothing_is_computed_again(runs):
     counters = runs[2]
     assert counters["caption_words"]["computed"] == 0 and counters["fetch"]["reused"] > 0
-    assert counters["fetch"]["computed"] == len(kept(runs[1]) - kept(runs[0])) + runs[1].sql(
-        "select count(*) from images where caption_words = 2 and not kept").fetchall()[0][0]
+    assert (
+        counters["fetch"]["computed"]
+        == len(kept(runs[1]) - kept(runs[0]))
+        + runs[1].sql("select count(*) from images where caption_words = 2 and not kept").fetchall()[0][0]
+    )
 
 
 def test_who_entered_and_who_left_and_why(runs):

@@ -56,7 +56,11 @@ def test_quickstart_guide_recipes_and_costs_run_as_written(desk, monkeypatch, ca
         assert found, file
         for argv in found:
             assert done(argv) == 0, (file, argv, capsys.readouterr().err)
-    assert (desk / "runs/second/diff.html").exists() and (desk / "runs/first/report.html").exists() and (desk / "kept.parquet").exists()
+    assert (
+        (desk / "runs/second/diff.html").exists()
+        and (desk / "runs/first/report.html").exists()
+        and (desk / "kept.parquet").exists()
+    )
 
 
 def test_the_cluster_s_commands_are_commands(desk, monkeypatch):
@@ -93,8 +97,12 @@ def bucket():
     server = moto.ThreadedMotoServer("127.0.0.1", 0, verbose=False)
     server.start()
     patch = pytest.MonkeyPatch()
-    for key, value in {"AWS_ENDPOINT_URL": "http://{}:{}".format(*server.get_host_and_port()), "AWS_ACCESS_KEY_ID": "k", "AWS_SECRET_ACCESS_KEY": "s",
-                       "AWS_DEFAULT_REGION": "us-east-1"}.items():
+    for key, value in {
+        "AWS_ENDPOINT_URL": "http://{}:{}".format(*server.get_host_and_port()),
+        "AWS_ACCESS_KEY_ID": "k",
+        "AWS_SECRET_ACCESS_KEY": "s",
+        "AWS_DEFAULT_REGION": "us-east-1",
+    }.items():
         patch.setenv(key, value)
     fsspec.filesystem("s3", skip_instance_cache=True).mkdir("docs-bucket")
     yield "s3://docs-bucket"
@@ -110,7 +118,11 @@ def test_queries_run_over_s3(run, bucket, tmp_path):
     for query in blocks("docs/queries.md", "sql"):
         assert sorted(map(str, elsewhere.sql(query).fetchall())) == sorted(map(str, run.sql(query).fetchall()))
     query = "select uid, text, caption_words, fetched_at from images order by uid"
-    for kind, read, url in (("csv", "read_csv", run.store.url), ("parquet", "read_parquet", f"{bucket}/queries/run"), ("json", "read_json", run.store.url)):
+    for kind, read, url in (
+        ("csv", "read_csv", run.store.url),
+        ("parquet", "read_parquet", f"{bucket}/queries/run"),
+        ("json", "read_json", run.store.url),
+    ):
         assert main(["sql", url, query, "-o", str(tmp_path / f"all.{kind}")]) == 0
         rows = duckdb.sql(f"select uid, text, caption_words from {read}('{tmp_path}/all.{kind}')").fetchall()
         assert [(u, t or "", n) for u, t, n in rows] == [(u, t or "", n) for u, t, n, _ in run.sql(query).fetchall()]
@@ -132,7 +144,13 @@ def head(bucket, monkeypatch):
     monkeypatch.setenv("RAY_AUTH_TOKEN", secrets.token_hex(32))
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
     with tempfile.TemporaryDirectory(prefix="ray-", ignore_cleanup_errors=True) as folder:
-        with subprocess.Popen([sys.executable, "-c", HEAD, folder], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
+        with subprocess.Popen(
+            [sys.executable, "-c", HEAD, folder],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+        ) as process:
             yield next(line.split()[1] for line in process.stdout if line.startswith("at "))
             process.stdin.close()
             process.wait(60)
@@ -140,11 +158,23 @@ def head(bucket, monkeypatch):
 
 def test_a_submitted_job_runs_on_the_cluster_and_keeps_its_run_on_s3(desk, bucket, head):
     """The documented `ray job submit`, with this cluster's address and this bucket."""
-    line = next(line for block in blocks("docs/cluster.md", "sh") for line in block.splitlines() if line.startswith("ray job submit"))
-    submit, command = line.replace("http://localhost:8265", f"http://{head}").replace("s3://bucket", bucket).split(" -- curate ")
+    line = next(
+        line for block in blocks("docs/cluster.md", "sh") for line in block.splitlines() if line.startswith("ray job submit")
+    )
+    submit, command = (
+        line.replace("http://localhost:8265", f"http://{head}").replace("s3://bucket", bucket).split(" -- curate ")
+    )
     fsspec.filesystem("s3").put(str(desk / "pool.tar"), f"{bucket}/pool/pool.tar")
     command = command.replace("captions.py", str(desk / "captions.py"))
-    argv = [str(Path(sys.executable).parent / "ray"), *submit.split()[1:], "--", sys.executable, "-m", "curate.cli", *command.split()]
+    argv = [
+        str(Path(sys.executable).parent / "ray"),
+        *submit.split()[1:],
+        "--",
+        sys.executable,
+        "-m",
+        "curate.cli",
+        *command.split(),
+    ]
     done = subprocess.run(argv, capture_output=True, text=True, timeout=200, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "kept" in done.stdout and open_run(f"{bucket}/runs/first").dataset["samples"] == 39

@@ -20,8 +20,11 @@ from curate.models.trainer import Training, configuration
 
 COLOURS = {"red": (220, 30, 30), "green": (30, 200, 40), "blue": (30, 50, 220), "white": (240, 240, 240)}
 #: A model of 20,000 parameters and 1.6 million in word vectors: a second or two for 24 batches.
-MODEL = {"embed_dim": 32, "vision_cfg": {"image_size": 16, "layers": 1, "width": 32, "head_width": 16, "patch_size": 16},
-         "text_cfg": {"context_length": 8, "vocab_size": 49408, "width": 32, "heads": 2, "layers": 1}}
+MODEL = {
+    "embed_dim": 32,
+    "vision_cfg": {"image_size": 16, "layers": 1, "width": 32, "head_width": 16, "patch_size": 16},
+    "text_cfg": {"context_length": 8, "vocab_size": 49408, "width": 32, "heads": 2, "layers": 1},
+}
 
 
 def tar(path, n, texts=lambda colour, i: f"a {colour} square", classes=False, seed=0):
@@ -35,7 +38,9 @@ def tar(path, n, texts=lambda colour, i: f"a {colour} square", classes=False, se
             noise = chance.integers(-20, 20, (24, 24, 3)) + np.array(COLOURS[colour])
             file = io.BytesIO()
             Image.fromarray(np.clip(noise, 0, 255).astype(np.uint8)).save(file, "PNG")
-            members = {"png": file.getvalue(), "txt": texts(colour, i).encode()} | ({"cls": str(9 if classes == 9 else label).encode()} if classes else {})
+            members = {"png": file.getvalue(), "txt": texts(colour, i).encode()} | (
+                {"cls": str(9 if classes == 9 else label).encode()} if classes else {}
+            )
             for suffix, data in members.items():
                 info = tarfile.TarInfo(f"{i:05d}.{suffix}")
                 info.size = len(data)
@@ -56,17 +61,41 @@ def desk(tmp_path_factory):
 
 
 def run(desk, *words, seeds=2, held_out="colours={}/test", **more):
-    options = {"model": f"{desk}/model.json", "batch-size": 32, "samples-seen": 768, "lr": 0.003, "workers": 1, "out": f"{desk}/out", **more}
-    return main(["evaluate", *words, "--held-out", held_out.format(desk), "--seeds", str(seeds), *(w for k, v in options.items() for w in (f"--{k}", str(v)))])
+    options = {
+        "model": f"{desk}/model.json",
+        "batch-size": 32,
+        "samples-seen": 768,
+        "lr": 0.003,
+        "workers": 1,
+        "out": f"{desk}/out",
+        **more,
+    }
+    return main(
+        [
+            "evaluate",
+            *words,
+            "--held-out",
+            held_out.format(desk),
+            "--seeds",
+            str(seeds),
+            *(w for k, v in options.items() for w in (f"--{k}", str(v))),
+        ]
+    )
 
 
 def test_true_captions_teach_more_than_shuffled_ones(desk, capsys):
     assert run(desk, f"{desk}/true.tar", f"{desk}/shuffled.tar") == 0
     found = json.loads((desk / "out/evaluation.json").read_text())
-    assert [(s["name"], s["samples"]) for s in found["sets"]] == [("true", 128), ("shuffled", 128)] and found["how"]["samples_seen"] == 768
+    assert [(s["name"], s["samples"]) for s in found["sets"]] == [("true", 128), ("shuffled", 128)] and found["how"][
+        "samples_seen"
+    ] == 768
     top = {(m["set"], m["seed"]): m["metrics"]["top-1"] for m in found["measured"]}
     assert min(top["true", 0], top["true", 1]) > max(top["shuffled", 0], top["shuffled", 1])
-    assert set(found["measured"][0]["metrics"]) == {"top-1", "top-5", *(f"{way} R@{k}" for way in ("image→text", "text→image") for k in (1, 5))}
+    assert set(found["measured"][0]["metrics"]) == {
+        "top-1",
+        "top-5",
+        *(f"{way} R@{k}" for way in ("image→text", "text→image") for k in (1, 5)),
+    }
     said = capsys.readouterr().out
     assert "above shuffled" in said and "no seed of one reaches the other" in said
     page = (desk / "out/evaluation.html").read_text()
@@ -85,7 +114,10 @@ def test_what_is_trained_is_not_trained_again_and_opens_as_a_model(desk, capsys,
 def test_a_run_against_its_pool_and_a_random_subset(tmp_path):
     """The pool is what was fetched, kept or not; the random subset is as large as the run's shards. No row is made up, none changes."""
     made = pictured(tmp_path)
-    pool, some = (opened(n, fetched(made.store.url, str(tmp_path / n), size)) for n, size in (("pool", None), ("random", made.dataset["samples"])))
+    pool, some = (
+        opened(n, fetched(made.store.url, str(tmp_path / n), size))
+        for n, size in (("pool", None), ("random", made.dataset["samples"]))
+    )
     rows = made.sql("select uid, text from images where image_side is not null").fetchall()
     kept = opened("kept", made.store.url)
     assert kept.samples == some.samples == made.dataset["samples"] < pool.samples == len(rows)
@@ -104,40 +136,60 @@ def test_a_single_run_is_given_its_own_pool(tmp_path, monkeypatch):
     tar(tmp_path / "test.tar", 4)
     monkeypatch.setattr("curate.evaluate._Evaluation.run", lambda self: [s.name for s in self.sets])
     how = Training(batch=8)
-    assert evaluate([made.store.url], [f"{tmp_path}/test.tar"], str(tmp_path / "out"), how=how) == ["run", "random subset", "pool"]
+    assert evaluate([made.store.url], [f"{tmp_path}/test.tar"], str(tmp_path / "out"), how=how) == [
+        "run",
+        "random subset",
+        "pool",
+    ]
     two = [made.store.url, f"raw={tmp_path}/out/sets/pool"]
     assert evaluate(two, [f"{tmp_path}/test.tar"], str(tmp_path / "out"), how=how) == ["run", "raw"]
 
 
 def test_a_training_that_fails_says_why(desk, capsys, monkeypatch):
-    monkeypatch.setattr("curate.evaluate.Trainer.lines", lambda self, job: iter(["Start epoch 0", "ValueError: no such optimizer", ""]))
+    monkeypatch.setattr(
+        "curate.evaluate.Trainer.lines", lambda self, job: iter(["Start epoch 0", "ValueError: no such optimizer", ""])
+    )
     assert run(desk, f"{desk}/true.tar", f"{desk}/shuffled.tar", seeds=1, out=f"{desk}/failed") == 1
     said = capsys.readouterr().err.splitlines()[-1]
     assert "training on true, seed 0: ValueError: no such optimizer" in said and "failed-true-0.log" in said
-    assert "Start epoch" in (desk / "failed/trainings/failed-true-0.log").read_text() and not list((desk / "failed/trainings").glob("true-0-*"))
+    assert "Start epoch" in (desk / "failed/trainings/failed-true-0.log").read_text() and not list(
+        (desk / "failed/trainings").glob("true-0-*")
+    )
 
 
-@pytest.mark.parametrize("words, says", [
-    (["{}/nothing.tar", "{}/true.tar"], "no input file matches"),
-    (["{}/true.tar", "{}/true.tar"], "two sets are called true"),
-    (["{}/true.tar"], "nothing to compare it with"),
-    (["{}/bare.tar", "{}/true.tar"], "nothing to train on"),
-    (["{}/small.tar", "{}/true.tar"], "set small: has 8 samples, fewer than a batch of 32"),
-    (["s3://bucket/run.tar", "{}/true.tar"], "copy them here first"),
-    (["{}/true.tar", "--held-out", "{}/bare.tar"], "nothing to measure on"),
-    (["{}/true.tar", "--held-out", "{}/odd/0.tar"], "of class 9, but classnames.txt has 1 lines"),
-    (["{}/true.tar", "--model", "ViT-B-23"], "did you mean ViT-B-"),
-    (["{}/true.tar", "--model", "{}/classnames.txt.json"], "cannot be read"),
-    (["{}/true.tar", "--seeds", "0"], "at least one training a set"),
-])
+@pytest.mark.parametrize(
+    "words, says",
+    [
+        (["{}/nothing.tar", "{}/true.tar"], "no input file matches"),
+        (["{}/true.tar", "{}/true.tar"], "two sets are called true"),
+        (["{}/true.tar"], "nothing to compare it with"),
+        (["{}/bare.tar", "{}/true.tar"], "nothing to train on"),
+        (["{}/small.tar", "{}/true.tar"], "set small: has 8 samples, fewer than a batch of 32"),
+        (["s3://bucket/run.tar", "{}/true.tar"], "copy them here first"),
+        (["{}/true.tar", "--held-out", "{}/bare.tar"], "nothing to measure on"),
+        (["{}/true.tar", "--held-out", "{}/odd/0.tar"], "of class 9, but classnames.txt has 1 lines"),
+        (["{}/true.tar", "--model", "ViT-B-23"], "did you mean ViT-B-"),
+        (["{}/true.tar", "--model", "{}/classnames.txt.json"], "cannot be read"),
+        (["{}/true.tar", "--seeds", "0"], "at least one training a set"),
+    ],
+)
 def test_wrong_input_is_said_in_one_line(desk, capsys, words, says):
     tar(desk / "small.tar", 8)
     tar(desk / "odd/0.tar", 4, classes=9)
     (desk / "odd/classnames.txt").write_text("red\n")
     with tarfile.open(desk / "bare.tar", "w") as out:
         out.addfile(tarfile.TarInfo("a.txt"))
-    code = main(["evaluate", *(w.format(desk) for w in words), *([] if "--held-out" in words else ["--held-out", f"{desk}/test"]),
-                 "--batch-size", "32", "-o", str(desk / "wrong")])
+    code = main(
+        [
+            "evaluate",
+            *(w.format(desk) for w in words),
+            *([] if "--held-out" in words else ["--held-out", f"{desk}/test"]),
+            "--batch-size",
+            "32",
+            "-o",
+            str(desk / "wrong"),
+        ]
+    )
     said = capsys.readouterr().err
     assert code == 2 and says in said and said.count("\n") == 1
 
@@ -148,7 +200,9 @@ def test_wrong_input_is_said_in_one_line(desk, capsys, words, says):
 def test_recall_counts_every_picture_of_a_caption_as_right():
     images = np.array([[1, 0], [0.9, 0.1], [0, 1]])
     texts = np.array([[1, 0], [0, 1]])
-    assert retrieval(images, texts, np.array([0, 0, 1])) == {f"{way} R@{k}": 1.0 for way in ("image→text", "text→image") for k in (1, 5)}
+    assert retrieval(images, texts, np.array([0, 0, 1])) == {
+        f"{way} R@{k}": 1.0 for way in ("image→text", "text→image") for k in (1, 5)
+    }
     wrong = retrieval(images, texts, np.array([0, 1, 1]))
     assert wrong["image→text R@1"] == pytest.approx(2 / 3) and wrong["text→image R@1"] == 1.0 and wrong["image→text R@5"] == 1.0
 
@@ -160,12 +214,21 @@ def test_top_1_and_top_5():
 
 
 def test_the_verdict_counts_in_chance():
-    assert verdict("a", [0.5, 0.52], "b", [0.4, 0.42]) == "a is 10.00 points above b (standard error 1.41); no seed of one reaches the other"
+    assert (
+        verdict("a", [0.5, 0.52], "b", [0.4, 0.42])
+        == "a is 10.00 points above b (standard error 1.41); no seed of one reaches the other"
+    )
     assert "their seeds overlap" in verdict("a", [0.5, 0.3], "b", [0.4, 0.42]) and "one seed" in verdict("a", [0.5], "b", [0.4])
 
 
 def test_names_of_sets():
-    assert named(["runs/a/", "b=x=y/z", "pool/shards", "c.tar", "/p/q=r"]) == {"a": "runs/a/", "b": "x=y/z", "pool": "pool/shards", "c": "c.tar", "q=r": "/p/q=r"}
+    assert named(["runs/a/", "b=x=y/z", "pool/shards", "c.tar", "/p/q=r"]) == {
+        "a": "runs/a/",
+        "b": "x=y/z",
+        "pool": "pool/shards",
+        "c": "c.tar",
+        "q=r": "/p/q=r",
+    }
 
 
 def test_captions_that_are_held_out_are_told(desk):

@@ -36,7 +36,11 @@ def test_samples_are_drawn_by_a_hash_and_have_the_reason_asked_for(run):
 def test_a_thumbnail_is_made_anew_and_small():
     with Isolated() as child:
         made = small(child, picture(3, 640), 100)
-        assert made[:3] == b"\xff\xd8\xff" and small(child, b"\x89PNG\r\n\x1a\n" + b"\0" * 40) is None and small(child, b"GIF") is None
+        assert (
+            made[:3] == b"\xff\xd8\xff"
+            and small(child, b"\x89PNG\r\n\x1a\n" + b"\0" * 40) is None
+            and small(child, b"GIF") is None
+        )
 
 
 def test_what_cannot_be_decoded_is_shown_as_such(run):

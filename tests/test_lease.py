@@ -18,7 +18,10 @@ from curate.store import Store
 
 def test_a_second_driver_is_refused_and_told_who_holds_it(tmp_path):
     store = Store(tmp_path)
-    with lease.held(store), pytest.raises(RecipeError, match=rf"another driver holds this run \(pid {os.getpid()} on {socket.gethostname()}"):
+    with (
+        lease.held(store),
+        pytest.raises(RecipeError, match=rf"another driver holds this run \(pid {os.getpid()} on {socket.gethostname()}"),
+    ):
         with lease.held(store):
             pass
     with lease.held(store):
@@ -94,8 +97,12 @@ def test_a_driver_or_worker_that_lost_its_lease_writes_nothing_more(tmp_path):
         store.publish_bytes("ledger/a", b"mine")
         zombie = pickle.loads(pickle.dumps(store))  # as a worker gets it
         store.commit_bytes("lease/000002.json", b"{}")
-        for write in (lambda: zombie.publish_bytes("ledger/a", b"old"), lambda: zombie.remove("ledger/a"),
-                      lambda: zombie.commit_bytes("parts/x", b"old"), lambda: store.publish_bytes("ledger/a", b"old")):
+        for write in (
+            lambda: zombie.publish_bytes("ledger/a", b"old"),
+            lambda: zombie.remove("ledger/a"),
+            lambda: zombie.commit_bytes("parts/x", b"old"),
+            lambda: store.publish_bytes("ledger/a", b"old"),
+        ):
             with pytest.raises(PoolError, match="another driver has taken this run over"):
                 write()
         assert store.read("ledger/a") == b"mine" and not store.exists("parts/x")
@@ -111,8 +118,10 @@ def test_a_full_disk_at_the_end_does_not_lock_the_run(tmp_path, monkeypatch):
 
 
 def test_of_drivers_that_start_together_one_holds_the_run(tmp_path):
-    code = (f"from curate import lease; from curate.errors import PoolError, RecipeError; from curate.store import Store; import time\n"
-            f"try:\n  with lease.held(Store({str(tmp_path)!r})): print('held'); time.sleep(1.5)\nexcept RecipeError: print('refused')")
+    code = (
+        f"from curate import lease; from curate.errors import PoolError, RecipeError; from curate.store import Store; import time\n"
+        f"try:\n  with lease.held(Store({str(tmp_path)!r})): print('held'); time.sleep(1.5)\nexcept RecipeError: print('refused')"
+    )
     drivers = [subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) for _ in range(4)]
     said = [d.communicate(timeout=60)[0].strip() for d in drivers]
     assert said.count("held") >= 1 and said.count("held") + said.count("refused") == 4

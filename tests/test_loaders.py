@@ -53,8 +53,10 @@ def open_clip_data():
     torch = pytest.importorskip("torch")
     library = torch.library.Library("torchvision", "FRAGMENT")
     if torch.version.cuda is None:
-        for name in ("nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor",
-                     "qnms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor"):
+        for name in (
+            "nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor",
+            "qnms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor",
+        ):
             try:
                 library.define(name)
             except RuntimeError:
@@ -73,11 +75,22 @@ def test_open_clip_training_loader(run, expected, open_clip_data, monkeypatch):
     pattern = f"{run}/shards/{{00000..{len(tars(run)) - 1:05d}}}.tar"
     size, count = data.get_dataset_size(pattern)
     assert (size, count) == (len(expected), len(tars(run)))  # from sizes.json
-    args = SimpleNamespace(train_data=pattern, train_num_samples=None, dataset_resampled=False,
-                           train_data_upsampling_factors=None, batch_size=3, workers=0, world_size=1, seed=0)
+    args = SimpleNamespace(
+        train_data=pattern,
+        train_num_samples=None,
+        dataset_resampled=False,
+        train_data_upsampling_factors=None,
+        batch_size=3,
+        workers=0,
+        world_size=1,
+        seed=0,
+    )
     info = data.get_wds_dataset(
-        args, lambda image: torch.from_numpy(np.asarray(image).copy()).float().mean().reshape(1), True,
-        tokenizer=lambda text: torch.tensor([list(hashlib.md5(text.encode()).digest())]))
+        args,
+        lambda image: torch.from_numpy(np.asarray(image).copy()).float().mean().reshape(1),
+        True,
+        tokenizer=lambda text: torch.tensor([list(hashlib.md5(text.encode()).digest())]),
+    )
     info.set_epoch(0)
     assert info.dataloader.num_samples >= len(expected)
     captions = [bytes(row.tolist()) for _, texts in info.dataloader for row in texts]
@@ -107,8 +120,11 @@ def test_datasets_streaming_of_several_formats(run, expected, datasets):
     image, text = datasets.Image(decode=False), datasets.Value("string")
     images = dict.fromkeys(("jpg", "png", "webp"), image)
     columns = {"__key__": text, "__url__": text, **images, "txt": text, "json": {"sha256": text}}
-    rows = list(datasets.load_dataset("webdataset", data_files={"train": tars(run)}, split="train", streaming=True,
-                                      features=datasets.Features(columns)))
+    rows = list(
+        datasets.load_dataset(
+            "webdataset", data_files={"train": tars(run)}, split="train", streaming=True, features=datasets.Features(columns)
+        )
+    )
     assert len(rows) == len(expected)
     assert {r["__key__"]: (r["txt"], hashlib.sha256(image_of(r)["bytes"]).hexdigest()) for r in rows} == expected
 

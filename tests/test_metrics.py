@@ -26,7 +26,9 @@ def test_rows_seconds_and_bytes_are_served(inputs, tmp_path):
         text, until = "", time.monotonic() + 60
         while "ray_curate_bytes_total{" not in text and time.monotonic() < until:
             time.sleep(0.5)
-            with urllib.request.urlopen(f"http://{node['NodeManagerAddress']}:{node['MetricsExportPort']}/metrics", timeout=10) as answer:
+            with urllib.request.urlopen(
+                f"http://{node['NodeManagerAddress']}:{node['MetricsExportPort']}/metrics", timeout=10
+            ) as answer:
                 text = answer.read().decode()
     finally:
         engine.shutdown()

@@ -47,7 +47,9 @@ def executed(name: str, monkeypatch, **environment: str) -> list[str]:
     for key, value in environment.items():
         monkeypatch.setenv(key, value)
     notebook = nbformat.read(FOLDER / f"{name}.ipynb", as_version=4)
-    nbclient.NotebookClient(notebook, timeout=120, kernel_name="python3", resources={"metadata": {"path": str(FOLDER)}}).execute()
+    nbclient.NotebookClient(
+        notebook, timeout=120, kernel_name="python3", resources={"metadata": {"path": str(FOLDER)}}
+    ).execute()
     outputs = [o for c in notebook.cells if c.cell_type == "code" for o in c.outputs]
     return [o.get("text", "") + "".join(o.get("data", {}).values()) for o in outputs]
 
@@ -60,7 +62,11 @@ def first(tmp_path_factory):
 
 def test_look(first, monkeypatch):
     shown = executed("look", monkeypatch, CURATE_RUN=first[1])
-    assert sum("<iframe" in s for s in shown) == 3 and any("its survivor" in s for s in shown) and any("caption_words" in s for s in shown)
+    assert (
+        sum("<iframe" in s for s in shown) == 3
+        and any("its survivor" in s for s in shown)
+        and any("caption_words" in s for s in shown)
+    )
 
 
 def test_bounds_and_two_runs(first, monkeypatch):
@@ -87,9 +93,15 @@ def test_documents_and_captions(tmp_path, monkeypatch):
     (tmp_path / "pages").mkdir()
     for n in range(3):
         (tmp_path / "pages" / f"{n}.html").write_text(PAGE.format(n=n))
-    run = start(Recipe(WebPages(str(tmp_path / "pages")), [CaptionToy()], shards=None, name="pages"), str(tmp_path / "run"), engine="local")
+    run = start(
+        Recipe(WebPages(str(tmp_path / "pages")), [CaptionToy()], shards=None, name="pages"),
+        str(tmp_path / "run"),
+        engine="local",
+    )
     shown = executed("documents", monkeypatch, CURATE_RUN=run.store.url)
-    assert any("<iframe" in s and "built to span" in s for s in shown) and any("a picture from http://a.example" in s for s in shown)
+    assert any("<iframe" in s and "built to span" in s for s in shown) and any(
+        "a picture from http://a.example" in s for s in shown
+    )
 
 
 def test_no_notebook_is_kept_with_outputs():

@@ -201,7 +201,11 @@ def test_budgets_are_an_option(pool, capsys):
 
 def test_what_comes_by_an_option_only_is_said_so():
     by_option = {name: {w.split()[0] for w in load(name).needs() if "by an option" in w} for name in names()}
-    assert by_option["stable_diffusion"] == {"watermark"} and by_option["cc3m"] == {"listed_words"} and by_option["clip_wit400m"] == {"language"}
+    assert (
+        by_option["stable_diffusion"] == {"watermark"}
+        and by_option["cc3m"] == {"listed_words"}
+        and by_option["clip_wit400m"] == {"language"}
+    )
     assert by_option["laion_400m"] == set() and "ocr_area" in " ".join(load("high_resolution").needs())
 
 

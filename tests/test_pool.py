@@ -24,7 +24,10 @@ def sorted_file(store: Store, rows: int, per_part: int, batch: int) -> str:
     return "decisions/d.parquet"
 
 
-@pytest.mark.parametrize(("rows", "per_part", "batch"), [(50_000, 7_000, 3_000), (50_000, 10_000, 50_000), (20_000, 20_000, 10_000), (1, 10, 10), (0, 10, 10)])
+@pytest.mark.parametrize(
+    ("rows", "per_part", "batch"),
+    [(50_000, 7_000, 3_000), (50_000, 10_000, 50_000), (20_000, 20_000, 10_000), (1, 10, 10), (0, 10, 10)],
+)
 def test_each_part_finds_its_rows_and_no_others(tmp_path, rows, per_part, batch):
     store = Store(tmp_path)
     file = sorted_file(store, rows, per_part, batch)
@@ -40,8 +43,14 @@ def test_a_part_reads_few_groups_of_a_large_file(tmp_path):
 
 
 def test_columns_that_never_repeat_get_no_dictionary(tmp_path):
-    table = pa.table({"uid": [hashlib.md5(b"%d" % i).hexdigest() for i in range(20_000)], "word": ["a", "b"] * 10_000,
-                      "none": pa.nulls(20_000), "list": [[1.5, 2.5]] * 20_000})
+    table = pa.table(
+        {
+            "uid": [hashlib.md5(b"%d" % i).hexdigest() for i in range(20_000)],
+            "word": ["a", "b"] * 10_000,
+            "none": pa.nulls(20_000),
+            "list": [[1.5, 2.5]] * 20_000,
+        }
+    )
     ours = write_table(tmp_path / "t", table)
     group = pq.ParquetFile(tmp_path / "t").metadata.row_group(0)
     dictionaries = {group.column(i).path_in_schema: group.column(i).has_dictionary_page for i in range(group.num_columns)}
@@ -52,7 +61,11 @@ def test_columns_that_never_repeat_get_no_dictionary(tmp_path):
 
 
 def test_a_row_keeps_its_first_reason():
-    rows = Rows(pa.table({"uid": ["a", "b", "c", "d"], "drop_reason": pa.array([None, "source:bad_row", None, None], pa.large_string())}))
+    rows = Rows(
+        pa.table(
+            {"uid": ["a", "b", "c", "d"], "drop_reason": pa.array([None, "source:bad_row", None, None], pa.large_string())}
+        )
+    )
     rows.drop(np.array([0, 1, 2]), pa.array(["x", "x", None]), "one")
     rows.drop(np.array([0, 1, 2, 3]), pa.array(["y", "y", "y", None]), "two")
     assert rows.reason.tolist() == ["x", "source:bad_row", "y", None] and rows.stage.tolist() == ["one", "source", "two", None]
@@ -61,7 +74,9 @@ def test_a_row_keeps_its_first_reason():
 
 def test_uids_of_many_rows_are_those_of_each():
     text, url = ["é\0x", None, "", "猫"], [None, "http://a/", "http://b/", "http://c/"]
-    assert schema.uids(pa.chunked_array([text], schema.STR), pa.chunked_array([url], schema.STR)).to_pylist() == [schema.uid(t, u) for t, u in zip(text, url)]
+    assert schema.uids(pa.chunked_array([text], schema.STR), pa.chunked_array([url], schema.STR)).to_pylist() == [
+        schema.uid(t, u) for t, u in zip(text, url)
+    ]
 
 
 class Numbered(Selector):
@@ -73,8 +88,12 @@ class Numbered(Selector):
     def select(self, live):
         ids = live.table("id")["id"].to_numpy()
         threes = ids[ids % 3 == 0][::-1]
-        return Selection(ids[ids % 2 == 0][::-1], pa.table({"id": threes, "third": threes // 3, "word": threes.astype(str)}),
-                         pa.table([ids[ids % 4 == 0], ids[ids % 4 == 0] + 1, np.ones((len(ids) + 3) // 4, np.float32)], schema=EDGES), {"of": len(ids)})
+        return Selection(
+            ids[ids % 2 == 0][::-1],
+            pa.table({"id": threes, "third": threes // 3, "word": threes.astype(str)}),
+            pa.table([ids[ids % 4 == 0], ids[ids % 4 == 0] + 1, np.ones((len(ids) + 3) // 4, np.float32)], schema=EDGES),
+            {"of": len(ids)},
+        )
 
 
 def test_a_decision_is_sorted_whole_and_of_the_declared_types(tmp_path):
@@ -90,13 +109,17 @@ def test_a_decision_is_sorted_whole_and_of_the_declared_types(tmp_path):
     assert found.schema.field("third").type == pa.int16() and found.schema.field("word").type == schema.STR
     assert pool.notes(store, decision) == {"of": 30_000}
     edges = store.table(decision.file.replace("decisions/", "edges/"))
-    assert edges["uid"].to_pylist() == [str(i) for i in range(0, 30_000, 4)] and edges["survivor"].to_pylist() == [str(i + 1) for i in range(0, 30_000, 4)]
+    assert edges["uid"].to_pylist() == [str(i) for i in range(0, 30_000, 4)] and edges["survivor"].to_pylist() == [
+        str(i + 1) for i in range(0, 30_000, 4)
+    ]
 
 
 def test_a_database_knows_its_bounds(tmp_path, monkeypatch):
     monkeypatch.setattr(pool, "free_memory", lambda: 4 << 30)
     with pool.database(Store(tmp_path)) as (con, folder):
-        limit, threads, spill = con.sql("select current_setting('memory_limit'), current_setting('threads'), current_setting('temp_directory')").fetchall()[0]
+        limit, threads, spill = con.sql(
+            "select current_setting('memory_limit'), current_setting('threads'), current_setting('temp_directory')"
+        ).fetchall()[0]
         assert limit == "1.0 GiB" and 1 <= threads <= 4 and spill.startswith(folder)
 
 
@@ -104,7 +127,9 @@ def test_more_rows_than_memory_are_sorted_on_the_disk(tmp_path, monkeypatch):
     monkeypatch.setattr(pool, "free_memory", lambda: 0)  # the least: 512 MiB
     with pool.database(Store(tmp_path)) as (con, _):
         con.execute("set memory_limit = '64MiB'")
-        rows = con.sql("select md5(range::varchar) as h, repeat('x', 40) || range as pad from range(1500000) order by h").to_arrow_reader(100_000)
+        rows = con.sql(
+            "select md5(range::varchar) as h, repeat('x', 40) || range as pad from range(1500000) order by h"
+        ).to_arrow_reader(100_000)
         last, count = "", 0
         for batch in rows:
             assert batch["h"][0].as_py() >= last

@@ -55,7 +55,10 @@ def test_the_same_rows_fall_as_duplicates(tmp_path, ray_engine):
     local = run(test_dedup_run.recipe(paths), str(tmp_path / "local"), engine="local", part_size=6)
     on_ray = drive(test_dedup_run.recipe(paths), tmp_path / "ray", ray_engine, part_size=6)
     asked = "select uid, survivor, step, similarity from edges order by all"
-    assert on_ray.sql(asked).fetchall() == local.sql(asked).fetchall() and on_ray.dataset["root_hash"] == local.dataset["root_hash"]
+    assert (
+        on_ray.sql(asked).fetchall() == local.sql(asked).fetchall()
+        and on_ray.dataset["root_hash"] == local.dataset["root_hash"]
+    )
 
 
 def test_a_worker_that_dies_costs_an_attempt_and_no_row(inputs, tmp_path, ray_engine):

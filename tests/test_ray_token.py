@@ -74,11 +74,19 @@ engine.shutdown()
 def test_a_cluster_started_here_has_a_token_no_dashboard_and_loopback_sockets(home):
     root = str(Path(__file__).parent.parent)
     with tempfile.TemporaryDirectory(prefix="ray-") as short:  # the path of a Unix socket has at most 107 bytes
-        done = subprocess.run([sys.executable, "-c", START], capture_output=True, text=True, timeout=120, cwd=root,
-                              env={**os.environ, "PYTHONPATH": root, "RAY_TMPDIR": short})
+        done = subprocess.run(
+            [sys.executable, "-c", START],
+            capture_output=True,
+            text=True,
+            timeout=120,
+            cwd=root,
+            env={**os.environ, "PYTHONPATH": root, "RAY_TMPDIR": short},
+        )
     assert done.returncode == 0, done.stderr
     lines = done.stdout.splitlines()
     assert lines[0] == "True no dashboard", done.stderr
     heard = {line.split()[1].split(":")[0] for line in lines[1:]}
-    assert heard and heard <= {"0100007F", "00000000000000000000000001000000", "0000000000000000FFFF00000100007F"}, lines  # 127.0.0.1, ::1
+    assert heard and heard <= {"0100007F", "00000000000000000000000001000000", "0000000000000000FFFF00000100007F"}, (
+        lines
+    )  # 127.0.0.1, ::1
     assert (home / ".ray/auth_token").stat().st_mode & 0o777 == 0o600

@@ -23,7 +23,9 @@ class Pixels(Filter):
 
 
 def test_a_column_that_nothing_provides_is_named_with_the_nearest(tmp_path):
-    with pytest.raises(RecipeError, match=r"reader reads toy_skore, which nothing before it provides; did you mean toy_score\?"):
+    with pytest.raises(
+        RecipeError, match=r"reader reads toy_skore, which nothing before it provides; did you mean toy_score\?"
+    ):
         Recipe(Toy(), [ToyScore(), Reader()]).check()
 
 
@@ -68,13 +70,21 @@ def test_decode_is_put_before_the_first_pixel():
 
 def test_segments_break_where_the_place_changes():
     stages = [ToyWords(), ToyFetch(), ToyWords(name="w2"), Pixels(), ToyScore(), ToyWords(name="w3")]
-    assert [[s.name for s in c] for c in segments(stages)] == [["toy_words"], ["toy_fetch", "w2"], ["pixels"], ["toy_score", "w3"]]
+    assert [[s.name for s in c] for c in segments(stages)] == [
+        ["toy_words"],
+        ["toy_fetch", "w2"],
+        ["pixels"],
+        ["toy_score", "w3"],
+    ]
     assert [kind(s) for s in stages] == ["cpu", "network", "cpu", "cpu", "model", "cpu"]
 
 
 def test_decoding_happens_where_its_pixels_are_first_used():
     steps = Recipe(Toy(), [ToyFetch(), Embeds(), ToyWords()]).check().steps
-    assert [[s.name for s in c] for c in segments([s for s in steps if isinstance(s, Stage)])] == [["toy_fetch"], ["decode", "embeds", "toy_words"]]
+    assert [[s.name for s in c] for c in segments([s for s in steps if isinstance(s, Stage)])] == [
+        ["toy_fetch"],
+        ["decode", "embeds", "toy_words"],
+    ]
     assert place([*steps[2:4]]) == "model"
 
 

@@ -37,7 +37,9 @@ class Reader(HTMLParser):
     def handle_starttag(self, tag, attrs):
         self.tags.append(tag)
         self.handlers += [k for k, _ in attrs if k.startswith("on")]
-        self.loads += [v for k, v in attrs if k in ("src", "href", "action", "srcset") and not (v or "").startswith(("data:", "#"))]
+        self.loads += [
+            v for k, v in attrs if k in ("src", "href", "action", "srcset") and not (v or "").startswith(("data:", "#"))
+        ]
 
 
 def test_a_run_ends_with_its_report_and_its_card(run):
@@ -57,20 +59,29 @@ def test_what_is_shown_does_not_depend_on_the_order_in_which_rows_are_read(run):
     facts = Facts(run, 10**6)
     with facts.child:
         first = [[c.row["uid"] for c in side] for side in facts.near(Bound("caption_words", "caption_words", "min", 3.0), 4)]
-        facts.con.execute("create table mine as select * from images order by uid desc; drop view images; alter table mine rename to images")
-        assert [[c.row["uid"] for c in side] for side in facts.near(Bound("caption_words", "caption_words", "min", 3.0), 4)] == first
+        facts.con.execute(
+            "create table mine as select * from images order by uid desc; drop view images; alter table mine rename to images"
+        )
+        assert [
+            [c.row["uid"] for c in side] for side in facts.near(Bound("caption_words", "caption_words", "min", 3.0), 4)
+        ] == first
 
 
 def test_the_funnel_is_that_of_the_ledger(run, text):
     for reason, n in run.recipe["rows"]["images"].items():
         label = "kept" if reason == "kept" else f"−{n:,}"
         assert label in text
-    assert "60" in text and all(heading in text for heading in ("Funnel", "Scores and bounds", "At the bounds", "Duplicates", "Make-up", "Recipe"))
+    assert "60" in text and all(
+        heading in text for heading in ("Funnel", "Scores and bounds", "At the bounds", "Duplicates", "Make-up", "Recipe")
+    )
 
 
 def test_a_histogram_counts_every_row_once_on_the_right_side_of_its_bound(run):
     facts = Facts(run, 10**6)
-    for column, rule, inside in (("caption_words", "caption_words", "caption_words >= 3"), ("image_side", "image_side", "image_side >= 32")):
+    for column, rule, inside in (
+        ("caption_words", "caption_words", "caption_words >= 3"),
+        ("image_side", "image_side", "image_side >= 32"),
+    ):
         h = facts.histogram("images", column)
         at = h.edges.index(next(b.value for b in h.bounds if b.rule == rule))
         total, passing = run.sql(f"select count({column}), count(*) filter ({inside}) from images").fetchall()[0]

@@ -41,7 +41,9 @@ def test_shards_are_equal_within_one_and_the_plan_is_the_ledger(done):
     sizes = [s["samples"] for s in done.dataset["shards"]]
     kept = done.sql("select count(*) from images where kept").fetchall()[0][0]
     assert sum(sizes) == kept and max(sizes) - min(sizes) <= 1 and max(sizes) <= 150
-    apart = done.sql("select count(*) from images i join shards s using (uid) where i.toy_score is distinct from s.toy_score").fetchall()
+    apart = done.sql(
+        "select count(*) from images i join shards s using (uid) where i.toy_score is distinct from s.toy_score"
+    ).fetchall()
     assert apart == [(0,)]
 
 
@@ -51,7 +53,11 @@ def test_the_funnel_keeps_the_order_of_the_recipe(done):
 
 
 def test_edges_and_notes_are_kept(done):
-    assert done.sql("select count(*) from edges where step = 'toy_half'").fetchall()[0][0] == done.recipe["notes"]["toy_half"]["low"] > 0
+    assert (
+        done.sql("select count(*) from edges where step = 'toy_half'").fetchall()[0][0]
+        == done.recipe["notes"]["toy_half"]["low"]
+        > 0
+    )
     assert done.sql("select count(*) from images where toy_rank is not null").fetchall()[0][0] > 0
 
 
@@ -137,7 +143,9 @@ def test_a_stage_that_raises_names_stage_part_and_uid(inputs, tmp_path, monkeypa
     with pytest.raises(CurateError, match=r"stage toy_score, part \w+-000000, first uid [0-9a-f]{32}: ZeroDivisionError"):
         run(recipe([inputs / "*.txt"]), tmp_path / "run")
     monkeypatch.undo()
-    assert computed(run(recipe([inputs / "*.txt"]), tmp_path / "run"))["toy_fetch"] == 0  # what was fetched before the fault stays
+    assert (
+        computed(run(recipe([inputs / "*.txt"]), tmp_path / "run"))["toy_fetch"] == 0
+    )  # what was fetched before the fault stays
 
 
 def test_a_stage_that_returns_too_few_rows_is_named(inputs, tmp_path, monkeypatch):

@@ -32,8 +32,9 @@ def write(store: Store, table: pa.Table, how: S.Shards, name: str = "p1") -> dic
     return write_shards(store, plan(table, how), name, how=how)
 
 
-@pytest.mark.parametrize(("n", "size", "sizes"), [
-    (0, 10, []), (1, 10, [1]), (10, 10, [10]), (11, 10, [6, 5]), (25, 10, [9, 8, 8])])
+@pytest.mark.parametrize(
+    ("n", "size", "sizes"), [(0, 10, []), (1, 10, [1]), (10, 10, [10]), (11, 10, [6, 5]), (25, 10, [9, 8, 8])]
+)
 def test_sizes_are_equal_within_one(n, size, sizes):
     assert S.assign(n, size) == sizes
 
@@ -91,7 +92,7 @@ def test_tar_sidecar_and_json_say_the_same(tmp_path):
             members = tar.getmembers()
             assert all(m.mtime == 0 and m.isreg() for m in members)
             for i, key in enumerate(side["key"].to_pylist()):
-                mine = members[3 * i:3 * i + 3]
+                mine = members[3 * i : 3 * i + 3]
                 assert all(m.name.split(".")[0] == key for m in mine)
                 assert [m.name for m in mine] == sorted(m.name for m in mine)
                 files = {m.name.split(".")[1]: tar.extractfile(m).read() for m in mine}
@@ -176,8 +177,17 @@ def test_one_image_at_a_time_is_in_memory(tmp_path):
         parcel = Parcel(store, f)
         for i in range(count):
             data = bytes([i]) * big
-            rows.append({"uid": f"{i:032x}", "text": "x", "mime": "image/jpeg", "sha256": hashlib.sha256(data).hexdigest(),
-                         "payload": "big.tar", "payload_offset": parcel.add(f"{i}.jpg", data), "payload_size": big})
+            rows.append(
+                {
+                    "uid": f"{i:032x}",
+                    "text": "x",
+                    "mime": "image/jpeg",
+                    "sha256": hashlib.sha256(data).hexdigest(),
+                    "payload": "big.tar",
+                    "payload_offset": parcel.add(f"{i}.jpg", data),
+                    "payload_size": big,
+                }
+            )
         f.flush()
         store.publish("big.tar", path)
     table = plan(pa.Table.from_pylist(rows), S.Shards())

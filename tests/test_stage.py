@@ -26,6 +26,8 @@ def test_rounding_to_float16_keeps_nulls():
     assert float16(pa.array([0.1, None], pa.float32())).to_pylist() == [pytest.approx(0.1, abs=1e-4), None]
 
 
-@pytest.mark.parametrize(("name", "snaked"), [("CaptionWords", "caption_words"), ("ClipScore", "clip_score"), ("Fetch", "fetch")])
+@pytest.mark.parametrize(
+    ("name", "snaked"), [("CaptionWords", "caption_words"), ("ClipScore", "clip_score"), ("Fetch", "fetch")]
+)
 def test_names(name, snaked):
     assert snake(name) == snaked

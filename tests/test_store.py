@@ -27,7 +27,9 @@ def test_the_first_commit_wins_and_the_second_is_told(tmp_path):
 
 def test_of_many_writers_at_once_one_commits(tmp_path):
     store, won = Store(tmp_path), []
-    threads = [threading.Thread(target=lambda i=i: won.append(i) if store.commit_bytes("x", b"%d" % i) else None) for i in range(16)]
+    threads = [
+        threading.Thread(target=lambda i=i: won.append(i) if store.commit_bytes("x", b"%d" % i) else None) for i in range(16)
+    ]
     [t.start() for t in threads]
     [t.join() for t in threads]
     assert len(won) == 1 and store.read("x") == b"%d" % won[0]

@@ -40,7 +40,11 @@ from curate.store import Store
 
 SETTINGS = {"allow_private": ("127.0.0.0/8",), "robots": False, "timeout": 5, "wait": 5, "retries": 0}
 FILES = {f"/{i}.jpg": picture(i, 96) for i in range(16)}
-FILES |= {"/copy-of-3.jpg": FILES["/3.jpg"], "/other-3.jpg": Resize("no", quality=80)(FILES["/3.jpg"])[0], "/later.jpg": FILES["/3.jpg"]}
+FILES |= {
+    "/copy-of-3.jpg": FILES["/3.jpg"],
+    "/other-3.jpg": Resize("no", quality=80)(FILES["/3.jpg"])[0],
+    "/later.jpg": FILES["/3.jpg"],
+}
 PATHS = [*(p for p in FILES if p != "/later.jpg"), "/3.jpg"]  # one URL twice, with two captions
 
 
@@ -66,13 +70,22 @@ def caption(n: int) -> str:
 
 
 def pairs(file: Path, address: str, paths: list[str]) -> None:
-    rows = {"url": [address + p for p in paths], "text": [caption(n) for n in range(len(paths))], "licence": [f"licence of {n}" for n in range(len(paths))]}
+    rows = {
+        "url": [address + p for p in paths],
+        "text": [caption(n) for n in range(len(paths))],
+        "licence": [f"licence of {n}" for n in range(len(paths))],
+    }
     pq.write_table(pa.table(rows), file)
 
 
 def recipe(folder: Path, words: int = 3, size: int = 5) -> Recipe:
-    return Recipe(UrlPairs(f"{folder}/in/*.parquet"), [CaptionWords(min=words), *once(Fetch(**SETTINGS)), PerceptualHash(), Vector()],
-                  [NearDedup()], shards=Shards(size=size, embeddings=True), name="takedown")
+    return Recipe(
+        UrlPairs(f"{folder}/in/*.parquet"),
+        [CaptionWords(min=words), *once(Fetch(**SETTINGS)), PerceptualHash(), Vector()],
+        [NearDedup()],
+        shards=Shards(size=size, embeddings=True),
+        name="takedown",
+    )
 
 
 def start(folder: Path, out: Path, **options):
@@ -90,8 +103,15 @@ def web(tmp_path_factory):
         start(folder, folder / "run")
         assert main(["show", f"{folder}/run", "-n", "40"]) == 0
         # of 3.jpg with each of its captions, and of another
-        uids = open_run(f"{folder}/run").sql(f"select uid from images where url = '{address}/3.jpg' or url = '{address}/5.jpg' order by url").fetchall()
-        (folder / "verdicts.csv").write_text("uid,verdict,comment\n" + "".join(f"{u},bad,{'caption number 3 of all' if i < 2 else 'fine'}\n" for i, (u,) in enumerate(uids)))
+        uids = (
+            open_run(f"{folder}/run")
+            .sql(f"select uid from images where url = '{address}/3.jpg' or url = '{address}/5.jpg' order by url")
+            .fetchall()
+        )
+        (folder / "verdicts.csv").write_text(
+            "uid,verdict,comment\n"
+            + "".join(f"{u},bad,{'caption number 3 of all' if i < 2 else 'fine'}\n" for i, (u,) in enumerate(uids))
+        )
         assert main(["annotate", f"{folder}/run", "--verdicts", f"{folder}/verdicts.csv"]) == 0
         assert main(["why", f"{folder}/run", f"{address}/3.jpg"]) == 0
         yield folder, address, hits
@@ -103,7 +123,7 @@ def traces(address: str) -> list[bytes]:
     with Isolated() as child:
         for path in ("/3.jpg", "/7.jpg", "/11.jpg", "/other-3.jpg"):
             data = FILES[path]
-            found += [data[at:at + 48] for at in range(800, len(data) - 48, 400)]
+            found += [data[at : at + 48] for at in range(800, len(data) - 48, 400)]
             found += [thumbnail(decode(data)), vector(data).tobytes(), *(small(child, data, side) for side in (200, 320))]
             found.append(f"{address}{path}".encode())
     numbers = [n for n, p in enumerate(PATHS) if p in ("/3.jpg", "/7.jpg", "/11.jpg", "/other-3.jpg", "/copy-of-3.jpg")]
@@ -120,7 +140,9 @@ def first(web, tmp_path_factory):
     assert len(holding(out, *traces(address))) > 20  # they are found where they are
     before = open_run(str(out))
     (uid,) = before.sql(f"select uid from images where url = '{address}/7.jpg'").fetchall()[0]
-    (tmp_path / "removed.csv").write_text(f"url,uid,sha256\n{address.upper().replace('HTTP', 'https')}/3.jpg#top,,\n,{uid},\n,,{hashlib.sha256(FILES['/11.jpg']).hexdigest()}\n")
+    (tmp_path / "removed.csv").write_text(
+        f"url,uid,sha256\n{address.upper().replace('HTTP', 'https')}/3.jpg#top,,\n,{uid},\n,,{hashlib.sha256(FILES['/11.jpg']).hexdigest()}\n"
+    )
     dataset = before.dataset
     hits.clear()
     with contextlib.redirect_stdout(io.StringIO()) as said:
@@ -147,8 +169,10 @@ def test_no_byte_of_it_is_left_anywhere(first, web):
     out, dataset, said = first
     clean(out, web)
     made = open_run(str(out))
-    gone = made.sql("select count(*), count(url), count(text), count(sha256), count(vector), count(licence), count(drop_stage), bool_or(kept), count(distinct uid) "
-                    "from images where drop_reason = 'removed'").fetchall()[0]
+    gone = made.sql(
+        "select count(*), count(url), count(text), count(sha256), count(vector), count(licence), count(drop_stage), bool_or(kept), count(distinct uid) "
+        "from images where drop_reason = 'removed'"
+    ).fetchall()[0]
     # 3.jpg with two captions, its copy, the re-encoded one that the run took for the same, 7.jpg, 11.jpg
     assert gone == (6, 0, 0, 0, 0, 0, 6, False, 6) and "6 images" in said
     assert made.dataset["root_hash"] != dataset["root_hash"] and made.dataset["samples"] == dataset["samples"] - 3
@@ -158,10 +182,17 @@ def test_no_byte_of_it_is_left_anywhere(first, web):
 
 def test_only_the_shards_that_held_it_are_written_again_and_the_rest_of_them_stays_in_place(first, web):
     out, dataset, _ = first
-    held = {s for s, in open_run(str(web[0] / "run")).sql("""select distinct shard from images where kept and
-        (url like '%/3.jpg' or url like '%/copy-of-3.jpg' or url like '%/other-3.jpg' or url like '%/7.jpg' or url like '%/11.jpg')""").fetchall()}
+    held = {
+        s
+        for (s,) in open_run(str(web[0] / "run"))
+        .sql("""select distinct shard from images where kept and
+        (url like '%/3.jpg' or url like '%/copy-of-3.jpg' or url like '%/other-3.jpg' or url like '%/7.jpg' or url like '%/11.jpg')""")
+        .fetchall()
+    }
     before, after = ({s["name"]: s for s in d["shards"]} for d in (dataset, open_run(str(out)).dataset))
-    assert before.keys() == after.keys() and {int(n) for n in before if before[n] != after[n]} == held and len(held) < len(before)
+    assert (
+        before.keys() == after.keys() and {int(n) for n in before if before[n] != after[n]} == held and len(held) < len(before)
+    )
     for name in before:
         keys = [pq.read_table(r / f"shards/{name}.parquet")["key"].to_pylist() for r in (web[0] / "run", out)]
         assert [k for k in keys[0] if k in keys[1]] == keys[1] and len(keys[1]) == after[name]["samples"]
@@ -170,7 +201,11 @@ def test_only_the_shards_that_held_it_are_written_again_and_the_rest_of_them_sta
 def test_a_record_without_the_content_stays(first):
     out, dataset, _ = first
     (note,) = [json.loads(p.read_text()) for p in (out / "removed").glob("*.json")]
-    assert note["rows"] == {"images": 6} and note["root_hash"]["before"] == dataset["root_hash"] and abs(note["at"] - time.time()) < 600
+    assert (
+        note["rows"] == {"images": 6}
+        and note["root_hash"]["before"] == dataset["root_hash"]
+        and abs(note["at"] - time.time()) < 600
+    )
     (file,) = (out / "removed").glob("*.parquet")
     rows = pq.read_table(file).to_pylist()
     assert {r["kind"] for r in rows} == {"url", "uid", "sha256"} and {len(r["value"]) for r in rows} == {32, 64}
@@ -242,7 +277,11 @@ def test_a_list_may_be_there_before_anything_is_fetched(web, tmp_path):
     hits.clear()
     assert main(["takedown", str(tmp_path / "run"), "--list", str(tmp_path / "list.txt")]) == 0
     made = start(tmp_path, tmp_path / "run")
-    assert made.sql("select drop_reason from images order by source_row").fetchall() == [("fetch:removed",), ("removed",), (None,)]
+    assert made.sql("select drop_reason from images order by source_row").fetchall() == [
+        ("fetch:removed",),
+        ("removed",),
+        (None,),
+    ]
     assert "/9.jpg" not in hits and check(made.store) == []
 
 
@@ -250,20 +289,26 @@ def test_reuse_takes_the_list_along_and_clears_what_it_takes(taken, web, tmp_pat
     out, _, _ = taken
     folder = web[0]
     second = tmp_path / "second"
-    adopt(Store(second), Store(out))           # from a run with a takedown
+    adopt(Store(second), Store(out))  # from a run with a takedown
     made = start(folder, second, words=2)
     assert made.counters["fetch"]["computed"] == 0
     clean(second, web)
-    adopt(Store(out), Store(folder / "run"))   # into one, from a run that has it all
+    adopt(Store(out), Store(folder / "run"))  # into one, from a run that has it all
     start(folder, out, words=2)
     clean(out, web)
     assert open_run(str(folder / "run")).sql("select count(url) from images where url like '%3.jpg'").fetchall()[0] == (5,)
 
 
-@pytest.mark.parametrize(("one", "other", "same"), [
-    ("http://A.example/x", "https://a.example:443/x#top", True), ("http://a.example", "http://a.example:80/", True),
-    ("http://a.example/x", "http://a.example/X", False), ("http://a.example/x?a=1", "http://a.example/x?a=2", False),
-    ("http://a.example:81/x", "http://a.example/x", False)])
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        ("http://A.example/x", "https://a.example:443/x#top", True),
+        ("http://a.example", "http://a.example:80/", True),
+        ("http://a.example/x", "http://a.example/X", False),
+        ("http://a.example/x?a=1", "http://a.example/x?a=2", False),
+        ("http://a.example:81/x", "http://a.example/x", False),
+    ],
+)
 def test_one_file_under_several_spellings(one, other, same):
     assert (canonical(one) == canonical(other)) == same
 
@@ -281,9 +326,16 @@ def test_lists_of_every_form(tmp_path):
     assert len(asked(str(tmp_path / "a.txt"))) == 3 and asked(str(tmp_path / "a.jsonl")).hashes == {sha}
 
 
-@pytest.mark.parametrize(("name", "text", "says"), [
-    ("a.txt", "http://a/x\nnonsense\n", "row 1: 'nonsense' is no URL, uid or SHA-256"), ("a.csv", "uid\nabc\n", "row 0: 'abc' is no uid"),
-    ("a.csv", "other\n1\n", "names nothing"), ("a.xls", "x", "must end in"), ("none.txt", None, "cannot be read")])
+@pytest.mark.parametrize(
+    ("name", "text", "says"),
+    [
+        ("a.txt", "http://a/x\nnonsense\n", "row 1: 'nonsense' is no URL, uid or SHA-256"),
+        ("a.csv", "uid\nabc\n", "row 0: 'abc' is no uid"),
+        ("a.csv", "other\n1\n", "names nothing"),
+        ("a.xls", "x", "must end in"),
+        ("none.txt", None, "cannot be read"),
+    ],
+)
 def test_a_list_that_is_wrong_is_named_with_its_row(tmp_path, name, text, says):
     if text:
         (tmp_path / name).write_text(text)

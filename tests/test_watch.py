@@ -17,7 +17,12 @@ from curate.watch import watch
 
 def test_a_watcher_sees_the_run_to_its_end(inputs, tmp_path):
     out, store = io.StringIO(), Store(tmp_path / "run")
-    store.note(Published.NAME, json.dumps({"state": "running", "name": "toy", "place": "here", "seconds": 0.0, "stages": [], "reasons": {}, "bytes": 0}).encode())
+    store.note(
+        Published.NAME,
+        json.dumps(
+            {"state": "running", "name": "toy", "place": "here", "seconds": 0.0, "stages": [], "reasons": {}, "bytes": 0}
+        ).encode(),
+    )
     words = []
     thread = threading.Thread(target=lambda: words.append(watch(store, Lines(out, every=0.0), every=0.02)))
     thread.start()
@@ -38,7 +43,12 @@ def test_a_run_that_fails_says_so_to_its_watchers(inputs, tmp_path):
 def test_silence_is_told_from_work(tmp_path, monkeypatch):
     monkeypatch.setattr(watching, "SILENT", 0.05)
     store = Store(tmp_path)
-    store.note(Published.NAME, json.dumps({"state": "running", "name": "toy", "place": "", "seconds": 9.0, "stages": [], "reasons": {}, "bytes": 0}).encode())
+    store.note(
+        Published.NAME,
+        json.dumps(
+            {"state": "running", "name": "toy", "place": "", "seconds": 9.0, "stages": [], "reasons": {}, "bytes": 0}
+        ).encode(),
+    )
     assert watch(store, Quiet(), every=0.01).startswith("silent: no news")
 
 

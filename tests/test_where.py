@@ -13,8 +13,14 @@ from curate.where import Where
 def live():
     con = duckdb.connect()
     nan = float("nan")
-    pool = pa.table({"id": [0, 1, 2, 3, 4, 5], "uid": list("abcdef"), "clip_score": [0.1, 0.28, 0.3, None, nan, 0.9],
-                     "text": ["logo", "a dog", None, "cat", "cat", "it's"]})
+    pool = pa.table(
+        {
+            "id": [0, 1, 2, 3, 4, 5],
+            "uid": list("abcdef"),
+            "clip_score": [0.1, 0.28, 0.3, None, nan, 0.9],
+            "text": ["logo", "a dog", None, "cat", "cat", "it's"],
+        }
+    )
     return Live(con.from_arrow(pool), con, count=6)
 
 

@@ -40,14 +40,16 @@ def images(file: str, rows: range) -> pa.Table:
     numbers = [0 if i == 1 else i for i in rows]
     url = [f"http://toy/{file.rsplit('/', 1)[1]}/{i}" for i in numbers]
     text = [None if i % 100 == 99 else "word " * (i % 7) for i in numbers]
-    return pa.table({
-        "uid": pa.array([schema.uid(t, u) for t, u in zip(text, url, strict=True)], schema.STR),
-        "source_file": pa.array([file] * len(url), schema.STR),
-        "source_row": pa.array(list(rows), pa.int64()),
-        "url": pa.array(url, schema.STR),
-        "text": pa.array(text, schema.STR),
-        "drop_reason": pa.array(["fetch:bad_url" if i % 250 == 249 else None for i in rows], schema.STR),
-    })
+    return pa.table(
+        {
+            "uid": pa.array([schema.uid(t, u) for t, u in zip(text, url, strict=True)], schema.STR),
+            "source_file": pa.array([file] * len(url), schema.STR),
+            "source_row": pa.array(list(rows), pa.int64()),
+            "url": pa.array(url, schema.STR),
+            "text": pa.array(text, schema.STR),
+            "drop_reason": pa.array(["fetch:bad_url" if i % 250 == 249 else None for i in rows], schema.STR),
+        }
+    )
 
 
 @dataclass
@@ -75,7 +77,10 @@ class ToyFetch(Stage):
 
     def run(self, live, parcel):
         found = [self._one(url, uid, parcel) for url, uid in zip(live["url"].to_pylist(), live["uid"].to_pylist(), strict=True)]
-        return pa.table([pa.array(c, t) for c, t in zip(zip(*found, strict=True), self.adds().values(), strict=True)], names=list(self.adds()))
+        return pa.table(
+            [pa.array(c, t) for c, t in zip(zip(*found, strict=True), self.adds().values(), strict=True)],
+            names=list(self.adds()),
+        )
 
     def _one(self, url, uid, parcel):
         if url.endswith("0") and self.fails != "ok":
@@ -85,7 +90,9 @@ class ToyFetch(Stage):
 
     def judge(self, columns):
         outcome = columns["toy_fetch"]
-        return pc.if_else(pc.equal(outcome, "ok"), pa.scalar(None, schema.STR), pa.scalar(f"fetch:{self.fails}", schema.STR)).combine_chunks()
+        return pc.if_else(
+            pc.equal(outcome, "ok"), pa.scalar(None, schema.STR), pa.scalar(f"fetch:{self.fails}", schema.STR)
+        ).combine_chunks()
 
 
 @dataclass
@@ -124,5 +131,10 @@ class ToyHalf(Selector):
 
 
 def recipe(paths, words=3, score=0.2, half=0.5, fails="timeout", extra=(), size=150, seed=0) -> Recipe:
-    return Recipe(Toy(tuple(str(p) for p in paths)), [ToyWords(min=words), ToyFetch(fails=fails), ToyScore(min=score), *extra],
-                  [ToyHalf(min=half)], shards=Shards(size=size, seed=seed), name="toy")
+    return Recipe(
+        Toy(tuple(str(p) for p in paths)),
+        [ToyWords(min=words), ToyFetch(fails=fails), ToyScore(min=score), *extra],
+        [ToyHalf(min=half)],
+        shards=Shards(size=size, seed=seed),
+        name="toy",
+    )

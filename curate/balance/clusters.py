@@ -63,8 +63,13 @@ class ClusterBalance(Selector):
         keep = within_quota(home, ranks, quota)
         missing = live.sql(f'select id from live where "{self.column}" is null').to_arrow_table()["id"].to_numpy()
         table = pa.table({"id": vectors.ids, f"{self.name}_cluster": home.astype(np.int32)})
-        notes |= {"kept": int(keep.sum()), "clusters": len(sizes), "cluster_largest": int(sizes.max(initial=0)),
-                  "cluster_median": float(np.median(sizes)), "clusters_kept_whole": int((quota >= sizes).sum())}
+        notes |= {
+            "kept": int(keep.sum()),
+            "clusters": len(sizes),
+            "cluster_largest": int(sizes.max(initial=0)),
+            "cluster_median": float(np.median(sizes)),
+            "clusters_kept_whole": int((quota >= sizes).sum()),
+        }
         return Selection(np.sort(np.concatenate([vectors.ids[~keep], missing])), columns=table, notes=notes)
 
 
@@ -105,7 +110,7 @@ def shares(sizes: np.ndarray, total: int, temper: float) -> np.ndarray:
     exact = np.minimum(sizes, factor[at] * weight)
     quota = np.floor(exact + 1e-9).astype(np.int64)
     most = np.lexsort((np.arange(len(sizes)), -(exact - quota)))
-    quota[most[:total - quota.sum()]] += 1
+    quota[most[: total - quota.sum()]] += 1
     return quota
 
 

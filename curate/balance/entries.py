@@ -58,6 +58,9 @@ def ngram_entries(texts: Iterable[str], min_count: int = 100, min_pmi: float = 1
         double.update(pairwise(pieces))
     total, pairs = single.total(), double.total()
     words = [w for w, n in single.items() if n >= min_count]
-    strong = [f"{a} {b}" for (a, b), n in double.items() if n >= min_count
-              and math.log2(n / pairs * total * total / (single[a] * single[b])) >= min_pmi]
+    strong = [
+        f"{a} {b}"
+        for (a, b), n in double.items()
+        if n >= min_count and math.log2(n / pairs * total * total / (single[a] * single[b])) >= min_pmi
+    ]
     return sorted(words) + sorted(strong)

@@ -121,6 +121,6 @@ def _similar(item: tuple[str, str, str, int, int]) -> np.ndarray:
     rows, wanted = np.load(path, mmap_mode="r")[start:stop], lengthened(np.load(target))
     out = np.empty(len(rows), np.float32)
     for low in range(0, len(rows), 1024):
-        alike = lengthened(rows[low:low + 1024]) @ wanted.T
-        out[low:low + 1024] = alike.max(axis=1) if p == "inf" else np.sqrt((alike**2).sum(axis=1))
+        alike = lengthened(rows[low : low + 1024]) @ wanted.T
+        out[low : low + 1024] = alike.max(axis=1) if p == "inf" else np.sqrt((alike**2).sum(axis=1))
     return out.astype(np.float16).astype(np.float32)

@@ -17,8 +17,8 @@ from curate.errors import RecipeError
 
 MARKS = b",.;:?!`"
 _BREAKS = bytes.maketrans(b"\t\n\r", b"   ")
-_END = b"\0"         # stands between two captions; matches nothing
-_BLOOM = 22          # log2 of the size of the filter before the search for a trie edge
+_END = b"\0"  # stands between two captions; matches nothing
+_BLOOM = 22  # log2 of the size of the filter before the search for a trie edge
 _ODD = np.uint64(0x9E3779B97F4A7C15)  # 2**64 / golden ratio: spreads keys over the filter
 
 
@@ -51,10 +51,10 @@ class Matcher:
         self._freeze(edges, leaf)
 
     def _freeze(self, edges: dict[tuple[int, int], int], leaf: dict[int, int]) -> None:
-        size = len(self.words) + 1                       # one more for "no such word", number -1
-        self.first = np.zeros(size, np.int32)            # word -> node below the root, 0 = none
+        size = len(self.words) + 1  # one more for "no such word", number -1
+        self.first = np.zeros(size, np.int32)  # word -> node below the root, 0 = none
         self.entry = np.full(len(edges) + 1, -1, np.int32)
-        self.inner = np.zeros(len(edges) + 1, bool)      # nodes that go on
+        self.inner = np.zeros(len(edges) + 1, bool)  # nodes that go on
         self.entry[list(leaf)] = list(leaf.values())
         deep = [(node, word, to) for (node, word), to in edges.items() if node]
         for (node, word), to in edges.items():
@@ -86,14 +86,14 @@ class Matcher:
             place, node, depth = place[on], node[on], depth + 1
             place, node = self._step(place, node, words[place + depth])
         pairs = np.sort(np.concatenate([np.empty(0, np.int64), *found]))
-        pairs = pairs[np.diff(pairs, prepend=-1) != 0]   # np.unique hashes, which is five times slower here
+        pairs = pairs[np.diff(pairs, prepend=-1) != 0]  # np.unique hashes, which is five times slower here
         return pairs // max(self.count, 1), pairs % max(self.count, 1)
 
     def _cut(self, texts: pa.Array) -> tuple[np.ndarray, np.ndarray]:
         """All pieces of all texts as word numbers (-1 = in no entry), and the text each belongs to."""
         raw = pc.fill_null(pc.cast(texts, pa.large_binary()), b"").to_numpy(zero_copy_only=False).tolist()
         joined = b" \0 ".join(raw)
-        if joined.count(_END) >= max(len(raw), 1):       # a caption with a NUL in it: a mark that is in no entry
+        if joined.count(_END) >= max(len(raw), 1):  # a caption with a NUL in it: a mark that is in no entry
             joined = b" \0 ".join(r.replace(_END, b"\1") for r in raw)
         pieces = pc.split_pattern(pa.array([_space(joined)], pa.large_binary()), b" ").flatten()
         coded = pieces.dictionary_encode()
@@ -131,7 +131,11 @@ class Substrings:
         """As Matcher.match."""
         if not self.count:
             return np.empty(0, np.int64), np.empty(0, np.int64)
-        pairs = [(row, number) for row, text in enumerate(texts.to_pylist()) if text
-                 for number in sorted({n for _, n in self.automaton.iter(text)})]
+        pairs = [
+            (row, number)
+            for row, text in enumerate(texts.to_pylist())
+            if text
+            for number in sorted({n for _, n in self.automaton.iter(text)})
+        ]
         rows, numbers = zip(*pairs) if pairs else ((), ())
         return np.array(rows, np.int64), np.array(numbers, np.int64)

@@ -44,7 +44,7 @@ class Balance(Selector):
     language: str = ""
     base: str = ""
     seed: int = 0
-    chunk: int = 50_000   # captions a task; moves nothing but speed
+    chunk: int = 50_000  # captions a task; moves nothing but speed
 
     free = ("chunk",)
 
@@ -69,20 +69,26 @@ class Balance(Selector):
 
     def select(self, live: Live) -> Selection:
         with scratch(live) as folder:
-            groups = [self._count(live, language, entries, folder / f"group{i}")
-                      for i, (language, entries) in enumerate(sorted(self._lists().items()))]
+            groups = [
+                self._count(live, language, entries, folder / f"group{i}")
+                for i, (language, entries) in enumerate(sorted(self._lists().items()))
+            ]
             bounds = self._bounds(live, groups)
             items = [(path, g.saved, bounds[g.language], self.seed, self.name) for g in groups for path in g.chunks]
             tossed = list(live.map(_toss, items))
         for group, (*_, numbers, times) in zip((g for g in groups for _ in g.chunks), tossed):
             group.after[numbers] += times
         kinds = (np.int64, np.float64, np.int32, np.bool_)
-        ids, probability, matches, keep = (np.concatenate([np.empty(0, kind), *(t[i] for t in tossed)])
-                                           for i, kind in enumerate(kinds))
+        ids, probability, matches, keep = (
+            np.concatenate([np.empty(0, kind), *(t[i] for t in tossed)]) for i, kind in enumerate(kinds)
+        )
         columns = pa.table([ids, probability, matches], names=["id", *self.adds()]).sort_by("id")
-        notes = {"lists": {g.language or "all": g.notes(bounds[g.language]) for g in groups},
-                 "expected_kept": float(columns[1].to_numpy().sum()), "kept": int(keep.sum()),
-                 "unmatched": int((matches == 0).sum())}
+        notes = {
+            "lists": {g.language or "all": g.notes(bounds[g.language]) for g in groups},
+            "expected_kept": float(columns[1].to_numpy().sum()),
+            "kept": int(keep.sum()),
+            "unmatched": int((matches == 0).sum()),
+        }
         return Selection(np.sort(np.concatenate([ids[~keep], self._strangers(live)])), columns=columns, notes=notes)
 
     def _strangers(self, live: Live) -> np.ndarray:
@@ -139,22 +145,30 @@ class _Group:
     language: str
     chunks: list[str]
     counts: np.ndarray
-    saved: str            # the counts as a file, for the workers
+    saved: str  # the counts as a file, for the workers
     entries: list[str]
-    after: np.ndarray     # the counts among the captions that stay
+    after: np.ndarray  # the counts among the captions that stay
 
     def notes(self, t: float) -> dict[str, Any]:
-        return {"t": t, "tail_share": tail_share(self.counts, t), "matches": int(self.counts.sum()),
-                "entries": len(self.counts), "entries_hash": entries_hash(self.entries),
-                "entries_matched": int((self.counts > 0).sum()), "entries_above_t": int((self.counts > t).sum()),
-                "ranked": self.ranked()}
+        return {
+            "t": t,
+            "tail_share": tail_share(self.counts, t),
+            "matches": int(self.counts.sum()),
+            "entries": len(self.counts),
+            "entries_hash": entries_hash(self.entries),
+            "entries_matched": int((self.counts > 0).sum()),
+            "entries_above_t": int((self.counts > t).sum()),
+            "ranked": self.ranked(),
+        }
 
     def ranked(self, most: int = 40) -> list[dict[str, Any]]:
         """Entries from the most frequent on, ever fewer of them: rank, entry, captions before and after."""
         order = np.argsort(-self.counts, kind="stable")[: int((self.counts > 0).sum())]
         ranks = np.unique(np.geomspace(1, max(len(order), 1), most).round().astype(int))[: len(order)]
-        return [{"rank": int(r), "entry": self.entries[e], "before": int(self.counts[e]), "after": int(self.after[e])}
-                for r, e in zip(ranks, order[ranks - 1])]
+        return [
+            {"rank": int(r), "entry": self.entries[e], "before": int(self.counts[e]), "after": int(self.after[e])}
+            for r, e in zip(ranks, order[ranks - 1])
+        ]
 
 
 def quoted(text: str) -> str:
@@ -216,4 +230,11 @@ def _toss(item: tuple[str, str, float, int, str]) -> tuple[np.ndarray, ...]:
     keep = coin(chunk["uid"].to_pylist(), seed, salt) < probability
     times = np.bincount(numbers[keep[matched]])
     seen = np.flatnonzero(times)
-    return chunk["id"].to_numpy(), probability, np.bincount(matched, minlength=len(chunk)).astype(np.int32), keep, seen, times[seen]
+    return (
+        chunk["id"].to_numpy(),
+        probability,
+        np.bincount(matched, minlength=len(chunk)).astype(np.int32),
+        keep,
+        seen,
+        times[seen],
+    )

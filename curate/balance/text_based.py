@@ -26,7 +26,7 @@ class TextBased(Selector):
     synsets: str = ""
     wordnet: str = "/usr/share/wordnet"
     text: str = "text"
-    chunk: int = 50_000   # captions a task; moves nothing but speed
+    chunk: int = 50_000  # captions a task; moves nothing but speed
 
     free = ("chunk", "wordnet")
 
@@ -40,7 +40,7 @@ class TextBased(Selector):
         return {"synsets_hash": file_hash(self.synsets), "wordnet_hash": file_hash(Path(self.wordnet) / "index.noun")}
 
     def select(self, live: Live) -> Selection:
-        _concepts(self.wordnet, self.synsets)   # wrong files are found here, not in a worker
+        _concepts(self.wordnet, self.synsets)  # wrong files are found here, not in a worker
         with scratch(live) as folder:
             paths = spill(live, f'select id, "{self.text}" as text from live', folder, self.chunk)
             items = [(str(p), self.wordnet, self.synsets) for p in paths]

@@ -7,8 +7,17 @@ from curate.errors import RecipeError
 
 #: Endings and what they come from, for nouns, verbs, adjectives (WordNet's morphology, `morphy`).
 _ENDINGS = {
-    "noun": (("s", ""), ("ses", "s"), ("ves", "f"), ("xes", "x"), ("zes", "z"), ("ches", "ch"), ("shes", "sh"), ("men", "man"),
-             ("ies", "y")),
+    "noun": (
+        ("s", ""),
+        ("ses", "s"),
+        ("ves", "f"),
+        ("xes", "x"),
+        ("zes", "z"),
+        ("ches", "ch"),
+        ("shes", "sh"),
+        ("men", "man"),
+        ("ies", "y"),
+    ),
     "verb": (("s", ""), ("ies", "y"), ("es", "e"), ("es", ""), ("ed", "e"), ("ed", ""), ("ing", "e"), ("ing", "")),
     "adj": (("er", ""), ("est", ""), ("er", "e"), ("est", "e")),
     "adv": (),
@@ -26,7 +35,7 @@ class WordNet:
             for part in _ENDINGS:
                 lines = (Path(folder) / f"index.{part}").read_text("utf-8").splitlines()
                 self.first[part] = dict(_entry(line) for line in lines if line[:1] != " ")
-                words = ((Path(folder) / f"{part}.exc").read_text("utf-8").splitlines())
+                words = (Path(folder) / f"{part}.exc").read_text("utf-8").splitlines()
                 self.exceptions[part] = {w.split()[0]: w.split()[1:] for w in words if w.strip()}
         except OSError as e:
             raise RecipeError(f"{folder}: not WordNet's files (Debian package wordnet-base, or NLTK's corpus): {e}") from e
@@ -55,7 +64,7 @@ class WordNet:
 
     @staticmethod
     def _strip(forms: list[str], part: str) -> list[str]:
-        return [f[:len(f) - len(old)] + new for f in forms for old, new in _ENDINGS[part] if f.endswith(old)]
+        return [f[: len(f) - len(old)] + new for f in forms for old, new in _ENDINGS[part] if f.endswith(old)]
 
 
 def _entry(line: str) -> tuple[str, int]:

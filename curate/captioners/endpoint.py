@@ -123,7 +123,7 @@ class Endpoint(Writer):
         hashed = hashlib.sha256(data).hexdigest()
         file = self._cache / hashed[:2] / f"{hashed}.json" if self._cache else None
         if file and file.exists():
-            self._taken += 1   # the server takes such requests: rejected ones are single ones
+            self._taken += 1  # the server takes such requests: rejected ones are single ones
             return self._answer(json.loads(file.read_bytes()))
         for attempt in range(self.attempts):
             self._pace.wait()

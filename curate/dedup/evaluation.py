@@ -21,7 +21,7 @@ from curate.selector import Live, Selection, Selector
 from curate.stage import digest
 
 _IMAGES = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff")
-_BLOCK = 1 << 22     # pairs of hashes compared at a time
+_BLOCK = 1 << 22  # pairs of hashes compared at a time
 
 
 @dataclass
@@ -48,7 +48,7 @@ class Decontaminate(Selector):
     max_difference: float = 32.0
     text: str = "text"
     min_words: int = 6
-    chunk: int = 20_000   # rows a task; moves nothing but speed
+    chunk: int = 20_000  # rows a task; moves nothing but speed
 
     free = ("chunk",)
 
@@ -102,8 +102,11 @@ class Decontaminate(Selector):
                     images += 1
             notes["sets"][name] = {"images": images, "path": str(path)}
         notes["texts"] = len(texts)
-        np.savez(folder / "known.npz", hashes=np.array(rows, np.uint64).reshape(-1, len(VIEWS) + 1),
-                 thumbs=np.array(thumbs, np.uint8).reshape(len(rows), -1))
+        np.savez(
+            folder / "known.npz",
+            hashes=np.array(rows, np.uint64).reshape(-1, len(VIEWS) + 1),
+            thumbs=np.array(thumbs, np.uint8).reshape(len(rows), -1),
+        )
         query = f'select id, phash, phash_mirror, phash_views, thumbnail, "{self.text}" as text from live'
         chunks = spill(live, query, folder, self.chunk)
         bounds = Same(self.max_distance, self.min_similarity, self.min_view_similarity, self.max_difference)
@@ -183,13 +186,14 @@ def _near(item: tuple[str, str, Same]) -> list[tuple[int, int, float]]:
 def _within(a: np.ndarray, b: np.ndarray, distance: int) -> tuple[np.ndarray, np.ndarray]:
     """Pairs of places of hashes that differ in at most `distance` bits."""
     step = max(1, _BLOCK // max(len(b), 1))
-    pairs = [np.nonzero(np.bitwise_count(a[low:low + step, None] ^ b[None]) <= distance) for low in range(0, len(a), step)]
+    pairs = [np.nonzero(np.bitwise_count(a[low : low + step, None] ^ b[None]) <= distance) for low in range(0, len(a), step)]
     rows = [i + n * step for n, (i, _) in enumerate(pairs)]
     return tuple(np.concatenate([np.empty(0, np.int64), *part]) for part in (rows, [j for _, j in pairs]))
 
 
-def _checked(one: np.ndarray, other: np.ndarray, i: np.ndarray, j: np.ndarray, view: int, mirrored: bool,
-             same: Same) -> list[tuple]:
+def _checked(
+    one: np.ndarray, other: np.ndarray, i: np.ndarray, j: np.ndarray, view: int, mirrored: bool, same: Same
+) -> list[tuple]:
     alike = likeness(one, other, i, j, view, np.full(len(i), mirrored), same)
     good = alike > 0
     return list(zip(i[good].tolist(), j[good].tolist(), alike[good].tolist()))
@@ -208,7 +212,7 @@ def _close(item: tuple[str, str, float, int, int]) -> list[tuple[int, int, float
     rows, wanted = np.load(path, mmap_mode="r")[start:stop], lengthened(np.load(target))
     found = []
     for low in range(0, len(rows), 1024):
-        alike = lengthened(rows[low:low + 1024]) @ wanted.T
+        alike = lengthened(rows[low : low + 1024]) @ wanted.T
         best = alike.argmax(axis=1)
         top = alike[np.arange(len(best)), best].round(4)
         found += [(start + low + int(r), int(best[r]), float(top[r])) for r in np.flatnonzero(top >= bound)]

@@ -30,11 +30,15 @@ class ExactDedup(Selector):
         each = ", ".join(f"k{i}" for i in range(len(self.key)))
         whole = " and ".join(f"{keys.sql(k)} is not null" for k in self.key)
         # Most keys occur once: a hash aggregate finds the others, so that only those are sorted.
-        edges = live.sql(f"""
+        edges = (
+            live.sql(f"""
             with keyed as (select *, {named}, hash({keys.listed(self.key)}) as h from live where {whole}),
                  twice as (select h from keyed group by h having count(*) > 1),
                  best as (select id, first_value(id) over (partition by {each} order by {better_first(self.by)}) as survivor
                           from keyed semi join twice using (h))
             select id, survivor, 1.0::float as similarity from best where id != survivor order by id
-            """).to_arrow_table().cast(EDGES)
+            """)
+            .to_arrow_table()
+            .cast(EDGES)
+        )
         return Selection(edges["id"].to_numpy(), edges=edges, notes={"groups": len(edges["survivor"].unique())})

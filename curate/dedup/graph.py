@@ -21,7 +21,7 @@ KEPT, DROPPED, UNKNOWN = 0, 1, 2
 #: worse row, better row, how alike: three arrays of one length.
 Pairs = tuple[np.ndarray, np.ndarray, np.ndarray]
 
-_STEP = 1 << 20   # pairs turned into Python numbers at a time
+_STEP = 1 << 20  # pairs turned into Python numbers at a time
 
 
 @dataclass
@@ -31,7 +31,7 @@ class Resolved:
     dropped: np.ndarray
     survivor: np.ndarray
     similarity: np.ndarray
-    pairs: int            # listed in all rounds
+    pairs: int  # listed in all rounds
     rounds: int
 
     def edges(self, ids: np.ndarray) -> pa.Table:
@@ -67,7 +67,7 @@ def _first(found: Iterable[Pairs], limit: int, count: int) -> tuple[Pairs, np.nd
     for pairs in found:
         waiting.append(pairs)
         size += len(pairs[0])
-        if size > max(len(kept[0]), 1 << 22):     # merging only when the pile has doubled costs O(n log n) in all
+        if size > max(len(kept[0]), 1 << 22):  # merging only when the pile has doubled costs O(n log n) in all
             kept, waiting, size = _merge([kept, *waiting], limit, partial), [], 0
     return _merge([kept, *waiting], limit, partial), partial
 
@@ -91,7 +91,7 @@ def _judge(listed: Pairs, state: np.ndarray) -> np.ndarray:
     """Settle `state` in place, best rows first; returns for each fallen row the pair with its best survivor."""
     mood, chosen = bytearray(state.tobytes()), []
     for start in range(0, len(listed[0]), _STEP):
-        pairs = zip(listed[0][start:start + _STEP].tolist(), listed[1][start:start + _STEP].tolist())
+        pairs = zip(listed[0][start : start + _STEP].tolist(), listed[1][start : start + _STEP].tolist())
         for n, (worse, better) in enumerate(pairs, start):
             # `better` is final: it has a smaller rank, so all of its own pairs came before.
             if mood[better] == KEPT and mood[worse] != DROPPED:
@@ -113,7 +113,7 @@ def first_of(keys: np.ndarray, values: np.ndarray, at: np.ndarray) -> np.ndarray
     copies = np.flatnonzero(first != np.arange(len(keys)))
     for rows in np.array_split(copies, len(copies) // 4096 + 1):
         differ = (values[at[rows]] != values[at[first[rows]]]).any(axis=1)
-        first[rows[differ]] = rows[differ]     # two rows with one key: possible, if not probable
+        first[rows[differ]] = rows[differ]  # two rows with one key: possible, if not probable
     return first
 
 
@@ -126,5 +126,10 @@ def spread(done: Resolved, first: np.ndarray) -> Resolved:
     model = np.searchsorted(distinct, first)
     copy = first != np.arange(len(first))
     lost = done.dropped[model]
-    return Resolved(dropped=copy | lost, survivor=np.where(lost, distinct[done.survivor[model]], first),
-                    similarity=np.where(lost, done.similarity[model], np.float32(1)), pairs=done.pairs, rounds=done.rounds)
+    return Resolved(
+        dropped=copy | lost,
+        survivor=np.where(lost, distinct[done.survivor[model]], first),
+        similarity=np.where(lost, done.similarity[model], np.float32(1)),
+        pairs=done.pairs,
+        rounds=done.rounds,
+    )

@@ -7,13 +7,13 @@ import numpy as np
 
 from curate.dedup.phash import CROPS, THUMB, VIEWS, resample
 
-_STEP = 4_096             # pairs compared at a time
-_GAINS = (0.88, 0.94, 1.0, 1.06, 1.12)   # times that of a view: how much brighter a thumbnail is made before it is compared
-_SHIFTS = (-0.125, 0.0, 0.125)           # of what a crop takes off: where else it is looked for
+_STEP = 4_096  # pairs compared at a time
+_GAINS = (0.88, 0.94, 1.0, 1.06, 1.12)  # times that of a view: how much brighter a thumbnail is made before it is compared
+_SHIFTS = (-0.125, 0.0, 0.125)  # of what a crop takes off: where else it is looked for
 _BLUR = np.eye(THUMB) * 6 + np.eye(THUMB, k=1) + np.eye(THUMB, k=-1)
-_BLUR /= _BLUR.sum(axis=1, keepdims=True)   # what cutting a crop out of a thumbnail does to it
-_PLAIN = 0.8              # of the difference: what is allowed where nothing was cut or brightened
-_HOPE = 0.1               # a crop is looked for elsewhere if it correlates so little worse than it must
+_BLUR /= _BLUR.sum(axis=1, keepdims=True)  # what cutting a crop out of a thumbnail does to it
+_PLAIN = 0.8  # of the difference: what is allowed where nothing was cut or brightened
+_HOPE = 0.1  # a crop is looked for elsewhere if it correlates so little worse than it must
 
 
 @dataclass(frozen=True)
@@ -44,8 +44,9 @@ def cropped(view: int) -> bool:
     return view >= len(VIEWS) - len(CROPS)
 
 
-def likeness(first: np.ndarray, second: np.ndarray, one: np.ndarray, other: np.ndarray, view: int, mirrored: np.ndarray,
-             same: Same) -> np.ndarray:
+def likeness(
+    first: np.ndarray, second: np.ndarray, one: np.ndarray, other: np.ndarray, view: int, mirrored: np.ndarray, same: Same
+) -> np.ndarray:
     """For each pair of places the correlation of a view of a thumbnail of `first` with a whole one of `second`; 0 where they
     are not the same."""
     out = np.zeros(len(one))
@@ -53,8 +54,10 @@ def likeness(first: np.ndarray, second: np.ndarray, one: np.ndarray, other: np.n
         part = slice(low, low + _STEP)
         # Rows of pixels by columns, colour first: one small matrix product a picture, so that a pair's value is the same
         # in any company.
-        a, b = (thumbs[rows[part]].reshape(-1, THUMB, THUMB, 3).transpose(0, 3, 1, 2).astype(np.float64)
-                for thumbs, rows in ((first, one), (second, other)))
+        a, b = (
+            thumbs[rows[part]].reshape(-1, THUMB, THUMB, 3).transpose(0, 3, 1, 2).astype(np.float64)
+            for thumbs, rows in ((first, one), (second, other))
+        )
         b = np.where(mirrored[part, None, None, None], b[..., ::-1], b)
         b = centred(_BLUR @ b @ _BLUR.T if cropped(view) else b)
         hope = np.arange(len(a))
@@ -85,7 +88,9 @@ def _variants(view: int) -> tuple:
         return (1.0,) if gain == 1 else tuple(gain * more for more in _GAINS)
     off = 1 - (bottom - top)
     tops, lefts = ([min(max(edge + shift * off, 0), off) for shift in _SHIFTS] for edge in (top, left))
-    return tuple((resample(y, y + 1 - off, THUMB, THUMB), resample(x, x + 1 - off, THUMB, THUMB).T) for y in tops for x in lefts)
+    return tuple(
+        (resample(y, y + 1 - off, THUMB, THUMB), resample(x, x + 1 - off, THUMB, THUMB).T) for y in tops for x in lefts
+    )
 
 
 def _variant(a: np.ndarray, view: int, n: int) -> np.ndarray:
@@ -111,5 +116,5 @@ def _differences(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     sizes = [np.maximum(np.sqrt((x * x).sum(axis=(1, 2, 3), keepdims=True)), 1.0) for x in (a, b)]
     left = (a / sizes[0] - b / sizes[1]) * np.maximum(*sizes)
     n = THUMB - 2
-    boxes = sum(left[:, :, y:y + n, x:x + n] for y in range(3) for x in range(3)) / 9
+    boxes = sum(left[:, :, y : y + n, x : x + n] for y in range(3) for x in range(3)) / 9
     return np.abs(boxes).max(axis=(1, 2, 3), initial=0)

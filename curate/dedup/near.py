@@ -16,8 +16,8 @@ from curate.dedup.quality import Ranks, better_first, columns, ranked
 from curate.errors import RecipeError
 from curate.selector import Live, Selection, Selector
 
-_BANDS = 4                 # of 16 bits: two hashes at distance d agree in some band but for d // 4 bits
-_QUERIES = 4_096           # rows looked up at a time
+_BANDS = 4  # of 16 bits: two hashes at distance d agree in some band but for d // 4 bits
+_QUERIES = 4_096  # rows looked up at a time
 
 
 @dataclass
@@ -42,7 +42,7 @@ class NearDedup(Selector):
     mirror: bool = True
     crops: bool = True
     by: tuple[str, ...] = ("original_width", "original_height")
-    chunk: int = 65_536   # rows a task; moves nothing but speed
+    chunk: int = 65_536  # rows a task; moves nothing but speed
 
     free = ("chunk",)
 
@@ -61,16 +61,24 @@ class NearDedup(Selector):
             done = spread(resolve(distinct, lambda asked, alive: self._find(live, folder, asked, alive)), first)
         _index.cache_clear()
         edges = done.edges(ranks.ids)
-        return Selection(edges["id"].to_numpy(), edges=edges, notes={
-            "hashed": len(first), "distinct": distinct, "pairs": done.pairs, "rounds": done.rounds})
+        return Selection(
+            edges["id"].to_numpy(),
+            edges=edges,
+            notes={"hashed": len(first), "distinct": distinct, "pairs": done.pairs, "rounds": done.rounds},
+        )
 
     def _find(self, live: Live, folder: Path, asked: np.ndarray, alive: np.ndarray) -> Iterator[Pairs]:
         np.save(folder / "asked.npy", asked)
         np.save(folder / "alive.npy", alive)
         kinds = (self.mirror, len(VIEWS) if self.crops else len(VIEWS) - len(CROPS))
         bounds = Same(self.max_distance, self.min_similarity, self.min_view_similarity, self.max_difference)
-        yield from live.map(_pairs, [(str(folder), start, min(start + self.chunk, len(asked)), kinds, bounds)
-                                     for start in range(0, len(asked), self.chunk)])
+        yield from live.map(
+            _pairs,
+            [
+                (str(folder), start, min(start + self.chunk, len(asked)), kinds, bounds)
+                for start in range(0, len(asked), self.chunk)
+            ],
+        )
 
 
 def _write(live: Live, ranks: Ranks, folder: Path) -> np.ndarray:

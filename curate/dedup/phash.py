@@ -9,19 +9,23 @@ import pyarrow as pa
 
 from curate.stage import Stage
 
-SIDE = 64            # the grey picture that is hashed
-THUMB = 24           # the small colour picture kept beside the hashes
-_SMALL = 128         # pictures are shrunk to this side first, shape aside
-_TERMS = 16          # cosine terms computed in each direction
-_DEAD = 0.02         # of the mean size of a term: smaller ones count as zero
-_FLAT = 0.5          # grey levels: a picture whose terms are smaller on average has no hash
+SIDE = 64  # the grey picture that is hashed
+THUMB = 24  # the small colour picture kept beside the hashes
+_SMALL = 128  # pictures are shrunk to this side first, shape aside
+_TERMS = 16  # cosine terms computed in each direction
+_DEAD = 0.02  # of the mean size of a term: smaller ones count as zero
+_FLAT = 0.5  # grey levels: a picture whose terms are smaller on average has no hash
 
 _WHOLE = (0.0, 1.0, 0.0, 1.0)
 
 #: Parts of a picture that are hashed besides the whole: (top, bottom, left, right), as fractions. 25 places for a crop that
 #: takes 10 % off width and height, nine for 25 %.
-CROPS = tuple((y, y + 1 - cut, x, x + 1 - cut) for cut, steps in ((0.10, 4), (0.25, 2))
-              for y in (cut * n / steps for n in range(steps + 1)) for x in (cut * n / steps for n in range(steps + 1)))
+CROPS = tuple(
+    (y, y + 1 - cut, x, x + 1 - cut)
+    for cut, steps in ((0.10, 4), (0.25, 2))
+    for y in (cut * n / steps for n in range(steps + 1))
+    for x in (cut * n / steps for n in range(steps + 1))
+)
 
 #: What of a picture is hashed: how much brighter, which part. What brightening clips cannot be undone, so that the darker of
 #: two pictures has to be made like the brighter one; the same holds for crops.
@@ -46,7 +50,7 @@ def _basis(low: float, high: float) -> np.ndarray:
     return np.cos(angle) * np.sqrt(2 / 32) @ resample(low, high, SIDE, 32)
 
 
-_STRETCHES = sorted({s[i:i + 2] for s in (_WHOLE, *CROPS) for i in (0, 2)})
+_STRETCHES = sorted({s[i : i + 2] for s in (_WHOLE, *CROPS) for i in (0, 2)})
 _ALL = np.concatenate([_basis(*s) for s in _STRETCHES])
 _ONE = _basis(0, 1)
 
@@ -77,7 +81,7 @@ def hashes(image: np.ndarray) -> np.ndarray | None:
     size = np.sqrt((plain**2).mean(axis=1, keepdims=True))
     if size[0] < _FLAT:
         return None
-    mirrored = plain[:1] * np.where(_BITS[1] % 2, -1, 1)   # mirroring turns the sign of the odd horizontal frequencies
+    mirrored = plain[:1] * np.where(_BITS[1] % 2, -1, 1)  # mirroring turns the sign of the odd horizontal frequencies
     bright = [_terms(image, VIEWS[n][0], _PLACES[:1]) for n in BRIGHT]
     terms = np.concatenate([plain[:1], *bright, plain[1:], mirrored])
     bits = terms > _DEAD * np.sqrt((terms**2).mean(axis=1, keepdims=True))
@@ -110,16 +114,22 @@ class PerceptualHash(Stage):
     version = 2
 
     def adds(self) -> dict[str, pa.DataType]:
-        return {"phash": pa.uint64(), "phash_mirror": pa.uint64(), "phash_views": pa.list_(pa.uint64()),
-                "thumbnail": pa.large_binary()}
+        return {
+            "phash": pa.uint64(),
+            "phash_mirror": pa.uint64(),
+            "phash_views": pa.list_(pa.uint64()),
+            "thumbnail": pa.large_binary(),
+        }
 
     def run(self, live: pa.Table, pixels: list[np.ndarray]) -> pa.Table:
         shrunk = [small(image) for image in pixels]
         found = [hashes(image) for image in shrunk]
-        columns = {"phash": [None if h is None else int(h[0]) for h in found],
-                   "phash_mirror": [None if h is None else int(h[-1]) for h in found],
-                   "phash_views": [None if h is None else h[1:-1] for h in found],
-                   "thumbnail": [thumbnail(image) for image in shrunk]}
+        columns = {
+            "phash": [None if h is None else int(h[0]) for h in found],
+            "phash_mirror": [None if h is None else int(h[-1]) for h in found],
+            "phash_views": [None if h is None else h[1:-1] for h in found],
+            "thumbnail": [thumbnail(image) for image in shrunk],
+        }
         return pa.table({name: pa.array(values, self.adds()[name]) for name, values in columns.items()})
 
 

@@ -16,7 +16,7 @@ def better_first(by: tuple[str, ...]) -> str:
     for column in by:
         name, way = (column[1:], "asc") if column.startswith("-") else (column, "desc")
         # NaN is DuckDB's largest number: without this a broken score would win.
-        terms.append(f'nullif("{name}"::double, \'nan\'::double) {way} nulls last')
+        terms.append(f"nullif(\"{name}\"::double, 'nan'::double) {way} nulls last")
     return ", ".join([*terms, "uid"])
 
 

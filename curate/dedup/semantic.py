@@ -13,8 +13,8 @@ from curate.dedup.vectors import DECIMALS, ROWS, Vectors, clusters, cosines, fil
 from curate.errors import RecipeError
 from curate.selector import Live, Selection, Selector, coin_sql
 
-_MARGIN = 2e-5      # float32 cosines are right within this; what is closer to the bound is computed again
-_LIMIT = 64         # better neighbours listed for a row; see graph.resolve
+_MARGIN = 2e-5  # float32 cosines are right within this; what is closer to the bound is computed again
+_LIMIT = 64  # better neighbours listed for a row; see graph.resolve
 
 
 @dataclass
@@ -77,9 +77,16 @@ class SemanticDedup(Selector):
             np.save(folder / "rows.npy", rows[distinct])
             judged = resolve(len(distinct), lambda asked, alive: self._find(live, folder, sizes, asked, alive), _LIMIT)
             done = spread(judged, first)
-            notes = {"vectors": len(rows), "distinct": len(distinct), "clusters": len(centroids),
-                     "cluster_largest": int(sizes.max()), "cluster_median": float(np.median(sizes)),
-                     "centroids_hash": file_hash(saved), "pairs": done.pairs, "rounds": done.rounds}
+            notes = {
+                "vectors": len(rows),
+                "distinct": len(distinct),
+                "clusters": len(centroids),
+                "cluster_largest": int(sizes.max()),
+                "cluster_median": float(np.median(sizes)),
+                "centroids_hash": file_hash(saved),
+                "pairs": done.pairs,
+                "rounds": done.rounds,
+            }
         edges = done.edges(vectors.ids[rows])
         return Selection(edges["id"].to_numpy(), edges=edges, notes=notes)
 
@@ -92,7 +99,7 @@ class SemanticDedup(Selector):
             return rows
         close = np.empty(len(rows))
         for low in range(0, len(rows), ROWS):
-            close[low:low + ROWS] = cosines(vectors.open()[low:low + ROWS], centroids[home[low:low + ROWS, 0]])
+            close[low : low + ROWS] = cosines(vectors.open()[low : low + ROWS], centroids[home[low : low + ROWS, 0]])
         return rows[np.argsort(close[rows] if self.keep == "hard" else -close[rows], kind="stable")]
 
     def _find(self, live: Live, folder: Path, sizes: np.ndarray, asked: np.ndarray, alive: np.ndarray) -> Iterator[Pairs]:
@@ -106,7 +113,7 @@ class SemanticDedup(Selector):
 def _members(folder: Path, home: np.ndarray, k: int) -> np.ndarray:
     """Write for each cluster the ranks of the rows that probe it, best first; returns the clusters' sizes."""
     flat = home.ravel()
-    order = np.argsort(flat, kind="stable")          # stable: ranks ascend within a cluster
+    order = np.argsort(flat, kind="stable")  # stable: ranks ascend within a cluster
     sizes = np.bincount(flat, minlength=k)
     np.save(folder / "members.npy", (order // home.shape[1]).astype(np.int64))
     np.save(folder / "offsets.npy", np.concatenate([[0], np.cumsum(sizes)]))
@@ -129,23 +136,24 @@ def _compare(item: tuple[str, int, int, float, bool, int]) -> Pairs:
     asked, alive = (np.load(Path(folder) / f"{n}.npy") for n in ("asked", "alive"))
     found = [(np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0, np.float32))]
     for cluster in range(low, high):
-        ranks = members[offsets[cluster]:offsets[cluster + 1]]
+        ranks = members[offsets[cluster] : offsets[cluster + 1]]
         ranks = ranks[alive[ranks]]
         found += _triangle(vectors, rows, ranks, asked, bound, inclusive, block)
     return tuple(np.concatenate(c) for c in zip(*found))
 
 
-def _triangle(vectors: np.ndarray, rows: np.ndarray, ranks: np.ndarray, asked: np.ndarray, bound: float,
-              inclusive: bool, block: int) -> Iterator[Pairs]:
+def _triangle(
+    vectors: np.ndarray, rows: np.ndarray, ranks: np.ndarray, asked: np.ndarray, bound: float, inclusive: bool, block: int
+) -> Iterator[Pairs]:
     """All rows of one cluster against the better ones, in blocks; of each row's sure neighbours the best _LIMIT + 1."""
     for top in range(0, len(ranks), block):
-        worse = ranks[top:top + block]
+        worse = ranks[top : top + block]
         if not asked[worse].any():
             continue
         left = lengthened(vectors[rows[worse]])
         seen = np.where(asked[worse], 0, _LIMIT + 1)
         for side in range(0, top + len(worse), block):
-            better = ranks[side:side + block]
+            better = ranks[side : side + block]
             right = left if side == top else lengthened(vectors[rows[better]])
             alike = left @ right.T
             if side == top:
@@ -169,5 +177,5 @@ def _few(i: np.ndarray, j: np.ndarray, sure: np.ndarray, seen: np.ndarray, asked
 
 
 def _exact(vectors: np.ndarray, one: np.ndarray, other: np.ndarray) -> np.ndarray:
-    parts = [cosines(vectors[one[n:n + 8192]], vectors[other[n:n + 8192]]) for n in range(0, len(one), 8192)]
+    parts = [cosines(vectors[one[n : n + 8192]], vectors[other[n : n + 8192]]) for n in range(0, len(one), 8192)]
     return np.concatenate([np.empty(0), *parts])

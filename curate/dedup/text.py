@@ -16,7 +16,7 @@ from curate.dedup.quality import better_first, columns, ranked
 from curate.errors import RecipeError
 from curate.selector import Live, Selection, Selector
 
-_BUCKET = 256      # better rows of a bucket that a row is compared with
+_BUCKET = 256  # better rows of a bucket that a row is compared with
 _NO_WORD = re.compile(r"[\W_]+")
 
 
@@ -31,7 +31,7 @@ def normal(text: str) -> str:
 
 def shingles(text: str, size: int) -> set[str]:
     """All pieces of `size` characters of a normalised text; the text itself if it is shorter."""
-    return {text[i:i + size] for i in range(max(len(text) - size + 1, 1))}
+    return {text[i : i + size] for i in range(max(len(text) - size + 1, 1))}
 
 
 def jaccard(a: set, b: set) -> float:
@@ -58,7 +58,7 @@ class TextDedup(Selector):
     by: tuple[str, ...] = ()
     seed: int = 0
     table: str = field(default="images", kw_only=True)
-    chunk: int = 20_000   # rows a task; moves nothing but speed
+    chunk: int = 20_000  # rows a task; moves nothing but speed
 
     free = ("chunk",)
 
@@ -136,7 +136,7 @@ def _collide(item: tuple[str, int, float, int]) -> Pairs:
     hashes = np.load(folder / "bands.npy", mmap_mode="r")[:, band]
     asked, alive, places = (np.load(folder / f"{n}.npy") for n in ("asked", "alive", "places"))
     order = np.flatnonzero(alive)
-    order = order[np.argsort(hashes[order], kind="stable")]        # ranks ascend within a bucket
+    order = order[np.argsort(hashes[order], kind="stable")]  # ranks ascend within a bucket
     edges = np.flatnonzero(np.diff(hashes[order], prepend=0, append=0))
     edges = np.unique(np.concatenate([[0], edges, [len(order)]]))
     texts = np.memmap(folder / "texts", np.uint8, "r") if len(order) else None
@@ -148,13 +148,14 @@ def _collide(item: tuple[str, int, float, int]) -> Pairs:
     return np.array(worse, np.int64), np.array(better, np.int64), np.array(alike, np.float32)
 
 
-def _bucket(texts: np.ndarray, places: np.ndarray, ranks: np.ndarray, asked: np.ndarray, bound: float,
-            size: int) -> Iterator[tuple]:
+def _bucket(
+    texts: np.ndarray, places: np.ndarray, ranks: np.ndarray, asked: np.ndarray, bound: float, size: int
+) -> Iterator[tuple]:
     """The pairs of one bucket that are alike."""
     sets: list[set] = []
     for n, rank in enumerate(ranks.tolist()):
         start, length = places[:, rank].tolist()
-        mine = shingles(bytes(texts[start:start + length]).decode("utf-8", "surrogatepass"), size)
+        mine = shingles(bytes(texts[start : start + length]).decode("utf-8", "surrogatepass"), size)
         if asked[rank]:
             for other, theirs in zip(ranks[:n].tolist(), sets):
                 # Sets of very different size cannot be alike: the cheap test goes first.

@@ -20,7 +20,7 @@ DECIMALS = 6
 ROWS = 100_000
 
 _BATCH = 16_384
-_MARGIN = 2e-5      # float32 cosines are right within this; what is closer is computed again
+_MARGIN = 2e-5  # float32 cosines are right within this; what is closer is computed again
 
 
 @dataclass
@@ -29,7 +29,7 @@ class Vectors:
 
     path: str
     ids: np.ndarray
-    keys: np.ndarray      # 64-bit hashes of the vectors as they came
+    keys: np.ndarray  # 64-bit hashes of the vectors as they came
 
     def open(self) -> np.ndarray:
         return np.load(self.path, mmap_mode="r")
@@ -115,7 +115,7 @@ def train(points: np.ndarray, k: int, seed: int, device: str = "auto", rounds: i
         mean = len(points) / len(centroids)
         large = np.flatnonzero(sizes > max(skew * mean, 2))
         parts = [_kmeans(points[home == c], int(np.ceil(sizes[c] / mean)), seed, device, rounds) for c in large]
-        parts = [p for p in parts if len(np.unique(p, axis=0)) > 1]   # copies of one point cannot be cut
+        parts = [p for p in parts if len(np.unique(p, axis=0)) > 1]  # copies of one point cannot be cut
         if not parts:
             break
         centroids = np.concatenate([np.delete(centroids, large, axis=0), *parts])
@@ -128,8 +128,16 @@ def _kmeans(points: np.ndarray, k: int, seed: int, device: str, rounds: int) -> 
         return (mean / max(np.linalg.norm(mean), 1e-12)).astype(np.float32)
     import faiss
 
-    engine = faiss.Kmeans(points.shape[1], k, niter=rounds, seed=seed, spherical=True, gpu=gpus(device) or False,
-                          min_points_per_centroid=1, max_points_per_centroid=1 << 30)
+    engine = faiss.Kmeans(
+        points.shape[1],
+        k,
+        niter=rounds,
+        seed=seed,
+        spherical=True,
+        gpu=gpus(device) or False,
+        min_points_per_centroid=1,
+        max_points_per_centroid=1 << 30,
+    )
     engine.train(points)
     return engine.centroids
 
@@ -144,15 +152,15 @@ def nearest(points: np.ndarray, centroids: np.ndarray, count: int, device: str =
         index = faiss.index_cpu_to_all_gpus(index)
     index.add(centroids)
     out = np.empty((len(points), count), np.int32)
-    wide = min(count + 2, len(centroids))            # a few more: float32 may have them in the wrong order
+    wide = min(count + 2, len(centroids))  # a few more: float32 may have them in the wrong order
     for low in range(0, len(points), _BATCH):
-        some = points[low:low + _BATCH]
+        some = points[low : low + _BATCH]
         alike, found = index.search(lengthened(some), wide)
         close = np.flatnonzero((np.diff(alike, axis=1) > -_MARGIN).any(axis=1))
         exact = np.stack([cosines(some[close], centroids[found[close, i]]) for i in range(wide)], axis=1)
         order = np.lexsort((found[close], -exact), axis=1)
         found[close] = np.take_along_axis(found[close], order, axis=1)
-        out[low:low + _BATCH] = found[:, :count]
+        out[low : low + _BATCH] = found[:, :count]
     return out
 
 

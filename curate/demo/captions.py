@@ -33,7 +33,9 @@ MOST = 100
 FITS = 0.2
 
 
-def caption_job(out: str, pairs: Path, truth: Path, engine: str, seed: int, allow_private: tuple[str, ...], progress: Any) -> int:
+def caption_job(
+    out: str, pairs: Path, truth: Path, engine: str, seed: int, allow_private: tuple[str, ...], progress: Any
+) -> int:
     """Caption the rows of the list whose text is boilerplate; prints what was chosen beside the raw text, and how often it names the
     picture. The web must be served. 0 if all went well."""
     began = time.monotonic()
@@ -42,8 +44,14 @@ def caption_job(out: str, pairs: Path, truth: Path, engine: str, seed: int, allo
         return 0
     recipe = captioned(UrlPairs(str(empty)), named("small"), "small", seed, allow_private)
     made = run(recipe, out, engine, part_size=1_000, progress=progress)
-    print(clean("\n".join([*beside(made, truth), f"look:  {made.store.path('report.html')}  (after {span(time.monotonic() - began)})"])),
-          flush=True)
+    print(
+        clean(
+            "\n".join(
+                [*beside(made, truth), f"look:  {made.store.path('report.html')}  (after {span(time.monotonic() - began)})"]
+            )
+        ),
+        flush=True,
+    )
     return 1 if made.problems else 0
 
 
@@ -87,10 +95,15 @@ def beside(made: Run, truth: Path, shown: int = 8) -> list[str]:
     raw, made_up = (np.nanmean(np.array(rows[c].to_pylist(), float)) for c in ("clip_score", "caption_small_score"))
     lines = [f"Captions for {len(rows)} pictures whose text says nothing (raw | written by the small captioner | the truth):"]
     some = [i for i, o in enumerate(rows["chosen_origin"].to_pylist()) if o == "small"][:shown]
-    lines += [f"  {rows['text'][i].as_py()[:32]:32} | {rows['caption_small'][i].as_py()[:32]:32} | {true[i][:48]}" for i in some]
-    return [*lines, f"{synthetic} captions chosen, {len(rows) - len(chosen)} rows fell, {len(chosen) - synthetic} kept their text; mean CLIP score "
-            f"{raw:.2f} raw, {made_up:.2f} written; a word of the true caption is in {hits(rows, 'text', true)} raw texts, "
-            f"{hits(rows, 'caption_small', true)} written, {hits(rows, 'chosen_text', true)} of {len(chosen)} chosen"]
+    lines += [
+        f"  {rows['text'][i].as_py()[:32]:32} | {rows['caption_small'][i].as_py()[:32]:32} | {true[i][:48]}" for i in some
+    ]
+    return [
+        *lines,
+        f"{synthetic} captions chosen, {len(rows) - len(chosen)} rows fell, {len(chosen) - synthetic} kept their text; mean CLIP score "
+        f"{raw:.2f} raw, {made_up:.2f} written; a word of the true caption is in {hits(rows, 'text', true)} raw texts, "
+        f"{hits(rows, 'caption_small', true)} written, {hits(rows, 'chosen_text', true)} of {len(chosen)} chosen",
+    ]
 
 
 def hits(rows: pa.Table, column: str, true: list[str]) -> int:

@@ -31,8 +31,18 @@ def document_job(out: str, folder: Path, engine: str, seed: int, allow_private: 
     with web.serve():
         made = run(recipe, out, engine, part_size=1_000, progress=progress)
     dataset = made.dataset
-    print(clean("\n".join([
-        funnel(made.stats().to_pylist()), "", *requests(out),
-        f"{dataset['samples']:,} documents in {len(dataset['shards'])} shards: {made.store.path('shards')}  (after {span(time.monotonic() - began)})",
-        f"root hash {dataset['root_hash']}", f"look:  curate show {out} --documents    and:  curate export {out} --format markdown -o pages"])))
+    print(
+        clean(
+            "\n".join(
+                [
+                    funnel(made.stats().to_pylist()),
+                    "",
+                    *requests(out),
+                    f"{dataset['samples']:,} documents in {len(dataset['shards'])} shards: {made.store.path('shards')}  (after {span(time.monotonic() - began)})",
+                    f"root hash {dataset['root_hash']}",
+                    f"look:  curate show {out} --documents    and:  curate export {out} --format markdown -o pages",
+                ]
+            )
+        )
+    )
     return 1 if made.problems else 0

@@ -11,19 +11,57 @@ from curate.demo.pairs import Pair, encode, flat
 
 #: Alt texts that say nothing about their picture.
 BOILERPLATE = (
-    "logo.png", "image", "IMG_2031.JPG", "click here", "photo", "picture", "untitled", "DSC00417.jpg", "banner", "thumbnail",
-    "image1.jpeg", "click to enlarge", "loading...", "spacer.gif", "Screenshot 2021-03-04 at 11.02.17.png", "no caption",
-    "image may be subject to copyright", "click here for a larger version of this image", "download free stock image",
-    "advertisement", "icon", "avatar", "read more", "home page logo", "[object Object]", "null",
+    "logo.png",
+    "image",
+    "IMG_2031.JPG",
+    "click here",
+    "photo",
+    "picture",
+    "untitled",
+    "DSC00417.jpg",
+    "banner",
+    "thumbnail",
+    "image1.jpeg",
+    "click to enlarge",
+    "loading...",
+    "spacer.gif",
+    "Screenshot 2021-03-04 at 11.02.17.png",
+    "no caption",
+    "image may be subject to copyright",
+    "click here for a larger version of this image",
+    "download free stock image",
+    "advertisement",
+    "icon",
+    "avatar",
+    "read more",
+    "home page logo",
+    "[object Object]",
+    "null",
 )
 
 #: URLs that are none.
-BAD_URLS = ("", "not a url", "http://", "javascript:void(0)", "data:image/png;base64,iVBORw0KGgo=", "ftp://127.0.0.2/pub/cat.jpg",
-            "/img/relative.jpg", "mailto:someone@example.com", "http:///no-host.jpg")
+BAD_URLS = (
+    "",
+    "not a url",
+    "http://",
+    "javascript:void(0)",
+    "data:image/png;base64,iVBORw0KGgo=",
+    "ftp://127.0.0.2/pub/cat.jpg",
+    "/img/relative.jpg",
+    "mailto:someone@example.com",
+    "http:///no-host.jpg",
+)
 
 #: Addresses that no fetcher may contact, even where loopback is allowed for the demo.
-PRIVATE = ("http://10.0.0.1/admin.jpg", "http://169.254.169.254/latest/meta-data/", "http://192.168.1.1/router.png",
-           "http://172.16.0.5/intern.jpg", "http://[fe80::1]/link.jpg", "http://0.0.0.0/zero.jpg", "http://100.64.0.1/carrier.png")
+PRIVATE = (
+    "http://10.0.0.1/admin.jpg",
+    "http://169.254.169.254/latest/meta-data/",
+    "http://192.168.1.1/router.png",
+    "http://172.16.0.5/intern.jpg",
+    "http://[fe80::1]/link.jpg",
+    "http://0.0.0.0/zero.jpg",
+    "http://100.64.0.1/carrier.png",
+)
 
 #: Redirects to something that is not the web.
 BAD_LOCATIONS = ("file:///etc/passwd", "ftp://127.0.0.2/cat.jpg", "javascript:alert(1)", "gopher://127.0.0.2/1")
@@ -98,16 +136,23 @@ def banner(pair: Pair, upright: bool) -> bytes:
 @functools.cache
 def bomb(side: int = 50_000) -> bytes:
     """A white PNG of side x side pixels, 1 bit each: 0.3 MB on disk, 2.5 billion pixels when decoded."""
+
     def chunk(kind: bytes, data: bytes) -> bytes:
         return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
 
     squeeze, rows = zlib.compressobj(9), b"\x00" + b"\xff" * (side // 8)
     body = b"".join(squeeze.compress(rows * 100) for _ in range(side // 100)) + squeeze.flush()
-    return (b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", struct.pack(">IIBBBBB", side, side, 1, 0, 0, 0, 0))
-            + chunk(b"IDAT", body) + chunk(b"IEND", b""))
+    return (
+        b"\x89PNG\r\n\x1a\n"
+        + chunk(b"IHDR", struct.pack(">IIBBBBB", side, side, 1, 0, 0, 0, 0))
+        + chunk(b"IDAT", body)
+        + chunk(b"IEND", b"")
+    )
 
 
 def html_page(pair: Pair) -> bytes:
     """What a dead image host answers, with status 200, in place of a picture."""
-    return (f"<!DOCTYPE html><html><head><title>{pair.title}</title></head><body><h1>This image is no longer here</h1>"
-            f"<p>Sign in to see {pair.title}.</p></body></html>").encode()
+    return (
+        f"<!DOCTYPE html><html><head><title>{pair.title}</title></head><body><h1>This image is no longer here</h1>"
+        f"<p>Sign in to see {pair.title}.</p></body></html>"
+    ).encode()

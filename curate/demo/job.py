@@ -56,10 +56,17 @@ def closing(made: Run, truth: Path, out: str, seconds: float) -> str:
     """What the demo ends with: the funnel, the measured quality of each filter, the shards, the next command."""
     ledger = made.sql("select url, text, drop_reason, clip_score from images").to_arrow_table()
     dataset = made.dataset
-    return clean("\n".join([
-        funnel(made.stats().to_pylist()), "",
-        "What the pipeline never saw: the truth about each row.", str(measure(ledger, truth)), "",
-        f"{dataset['samples']:,} samples in {len(dataset['shards'])} shards: {made.store.path('shards')}  (after {span(seconds)})",
-        f"root hash {dataset['root_hash']}",
-        f'look:  curate show {out} --reason where    and ask:  curate sql {out} "select * from funnel"',
-    ]))
+    return clean(
+        "\n".join(
+            [
+                funnel(made.stats().to_pylist()),
+                "",
+                "What the pipeline never saw: the truth about each row.",
+                str(measure(ledger, truth)),
+                "",
+                f"{dataset['samples']:,} samples in {len(dataset['shards'])} shards: {made.store.path('shards')}  (after {span(seconds)})",
+                f"root hash {dataset['root_hash']}",
+                f'look:  curate show {out} --reason where    and ask:  curate sql {out} "select * from funnel"',
+            ]
+        )
+    )

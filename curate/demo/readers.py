@@ -13,10 +13,38 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 #: Languages that captions are taken in, by emojibase's folder and by a stamp's locale; codes as fastText's lid.176 has them.
-EMOJI_LANGUAGES = {"da": "da", "de": "de", "es": "es", "fr": "fr", "hi": "hi", "hu": "hu", "it": "it", "ja": "ja", "ko": "ko",
-                   "nl": "nl", "pl": "pl", "pt": "pt", "ru": "ru", "sv": "sv", "th": "th", "uk": "uk", "vi": "vi", "zh": "zh"}
-STAMP_LANGUAGES = EMOJI_LANGUAGES | {"ar": "ar", "bg": "bg", "ca": "ca", "cs": "cs", "el": "el", "fi": "fi", "he": "he",
-                                     "ta": "ta", "tr": "tr", "zh_CN": "zh"}
+EMOJI_LANGUAGES = {
+    "da": "da",
+    "de": "de",
+    "es": "es",
+    "fr": "fr",
+    "hi": "hi",
+    "hu": "hu",
+    "it": "it",
+    "ja": "ja",
+    "ko": "ko",
+    "nl": "nl",
+    "pl": "pl",
+    "pt": "pt",
+    "ru": "ru",
+    "sv": "sv",
+    "th": "th",
+    "uk": "uk",
+    "vi": "vi",
+    "zh": "zh",
+}
+STAMP_LANGUAGES = EMOJI_LANGUAGES | {
+    "ar": "ar",
+    "bg": "bg",
+    "ca": "ca",
+    "cs": "cs",
+    "el": "el",
+    "fi": "fi",
+    "he": "he",
+    "ta": "ta",
+    "tr": "tr",
+    "zh_CN": "zh",
+}
 
 SKIN_TONES = re.compile(r"1f3f[b-f]", re.IGNORECASE)
 #: Clip-art titles that occur more often than this say nothing about their picture (1,375 are "gramastar").
@@ -28,13 +56,13 @@ class Draft:
     """A pair before its picture is opened."""
 
     source: str
-    key: str                      # unique within the source
-    title: str                    # what it shows; pairs with the same title show the same thing in another style
-    text: str                     # the caption: the title, and up to four keywords in brackets
+    key: str  # unique within the source
+    title: str  # what it shows; pairs with the same title show the same thing in another style
+    text: str  # the caption: the title, and up to four keywords in brackets
     licence: str
-    picture: Path                 # a picture file, or a zip that holds it
-    member: str = ""              # its name in the zip
-    captions: dict[str, str] = field(default_factory=dict)   # in other languages, by code
+    picture: Path  # a picture file, or a zip that holds it
+    member: str = ""  # its name in the zip
+    captions: dict[str, str] = field(default_factory=dict)  # in other languages, by code
 
 
 def caption(title: str, keywords: list[str]) -> str:
@@ -68,12 +96,14 @@ class Emoji:
         found = ((lang, names[code]) for lang, names in self.other.items() if code in names)
         return {lang: caption(*name) for lang, name in found if name[0] != english and "\\x" not in name[0]}
 
-    def draft(self, source: str, code: str, licence: str, picture: Path, title: str = "",
-              tags: list[str] | None = None) -> Draft:
+    def draft(
+        self, source: str, code: str, licence: str, picture: Path, title: str = "", tags: list[str] | None = None
+    ) -> Draft:
         """`title` is for what has no name in emojibase; `tags` in place of emojibase's."""
         label, own = self.names.get(code, (title, []))
-        return Draft(source, code, label, caption(label, own if tags is None else tags), licence, picture,
-                     captions=self.captions(code))
+        return Draft(
+            source, code, label, caption(label, own if tags is None else tags), licence, picture, captions=self.captions(code)
+        )
 
 
 def openmoji(package: Path, emoji: Emoji) -> Iterator[Draft]:
@@ -132,14 +162,15 @@ def clipart(svg: Path, png: Path) -> Iterator[Draft]:
         if not title or often[title.lower()] > MAX_SAME_TITLE:
             title = re.sub(r"[\W_\d]+", " ", where.name).strip()
         if len(title) > 2:
-            yield Draft("clipart", str(where), title, caption(title, keywords), "public domain",
-                        twins / where.with_suffix(".png"))
+            yield Draft(
+                "clipart", str(where), title, caption(title, keywords), "public domain", twins / where.with_suffix(".png")
+            )
 
 
 def _dublin_core(file: Path) -> tuple[str, list[str]]:
     """Title and keywords of an SVG's metadata; by patterns, for many of these files are not well-formed XML."""
     text = file.read_text(encoding="utf-8", errors="replace")
-    work = text[text.find("<metadata"):text.find("</metadata>")]
+    work = text[text.find("<metadata") : text.find("</metadata>")]
     title = re.search(r"<dc:title[^>]*>([^<]*)<", work)
     subject = re.search(r"<dc:subject>(.*?)</dc:subject>", work, re.DOTALL)
     words = re.findall(r"<rdf:li[^>]*>([^<]*)<", subject[1]) if subject else []

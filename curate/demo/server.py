@@ -79,7 +79,7 @@ class Connection(asyncio.Protocol):
         if address not in site.files:
             return self.transport.write(response(404, b"<html><body><h1>404 Not Found</h1></body></html>", "text/html"))
         whole = response(200, *site.read(address))
-        self.transport.write(whole[:whole.index(b"\r\n\r\n") + 4] if head_only else whole)
+        self.transport.write(whole[: whole.index(b"\r\n\r\n") + 4] if head_only else whole)
 
     async def misbehave(self, fault: dict, address: str) -> None:
         """Do what the fault says, then go on with the next request."""
@@ -107,21 +107,21 @@ class Connection(asyncio.Protocol):
     async def do_stalled(self, fault: dict, address: str) -> None:
         """Half of the body, then nothing."""
         whole = response(200, *self.site.read(address))
-        self.transport.write(whole[:len(whole) // 2])
+        self.transport.write(whole[: len(whole) // 2])
         await asyncio.sleep(STALL)
         self.transport.abort()
 
     async def do_short(self, fault: dict, address: str) -> None:
         """A Content-Length longer than the body, and the connection closed."""
         body, kind = self.site.read(address)
-        self.transport.write(response(200, body[:len(body) * 2 // 3], kind, length=len(body)))
+        self.transport.write(response(200, body[: len(body) * 2 // 3], kind, length=len(body)))
         self.transport.close()
 
     async def do_chunked(self, fault: dict, address: str) -> None:
         """The right answer in chunks, without a length and without a useful type."""
         body, _ = self.site.read(address)
         head = b"HTTP/1.1 200 OK\r\nContent-Type: application/octet-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
-        pieces = [body[i:i + 3000] for i in range(0, len(body), 3000)]
+        pieces = [body[i : i + 3000] for i in range(0, len(body), 3000)]
         self.transport.write(head + b"".join(b"%x\r\n%s\r\n" % (len(p), p) for p in pieces) + b"0\r\n\r\n")
 
     async def do_giant(self, fault: dict, address: str) -> None:

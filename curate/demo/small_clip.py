@@ -24,8 +24,14 @@ HEADS = Path(__file__).parents[1] / "weights" / "small_clip"
 STAGES = (1, 2, 2, 3, 3, 4, 1)
 #: Layers of a block; in the first stage nothing is expanded, and timm counts from the depthwise convolution on.
 FIRST = {"_depthwise_conv": "conv_dw", "_bn1": "bn1", "_project_conv": "conv_pw", "_bn2": "bn2"}
-LATER = {"_expand_conv": "conv_pw", "_bn0": "bn1", "_depthwise_conv": "conv_dw", "_bn1": "bn2", "_project_conv": "conv_pwl",
-         "_bn2": "bn3"}
+LATER = {
+    "_expand_conv": "conv_pw",
+    "_bn0": "bn1",
+    "_depthwise_conv": "conv_dw",
+    "_bn1": "bn2",
+    "_project_conv": "conv_pwl",
+    "_bn2": "bn3",
+}
 TEXT_FILES = ("config.json", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "vocab.txt")
 
 
@@ -65,10 +71,14 @@ def _fill(work: Path, folder: Path, config: dict, heads: Path, packages: dict[st
         shutil.copyfile(minilm / name, work / name)
     config["model_cfg"]["text_cfg"] |= {"hf_model_name": str(folder), "hf_tokenizer_name": str(folder)}
     (work / "open_clip_config.json").write_text(json.dumps(config, indent=1))
-    text = {f"text.transformer.{k}": v for k, v in load_file(minilm / "model.safetensors").items()
-            if not k.startswith("pooler.") and not k.endswith("position_ids")}
-    image = {f"visual.trunk.{timm_name(k)}": v for k, v in _image_tower(packages["efficientnet"]).items()
-             if not k.startswith("_fc.")}
+    text = {
+        f"text.transformer.{k}": v
+        for k, v in load_file(minilm / "model.safetensors").items()
+        if not k.startswith("pooler.") and not k.endswith("position_ids")
+    }
+    image = {
+        f"visual.trunk.{timm_name(k)}": v for k, v in _image_tower(packages["efficientnet"]).items() if not k.startswith("_fc.")
+    }
     own = {k: v.astype(np.float32) for k, v in load_file(heads).items()}
     save_file(image | text | own, work / "open_clip_model.safetensors")
     os.chmod(work, 0o755)

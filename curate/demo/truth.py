@@ -13,8 +13,12 @@ import pyarrow.parquet as pq
 #: Reasons of selectors that cut on a score, and the truth's word for it.
 NAMES = {"where": "clip_score", "top_fraction": "clip_score"}
 #: Reasons that leave one row of a group, and the truth's columns that say which rows belong together.
-GROUPS = {"duplicate_uid": ("same_row",), "exact_dedup": ("same_bytes",), "near_dedup": ("same_bytes", "same_picture"),
-          "semantic_dedup": ("same_bytes", "same_picture")}
+GROUPS = {
+    "duplicate_uid": ("same_row",),
+    "exact_dedup": ("same_bytes",),
+    "near_dedup": ("same_bytes", "same_picture"),
+    "semantic_dedup": ("same_bytes", "same_picture"),
+}
 
 
 @dataclass(frozen=True)
@@ -36,8 +40,12 @@ class Measured:
     auc: pa.Table
 
     def __str__(self) -> str:
-        titles = {"reasons": "Precision and recall of each drop reason", "faults": "What became of each fault",
-                  "languages": "Captions in other languages", "auc": "CLIP score: true against shuffled captions"}
+        titles = {
+            "reasons": "Precision and recall of each drop reason",
+            "faults": "What became of each fault",
+            "languages": "Captions in other languages",
+            "auc": "CLIP score: true against shuffled captions",
+        }
         parts = (f"{title}\n{columns(getattr(self, name))}" for name, title in titles.items() if len(getattr(self, name)))
         return "\n\n".join(parts)
 
@@ -83,8 +91,18 @@ def _reasons(rows: list[dict], ran: set[str]) -> pa.Table:
     return pa.Table.from_pylist([line for line in lines if line["should"] or line["dropped"]], _COUNTS)
 
 
-_COUNTS = pa.schema([("reason", pa.string()), ("dropped", pa.int64()), ("right", pa.int64()), ("precision", pa.float64()),
-                     ("should", pa.int64()), ("caught", pa.int64()), ("elsewhere", pa.int64()), ("recall", pa.float64())])
+_COUNTS = pa.schema(
+    [
+        ("reason", pa.string()),
+        ("dropped", pa.int64()),
+        ("right", pa.int64()),
+        ("precision", pa.float64()),
+        ("should", pa.int64()),
+        ("caught", pa.int64()),
+        ("elsewhere", pa.int64()),
+        ("recall", pa.float64()),
+    ]
+)
 
 
 def _single(rows: list[dict], reason: str) -> dict:
@@ -127,8 +145,16 @@ def _groups(rows: list[dict], columns: tuple[str, ...]) -> list[list[dict]]:
 
 
 def _line(reason: str, dropped: int, right: int, should: int, caught: int, elsewhere: int) -> dict:
-    return {"reason": reason, "dropped": dropped, "right": right, "precision": right / dropped if dropped else None,
-            "should": should, "caught": caught, "elsewhere": elsewhere, "recall": caught / should if should else None}
+    return {
+        "reason": reason,
+        "dropped": dropped,
+        "right": right,
+        "precision": right / dropped if dropped else None,
+        "should": should,
+        "caught": caught,
+        "elsewhere": elsewhere,
+        "recall": caught / should if should else None,
+    }
 
 
 def _faults(rows: list[dict]) -> pa.Table:
@@ -141,9 +167,16 @@ def _faults(rows: list[dict]) -> pa.Table:
     for kind, of in sorted(kinds.items(), key=lambda item: (item[0] != "clean", item[0])):
         reasons = Counter(r["reason"] for r in of if r["reason"] is not None)
         right = sum(r["reason"] in r["expected"] or any(r[c] is not None for c in GROUPS.get(r["reason"], ())) for r in of)
-        lines.append({"fault": kind, "rows": len(of), "stayed": len(of) - reasons.total(), "fell_rightly": right,
-                      "fell_wrongly": reasons.total() - right,
-                      "reasons": ", ".join(f"{reason} {n}" for reason, n in reasons.most_common(3))})
+        lines.append(
+            {
+                "fault": kind,
+                "rows": len(of),
+                "stayed": len(of) - reasons.total(),
+                "fell_rightly": right,
+                "fell_wrongly": reasons.total() - right,
+                "reasons": ", ".join(f"{reason} {n}" for reason, n in reasons.most_common(3)),
+            }
+        )
     return pa.Table.from_pylist(lines)
 
 
@@ -162,8 +195,11 @@ def _auc(rows: list[dict]) -> pa.Table:
     """Own captions of clean rows against captions shuffled within their source."""
     judged = [r for r in rows if r["score"] is not None and (r["fault"] == "clean" or r["matched"] is False)]
     sources = sorted({r["source"] for r in judged})
-    subsets = {"all": judged, **{s: [r for r in judged if r["source"] == s] for s in sources},
-               "held out": [r for r in judged if r["held_out"]]}
+    subsets = {
+        "all": judged,
+        **{s: [r for r in judged if r["source"] == s] for s in sources},
+        "held out": [r for r in judged if r["held_out"]],
+    }
     lines = []
     for name, of in subsets.items():
         true, false = [r["score"] for r in of if r["matched"]], [r["score"] for r in of if not r["matched"]]
@@ -181,6 +217,7 @@ def auc(high: list[float], low: list[float]) -> float:
 
 def columns(table: pa.Table) -> str:
     """A table as plain text, numbers to the right."""
+
     def cell(value) -> str:
         return "" if value is None else f"{value:.3f}" if isinstance(value, float) else str(value)
 

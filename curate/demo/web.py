@@ -1,10 +1,10 @@
 """The demo's web on disk, and its servers.
 
-    FOLDER/pairs.parquet         url, text, licence, source: what a crawler's list would hold, shuffled
-    FOLDER/site/<host>/...       the files that the servers serve
-    FOLDER/faults.json           what the servers do wrong, by host/path
-    FOLDER/web.json              hosts, port, seed, and the packages it was made of
-    FOLDER/truth/truth.parquet   one row for each row of the list; the pipeline never reads this
+FOLDER/pairs.parquet         url, text, licence, source: what a crawler's list would hold, shuffled
+FOLDER/site/<host>/...       the files that the servers serve
+FOLDER/faults.json           what the servers do wrong, by host/path
+FOLDER/web.json              hosts, port, seed, and the packages it was made of
+FOLDER/truth/truth.parquet   one row for each row of the list; the pipeline never reads this
 """
 
 import contextlib
@@ -90,11 +90,17 @@ class Serving:
             return json.load(answer)
 
 
-def build(folder: str | Path, tier: str = "S", seed: int = 0, say: Callable[[str], None] = print,
-          clean: int | None = None, port: int = PORT) -> DemoWeb:
+def build(
+    folder: str | Path,
+    tier: str = "S",
+    seed: int = 0,
+    say: Callable[[str], None] = print,
+    clean: int | None = None,
+    port: int = PORT,
+) -> DemoWeb:
     """Build the web of a tier ("T", "S" or "M") in a folder, unless the same one is there.
 
-    `clean` limits its clean pairs; the first free port from `port` on is taken, once for all: URLs name it. Fetches 
+    `clean` limits its clean pairs; the first free port from `port` on is taken, once for all: URLs name it. Fetches
     packages by name where the cache lacks them. Raises WebError if none of their pictures can be had, or if the folder holds
     something else.
     """
@@ -102,8 +108,15 @@ def build(folder: str | Path, tier: str = "S", seed: int = 0, say: Callable[[str
     rows, fetched = pairs(tier, say)
     if not rows:
         raise WebError("no pictures: " + "; ".join(f"{name}: {why}" for name, why in fetched.left_out.items()))
-    notes = {"tier": tier, "seed": seed, "clean": clean or CLEAN[tier], "layout": LAYOUT, "hosts": list(HOSTS),
-             "packages": fetched.records(), "left_out": fetched.left_out}
+    notes = {
+        "tier": tier,
+        "seed": seed,
+        "clean": clean or CLEAN[tier],
+        "layout": LAYOUT,
+        "hosts": list(HOSTS),
+        "packages": fetched.records(),
+        "left_out": fetched.left_out,
+    }
     if (web.folder / "web.json").exists() and notes.items() <= web.notes.items():
         say(f"the web in {web.folder} is already there")
         return web

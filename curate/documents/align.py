@@ -57,9 +57,13 @@ class Align(Stage):
                 score[rows], position[rows] = cosine[np.arange(len(rows)), at], where[at]
         score = score.astype(np.float16).astype(np.float32)  # the last bits depend on the machine
         found = position >= 0
-        return pa.table({
-            self.name: pa.array(score, mask=~found), f"{self.name}_position": pa.array(position, mask=~found),
-            f"{self.name}_model": pa.array([self.model] * len(live), STR)})
+        return pa.table(
+            {
+                self.name: pa.array(score, mask=~found),
+                f"{self.name}_position": pa.array(position, mask=~found),
+                f"{self.name}_model": pa.array([self.model] * len(live), STR),
+            }
+        )
 
     def judge(self, columns: pa.Table) -> pa.Array:
         if self.min is None:

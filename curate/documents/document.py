@@ -21,8 +21,23 @@ from curate.errors import PoolError
 from curate.members import SUFFIX, Members, Slice, to_json
 
 #: Columns of an image that say where its bytes lie or what became of it, and not what it is.
-_LEDGER = {*schema.PAYLOAD, "doc_uid", "fetched_at", "part", "row", "source_file", "source_row", "kept", "drop_reason",
-           "drop_stage", "shard", "key", "candidates", "fetched_with", "place"}
+_LEDGER = {
+    *schema.PAYLOAD,
+    "doc_uid",
+    "fetched_at",
+    "part",
+    "row",
+    "source_file",
+    "source_row",
+    "kept",
+    "drop_reason",
+    "drop_stage",
+    "shard",
+    "key",
+    "candidates",
+    "fetched_with",
+    "place",
+}
 
 
 class DocumentMembers:
@@ -42,8 +57,13 @@ class DocumentMembers:
         return rows.slice(start, end - start).to_pylist()
 
 
-def document_members(row: Mapping[str, Any], texts: Iterable[Mapping], images: Iterable[Mapping], meta: Mapping[str, Any],
-                     hashed: str | None = "sha256") -> Members:
+def document_members(
+    row: Mapping[str, Any],
+    texts: Iterable[Mapping],
+    images: Iterable[Mapping],
+    meta: Mapping[str, Any],
+    hashed: str | None = "sha256",
+) -> Members:
     """The members of one document: `json`, then `0.jpg`, `1.png` … in reading order.
 
     row: the document; texts, images: its kept rows, in any order; meta: what of the document goes into the JSON; hashed: the
@@ -73,12 +93,15 @@ def _name(k: int, image: Mapping[str, Any]) -> str:
     return f"{k}.{suffix}"
 
 
-def document_json(row: Mapping[str, Any], texts: Iterable[Mapping], images: list[Mapping], names: list[str],
-                  meta: Mapping[str, Any]) -> dict[str, Any]:
+def document_json(
+    row: Mapping[str, Any], texts: Iterable[Mapping], images: list[Mapping], names: list[str], meta: Mapping[str, Any]
+) -> dict[str, Any]:
     """What `<key>.json` says. `texts` and `images` are in page order, `names` the images' member names."""
     words = list(texts)
-    places = sorted([(t["position"], t, None) for t in words] + [(i["position"], None, n) for i, n in zip(images, names)],
-                    key=lambda p: p[0])
+    places = sorted(
+        [(t["position"], t, None) for t in words] + [(i["position"], None, n) for i, n in zip(images, names)],
+        key=lambda p: p[0],
+    )
     after = [sum(t["position"] < i["position"] for t in words) for i in images]
     index = {t["position"]: k for k, t in enumerate(words)}
     return {

@@ -15,11 +15,23 @@ def obelics(document: dict[str, Any]) -> dict[str, Any]:
     described = [None if name is None else next(info) for name in document["images"]]
     fields = ("original_width", "original_height")
     metadata = [
-        i and {"document_url": document["url"], "src": i["raw_url"], "unformatted_src": i["raw_url"], "alt_text": i.get("alt"),
-               **{k: i.get(k) for k in fields}, "format": i["image_name"].rsplit(".", 1)[-1]}
-        for i in described]
-    return {"texts": document["texts"], "images": [i and i["raw_url"] for i in described], "metadata": json.dumps(metadata),
-            "general_metadata": json.dumps({"url": document["url"], "uid": document["uid"]})}
+        i
+        and {
+            "document_url": document["url"],
+            "src": i["raw_url"],
+            "unformatted_src": i["raw_url"],
+            "alt_text": i.get("alt"),
+            **{k: i.get(k) for k in fields},
+            "format": i["image_name"].rsplit(".", 1)[-1],
+        }
+        for i in described
+    ]
+    return {
+        "texts": document["texts"],
+        "images": [i and i["raw_url"] for i in described],
+        "metadata": json.dumps(metadata),
+        "general_metadata": json.dumps({"url": document["url"], "uid": document["uid"]}),
+    }
 
 
 def mint(document: dict[str, Any]) -> dict[str, Any]:
@@ -41,8 +53,13 @@ def mmc4(document: dict[str, Any]) -> dict[str, Any]:
     for row, image in zip(matrix, info):
         row[image["matched_text_index"]] = 1.0 if image["matched_sim"] is None else image["matched_sim"]
     wanted = ("image_name", "raw_url", "matched_text_index", "matched_sim")
-    return {"url": document["url"], "text_list": texts, "image_info": [{k: i[k] for k in wanted} for i in info],
-            "similarity_matrix": matrix, "could_have_url_duplicate": 0}
+    return {
+        "url": document["url"],
+        "text_list": texts,
+        "image_info": [{k: i[k] for k in wanted} for i in info],
+        "similarity_matrix": matrix,
+        "could_have_url_duplicate": 0,
+    }
 
 
 def openflamingo(document: dict[str, Any], read: Callable[[str], bytes]) -> dict[str, Any]:

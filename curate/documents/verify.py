@@ -18,8 +18,13 @@ PLACES = pa.schema([("doc_uid", schema.STR), ("position", pa.int64()), ("text", 
 _MIME = {suffix: mime for mime, suffix in SUFFIX.items()}
 
 
-def document_faults(sample: Sample, read: Callable[[str], bytes], row: dict[str, Any], hashed: str | None,
-                    is_image: Callable[[bytes, str], bool]) -> Iterator[str]:
+def document_faults(
+    sample: Sample,
+    read: Callable[[str], bytes],
+    row: dict[str, Any],
+    hashed: str | None,
+    is_image: Callable[[bytes, str], bool],
+) -> Iterator[str]:
     """A sample against its row: members, `.json`, order, and the bytes of each image. `read` gives a member by its suffix."""
     document = loaded(read("json")) if "json" in sample.members else None
     if document is None:
@@ -70,8 +75,10 @@ def place_faults(con: duckdb.DuckDBPyConnection, shard: int, found: list[tuple])
     text = "coalesce(redacted_text, text) as text" if "redacted_text" in con.table("texts").columns else "text"
     ledger = f"""select doc_uid, position::bigint as position, {text}, null::varchar as sha256 from texts where kept and shard = {shard}
         union all select doc_uid, position::bigint, null, sha256 from images where kept and shard = {shard}"""
-    for one, other, words in (("from _found", f"from ({ledger})", "places of documents are not kept rows of the ledger"),
-                              (f"from ({ledger})", "from _found", "kept texts and images are not in their document")):
+    for one, other, words in (
+        ("from _found", f"from ({ledger})", "places of documents are not kept rows of the ledger"),
+        (f"from ({ledger})", "from _found", "kept texts and images are not in their document"),
+    ):
         query = f"select doc_uid, position, text, sha256 {one} except select doc_uid, position, text, sha256 {other}"
         count, first = con.sql(f"select count(*), min(doc_uid) from ({query})").fetchall()[0]
         if count:

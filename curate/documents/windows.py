@@ -17,8 +17,9 @@ def words(text: str) -> list[str]:
     return _WORDS.findall(text)
 
 
-def flamingo(document: dict[str, Any], tokens: int = 256, images: int = 5, seed: int = 0,
-             pieces: Callable[[str], list[str]] = words) -> dict[str, Any] | None:
+def flamingo(
+    document: dict[str, Any], tokens: int = 256, images: int = 5, seed: int = 0, pieces: Callable[[str], list[str]] = words
+) -> dict[str, Any] | None:
     """A random window of `tokens` pieces with at most its first `images` images (arXiv 2204.14198: 256 tokens, 5 images).
 
     An image costs no piece. Where the window starts is a hash of uid and seed, among the starts that leave it full. None if
@@ -36,7 +37,7 @@ def flamingo(document: dict[str, Any], tokens: int = 256, images: int = 5, seed:
                 kept.append((place, None))
                 pictures += 1
             continue
-        inside = part[max(0, start - at):max(0, start + tokens - at)]
+        inside = part[max(0, start - at) : max(0, start + tokens - at)]
         at += len(part)
         if inside:
             kept.append((place, document["texts"][place] if len(inside) == len(part) else "".join(inside).strip()))
@@ -74,7 +75,14 @@ def _window(document: dict[str, Any], kept: list[tuple[int, str | None]]) -> dic
     # matched_text_index counts texts: renumber those that are still there
     order = [i for i, t in enumerate(document["texts"]) if t is not None]
     index = {order.index(i): k for k, i in enumerate(p for p in places if document["texts"][p] is not None)}
-    info = [{**i, "matched_text_index": index.get(i["matched_text_index"]), "matched_sim": i["matched_sim"]
-             if i["matched_text_index"] in index else None} for i in document["image_info"] if i["image_name"] in names]
+    info = [
+        {
+            **i,
+            "matched_text_index": index.get(i["matched_text_index"]),
+            "matched_sim": i["matched_sim"] if i["matched_text_index"] in index else None,
+        }
+        for i in document["image_info"]
+        if i["image_name"] in names
+    ]
     lists = {k: [document[k][i] for i in places] for k in ("images", "kinds", "positions") if k in document}
     return {**document, **lists, "texts": [t for _, t in kept], "image_info": info}

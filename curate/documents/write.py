@@ -14,7 +14,9 @@ from curate.sources.tarindex import Broken, Sample, members, samples
 from curate.store import Store, tar_header
 
 _TEXTS = pa.list_(pa.large_string())
-OBELICS = pa.schema([("texts", _TEXTS), ("images", _TEXTS), ("metadata", pa.large_string()), ("general_metadata", pa.large_string())])
+OBELICS = pa.schema(
+    [("texts", _TEXTS), ("images", _TEXTS), ("metadata", pa.large_string()), ("general_metadata", pa.large_string())]
+)
 MINT = pa.schema([("texts", _TEXTS), ("images", _TEXTS), ("url", pa.large_string()), ("uid", pa.large_string())])
 
 #: A document: its key, its JSON, and a reader of its members.
@@ -25,6 +27,7 @@ def documents(store: Store, shard: str) -> Iterator[Item]:
     """The documents of one shard, in order; a member's bytes are read when asked for. PoolError where the tar is damaged."""
     name = f"shards/{shard}.tar"
     with store.open(name) as f:
+
         def member(sample: Sample, suffix: str) -> bytes:
             f.seek(sample.members[suffix].offset)
             return f.read(sample.members[suffix].size)
@@ -42,6 +45,7 @@ def write(store: Store, shards: list[str], form: str, out: Path) -> int:
 
 def _parquet(schema: pa.Schema, row: Callable[[dict], dict]) -> Callable[[Store, list[str], Path], int]:
     """A writer of one Parquet file, a row group a shard's thousand."""
+
     def write_file(store: Store, shards: list[str], out: Path) -> int:
         count, rows = 0, []
         with pq.ParquetWriter(out, schema, compression="zstd") as file:
@@ -53,6 +57,7 @@ def _parquet(schema: pa.Schema, row: Callable[[dict], dict]) -> Callable[[Store,
                         count, rows = count + len(rows), []
             file.write_table(pa.Table.from_pylist(rows, schema))
         return count + len(rows)
+
     return write_file
 
 
@@ -94,6 +99,9 @@ def _markdown(store: Store, shards: list[str], out: Path) -> int:
 
 
 WRITERS: dict[str, Callable[[Store, list[str], Path], int]] = {
-    "obelics": _parquet(OBELICS, export.obelics), "mint": _parquet(MINT, export.mint), "mmc4": _jsonl,
-    "openflamingo": _openflamingo, "markdown": _markdown,
+    "obelics": _parquet(OBELICS, export.obelics),
+    "mint": _parquet(MINT, export.mint),
+    "mmc4": _jsonl,
+    "openflamingo": _openflamingo,
+    "markdown": _markdown,
 }

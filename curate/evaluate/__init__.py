@@ -35,8 +35,16 @@ from curate.store import Store
 NEEDS = ("webdataset", "pandas")
 
 
-def evaluate(runs: list[str], held_out: list[str], out: str, pool: str | None = None, samples_seen: int | None = None, seeds: int = 3,
-             how: Training | None = None, progress: Any = None) -> Outcome:
+def evaluate(
+    runs: list[str],
+    held_out: list[str],
+    out: str,
+    pool: str | None = None,
+    samples_seen: int | None = None,
+    seeds: int = 3,
+    how: Training | None = None,
+    progress: Any = None,
+) -> Outcome:
     """Train the same model on each set, once a seed, and measure it on each held-out set; goes on where it was stopped.
 
     runs: `[NAME=]PATH` of runs, folders of tars, or tars. Of a single run that is given its own pool is the other side.
@@ -81,8 +89,10 @@ def _compute(how: Training, sets: list[Set], samples_seen: int | None) -> Traini
     workers = min(how.workers, *(len(s.tars) for s in sets))
     small = min(sets, key=lambda s: s.samples)
     if small.samples < how.batch * workers:
-        raise RecipeError(f"set {small.name}: has {small.samples:,} samples, fewer than a batch of {how.batch} for each of {workers} loaders; "
-                          "say a smaller --batch-size")
+        raise RecipeError(
+            f"set {small.name}: has {small.samples:,} samples, fewer than a batch of {how.batch} for each of {workers} loaders; "
+            "say a smaller --batch-size"
+        )
     step = how.batch * workers
     seen = samples_seen or max(s.samples for s in sets)
     batches = math.ceil(seen / step) * workers
@@ -106,7 +116,9 @@ class Trainer:
         """Do a job; what the trainer says meanwhile."""
         if not self.child or self.child.poll() is not None:
             command = [sys.executable, "-m", "curate.models.trainer"]
-            self.child = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace")
+            self.child = subprocess.Popen(
+                command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace"
+            )
         print(job, file=self.child.stdin, flush=True)
         for line in self.child.stdout:
             if line.startswith(DONE):
@@ -132,11 +144,20 @@ class _Evaluation:
         for seed in range(self.seeds):  # all sets of a seed first: what is there after a while can be compared
             for each in self.sets:
                 folder = self._trained(each, seed)
-                found += [{"set": each.name, "seed": seed, "held_out": h.name, **self._measures(folder, h)} for h in self.measured]
+                found += [
+                    {"set": each.name, "seed": seed, "held_out": h.name, **self._measures(folder, h)} for h in self.measured
+                ]
         how = {**asdict(self.how), "samples_seen": self.how.batch * self.how.batches, "seeds": self.seeds}
-        sets = [{"name": s.name, "samples": s.samples, "shards": len(s.tars), "hash": s.hash, "leaked": s.leaked} for s in self.sets]
-        outcome = Outcome(sets, [{"name": h.name, "samples": len(h.samples), "tasks": h.tasks, "classes": len(h.classes)} for h in self.measured],
-                          how, found, versions())
+        sets = [
+            {"name": s.name, "samples": s.samples, "shards": len(s.tars), "hash": s.hash, "leaked": s.leaked} for s in self.sets
+        ]
+        outcome = Outcome(
+            sets,
+            [{"name": h.name, "samples": len(h.samples), "tasks": h.tasks, "classes": len(h.classes)} for h in self.measured],
+            how,
+            found,
+            versions(),
+        )
         self.store.publish_bytes("evaluation.json", (json.dumps(asdict(outcome), indent=1, ensure_ascii=False) + "\n").encode())
         self.store.publish_bytes("evaluation.html", outcome.as_html().encode())
         self.progress.finish("")
@@ -171,7 +192,9 @@ class _Evaluation:
         if not (work / "open_clip_config.json").exists():
             log = f"trainings/failed-{each.name.replace(' ', '-')}-{seed}.log"
             self.store.publish_bytes(log, "\n".join([*said, ""]).encode())
-            raise PoolError(f"training on {each.name}, seed {seed}: {next((s for s in reversed(said) if s.strip()), 'killed')} ({self.store.path(log)})")
+            raise PoolError(
+                f"training on {each.name}, seed {seed}: {next((s for s in reversed(said) if s.strip()), 'killed')} ({self.store.path(log)})"
+            )
 
     def _at(self, bar: str, percent: int) -> None:
         while self.progress.stages[bar].done < percent:

@@ -49,7 +49,9 @@ def samples_in(tar: str) -> Iterator[Sample]:
                 said[suffix] = f.read(inner[suffix].size).decode("utf-8", "replace").strip()
             if "cls" in said and not said["cls"].isdigit():
                 raise PoolError(f"{tar}: sample {sample.key}: .cls holds {said['cls'][:20]!r}, not the number of a class")
-            yield Sample(sample.key, (at.offset, at.size) if at else (), said.get("txt"), int(said["cls"]) if "cls" in said else None)
+            yield Sample(
+                sample.key, (at.offset, at.size) if at else (), said.get("txt"), int(said["cls"]) if "cls" in said else None
+            )
 
 
 @dataclass
@@ -77,7 +79,10 @@ class HeldOut:
 
     @property
     def tasks(self) -> list[str]:
-        found = {"retrieval": bool(self.captions), "classification": bool(self.classes) and any(s.label is not None for _, s in self.samples)}
+        found = {
+            "retrieval": bool(self.captions),
+            "classification": bool(self.classes) and any(s.label is not None for _, s in self.samples),
+        }
         return [task for task, there in found.items() if there]
 
     def measure(self, model: Any) -> dict[str, float]:
@@ -121,10 +126,15 @@ def open_held_out(name: str, path: str) -> HeldOut:
         raise RecipeError(f"{path}: held-out sets are read from this machine's disks: copy it here first")
     tars = [os.path.abspath(t) for t in WebDataset([path]).files()]
     folders = (Path(tars[0]).parent, Path(tars[0]).parent.parent)
-    classes, templates = (next((_lines(f / n) for f in folders if (f / n).is_file()), []) for n in ("classnames.txt", "zeroshot_classification_templates.txt"))
+    classes, templates = (
+        next((_lines(f / n) for f in folders if (f / n).is_file()), [])
+        for n in ("classnames.txt", "zeroshot_classification_templates.txt")
+    )
     found = HeldOut(name, tars, classes, templates or TEMPLATES)
     if not found.tasks:
-        raise RecipeError(f"{path}: nothing to measure on: no sample has a picture and a .txt, or a .cls with a classnames.txt beside the tars")
+        raise RecipeError(
+            f"{path}: nothing to measure on: no sample has a picture and a .txt, or a .cls with a classnames.txt beside the tars"
+        )
     worst = max((s.label for _, s in found.samples if s.label is not None), default=0)
     if "classification" in found.tasks and worst >= len(classes):
         raise RecipeError(f"{path}: a sample is of class {worst}, but classnames.txt has {len(classes)} lines")
@@ -144,7 +154,11 @@ def retrieval(images: np.ndarray, texts: np.ndarray, own: np.ndarray) -> dict[st
     score = images @ texts.T
     chosen, shown = (_best(score, 5), _best(score.T, 5))
     right, back = chosen == own[:, None], own[shown] == np.arange(len(texts))[:, None]
-    return {f"{way} R@{k}": float(hit[:, :k].any(1).mean()) for way, hit in (("image→text", right), ("text→image", back)) for k in (1, 5)}
+    return {
+        f"{way} R@{k}": float(hit[:, :k].any(1).mean())
+        for way, hit in (("image→text", right), ("text→image", back))
+        for k in (1, 5)
+    }
 
 
 def classification(images: np.ndarray, classes: np.ndarray, labels: np.ndarray) -> dict[str, float]:

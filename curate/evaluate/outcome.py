@@ -33,20 +33,32 @@ class Outcome:
 
     def rows(self) -> list[tuple[str, str, list[str]]]:
         """(held-out set, metric, a cell for each set)."""
-        found = [(h["name"], metric, [spread(self.values(s["name"], h["name"], metric)) for s in self.sets])
-                 for h in self.held_out for metric in self.metrics(h["name"])]
+        found = [
+            (h["name"], metric, [spread(self.values(s["name"], h["name"], metric)) for s in self.sets])
+            for h in self.held_out
+            for metric in self.metrics(h["name"])
+        ]
         return [*found, ("all", "score", [spread(self.average(s["name"])) for s in self.sets])]
 
     def verdicts(self) -> list[str]:
         """How the first set stands to each of the others, in the score over all held-out sets."""
-        return [verdict(self.sets[0]["name"], self.average(self.sets[0]["name"]), s["name"], self.average(s["name"])) for s in self.sets[1:]]
+        return [
+            verdict(self.sets[0]["name"], self.average(self.sets[0]["name"]), s["name"], self.average(s["name"]))
+            for s in self.sets[1:]
+        ]
 
     def leaks(self) -> list[str]:
-        return [f"{s['leaked']:,} of the {s['samples']:,} samples of {s['name']} have a caption that is held out" for s in self.sets if s["leaked"]]
+        return [
+            f"{s['leaked']:,} of the {s['samples']:,} samples of {s['name']} have a caption that is held out"
+            for s in self.sets
+            if s["leaked"]
+        ]
 
     def compute(self) -> str:
-        return (f"{self.how['samples_seen']:,} samples seen by each training, batches of {self.how['batch']}, model {self.how['model']}, "
-                f"learning rate {self.how['rate']:g}, {self.how['seeds']} seeds; %, mean ± standard deviation over seeds")
+        return (
+            f"{self.how['samples_seen']:,} samples seen by each training, batches of {self.how['batch']}, model {self.how['model']}, "
+            f"learning rate {self.how['rate']:g}, {self.how['seeds']} seeds; %, mean ± standard deviation over seeds"
+        )
 
     def __str__(self) -> str:
         head = ["held out", "metric", *(f"{s['name']} ({s['samples']:,})" for s in self.sets)]
@@ -57,20 +69,35 @@ class Outcome:
         head = ["held out", "metric", *(s["name"] for s in self.sets)]
         held = ", ".join(f"{h['name']} ({h['samples']:,} samples: {' and '.join(h['tasks'])})" for h in self.held_out)
         sets = [(s["name"], f"{s['samples']:,}", f"{s['shards']:,}", s["hash"], f"{s['leaked']:,}") for s in self.sets]
-        return page("curate evaluate", [
-            fill('<h1>Which samples train the better model</h1><p class="sub">{}</p>', self.compute()),
-            join(fill("<p>{}</p>", line) for line in self.verdicts()),
-            fill('<div class="charts">{}</div>', join(self._chart(*of) for of in [("all", "score"), *((h, m) for h, m, _ in self.rows()[:-1])])),
-            Html("<h2>Numbers</h2>"), table(head, [[h, m, *cells] for h, m, cells in self.rows()], range(2, len(head))),
-            Html("<h2>Conditions</h2>"), fill('<p class="sub">Held out: {}.</p>', held),
-            table(["set", "samples", "shards", "hash", "captions held out"], sets, [1, 2, 4]),
-            fill('<p class="sub">{}</p>', ", ".join(f"{k} {v}" for k, v in self.versions.items())),
-        ])
+        return page(
+            "curate evaluate",
+            [
+                fill('<h1>Which samples train the better model</h1><p class="sub">{}</p>', self.compute()),
+                join(fill("<p>{}</p>", line) for line in self.verdicts()),
+                fill(
+                    '<div class="charts">{}</div>',
+                    join(self._chart(*of) for of in [("all", "score"), *((h, m) for h, m, _ in self.rows()[:-1])]),
+                ),
+                Html("<h2>Numbers</h2>"),
+                table(head, [[h, m, *cells] for h, m, cells in self.rows()], range(2, len(head))),
+                Html("<h2>Conditions</h2>"),
+                fill('<p class="sub">Held out: {}.</p>', held),
+                table(["set", "samples", "shards", "hash", "captions held out"], sets, [1, 2, 4]),
+                fill('<p class="sub">{}</p>', ", ".join(f"{k} {v}" for k, v in self.versions.items())),
+            ],
+        )
 
     def _chart(self, held_out: str, metric: str) -> Html:
-        series = [(s["name"], self.average(s["name"]) if held_out == "all" else self.values(s["name"], held_out, metric)) for s in self.sets]
-        return fill('<div class="chart"><h3>{}</h3><p class="sub">{}</p>{}</div>', metric, "mean over the held-out sets" if held_out == "all" else held_out,
-                    dots([(name, [100 * v for v in values]) for name, values in series], "%"))
+        series = [
+            (s["name"], self.average(s["name"]) if held_out == "all" else self.values(s["name"], held_out, metric))
+            for s in self.sets
+        ]
+        return fill(
+            '<div class="chart"><h3>{}</h3><p class="sub">{}</p>{}</div>',
+            metric,
+            "mean over the held-out sets" if held_out == "all" else held_out,
+            dots([(name, [100 * v for v in values]) for name, values in series], "%"),
+        )
 
 
 def spread(values: list[float]) -> str:
@@ -87,4 +114,6 @@ def verdict(one: str, first: list[float], other: str, second: list[float]) -> st
         return f"{words}; one seed says nothing of chance"
     error = math.sqrt(statistics.variance(first) / len(first) + statistics.variance(second) / len(second))
     apart = min(first) > max(second) or max(first) < min(second)
-    return f"{words} (standard error {100 * error:.2f}); " + ("no seed of one reaches the other" if apart else "their seeds overlap")
+    return f"{words} (standard error {100 * error:.2f}); " + (
+        "no seed of one reaches the other" if apart else "their seeds overlap"
+    )

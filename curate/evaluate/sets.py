@@ -75,13 +75,19 @@ def fetched(folder: str, out: str, size: int | None = None, seed: int = 0) -> st
     except duckdb.BinderException as e:
         raise PoolError(f"{run.store.url}: its rows have no pictures, so there is no pool to compare with") from e
     if size is not None and len(rows) < size:
-        raise PoolError(f"{run.store.url}: has pictures for {len(rows):,} rows, fewer than the {size:,} that the random subset is to have")
+        raise PoolError(
+            f"{run.store.url}: has pictures for {len(rows):,} rows, fewer than the {size:,} that the random subset is to have"
+        )
     adopt(store, run.store)
     how = shards.Shards(size=1_000, seed=seed)
     plan = shards.plan(duckdb.from_arrow(rows), how).to_arrow_table()
     made_for = digest([run.dataset["root_hash"], size, seed, plan["uid"].to_pylist()])
     count = len(shards.assign(len(plan), how.size))
-    infos = [shards.write_shard(store, plan.filter(pc.equal(plan["shard"], n)), shards.shard_name(n, count), made_for, None, how, None)
-             for n in range(count)]
+    infos = [
+        shards.write_shard(
+            store, plan.filter(pc.equal(plan["shard"], n)), shards.shard_name(n, count), made_for, None, how, None
+        )
+        for n in range(count)
+    ]
     shards.finish(store, infos)
     return out

@@ -79,8 +79,16 @@ class BlurFaces(Stage):
         pixels = upright(blurred(pixels, boxes, self.share), turned)
         data = encode(pixels, format, quality)
         offset = parcel.add(f"{row['uid']}.{format}", data)
-        return {self.name: len(boxes), self.hashes: _sha256(data), "mime": FORMATS[format], "width": pixels.shape[1],
-                "height": pixels.shape[0], "payload": None, "payload_offset": offset, "payload_size": len(data)}
+        return {
+            self.name: len(boxes),
+            self.hashes: _sha256(data),
+            "mime": FORMATS[format],
+            "width": pixels.shape[1],
+            "height": pixels.shape[0],
+            "payload": None,
+            "payload_offset": offset,
+            "payload_size": len(data),
+        }
 
     def _format(self, mime: str) -> tuple[str, int]:
         suffix = SUFFIX.get(mime, "png")
@@ -115,10 +123,13 @@ def blurred(pixels: np.ndarray, boxes: list[list[float]], share: float) -> np.nd
         low, high = (np.clip(v, 0, size).astype(int) for v in (first - 5 * sigma, np.ceil(last + 5 * sigma)))
         if (high <= low).any():
             continue
-        x0, y0, x1, y1 = *np.maximum(np.round(first - sigma).astype(int) - low, 0), *np.maximum(np.round(last + sigma).astype(int) - low, 0)
+        x0, y0, x1, y1 = (
+            *np.maximum(np.round(first - sigma).astype(int) - low, 0),
+            *np.maximum(np.round(last + sigma).astype(int) - low, 0),
+        )
         mask = np.zeros((high - low)[::-1], np.float32)
         mask[y0:y1, x0:x1] = 1
         mask = np.maximum(mask, 2 * cv2.GaussianBlur(mask, (0, 0), sigma / 2)).clip(0, 1)[:, :, None]
-        cut = out[low[1]:high[1], low[0]:high[0]]
+        cut = out[low[1] : high[1], low[0] : high[0]]
         cut[:] = np.round(cut + (cv2.GaussianBlur(cut.astype(np.float32), (0, 0), sigma) - cut) * mask).clip(0, 255)
     return out

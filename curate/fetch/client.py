@@ -30,7 +30,7 @@ class Answer:
     retry_after: float | None = None
     at: float = 0.0
     lane: Lanes | None = None
-    kind: str | None = None   # the Content-Type header
+    kind: str | None = None  # the Content-Type header
 
     def release(self) -> None:
         """The body has found its place: another large one may be read."""
@@ -58,9 +58,18 @@ class Client:
     max_idle: connections kept open for the next request. accept: the Accept header.
     """
 
-    def __init__(self, resolver: Resolver, limits: Limits | None = None, agent: str = "curate", token: str = "curate",
-                 robots: bool = True, opt_out: bool = True, tls: ssl.SSLContext | None = None, max_idle: int = 256,
-                 accept: str = "image/*,*/*;q=0.5"):
+    def __init__(
+        self,
+        resolver: Resolver,
+        limits: Limits | None = None,
+        agent: str = "curate",
+        token: str = "curate",
+        robots: bool = True,
+        opt_out: bool = True,
+        tls: ssl.SSLContext | None = None,
+        max_idle: int = 256,
+        accept: str = "image/*,*/*;q=0.5",
+    ):
         self.resolver, self.limits, self.agent, self.token = resolver, limits or Limits(), agent, token
         self.robots = Robots(self._robots_txt, token) if robots else None
         self.opt_out, self.tls, self.max_idle, self.accept = opt_out, tls, max_idle, accept
@@ -95,8 +104,15 @@ class Client:
         at = [target.url]
         try:
             response = await self._follow(target, at, self.limits.max_bytes, robots=self.robots is not None)
-            return Answer("ok", response.status, at[0], response.body, at=time.time(), lane=response.lane,
-                          kind=response.one(b"content-type"))
+            return Answer(
+                "ok",
+                response.status,
+                at[0],
+                response.body,
+                at=time.time(),
+                lane=response.lane,
+                kind=response.one(b"content-type"),
+            )
         except Failed as e:
             return Answer(e.outcome, e.status, at[0], retry_after=e.retry_after, at=time.time())
 
@@ -123,8 +139,10 @@ class Client:
 
     async def _hop(self, target: Target, deadline: float, max_bytes: int, partial: bool) -> Response:
         """One request and its response, on a connection that is open already or on a new one."""
-        request = (f"GET {target.path} HTTP/1.1\r\nHost: {target.authority}\r\nUser-Agent: {self.agent}\r\n"
-                   f"Accept: {self.accept}\r\nAccept-Encoding: identity\r\n\r\n").encode("latin-1", "replace")
+        request = (
+            f"GET {target.path} HTTP/1.1\r\nHost: {target.authority}\r\nUser-Agent: {self.agent}\r\n"
+            f"Accept: {self.accept}\r\nAccept-Encoding: identity\r\n\r\n"
+        ).encode("latin-1", "replace")
         accept = _any if partial else self._accept
         while True:
             connection = self._take(target) or await self._connect(target, deadline)
@@ -189,8 +207,12 @@ class Client:
         try:
             async with asyncio.timeout_at(min(self.loop.time() + self.limits.connect, deadline)):
                 _, connection = await self.loop.create_connection(
-                    lambda: Connection(target.origin, self.limits, self.lanes, self.active), address, target.port,
-                    ssl=tls, server_hostname=target.host.rstrip(".") if tls else None)
+                    lambda: Connection(target.origin, self.limits, self.lanes, self.active),
+                    address,
+                    target.port,
+                    ssl=tls,
+                    server_hostname=target.host.rstrip(".") if tls else None,
+                )
                 return connection
         except TimeoutError as e:
             raise Failed("timeout", f"connecting to {address}") from e

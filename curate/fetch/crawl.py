@@ -50,8 +50,8 @@ class Host:
 
     jobs: deque[Job] = field(default_factory=deque)
     tickets: int = 0
-    next: float = 0.0          # no request before this time
-    failures: int = 0          # in a row
+    next: float = 0.0  # no request before this time
+    failures: int = 0  # in a row
     last: str = ""
 
 

@@ -45,7 +45,7 @@ def sniff(data: bytes) -> str | None:
         return "image/gif"
     if data[4:8] == b"ftyp":
         end = min(int.from_bytes(data[:4], "big"), 256)
-        brands = {data[8:12], *(data[i:i + 4] for i in range(16, end - 3, 4))}
+        brands = {data[8:12], *(data[i : i + 4] for i in range(16, end - 3, 4))}
         if brands & {b"avif", b"avis"}:
             return "image/avif"
     return None
@@ -104,7 +104,7 @@ def _jpeg(data: bytes) -> Header:
         if marker in _FRAMES:
             height, width = struct.unpack_from(">HH", data, at + 3)
             scans = data.count(b"\xff\xda", at) if marker == 0xC2 else 1
-        at += max(2, int.from_bytes(data[at:at + 2], "big"))
+        at += max(2, int.from_bytes(data[at : at + 2], "big"))
         if at >= len(data):
             if width and height:  # the frame header was there, the scan was not
                 return Header("image/jpeg", width, height, whole=False)
@@ -116,10 +116,10 @@ def _jpeg(data: bytes) -> Header:
 def orientation(data: bytes) -> int:
     """The EXIF orientation of a JPEG, 1 to 8; 1 (upright) if there is none or it cannot be read."""
     at = 2
-    while data[at:at + 1] == b"\xff" and at + 4 <= len(data) and data[at + 1] not in (0xDA, 0xD9):
-        size = int.from_bytes(data[at + 2:at + 4], "big")
-        if data[at + 1] == 0xE1 and data[at + 4:at + 10] == b"Exif\0\0":
-            return _orientation(data[at + 10:at + 2 + size])
+    while data[at : at + 1] == b"\xff" and at + 4 <= len(data) and data[at + 1] not in (0xDA, 0xD9):
+        size = int.from_bytes(data[at + 2 : at + 4], "big")
+        if data[at + 1] == 0xE1 and data[at + 4 : at + 10] == b"Exif\0\0":
+            return _orientation(data[at + 10 : at + 2 + size])
         at += 2 + max(2, size)
     return 1
 
@@ -186,8 +186,8 @@ def _webp(data: bytes) -> Header:
 def _webp_frames(data: bytes) -> int:
     at, frames = 12, 0
     while at + 8 <= len(data):
-        frames += data[at:at + 4] == b"ANMF"
-        size = int.from_bytes(data[at + 4:at + 8], "little")
+        frames += data[at : at + 4] == b"ANMF"
+        size = int.from_bytes(data[at + 4 : at + 8], "little")
         at += 8 + size + (size & 1)
     return max(1, frames)
 
@@ -212,7 +212,7 @@ def _gif(data: bytes) -> Header:
             at += data[at] + 1
         at += 1
     # Some writers leave out the trailer: a file that ends on a block's end is whole.
-    return Header("image/gif", width, height, max(1, frames), whole=frames > 0 and (at == last or data[at:at + 1] == b"\x3b"))
+    return Header("image/gif", width, height, max(1, frames), whole=frames > 0 and (at == last or data[at : at + 1] == b"\x3b"))
 
 
 # ---- AVIF: boxes of 4 bytes size, 4 bytes name; the sizes of an image's parts are in meta/iprp/ipco/ispe
@@ -232,9 +232,9 @@ def _avif(data: bytes) -> Header:
         if size < 8 or kind not in _BOXES:
             break  # junk after the picture
         if kind == b"meta":
-            meta = data[at:at + size]
+            meta = data[at : at + size]
         elif kind == b"moov":
-            frames = _avif_frames(data[at:at + size])
+            frames = _avif_frames(data[at : at + size])
         at += size
         whole = at <= len(data) and (whole or kind == b"mdat" or b"idat" in meta)
     # The whole picture is the largest part: thumbnails and the tiles of a grid are smaller.

@@ -19,20 +19,26 @@ from curate.stage import Stage
 from curate.store import Parcel
 
 #: What its error messages mean, the first that fits.
-_MESSAGES = tuple((re.compile(pattern), outcome) for pattern, outcome in (
-    (r"X-Robots-Tag", "opt_out"),
-    (r"hash mismatch", "hash_mismatch"),
-    (r"Image decoding error", "not_an_image"),
-    (r"Name or service|getaddrinfo|Temporary failure in name|nodename", "dns"),
-    (r"timed out", "timeout"),
-    (r"refused", "refused"),
-    (r"(?i)ssl|certificate", "tls"),
-    (r"IncompleteRead", "truncated"),
-    (r"infinite loop", "too_many_redirects"),
-    (r"HTTP Error 30\d|Redirection to url", "bad_redirect"),
-    (r"unknown url type|no host given|nonnumeric port|control characters|InvalidURL|label empty|has no attribute", "bad_url"),
-    (r"unknown protocol|BadStatusLine|invalid literal|line too long|more than \d+ headers", "bad_response"),
-))
+_MESSAGES = tuple(
+    (re.compile(pattern), outcome)
+    for pattern, outcome in (
+        (r"X-Robots-Tag", "opt_out"),
+        (r"hash mismatch", "hash_mismatch"),
+        (r"Image decoding error", "not_an_image"),
+        (r"Name or service|getaddrinfo|Temporary failure in name|nodename", "dns"),
+        (r"timed out", "timeout"),
+        (r"refused", "refused"),
+        (r"(?i)ssl|certificate", "tls"),
+        (r"IncompleteRead", "truncated"),
+        (r"infinite loop", "too_many_redirects"),
+        (r"HTTP Error 30\d|Redirection to url", "bad_redirect"),
+        (
+            r"unknown url type|no host given|nonnumeric port|control characters|InvalidURL|label empty|has no attribute",
+            "bad_url",
+        ),
+        (r"unknown protocol|BadStatusLine|invalid literal|line too long|more than \d+ headers", "bad_response"),
+    )
+)
 _STATUS = re.compile(r"HTTP Error (\d{3})")
 
 
@@ -92,15 +98,33 @@ class Img2Dataset(Stage):
             from img2dataset.resizer import Resizer
         except ImportError as e:
             raise RecipeError(f"{self.name}: img2dataset cannot be imported ({e}): pip install 'curate[img2dataset]'") from e
-        resizer = Resizer(self.image_size, self.resize_mode, self.resize_only_if_bigger, encode_quality=self.encode_quality,
-                          encode_format=self.encode_format, skip_reencode=self.skip_reencode,
-                          disable_all_reencoding=self.disable_all_reencoding)
+        resizer = Resizer(
+            self.image_size,
+            self.resize_mode,
+            self.resize_only_if_bigger,
+            encode_quality=self.encode_quality,
+            encode_format=self.encode_format,
+            skip_reencode=self.skip_reencode,
+            disable_all_reencoding=self.disable_all_reencoding,
+        )
         return Downloader(
-            sample_writer_class=lambda *_: rows, resizer=resizer, thread_count=self.thread_count, save_caption=False,
-            extract_exif=False, output_folder=folder, column_list=["url", "row"], timeout=self.timeout,
-            number_sample_per_shard=max(2, count), oom_shard_count=5, compute_hash="sha256", verify_hash_type=None,
-            encode_format=self.encode_format, retries=self.retries, user_agent_token=self.user_agent_token,
-            disallowed_header_directives=list(self.disallowed_header_directives))
+            sample_writer_class=lambda *_: rows,
+            resizer=resizer,
+            thread_count=self.thread_count,
+            save_caption=False,
+            extract_exif=False,
+            output_folder=folder,
+            column_list=["url", "row"],
+            timeout=self.timeout,
+            number_sample_per_shard=max(2, count),
+            oom_shard_count=5,
+            compute_hash="sha256",
+            verify_hash_type=None,
+            encode_format=self.encode_format,
+            retries=self.retries,
+            user_agent_token=self.user_agent_token,
+            disallowed_header_directives=list(self.disallowed_header_directives),
+        )
 
 
 class Rows:
@@ -122,9 +146,14 @@ class Rows:
         outcome, header = inspect(data, MAX_PIXELS)
         self._fill(row, fetch=outcome)
         if header is not None:
-            self._fill(row, mime=header.mime, width=header.width, height=header.height,
-                       original_width=meta["original_width"] or header.width,
-                       original_height=meta["original_height"] or header.height)
+            self._fill(
+                row,
+                mime=header.mime,
+                width=header.width,
+                height=header.height,
+                original_width=meta["original_width"] or header.width,
+                original_height=meta["original_height"] or header.height,
+            )
         if outcome == "ok":
             offset = self.parcel.add(f"{self.uids[row]}.{SUFFIX[header.mime]}", data)
             self._fill(row, payload_offset=offset, payload_size=len(data))

@@ -28,7 +28,7 @@ SECONDS, MEMORY = 20.0, 3 << 30
 #: Bytes a pipe holds, where the system lets it be set: an ordinary picture then crosses in one go.
 _PIPE = 1 << 20
 
-_ASK = struct.Struct("<II")    # bytes of JSON, bytes of the file
+_ASK = struct.Struct("<II")  # bytes of JSON, bytes of the file
 _TELL = struct.Struct("<BIII")  # outcome, width, height, bytes that follow
 _OUTCOMES = ("ok", "broken", "decoder_memory")
 
@@ -85,8 +85,14 @@ class Isolated:
         path = [os.path.abspath(p) for p in sys.path]
         env = {k: v for k, v in os.environ.items() if k in ("PATH", "LD_LIBRARY_PATH", "LANG", "CURATE_FAILPOINT")}
         env |= {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
-        return subprocess.Popen([sys.executable, "-c", run, str(self.memory), *path], env=env, pipesize=_PIPE,
-                                stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+        return subprocess.Popen(
+            [sys.executable, "-c", run, str(self.memory), *path],
+            env=env,
+            pipesize=_PIPE,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+        )
 
     def _read(self, size: int, deadline: float) -> bytes:
         fd, pieces = self.child.stdout.fileno(), []

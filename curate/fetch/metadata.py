@@ -48,10 +48,10 @@ def _nothing(_: bytes) -> Iterator[bytes]:
 def _jpeg(data: bytes) -> Iterator[bytes]:
     """APP1 (EXIF, XMP), APP13 (IPTC) and comments up to the picture itself."""
     at = 2
-    while data[at:at + 1] == b"\xff" and at + 4 <= len(data) and data[at + 1] not in (0xDA, 0xD9):
-        size = max(2, int.from_bytes(data[at + 2:at + 4], "big"))
+    while data[at : at + 1] == b"\xff" and at + 4 <= len(data) and data[at + 1] not in (0xDA, 0xD9):
+        size = max(2, int.from_bytes(data[at + 2 : at + 4], "big"))
         if data[at + 1] in (0xE1, 0xED, 0xFE):
-            yield data[at + 4:at + 2 + size]
+            yield data[at + 4 : at + 2 + size]
         at += 2 + size
 
 
@@ -59,7 +59,7 @@ def _png(data: bytes) -> Iterator[bytes]:
     at = 8
     while at + 12 <= len(data):
         size, kind = struct.unpack_from(">I4s", data, at)
-        body = data[at + 8:at + 8 + size]
+        body = data[at + 8 : at + 8 + size]
         if kind in (b"eXIf", b"tEXt"):
             yield body
         elif kind in (b"zTXt", b"iTXt"):
@@ -84,7 +84,7 @@ def _webp(data: bytes) -> Iterator[bytes]:
     while at + 8 <= len(data):
         kind, size = struct.unpack_from("<4sI", data, at)
         if kind in (b"EXIF", b"XMP "):
-            yield data[at + 8:at + 8 + size]
+            yield data[at + 8 : at + 8 + size]
         at += 8 + size + (size & 1)
 
 
@@ -102,13 +102,15 @@ def _gif(data: bytes) -> Iterator[bytes]:
         while at < len(data) and data[at]:
             at += data[at] + 1
         at += 1
-        if data[start:start + 2] == b"\x21\xfe" or (data[start:start + 2] == b"\x21\xff" and data[start + 3:start + 14] != b"NETSCAPE2.0"):
+        if data[start : start + 2] == b"\x21\xfe" or (
+            data[start : start + 2] == b"\x21\xff" and data[start + 3 : start + 14] != b"NETSCAPE2.0"
+        ):
             yield data[start:at]
 
 
 def _avif(data: bytes) -> Iterator[bytes]:
     """Items of type Exif and mime (XMP) are named in the head and lie anywhere: they are found by how they begin."""
-    if b"Exif" in data[:1 << 16]:
+    if b"Exif" in data[: 1 << 16]:
         for at in (m.start() for m in re.finditer(rb"II\x2a\0|MM\0\x2a", data)):
             yield data[at:]
     if b"application/rdf+xml" in data:

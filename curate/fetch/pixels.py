@@ -29,8 +29,21 @@ FORMATS = {"jpg": "image/jpeg", "png": "image/png", "webp": "image/webp"}
 _ANIMATED_PNG = (b"acTL", b"fcTL", b"fdAT")
 
 #: What decoders raise at files they do not like.
-REFUSALS = (ValueError, OSError, SyntaxError, EOFError, cv2.error, LookupError, TypeError, AttributeError, RuntimeError,
-            ArithmeticError, struct.error, zlib.error, Image.DecompressionBombError)
+REFUSALS = (
+    ValueError,
+    OSError,
+    SyntaxError,
+    EOFError,
+    cv2.error,
+    LookupError,
+    TypeError,
+    AttributeError,
+    RuntimeError,
+    ArithmeticError,
+    struct.error,
+    zlib.error,
+    Image.DecompressionBombError,
+)
 
 
 def refused(mime: str, cause: Exception) -> Exception:
@@ -168,10 +181,11 @@ class Resize:
             pixels = cv2.resize(pixels, to, interpolation=_interpolation(pixels.shape[1], width, to[0]))
         top, left = abs(self.size - to[1]) // 2, abs(self.size - to[0]) // 2
         if self.mode == "center_crop":
-            pixels = np.ascontiguousarray(pixels[top:top + self.size, left:left + self.size])
+            pixels = np.ascontiguousarray(pixels[top : top + self.size, left : left + self.size])
         if self.mode == "border":
-            pixels = cv2.copyMakeBorder(pixels, top, self.size - to[1] - top, left, self.size - to[0] - left,
-                                        cv2.BORDER_CONSTANT, value=(255, 255, 255))
+            pixels = cv2.copyMakeBorder(
+                pixels, top, self.size - to[1] - top, left, self.size - to[0] - left, cv2.BORDER_CONSTANT, value=(255, 255, 255)
+            )
         return pixels
 
 

@@ -53,8 +53,9 @@ class Receiver:
     hashes: for each row the list's own hash, or None.
     """
 
-    def __init__(self, uids: list[str], rows: dict[Any, list[int]], hashes: list[str | None], parcel: Parcel, rules: Rules,
-                 threads: int):
+    def __init__(
+        self, uids: list[str], rows: dict[Any, list[int]], hashes: list[str | None], parcel: Parcel, rules: Rules, threads: int
+    ):
         self.uids, self.rows, self.hashes, self.parcel, self.rules = uids, rows, hashes, parcel, rules
         self.columns: dict[str, list] = {name: [None] * len(uids) for name in schema.FETCHED}
         self.queue: queue.SimpleQueue = queue.SimpleQueue()
@@ -132,8 +133,13 @@ class Receiver:
                 room.get_loop().call_soon_threadsafe(lambda: room.done() or room.set_result(None))
 
     def _take(self, rows: list[int], answer: Answer, place: Place | None, child: Isolated | None) -> None:
-        self._fill(rows, fetch=answer.outcome, http_status=answer.status, final_url=answer.url,
-                   fetched_at=int(answer.at * 1000) if answer.at else None)
+        self._fill(
+            rows,
+            fetch=answer.outcome,
+            http_status=answer.status,
+            final_url=answer.url,
+            fetched_at=int(answer.at * 1000) if answer.at else None,
+        )
         if answer.outcome != "ok":
             return
         if self.rules.match is not None and self.rules.match(answer.body):
@@ -183,8 +189,9 @@ class Receiver:
             with self.parking:
                 offset = self.parcel.add(f"{self.uids[rows[0]]}.{suffix}", body)
             place = Place(None, offset, len(body))
-        return self._fill(rows, width=width, height=height,
-                          payload=place.payload, payload_offset=place.offset, payload_size=place.size)
+        return self._fill(
+            rows, width=width, height=height, payload=place.payload, payload_offset=place.offset, payload_size=place.size
+        )
 
     def _fill(self, rows: list[int], **values: Any) -> None:
         for name, value in values.items():

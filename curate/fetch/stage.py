@@ -57,9 +57,27 @@ class Fetch(Stage):
     parks = True
     reads = ("url",)
     # What these change is who fails, and that is fetched again only when asked for: `--refetch failed`.
-    free = ("concurrency", "per_host", "rate", "timeout", "wait", "deadline", "retries", "give_up", "max_bytes",
-            "max_redirects", "max_pixels", "allow_private", "contact", "user_agent", "robot", "robots", "opt_out", "match",
-            "threads")
+    free = (
+        "concurrency",
+        "per_host",
+        "rate",
+        "timeout",
+        "wait",
+        "deadline",
+        "retries",
+        "give_up",
+        "max_bytes",
+        "max_redirects",
+        "max_pixels",
+        "allow_private",
+        "contact",
+        "user_agent",
+        "robot",
+        "robots",
+        "opt_out",
+        "match",
+        "threads",
+    )
 
     concurrency: int = 256
     per_host: int = 8
@@ -157,7 +175,7 @@ class Fetch(Stage):
         from curate.fetch.receive import Place
 
         for start in range(0, len(rows), _READ):
-            some = rows[start:start + _READ]
+            some = rows[start : start + _READ]
             where = [live[c].take(some).to_pylist() for c in schema.PAYLOAD]
             for row, data, place in zip(some, read_slices(parcel.store, *where), zip(*where)):
                 if len(data) > self.max_bytes:
@@ -181,8 +199,16 @@ class Fetch(Stage):
             left.pop(url)
             await receiver.put(url, answer)
 
-        async with Client(Resolver(networks(self.allow_private)), limits, self.agent(), self.robot, self.robots, self.opt_out,
-                          max_idle=self.concurrency, accept=accept) as client:
+        async with Client(
+            Resolver(networks(self.allow_private)),
+            limits,
+            self.agent(),
+            self.robot,
+            self.robots,
+            self.opt_out,
+            max_idle=self.concurrency,
+            accept=accept,
+        ) as client:
             try:
                 async with asyncio.timeout(self.deadline):
                     await crawl(client, urls, pace, put)
@@ -204,7 +230,9 @@ def hook(match: Callable[[bytes], bool] | str | None) -> Callable[[bytes], bool]
     try:
         found = runpy.run_path(place) if place.endswith(".py") else vars(importlib.import_module(place))
     except (ImportError, OSError, ValueError, SyntaxError) as e:
-        raise RecipeError(f"match={match}: {place or match} cannot be loaded ({e}); say module:function or file.py:function") from e
+        raise RecipeError(
+            f"match={match}: {place or match} cannot be loaded ({e}); say module:function or file.py:function"
+        ) from e
     if not callable(found.get(name)):
         raise RecipeError(f"match={match}: {place} has no function {name}")
     return found[name]

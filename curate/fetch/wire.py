@@ -104,8 +104,9 @@ class Connection(asyncio.Protocol):
     def usable(self) -> bool:
         return not self.lost and self.answer is None and not self.transport.is_closing()
 
-    def ask(self, request: bytes, accept: Callable[[Response], None], deadline: float,
-            max_bytes: int, partial: bool = False) -> asyncio.Future[Response]:
+    def ask(
+        self, request: bytes, accept: Callable[[Response], None], deadline: float, max_bytes: int, partial: bool = False
+    ) -> asyncio.Future[Response]:
         """Send a request. `accept` sees a 200's headers and may raise Failed; the body is not read then.
 
         partial: a body beyond `max_bytes` is cut there instead of being a failure.
@@ -129,8 +130,10 @@ class Connection(asyncio.Protocol):
 
     def check(self, now: float) -> None:
         """Called by the client every moment: is some deadline past?"""
-        late = now > self.deadline or (not self.paused and (
-            now - self.heard > self.limits.idle if self.begun else now - self.sent > self.limits.first_byte))
+        late = now > self.deadline or (
+            not self.paused
+            and (now - self.heard > self.limits.idle if self.begun else now - self.sent > self.limits.first_byte)
+        )
         if late and self.answer is not None:
             if self.headed and self.response.status != 200:
                 self._settle(None)  # the status is known, only its useless body is late
@@ -259,7 +262,7 @@ class Connection(asyncio.Protocol):
                 self.failure = Failed("too_large", f"more than {self.max_bytes} bytes", 200)
                 return
             self.failure = ENOUGH
-            data = data[:len(data) - (self.size - self.max_bytes)]
+            data = data[: len(data) - (self.size - self.max_bytes)]
         self.pieces.append(data)
         if len(self.pieces) > MAX_PIECES and self.size < len(self.pieces) * LEAST:
             self.failure = Failed("bad_response", f"{len(self.pieces)} chunks of less than {LEAST} bytes")

@@ -100,7 +100,9 @@ def _loose(pattern: str) -> str:
 #: What Python calls \w.
 _WORD = r"\pL\pN_"
 #: Nine captions in ten have nothing of this, and Arrow sees it thirty times as fast as Python's pattern, which then looks at the rest.
-_MAYBE = "(?is)" + "|".join((*map(_loose, _MACHINE), rf"(?:^|[^{_WORD}'-])(?:{'|'.join(map(_loose, _PHRASES))})(?:$|[^{_WORD}'-])"))
+_MAYBE = "(?is)" + "|".join(
+    (*map(_loose, _MACHINE), rf"(?:^|[^{_WORD}'-])(?:{'|'.join(map(_loose, _PHRASES))})(?:$|[^{_WORD}'-])")
+)
 #: Characters that are looked at: what is longer is no alt text of a program's.
 _LENGTH = 1000
 

@@ -9,26 +9,36 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 #: `a@b.org`, also spelled `a (at) b [dot] org`.
-EMAIL = (r"(?i)[\p{L}\p{N}._%+'-]+(?:@|＠|\s?[\[({<]\s?at\s?[\])}>]\s?)"
-         r"(?:[\p{L}\p{N}-]+(?:\.|\s?[\[({<]\s?dot\s?[\])}>]\s?))+\p{L}{2,}")
+EMAIL = (
+    r"(?i)[\p{L}\p{N}._%+'-]+(?:@|＠|\s?[\[({<]\s?at\s?[\])}>]\s?)"
+    r"(?:[\p{L}\p{N}-]+(?:\.|\s?[\[({<]\s?dot\s?[\])}>]\s?))+\p{L}{2,}"
+)
 
-_SAYS = (r"(?:tel|telefono?|telephone|téléphone|tél|phone|ph|mobile?|mob|cell|fax|call(?:\s+us)?(?:\s+at|\s+on)?|text|whats\s?app|handy|hotline|"
-         r"telefon|ring|sms|móvil|celular|тел|电话|電話)")
+_SAYS = (
+    r"(?:tel|telefono?|telephone|téléphone|tél|phone|ph|mobile?|mob|cell|fax|call(?:\s+us)?(?:\s+at|\s+on)?|text|whats\s?app|handy|hotline|"
+    r"telefon|ring|sms|móvil|celular|тел|电话|電話)"
+)
 _GAP = r"[ \x{a0}.\-‐‑–/]"
 _DIGITS = r"(?:[ \x{a0}.\-‐‑–/()]{0,3}\d)"
 
 #: By turns: after a word that says so (which is group 1), with a country code, with an area code in brackets, ten digits as in the
 #: Americas, pairs as in France, groups after a leading 0.
-PHONE = "(?i)(?:" + "|".join((
-    r"(\b" + _SAYS + r"[.:]{0,2}\s?(?:(?:no|number|nr)\b\.?:?\s?)?)[+(]{0,2}\d" + _DIGITS + "{5,14}",
-    r"(?:\+|\b00)" + _GAP + r"?[1-9]" + _DIGITS + "{6,14}",
-    r"\(0\d{1,4}\)" + _DIGITS + "{5,10}",
-    r"\([2-9]\d{2}\)" + _GAP + r"?\d{3}" + _GAP + r"\d{4}",
-    r"\b(?:1" + _GAP + r")?[2-9]\d{2}" + _GAP + r"[2-9]\d{2}" + _GAP + r"\d{4}",
-    r"\b0\d(?:[ \x{a0}.]\d{2}){4}",
-    r"\b0\d{1,4}" + _GAP + r"{1,2}\d{3,4}" + _GAP + r"\d{3,4}(?:" + _GAP + r"\d{2,4})?",
-    r"\b0\d{2,4}[/ ]\d{5,8}",
-)) + r")\b"
+PHONE = (
+    "(?i)(?:"
+    + "|".join(
+        (
+            r"(\b" + _SAYS + r"[.:]{0,2}\s?(?:(?:no|number|nr)\b\.?:?\s?)?)[+(]{0,2}\d" + _DIGITS + "{5,14}",
+            r"(?:\+|\b00)" + _GAP + r"?[1-9]" + _DIGITS + "{6,14}",
+            r"\(0\d{1,4}\)" + _DIGITS + "{5,10}",
+            r"\([2-9]\d{2}\)" + _GAP + r"?\d{3}" + _GAP + r"\d{4}",
+            r"\b(?:1" + _GAP + r")?[2-9]\d{2}" + _GAP + r"[2-9]\d{2}" + _GAP + r"\d{4}",
+            r"\b0\d(?:[ \x{a0}.]\d{2}){4}",
+            r"\b0\d{1,4}" + _GAP + r"{1,2}\d{3,4}" + _GAP + r"\d{3,4}(?:" + _GAP + r"\d{2,4})?",
+            r"\b0\d{2,4}[/ ]\d{5,8}",
+        )
+    )
+    + r")\b"
+)
 
 
 def emails(text: pa.ChunkedArray | pa.Array) -> pa.Array:

@@ -15,4 +15,6 @@ class DocumentSymbols(DocumentFilter):
     max: float | None = 0.275
 
     def score(self, live: pa.Table, images: pa.Table, texts: pa.Table) -> pa.Array:
-        return paragraph_ratios.special(pa.array(["\n".join(found) for found in gathered(live, texts, "text")], pa.large_string()))
+        return paragraph_ratios.special(
+            pa.array(["\n".join(found) for found in gathered(live, texts, "text")], pa.large_string())
+        )

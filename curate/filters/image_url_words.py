@@ -10,8 +10,30 @@ from curate.stage import Filter
 #: OBELICS and mmc4: logo, button, icon, plugin, widget; OBELICS and MINT-1T: porn, xxx, sex, avatar; the rest are trackers
 #: and parts of layouts.
 BLOCKED = (
-    "logo", "button", "icon", "plugin", "widget", "avatar", "porn", "xxx", "sex", "tracker", "tracking", "beacon", "pixel",
-    "spacer", "blank", "placeholder", "banner", "badge", "sprite", "favicon", "emoji", "smiley", "doubleclick", "adserver",
+    "logo",
+    "button",
+    "icon",
+    "plugin",
+    "widget",
+    "avatar",
+    "porn",
+    "xxx",
+    "sex",
+    "tracker",
+    "tracking",
+    "beacon",
+    "pixel",
+    "spacer",
+    "blank",
+    "placeholder",
+    "banner",
+    "badge",
+    "sprite",
+    "favicon",
+    "emoji",
+    "smiley",
+    "doubleclick",
+    "adserver",
 )
 _WORD = re.compile(r"[a-z]+|[A-Z]+(?![a-z])|[A-Z][a-z]+")
 

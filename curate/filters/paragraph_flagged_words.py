@@ -9,9 +9,33 @@ from curate.stage import Filter
 
 #: English words that mark adult pages. A longer list in the languages of the pool is a parameter.
 FLAGGED = (
-    "blowjob", "camgirl", "camgirls", "cumshot", "deepthroat", "dildo", "fuck", "fucked", "fucking", "gangbang", "handjob",
-    "hentai", "masturbation", "milf", "orgasm", "orgy", "porn", "porno", "pornhub", "pussy", "sexcam", "slut", "threesome",
-    "tits", "xnxx", "xvideos", "xxx",
+    "blowjob",
+    "camgirl",
+    "camgirls",
+    "cumshot",
+    "deepthroat",
+    "dildo",
+    "fuck",
+    "fucked",
+    "fucking",
+    "gangbang",
+    "handjob",
+    "hentai",
+    "masturbation",
+    "milf",
+    "orgasm",
+    "orgy",
+    "porn",
+    "porno",
+    "pornhub",
+    "pussy",
+    "sexcam",
+    "slut",
+    "threesome",
+    "tits",
+    "xnxx",
+    "xvideos",
+    "xxx",
 )
 
 

@@ -39,7 +39,9 @@ class ParagraphPerplexity(Filter):
         return weights_file(self.name, self.model)
 
     def load(self) -> None:
-        self._rate = imported(self.name, self.model) if self.model.startswith("python:") else kenlm(self.name, str(self._file()))
+        self._rate = (
+            imported(self.name, self.model) if self.model.startswith("python:") else kenlm(self.name, str(self._file()))
+        )
 
     def score(self, live: pa.Table) -> np.ndarray:
         texts, out = live["text"].to_pylist(), np.full(len(live), np.nan, np.float32)
@@ -59,6 +61,9 @@ def kenlm(who: str, file: str) -> Callable[[list[str]], list[float]]:
 
     def rate(texts: list[str]) -> list[float]:
         lines = [[line.split() for line in t.splitlines() if line.strip()] for t in texts]
-        return [10 ** -(sum(model.score(" ".join(words)) for words in said) / sum(len(words) + 1 for words in said)) for said in lines]
+        return [
+            10 ** -(sum(model.score(" ".join(words)) for words in said) / sum(len(words) + 1 for words in said))
+            for said in lines
+        ]
 
     return rate

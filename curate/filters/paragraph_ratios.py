@@ -18,7 +18,8 @@ from curate.filters.stop_words import STOP_WORDS
 
 #: Scripts written without spaces: Han, kana, Thai, Lao, Khmer, Burmese.
 _UNSPACED = re.compile(
-    r"[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3005-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]+")
+    r"[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3005-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]+"
+)
 _EDGE = re.compile(r"^[^\w]+|[^\w]+$")
 
 
@@ -26,7 +27,7 @@ def words(text: str) -> list[str]:
     """Words in lower case without punctuation at their edges. Where a script has no spaces, two characters count as a word
     (the mean length of a Chinese word is about 1.6)."""
     if not text.isascii():
-        text = _UNSPACED.sub(lambda m: " " + " ".join(m[0][i:i + 2] for i in range(0, len(m[0]), 2)) + " ", text)
+        text = _UNSPACED.sub(lambda m: " " + " ".join(m[0][i : i + 2] for i in range(0, len(m[0]), 2)) + " ", text)
     # Most words have nothing at their edges: asking costs a tenth of stripping.
     return [w for w in [w if w.isalnum() else _EDGE.sub("", w) for w in text.lower().split()] if w]
 
@@ -53,7 +54,7 @@ def _counted(texts: pa.Array, least: int) -> tuple[np.ndarray, np.ndarray]:
     looked at as one row of code points: a loop over the characters of each costs ten times as much."""
     kinds, odd, lengths = _kinds(), [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
     for i in range(0, len(texts), _TOGETHER):
-        some = [t or "" for t in texts[i:i + _TOGETHER].to_pylist()]
+        some = [t or "" for t in texts[i : i + _TOGETHER].to_pylist()]
         long = np.fromiter(map(len, some), np.int64, len(some))
         hits = kinds[np.frombuffer("".join(some).encode("utf-32-le", "surrogatepass"), "<u4")] >= least
         ends, up_to = np.cumsum(long), np.concatenate([[0], np.cumsum(hits)])
@@ -97,11 +98,11 @@ def character_repetition(text: str, n: int) -> float:
     if len(text) >= _LONG:
         counts = _gram_counts(text, n)
     else:
-        grams = [text[i:i + n] for i in range(len(text) - n + 1)]
+        grams = [text[i : i + n] for i in range(len(text) - n + 1)]
         if len(set(grams)) == len(grams):  # most short texts repeat nothing, and counting is dearer than looking
             return 0.0
         counts = np.fromiter(Counter(grams).values(), np.int64)
-    repeated = np.sort(counts[counts > 1])[::-1][:int(len(counts) ** 0.5)]
+    repeated = np.sort(counts[counts > 1])[::-1][: int(len(counts) ** 0.5)]
     return float(repeated.sum() / counts.sum())
 
 
@@ -112,7 +113,7 @@ def _gram_counts(text: str, n: int) -> np.ndarray:
     hashes = np.zeros(max(count, 0), np.uint64)
     for i in range(n if count > 0 else 0):
         hashes *= _MULTIPLIER
-        hashes += codes[i:i + count]
+        hashes += codes[i : i + count]
     hashes.sort()
     return np.diff(np.flatnonzero(np.concatenate([[True], hashes[1:] != hashes[:-1], [True]])))
 

@@ -49,9 +49,23 @@ class Training:
     def words(self, tars: list[str], seed: int, name: str, folder: str) -> list[str]:
         """The command line of open_clip's trainer."""
         seen = self.batch * self.batches
-        given = {"train-data": "::".join(tars), "dataset-type": "webdataset", "train-num-samples": seen, "epochs": 1, "model": name,
-                 "batch-size": self.batch, "lr": self.rate, "warmup": self.warmup, "workers": self.workers, "seed": seed, "logs": folder,
-                 "name": "training", "save-frequency": 0, "save-most-recent": None, "log-every-n-steps": max(1, self.batches // 50)}
+        given = {
+            "train-data": "::".join(tars),
+            "dataset-type": "webdataset",
+            "train-num-samples": seen,
+            "epochs": 1,
+            "model": name,
+            "batch-size": self.batch,
+            "lr": self.rate,
+            "warmup": self.warmup,
+            "workers": self.workers,
+            "seed": seed,
+            "logs": folder,
+            "name": "training",
+            "save-frequency": 0,
+            "save-most-recent": None,
+            "log-every-n-steps": max(1, self.batches // 50),
+        }
         return [w for k, v in given.items() for w in (f"--{k}", *([] if v is None else [str(v)]))] + list(self.more)
 
 

@@ -43,5 +43,9 @@ def html_of(run: Any, rows: int = ROWS) -> str:
 def _page(facts: Facts) -> str:
     made = [(anchor, heading, found) for anchor, heading, write_section in SECTIONS if (found := write_section(facts))]
     links = fill("<nav>{}</nav>", join(fill('<a href="#{}">{}</a>', anchor, heading) for anchor, heading, _ in made))
-    body = [sections.head(facts), links, *(fill('<section><h2 id="{}">{}</h2>\n{}</section>', a, h, Html(f)) for a, h, f in made)]
+    body = [
+        sections.head(facts),
+        links,
+        *(fill('<section><h2 id="{}">{}</h2>\n{}</section>', a, h, Html(f)) for a, h, f in made),
+    ]
     return page(f"{facts.name}: report", body, SCRIPT)

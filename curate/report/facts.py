@@ -14,8 +14,28 @@ from curate.grid import QUIET, Card, cards, quoted
 from curate.selector import coin_sql
 
 #: Columns that say how a row came here; no histogram or table of values is made of them.
-PLUMBING = QUIET | {"status", "seed", "alt", "title", "figcaption", "dom_path", "link", "origin", "level", "candidates", "source_offset",
-                    "captured_at", "start", "end", "at", "fps", "video_seconds", "charset", "thumbnail", "copies"}
+PLUMBING = QUIET | {
+    "status",
+    "seed",
+    "alt",
+    "title",
+    "figcaption",
+    "dom_path",
+    "link",
+    "origin",
+    "level",
+    "candidates",
+    "source_offset",
+    "captured_at",
+    "start",
+    "end",
+    "at",
+    "fps",
+    "video_seconds",
+    "charset",
+    "thumbnail",
+    "copies",
+}
 BINS = 48
 
 #: Samples that are drawn of the kept rows, and of each reason.
@@ -39,7 +59,11 @@ def bounds_of(recipe: dict[str, Any], table: str | None = None) -> list[Bound]:
         if table not in (None, step.get("table", "images")):
             continue
         column = step.get("column") or step["step"]
-        found += [Bound(step["step"], column, side, float(step[side])) for side in ("min", "max") if isinstance(step.get(side), (int, float))]
+        found += [
+            Bound(step["step"], column, side, float(step[side]))
+            for side in ("min", "max")
+            if isinstance(step.get(side), (int, float))
+        ]
         cut = recipe.get("notes", {}).get(step["step"], {}).get("cut")
         found += [Bound(step["step"], column, "min", float(cut))] if isinstance(cut, (int, float)) else []
     return found
@@ -56,8 +80,8 @@ class Histogram:
     mine: list[int]
     other: list[int]
     bounds: list[Bound]
-    whole: bool        # whole numbers: a bin is [k, k+1)
-    low: float         # the least value drawn where it lies within the first bin
+    whole: bool  # whole numbers: a bin is [k, k+1)
+    low: float  # the least value drawn where it lies within the first bin
     tops: dict[int, float]  # percent of the rows with a value -> the value that so many reach
 
 
@@ -97,12 +121,17 @@ class Facts:
         """The rules of a table in order, each with its reasons and their rows; rules that dropped nothing are there too."""
         counts = dict(self.counts[table])
         counts.pop("kept", None)
-        home = {r["drop_reason"]: r["drop_stage"] for r in self.rows(f"select distinct drop_reason, drop_stage from {table} where not kept")}
+        home = {
+            r["drop_reason"]: r["drop_stage"]
+            for r in self.rows(f"select distinct drop_reason, drop_stage from {table} where not kept")
+        }
         # A document's rule takes its children along where it stands in the recipe.
         names = ["source", *(s["step"] for s in self.steps if s.get("table", "images") == table or s["step"] in home.values())]
         names += sorted({home.get(r) or r.split(":")[0] for r in counts} - set(names))
         for name in names:
-            mine = sorted(((r, n) for r, n in counts.items() if (home.get(r) or r.split(":")[0]) == name), key=lambda c: (-c[1], c[0]))
+            mine = sorted(
+                ((r, n) for r, n in counts.items() if (home.get(r) or r.split(":")[0]) == name), key=lambda c: (-c[1], c[0])
+            )
             if mine or name != "source":
                 yield name, mine
 
@@ -116,16 +145,28 @@ class Facts:
         """The numeric columns that a step added, those with a bound first, in the order of the recipe."""
         order = {b.column: i for i, b in reversed(list(enumerate(self.bounds)))}
         numeric = ("INTEGER", "BIGINT", "SMALLINT", "TINYINT", "FLOAT", "DOUBLE")
-        names = [n for n, kind in self.columns[table].items() if kind in numeric and n not in PLUMBING and not n.endswith(("_position", "_cluster"))]
+        names = [
+            n
+            for n, kind in self.columns[table].items()
+            if kind in numeric and n not in PLUMBING and not n.endswith(("_position", "_cluster"))
+        ]
         return sorted(names, key=lambda n: order.get(n, 10**6))
 
     def histogram(self, table: str, column: str) -> Histogram | None:
         """None where no row has a value, or all have the same and nothing bounds it."""
-        bounds = [b for b in self.bounds if b.column == column and any(s["step"] == b.rule and s.get("table", "images") == table for s in self.steps)]
+        bounds = [
+            b
+            for b in self.bounds
+            if b.column == column and any(s["step"] == b.rule and s.get("table", "images") == table for s in self.steps)
+        ]
         name, whole = f'"{column}"', self.columns[table][column] not in ("FLOAT", "DOUBLE")
         valid = f"{name} is not null" + ("" if whole else f" and isfinite({name})")
-        low, high, count, *tops = self.con.sql(f"""select quantile_cont({name}, 0.002)::double, quantile_cont({name}, 0.998)::double, count(*),
-            {", ".join(f"quantile_disc({name}, {1 - p / 100})::double" for p in TOPS)} from {table} where {valid}""").fetchall()[0]
+        low, high, count, *tops = (
+            self.con.sql(f"""select quantile_cont({name}, 0.002)::double, quantile_cont({name}, 0.998)::double, count(*),
+            {", ".join(f"quantile_disc({name}, {1 - p / 100})::double" for p in TOPS)} from {table} where {valid}""").fetchall()[
+                0
+            ]
+        )
         if not count or (low == high and not bounds):
             return None
         edges = bins(low, high, bounds, whole)
@@ -160,7 +201,10 @@ class Facts:
         mine: dict[str, dict[str, Card]] = {}
         for card in shown:
             mine.setdefault(card.row["drop_reason"] or "kept", {})[card.row["uid"]] = card
-        return {r["reason"]: [mine[r["reason"]][u] for u in dict.fromkeys(r["uids"]) if u in mine.get(r["reason"], {})] for r in found}
+        return {
+            r["reason"]: [mine[r["reason"]][u] for u in dict.fromkeys(r["uids"]) if u in mine.get(r["reason"], {})]
+            for r in found
+        }
 
     def near(self, bound: Bound, n: int) -> tuple[list[Card], list[Card]]:
         """The n rows nearest to a bound on either side: those that passed it, and those that it dropped. A coin parts rows as near."""
@@ -177,7 +221,12 @@ class Facts:
         if not uids:
             return []
         listed = ", ".join(quoted(u) for u in sorted(uids))
-        return cards(self.run.store, self.rows(f"select {self.light()} from images where uid in ({listed}) order by kept desc, uid"), side, self.child)
+        return cards(
+            self.run.store,
+            self.rows(f"select {self.light()} from images where uid in ({listed}) order by kept desc, uid"),
+            side,
+            self.child,
+        )
 
     # ---- what the rows are made of
 
@@ -192,15 +241,23 @@ class Facts:
 
     def words(self, table: str) -> list[str]:
         """The string columns with few values, like a language, a licence or a format."""
-        names = [n for n, kind in self.columns[table].items() if kind == "VARCHAR" and n not in (PLUMBING - {"mime"}) and not n.startswith("caption_")]
+        names = [
+            n
+            for n, kind in self.columns[table].items()
+            if kind == "VARCHAR" and n not in (PLUMBING - {"mime"}) and not n.startswith("caption_")
+        ]
         if not names:
             return []
-        counts = self.con.sql(f"""select {", ".join(f'approx_count_distinct("{n}")' for n in names)} from {table}""").fetchall()[0]
+        counts = self.con.sql(
+            f"""select {", ".join(f'approx_count_distinct("{n}")' for n in names)} from {table}"""
+        ).fetchall()[0]
         return [n for n, c in zip(names, counts) if 1 < c <= 300]
 
     def groups(self, column: str) -> tuple[list[int], list[int]]:
         """The sizes of the groups of a column, before and after, largest first."""
-        found = self.con.sql(f'select count(*) as n, count(*) filter (kept) as k from images where "{column}" is not null group by "{column}"').fetchall()
+        found = self.con.sql(
+            f'select count(*) as n, count(*) filter (kept) as k from images where "{column}" is not null group by "{column}"'
+        ).fetchall()
         return sorted((n for n, _ in found), reverse=True), sorted((k for _, k in found), reverse=True)
 
 

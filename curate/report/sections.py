@@ -20,13 +20,21 @@ def head(f: Facts) -> Html:
     kept, total = f.counts.get(main, {}).get("kept", 0), f.total.get(main, 0)
     tiles = [(f"{total:,}", f"{main} in"), (f"{kept:,}", "kept"), (f"{100 * kept / max(1, total):.1f} %", "of the rows")]
     if f.dataset.get("shards"):
-        tiles += [(f"{f.dataset['samples']:,}", "samples"), (f"{len(f.dataset['shards']):,}", "shards"), (size(f.dataset["bytes"]), "in the tars")]
+        tiles += [
+            (f"{f.dataset['samples']:,}", "samples"),
+            (f"{len(f.dataset['shards']):,}", "shards"),
+            (size(f.dataset["bytes"]), "in the tars"),
+        ]
     when = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(f.recipe["began"])) if "began" in f.recipe else ""
     words = [f.run.store.url, when, f"root hash {f.dataset['root_hash'][:16]}"]
     looked = f"Counts are of all rows. Everything else is of a sample: one part in {f.step}." if f.step > 1 else ""
-    return fill('<h1>{}</h1><p class="sub">{}</p><div class="tiles">{}</div>{}', f.name, " · ".join(w for w in words if w),
-                join(fill('<div class="tile"><b>{}</b>{}</div>', value, name) for value, name in tiles),
-                fill('<p class="sub">{}</p>', looked) if looked else "")
+    return fill(
+        '<h1>{}</h1><p class="sub">{}</p><div class="tiles">{}</div>{}',
+        f.name,
+        " · ".join(w for w in words if w),
+        join(fill('<div class="tile"><b>{}</b>{}</div>', value, name) for value, name in tiles),
+        fill('<p class="sub">{}</p>', looked) if looked else "",
+    )
 
 
 def funnel(f: Facts) -> Html:
@@ -42,8 +50,16 @@ def _funnel(f: Facts, name: str) -> Html:
         gone, came = sum(n for _, n in reasons), left
         left -= gone
         share = (left / max(1, total), gone / max(1, total))
-        rows.append((_rule(rule, asks.get(rule, ""), reasons), f"−{gone:,}" if gone else "0", f"{100 * gone / max(1, came):.2f} %", f"{left:,}",
-                     f"{100 * share[0]:.2f} %", bar(("keep", share[0]), ("drop", share[1]))))
+        rows.append(
+            (
+                _rule(rule, asks.get(rule, ""), reasons),
+                f"−{gone:,}" if gone else "0",
+                f"{100 * gone / max(1, came):.2f} %",
+                f"{left:,}",
+                f"{100 * share[0]:.2f} %",
+                bar(("keep", share[0]), ("drop", share[1])),
+            )
+        )
     share = left / max(1, total)
     rows.append((Html('<b class="keep">kept</b>'), "", "", f"{left:,}", f"{100 * share:.2f} %", bar(("keep", share))))
     heading = fill("<h3>{}</h3>", name) if len(f.total) > 1 else ""
@@ -74,8 +90,10 @@ def scores(f: Facts) -> Html:
         blocks += [fill("{}{}", heading, grid(charts, "charts"))] if charts else []
     if not blocks:
         return Html("")
-    words = fill('<p class="sub">Rows that got as far as the score. A dashed line is a bound; move the slider to see what another one would do.</p>{}',
-                 legend(("keep", "kept"), ("drop", "dropped by this bound"), ("other", "dropped by another rule")))
+    words = fill(
+        '<p class="sub">Rows that got as far as the score. A dashed line is a bound; move the slider to see what another one would do.</p>{}',
+        legend(("keep", "kept"), ("drop", "dropped by this bound"), ("other", "dropped by another rule")),
+    )
     return fill("{}{}", words, join(blocks))
 
 
@@ -85,10 +103,29 @@ def _chart(h: Histogram) -> Html:
     tops = " · ".join(f"{p}\u00a0%\u00a0≥\u00a0{number(v)}" for p, v in h.tops.items())
     side = h.bounds[0].side if h.bounds else "min"
     at = min(range(len(h.edges)), key=lambda i: abs(h.edges[i] - (edge(h.bounds[0], h.whole) if h.bounds else h.edges[0])))
-    data = json.dumps({"edges": h.edges, "kept": h.kept, "mine": h.mine, "other": h.other, "side": side, "whole": h.whole, "at": at if h.bounds else -1})
-    return fill('<div class="chart" data-bins="{}"><h3>{}</h3><div class="dim">{}</div>{}<input type="range" min="0" max="{}" value="{}" '
-                'aria-label="bound of {}"><output></output><div class="dim">{}</div></div>',
-                data, h.column, rules, picture, len(h.edges) - 1, at, h.column, tops)
+    data = json.dumps(
+        {
+            "edges": h.edges,
+            "kept": h.kept,
+            "mine": h.mine,
+            "other": h.other,
+            "side": side,
+            "whole": h.whole,
+            "at": at if h.bounds else -1,
+        }
+    )
+    return fill(
+        '<div class="chart" data-bins="{}"><h3>{}</h3><div class="dim">{}</div>{}<input type="range" min="0" max="{}" value="{}" '
+        'aria-label="bound of {}"><output></output><div class="dim">{}</div></div>',
+        data,
+        h.column,
+        rules,
+        picture,
+        len(h.edges) - 1,
+        at,
+        h.column,
+        tops,
+    )
 
 
 # ---- samples
@@ -107,9 +144,18 @@ def dropped(f: Facts) -> Html:
     for reason, n in sorted(f.counts.get("images", {}).items(), key=lambda c: (-c[1], c[0])):
         mine = f.samples.get(reason, [])
         if reason != "kept" and mine:
-            score = [b.column for b in f.bounds if b.rule == reason] or [c for c in f.columns["images"] if c == reason or c.startswith(f"{reason}_")]
-            blocks.append(fill('<details{}><summary><b>{}</b> <span class="dim">{:} rows</span></summary>{}</details>', Html(" open" if len(blocks) < 10 else ""),
-                               reason, f"{n:,}", brief(mine, score[:2])))
+            score = [b.column for b in f.bounds if b.rule == reason] or [
+                c for c in f.columns["images"] if c == reason or c.startswith(f"{reason}_")
+            ]
+            blocks.append(
+                fill(
+                    '<details{}><summary><b>{}</b> <span class="dim">{:} rows</span></summary>{}</details>',
+                    Html(" open" if len(blocks) < 10 else ""),
+                    reason,
+                    f"{n:,}",
+                    brief(mine, score[:2]),
+                )
+            )
     return join(blocks)
 
 
@@ -121,20 +167,38 @@ def borderline(f: Facts) -> Html:
             continue
         passed, fell = f.near(bound, SIDE)
         if passed and fell:
-            sides = join(fill("<h3>{}</h3>{}", words, brief(side, [bound.column]))
-                         for words, side in (("just kept", passed), ("just dropped", fell)))
-            blocks.append(fill('<details{}><summary><b>{}</b> <span class="dim">{} {} {}</span></summary>{}</details>',
-                               Html(" open" if len(blocks) < 3 else ""), bound.rule, bound.column, "≥" if bound.side == "min" else "≤", number(bound.value), sides))
+            sides = join(
+                fill("<h3>{}</h3>{}", words, brief(side, [bound.column]))
+                for words, side in (("just kept", passed), ("just dropped", fell))
+            )
+            blocks.append(
+                fill(
+                    '<details{}><summary><b>{}</b> <span class="dim">{} {} {}</span></summary>{}</details>',
+                    Html(" open" if len(blocks) < 3 else ""),
+                    bound.rule,
+                    bound.column,
+                    "≥" if bound.side == "min" else "≤",
+                    number(bound.value),
+                    sides,
+                )
+            )
     return join(blocks)
 
 
 def duplicates(f: Facts) -> Html:
     """Pairs of each step that names survivors, the least alike among them."""
     blocks = []
-    for step in [r["step"] for r in f.rows("select step, count(*) as n from edges where step <> 'duplicate_uid' group by all order by n desc, step")]:
+    for step in [
+        r["step"]
+        for r in f.rows(
+            "select step, count(*) as n from edges where step <> 'duplicate_uid' group by all order by n desc, step"
+        )
+    ]:
         n = f.con.sql("select count(*) from edges where step = $1", params=[step]).fetchall()[0][0]
         found = pairs(f, step, PAIRS, f.child)
-        blocks.append(fill('<h3>{} <span class="dim">{} pairs</span></h3>{}', step, f"{n:,}", grid(map(beside, found), "pairs")))
+        blocks.append(
+            fill('<h3>{} <span class="dim">{} pairs</span></h3>{}', step, f"{n:,}", grid(map(beside, found), "pairs"))
+        )
     return join(blocks)
 
 
@@ -160,7 +224,11 @@ def makeup(f: Facts) -> Html:
         charts = [c for title, *how in _makings(f, name) if (c := _values(f, name, title, *how))]
         heading = fill("<h3>{}</h3>", name) if len(f.total) > 1 else ""
         blocks += [fill("{}{}", heading, grid(charts, "charts"))] if charts else []
-    return fill("{}{}", legend(("keep", "share of the rows kept"), ("other", "share of the rows in")), join(blocks)) if blocks else Html("")
+    return (
+        fill("{}{}", legend(("keep", "share of the rows kept"), ("other", "share of the rows in")), join(blocks))
+        if blocks
+        else Html("")
+    )
 
 
 def _makings(f: Facts, name: str) -> Iterator[tuple[str, ...]]:
@@ -181,14 +249,23 @@ def _values(f: Facts, name: str, title: str, expression: str, order: str = "-cou
     if len(rows) < 2:
         return Html("")
     most = max(max(n / total, k / left) for _, n, k in rows)
-    lines = [(value, f"{100 * n / total:.1f} %", f"{100 * k / left:.1f} %", fill("{}{}", bar(("other", n / total / most)), bar(("keep", k / left / most))))
-             for value, n, k in rows]
+    lines = [
+        (
+            value,
+            f"{100 * n / total:.1f} %",
+            f"{100 * k / left:.1f} %",
+            fill("{}{}", bar(("other", n / total / most)), bar(("keep", k / left / most))),
+        )
+        for value, n, k in rows
+    ]
     return fill('<div class="chart"><h3>{}</h3>{}</div>', title, table(("", "in", "kept", ""), lines, numbers=[1, 2]))
 
 
 def balance(f: Facts) -> Html:
     """How even the groups are before and after, and what the selectors noted."""
-    names = [n for n in f.columns.get("images", {}) if n.endswith("_cluster")] + (["language"] if "language" in f.columns.get("images", {}) else [])
+    names = [n for n in f.columns.get("images", {}) if n.endswith("_cluster")] + (
+        ["language"] if "language" in f.columns.get("images", {}) else []
+    )
     charts = []
     for name in names:
         before, after = f.groups(name)
@@ -196,7 +273,12 @@ def balance(f: Facts) -> Html:
             words = f"the largest tenth of the groups holds {_top(before):.0f} % of the rows before, {_top(after):.0f} % after"
             charts.append(_balanced(name, words, ranked(thinned(before), thinned(after))))
     notes = f.recipe.get("notes", {})
-    charts += [_entries(step, name, noted) for step, said in notes.items() for name, noted in said.get("lists", {}).items() if noted.get("ranked")]
+    charts += [
+        _entries(step, name, noted)
+        for step, said in notes.items()
+        for name, noted in said.get("lists", {}).items()
+        if noted.get("ranked")
+    ]
     flat = [(step, *line) for step, noted in notes.items() for line in _flat(noted)]
     if not charts and not flat:
         return Html("")
@@ -213,9 +295,13 @@ def _entries(step: str, name: str, noted: dict[str, Any]) -> Html:
     """The entries of a balance by rank, and the most frequent of them by name."""
     points = noted["ranked"]
     chart = ranked([(p["rank"], p["before"]) for p in points], [(p["rank"], p["after"]) for p in points], "entries")
-    head = table(("entry", "before", "after"), [(p["entry"], f"{p['before']:,}", f"{p['after']:,}") for p in points[:6]], numbers=[1, 2])
+    head = table(
+        ("entry", "before", "after"), [(p["entry"], f"{p['before']:,}", f"{p['after']:,}") for p in points[:6]], numbers=[1, 2]
+    )
     title = step if name == "all" else f"{step}: {name}"
-    return _balanced(title, f"rows by entry, from the most frequent entry on; t = {number(noted['t'])}", fill("{}{}", chart, head))
+    return _balanced(
+        title, f"rows by entry, from the most frequent entry on; t = {number(noted['t'])}", fill("{}{}", chart, head)
+    )
 
 
 def _flat(noted: dict[str, Any], before: str = "") -> Iterator[tuple[str, str]]:
@@ -247,28 +333,56 @@ def speed(f: Facts) -> Html:
     if not counters:
         return Html("")
     longest = max((c["seconds"] for c in counters.values()), default=0) or 1
-    rows = [(name, f"{int(c['computed']):,}", f"{int(c['reused']):,}", f"{c['seconds']:.1f}",
-             f"{c['computed'] / c['seconds']:,.0f}" if c["seconds"] > 0.001 and c["computed"] else "–", bar(("other", c["seconds"] / longest)))
-            for name, c in counters.items()]
+    rows = [
+        (
+            name,
+            f"{int(c['computed']):,}",
+            f"{int(c['reused']):,}",
+            f"{c['seconds']:.1f}",
+            f"{c['computed'] / c['seconds']:,.0f}" if c["seconds"] > 0.001 and c["computed"] else "–",
+            bar(("other", c["seconds"] / longest)),
+        )
+        for name, c in counters.items()
+    ]
     words = f"The last visit took {f.recipe.get('seconds', 0):,.1f} s. Seconds are those of workers, summed; a first stage that reads pixels pays for decoding."
-    return fill('<p class="sub">{}</p>{}', words, table(("stage", "rows computed", "reused", "seconds", "rows/s of a worker", ""), rows, numbers=[1, 2, 3, 4]))
+    return fill(
+        '<p class="sub">{}</p>{}',
+        words,
+        table(("stage", "rows computed", "reused", "seconds", "rows/s of a worker", ""), rows, numbers=[1, 2, 3, 4]),
+    )
 
 
 def recipe(f: Facts) -> Html:
     """What ran: steps with parameters and fingerprints, inputs with hashes, versions."""
     hidden = {"step", "kind", "table", "fingerprint", "class", "version", "name"}
-    steps = [(s["step"], s.get("class", ""), _parameters({k: v for k, v in s.items() if k not in hidden}), fill("<code>{}</code>", s.get("fingerprint", "")))
-             for s in f.steps]
-    inputs = [(i["path"], number(i.get("size")), i.get("hash", "")[:19], i.get("error") or number(sum(i["rows"].values())))
-              for i in f.recipe.get("inputs", [])]
+    steps = [
+        (
+            s["step"],
+            s.get("class", ""),
+            _parameters({k: v for k, v in s.items() if k not in hidden}),
+            fill("<code>{}</code>", s.get("fingerprint", "")),
+        )
+        for s in f.steps
+    ]
+    inputs = [
+        (i["path"], number(i.get("size")), i.get("hash", "")[:19], i.get("error") or number(sum(i["rows"].values())))
+        for i in f.recipe.get("inputs", [])
+    ]
     more = len(inputs) - 20
-    facts = [("recipe fingerprint", f.recipe.get("fingerprint", "")), ("root hash", f.dataset["root_hash"]),
-             ("source", _parameters({k: v for k, v in f.recipe.get("source", {}).items() if k not in ("class", "paths")})),
-             ("shards", _parameters({k: v for k, v in (f.recipe.get("shards") or {}).items() if k != "class"})),
-             ("versions", ", ".join(f"{k} {v}" for k, v in f.recipe.get("versions", {}).items()))]
-    return fill("{}<h3>Input</h3>{}{}<h3>Record</h3>{}", table(("step", "class", "parameters", "fingerprint"), steps),
-                table(("file", "bytes", "hash", "rows"), inputs[:20], numbers=[1, 3]), fill('<p class="sub">and {} more files</p>', f"{more:,}") if more > 0 else "",
-                table(("", ""), facts))
+    facts = [
+        ("recipe fingerprint", f.recipe.get("fingerprint", "")),
+        ("root hash", f.dataset["root_hash"]),
+        ("source", _parameters({k: v for k, v in f.recipe.get("source", {}).items() if k not in ("class", "paths")})),
+        ("shards", _parameters({k: v for k, v in (f.recipe.get("shards") or {}).items() if k != "class"})),
+        ("versions", ", ".join(f"{k} {v}" for k, v in f.recipe.get("versions", {}).items())),
+    ]
+    return fill(
+        "{}<h3>Input</h3>{}{}<h3>Record</h3>{}",
+        table(("step", "class", "parameters", "fingerprint"), steps),
+        table(("file", "bytes", "hash", "rows"), inputs[:20], numbers=[1, 3]),
+        fill('<p class="sub">and {} more files</p>', f"{more:,}") if more > 0 else "",
+        table(("", ""), facts),
+    )
 
 
 def _parameters(values: dict) -> str:

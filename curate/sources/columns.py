@@ -13,10 +13,23 @@ from curate.errors import PoolError, RecipeError
 from curate.schema import STR
 
 #: Names that a pool gives a meaning of its own. A source's column of that name is carried as `source_<name>`.
-RESERVED = frozenset({
-    *schema.IMAGES, *schema.FETCHED, "part", "row", "id", "kept", "drop_reason", "drop_stage", "shard", "position", "key",
-    "copies", "decode",
-})
+RESERVED = frozenset(
+    {
+        *schema.IMAGES,
+        *schema.FETCHED,
+        "part",
+        "row",
+        "id",
+        "kept",
+        "drop_reason",
+        "drop_stage",
+        "shard",
+        "position",
+        "key",
+        "copies",
+        "decode",
+    }
+)
 
 
 def pick(wanted: str, names: list[str], file: str, role: str) -> str:
@@ -47,8 +60,9 @@ def plain_type(field: pa.Field, file: str) -> pa.DataType:
     named = (field.metadata or {}).get(b"ARROW:extension:name")
     if isinstance(kind, pa.BaseExtensionType) or named:
         name = named.decode(errors="replace") if named else kind.extension_name
-        raise RecipeError(f"{file}: column {field.name!r} has the extension type {name!r}, which is never loaded; "
-                          f"leave the column out")
+        raise RecipeError(
+            f"{file}: column {field.name!r} has the extension type {name!r}, which is never loaded; leave the column out"
+        )
     if pt.is_dictionary(kind):
         return plain_type(pa.field(field.name, kind.value_type), file)
     for i in range(kind.num_fields):

@@ -46,8 +46,10 @@ def file_format(file: str) -> tuple[str, str | None]:
     kind = stem if compression else last
     if kind not in READERS or (compression and kind in ("parquet", "pq")):
         endings = ", ".join("." + k for k in READERS)
-        raise RecipeError(f"{file}: not a table that can be read: the name must end in {endings} "
-                          f"(all but Parquet also with {', '.join('.' + c for c in COMPRESSED)})")
+        raise RecipeError(
+            f"{file}: not a table that can be read: the name must end in {endings} "
+            f"(all but Parquet also with {', '.join('.' + c for c in COMPRESSED)})"
+        )
     return kind, compression
 
 
@@ -181,8 +183,14 @@ def _json_array(values: list[Any], kind: pa.DataType) -> pa.Array:
 
 
 READERS = {
-    "parquet": read_parquet, "pq": read_parquet, "csv": read_csv, "tsv": read_tsv, "tab": read_tsv,
-    "jsonl": read_jsonl, "ndjson": read_jsonl, "json": read_jsonl,
+    "parquet": read_parquet,
+    "pq": read_parquet,
+    "csv": read_csv,
+    "tsv": read_tsv,
+    "tab": read_tsv,
+    "jsonl": read_jsonl,
+    "ndjson": read_jsonl,
+    "json": read_jsonl,
 }
 
 #: How the name of a readable file ends.

@@ -51,7 +51,7 @@ class PageUrls(WebPages):
     def answers(self, file: str) -> Iterator[Answer]:
         urls = listed(file)
         for start in range(0, len(urls), BATCH):
-            some = urls[start:start + BATCH]
+            some = urls[start : start + BATCH]
             found = {u: Fetched("removed") for u in some if self.removed and self.removed.has_url(u)}
             with asyncio.Runner(loop_factory=loop_factory()) as runner:
                 found |= runner.run(self._fetch([u for u in some if u not in found]))
@@ -60,8 +60,16 @@ class PageUrls(WebPages):
 
     async def _fetch(self, urls: list[str]) -> dict[str, Fetched]:
         taken = Taken()
-        fetch = Fetch(allow_private=tuple(self.allow_private), contact=self.contact, per_host=self.per_host, rate=self.rate,
-                      timeout=self.timeout, robots=self.robots, opt_out=self.honor_opt_out, max_bytes=self.max_bytes)
+        fetch = Fetch(
+            allow_private=tuple(self.allow_private),
+            contact=self.contact,
+            per_host=self.per_host,
+            rate=self.rate,
+            timeout=self.timeout,
+            robots=self.robots,
+            opt_out=self.honor_opt_out,
+            max_bytes=self.max_bytes,
+        )
         await fetch.crawl(list(dict.fromkeys(urls)), taken, accept="text/html,application/xhtml+xml,*/*;q=0.5")
         return taken.answers
 
@@ -72,7 +80,9 @@ class PageUrls(WebPages):
         kind = (found.kind or "").split(";")[0].strip().lower()
         charset = _CHARSET.search(found.kind or "")
         outcome = "not_html" if kind not in warc.PAGES else warc.judged(found.body, kind, self.max_bytes)
-        return Answer(row, found.url or url, b"" if outcome else found.body, found.status, charset and charset[1], outcome=outcome)
+        return Answer(
+            row, found.url or url, b"" if outcome else found.body, found.status, charset and charset[1], outcome=outcome
+        )
 
 
 class Taken:

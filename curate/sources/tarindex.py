@@ -143,10 +143,10 @@ def _pax(data: bytes) -> dict[str, str]:
         length, _, _ = data.partition(b" ")
         if not length.isdigit() or not 0 < int(length) <= len(data):
             break
-        name, _, value = data[len(length) + 1:int(length)].rstrip(b"\n").partition(b"=")
+        name, _, value = data[len(length) + 1 : int(length)].rstrip(b"\n").partition(b"=")
         if name == b"path" or (name == b"size" and value.isdigit()):
             found[name.decode()] = value.decode("utf-8", "replace")
-        data = data[int(length):]
+        data = data[int(length) :]
     return found
 
 

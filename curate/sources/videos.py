@@ -30,9 +30,9 @@ VIDEOS = (".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".ts", ".mpg", ".mpeg
 CUTS = ("speech", "scenes", "even", "whole")
 
 _DOCUMENT = {
-    **schema.DOCUMENTS,                   # url: the video's path and the span, as a media fragment (#t=12.5,20)
+    **schema.DOCUMENTS,  # url: the video's path and the span, as a media fragment (#t=12.5,20)
     "video": STR,
-    "start": pa.float64(),                # seconds
+    "start": pa.float64(),  # seconds
     "end": pa.float64(),
     "video_seconds": pa.float64(),
     "video_width": pa.int32(),
@@ -42,11 +42,11 @@ _DOCUMENT = {
 }
 _TEXT = {**schema.TEXTS, "kind": STR, "start": pa.float64(), "end": pa.float64()}
 _IMAGE = {
-    **schema.IMAGES,                      # url: the video's path and the moment (#t=12.5); text: what is said at that moment
+    **schema.IMAGES,  # url: the video's path and the moment (#t=12.5); text: what is said at that moment
     "doc_uid": STR,
     "position": pa.int32(),
     "video": STR,
-    "at": pa.float64(),                   # seconds
+    "at": pa.float64(),  # seconds
 }
 _COLUMNS = {"documents": _DOCUMENT, "texts": _TEXT, "images": _IMAGE}
 
@@ -89,7 +89,9 @@ class Videos(Source):
         if self.cut not in CUTS:
             raise RecipeError(f"videos are cut by {', '.join(CUTS)}, not by {self.cut!r}")
         if self.max_seconds <= 0 or self.min_seconds > self.max_seconds:
-            raise RecipeError(f"clips of {self.min_seconds:g} to {self.max_seconds:g} seconds: the first must not be more than the second")
+            raise RecipeError(
+                f"clips of {self.min_seconds:g} to {self.max_seconds:g} seconds: the first must not be more than the second"
+            )
         for path in [self.paths] if isinstance(self.paths, str) else self.paths:
             refuse_web(path)
 
@@ -104,7 +106,9 @@ class Videos(Source):
     def read(self, file: str, part_size: int) -> Iterator[dict[str, pa.Table]]:
         rows = Rows(file)
         with child(self.seconds, self.memory) as ask:
-            for video, found, clips in self._listed(ask, file) if file.lower().endswith(tuple(ENDINGS)) else [self._video(ask, file)]:
+            for video, found, clips in (
+                self._listed(ask, file) if file.lower().endswith(tuple(ENDINGS)) else [self._video(ask, file)]
+            ):
                 for clip in clips:
                     rows.add(video, found, clip, self._moments(clip))
                     if rows.full(part_size):
@@ -204,17 +208,32 @@ class Rows:
         url = f"{video}#t={clip.start:g},{clip.end:g}"
         uid = schema.uid(" ".join(s.text for s in clip.said), url)
         own = {"source_file": self.file, "source_row": self.clip}
-        self.documents.append({
-            "uid": uid, **own, "url": url, "title": found.get("title"), "video": video, "start": clip.start, "end": clip.end,
-            "video_seconds": found.get("seconds"), "video_width": found.get("width"), "video_height": found.get("height"),
-            "fps": found.get("fps"), "has_sound": found.get("sound"), "drop_reason": clip.reason})
+        self.documents.append(
+            {
+                "uid": uid,
+                **own,
+                "url": url,
+                "title": found.get("title"),
+                "video": video,
+                "start": clip.start,
+                "end": clip.end,
+                "video_seconds": found.get("seconds"),
+                "video_width": found.get("width"),
+                "video_height": found.get("height"),
+                "fps": found.get("fps"),
+                "has_sound": found.get("sound"),
+                "drop_reason": clip.reason,
+            }
+        )
         order = sorted([(s.start, 1, s) for s in clip.said] + [(t, 0, t) for t in times], key=lambda o: o[:2])
         for position, (time, spoken, what) in enumerate(order):
             child_ = {**own, "uid": schema.uid(uid, str(position)), "doc_uid": uid, "position": position, "drop_reason": None}
             if spoken:
                 self.texts.append({**child_, "text": what.text, "kind": "speech", "start": what.start, "end": what.end})
             else:
-                self.images.append({**child_, "url": f"{video}#t={time:g}", "text": heard(clip.said, time), "video": video, "at": time})
+                self.images.append(
+                    {**child_, "url": f"{video}#t={time:g}", "text": heard(clip.said, time), "video": video, "at": time}
+                )
         self.clip += 1
 
     def tables(self) -> dict[str, pa.Table]:

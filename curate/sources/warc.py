@@ -14,12 +14,17 @@ from fastwarc.warc import ArchiveIterator, WarcRecord, WarcRecordType
 from curate.errors import PoolError
 
 _DECODERS = {
-    "gzip": GzipReader, "x-gzip": GzipReader, "deflate": partial(GzipReader, zlib=True), "br": BrotliReader, "zstd": ZstdReader,
+    "gzip": GzipReader,
+    "x-gzip": GzipReader,
+    "deflate": partial(GzipReader, zlib=True),
+    "br": BrotliReader,
+    "zstd": ZstdReader,
     "chunked": ChunkedReader,
 }
 _HTML = re.compile(
     rb"\s*(?:<\?xml[^>]*>\s*)?(?:<!--.*?-->\s*)*<(?:!doctype\s+html|html|head|title|body|meta|script|style|div|p|h1|table|a|br)\b",
-    re.IGNORECASE | re.DOTALL)
+    re.IGNORECASE | re.DOTALL,
+)
 _OTHER = (b"\x89PNG", b"%PDF", b"GIF8", b"\xff\xd8\xff", b"PK\x03\x04", b"\x1f\x8b", b"RIFF", b"wOF", b"\0\0\0")
 _MARKUP = {"text/html", "application/xhtml+xml", "application/vnd.wap.xhtml+xml"}
 _UNSURE = {"", "text/plain", "application/octet-stream", "unknown/unknown", "application/xml", "text/xml"}
@@ -31,14 +36,14 @@ PAGES = _MARKUP | _UNSURE
 class Answer:
     """One page as a server gave it, or as it lay in a folder."""
 
-    row: int                             # number of the record in the file
+    row: int  # number of the record in the file
     url: str | None
     body: bytes = b""
     status: int | None = None
-    charset: str | None = None           # of the Content-Type header
+    charset: str | None = None  # of the Content-Type header
     captured_at: datetime | None = None
-    offset: int | None = None            # of the record in its file, for reading it again
-    robots: tuple[str, ...] = ()         # directives of X-Robots-Tag and tdm-reservation
+    offset: int | None = None  # of the record in its file, for reading it again
+    robots: tuple[str, ...] = ()  # directives of X-Robots-Tag and tdm-reservation
     outcome: str | None = None
 
 

@@ -25,34 +25,34 @@ from curate.sources.warc import Answer
 
 _DOCUMENT = {
     **schema.DOCUMENTS,
-    "lang": STR,                          # as the page declares it
-    "charset": STR,                       # as it was read
+    "lang": STR,  # as the page declares it
+    "charset": STR,  # as it was read
     "http_status": pa.int16(),
     "captured_at": pa.timestamp("ms", "UTC"),
-    "source_offset": pa.int64(),          # of the WARC record
+    "source_offset": pa.int64(),  # of the WARC record
     "html_bytes": pa.int64(),
 }
 _TEXT = {
     **schema.TEXTS,
-    "domain": STR,                        # of the page, without www: paragraphs are compared within a site
-    "kind": STR,                          # paragraph, heading, list, table, code, caption
-    "level": pa.int8(),                   # of a heading
-    "lang": STR,                          # of the nearest lang attribute
+    "domain": STR,  # of the page, without www: paragraphs are compared within a site
+    "kind": STR,  # paragraph, heading, list, table, code, caption
+    "level": pa.int8(),  # of a heading
+    "lang": STR,  # of the nearest lang attribute
     "dom_path": STR,
-    "link_share": pa.float32(),           # of the characters, those inside links
+    "link_share": pa.float32(),  # of the characters, those inside links
 }
 _IMAGE = {
-    **schema.IMAGES,                      # url absolute; text: the caption, else alt, else title
+    **schema.IMAGES,  # url absolute; text: the caption, else alt, else title
     "doc_uid": STR,
     "position": pa.int32(),
     "alt": STR,
     "title": STR,
     "figcaption": STR,
-    "declared_width": pa.int32(),         # pixels in the markup
+    "declared_width": pa.int32(),  # pixels in the markup
     "declared_height": pa.int32(),
-    "origin": STR,                        # img, picture, noscript, background, video, object, og
-    "link": STR,                          # where a link around it leads
-    "candidates": pa.large_list(STR),     # every URL it could have, best first
+    "origin": STR,  # img, picture, noscript, background, video, object, og
+    "link": STR,  # where a link around it leads
+    "candidates": pa.large_list(STR),  # every URL it could have, best first
     "lang": STR,
     "dom_path": STR,
 }
@@ -159,11 +159,22 @@ class Rows:
         for table, (rows, owners) in self.children.items():
             rows += found.get(table, ())
             owners += [len(self.documents)] * (len(rows) - len(owners))
-        self.documents.append({
-            "uid": schema.uid("", page.url), "source_file": self.file, "source_row": page.row, "url": page.url,
-            "title": found.get("title"), "lang": found.get("lang"), "charset": found.get("charset"), "http_status": page.status,
-            "captured_at": page.captured_at, "source_offset": page.offset, "html_bytes": len(page.body) or None,
-            "drop_reason": f"page:{found['outcome']}" if found["outcome"] else None})
+        self.documents.append(
+            {
+                "uid": schema.uid("", page.url),
+                "source_file": self.file,
+                "source_row": page.row,
+                "url": page.url,
+                "title": found.get("title"),
+                "lang": found.get("lang"),
+                "charset": found.get("charset"),
+                "http_status": page.status,
+                "captured_at": page.captured_at,
+                "source_offset": page.offset,
+                "html_bytes": len(page.body) or None,
+                "drop_reason": f"page:{found['outcome']}" if found["outcome"] else None,
+            }
+        )
 
     def tables(self) -> dict[str, pa.Table]:
         documents = pa.Table.from_pylist(self.documents, schema.arrow({**_DOCUMENT, "drop_reason": STR}))

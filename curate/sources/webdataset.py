@@ -80,7 +80,7 @@ class Found:
     image: Member | None = None
     text: str | None = None
     said: dict[str, Any] = field(default_factory=dict)  # from the `.json`, where there is no sidecar
-    at: int | None = None                                # the row in the sidecar
+    at: int | None = None  # the row in the sidecar
     reason: str | None = None
 
 
@@ -137,8 +137,10 @@ def _table(found: list[Found], side: "Sidecar", file: str, start: int, names: di
     text = _captions(found, given)
     url = _strings(given, "url", len(found))
     own = _strings(given, "uid", len(found))
-    uids = [u if schema.is_uid(u) else schema.uid(t, a if a is not None else _place(file, r.key, names))
-            for u, t, a, r in zip(own, text, url, found, strict=True)]
+    uids = [
+        u if schema.is_uid(u) else schema.uid(t, a if a is not None else _place(file, r.key, names))
+        for u, t, a, r in zip(own, text, url, found, strict=True)
+    ]
     used = {"url", "uid", *CAPTIONS[:1]} | ({"caption"} if "text" not in given.column_names else set())
     renamed = carried(["key", *(c for c in given.column_names if c not in used and c != "key")])
     extras = {renamed[c]: given[c] for c in given.column_names if c not in used and c != "key"}
@@ -146,13 +148,20 @@ def _table(found: list[Found], side: "Sidecar", file: str, start: int, names: di
     reasons = [r.reason or ("source:bad_row" if b else None) for r, b in zip(found, repairs, strict=True)]
     where = _absolute(file)
     images = [r.image for r in found]
-    return pa.table({
-        "uid": pa.array(uids, STR), **rows(file, start, len(found)), "url": pa.array(url, STR), "text": pa.array(text, STR),
-        "payload": pa.array([i and where for i in images], STR),
-        "payload_offset": pa.array([i and i.offset for i in images], pa.int64()),
-        "payload_size": pa.array([i and i.size for i in images], pa.int64()),
-        "source_key": pa.array([r.key for r in found], STR), **extras, "drop_reason": pa.array(reasons, STR),
-    })
+    return pa.table(
+        {
+            "uid": pa.array(uids, STR),
+            **rows(file, start, len(found)),
+            "url": pa.array(url, STR),
+            "text": pa.array(text, STR),
+            "payload": pa.array([i and where for i in images], STR),
+            "payload_offset": pa.array([i and i.offset for i in images], pa.int64()),
+            "payload_size": pa.array([i and i.size for i in images], pa.int64()),
+            "source_key": pa.array([r.key for r in found], STR),
+            **extras,
+            "drop_reason": pa.array(reasons, STR),
+        }
+    )
 
 
 def _joined(brought: pa.Table, said: pa.Table) -> pa.Table:
@@ -166,8 +175,10 @@ def _joined(brought: pa.Table, said: pa.Table) -> pa.Table:
 def _captions(found: list[Found], given: pa.Table) -> list[str | None]:
     """The `.txt` member; where there is none or it is empty, the sidecar's or the `.json`'s caption, which may be null."""
     name = next((c for c in CAPTIONS if c in given.column_names), "")
-    return [r.text or (r.text if other is None and r.at is None else other)
-            for r, other in zip(found, _strings(given, name, len(found)), strict=True)]
+    return [
+        r.text or (r.text if other is None and r.at is None else other)
+        for r, other in zip(found, _strings(given, name, len(found)), strict=True)
+    ]
 
 
 def _strings(table: pa.Table, name: str, count: int) -> list[str | None]:
@@ -231,7 +242,7 @@ def ranges(path: str) -> Iterator[str]:
         return
     low, high = found.groups()
     for n in range(int(low), int(high) + 1):
-        yield from ranges(f"{path[:found.start()]}{n:0{len(low)}d}{path[found.end():]}")
+        yield from ranges(f"{path[: found.start()]}{n:0{len(low)}d}{path[found.end() :]}")
 
 
 def _run_shards(path: str) -> str:

@@ -25,14 +25,21 @@ def by_speech(said: list[Said], seconds: float, min_seconds: float, max_seconds:
     clips: list[list[Said]] = []
     for one in said:
         last = clips[-1] if clips else None
-        joins = (last is not None and last[-1].end - last[0].start < min_seconds and one.end - last[0].start <= max_seconds
-                 and one.start - last[-1].end <= gap)
+        joins = (
+            last is not None
+            and last[-1].end - last[0].start < min_seconds
+            and one.end - last[0].start <= max_seconds
+            and one.start - last[-1].end <= gap
+        )
         if joins:
             last.append(one)
         else:
             clips.append([one])
     spans = [(c[0].start, min(max(s.end for s in c), c[0].start + max_seconds), c) for c in clips]
-    return [Clip(start, min(end, seconds), c) if start < seconds else Clip(start, end, c, "clip:beyond_the_end") for start, end, c in spans]
+    return [
+        Clip(start, min(end, seconds), c) if start < seconds else Clip(start, end, c, "clip:beyond_the_end")
+        for start, end, c in spans
+    ]
 
 
 def at_cuts(cuts: list[float], seconds: float, said: list[Said], min_seconds: float, max_seconds: float) -> list[Clip]:

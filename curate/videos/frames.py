@@ -38,7 +38,11 @@ class Frames(Stage):
     quality: int = 95
 
     def adds(self) -> dict[str, pa.DataType]:
-        return {self.name: schema.STR, "frame_change": pa.float32(), **{n: t for n, t in schema.FETCHED.items() if n not in _HERE}}
+        return {
+            self.name: schema.STR,
+            "frame_change": pa.float32(),
+            **{n: t for n, t in schema.FETCHED.items() if n not in _HERE},
+        }
 
     def judge(self, columns: pa.Table) -> pa.Array:
         return outcomes(columns[self.name], self.name)
@@ -52,7 +56,9 @@ class Frames(Stage):
                         self._clips(ask, path, some, columns, parcel)
         return pa.table({n: pa.array(columns[n], t) for n, t in self.adds().items()})
 
-    def _clips(self, ask: Contained, path: str | None, clips: list[list[dict]], columns: dict[str, list], parcel: Parcel) -> None:
+    def _clips(
+        self, ask: Contained, path: str | None, clips: list[list[dict]], columns: dict[str, list], parcel: Parcel
+    ) -> None:
         """The frames of some clips of one video. Where they cannot be had, each clip is asked for alone."""
         found = questioned(ask, "frames", path, [[r["at"] for r in rows] for rows in clips], self.side, self.quality)
         if found["outcome"] and len(clips) > 1:
@@ -67,9 +73,17 @@ class Frames(Stage):
 
     def _keep(self, row: dict[str, Any], frame: tuple, columns: dict[str, list], parcel: Parcel) -> None:
         data, width, height, original_width, original_height, change = frame
-        values = {"frame_change": change, "sha256": hashlib.sha256(data).hexdigest(), "mime": "image/jpeg", "width": width, "height": height,
-                  "original_width": original_width, "original_height": original_height, "payload_size": len(data),
-                  "payload_offset": parcel.add(f"{row['uid']}.jpg", data)}
+        values = {
+            "frame_change": change,
+            "sha256": hashlib.sha256(data).hexdigest(),
+            "mime": "image/jpeg",
+            "width": width,
+            "height": height,
+            "original_width": original_width,
+            "original_height": original_height,
+            "payload_size": len(data),
+            "payload_offset": parcel.add(f"{row['uid']}.jpg", data),
+        }
         for name, value in values.items():
             columns[name][row["row"]] = value
 
@@ -94,7 +108,13 @@ class Sound(Stage):
     needed: bool = False
 
     def adds(self) -> dict[str, pa.DataType]:
-        return {self.name: schema.STR, "sound_seconds": pa.float32(), "sound_level": pa.float32(), "sound_sha256": schema.STR, **schema.PAYLOAD}
+        return {
+            self.name: schema.STR,
+            "sound_seconds": pa.float32(),
+            "sound_level": pa.float32(),
+            "sound_sha256": schema.STR,
+            **schema.PAYLOAD,
+        }
 
     def judge(self, columns: pa.Table) -> pa.Array:
         return outcomes(columns[self.name], self.name) if self.needed else super().judge(columns)
@@ -106,15 +126,22 @@ class Sound(Stage):
                 with opened(video) as path:
                     for rows in clips.values():
                         for row in rows:
-                            self._clip(questioned(ask, "sound", path, row["start"], row["end"], self.rate), row, columns, parcel)
+                            self._clip(
+                                questioned(ask, "sound", path, row["start"], row["end"], self.rate), row, columns, parcel
+                            )
         return pa.table({n: pa.array(columns[n], t) for n, t in self.adds().items()})
 
     def _clip(self, found: dict[str, Any], row: dict[str, Any], columns: dict[str, list], parcel: Parcel) -> None:
         data, at = found.get("wav"), row["row"]
         columns[self.name][at] = found["outcome"] or ("ok" if data else "none")
         if data and not found["outcome"]:
-            values = {"sound_seconds": found["seconds"], "sound_level": found["level"], "sound_sha256": hashlib.sha256(data).hexdigest(),
-                      "payload_size": len(data), "payload_offset": parcel.add(f"{row['uid']}.wav", data)}
+            values = {
+                "sound_seconds": found["seconds"],
+                "sound_level": found["level"],
+                "sound_sha256": hashlib.sha256(data).hexdigest(),
+                "payload_size": len(data),
+                "payload_offset": parcel.add(f"{row['uid']}.wav", data),
+            }
             for name, value in values.items():
                 columns[name][at] = value
 

@@ -51,8 +51,14 @@ def probe(container: Any) -> dict[str, Any]:
     if not math.isfinite(seconds) or seconds <= 0:
         return {"outcome": "no_duration"}
     rate = float(stream.average_rate or 0)
-    return {"seconds": round(seconds, 3), "width": width, "height": height, "fps": rate, "sound": bool(container.streams.audio),
-            "title": container.metadata.get("title")}
+    return {
+        "seconds": round(seconds, 3),
+        "width": width,
+        "height": height,
+        "fps": rate,
+        "sound": bool(container.streams.audio),
+        "title": container.metadata.get("title"),
+    }
 
 
 def scenes(container: Any, bound: float) -> dict[str, Any]:
@@ -117,7 +123,7 @@ def sound(container: Any, start: float, end: float, rate: int) -> dict[str, Any]
     pieces += [f.to_ndarray().reshape(-1) for f in resampler.resample(None)] if first is not None else []
     samples = np.concatenate(pieces) if pieces else np.empty(0, np.int16)
     skip = max(0, round((start - (first or 0.0)) * rate))
-    samples = samples[skip:skip + round((end - start) * rate)]
+    samples = samples[skip : skip + round((end - start) * rate)]
     if not len(samples):
         return {"wav": None}
     power = float(np.square(samples.astype(np.float64) / 32768).mean())
@@ -164,7 +170,9 @@ def seconds_of(frame: Any) -> float:
 
 def small(frame: Any) -> np.ndarray:
     scale = _SMALL / max(frame.width, frame.height)
-    return frame.reformat(width=max(2, round(frame.width * scale)), height=max(2, round(frame.height * scale)), format="rgb24").to_ndarray()
+    return frame.reformat(
+        width=max(2, round(frame.width * scale)), height=max(2, round(frame.height * scale)), format="rgb24"
+    ).to_ndarray()
 
 
 def grey_square(frame: Any) -> np.ndarray:

@@ -26,7 +26,10 @@ def test_exact_expected_counts():
     stay = np.setdiff1d(np.arange(len(TEXTS)), chosen.drop)
     after = [sum(word in TEXTS[i] for i in stay) for word in ("cat", "owl")]
     assert chosen.notes["lists"]["all"] | {"entries_hash": ""} == {
-        "ranked": [{"rank": 1, "entry": "cat", "before": 64, "after": after[0]}, {"rank": 2, "entry": "owl", "before": 6, "after": after[1]}],
+        "ranked": [
+            {"rank": 1, "entry": "cat", "before": 64, "after": after[0]},
+            {"rank": 2, "entry": "owl", "before": 6, "after": after[1]},
+        ],
         "t": 8,
         "tail_share": 6 / 70,
         "matches": 70,

@@ -53,7 +53,9 @@ def work(request: dict) -> dict:
     try:
         if request["urls"]:
             return take(f"{request['folder']}/run", request["urls"])
-        made = curate.driver.run(toy(request["folder"], request["half"]), f"{request['folder']}/run", engine="local", part_size=50)
+        made = curate.driver.run(
+            toy(request["folder"], request["half"]), f"{request['folder']}/run", engine="local", part_size=50
+        )
         return {"root": made.dataset["root_hash"], "computed": {k: c["computed"] for k, c in made.counters.items()}}
     except CurateError as e:
         return {"error": str(e)}
@@ -100,8 +102,11 @@ def serve() -> None:
 class Forge:
     """A server; `run` asks it for one run and tells what came of it."""
 
-    process: subprocess.Popen = field(default_factory=lambda: subprocess.Popen(
-        [sys.executable, __file__], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True))
+    process: subprocess.Popen = field(
+        default_factory=lambda: subprocess.Popen(
+            [sys.executable, __file__], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+    )
 
     def run(self, folder: Path, spec: str = "", log: str = "", half: float = 0.5, urls: tuple[str, ...] = ()) -> dict:
         request = {"folder": str(folder), "spec": spec, "log": log, "half": half, "urls": urls}
@@ -234,7 +239,9 @@ def walk(scene: Scene, places: list[str], faults: list[str]) -> Iterator[str]:
             yield f"{place}: not killed, but {said}"
         if place.endswith(".done"):
             continue  # the run is finished; that its lease could not be ended is only told
-        if fault != "kill" and not any(w in said.get("error", "") for w in ("cannot write", "cannot be removed", "the disk holds")):
+        if fault != "kill" and not any(
+            w in said.get("error", "") for w in ("cannot write", "cannot be removed", "the disk holds")
+        ):
             yield f"{place}: {fault} ended in {said}"
         yield from (f"{fault}@{place}: {half}" for half in half_files(work / "run", seen))
     said = scene.forge.run(work)

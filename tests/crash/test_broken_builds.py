@@ -36,7 +36,9 @@ def test_the_sound_build_is_sound(folder):
 def test_a_lost_drop(folder, monkeypatch):
     """Rows of one reason vanish from the ledger: the driver itself counts, and stops."""
     sound = pool._entry
-    monkeypatch.setattr(pool, "_entry", lambda *a: (t := sound(*a)).filter(pa.array([r != "toy_words" for r in t["drop_reason"].to_pylist()])))
+    monkeypatch.setattr(
+        pool, "_entry", lambda *a: (t := sound(*a)).filter(pa.array([r != "toy_words" for r in t["drop_reason"].to_pylist()]))
+    )
     with pytest.raises(CurateError, match=r"table images: 110 rows came in, the ledger accounts for \d+"):
         run(folder)
     assert not (folder / "run/dataset.json").exists()
@@ -79,7 +81,9 @@ def test_a_file_named_without_its_hash(folder, monkeypatch):
 def test_a_commit_before_its_payload(folder, monkeypatch):
     """Columns that name a tar which was never made durable: the run cannot write its shards and says which file it lacks."""
     sound = store.Store.commit
-    monkeypatch.setattr(store.Store, "commit", lambda self, name, path, size=None: name.endswith(".tar") or sound(self, name, path, size))
+    monkeypatch.setattr(
+        store.Store, "commit", lambda self, name, path, size=None: name.endswith(".tar") or sound(self, name, path, size)
+    )
     with pytest.raises(CurateError, match=r"parts/.*\.tar: cannot be read: No such file"):
         run(folder)
     assert not (folder / "run/dataset.json").exists()
@@ -115,7 +119,9 @@ def _turned(columns):
     at = columns["payload_offset"].to_numpy(zero_copy_only=False)
     full = np.flatnonzero(~np.isnan(at))
     at[full] = np.roll(at[full], 1)
-    return columns.set_column(columns.column_names.index("payload_offset"), "payload_offset", pa.array(at, pa.int64(), from_pandas=True))
+    return columns.set_column(
+        columns.column_names.index("payload_offset"), "payload_offset", pa.array(at, pa.int64(), from_pandas=True)
+    )
 
 
 def test_a_sample_twice(folder, monkeypatch):

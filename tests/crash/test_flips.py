@@ -36,8 +36,11 @@ def sound(made):
 
 
 def outputs(run: Path) -> list[Path]:
-    return sorted(p for p in run.rglob("*") if p.is_file() and p.relative_to(run).parts[0] in
-                  ("shards", "ledger", "dataset.json", "recipe.json", "SHA256SUMS"))
+    return sorted(
+        p
+        for p in run.rglob("*")
+        if p.is_file() and p.relative_to(run).parts[0] in ("shards", "ledger", "dataset.json", "recipe.json", "SHA256SUMS")
+    )
 
 
 def spoil(path: Path, dice: random.Random) -> str:
@@ -74,8 +77,19 @@ def test_a_thousand_flips_and_cuts_are_all_detected(sound):
     assert check(store) == []
 
 
-@pytest.mark.parametrize("file", ["shards/00001.tar", "shards/00000.parquet", "shards/00000.json", "shards/sizes.json", "dataset.json", "recipe.json",
-                                  "ledger/images/000001.parquet", "SHA256SUMS"])
+@pytest.mark.parametrize(
+    "file",
+    [
+        "shards/00001.tar",
+        "shards/00000.parquet",
+        "shards/00000.json",
+        "shards/sizes.json",
+        "dataset.json",
+        "recipe.json",
+        "ledger/images/000001.parquet",
+        "SHA256SUMS",
+    ],
+)
 @pytest.mark.parametrize("fault", ["bit", "cut", "gone"])
 def test_a_damaged_output_is_made_again_and_nothing_is_computed(sound, file, fault):
     folder, root, rows = sound
@@ -83,13 +97,17 @@ def test_a_damaged_output_is_made_again_and_nothing_is_computed(sound, file, fau
     stamps = {p: p.stat().st_mtime_ns for p in outputs(folder / "run") if p.suffix in (".tar", ".parquet")}
     data = bytearray(path.read_bytes())
     data[len(data) // 2] ^= 16
-    path.unlink() if fault == "gone" else path.write_bytes(data if fault == "bit" else data[:len(data) // 2])
+    path.unlink() if fault == "gone" else path.write_bytes(data if fault == "bit" else data[: len(data) // 2])
     assert check(Store(folder / "run"))
     again = run(folder, repair=True)
     assert check(Store(folder / "run")) == [] and again.dataset["root_hash"] == root and outcome(folder / "run") == rows
     assert {c["computed"] for c in again.counters.values()} <= {0}
     rewritten = {str(p.relative_to(folder / "run")) for p, t in stamps.items() if p.stat().st_mtime_ns != t}
-    trio = {f"{file.rpartition('.')[0]}.{k}" for k in ("tar", "parquet")} if file[-9:-5].isdigit() or file.startswith("shards/0") else {file}
+    trio = (
+        {f"{file.rpartition('.')[0]}.{k}" for k in ("tar", "parquet")}
+        if file[-9:-5].isdigit() or file.startswith("shards/0")
+        else {file}
+    )
     if file != "SHA256SUMS":  # else that of which nothing tells any more whether it is sound
         assert rewritten <= trio | ({file} if file.startswith("ledger") else set()), rewritten
 
@@ -111,16 +129,19 @@ def private(folder: Path, pattern: str) -> Path:
     return sorted((folder / "run").glob(pattern))[1]
 
 
-@pytest.mark.parametrize(("pattern", "stages", "told"), [
-    ("parts/*/images.toy_words-*.parquet", {"toy_words"}, "damaged"),
-    ("parts/*/images.toy_score-*.parquet", {"toy_score"}, "damaged"),
-    ("parts/*/images.toy_fetch-*.parquet", {"toy_fetch", "toy_score"}, "damaged"),
-    ("parts/*/*.tar", {"toy_fetch", "toy_score"}, "rows, fetched or made again: their payload is lost"),
-    ("parts/*/source.images.parquet", set(), "the input is read again"),
-    ("inputs/*.json", set(), "the input is read again"),
-    ("decisions/*.parquet", set(), "made again"),
-    ("gathered/*.parquet", set(), "made again"),
-])
+@pytest.mark.parametrize(
+    ("pattern", "stages", "told"),
+    [
+        ("parts/*/images.toy_words-*.parquet", {"toy_words"}, "damaged"),
+        ("parts/*/images.toy_score-*.parquet", {"toy_score"}, "damaged"),
+        ("parts/*/images.toy_fetch-*.parquet", {"toy_fetch", "toy_score"}, "damaged"),
+        ("parts/*/*.tar", {"toy_fetch", "toy_score"}, "rows, fetched or made again: their payload is lost"),
+        ("parts/*/source.images.parquet", set(), "the input is read again"),
+        ("inputs/*.json", set(), "the input is read again"),
+        ("decisions/*.parquet", set(), "made again"),
+        ("gathered/*.parquet", set(), "made again"),
+    ],
+)
 @pytest.mark.parametrize("gone", [False, True])
 def test_damage_within_a_run_costs_the_part_it_hit(sound, pattern, stages, told, gone):
     folder, root, rows = sound

@@ -93,8 +93,14 @@ def server():
     thread = threading.Thread(target=http.serve_forever, daemon=True)
     thread.start()
     with pytest.MonkeyPatch.context() as patch:
-        for name, value in (("AWS_ENDPOINT_URL", f"http://127.0.0.1:{http.server_port}"), ("AWS_ACCESS_KEY_ID", "x"), ("AWS_SECRET_ACCESS_KEY", "x"),
-                            ("AWS_DEFAULT_REGION", "us-east-1"), ("AWS_MAX_ATTEMPTS", "3"), ("AWS_EC2_METADATA_DISABLED", "true")):
+        for name, value in (
+            ("AWS_ENDPOINT_URL", f"http://127.0.0.1:{http.server_port}"),
+            ("AWS_ACCESS_KEY_ID", "x"),
+            ("AWS_SECRET_ACCESS_KEY", "x"),
+            ("AWS_DEFAULT_REGION", "us-east-1"),
+            ("AWS_MAX_ATTEMPTS", "3"),
+            ("AWS_EC2_METADATA_DISABLED", "true"),
+        ):
             patch.setenv(name, value)
         s3fs.S3FileSystem.clear_instance_cache()
         s3fs.S3FileSystem().mkdir("pool")
@@ -116,7 +122,9 @@ def pairs(url: str, n: int = 70) -> Recipe:
     rows = pa.table({"url": [f"http://toy/{i}" for i in range(n)], "text": ["word " * (i % 7) for i in range(n)]})
     with s3fs.S3FileSystem().open(url + "/in/pairs.parquet", "wb") as f:
         pq.write_table(rows, f)
-    return Recipe(UrlPairs([url + "/in/*.parquet"]), [ToyWords(), ToyFetch(), ToyScore()], [ToyHalf()], shards=Shards(size=8), name="toy")
+    return Recipe(
+        UrlPairs([url + "/in/*.parquet"]), [ToyWords(), ToyFetch(), ToyScore()], [ToyHalf()], shards=Shards(size=8), name="toy"
+    )
 
 
 def go(recipe: Recipe, out: str):
@@ -133,7 +141,10 @@ def test_exclusive_create_is_found_out_and_the_first_commit_wins(bucket, server)
 
 def test_of_many_writers_at_once_one_commits(bucket):
     store, won = Store(bucket), []
-    threads = [threading.Thread(target=lambda i=i: won.append(i) if Store(bucket).commit_bytes("x", b"%d" % i) else None) for i in range(8)]
+    threads = [
+        threading.Thread(target=lambda i=i: won.append(i) if Store(bucket).commit_bytes("x", b"%d" % i) else None)
+        for i in range(8)
+    ]
     [t.start() for t in threads]
     [t.join() for t in threads]
     assert len(won) == 1 and store.read("x") == b"%d" % won[0]
@@ -164,17 +175,23 @@ def test_a_run_from_a_bucket_into_a_bucket_through_all_kinds_of_trouble_and_cura
     assert rough.sql("select count(*) from images").fetchall() == [(70,)]
     assert check(rough.store) == []
     assert go(pairs(bucket), bucket + "/rough").counters == {}
-    done = subprocess.run([sys.executable, "-m", "curate.cli", "sql", bucket + "/rough", "select count(*) as n from images where kept"],
-                          capture_output=True, text=True, timeout=120, cwd=Path(__file__).parents[2])
+    done = subprocess.run(
+        [sys.executable, "-m", "curate.cli", "sql", bucket + "/rough", "select count(*) as n from images where kept"],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        cwd=Path(__file__).parents[2],
+    )
     assert done.returncode == 0 and str(rough.dataset["samples"]) in done.stdout, done.stderr
 
 
-def test_a_driver_killed_in_the_middle_of_uploads_goes_on_where_there_is_no_exclusive_create(bucket, server, monkeypatch, tmp_path):
+def test_a_driver_killed_in_the_middle_of_uploads_goes_on_where_there_is_no_exclusive_create(
+    bucket, server, monkeypatch, tmp_path
+):
     server.exclusive = False
     monkeypatch.setattr(lease, "SETTLE", 0.1)
     golden = go(pairs(bucket), str(tmp_path / "golden")).dataset["root_hash"]
-    code = (f"import sys; sys.path[:0] = {[str(Path(__file__).parent), str(Path(__file__).parents[1]), str(Path(__file__).parents[2])]!r}; from test_object_store import *; go(pairs({bucket!r}), {bucket!r} + '/run')"
-            )
+    code = f"import sys; sys.path[:0] = {[str(Path(__file__).parent), str(Path(__file__).parents[1]), str(Path(__file__).parents[2])]!r}; from test_object_store import *; go(pairs({bucket!r}), {bucket!r} + '/run')"
     for place in ("named parts/*toy_score*", "upload shards/00001.tar"):
         env = {**os.environ, "CURATE_FAILPOINT": f"kill@{place}"}
         assert subprocess.run([sys.executable, "-c", code], env=env, timeout=120).returncode == -9

@@ -37,7 +37,11 @@ class Scene:
 
     def listing(self) -> set[str]:
         run = self.folder / "work/run"
-        return {str(p.relative_to(run)) for p in run.rglob("*") if p.is_file() and p.relative_to(run).parts[0] not in ("lease", ".private")}
+        return {
+            str(p.relative_to(run))
+            for p in run.rglob("*")
+            if p.is_file() and p.relative_to(run).parts[0] not in ("lease", ".private")
+        }
 
 
 @pytest.fixture(scope="module")
@@ -73,5 +77,9 @@ def test_killed_after_every_kind_of_change_or_failing_before_it(scene, fault, st
         faults += [f"{place}: {half}" for half in half_files(work / "run", seen)]
     assert not faults and reached == len(places) > 15
     said = scene.forge.run(work, urls=URLS) if fault == "kill" else scene.forge.run(work)  # the run itself goes on with it
-    assert said["root"] == scene.golden["root"] and wrong(work / "run", scene.golden) == [] and holding(work / "run", *traces()) == []
+    assert (
+        said["root"] == scene.golden["root"]
+        and wrong(work / "run", scene.golden) == []
+        and holding(work / "run", *traces()) == []
+    )
     assert scene.listing() == scene.files

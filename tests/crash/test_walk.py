@@ -34,8 +34,10 @@ def test_killed_at_every_step_of_every_kind_of_file(scene, step):
     assert not list(walk(scene, at(scene, step), ["kill"]))
 
 
-@pytest.mark.parametrize(("step", "faults"), [("open", ["eio", "enospc"]), ("fsync", ["short", "enospc", "eio"]), ("name", ["enospc", "eio"]),
-                                              ("remove", ["eio"])])
+@pytest.mark.parametrize(
+    ("step", "faults"),
+    [("open", ["eio", "enospc"]), ("fsync", ["short", "enospc", "eio"]), ("name", ["enospc", "eio"]), ("remove", ["eio"])],
+)
 def test_the_disk_fails_at_every_step_of_every_kind_of_file(scene, step, faults):
     """Each place meets one fault here, and every one of them in benchmarks/chaos.py."""
     assert not list(walk(scene, at(scene, step), faults))

@@ -58,16 +58,25 @@ def two_tars(folder):
     side, thing = (90, 120), ("barn", "lake", "owl", "tram", "kite", "fern", "mill", "drum", "lamp", "moth", "pier", "rose")
     a = [(picture(s, side), f"a {thing[s]} seen from the {thing[s - 1]} on day {s * 97}") for s in range(12)]
     turned = np.concatenate([half[::-1] for half in np.split(a[5][0], 2)])
-    b = [(a[1][0], "the same bytes"), (EDITS["jpeg"](a[2][0]), "an edit of it"), (EDITS["mirror"](a[3][0]), "seen in a mirror"),
-         (turned, "each half upside down"), (picture(40, side), a[7][1].upper() + "!")]
+    b = [
+        (a[1][0], "the same bytes"),
+        (EDITS["jpeg"](a[2][0]), "an edit of it"),
+        (EDITS["mirror"](a[3][0]), "seen in a mirror"),
+        (turned, "each half upside down"),
+        (picture(40, side), a[7][1].upper() + "!"),
+    ]
     b += [(picture(s, side), f"{s * 31} {thing[s - 50]} {thing[s - 45]} without {thing[s - 48]}") for s in range(50, 57)]
     return [tar(folder / "a.tar", a), tar(folder / "b.tar", b)]
 
 
 def recipe(paths):
-    return Recipe(WebDataset(paths), [Fetch(), PerceptualHash(), Colours()],
-                  [ExactDedup(), NearDedup(), SemanticDedup("colours", eps=0.01, clusters=2), TextDedup()],
-                  shards=Shards(size=10), name="dedup")
+    return Recipe(
+        WebDataset(paths),
+        [Fetch(), PerceptualHash(), Colours()],
+        [ExactDedup(), NearDedup(), SemanticDedup("colours", eps=0.01, clusters=2), TextDedup()],
+        shards=Shards(size=10),
+        name="dedup",
+    )
 
 
 @pytest.fixture(scope="module")
@@ -91,8 +100,12 @@ def test_every_row_that_fell_names_a_survivor_that_stayed_and_how_alike_they_are
     assert len(rows) == whole.sql("select count(*) from images where not kept").fetchall()[0][0]
     assert all(reason == step and kept and 0.79 < alike <= 1 for step, _, _, alike, reason, kept in rows)
     assert {(step, *sorted((one, other))) for step, one, other, *_ in rows} == {
-        ("exact_dedup", "a001", "b000"), ("near_dedup", "a002", "b001"), ("near_dedup", "a003", "b002"),
-        ("semantic_dedup", "a005", "b003"), ("text_dedup", "a007", "b004")}
+        ("exact_dedup", "a001", "b000"),
+        ("near_dedup", "a002", "b001"),
+        ("near_dedup", "a003", "b002"),
+        ("semantic_dedup", "a005", "b003"),
+        ("text_dedup", "a007", "b004"),
+    }
 
 
 @pytest.mark.parametrize("step", STEPS)

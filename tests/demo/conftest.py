@@ -16,8 +16,28 @@ from curate.demo.web import DemoWeb, WebError, build, write
 #: Ports below the ephemeral ones, others for each process: test runs side by side do not meet.
 PORT = 20000 + os.getpid() * 50 % 12000
 COLOURS = ("red", "orange", "yellow", "green", "cyan", "blue", "violet", "grey")
-SHAPES = ("circle", "square", "triangle", "ring", "cross", "bar", "stripes", "frame", "dots", "diamond", "wedge", "grid",
-          "arrow", "house", "wave", "star", "moon", "leaf", "fish", "key")
+SHAPES = (
+    "circle",
+    "square",
+    "triangle",
+    "ring",
+    "cross",
+    "bar",
+    "stripes",
+    "frame",
+    "dots",
+    "diamond",
+    "wedge",
+    "grid",
+    "arrow",
+    "house",
+    "wave",
+    "star",
+    "moon",
+    "leaf",
+    "fish",
+    "key",
+)
 
 
 def drawn(number: int) -> Pair:
@@ -30,8 +50,19 @@ def drawn(number: int) -> Pair:
     title = f"a {colour} {shape}"
     suffix = (".png", ".jpg", ".webp")[number % 3]
     german = {"de": f"{shape} in {colour} auf weissem Grund"}
-    return Pair(f"drawn/{number}", ("left", "right")[number % 2], title, f"{title} on white", "CC0-1.0", german, suffix,
-                im.width, im.height, held_out(title), encode(im, suffix))
+    return Pair(
+        f"drawn/{number}",
+        ("left", "right")[number % 2],
+        title,
+        f"{title} on white",
+        "CC0-1.0",
+        german,
+        suffix,
+        im.width,
+        im.height,
+        held_out(title),
+        encode(im, suffix),
+    )
 
 
 @pytest.fixture(scope="session")
@@ -42,6 +73,7 @@ def drawn_pairs() -> list[Pair]:
 @pytest.fixture(scope="session")
 def lay_out(drawn_pairs) -> Callable[..., DemoWeb]:
     """lay_out(folder, clean=60, seed=0): a web of drawn pairs in a folder."""
+
     def lay_out(folder: Path, clean: int = 60, seed: int = 0) -> DemoWeb:
         write(DemoWeb(folder), drawn_pairs, {"seed": seed, "clean": clean, "hosts": list(HOSTS), "left_out": {}}, next(ports))
         return DemoWeb(folder)

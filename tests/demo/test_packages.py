@@ -87,11 +87,14 @@ def test_an_archive_may_not_write_outside_its_folder(tmp_path):
     assert not (tmp_path / "escaped").exists()
 
 
-@pytest.mark.parametrize("registry_name, file, version", [
-    ("debian", "openclipart-svg_1%3a0.18+dfsg-19_all.deb", "1:0.18+dfsg-19"),
-    ("npm", "scope-some-name-1.1.0.tgz", "1.1.0"),
-    ("pypi", "some_name-0.1.0-py3-none-any.whl", "0.1.0"),
-])
+@pytest.mark.parametrize(
+    "registry_name, file, version",
+    [
+        ("debian", "openclipart-svg_1%3a0.18+dfsg-19_all.deb", "1:0.18+dfsg-19"),
+        ("npm", "scope-some-name-1.1.0.tgz", "1.1.0"),
+        ("pypi", "some_name-0.1.0-py3-none-any.whl", "0.1.0"),
+    ],
+)
 def test_versions_are_read_off_file_names(tmp_path, registry_name, file, version):
     assert packages._version(Package(registry_name, "@scope/some-name"), tmp_path / file) == version
 

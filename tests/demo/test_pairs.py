@@ -40,8 +40,10 @@ def test_clip_art_falls_back_to_the_file_name_where_titles_say_nothing(tmp_path)
         for file in (svg, png):
             file.parent.mkdir(parents=True, exist_ok=True)
         png.touch()
-        svg.write_text(f"<svg><metadata><dc:title>{title}</dc:title><dc:subject><rdf:Bag><rdf:li>toy</rdf:li></rdf:Bag>"
-                       "</dc:subject></metadata></svg>")
+        svg.write_text(
+            f"<svg><metadata><dc:title>{title}</dc:title><dc:subject><rdf:Bag><rdf:li>toy</rdf:li></rdf:Bag>"
+            "</dc:subject></metadata></svg>"
+        )
     texts = {d.key: d.text for d in readers.clipart(tmp_path / "s", tmp_path / "p")}
     assert texts == {"red_car_01": "red car (toy)", "sun": "A & sun (toy)"}
 

@@ -32,14 +32,22 @@ def opened(assembled):
     return model.eval(), preprocess, open_clip.get_tokenizer(assembled[0])
 
 
-@pytest.mark.parametrize("theirs, timm", [
-    ("_conv_stem.weight", "conv_stem.weight"), ("_bn0.running_var", "bn1.running_var"),
-    ("_conv_head.weight", "conv_head.weight"), ("_bn1.weight", "bn2.weight"),
-    ("_blocks.0._depthwise_conv.weight", "blocks.0.0.conv_dw.weight"),
-    ("_blocks.0._project_conv.weight", "blocks.0.0.conv_pw.weight"), ("_blocks.0._bn2.bias", "blocks.0.0.bn2.bias"),
-    ("_blocks.1._expand_conv.weight", "blocks.1.0.conv_pw.weight"), ("_blocks.3._bn0.bias", "blocks.2.0.bn1.bias"),
-    ("_blocks.14._project_conv.weight", "blocks.5.3.conv_pwl.weight"), ("_blocks.15._bn2.bias", "blocks.6.0.bn3.bias"),
-])
+@pytest.mark.parametrize(
+    "theirs, timm",
+    [
+        ("_conv_stem.weight", "conv_stem.weight"),
+        ("_bn0.running_var", "bn1.running_var"),
+        ("_conv_head.weight", "conv_head.weight"),
+        ("_bn1.weight", "bn2.weight"),
+        ("_blocks.0._depthwise_conv.weight", "blocks.0.0.conv_dw.weight"),
+        ("_blocks.0._project_conv.weight", "blocks.0.0.conv_pw.weight"),
+        ("_blocks.0._bn2.bias", "blocks.0.0.bn2.bias"),
+        ("_blocks.1._expand_conv.weight", "blocks.1.0.conv_pw.weight"),
+        ("_blocks.3._bn0.bias", "blocks.2.0.bn1.bias"),
+        ("_blocks.14._project_conv.weight", "blocks.5.3.conv_pwl.weight"),
+        ("_blocks.15._bn2.bias", "blocks.6.0.bn3.bias"),
+    ],
+)
 def test_weights_find_their_names_in_timm(theirs, timm):
     assert timm_name(theirs) == timm
 

@@ -207,8 +207,10 @@ def test_servers_end_with_the_block(lay_out, tmp_path):
 
 def test_servers_end_when_their_parent_is_killed(lay_out, tmp_path):
     web = lay_out(tmp_path / "w", clean=10)
-    code = ("import sys, time\nfrom pathlib import Path\nfrom curate.demo.web import DemoWeb\n"
-            "with DemoWeb(Path(sys.argv[1])).serve() as s:\n    print(s.pid, flush=True)\n    time.sleep(60)")
+    code = (
+        "import sys, time\nfrom pathlib import Path\nfrom curate.demo.web import DemoWeb\n"
+        "with DemoWeb(Path(sys.argv[1])).serve() as s:\n    print(s.pid, flush=True)\n    time.sleep(60)"
+    )
     parent = subprocess.Popen([sys.executable, "-c", code, str(web.folder)], stdout=subprocess.PIPE, text=True)
     pid = int(parent.stdout.readline())
     os.kill(parent.pid, signal.SIGKILL)

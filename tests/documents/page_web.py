@@ -10,13 +10,17 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import numpy as np
 from PIL import Image
 
-WORDS = ("the river was long and the boat went on to the sea while we sat in the sun and spoke of what had been done in the "
-         "winter when the snow lay on the roofs of the town and no one came to the inn by the bridge").split()
+WORDS = (
+    "the river was long and the boat went on to the sea while we sat in the sun and spoke of what had been done in the "
+    "winter when the snow lay on the roofs of the town and no one came to the inn by the bridge"
+).split()
 
 
 def picture(seed: int, side: int = 220) -> bytes:
     out = io.BytesIO()
-    Image.fromarray(np.random.default_rng(seed).integers(0, 255, (side, side, 3), np.uint8)).resize((side, side)).save(out, "JPEG")
+    Image.fromarray(np.random.default_rng(seed).integers(0, 255, (side, side, 3), np.uint8)).resize((side, side)).save(
+        out, "JPEG"
+    )
     return out.getvalue()
 
 
@@ -39,8 +43,10 @@ def warc(records: list[tuple[str, bytes, str]]) -> bytes:
     out = io.BytesIO()
     for n, (url, body, date) in enumerate(records):
         http = b"HTTP/1.1 200 OK\r\nContent-Type: text/html; charset=utf-8\r\n\r\n" + body
-        head = (f"WARC/1.0\r\nWARC-Type: response\r\nWARC-Record-ID: <urn:uuid:{n:032x}>\r\nWARC-Date: {date}\r\n"
-                f"WARC-Target-URI: {url}\r\nContent-Type: application/http; msgtype=response\r\nContent-Length: {len(http)}\r\n\r\n")
+        head = (
+            f"WARC/1.0\r\nWARC-Type: response\r\nWARC-Record-ID: <urn:uuid:{n:032x}>\r\nWARC-Date: {date}\r\n"
+            f"WARC-Target-URI: {url}\r\nContent-Type: application/http; msgtype=response\r\nContent-Length: {len(http)}\r\n\r\n"
+        )
         out.write(gzip.compress(head.encode() + http + b"\r\n\r\n"))
     return out.getvalue()
 

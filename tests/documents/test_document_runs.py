@@ -31,8 +31,17 @@ SETTINGS = {"allow_private": ("127.0.0.0/8",), "robots": False, "timeout": 5, "w
 
 def pages(address: str, count: int) -> list[tuple[str, bytes, str]]:
     """Each page: an image of its own, one that all share, one that is too small, one that is not there; page 1 comes twice."""
-    made = [(f"http://site.example/{n}", page([f"{address}/{n}.jpg", f"{address}/shared.jpg", f"{address}/small.jpg", f"{address}/gone.jpg"],
-             [sentence(10 * n + k) for k in range(3)] + ["too short"]), "2025-03-01T10:00:00Z") for n in range(count)]
+    made = [
+        (
+            f"http://site.example/{n}",
+            page(
+                [f"{address}/{n}.jpg", f"{address}/shared.jpg", f"{address}/small.jpg", f"{address}/gone.jpg"],
+                [sentence(10 * n + k) for k in range(3)] + ["too short"],
+            ),
+            "2025-03-01T10:00:00Z",
+        )
+        for n in range(count)
+    ]
     newer = ("http://site.example/1", page([f"{address}/11.jpg"], [sentence(1000)]), "2025-06-01T10:00:00Z")
     return [*made, newer, ("http://site.example/none", page([], [sentence(7)]), "2025-03-01T10:00:00Z")]
 
@@ -48,10 +57,21 @@ def web(tmp_path_factory):
 
 
 def recipe(folder, samples="", files="*", side=100, most=30, size=2, fetch=SETTINGS) -> Recipe:
-    return Recipe(WebPages(f"{folder}/{files}.warc.gz"),
-                  [ParagraphWords(), DocumentTexts(), DocumentImages(max=most), *once(Fetch(**fetch)), ImageSide(min=side),
-                   DocumentImages(name="document_images_left")],
-                  [ExactDedup(("doc_uid", "sha256"))], shards=Shards(size=size), name="small", samples=samples)
+    return Recipe(
+        WebPages(f"{folder}/{files}.warc.gz"),
+        [
+            ParagraphWords(),
+            DocumentTexts(),
+            DocumentImages(max=most),
+            *once(Fetch(**fetch)),
+            ImageSide(min=side),
+            DocumentImages(name="document_images_left"),
+        ],
+        [ExactDedup(("doc_uid", "sha256"))],
+        shards=Shards(size=size),
+        name="small",
+        samples=samples,
+    )
 
 
 def start(made, out, **options):
@@ -83,7 +103,11 @@ def test_every_row_of_every_table_has_one_outcome(done):
         assert len(rows) > 0 and (rows.kept == rows.drop_reason.isna()).all() and (rows.kept == rows.shard.notna()).all()
         assert (rows.kept == rows.key.notna()).all()
     reasons = {(r["table"], r["reason"]): r["rows"] for r in made.stats().to_pylist()}
-    assert reasons["documents", "kept"] == 6 and reasons["documents", "duplicate_uid"] == 1 and reasons["documents", "document_images"] == 1
+    assert (
+        reasons["documents", "kept"] == 6
+        and reasons["documents", "duplicate_uid"] == 1
+        and reasons["documents", "document_images"] == 1
+    )
     assert reasons["images", "document:duplicate_uid"] == 4 and reasons["texts", "document:duplicate_uid"] == 5 - 0 - 1
     assert reasons["images", "fetch:http_404"] == 5 and reasons["images", "image_side"] == 5
 
@@ -91,10 +115,13 @@ def test_every_row_of_every_table_has_one_outcome(done):
 def test_each_url_is_asked_for_once_in_the_whole_pool(done):
     made, hits = done
     assert {p: n for p, n in hits.items() if p != "/robots.txt"} == dict.fromkeys(
-        [*(f"/{i}.jpg" for i in (0, 2, 3, 4, 5, 11)), "/shared.jpg", "/small.jpg", "/gone.jpg"], 1)
+        [*(f"/{i}.jpg" for i in (0, 2, 3, 4, 5, 11)), "/shared.jpg", "/small.jpg", "/gone.jpg"], 1
+    )
     notes = made.recipe["notes"]["shared_url"]
     assert (notes["rows"], notes["requests"], notes["saved"]) == (21, 9, 12)
-    shared = made.sql("select count(distinct payload), count(distinct payload_offset), count(*) from images where kept and url like '%shared.jpg'").fetchall()
+    shared = made.sql(
+        "select count(distinct payload), count(distinct payload_offset), count(*) from images where kept and url like '%shared.jpg'"
+    ).fetchall()
     assert shared == [(1, 1, 5)]
 
 
@@ -104,7 +131,13 @@ def test_shards_hold_the_pages_in_order_with_their_bytes(done):
     found = documents(made)
     assert set(found) == {f"http://site.example/{n}" for n in range(6)}
     document, pictures = found["http://site.example/3"]
-    assert [t if t is None else t[:5] for t in document["texts"]] == [sentence(30)[:5], None, sentence(31)[:5], None, sentence(32)[:5]]
+    assert [t if t is None else t[:5] for t in document["texts"]] == [
+        sentence(30)[:5],
+        None,
+        sentence(31)[:5],
+        None,
+        sentence(32)[:5],
+    ]
     assert pictures == [FILES["/3.jpg"], FILES["/shared.jpg"]]
     assert [i["alt"] for i in document["image_info"]] == ["alt 0", "alt 1"]
     assert "fetched_at" not in document["image_info"][0] and "fetched_with" not in document["image_info"][0]
@@ -121,7 +154,10 @@ def test_ray_makes_the_same_bytes_with_other_parts_of_work(done, web, tmp_path):
     try:
         made = recipe(web[0]).check()
         engine.carry([made.source, *made.steps])
-        assert Driver(made, Store(str(tmp_path)), engine, 3, False, Quiet(), None).run().dataset["root_hash"] == done[0].dataset["root_hash"]
+        assert (
+            Driver(made, Store(str(tmp_path)), engine, 3, False, Quiet(), None).run().dataset["root_hash"]
+            == done[0].dataset["root_hash"]
+        )
     finally:
         engine.shutdown()
 
@@ -188,8 +224,14 @@ def test_refetch_asks_again_once_for_a_shared_url(web, tmp_path):
     assert again.sql("select count(*) from images where kept and url like '%gone.jpg'").fetchall() == [(5,)]
 
 
-@pytest.mark.parametrize("damage, fault", [
-    ("image", "SHA-256"), ("order", "not its row|are not kept rows|image_info"), ("ledger", "are not in their document|has other bytes")])
+@pytest.mark.parametrize(
+    "damage, fault",
+    [
+        ("image", "SHA-256"),
+        ("order", "not its row|are not kept rows|image_info"),
+        ("ledger", "are not in their document|has other bytes"),
+    ],
+)
 def test_check_notices_damage(done, tmp_path, damage, fault):
     import re
 
@@ -207,7 +249,7 @@ def test_check_notices_damage(done, tmp_path, damage, fault):
         path = out / "shards" / f"{name}.tar"
         data = bytearray(path.read_bytes())
         at = data.index(b"\xff\xd8") + 300 if damage == "image" else data.index(b'"0.jpg"') + 1
-        data[at:at + 1] = b"9" if damage == "order" else bytes([data[at] ^ 1])
+        data[at : at + 1] = b"9" if damage == "order" else bytes([data[at] ^ 1])
         path.write_bytes(data)
     faults = "\n".join(check(Store(str(out))))
     assert re.search(fault, faults), faults
@@ -231,7 +273,10 @@ def test_a_list_of_page_urls_is_fetched_once_and_becomes_the_same_rows(tmp_path)
     found = dict(made.sql("select split_part(url, '/', 4), coalesce(drop_reason, 'kept') from documents").fetchall())
     assert found == {"p.html": "kept", "none.html": "page:http_404", "0.jpg": "page:not_html", "": "page:bad_url"}
     assert made.sql("select count(*) from texts where text like 'Grüße%' and kept").fetchall() == [(1,)]
-    assert made.sql("select url from images where kept order by position").fetchall() == [(f"{address}/0.jpg",), (f"{address}/shared.jpg",)]
+    assert made.sql("select url from images where kept order by position").fetchall() == [
+        (f"{address}/0.jpg",),
+        (f"{address}/shared.jpg",),
+    ]
 
 
 @pytest.mark.parametrize("form", ["obelics", "mint", "mmc4", "openflamingo", "markdown", "datacomp-subset"])
@@ -250,7 +295,9 @@ def test_a_run_exports_to_what_others_read(done, form, tmp_path):
         rows = pq.read_table(out).to_pylist()
         row = next(r for r in rows if sentence(30) in r["texts"])
         assert len(rows) == 6 and row["texts"] == page_3["texts"]
-        assert [i is None for i in row["images"]] == [i is None for i in page_3["images"]] and row["images"][1].endswith("/3.jpg")
+        assert [i is None for i in row["images"]] == [i is None for i in page_3["images"]] and row["images"][1].endswith(
+            "/3.jpg"
+        )
     elif form == "mmc4":
         rows = [json.loads(line) for line in out.read_text().splitlines()]
         assert len(rows) == 6 and all(len(r["image_info"]) == len(r["similarity_matrix"]) for r in rows)
@@ -272,13 +319,15 @@ def test_plan_says_how_many_requests_the_order_saved(done, web):
     assert "requests: 9 for 25 images of the input (64.0 % saved): 4 fell to rules that need no bytes, 12 share the URL" in said
 
 
-@pytest.mark.parametrize(("most", "kept"), [(0, {"http://site.example/1"}), (2, {f"http://site.example/{n}" for n in range(6)})])
+@pytest.mark.parametrize(
+    ("most", "kept"), [(0, {"http://site.example/1"}), (2, {f"http://site.example/{n}" for n in range(6)})]
+)
 def test_a_page_goes_with_its_first_bad_image_or_stays_with_the_others(web, tmp_path, most, kept):
     """Every page but the newer 1 has an image that is too small and one that is not there."""
     score = [DocumentImages(), *once(Fetch(**SETTINGS)), ImageSide(min=100), DocumentFallenImages(max=most)]
     with serving(FILES) as (address, _):
         (tmp_path / "a.warc.gz").write_bytes(warc(pages(address, 6)))
         made = start(Recipe(WebPages(f"{tmp_path}/*.warc.gz"), score, shards=Shards(size=2)), tmp_path / "run")
-    assert {u for u, in made.sql("select url from documents where kept").fetchall()} == kept and check(made.store) == []
+    assert {u for (u,) in made.sql("select url from documents where kept").fetchall()} == kept and check(made.store) == []
     taken = dict(made.sql("select drop_reason, count(*) from images group by 1").fetchall())
     assert taken.get("document:document_fallen_images", 0) == (5 * 2 if most == 0 else 0) and taken["image_side"] == 5

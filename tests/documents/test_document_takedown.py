@@ -38,10 +38,15 @@ def test_a_picture_leaves_every_document_that_shows_it(done, run, web):  # noqa:
     assert holding(run, data[3000:3048])
     taken = take(run, urls={url_digest(url(done, "/shared.jpg"))})
     assert taken.rows == {"documents": 0, "texts": 0, "images": 6} and len(taken.shards) == 3
-    assert holding(run, *(data[at:at + 48] for at in range(1000, len(data) - 48, 1000)), b"/shared.jpg") == [] and check(Store(str(run))) == []
+    assert (
+        holding(run, *(data[at : at + 48] for at in range(1000, len(data) - 48, 1000)), b"/shared.jpg") == []
+        and check(Store(str(run))) == []
+    )
     made = open_run(str(run))
     document, pictures = documents(made)["http://site.example/3"]
-    assert pictures == [FILES["/3.jpg"]] and document["images"] == [None, "0.jpg", None, None] and len(document["image_info"]) == 1
+    assert (
+        pictures == [FILES["/3.jpg"]] and document["images"] == [None, "0.jpg", None, None] and len(document["image_info"]) == 1
+    )
     assert start(recipe(web[0]), run).counters == {}  # finished
     (run / "shards/00000.tar").unlink()
     assert start(recipe(web[0]), run, repair=True).dataset["root_hash"] == made.dataset["root_hash"] and check(made.store) == []
@@ -49,7 +54,9 @@ def test_a_picture_leaves_every_document_that_shows_it(done, run, web):  # noqa:
 
 def test_a_page_goes_with_its_paragraphs_and_pictures(done, run, web):  # noqa: F811
     taken = take(run, urls={url_digest("http://site.example/3")})
-    assert taken.rows["documents"] == 1 and taken.rows["texts"] >= 3 and len(taken.shards) == 3  # a picture of it is on all pages
+    assert (
+        taken.rows["documents"] == 1 and taken.rows["texts"] >= 3 and len(taken.shards) == 3
+    )  # a picture of it is on all pages
     needles = [b"http://site.example/3", sentence(30).encode(), sentence(31).encode()[:60], FILES["/3.jpg"][3000:3048]]
     assert holding(done.store.url, *needles) and holding(run, *needles) == [] and check(Store(str(run))) == []
     made = open_run(str(run))
@@ -59,7 +66,9 @@ def test_a_page_goes_with_its_paragraphs_and_pictures(done, run, web):  # noqa: 
 
 
 def test_a_paragraph_by_its_uid(done, run):
-    ((uid, text),) = done.sql("select uid, text from texts where kept and doc_uid in (select uid from documents where url like '%/4') order by position limit 1").fetchall()
+    ((uid, text),) = done.sql(
+        "select uid, text from texts where kept and doc_uid in (select uid from documents where url like '%/4') order by position limit 1"
+    ).fetchall()
     assert take(run, uids={uid}).rows == {"documents": 0, "texts": 1, "images": 0}
     assert holding(run, text.encode()) == [] and check(Store(str(run))) == []
     assert documents(open_run(str(run)))["http://site.example/4"][0]["texts"][0] is None
@@ -79,7 +88,11 @@ def test_a_page_is_not_asked_for_again(tmp_path):
         source = PageUrls(str(tmp_path / "list.txt"), allow_private=("127.0.0.0/8",), rate=0)
         made = start(Recipe(source, [], shards=None), tmp_path / "run")
         assert hits["/1.html"] == 0 and hits["/2.html"] == 1
-    assert made.sql("select drop_reason, url is null from documents order by source_row").fetchall() == [(None, False), ("removed", True), (None, False)]
+    assert made.sql("select drop_reason, url is null from documents order by source_row").fetchall() == [
+        (None, False),
+        ("removed", True),
+        (None, False),
+    ]
     root = made.dataset["root_hash"]
     take(tmp_path / "run", urls={url_digest(f"{address}/2.html")})
     made = open_run(str(tmp_path / "run"))

@@ -67,17 +67,40 @@ def coloured(n: int, side: int = 200) -> bytes:
 def test_its_loader_pairs_every_image_with_its_text(loader, tmp_path):
     count, files = 6, {f"/{n}-{k}.jpg": coloured(10 * n + k) for n in range(6) for k in range(3)}
     with serving(files) as (address, _):
-        pages = [(f"http://site.example/{n}", page([f"{address}/{n}-{k}.jpg" for k in range(3)], [f"page{n}text{k} " + sentence(k, 8) for k in range(3)]),
-                  "2025-03-01T10:00:00Z") for n in range(count)]
+        pages = [
+            (
+                f"http://site.example/{n}",
+                page([f"{address}/{n}-{k}.jpg" for k in range(3)], [f"page{n}text{k} " + sentence(k, 8) for k in range(3)]),
+                "2025-03-01T10:00:00Z",
+            )
+            for n in range(count)
+        ]
         (tmp_path / "a.warc.gz").write_bytes(warc(pages))
         fetch = Fetch(allow_private=("127.0.0.0/8",), robots=False, retries=0, rate=0, image_size=None)
-        run(Recipe(WebPages(str(tmp_path / "a.warc.gz")), [*once(fetch)], shards=Shards(size=3), name="flamingo"), str(tmp_path / "run"), engine="local")
+        run(
+            Recipe(WebPages(str(tmp_path / "a.warc.gz")), [*once(fetch)], shards=Shards(size=3), name="flamingo"),
+            str(tmp_path / "run"),
+            engine="local",
+        )
     assert main(["export", str(tmp_path / "run"), "--format", "openflamingo", "-o", str(tmp_path / "tars")]) == 0
     known = {tuple(mean(Image.open(io.BytesIO(data)))): name[1:-4] for name, data in files.items()}
     words = Words()
-    args = SimpleNamespace(mmc4_shards=str(tmp_path / "tars" / "{00000..00001}.tar"), train_num_samples_mmc4=count, batch_size_mmc4=1,
-                           mmc4_textsim_threshold=0.24, mmc4_min_num_images=1, mmc4_max_num_images=6, seed=1, workers=1, world_size=1)
-    pipeline = loader.get_mmc4_dataset(args, image_processor=lambda i: torch.tensor(mean(i)).reshape(3, 1, 1), tokenizer=words).dataloader.pipeline[0].dataset
+    args = SimpleNamespace(
+        mmc4_shards=str(tmp_path / "tars" / "{00000..00001}.tar"),
+        train_num_samples_mmc4=count,
+        batch_size_mmc4=1,
+        mmc4_textsim_threshold=0.24,
+        mmc4_min_num_images=1,
+        mmc4_max_num_images=6,
+        seed=1,
+        workers=1,
+        world_size=1,
+    )
+    pipeline = (
+        loader.get_mmc4_dataset(args, image_processor=lambda i: torch.tensor(mean(i)).reshape(3, 1, 1), tokenizer=words)
+        .dataloader.pipeline[0]
+        .dataset
+    )
     met = {}
     for images, ((ids, _),) in pipeline:
         said = [next(w for w, i in words.known.items() if i == t) for t in ids[0].tolist()]

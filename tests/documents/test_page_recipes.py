@@ -31,12 +31,25 @@ def story(n: int) -> list[str]:
 def web(tmp_path_factory):
     folder = tmp_path_factory.mktemp("pages")
     with serving(FILES) as (address, _):
-        images = [[f"{address}/{2 * n}.jpg", f"{address}/{2 * n + 1}.jpg", f"{address}/small.jpg", f"{address}/logo.jpg"] for n in range(4)]
-        records = [(f"http://site{n}.example/", page(images[n], story(n)).replace(b'alt="alt 0"', b'alt="a boat on the sea"')
-                    .replace(b'alt="alt 2"', b'alt="snow in the town"').replace(b'alt="alt 3"', b'alt="the river and the inn"'),
-                    "2025-03-01T10:00:00Z") for n in range(4)]
-        records += [("http://again.example/", page([images[2][0]], story(2)), "2025-03-01T10:00:00Z"),
-                    ("http://short.example/", page([images[0][0]], ["Few words."]), "2025-03-01T10:00:00Z")]
+        images = [
+            [f"{address}/{2 * n}.jpg", f"{address}/{2 * n + 1}.jpg", f"{address}/small.jpg", f"{address}/logo.jpg"]
+            for n in range(4)
+        ]
+        records = [
+            (
+                f"http://site{n}.example/",
+                page(images[n], story(n))
+                .replace(b'alt="alt 0"', b'alt="a boat on the sea"')
+                .replace(b'alt="alt 2"', b'alt="snow in the town"')
+                .replace(b'alt="alt 3"', b'alt="the river and the inn"'),
+                "2025-03-01T10:00:00Z",
+            )
+            for n in range(4)
+        ]
+        records += [
+            ("http://again.example/", page([images[2][0]], story(2)), "2025-03-01T10:00:00Z"),
+            ("http://short.example/", page([images[0][0]], ["Few words."]), "2025-03-01T10:00:00Z"),
+        ]
         (folder / "a.warc.gz").write_bytes(warc(records))
         yield folder
 

@@ -42,8 +42,9 @@ class Web:
     async def _client(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections += 1
         self.open += 1
-        with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError, asyncio.LimitOverrunError, ssl.SSLError,
-                                 TimeoutError):
+        with contextlib.suppress(
+            ConnectionError, asyncio.IncompleteReadError, asyncio.LimitOverrunError, ssl.SSLError, TimeoutError
+        ):
             while True:
                 first = await asyncio.wait_for(reader.readexactly(1), LONG)
                 if first == b"\x16" and not self.tls:  # a TLS greeting: answered in plain text, as web servers do
@@ -105,6 +106,7 @@ def then_close(data: bytes) -> Handler:
         writer.write(data)
         await writer.drain()
         writer.close()
+
     return handler
 
 
@@ -117,6 +119,7 @@ def then_reset(data: bytes = b"") -> Handler:
         sock = writer.get_extra_info("socket")
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         writer.transport.abort()
+
     return handler
 
 
@@ -124,16 +127,19 @@ def then_silence(data: bytes = b"") -> Handler:
     async def handler(_: Web, __: str, writer: asyncio.StreamWriter) -> None:
         writer.write(data)
         await asyncio.sleep(LONG)
+
     return handler
 
 
 def drip(data: bytes, every: float, size: int = 1) -> Handler:
     """A few bytes at a time."""
+
     async def handler(_: Web, __: str, writer: asyncio.StreamWriter) -> None:
         for i in range(0, min(len(data), int(LONG / every) * size), size):
-            writer.write(data[i:i + size])
+            writer.write(data[i : i + size])
             await writer.drain()
             await asyncio.sleep(every)
+
     return handler
 
 
@@ -143,13 +149,16 @@ def endless(head: bytes, block: bytes) -> Handler:
         for _ in range(ENDLESS // len(block)):
             writer.write(block)
             await writer.drain()
+
     return handler
 
 
 def flaky(times: int, bad: bytes, good: bytes) -> Handler:
     """Bad so many times, then good."""
+
     async def handler(web: Web, path: str, writer: asyncio.StreamWriter) -> None:
         writer.write(bad if web.hits[path] <= times else good)
+
     return handler
 
 
@@ -157,6 +166,7 @@ def late(data: bytes, seconds: float) -> Handler:
     async def handler(_: Web, __: str, writer: asyncio.StreamWriter) -> None:
         await asyncio.sleep(seconds)
         writer.write(data)
+
     return handler
 
 
@@ -166,10 +176,15 @@ def redirect(to: str, status: str = "302 Found") -> bytes:
 
 def bomb_png(side: int = 30_000) -> bytes:
     """A black PNG of 1 bit a pixel: 900 million pixels in 0.1 MB."""
+
     def chunk(kind: bytes, data: bytes) -> bytes:
         return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
 
     squeeze = zlib.compressobj(9)
     body = b"".join(squeeze.compress(bytes(side // 8 + 1)) for _ in range(side)) + squeeze.flush()
-    return (b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", struct.pack(">IIBBBBB", side, side, 1, 0, 0, 0, 0)) + chunk(b"IDAT", body)
-            + chunk(b"IEND", b""))
+    return (
+        b"\x89PNG\r\n\x1a\n"
+        + chunk(b"IHDR", struct.pack(">IIBBBBB", side, side, 1, 0, 0, 0, 0))
+        + chunk(b"IDAT", body)
+        + chunk(b"IEND", b"")
+    )

@@ -25,13 +25,17 @@ BOX = [0.25, 0.25, 0.5, 0.75]
 
 
 def busy(height=120, width=160) -> np.ndarray:
-    return np.kron(np.random.default_rng(0).integers(256, size=(height // 4, width // 4, 3)), np.ones((4, 4, 1))).astype(np.uint8)
+    return np.kron(np.random.default_rng(0).integers(256, size=(height // 4, width // 4, 3)), np.ones((4, 4, 1))).astype(
+        np.uint8
+    )
 
 
 def encoded(kind: str, exif: int = 0) -> bytes:
     out, tags = io.BytesIO(), Image.Exif()
     tags[0x0112] = exif or 1
-    Image.fromarray(busy()).save(out, kind, **({"exif": tags, "quality": 95} if kind == "JPEG" else {"lossless": True} if kind == "WEBP" else {}))
+    Image.fromarray(busy()).save(
+        out, kind, **({"exif": tags, "quality": 95} if kind == "JPEG" else {"lossless": True} if kind == "WEBP" else {})
+    )
     return out.getvalue()
 
 
@@ -72,8 +76,15 @@ def test_the_box_is_blurred_and_the_rest_is_not():
 
 
 def test_shards_hold_blurred_faces_and_everything_else_as_it_came(tmp_path):
-    files = [("jpg", encoded("JPEG"), [BOX]), ("png", encoded("PNG"), [BOX, [0.7, 0.1, 0.9, 0.4]]), ("webp", encoded("WEBP"), [BOX]),
-             ("jpg", encoded("JPEG"), []), ("png", photo(5, "PNG"), None), ("gif", encoded("GIF"), [BOX]), ("jpg", encoded("JPEG", 6), [BOX])]
+    files = [
+        ("jpg", encoded("JPEG"), [BOX]),
+        ("png", encoded("PNG"), [BOX, [0.7, 0.1, 0.9, 0.4]]),
+        ("webp", encoded("WEBP"), [BOX]),
+        ("jpg", encoded("JPEG"), []),
+        ("png", photo(5, "PNG"), None),
+        ("gif", encoded("GIF"), [BOX]),
+        ("jpg", encoded("JPEG", 6), [BOX]),
+    ]
     recipe = load("datacomp_none").build(WebDataset([pool(tmp_path, files)]), blur_faces="face_bboxes", shard_size=4)
     made = run(recipe, str(tmp_path / "run"), engine="local", part_size=3)
     found = kept(made)
@@ -89,7 +100,12 @@ def test_shards_hold_blurred_faces_and_everything_else_as_it_came(tmp_path):
     assert (turned[2]["width"], turned[2]["height"]) == (120, 160) == decode(turned[1]).shape[1::-1]
     # Orientation 6: the box lies on the right of its middle now, and the far end of the picture is as it was.
     upright = np.asarray(Image.open(io.BytesIO(files[6][1])).transpose(Image.Transpose.ROTATE_270), np.int16)
-    assert np.abs(decode(turned[1])[140:] - upright[140:]).mean() < 12 < 25 < np.abs(decode(turned[1])[45:75, 40:80] - upright[45:75, 40:80]).mean()
+    assert (
+        np.abs(decode(turned[1])[140:] - upright[140:]).mean()
+        < 12
+        < 25
+        < np.abs(decode(turned[1])[45:75, 40:80] - upright[45:75, 40:80]).mean()
+    )
     assert check(made.store) == []
 
 
@@ -102,10 +118,12 @@ def test_a_run_goes_on_mends_itself_and_notices_foreign_bytes(tmp_path):
     (tar,) = (tmp_path / "run" / "parts").glob("*/*.tar")
     tar.write_bytes(tar.read_bytes()[:700] + b"x" + tar.read_bytes()[701:])
     mended = run(build(), str(tmp_path / "run"), engine="local", repair=True)
-    assert any("payload is lost" in line for line in mended.repaired) and mended.dataset["root_hash"] == first.dataset["root_hash"]
+    assert (
+        any("payload is lost" in line for line in mended.repaired) and mended.dataset["root_hash"] == first.dataset["root_hash"]
+    )
     shard = tmp_path / "run/shards/00000.tar"
     at = shard.read_bytes().index(decode_start := kept(mended)["http://a.example/0"][1][:200])
-    shard.write_bytes(shard.read_bytes()[:at + 150] + b"\1" + shard.read_bytes()[at + 151:])
+    shard.write_bytes(shard.read_bytes()[: at + 150] + b"\1" + shard.read_bytes()[at + 151 :])
     assert decode_start and any("SHA-256" in fault for fault in check(mended.store))
 
 
@@ -113,18 +131,28 @@ def test_faces_that_are_found_are_blurred(tmp_path):
     data = pytest.importorskip("skimage.data")
     out = io.BytesIO()
     Image.fromarray(data.astronaut()).save(out, "JPEG", quality=95)
-    recipe = load("datacomp_none").build(WebDataset([pool(tmp_path, [("jpg", out.getvalue(), None)])]), blur_faces="faces_boxes")
+    recipe = load("datacomp_none").build(
+        WebDataset([pool(tmp_path, [("jpg", out.getvalue(), None)])]), blur_faces="faces_boxes"
+    )
     made = run(recipe, str(tmp_path / "run"), engine="local")
     ((faces, blurs, (box,)),) = made.sql("select faces, blur_faces, faces_boxes from images").fetchall()
     before, after = (decode(d) for d in (out.getvalue(), kept(made)["http://a.example/0"][1]))
-    face = np.s_[int(box[1] * 512):int(box[3] * 512), int(box[0] * 512):int(box[2] * 512)]
-    assert faces == blurs == 1 and sharpness(after[face]) < sharpness(before[face]) / 20 and sharpness(after[300:]) > 0.9 * sharpness(before[300:])
-    again = run(Recipe(WebDataset([made.store.path("shards")]), [Fetch(), Sharpness()]), str(tmp_path / "again"), engine="local")
+    face = np.s_[int(box[1] * 512) : int(box[3] * 512), int(box[0] * 512) : int(box[2] * 512)]
+    assert (
+        faces == blurs == 1
+        and sharpness(after[face]) < sharpness(before[face]) / 20
+        and sharpness(after[300:]) > 0.9 * sharpness(before[300:])
+    )
+    again = run(
+        Recipe(WebDataset([made.store.path("shards")]), [Fetch(), Sharpness()]), str(tmp_path / "again"), engine="local"
+    )
     assert check(again.store) == []  # a run's shards are a pool for the next, decoded or not
 
 
 def test_boxes_in_whatever_form():
-    assert listed(None) == listed("") == listed([]) == listed("[]") == [] and listed("[[0, 0.5, 1, 1]]") == listed([[0, 0.5, 1, 1]]) == [[0, 0.5, 1, 1]]
+    assert listed(None) == listed("") == listed([]) == listed("[]") == [] and listed("[[0, 0.5, 1, 1]]") == listed(
+        [[0, 0.5, 1, 1]]
+    ) == [[0, 0.5, 1, 1]]
     assert listed("[[1, 2]]") is listed("x") is listed([["a"] * 4]) is listed("7") is None
 
 
@@ -135,8 +163,18 @@ def test_what_cannot_be_decoded_any_more_is_dropped(tmp_path):
 
     store = Store(tmp_path)
     (tmp_path / "x.tar").write_bytes(b"\xff\xd8 no picture")
-    live = pa.table({"uid": ["0" * 32], "faces_boxes": pa.array([[BOX]]), "mime": ["image/jpeg"], "width": [5], "height": [5], "payload": ["x.tar"],
-                     "payload_offset": [0], "payload_size": [13]})
+    live = pa.table(
+        {
+            "uid": ["0" * 32],
+            "faces_boxes": pa.array([[BOX]]),
+            "mime": ["image/jpeg"],
+            "width": [5],
+            "height": [5],
+            "payload": ["x.tar"],
+            "payload_offset": [0],
+            "payload_size": [13],
+        }
+    )
     stage = BlurFaces()
     with open(tmp_path / "out.tar", "wb") as f:
         found = stage.run(live, Parcel(store, f))

@@ -15,40 +15,158 @@ from curate.fetch.resolve import Resolver, system_lookup
 from curate.fetch.url import BadUrl, parse
 from curate.fetch.wire import Limits
 
-PUBLIC = ["1.1.1.1", "8.8.8.8", "93.184.216.34", "172.15.255.255", "172.32.0.1", "100.63.255.255", "100.128.0.1", "192.0.1.1",
-          "198.17.255.255", "198.20.0.1", "223.255.255.255", "2606:4700:4700::1111", "2a00:1450:4001::1",
-          "2001:4860:4860::8888"]
+PUBLIC = [
+    "1.1.1.1",
+    "8.8.8.8",
+    "93.184.216.34",
+    "172.15.255.255",
+    "172.32.0.1",
+    "100.63.255.255",
+    "100.128.0.1",
+    "192.0.1.1",
+    "198.17.255.255",
+    "198.20.0.1",
+    "223.255.255.255",
+    "2606:4700:4700::1111",
+    "2a00:1450:4001::1",
+    "2001:4860:4860::8888",
+]
 
 REFUSED = [
-    "0.0.0.0", "0.1.2.3", "10.0.0.1", "10.255.255.255", "100.64.0.1", "100.100.100.200", "100.127.255.255", "127.0.0.1",
+    "0.0.0.0",
+    "0.1.2.3",
+    "10.0.0.1",
+    "10.255.255.255",
+    "100.64.0.1",
+    "100.100.100.200",
+    "100.127.255.255",
+    "127.0.0.1",
     "127.1.2.3",
-    "127.255.255.254", "168.63.129.16", "169.254.0.1", "169.254.169.254", "169.254.170.2", "172.16.0.1", "172.31.255.255",
+    "127.255.255.254",
+    "168.63.129.16",
+    "169.254.0.1",
+    "169.254.169.254",
+    "169.254.170.2",
+    "172.16.0.1",
+    "172.31.255.255",
     "192.0.0.1",
-    "192.0.0.192", "192.0.2.1", "192.88.99.1", "192.168.0.1", "192.168.255.255", "198.18.0.1", "198.19.255.255", "198.51.100.1",
-    "203.0.113.1", "224.0.0.1", "239.255.255.255", "240.0.0.1", "255.255.255.255",
-    "::", "::1", "::ffff:127.0.0.1", "::ffff:8.8.8.8", "::ffff:169.254.169.254", "::127.0.0.1", "::ffff:0:127.0.0.1",
-    "64:ff9b::7f00:1", "64:ff9b::8.8.8.8", "64:ff9b:1::1", "100::1", "2001::1", "2001:0:7f00:1::", "2001:10::1", "2001:20::1",
-    "2001:db8::1", "2002:7f00:1::", "2002:a9fe:a9fe::", "3fff::1", "5f00::1", "fc00::1", "fd00:ec2::254", "fd12:3456::1",
+    "192.0.0.192",
+    "192.0.2.1",
+    "192.88.99.1",
+    "192.168.0.1",
+    "192.168.255.255",
+    "198.18.0.1",
+    "198.19.255.255",
+    "198.51.100.1",
+    "203.0.113.1",
+    "224.0.0.1",
+    "239.255.255.255",
+    "240.0.0.1",
+    "255.255.255.255",
+    "::",
+    "::1",
+    "::ffff:127.0.0.1",
+    "::ffff:8.8.8.8",
+    "::ffff:169.254.169.254",
+    "::127.0.0.1",
+    "::ffff:0:127.0.0.1",
+    "64:ff9b::7f00:1",
+    "64:ff9b::8.8.8.8",
+    "64:ff9b:1::1",
+    "100::1",
+    "2001::1",
+    "2001:0:7f00:1::",
+    "2001:10::1",
+    "2001:20::1",
+    "2001:db8::1",
+    "2002:7f00:1::",
+    "2002:a9fe:a9fe::",
+    "3fff::1",
+    "5f00::1",
+    "fc00::1",
+    "fd00:ec2::254",
+    "fd12:3456::1",
     "fe80::1",
-    "fe80::1%eth0", "fec0::1", "ff02::1", "ff0e::1", "not an address", "",
+    "fe80::1%eth0",
+    "fec0::1",
+    "ff02::1",
+    "ff0e::1",
+    "not an address",
+    "",
 ]
 
 #: Ways of writing the loopback address in a URL's host. {n} is a port.
 ENCODINGS = [
-    "127.0.0.1", "127.1", "127.0.1", "127.00.00.01", "0177.0.0.1", "0177.0.0.01", "0x7f.0.0.1", "0x7f.1", "0x7f000001",
-    "0X7F000001", "2130706433", "017700000001", "127.0.0.1.", "127.0.0.1..", "0", "0.0.0.0", "00000000", "0x0",
+    "127.0.0.1",
+    "127.1",
+    "127.0.1",
+    "127.00.00.01",
+    "0177.0.0.1",
+    "0177.0.0.01",
+    "0x7f.0.0.1",
+    "0x7f.1",
+    "0x7f000001",
+    "0X7F000001",
+    "2130706433",
+    "017700000001",
+    "127.0.0.1.",
+    "127.0.0.1..",
+    "0",
+    "0.0.0.0",
+    "00000000",
+    "0x0",
     "127.127.127.127",
-    "localhost", "LOCALHOST", "localhost.", "LocalHost.LocalDomain", "ip6-localhost", "[::1]", "[0:0:0:0:0:0:0:1]", "[::]",
-    "[0000::1]", "[::ffff:127.0.0.1]", "[::ffff:7f00:1]", "[0:0:0:0:0:ffff:127.0.0.1]", "[::127.0.0.1]", "[::ffff:0:127.0.0.1]",
-    "[64:ff9b::127.0.0.1]", "[2002:7f00:1::]", "[2001:0:4136:e378:8000:63bf:80ff:fffe]", "[::1%25lo]", "[::1%lo]",
-    "[fe80::1%25eth0]", "user:pass@127.0.0.1", "example.com@127.0.0.1", "127.0.0.1%00.example.com", "127.0.0.1%2eexample.com",
-    "%31%32%37.0.0.1", "127%2e0%2e0%2e1", "１２７.０.０.１", "127。0。0。1", "①②⑦.⓪.⓪.①", "ⓛocalhost",
+    "localhost",
+    "LOCALHOST",
+    "localhost.",
+    "LocalHost.LocalDomain",
+    "ip6-localhost",
+    "[::1]",
+    "[0:0:0:0:0:0:0:1]",
+    "[::]",
+    "[0000::1]",
+    "[::ffff:127.0.0.1]",
+    "[::ffff:7f00:1]",
+    "[0:0:0:0:0:ffff:127.0.0.1]",
+    "[::127.0.0.1]",
+    "[::ffff:0:127.0.0.1]",
+    "[64:ff9b::127.0.0.1]",
+    "[2002:7f00:1::]",
+    "[2001:0:4136:e378:8000:63bf:80ff:fffe]",
+    "[::1%25lo]",
+    "[::1%lo]",
+    "[fe80::1%25eth0]",
+    "user:pass@127.0.0.1",
+    "example.com@127.0.0.1",
+    "127.0.0.1%00.example.com",
+    "127.0.0.1%2eexample.com",
+    "%31%32%37.0.0.1",
+    "127%2e0%2e0%2e1",
+    "１２７.０.０.１",
+    "127。0。0。1",
+    "①②⑦.⓪.⓪.①",
+    "ⓛocalhost",
     "127.0.0.1\\@example.com",
-    "example.com\\@127.0.0.1", "example.com#@127.0.0.1", "127.0.0.1 ", " 127.0.0.1", "127.0.0.1\t", "127.0.\n0.1",
+    "example.com\\@127.0.0.1",
+    "example.com#@127.0.0.1",
+    "127.0.0.1 ",
+    " 127.0.0.1",
+    "127.0.0.1\t",
+    "127.0.\n0.1",
     "\x00127.0.0.1",
-    "3232235521", "0xc0.0xa8.1.1", "169.254.169.254", "2852039166", "0xa9fea9fe", "0251.0376.0251.0376",
+    "3232235521",
+    "0xc0.0xa8.1.1",
+    "169.254.169.254",
+    "2852039166",
+    "0xa9fea9fe",
+    "0251.0376.0251.0376",
     "metadata.google.internal",
-    "[fd00:ec2::254]", "100.100.100.200", "0x7f.0x0.0x0.0x1", "127.0.0.1:80@127.0.0.1", "255.255.255.255", "[ff02::1]",
+    "[fd00:ec2::254]",
+    "100.100.100.200",
+    "0x7f.0x0.0x0.0x1",
+    "127.0.0.1:80@127.0.0.1",
+    "255.255.255.255",
+    "[ff02::1]",
 ]
 
 
@@ -94,6 +212,7 @@ def outcome(url, lookup=None, opened=()):
         resolver = Resolver(networks(opened), **({"lookup": lookup} if lookup else {}))
         async with Client(resolver, Limits(connect=2, first_byte=1, total=3), robots=False) as client:
             return (await client.get(parse(url))).outcome
+
     try:
         return asyncio.run(go())
     except BadUrl:
@@ -134,12 +253,19 @@ def test_no_spelling_reaches_the_canary(canary):
 
 
 def test_names_are_vetted_by_every_address(canary):
-    answers = {"good.test": ["93.184.216.34"], "bad.test": ["127.0.0.1"], "mixed.test": ["93.184.216.34", "127.0.0.1"],
-               "six.test": ["2606:4700::1111", "::1"], "odd.test": ["127.1"], "none.test": []}
+    answers = {
+        "good.test": ["93.184.216.34"],
+        "bad.test": ["127.0.0.1"],
+        "mixed.test": ["93.184.216.34", "127.0.0.1"],
+        "six.test": ["2606:4700::1111", "::1"],
+        "odd.test": ["127.1"],
+        "none.test": [],
+    }
     for host in answers:
         if host != "good.test":
-            assert outcome(f"http://{host}:{canary.port}/",
-                           answers.get) == ("dns" if host == "none.test" else "private_address")
+            assert outcome(f"http://{host}:{canary.port}/", answers.get) == (
+                "dns" if host == "none.test" else "private_address"
+            )
     assert canary.connections == 0
 
 
@@ -169,6 +295,7 @@ def test_a_name_that_changes_between_lookups_is_asked_once(canary):
                 c.recv(4096)
                 c.sendall(b"HTTP/1.1 404 No\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
                 c.close()
+
         threading.Thread(target=serve, daemon=True).start()
         assert asyncio.run(go()) == ["http_404"] * 3
         s.shutdown(socket.SHUT_RDWR)
@@ -185,6 +312,7 @@ def test_redirects_to_the_canary_are_refused(canary):
             await reader.readuntil(b"\r\n\r\n")
             writer.write(f"HTTP/1.1 302 F\r\nLocation: {location}\r\nContent-Length: 0\r\n\r\n".encode())
             writer.close()
+
         server = await asyncio.start_server(serve, "127.0.0.2", 0)
         port = server.sockets[0].getsockname()[1]
         async with Client(Resolver(networks(["127.0.0.2/32"])), Limits(connect=1, total=2), robots=False) as client:
@@ -208,6 +336,7 @@ def test_no_proxy_from_the_environment(canary, monkeypatch):
 def test_a_resolver_that_fails():
     def broken(host):
         raise socket.gaierror(socket.EAI_FAIL, "server failure")
+
     assert outcome("http://a.test/", broken) == "dns"
 
     async def many():
@@ -216,28 +345,54 @@ def test_a_resolver_that_fails():
             with pytest.raises(Failed):
                 await resolver.addresses("a.test")
         resolver.close()
+
     asyncio.run(many())
 
 
-@pytest.mark.parametrize(("url", "parts"), [
-    ("http://Example.COM", ("http", "example.com", 80, "/")),
-    ("  https://example.com/a b.jpg?q=ü#frag ", ("https", "example.com", 443, "/a%20b.jpg?q=%C3%BC")),
-    ("http://user:secret@example.com:8080/x", ("http", "example.com", 8080, "/x")),
-    ("http://bücher.example/ö.jpg", ("http", "xn--bcher-kva.example", 80, "/%C3%B6.jpg")),
-    ("http://example.com/%20a%zz?x=1&y=%41", ("http", "example.com", 80, "/%20a%zz?x=1&y=%41")),
-    ("https://[2606:4700::0001]/", ("https", "2606:4700::1", 443, "/")),
-    ("http://under_score.example.com./", ("http", "under_score.example.com.", 80, "/")),
-    ("http://example.com/a;b=c,d?e", ("http", "example.com", 80, "/a;b=c,d?e")),
-])
+@pytest.mark.parametrize(
+    ("url", "parts"),
+    [
+        ("http://Example.COM", ("http", "example.com", 80, "/")),
+        ("  https://example.com/a b.jpg?q=ü#frag ", ("https", "example.com", 443, "/a%20b.jpg?q=%C3%BC")),
+        ("http://user:secret@example.com:8080/x", ("http", "example.com", 8080, "/x")),
+        ("http://bücher.example/ö.jpg", ("http", "xn--bcher-kva.example", 80, "/%C3%B6.jpg")),
+        ("http://example.com/%20a%zz?x=1&y=%41", ("http", "example.com", 80, "/%20a%zz?x=1&y=%41")),
+        ("https://[2606:4700::0001]/", ("https", "2606:4700::1", 443, "/")),
+        ("http://under_score.example.com./", ("http", "under_score.example.com.", 80, "/")),
+        ("http://example.com/a;b=c,d?e", ("http", "example.com", 80, "/a;b=c,d?e")),
+    ],
+)
 def test_urls(url, parts):
     t = parse(url)
     assert (t.scheme, t.host, t.port, t.path) == parts
     assert parse(t.url) == t
 
 
-@pytest.mark.parametrize("url", [None, "", "x", "http:", "//a/b", "ftp://a/b", "http://", "http://:80/", "http://a:b/", "http://a:99999/",
-                                 "http://a/\r\nHost: b", "http://a\r\n.b/", "http://-a.b/", "http://a b/", "http://[::1/", "http://[zz]/",
-                                 "http://" + "a" * 64 + ".com/", "http://" + "a." * 130 + "com/", "http://a/" + "x" * 9000, "http://a:25/"])
+@pytest.mark.parametrize(
+    "url",
+    [
+        None,
+        "",
+        "x",
+        "http:",
+        "//a/b",
+        "ftp://a/b",
+        "http://",
+        "http://:80/",
+        "http://a:b/",
+        "http://a:99999/",
+        "http://a/\r\nHost: b",
+        "http://a\r\n.b/",
+        "http://-a.b/",
+        "http://a b/",
+        "http://[::1/",
+        "http://[zz]/",
+        "http://" + "a" * 64 + ".com/",
+        "http://" + "a." * 130 + "com/",
+        "http://a/" + "x" * 9000,
+        "http://a:25/",
+    ],
+)
 def test_urls_that_are_none(url):
     with pytest.raises(BadUrl):
         parse(url)

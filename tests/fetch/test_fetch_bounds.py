@@ -34,8 +34,14 @@ print(json.dumps({"grown": (peak - before) / 1024, "honest": max(came, default=s
 
 
 def client(urls, honest="-", **options):
-    done = subprocess.run([sys.executable, "-c", CLIENT], input=json.dumps([urls, honest, options]), cwd=ROOT, text=True,
-                          capture_output=True, timeout=60)
+    done = subprocess.run(
+        [sys.executable, "-c", CLIENT],
+        input=json.dumps([urls, honest, options]),
+        cwd=ROOT,
+        text=True,
+        capture_output=True,
+        timeout=60,
+    )
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
 
@@ -52,16 +58,20 @@ def test_many_pictures_at_once_are_held_back_by_slow_processing():
     """More bytes arrive than are processed: the network waits."""
     big = jpeg(1200, 900) + bytes(4 * MB)
     with Web({"/b": reply(big)}).serve() as web:
-        found = client([web.url(f"/b?{i}") for i in range(120)], per_host=100, robots=False, resize_mode="keep_ratio",
-                       threads=1)
+        found = client(
+            [web.url(f"/b?{i}") for i in range(120)], per_host=100, robots=False, resize_mode="keep_ratio", threads=1
+        )
     assert found["outcomes"] == {"ok": 120}
     assert found["grown"] < 64 + 16 * 5 + 100 * 2 + 64, found
 
 
 def test_honest_hosts_keep_their_speed_and_hostile_ones_their_deadline():
-    hostile = {"/drip": drip(b"HTTP/1.1 200 OK\r\nContent-Length: 99999\r\n\r\n" + bytes(99999), 0.1),
-               "/silence": then_silence(),
-               "/half": then_silence(b"HTTP/1.1 200 O"), "/head": drip(b"HTTP/1.1 200 OK\r\n" + b"A: b\r\n" * 999, 0.1)}
+    hostile = {
+        "/drip": drip(b"HTTP/1.1 200 OK\r\nContent-Length: 99999\r\n\r\n" + bytes(99999), 0.1),
+        "/silence": then_silence(),
+        "/half": then_silence(b"HTTP/1.1 200 O"),
+        "/head": drip(b"HTTP/1.1 200 OK\r\n" + b"A: b\r\n" * 999, 0.1),
+    }
     options = {"per_host": 16, "timeout": 3, "wait": 2, "robots": False}
     with Web(hostile).serve() as bad, Web({"/a.jpg": reply(jpeg())}, "127.0.0.2").serve() as good:
         honest = [good.url(f"/a.jpg?{i}") for i in range(1500)]

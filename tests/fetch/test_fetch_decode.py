@@ -62,16 +62,19 @@ def trapped(tmp_path, monkeypatch):
 
     def start(self):
         import subprocess
+
         popen = subprocess.Popen
 
         def patched(args, **options):
             args = [a.replace("from curate.fetch.isolate import serve", "from trap import serve") for a in args]
             return popen([*args, str(tmp_path)], **options)
+
         monkeypatch.setattr(subprocess, "Popen", patched)
         try:
             return real(self)
         finally:
             monkeypatch.setattr(subprocess, "Popen", popen)
+
     monkeypatch.setattr(Isolated, "_start", start)
     return tmp_path
 

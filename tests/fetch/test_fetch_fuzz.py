@@ -30,6 +30,7 @@ def test_damaged_pictures():
 
 def test_a_finding_is_found():
     """The net has no hole: an outcome that is in no list is reported."""
+
     class Odd:
         def decode(self, data):
             return "odd"
@@ -45,8 +46,13 @@ def test_a_finding_is_found():
 def test_damaged_responses():
     """Whatever bytes a server sends, the answer is an outcome, soon."""
     body = saved(photo())
-    good = [reply(body, headers="Content-Type: image/jpeg\r\nX: y\r\n"), chunked(body[:100], body[100:]), reply(b"", "404 No"),
-            reply(b"", "302 Found", "Location: /a\r\n"), b"HTTP/1.1 200 OK\r\n\r\n" + body]
+    good = [
+        reply(body, headers="Content-Type: image/jpeg\r\nX: y\r\n"),
+        chunked(body[:100], body[100:]),
+        reply(b"", "404 No"),
+        reply(b"", "302 Found", "Location: /a\r\n"),
+        b"HTTP/1.1 200 OK\r\n\r\n" + body,
+    ]
 
     def damaged(number):
         chance = random.Random(number)
@@ -55,8 +61,9 @@ def test_damaged_responses():
             at = chance.randrange(min(len(data), 150))
             odd = chance.choice((b"\r\n", b"\n", b"\0", b":", b"0\r\n\r\n", b"Content-Length: 7\r\n", b"a" * 500))
             end = chance.choice((1, 3, 20))
-            start, stop, new = chance.choice(((at, at + 1, bytes([chance.randrange(256)])), (at, at + end, b""), (at, at, odd),
-                                              (at + 50, len(data), b"")))
+            start, stop, new = chance.choice(
+                ((at, at + 1, bytes([chance.randrange(256)])), (at, at + end, b""), (at, at, odd), (at + 50, len(data), b""))
+            )
             data[start:stop] = new
         return bytes(data)
 

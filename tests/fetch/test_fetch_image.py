@@ -35,9 +35,10 @@ def test_every_cut_is_seen(mime):
     data = FILES[mime]
     for end in range(len(data)):
         outcome, _ = inspect(data[:end])
-        assert outcome in ("empty", "not_an_image", "broken_image",
-                           "truncated") or (mime == "image/gif" and end == len(data) - 1), end
-    assert inspect(data[:len(data) * 2 // 3])[0] == "truncated"
+        assert outcome in ("empty", "not_an_image", "broken_image", "truncated") or (
+            mime == "image/gif" and end == len(data) - 1
+        ), end
+    assert inspect(data[: len(data) * 2 // 3])[0] == "truncated"
 
 
 @pytest.mark.parametrize("mime", FILES)
@@ -52,13 +53,28 @@ def test_frames(format):
     assert inspect(data, max_frames=2)[0] == "too_many_pixels"
 
 
-@pytest.mark.parametrize("data", [
-    b"\x00" * 40, b"<html>", b"<svg xmlns=''>", b"%PDF-1.7", b"%!PS-Adobe", b"BM" + bytes(60), b"II*\0" + bytes(60),
-    b"MM\0*" + bytes(60),
-    b"\0\0\1\0" + bytes(40), box(b"ftyp", b"heic\0\0\0\0heicmif1"), box(b"ftyp", b"mp42\0\0\0\0isom"),
-    b"RIFF\x24\0\0\0WAVEfmt ",
-    b"\xff\xd8", b"GIF90a" + bytes(20), b"\0\0\0\x0cJXL \r\n\x87\n", b"\xff\x0a", b"gimp xcf",
-])
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"\x00" * 40,
+        b"<html>",
+        b"<svg xmlns=''>",
+        b"%PDF-1.7",
+        b"%!PS-Adobe",
+        b"BM" + bytes(60),
+        b"II*\0" + bytes(60),
+        b"MM\0*" + bytes(60),
+        b"\0\0\1\0" + bytes(40),
+        box(b"ftyp", b"heic\0\0\0\0heicmif1"),
+        box(b"ftyp", b"mp42\0\0\0\0isom"),
+        b"RIFF\x24\0\0\0WAVEfmt ",
+        b"\xff\xd8",
+        b"GIF90a" + bytes(20),
+        b"\0\0\0\x0cJXL \r\n\x87\n",
+        b"\xff\x0a",
+        b"gimp xcf",
+    ],
+)
 def test_other_formats_are_not_let_in(data):
     assert sniff(data) is None and inspect(data)[0] == "not_an_image"
 
@@ -72,7 +88,7 @@ def test_sizes_that_lie():
     assert inspect(bomb_png())[0] == "too_many_pixels"
     gif = bytearray(FILES["image/gif"])
     at = gif.index(b"\x2c\0\0\0\0" + struct.pack("<HH", 64, 48))
-    gif[at + 5:at + 9] = struct.pack("<HH", 65535, 65535)  # a frame larger than its canvas: decoders grow the canvas
+    gif[at + 5 : at + 9] = struct.pack("<HH", 65535, 65535)  # a frame larger than its canvas: decoders grow the canvas
     assert inspect(bytes(gif))[0] == "too_many_pixels"
     assert inspect(FILES["image/jpeg"], max_pixels=64 * 48 - 1)[0] == "too_many_pixels"
 
@@ -105,6 +121,7 @@ def test_orientation():
 
 def test_upright_agrees_with_pillow():
     from PIL import ImageOps
+
     for value in range(1, 9):
         exif = Image.Exif()
         exif[0x0112] = value
@@ -115,14 +132,27 @@ def test_upright_agrees_with_pillow():
 # ---- pixels
 
 
-@pytest.mark.parametrize(("format", "mode", "options", "error"), [
-    ("JPEG", None, {"quality": 95}, 3), ("JPEG", None, {"progressive": True}, 5), ("JPEG", "CMYK", {"quality": 95}, 4),
-    ("JPEG", "L", {}, None),
-    ("PNG", None, {}, 0), ("PNG", "RGBA", {}, 0), ("PNG", "P", {}, 40), ("PNG", "L", {}, None), ("PNG", "LA", {}, None),
-    ("PNG", "1", {}, None),
-    ("WEBP", None, {"lossless": True}, 0), ("WEBP", None, {"quality": 95}, 4), ("WEBP", "RGBA", {"lossless": True}, 0),
-    ("GIF", None, {}, 15), ("AVIF", None, {"quality": 95}, 4), ("AVIF", "RGBA", {"quality": 95}, 4),
-])
+@pytest.mark.parametrize(
+    ("format", "mode", "options", "error"),
+    [
+        ("JPEG", None, {"quality": 95}, 3),
+        ("JPEG", None, {"progressive": True}, 5),
+        ("JPEG", "CMYK", {"quality": 95}, 4),
+        ("JPEG", "L", {}, None),
+        ("PNG", None, {}, 0),
+        ("PNG", "RGBA", {}, 0),
+        ("PNG", "P", {}, 40),
+        ("PNG", "L", {}, None),
+        ("PNG", "LA", {}, None),
+        ("PNG", "1", {}, None),
+        ("WEBP", None, {"lossless": True}, 0),
+        ("WEBP", None, {"quality": 95}, 4),
+        ("WEBP", "RGBA", {"lossless": True}, 0),
+        ("GIF", None, {}, 15),
+        ("AVIF", None, {"quality": 95}, 4),
+        ("AVIF", "RGBA", {"quality": 95}, 4),
+    ],
+)
 def test_decode(format, mode, options, error):
     data = saved(photo(), format, mode, **options)
     pixels = decode(data)
@@ -176,9 +206,16 @@ def test_orientation_is_for_loaders_to_ignore_and_lost_with_the_metadata():
 
 
 def test_broken_files_are_refused():
-    for data in (b"", b"nothing", FILES["image/png"][:60], FILES["image/webp"][:40], FILES["image/gif"][:30],
-                 FILES["image/avif"][:-50],
-                 FILES["image/jpeg"][:30], bomb_png()):
+    for data in (
+        b"",
+        b"nothing",
+        FILES["image/png"][:60],
+        FILES["image/webp"][:40],
+        FILES["image/gif"][:30],
+        FILES["image/avif"][:-50],
+        FILES["image/jpeg"][:30],
+        bomb_png(),
+    ):
         with pytest.raises(Broken):
             decode(data)
         with pytest.raises(Broken):
@@ -191,14 +228,21 @@ def test_broken_files_are_refused():
 
 def test_damaged_animated_png():
     """OpenCV 4.14 dies of these: an error in a frame finds its way back into memory that is gone."""
+
     def chunk(kind: bytes, data: bytes) -> bytes:
         return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
 
     good, bad = (zlib.compress((filter + bytes(32)) * 32) for filter in (b"\x00", b"\x09"))  # there is no filter 9
-    pieces = ((b"IHDR", struct.pack(">IIBBBBB", 32, 32, 8, 0, 0, 0, 0)), (b"acTL", struct.pack(">II", 2, 0)), (b"IDAT", good),
-              (b"fcTL", struct.pack(">IIIIIHHBB", 0, 32, 32, 0, 0, 1, 10, 0, 0)), (b"fdAT", struct.pack(">I", 1) + bad),
-              (b"fcTL", struct.pack(">IIIIIHHBB", 2, 32, 32, 0, 0, 1, 10, 0, 0)), (b"fdAT", struct.pack(">I", 3) + good),
-              (b"IEND", b""))
+    pieces = (
+        (b"IHDR", struct.pack(">IIBBBBB", 32, 32, 8, 0, 0, 0, 0)),
+        (b"acTL", struct.pack(">II", 2, 0)),
+        (b"IDAT", good),
+        (b"fcTL", struct.pack(">IIIIIHHBB", 0, 32, 32, 0, 0, 1, 10, 0, 0)),
+        (b"fdAT", struct.pack(">I", 1) + bad),
+        (b"fcTL", struct.pack(">IIIIIHHBB", 2, 32, 32, 0, 0, 1, 10, 0, 0)),
+        (b"fdAT", struct.pack(">I", 3) + good),
+        (b"IEND", b""),
+    )
     data = b"\x89PNG\r\n\x1a\n" + b"".join(chunk(kind, data) for kind, data in pieces)
     assert inspect(data)[0] == "ok"
     with Isolated() as child:
@@ -208,7 +252,7 @@ def test_damaged_animated_png():
 
 def test_metadata_is_stripped():
     exif = Image.Exif()
-    exif[0x010e] = "GPS 52.52 13.40"
+    exif[0x010E] = "GPS 52.52 13.40"
     data = saved(photo(), exif=exif, comment=b"call me")
     assert b"GPS 52" in data
     for format in ("jpg", "png", "webp"):
@@ -219,15 +263,23 @@ def test_metadata_is_stripped():
 # ---- resizing
 
 
-@pytest.mark.parametrize(("mode", "size", "bigger", "wide", "tall"), [
-    ("no", 32, False, (64, 48), (48, 64)), ("border", 32, False, (32, 32), (32, 32)),
-    ("keep_ratio", 24, False, (32, 24), (24, 32)),
-    ("keep_ratio_largest", 32, False, (32, 24), (24, 32)), ("center_crop", 24, False, (24, 24), (24, 24)),
-    ("keep_ratio", 96, False, (128, 96), (96, 128)), ("border", 100, False, (100, 100), (100, 100)),
-    ("keep_ratio", 96, True, (64, 48), (48, 64)), ("border", 100, True, (64, 48), (48, 64)),
-    ("center_crop", 48, True, (64, 48), (48, 64)),
-    ("center_crop", 40, True, (40, 40), (40, 40)), ("keep_ratio_largest", 63, True, (63, 47), (47, 63)),
-])
+@pytest.mark.parametrize(
+    ("mode", "size", "bigger", "wide", "tall"),
+    [
+        ("no", 32, False, (64, 48), (48, 64)),
+        ("border", 32, False, (32, 32), (32, 32)),
+        ("keep_ratio", 24, False, (32, 24), (24, 32)),
+        ("keep_ratio_largest", 32, False, (32, 24), (24, 32)),
+        ("center_crop", 24, False, (24, 24), (24, 24)),
+        ("keep_ratio", 96, False, (128, 96), (96, 128)),
+        ("border", 100, False, (100, 100), (100, 100)),
+        ("keep_ratio", 96, True, (64, 48), (48, 64)),
+        ("border", 100, True, (64, 48), (48, 64)),
+        ("center_crop", 48, True, (64, 48), (48, 64)),
+        ("center_crop", 40, True, (40, 40), (40, 40)),
+        ("keep_ratio_largest", 63, True, (63, 47), (47, 63)),
+    ],
+)
 def test_modes(mode, size, bigger, wide, tall):
     for source, expected in (((64, 48), wide), ((48, 64), tall)):
         kept, width, height = Resize(mode, size, bigger)(jpeg(*source))

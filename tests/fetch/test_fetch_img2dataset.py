@@ -15,17 +15,27 @@ from curate.fetch.img2dataset import Img2Dataset, meaning
 from curate.store import Parcel, Store
 
 
-@pytest.mark.parametrize(("message", "outcome"), [
-    ("HTTP Error 404: Not Found", ("http_404", 404)), ("HTTP Error 418: I'm a teapot", ("http_4xx", 418)),
-    ("HTTP Error 503: Service Unavailable", ("http_5xx", 503)),
-    ("HTTP Error 302: The HTTP server returned a redirect error that would lead to an infinite loop.",
-     ("too_many_redirects", 302)),
-    ("<urlopen error [Errno 111] Connection refused>", ("refused", None)),
-    ("<urlopen error timed out>", ("timeout", None)), ("<urlopen error [Errno -2] Name or service not known>", ("dns", None)),
-    ("Use of image disallowed by X-Robots-Tag directive", ("opt_out", None)), ("Image decoding error", ("not_an_image", None)),
-    ("IncompleteRead(10 bytes read, 20 more expected)", ("truncated", None)), ("unknown url type: 'x'", ("bad_url", None)),
-    ("<urlopen error [SSL: WRONG_VERSION_NUMBER] wrong version number>", ("tls", None)), ("?", ("connection", None)),
-])
+@pytest.mark.parametrize(
+    ("message", "outcome"),
+    [
+        ("HTTP Error 404: Not Found", ("http_404", 404)),
+        ("HTTP Error 418: I'm a teapot", ("http_4xx", 418)),
+        ("HTTP Error 503: Service Unavailable", ("http_5xx", 503)),
+        (
+            "HTTP Error 302: The HTTP server returned a redirect error that would lead to an infinite loop.",
+            ("too_many_redirects", 302),
+        ),
+        ("<urlopen error [Errno 111] Connection refused>", ("refused", None)),
+        ("<urlopen error timed out>", ("timeout", None)),
+        ("<urlopen error [Errno -2] Name or service not known>", ("dns", None)),
+        ("Use of image disallowed by X-Robots-Tag directive", ("opt_out", None)),
+        ("Image decoding error", ("not_an_image", None)),
+        ("IncompleteRead(10 bytes read, 20 more expected)", ("truncated", None)),
+        ("unknown url type: 'x'", ("bad_url", None)),
+        ("<urlopen error [SSL: WRONG_VERSION_NUMBER] wrong version number>", ("tls", None)),
+        ("?", ("connection", None)),
+    ],
+)
 def test_messages(message, outcome):
     assert meaning(message) == outcome and outcome[0] in schema.FETCH
 
@@ -52,6 +62,6 @@ def test_it_runs_in_our_part(tmp_path):
         assert table["fetch"].to_pylist() == ["ok", "not_an_image", "truncated", "http_404", "bad_url"]
         row = table.to_pylist()[0]
         assert (row["width"], row["height"], row["original_width"], row["mime"]) == (32, 24, 64, "image/jpeg")
-        assert tar[row["payload_offset"]:][:2] == b"\xff\xd8"
+        assert tar[row["payload_offset"] :][:2] == b"\xff\xd8"
         table, tar = run(tmp_path, urls[:2], disable_all_reencoding=True, thread_count=4)
         assert table["fetch"].to_pylist() == ["ok", "not_an_image"] and jpeg() in tar

@@ -40,8 +40,13 @@ TIMEOUT, WAIT = 1.5, 0.6
 def fetched(tmp_path, urls, extra=None, **options):
     """The stage's columns for a list of URLs, and the parcel's bytes."""
     store = Store(tmp_path)
-    live = pa.table({"uid": pa.array([schema.uid(str(i), u) for i, u in enumerate(urls)], pa.large_string()),
-                     "url": pa.array(urls, pa.large_string()), **(extra or {})})
+    live = pa.table(
+        {
+            "uid": pa.array([schema.uid(str(i), u) for i, u in enumerate(urls)], pa.large_string()),
+            "url": pa.array(urls, pa.large_string()),
+            **(extra or {}),
+        }
+    )
     options = {"allow_private": ("127.0.0.0/8", "::1/128"), "robots": False, "timeout": TIMEOUT, "wait": WAIT} | options
     path = tmp_path / "payload.tar"
     with open(path, "wb") as file:
@@ -113,17 +118,24 @@ CASES = {
     "/negative_length": (then_close(reply(GOOD, length=-5)), "bad_response"),
     "/word_length": (then_close(reply(GOOD, length="many")), "bad_response"),
     "/chunk_garbage": (then_close(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\nhello\r\n"), "bad_response"),
-    "/chunk_size_huge": (then_close(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + b"f" * 40 + b"\r\n"),
-                         "bad_response"),
-    "/length_and_chunked": (then_close(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"),
-                            "bad_response"),
+    "/chunk_size_huge": (
+        then_close(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + b"f" * 40 + b"\r\n"),
+        "bad_response",
+    ),
+    "/length_and_chunked": (
+        then_close(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"),
+        "bad_response",
+    ),
     "/giant": (then_silence(reply(GOOD, length=5_000_000_000)), "too_large"),
     "/endless_body": (endless(b"HTTP/1.1 200 OK\r\n\r\n" + GOOD, bytes(65536)), "too_large"),
-    "/endless_chunks": (endless(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n",
-                                b"10000\r\n" + bytes(65536) + b"\r\n"),
-                        "too_large"),
-    "/endless_tiny_chunks": (endless(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", b"1\r\nx\r\n" * 20_000),
-                             "bad_response"),
+    "/endless_chunks": (
+        endless(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", b"10000\r\n" + bytes(65536) + b"\r\n"),
+        "too_large",
+    ),
+    "/endless_tiny_chunks": (
+        endless(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", b"1\r\nx\r\n" * 20_000),
+        "bad_response",
+    ),
     "/endless_trailers": (endless(chunked(GOOD, end=b"0\r\n"), b"A: b\r\n" * 1000), "bad_response"),
     "/endless_extension": (endless(chunked(GOOD, end=b"5;"), b"x" * 65536), ("bad_response", "timeout")),
     "/cut": (then_close(HEAD + b"\r\n" + GOOD[:-200]), "truncated"),
@@ -160,6 +172,7 @@ def web():
         async def reset_once(web, path, writer):
             seen.append(path)
             await (then_reset() if len(seen) == 1 else late(reply(GOOD), 0))(web, path, writer)
+
         pages["/reset_once.jpg"] = reset_once
         yield web
 
@@ -168,8 +181,11 @@ def test_every_misdeed_ends_in_its_outcome_in_time(web, tmp_path):
     started = time.monotonic()
     table, _ = fetched(tmp_path, [web.url(p) for p in CASES], per_host=100, max_bytes=3_000_000, give_up=1000)
     took = time.monotonic() - started
-    wrong = {p: (got, right) for (p, (_, right)), got in zip(CASES.items(), table["fetch"].to_pylist())
-             if got not in (right if isinstance(right, tuple) else (right,))}
+    wrong = {
+        p: (got, right)
+        for (p, (_, right)), got in zip(CASES.items(), table["fetch"].to_pylist())
+        if got not in (right if isinstance(right, tuple) else (right,))
+    }
     print(took)
     assert wrong == {}
     assert took < 3 * TIMEOUT + 8  # three attempts with pauses of at most 1.5 and 3 s
@@ -195,17 +211,39 @@ def test_what_a_row_tells_of_an_image(web, tmp_path):
     row = table.to_pylist()[0]
     assert row["sha256"] == hashlib.sha256(GOOD).hexdigest() and row["mime"] == "image/jpeg"
     assert (row["original_width"], row["original_height"], row["width"], row["height"]) == (64, 48, 64, 48)
-    assert row["payload"] is None and tar[row["payload_offset"]:][:row["payload_size"]] == GOOD
+    assert row["payload"] is None and tar[row["payload_offset"] :][: row["payload_size"]] == GOOD
 
 
 def test_bad_urls_and_private_addresses(tmp_path):
-    urls = [None, "", "not a url", "http://", "javascript:void(0)", "data:image/png;base64,iVBORw0KGgo=", "ftp://127.0.0.2/cat.jpg",
-            "/img/relative.jpg", "mailto:someone@example.com", "http:///no-host.jpg", "http://127.0.0.1:0/", "http://127.0.0.1:65536/",
-            "http://127.0.0.1:22/", "http://127.0.0.1/" + "a" * 65536, "http://exa mple.com/", "http://a..b/", "file:///etc/passwd"]
+    urls = [
+        None,
+        "",
+        "not a url",
+        "http://",
+        "javascript:void(0)",
+        "data:image/png;base64,iVBORw0KGgo=",
+        "ftp://127.0.0.2/cat.jpg",
+        "/img/relative.jpg",
+        "mailto:someone@example.com",
+        "http:///no-host.jpg",
+        "http://127.0.0.1:0/",
+        "http://127.0.0.1:65536/",
+        "http://127.0.0.1:22/",
+        "http://127.0.0.1/" + "a" * 65536,
+        "http://exa mple.com/",
+        "http://a..b/",
+        "file:///etc/passwd",
+    ]
     table, _ = fetched(tmp_path, urls)
     assert table["fetch"].to_pylist() == ["bad_url"] * len(urls)
-    private = ["http://10.0.0.1/a.jpg", "http://169.254.169.254/", "http://[fe80::1]/a.jpg", "http://0.0.0.0/", "http://100.64.0.1/",
-               "http://[::ffff:127.0.0.1]/"]
+    private = [
+        "http://10.0.0.1/a.jpg",
+        "http://169.254.169.254/",
+        "http://[fe80::1]/a.jpg",
+        "http://0.0.0.0/",
+        "http://100.64.0.1/",
+        "http://[::ffff:127.0.0.1]/",
+    ]
     table, _ = fetched(tmp_path, private)
     assert table["fetch"].to_pylist() == ["private_address"] * len(private)
 
@@ -220,6 +258,7 @@ def test_refused_and_unknown_names(tmp_path, monkeypatch):
         if str(host).endswith(".invalid"):
             raise socket.gaierror(socket.EAI_NONAME, "no such name")
         return real(host, *args, **kwargs)
+
     monkeypatch.setattr(socket, "getaddrinfo", lookup)
     table, _ = fetched(tmp_path, [f"http://127.0.0.1:{port}/", "http://nowhere.invalid/a.jpg"])
     assert table["fetch"].to_pylist() == ["refused", "dns"]
@@ -265,8 +304,11 @@ def test_brought_bytes_are_inspected_and_nothing_is_requested(web, tmp_path):
             at.append(f.tell())
             f.write(data)
     before = web.connections
-    extra = {"payload": pa.array([str(blob)] * 5, pa.large_string()), "payload_offset": pa.array(at, pa.int64()),
-             "payload_size": pa.array([len(d) for d in files], pa.int64())}
+    extra = {
+        "payload": pa.array([str(blob)] * 5, pa.large_string()),
+        "payload_offset": pa.array(at, pa.int64()),
+        "payload_size": pa.array([len(d) for d in files], pa.int64()),
+    }
     table, tar = fetched(tmp_path, [web.url("/good.jpg")] * 5, extra)
     assert table["fetch"].to_pylist() == ["ok", "empty", "not_an_image", "truncated", "ok"]
     assert web.connections == before and len(tar) == 1024
@@ -278,12 +320,13 @@ def test_brought_bytes_are_inspected_and_nothing_is_requested(web, tmp_path):
 
 
 def test_resizing(web, tmp_path):
-    table, tar = fetched(tmp_path, [web.url("/good.jpg")], resize_mode="keep_ratio", image_size=24, encode_format="png",
-                         encode_quality=6)
+    table, tar = fetched(
+        tmp_path, [web.url("/good.jpg")], resize_mode="keep_ratio", image_size=24, encode_format="png", encode_quality=6
+    )
     row = table.to_pylist()[0]
     assert (row["width"], row["height"], row["original_width"], row["mime"]) == (32, 24, 64, "image/png")
     assert row["sha256"] == hashlib.sha256(GOOD).hexdigest()  # of what arrived
-    assert tar[row["payload_offset"]:][:8] == b"\x89PNG\r\n\x1a\n"
+    assert tar[row["payload_offset"] :][:8] == b"\x89PNG\r\n\x1a\n"
 
 
 def test_upscaling_cannot_become_a_bomb(tmp_path):
@@ -294,8 +337,13 @@ def test_upscaling_cannot_become_a_bomb(tmp_path):
 
 
 def test_wrong_parameters_are_refused():
-    for wrong in ({"resize_mode": "squash"}, {"encode_format": "bmp"}, {"encode_quality": 101}, {"require_hash": True},
-                  {"encode_format": "png", "encode_quality": 10}):
+    for wrong in (
+        {"resize_mode": "squash"},
+        {"encode_format": "bmp"},
+        {"encode_quality": 101},
+        {"require_hash": True},
+        {"encode_format": "png", "encode_quality": 10},
+    ):
         with pytest.raises(RecipeError, match="fetch"):
             Fetch(**wrong)
 
@@ -332,13 +380,20 @@ def test_robots(tmp_path):
         assert table["fetch"].to_pylist() == ["ok"] * 3 and "+mailto:me@example.org)" in web.heads[-1]
 
 
-@pytest.mark.parametrize(("page", "outcome"), [
-    (reply(b"", "404 No"), "ok"), (reply(b"", "403 No"), "ok"), (reply(b"", "500 Oops"), "robots"),
-    (reply(b"", "503 Oops"), "robots"),
-    (redirect("/robots.txt"), "ok"), (reply(b"\xff\xfe<html>"), "ok"), (then_silence(), "timeout"),
-    (reply(b"User-agent: *\nDisallow: /\n" + b"#" * 600_000), "robots"),
-    (reply(gzip.compress(b"User-agent: *\nDisallow: /\n"), headers="Content-Encoding: gzip\r\n"), "ok"),
-])
+@pytest.mark.parametrize(
+    ("page", "outcome"),
+    [
+        (reply(b"", "404 No"), "ok"),
+        (reply(b"", "403 No"), "ok"),
+        (reply(b"", "500 Oops"), "robots"),
+        (reply(b"", "503 Oops"), "robots"),
+        (redirect("/robots.txt"), "ok"),
+        (reply(b"\xff\xfe<html>"), "ok"),
+        (then_silence(), "timeout"),
+        (reply(b"User-agent: *\nDisallow: /\n" + b"#" * 600_000), "robots"),
+        (reply(gzip.compress(b"User-agent: *\nDisallow: /\n"), headers="Content-Encoding: gzip\r\n"), "ok"),
+    ],
+)
 def test_robots_that_cannot_be_read(tmp_path, page, outcome):
     with Web({"/robots.txt": page, "/a.jpg": reply(GOOD)}).serve() as web:
         table, _ = fetched(tmp_path, [web.url("/a.jpg")], robots=True, retries=0)
@@ -360,6 +415,7 @@ def test_limits_per_host(tmp_path):
         now[0] += 1
         most[0] = max(most[0], now[0])
         import asyncio
+
         await asyncio.sleep(0.02)
         now[0] -= 1
         writer.write(reply(GOOD))
@@ -410,6 +466,7 @@ def test_a_part_has_a_deadline(tmp_path):
 def test_a_full_disk_is_an_error_not_an_outcome(web, tmp_path, monkeypatch):
     def full(self, name, data):
         raise OSError(28, "No space left on device")
+
     monkeypatch.setattr(Parcel, "add", full)
     with pytest.raises(OSError, match="No space left"):
         fetched(tmp_path, [web.url(f"/good.jpg?{i}") for i in range(20)])
@@ -421,9 +478,26 @@ def test_a_full_disk_is_an_error_not_an_outcome(web, tmp_path, monkeypatch):
 @pytest.fixture(scope="module")
 def certificate(tmp_path_factory):
     folder = tmp_path_factory.mktemp("tls")
-    run = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-keyout",
-           folder / "key.pem",
-           "-out", folder / "cert.pem", "-days", "2", "-subj", "/CN=test", "-addext", "subjectAltName=IP:127.0.0.1"]
+    run = [
+        "openssl",
+        "req",
+        "-x509",
+        "-newkey",
+        "ec",
+        "-pkeyopt",
+        "ec_paramgen_curve:P-256",
+        "-nodes",
+        "-keyout",
+        folder / "key.pem",
+        "-out",
+        folder / "cert.pem",
+        "-days",
+        "2",
+        "-subj",
+        "/CN=test",
+        "-addext",
+        "subjectAltName=IP:127.0.0.1",
+    ]
     subprocess.run(run, check=True, capture_output=True, timeout=30)
     return folder
 
@@ -431,8 +505,10 @@ def certificate(tmp_path_factory):
 def test_tls(web, tmp_path, certificate, monkeypatch):
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificate / "cert.pem", certificate / "key.pem")
-    with Web({"/a.jpg": reply(GOOD)}, tls=context).serve() as secure, \
-            Web({"/a.jpg": reply(GOOD)}, "127.0.0.2", tls=context).serve() as other:
+    with (
+        Web({"/a.jpg": reply(GOOD)}, tls=context).serve() as secure,
+        Web({"/a.jpg": reply(GOOD)}, "127.0.0.2", tls=context).serve() as other,
+    ):
         urls = [secure.url("/a.jpg"), other.url("/a.jpg"), web.url("/good.jpg").replace("http:", "https:")]
         assert fetched(tmp_path, urls)[0]["fetch"].to_pylist() == ["tls", "tls", "tls"]
         monkeypatch.setenv("SSL_CERT_FILE", str(certificate / "cert.pem"))

@@ -42,15 +42,23 @@ def raw_profile(data: bytes) -> bytes:
     return saved("PNG", pnginfo=info)
 
 
-@pytest.mark.parametrize(("data", "found"), [
-    *((saved(k, exif=exif(True)), PLACE) for k in ("JPEG", "PNG", "WEBP", "AVIF")),
-    *((saved(k, exif=exif(False)), SOME) for k in ("JPEG", "PNG", "WEBP")),
-    *((saved(k), NONE) for k in ("JPEG", "PNG", "WEBP", "GIF")),
-    *((saved(k, xmp=XMP % b'exif:GPSLatitude="52,31.2N"'), PLACE) for k in ("JPEG", "WEBP", "AVIF")),
-    *((saved(k, xmp=XMP % b'dc:title="x"'), SOME) for k in ("JPEG", "WEBP", "AVIF")),
-    (saved("JPEG", comment=b"call me"), SOME), (saved("GIF", comment=b"call me"), SOME),
-    (raw_profile(exif(True)), PLACE), (raw_profile(exif(False)), SOME), (b"", NONE), (b"GIF89a", NONE), (b"II*\0 nothing", NONE),
-])
+@pytest.mark.parametrize(
+    ("data", "found"),
+    [
+        *((saved(k, exif=exif(True)), PLACE) for k in ("JPEG", "PNG", "WEBP", "AVIF")),
+        *((saved(k, exif=exif(False)), SOME) for k in ("JPEG", "PNG", "WEBP")),
+        *((saved(k), NONE) for k in ("JPEG", "PNG", "WEBP", "GIF")),
+        *((saved(k, xmp=XMP % b'exif:GPSLatitude="52,31.2N"'), PLACE) for k in ("JPEG", "WEBP", "AVIF")),
+        *((saved(k, xmp=XMP % b'dc:title="x"'), SOME) for k in ("JPEG", "WEBP", "AVIF")),
+        (saved("JPEG", comment=b"call me"), SOME),
+        (saved("GIF", comment=b"call me"), SOME),
+        (raw_profile(exif(True)), PLACE),
+        (raw_profile(exif(False)), SOME),
+        (b"", NONE),
+        (b"GIF89a", NONE),
+        (b"II*\0 nothing", NONE),
+    ],
+)
 def test_metadata(data, found):
     assert metadata(data) == found
 
@@ -62,7 +70,13 @@ def test_a_text_chunk_is_unpacked_to_a_limit():
 
 
 def test_damaged_files_break_nothing():
-    for data in (saved("JPEG", exif=exif(True)), saved("PNG", exif=exif(True)), saved("WEBP", exif=exif(True)), saved("GIF", comment=b"x" * 300), raw_profile(exif(True))):
+    for data in (
+        saved("JPEG", exif=exif(True)),
+        saved("PNG", exif=exif(True)),
+        saved("WEBP", exif=exif(True)),
+        saved("GIF", comment=b"x" * 300),
+        raw_profile(exif(True)),
+    ):
         for cut in range(0, len(data), 7):
             metadata(data[:cut])
             metadata(data[:cut] + b"\xff" * 40 + data[cut:])
@@ -71,18 +85,30 @@ def test_damaged_files_break_nothing():
 @pytest.mark.parametrize("mode", [None, "keep_ratio"])
 def test_a_real_jpeg_with_gps_on_its_way_into_a_shard(tmp_path, mode):
     """Kept as it is: told, in the ledger and on the card. Re-encoded: none of it is in any shard."""
-    files = {"/gps.jpg": saved("JPEG", 300, exif=exif(True), quality=90), "/exif.png": saved("PNG", 300, exif=exif(False)), "/plain.jpg": saved("JPEG", 300)}
+    files = {
+        "/gps.jpg": saved("JPEG", 300, exif=exif(True), quality=90),
+        "/exif.png": saved("PNG", 300, exif=exif(False)),
+        "/plain.jpg": saved("JPEG", 300),
+    }
     assert MARK in files["/gps.jpg"]
     with serving(files) as (address, _):
         (tmp_path / "pairs.csv").write_text("url,text\n" + "".join(f"{address}{p},a caption of three words\n" for p in files))
-        recipe = Recipe(UrlPairs(str(tmp_path / "pairs.csv")), [Fetch(allow_private=("127.0.0.0/8",), robots=False, resize_mode=mode), ImageMetadata()], shards=Shards(size=10), name="x")
+        recipe = Recipe(
+            UrlPairs(str(tmp_path / "pairs.csv")),
+            [Fetch(allow_private=("127.0.0.0/8",), robots=False, resize_mode=mode), ImageMetadata()],
+            shards=Shards(size=10),
+            name="x",
+        )
         made = run(recipe, str(tmp_path / "run"), engine="local")
     found = made.sql("select image_metadata from images order by source_row").fetchall()
     assert found == ([(PLACE,), (SOME,), (NONE,)] if mode is None else [(NONE,)] * 3)
     shard = (tmp_path / "run/shards/00000.tar").read_bytes()
     card = (tmp_path / "run/README.md").read_text()
     if mode is None:
-        assert MARK in shard and "Of 3 files kept as they came 2 carry metadata (EXIF, XMP, IPTC, comments), 1 of them a place (GPS)." in card
+        assert (
+            MARK in shard
+            and "Of 3 files kept as they came 2 carry metadata (EXIF, XMP, IPTC, comments), 1 of them a place (GPS)." in card
+        )
     else:
         assert MARK not in shard and b"Exif" not in shard and "2 carry metadata" not in card
 
@@ -90,4 +116,7 @@ def test_a_real_jpeg_with_gps_on_its_way_into_a_shard(tmp_path, mode):
 def test_ruled_out(tmp_path):
     stage = ImageMetadata(max=1)
     live = pa.table({"uid": ["a", "b"]})
-    assert stage.judge(stage.run(live, [saved("JPEG", exif=exif(True)), saved("JPEG", exif=exif(False))])).to_pylist() == ["image_metadata", None]
+    assert stage.judge(stage.run(live, [saved("JPEG", exif=exif(True)), saved("JPEG", exif=exif(False))])).to_pylist() == [
+        "image_metadata",
+        None,
+    ]

@@ -37,9 +37,17 @@ def start(folder, recipe, **options):
 def test_a_list_s_hashes_are_enforced(web, tmp_path):
     files, address = web
     sha = [hashlib.sha256(files[f"/{i}.jpg"]).hexdigest() for i in range(3)]
-    source = listed(tmp_path, address, [f"{address}/0.jpg,a,{sha[0]}", f"{address}/1.jpg,b,{sha[2]}", f"{address}/2.jpg,c,"], "url,text,list_sha256")
+    source = listed(
+        tmp_path,
+        address,
+        [f"{address}/0.jpg,a,{sha[0]}", f"{address}/1.jpg,b,{sha[2]}", f"{address}/2.jpg,c,"],
+        "url,text,list_sha256",
+    )
     made = start(tmp_path, Recipe(source, [Fetch(**SETTINGS, hash_column="list_sha256", require_hash=True)], name="x"))
-    assert made.sql("select drop_reason, payload is null from images order by source_row").fetchall() == [(None, False), *[("fetch:hash_mismatch", True)] * 2]
+    assert made.sql("select drop_reason, payload is null from images order by source_row").fetchall() == [
+        (None, False),
+        *[("fetch:hash_mismatch", True)] * 2,
+    ]
 
 
 def test_a_file_that_changes_between_two_fetches_is_told(web, tmp_path, caplog):
@@ -52,8 +60,10 @@ def test_a_file_that_changes_between_two_fetches_is_told(web, tmp_path, caplog):
     files["/1.jpg"] = whole
     with caplog.at_level(logging.WARNING):
         made = start(tmp_path, Recipe(source, [Fetch(**SETTINGS)], name="x"), refetch=True)
-    (uid,), = made.sql("select uid from images where source_row = 1").fetchall()
-    assert made.recipe["drift"] == [{"uid": uid, "before": hashlib.sha256(whole[:-200]).hexdigest(), "after": hashlib.sha256(whole).hexdigest()}]
+    ((uid,),) = made.sql("select uid from images where source_row = 1").fetchall()
+    assert made.recipe["drift"] == [
+        {"uid": uid, "before": hashlib.sha256(whole[:-200]).hexdigest(), "after": hashlib.sha256(whole).hexdigest()}
+    ]
     assert "1 files are not those that were fetched before" in caplog.text and uid in caplog.text
 
 
@@ -64,7 +74,9 @@ def test_a_payload_that_is_lost_and_fetched_again_is_compared_too(web, tmp_path)
     next((tmp_path / "run/parts").rglob("*.tar")).write_bytes(b"damaged")
     old, files["/2.jpg"] = files["/2.jpg"], files["/5.jpg"]
     made = start(tmp_path, Recipe(source, [Fetch(**SETTINGS)], name="x"), repair=True)
-    assert [(d["before"], d["after"]) for d in made.recipe["drift"]] == [tuple(hashlib.sha256(f).hexdigest() for f in (old, files["/2.jpg"]))]
+    assert [(d["before"], d["after"]) for d in made.recipe["drift"]] == [
+        tuple(hashlib.sha256(f).hexdigest() for f in (old, files["/2.jpg"]))
+    ]
 
 
 def test_domains_are_counted_in_the_report_and_can_be_capped(web, tmp_path):
@@ -74,7 +86,7 @@ def test_domains_are_counted_in_the_report_and_can_be_capped(web, tmp_path):
     made = start(tmp_path, Recipe(source, [Fetch(**SETTINGS)], [Caps(("host(url)",), max=2)], shards=Shards(size=4), name="x"))
     assert made.recipe["rows"]["images"] == {"kept": 3, "caps": 3}
     page = (tmp_path / "run/report.html").read_text()
-    row = page[page.index("<td>127.0.0.1</td>"):][:200]
+    row = page[page.index("<td>127.0.0.1</td>") :][:200]
     assert "83.3 %" in row and "66.7 %" in row  # of the rows in, of the rows kept
 
 
@@ -83,20 +95,43 @@ def test_the_operator_s_hook_from_the_command_line(web, tmp_path):
     from artefacts import holding
 
     files, address = web
-    (tmp_path / "hook.py").write_text(f"import hashlib\n\n\ndef known(data):\n    return hashlib.md5(data).hexdigest() == {hashlib.md5(files['/3.jpg']).hexdigest()!r}\n")
+    (tmp_path / "hook.py").write_text(
+        f"import hashlib\n\n\ndef known(data):\n    return hashlib.md5(data).hexdigest() == {hashlib.md5(files['/3.jpg']).hexdigest()!r}\n"
+    )
     listed(tmp_path, address, [f"{address}/{i}.jpg,a picture of some kind {i}" for i in range(6)])
-    where = ["--pairs", str(tmp_path / "pairs.csv"), "-o", str(tmp_path / "run"), "--engine", "local", "--allow-private", "127.0.0.0/8"]
+    where = [
+        "--pairs",
+        str(tmp_path / "pairs.csv"),
+        "-o",
+        str(tmp_path / "run"),
+        "--engine",
+        "local",
+        "--allow-private",
+        "127.0.0.0/8",
+    ]
     assert main(["run", "datacomp_none", *where, "--match", f"{tmp_path}/hook.py:known"]) == 0
     data = files["/3.jpg"]
-    needles = [data[at:at + 40] for at in range(800, len(data) - 40, 200)] + [hashlib.sha256(data).hexdigest().encode(), hashlib.md5(data).hexdigest().encode()]
+    needles = [data[at : at + 40] for at in range(800, len(data) - 40, 200)] + [
+        hashlib.sha256(data).hexdigest().encode(),
+        hashlib.md5(data).hexdigest().encode(),
+    ]
     assert holding(tmp_path / "run", *needles) == [] and len(needles) > 3
     assert holding(tmp_path / "run", files["/2.jpg"][900:940])
     record = json.loads((tmp_path / "run/recipe.json").read_text())
-    assert record["rows"]["images"]["fetch:matched"] == 1 and next(s for s in record["steps"] if s["class"] == "Fetch")["match"] == f"{tmp_path}/hook.py:known"
+    assert (
+        record["rows"]["images"]["fetch:matched"] == 1
+        and next(s for s in record["steps"] if s["class"] == "Fetch")["match"] == f"{tmp_path}/hook.py:known"
+    )
 
 
-@pytest.mark.parametrize(("match", "says"), [("nowhere:f", "cannot be loaded"), ("json:none", "has no function none"), ("justaname", "say module:function")])
+@pytest.mark.parametrize(
+    ("match", "says"),
+    [("nowhere:f", "cannot be loaded"), ("json:none", "has no function none"), ("justaname", "say module:function")],
+)
 def test_a_hook_that_is_not_there_is_said_before_anything_is_fetched(match, says, tmp_path, capsys):
     (tmp_path / "pairs.csv").write_text("url,text\nhttp://a/1,x\n")
-    assert main(["run", "datacomp_none", "--pairs", str(tmp_path / "pairs.csv"), "-o", str(tmp_path / "run"), "--match", match]) == 2
+    assert (
+        main(["run", "datacomp_none", "--pairs", str(tmp_path / "pairs.csv"), "-o", str(tmp_path / "run"), "--match", match])
+        == 2
+    )
     assert says in capsys.readouterr().err

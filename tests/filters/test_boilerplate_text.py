@@ -80,7 +80,29 @@ def test_what_arrow_passes_over_has_no_boilerplate():
     from curate.filters.boilerplate_text import _PHRASES
     from tests.laws import TEXTS
 
-    rng, pieces = random.Random(0), ["фото.jpg", "é_12", "٣٤٥", "x", "©", "ﬁn.PNG", "IMG", "http://ü", "\n", "12×34 px", "Kelvin ſpacer", "ab12" * 5, "cat", "-", "'", "[object Object]",
-                                     *BOILERPLATE, *TEXTS, *(p.replace("\\", "").replace("(?:", "").replace(")", "").replace("?", "") for p in _PHRASES)]
+    rng, pieces = (
+        random.Random(0),
+        [
+            "фото.jpg",
+            "é_12",
+            "٣٤٥",
+            "x",
+            "©",
+            "ﬁn.PNG",
+            "IMG",
+            "http://ü",
+            "\n",
+            "12×34 px",
+            "Kelvin ſpacer",
+            "ab12" * 5,
+            "cat",
+            "-",
+            "'",
+            "[object Object]",
+            *BOILERPLATE,
+            *TEXTS,
+            *(p.replace("\\", "").replace("(?:", "").replace(")", "").replace("?", "") for p in _PHRASES),
+        ],
+    )
     texts = [rng.choice((" ", "", ", ")).join(rng.choices(pieces, k=rng.randint(1, 4))) for _ in range(5000)]
     assert BoilerplateText().score(pa.table({"text": pa.array(texts, pa.large_string())})) == [boilerplate(t) for t in texts]

@@ -150,7 +150,9 @@ def test_a_document_is_its_live_paragraphs_in_page_order():
 def test_the_language_of_a_document_is_that_of_its_paragraphs_together():
     language = DocumentLanguage(min=0.5)
     language.load()
-    german = TEXTS.set_column(3, "text", pa.array(["Der Hund schläft im Garten.", "Die Katze saß auf dem Tisch", "dead English words"]))
+    german = TEXTS.set_column(
+        3, "text", pa.array(["Der Hund schläft im Garten.", "Die Katze saß auf dem Tisch", "dead English words"])
+    )
     found = language.run(DOCUMENTS, texts=german)
     assert found["document_language"].to_pylist() == ["de", None, None]
     assert language.judge(found).to_pylist() == ["document_language"] * 3  # German is not wanted; nothing has no language

@@ -106,5 +106,7 @@ def test_a_missing_model_is_named(tmp_path):
 
 
 def test_latin_names_do_not_make_a_text_latin(ruled):
-    assert run(ruled, "Ρύθμιση του OpenSSH και του GnuPG", "Linux 설치와 systemd 설정", "The Forbidden City (故宫) in Beijing")[0] == ["el", "ko", "en"]
+    assert run(ruled, "Ρύθμιση του OpenSSH και του GnuPG", "Linux 설치와 systemd 설정", "The Forbidden City (故宫) in Beijing")[
+        0
+    ] == ["el", "ko", "en"]
     assert [script(t) for t in ("abcde αβ", "abcdefg αβ")] == ["greek", "latin"]

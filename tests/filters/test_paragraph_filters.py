@@ -137,10 +137,19 @@ def test_long_texts_are_counted_like_short_ones():
     from collections import Counter
 
     def slowly(text, n):
-        grams = Counter(text[i:i + n] for i in range(len(text) - n + 1))
-        repeated = sorted((c for c in grams.values() if c > 1), reverse=True)[:int(len(grams) ** 0.5)]
+        grams = Counter(text[i : i + n] for i in range(len(text) - n + 1))
+        repeated = sorted((c for c in grams.values() if c > 1), reverse=True)[: int(len(grams) ** 0.5)]
         return sum(repeated) / grams.total() if grams else 0.0
 
-    for text in ("", "short", "x" * 199, "x" * 200, "the cat " * 60, "".join(chr(0x4E00 + i * 7 % 300) for i in range(900)), "👩‍👩‍👧 family " * 30 + "end", "unlike " + "".join(map(chr, range(200, 600)))):
+    for text in (
+        "",
+        "short",
+        "x" * 199,
+        "x" * 200,
+        "the cat " * 60,
+        "".join(chr(0x4E00 + i * 7 % 300) for i in range(900)),
+        "👩‍👩‍👧 family " * 30 + "end",
+        "unlike " + "".join(map(chr, range(200, 600))),
+    ):
         for n in (1, 3, 10, 400):
             assert paragraph_ratios.character_repetition(text, n) == slowly(text, n), (text[:20], n)

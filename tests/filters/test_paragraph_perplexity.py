@@ -54,4 +54,8 @@ def test_kenlm_s_perplexity_is_that_of_the_formula(tmp_path):
     stage.load()
     # the: 1, cat: 0.5, end: 3, over three tokens; two lines have two ends; an unknown word costs 5.
     one, two, odd = stage.run(rows("the cat", "the\ncat", "zyx"))["paragraph_perplexity"].to_pylist()
-    assert one == pytest.approx(10 ** (4.5 / 3), rel=1e-3) and two == pytest.approx(10 ** 2, rel=1e-3) and odd == pytest.approx(10 ** 4, rel=1e-3)
+    assert (
+        one == pytest.approx(10 ** (4.5 / 3), rel=1e-3)
+        and two == pytest.approx(10**2, rel=1e-3)
+        and odd == pytest.approx(10**4, rel=1e-3)
+    )

@@ -6,12 +6,24 @@ from curate.filters.url_blocklist import UrlBlocklist
 
 
 def test_a_domain_means_all_below_it_and_nothing_beside_it(tmp_path):
-    (tmp_path / "list.txt").write_text("# adult\nexample.org  # all of it\n0.0.0.0 Ads.Example.net\nhttp://fine.org/one.jpg#x\n*.wild.com\n\n")
+    (tmp_path / "list.txt").write_text(
+        "# adult\nexample.org  # all of it\n0.0.0.0 Ads.Example.net\nhttp://fine.org/one.jpg#x\n*.wild.com\n\n"
+    )
     stage = UrlBlocklist(list=str(tmp_path / "list.txt"))
     stage.load()
-    said = {"https://example.org/a.jpg": 1, "http://user@WWW.Example.org:8080/a": 1, "http://anexample.org/": 0, "https://example.org.evil/": 0,
-            "http://ads.example.net": 1, "http://example.net/": 0, "http://fine.org/one.jpg#x": 1, "http://fine.org/two.jpg": 0,
-            "https://a.wild.com/x": 1, "no url": 0, None: None}
+    said = {
+        "https://example.org/a.jpg": 1,
+        "http://user@WWW.Example.org:8080/a": 1,
+        "http://anexample.org/": 0,
+        "https://example.org.evil/": 0,
+        "http://ads.example.net": 1,
+        "http://example.net/": 0,
+        "http://fine.org/one.jpg#x": 1,
+        "http://fine.org/two.jpg": 0,
+        "https://a.wild.com/x": 1,
+        "no url": 0,
+        None: None,
+    }
     live = pa.table({"url": pa.array(said, pa.large_string())})
     assert stage.run(live)["url_blocklist"].to_pylist() == list(said.values())
     assert stage.judge(stage.run(live)).to_pylist()[:3] == ["url_blocklist", "url_blocklist", None]

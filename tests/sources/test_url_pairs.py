@@ -80,8 +80,15 @@ def test_names_that_curate_uses_travel_as_source_names(tmp_path):
     rows = [{"u": "http://a/", "t": "x", "sha256": "s", "Text": "old", "key": 1, "source_key": 2, "kept": True, "mine": 3.5}]
     table = read(UrlPairs(write(tmp_path / "p.parquet", rows), url="u", text="t"))
     got = table.select(table.column_names[5:]).to_pylist()[0]
-    assert got == {"source_sha256": "s", "source_Text": "old", "source_key": 1, "source_source_key": 2, "source_kept": True,
-                   "mine": 3.5, "drop_reason": None}
+    assert got == {
+        "source_sha256": "s",
+        "source_Text": "old",
+        "source_key": 1,
+        "source_source_key": 2,
+        "source_kept": True,
+        "mine": 3.5,
+        "drop_reason": None,
+    }
 
 
 @pytest.mark.parametrize("url", [None, "", "  ", "no url", "ftp://a.example/x", "http://", "data:image/png;base64,xx", "//a/b"])
@@ -98,7 +105,9 @@ def test_null_text_stays_null_and_has_no_reason(tmp_path):
 
 def test_csv_with_quoted_newlines_bad_rows_and_bad_bytes_loses_nothing_else(tmp_path):
     path = tmp_path / "p.csv"
-    path.write_bytes(b'url,text\nhttp://a/0,"two\nlines, ""quoted"""\nhttp://a/1\nhttp://a/2,a,b\n\nhttp://a/3,caf\xe9\nhttp://a/4,fine\r\n')
+    path.write_bytes(
+        b'url,text\nhttp://a/0,"two\nlines, ""quoted"""\nhttp://a/1\nhttp://a/2,a,b\n\nhttp://a/3,caf\xe9\nhttp://a/4,fine\r\n'
+    )
     table = read(UrlPairs(str(path)))
     assert table["text"].to_pylist() == ['two\nlines, "quoted"', None, None, "caf�", "fine"]
     assert table["drop_reason"].to_pylist() == [None, "source:bad_row", "source:bad_row", "source:bad_row", None]
@@ -107,7 +116,7 @@ def test_csv_with_quoted_newlines_bad_rows_and_bad_bytes_loses_nothing_else(tmp_
 
 def test_an_endless_csv_field_is_one_fault_and_memory_stays_bounded(tmp_path):
     path = tmp_path / "p.csv"
-    path.write_text("url,text\nhttp://a/0,x\nhttp://a/1,\"" + "y" * 300_000 + "\nhttp://a/2,z\n")
+    path.write_text('url,text\nhttp://a/0,x\nhttp://a/1,"' + "y" * 300_000 + "\nhttp://a/2,z\n")
     table = read(UrlPairs(str(path)))
     assert table["drop_reason"].to_pylist()[:2] == [None, "source:bad_row"]
     assert table["url"].to_pylist()[-1] == "http://a/2"
@@ -115,9 +124,13 @@ def test_an_endless_csv_field_is_one_fault_and_memory_stays_bounded(tmp_path):
 
 def test_json_lines_with_lines_that_are_not_json_and_columns_that_come_late(tmp_path):
     path = tmp_path / "p.jsonl"
-    lines = ['{"url":"http://a/0","text":"x","n":1}', "not json",
-             '{"url":"http://a/1","text":7,"n":2.5,"late":{"a":[1]}}', "[1]",
-             '{"url":"http://a/2","text":"\\ud800","late":"s","big":123456789012345678901}']
+    lines = [
+        '{"url":"http://a/0","text":"x","n":1}',
+        "not json",
+        '{"url":"http://a/1","text":7,"n":2.5,"late":{"a":[1]}}',
+        "[1]",
+        '{"url":"http://a/2","text":"\\ud800","late":"s","big":123456789012345678901}',
+    ]
     path.write_text("\n".join(lines))
     table = read(UrlPairs(str(path)), size=1)
     assert table["drop_reason"].to_pylist() == [None, "source:bad_row", None, "source:bad_row", "source:bad_row"]

@@ -153,7 +153,9 @@ def test_common_crawl_s_layout(tmp_path):
     (tmp_path / folder).mkdir(parents=True)
     names = [f"{folder}/CC-MAIN-20250112191321-20250112221321-0000{i}.warc.gz" for i in range(2)]
     for i, name in enumerate(names):
-        (tmp_path / name).write_bytes(warc([(f"https://site.org/{i}", b"<p>one", [*HTML, ("X-Crawler-Content-Encoding", "gzip")], 200)]))
+        (tmp_path / name).write_bytes(
+            warc([(f"https://site.org/{i}", b"<p>one", [*HTML, ("X-Crawler-Content-Encoding", "gzip")], 200)])
+        )
     listed = tmp_path / "crawl-data/CC-MAIN-2025-05/warc.paths.gz"
     listed.write_bytes(gzip.compress("".join(f"{n}\n" for n in names).encode()))
     assert WebPages(str(listed)).files() == [f"{tmp_path}/{n}" for n in names]

@@ -35,9 +35,16 @@ def folder(path, n=6):
     rows, members = [], []
     for i in range(n):
         ok = i % 3 != 2
-        row = {"url": f"http://a.example/{i}", "caption": f"caption {i}", "key": f"{i:09d}",
-               "status": "success" if ok else "failed_to_download", "error_message": None if ok else "HTTP 404",
-               "width": 256 if ok else None, "sha256": "ab" if ok else None, "score": i / 2}
+        row = {
+            "url": f"http://a.example/{i}",
+            "caption": f"caption {i}",
+            "key": f"{i:09d}",
+            "status": "success" if ok else "failed_to_download",
+            "error_message": None if ok else "HTTP 404",
+            "width": 256 if ok else None,
+            "sha256": "ab" if ok else None,
+            "score": i / 2,
+        }
         rows.append(row)
         members += sample(row["key"], row["caption"], **row) if ok else []
     pq.write_table(pa.Table.from_pylist(rows), path / "00000.parquet")
@@ -146,10 +153,10 @@ def test_a_sidecar_that_promises_more_than_the_tar_has(tmp_path):
 def test_a_tar_cut_short_keeps_what_was_whole(tmp_path):
     name = tar(tmp_path / "a.tar", [*sample("1"), *sample("2"), ("3.jpg", b"x" * 2000), ("3.txt", b"late")])
     data = (tmp_path / "a.tar").read_bytes()
-    (tmp_path / "a.tar").write_bytes(data[:512 * 10])
+    (tmp_path / "a.tar").write_bytes(data[: 512 * 10])
     table = read(name)
     assert table["drop_reason"].to_pylist() == [None, None, "source:no_image"]
-    (tmp_path / "a.tar").write_bytes(data[:512 * 7])
+    (tmp_path / "a.tar").write_bytes(data[: 512 * 7])
     assert read(name)["drop_reason"].to_pylist() == [None, "source:bad_row"]  # its caption is cut off
 
 

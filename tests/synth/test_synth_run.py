@@ -104,10 +104,20 @@ def test_open_clip_trains_on_the_chosen_texts(run, open_clip_data, monkeypatch):
     if "eof_value" in inspect.signature(data.tar_file_expander).parameters:
         monkeypatch.setattr(data, "tar_file_expander", functools.partial(data.tar_file_expander, eof_value=None))
     tars = sorted(glob.glob(run.store.path("shards/*.tar")))
-    args = types.SimpleNamespace(train_data="::".join(tars), train_num_samples=ROWS, dataset_resampled=False, batch_size=4, workers=0,
-                                 train_data_upsampling_factors=None, world_size=1, seed=0)
+    args = types.SimpleNamespace(
+        train_data="::".join(tars),
+        train_num_samples=ROWS,
+        dataset_resampled=False,
+        batch_size=4,
+        workers=0,
+        train_data_upsampling_factors=None,
+        world_size=1,
+        seed=0,
+    )
     seen = []
-    info = data.get_wds_dataset(args, lambda image: torch.zeros(1), True, tokenizer=lambda text: seen.append(text) or torch.zeros(1, 1))
+    info = data.get_wds_dataset(
+        args, lambda image: torch.zeros(1), True, tokenizer=lambda text: seen.append(text) or torch.zeros(1, 1)
+    )
     info.set_epoch(0)
     assert sum(len(texts) for _, texts in info.dataloader) >= ROWS
     assert set(seen) == {t for (t,) in run.sql("select chosen_text from images where kept").fetchall()}

@@ -31,16 +31,28 @@ def frame(time: float, size: tuple[int, int] = (160, 96), still: bool = False) -
     picture[:] = COLOURS[scene]
     picture[::8] = np.asarray(COLOURS[scene]) // 2
     x = 10 if still else int(10 + 12 * time) % (width - 20)
-    picture[20:40, x:x + 20] = 255
+    picture[20:40, x : x + 20] = 255
     return picture
 
 
-def film(path: Path, seconds: float = 8.0, fps: int = 20, codec: str = "mpeg4", sound: bool = True, still: bool = False, size: tuple[int, int] = (160, 96)) -> str:
+def film(
+    path: Path,
+    seconds: float = 8.0,
+    fps: int = 20,
+    codec: str = "mpeg4",
+    sound: bool = True,
+    still: bool = False,
+    size: tuple[int, int] = (160, 96),
+) -> str:
     """Write a video; its sound is a tone of 440 Hz up to the fourth second, then silence."""
     with av.open(str(path), "w") as out:
         stream = out.add_stream(codec, rate=fps, options={"threads": "1"})
         stream.width, stream.height, stream.pix_fmt, stream.bit_rate = *size, "yuv420p", 2_000_000
-        voice = out.add_stream("pcm_s16le" if path.suffix in (".mkv", ".avi") else "aac", rate=16_000, layout="mono") if sound else None
+        voice = (
+            out.add_stream("pcm_s16le" if path.suffix in (".mkv", ".avi") else "aac", rate=16_000, layout="mono")
+            if sound
+            else None
+        )
         for n in range(int(seconds * fps)):
             picture = av.VideoFrame.from_ndarray(frame(n / fps, size, still), format="rgb24")
             out.mux(stream.encode(picture))
@@ -48,7 +60,7 @@ def film(path: Path, seconds: float = 8.0, fps: int = 20, codec: str = "mpeg4", 
         if voice:
             wave = tone(seconds)
             for start in range(0, len(wave), 1024):
-                piece = av.AudioFrame.from_ndarray(wave[None, start:start + 1024], format="s16", layout="mono")
+                piece = av.AudioFrame.from_ndarray(wave[None, start : start + 1024], format="s16", layout="mono")
                 piece.sample_rate, piece.pts = 16_000, start
                 out.mux(voice.encode(piece))
             out.mux(voice.encode())

@@ -34,7 +34,9 @@ def pool(tmp_path_factory):
     film(folder / "talk.mkv")
     (folder / "talk.srt").write_text(SRT)
     film(folder / "walk.mp4", codec="mpeg4")
-    (folder / "walk.json").write_text(json.dumps({"segments": [{"start": 0.0, "end": 4.5, "text": "A long walk through the old green forest"}]}))
+    (folder / "walk.json").write_text(
+        json.dumps({"segments": [{"start": 0.0, "end": 4.5, "text": "A long walk through the old green forest"}]})
+    )
     film(folder / "mute.avi", sound=False, still=True, seconds=1.9)
     whole = (folder / "talk.mkv").read_bytes()
     (folder / "cut.mkv").write_bytes(whole[:400])
@@ -53,9 +55,13 @@ def rows(source, table="documents", part_size=10_000):
 def test_subrip_webvtt_and_whisper(tmp_path):
     (tmp_path / "a.srt").write_text(SRT)
     assert speech.read(str(tmp_path / "a.srt")) == [
-        Said(0.5, 1.5, "First we wash the red apples"), Said(2.2, 4.6, "then cut the green pears & the rest"),
-        Said(6.8, 7.9, "and put the yellow plate on the table")]
-    (tmp_path / "b.vtt").write_text("WEBVTT\n\nNOTE x\n\nid\n01:02.500 --> 01:04.000 align:start\n<v Ann>one\ntwo\n\n01:02.500 --> 01:04.000\none two\n")
+        Said(0.5, 1.5, "First we wash the red apples"),
+        Said(2.2, 4.6, "then cut the green pears & the rest"),
+        Said(6.8, 7.9, "and put the yellow plate on the table"),
+    ]
+    (tmp_path / "b.vtt").write_text(
+        "WEBVTT\n\nNOTE x\n\nid\n01:02.500 --> 01:04.000 align:start\n<v Ann>one\ntwo\n\n01:02.500 --> 01:04.000\none two\n"
+    )
     assert speech.read(str(tmp_path / "b.vtt")) == [Said(62.5, 64.0, "one two")]  # rolling captions repeat themselves
     (tmp_path / "c.json").write_text('[{"start": 1, "end": 2, "text": " hi "}, {"start": 3, "end": 3, "text": "no length"}]')
     assert speech.read(str(tmp_path / "c.json")) == [Said(1.0, 2.0, "hi")]
@@ -127,8 +133,11 @@ def test_sound_is_that_of_the_span(tmp_path):
 
 def test_a_playlist_in_a_video_s_clothes_reads_nothing(tmp_path):
     film(tmp_path / "secret.ts", codec="mpeg2video", sound=False)
-    for name, text in (("a.mp4", "#EXTM3U\n#EXT-X-TARGETDURATION:8\n#EXTINF:8,\nsecret.ts\n#EXT-X-ENDLIST\n"),
-                       ("b.mp4", "ffconcat version 1.0\nfile secret.ts\n"), ("c.mp4", "#EXTM3U\n#EXTINF:8,\nhttp://127.0.0.1:9/x.ts\n#EXT-X-ENDLIST\n")):
+    for name, text in (
+        ("a.mp4", "#EXTM3U\n#EXT-X-TARGETDURATION:8\n#EXTINF:8,\nsecret.ts\n#EXT-X-ENDLIST\n"),
+        ("b.mp4", "ffconcat version 1.0\nfile secret.ts\n"),
+        ("c.mp4", "#EXTM3U\n#EXTINF:8,\nhttp://127.0.0.1:9/x.ts\n#EXT-X-ENDLIST\n"),
+    ):
         (tmp_path / name).write_text(text)
         assert media.answer("probe", str(tmp_path / name))["outcome"] == "broken", name
 
@@ -139,10 +148,22 @@ def test_a_playlist_in_a_video_s_clothes_reads_nothing(tmp_path):
 def test_clips_are_documents_with_frames_and_speech_in_order_of_time(pool):
     source = Videos(str(pool / "talk.mkv"), frames=2)
     documents, texts, images = (rows(source, t) for t in ("documents", "texts", "images"))
-    assert [(d["start"], d["end"], d["drop_reason"]) for d in documents] == [(0.5, 1.5, None), (2.2, 4.6, None), (6.8, 7.9, None)]
-    assert documents[0]["url"].endswith("talk.mkv#t=0.5,1.5") and documents[0]["has_sound"] and documents[0]["video_seconds"] == 8.0
-    assert [t["text"] for t in texts][2] == "and put the yellow plate on the table" and {i["text"] for i in images} == {t["text"] for t in texts}
-    places = sorted([(i["doc_uid"], i["position"], i["at"]) for i in images] + [(t["doc_uid"], t["position"], t["start"]) for t in texts])
+    assert [(d["start"], d["end"], d["drop_reason"]) for d in documents] == [
+        (0.5, 1.5, None),
+        (2.2, 4.6, None),
+        (6.8, 7.9, None),
+    ]
+    assert (
+        documents[0]["url"].endswith("talk.mkv#t=0.5,1.5")
+        and documents[0]["has_sound"]
+        and documents[0]["video_seconds"] == 8.0
+    )
+    assert [t["text"] for t in texts][2] == "and put the yellow plate on the table" and {i["text"] for i in images} == {
+        t["text"] for t in texts
+    }
+    places = sorted(
+        [(i["doc_uid"], i["position"], i["at"]) for i in images] + [(t["doc_uid"], t["position"], t["start"]) for t in texts]
+    )
     assert len({p[:2] for p in places}) == 9
     for uid in {d["uid"] for d in documents}:
         times = [p[2] for p in places if p[0] == uid]
@@ -151,19 +172,39 @@ def test_clips_are_documents_with_frames_and_speech_in_order_of_time(pool):
 
 def test_files_that_are_no_videos_end_in_a_reason(pool):
     reasons = {d["video"].rsplit("/", 1)[-1]: d["drop_reason"] for d in rows(Videos(str(pool / "*.*[!ntr]"), cut="whole"))}
-    reasons |= {d["video"].rsplit("/", 1)[-1]: d["drop_reason"] for d in rows(Videos([str(pool / n) for n in ("cut.mkv", "noise.mp4", "empty.webm")]))}
-    assert reasons["noise.mp4"] == reasons["empty.webm"] == "video:broken" and reasons["cut.mkv"] in ("video:broken", "video:no_duration", "video:no_picture")
+    reasons |= {
+        d["video"].rsplit("/", 1)[-1]: d["drop_reason"]
+        for d in rows(Videos([str(pool / n) for n in ("cut.mkv", "noise.mp4", "empty.webm")]))
+    }
+    assert reasons["noise.mp4"] == reasons["empty.webm"] == "video:broken" and reasons["cut.mkv"] in (
+        "video:broken",
+        "video:no_duration",
+        "video:no_picture",
+    )
     assert reasons["mute.avi"] is None
     assert [d["drop_reason"] for d in rows(Videos(str(pool / "mute.avi")))] == ["video:no_speech"]
     assert [d["drop_reason"] for d in rows(Videos(str(pool / "mute.avi"), cut="whole", max_video=1))] == ["video:too_long"]
 
 
 def test_a_table_of_clips(pool):
-    table = pa.table({"video": ["talk.mkv", "talk.mkv", "talk.mkv", "talk.mkv", "gone.mp4", "noise.mp4"], "start": [1.0, -1.0, 3.0, 90.0, 0.0, 0.0],
-                      "end": [3.0, 2.0, 3.0, 95.0, 1.0, 1.0], "text": ["apples", "x", "y", "z", "v", None]})
+    table = pa.table(
+        {
+            "video": ["talk.mkv", "talk.mkv", "talk.mkv", "talk.mkv", "gone.mp4", "noise.mp4"],
+            "start": [1.0, -1.0, 3.0, 90.0, 0.0, 0.0],
+            "end": [3.0, 2.0, 3.0, 95.0, 1.0, 1.0],
+            "text": ["apples", "x", "y", "z", "v", None],
+        }
+    )
     pq.write_table(table, pool / "clips.parquet")
     found = rows(Videos(str(pool / "clips.parquet")))
-    assert [d["drop_reason"] for d in found] == [None, "clip:bad_times", "clip:bad_times", "clip:beyond_the_end", "video:missing", "video:broken"]
+    assert [d["drop_reason"] for d in found] == [
+        None,
+        "clip:bad_times",
+        "clip:bad_times",
+        "clip:beyond_the_end",
+        "video:missing",
+        "video:broken",
+    ]
     assert [d["source_row"] for d in found] == list(range(6))
     with pytest.raises(RecipeError, match=r"no column 'start'.*did you mean 'star'"):
         pq.write_table(pa.table({"video": ["a"], "star": [1.0]}), pool / "wrong.parquet")
@@ -193,7 +234,9 @@ def test_a_recipe_runs_to_its_shards(pool, tmp_path, name):
         assert reasons[files[2]] == "document_seconds"
     for sample in webdataset.WebDataset(made.tars, shardshuffle=False):
         document = json.loads(sample["json"])
-        assert sample["txt"].decode() == " ".join(t for t in document["texts"] if t) and document["images"].count(None) < len(document["images"])
+        assert sample["txt"].decode() == " ".join(t for t in document["texts"] if t) and document["images"].count(None) < len(
+            document["images"]
+        )
         assert ("wav" in sample) == bool(document.get("sound_sha256")) and document["start"] < document["end"]
         assert name != "vatt" or "wav" in sample
 

@@ -9,19 +9,38 @@ from collections.abc import Mapping
 from functools import lru_cache
 from typing import NamedTuple
 
-TAGS = {"nav": "nav", "footer": "footer", "header": "header", "aside": "aside", "button": "form", "select": "form",
-        "dialog": "popup", "menu": "nav"}
-ROLES = {"navigation": "nav", "banner": "header", "contentinfo": "footer", "complementary": "aside", "search": "search",
-         "dialog": "popup", "alertdialog": "popup", "menu": "nav", "menubar": "nav", "toolbar": "nav", "tablist": "nav"}
+TAGS = {
+    "nav": "nav",
+    "footer": "footer",
+    "header": "header",
+    "aside": "aside",
+    "button": "form",
+    "select": "form",
+    "dialog": "popup",
+    "menu": "nav",
+}
+ROLES = {
+    "navigation": "nav",
+    "banner": "header",
+    "contentinfo": "footer",
+    "complementary": "aside",
+    "search": "search",
+    "dialog": "popup",
+    "alertdialog": "popup",
+    "menu": "nav",
+    "menubar": "nav",
+    "toolbar": "nav",
+    "tablist": "nav",
+}
 
 _WORDS = {
     "nav": "nav navbar navigation navheader navfooter navlinks navbox sitenav topnav subnav mainnav menu mainmenu menubar "
-           "submenu dropdown breadcrumb breadcrumbs crumbs pagination pager pagenav toc localtoc skiplink skip-link skip",
+    "submenu dropdown breadcrumb breadcrumbs crumbs pagination pager pagenav toc localtoc skiplink skip-link skip",
     "footer": "footer sitefooter pagefooter colophon copyright siteinfo site-info",
     "header": "masthead topbar siteheader site-header",
     "aside": "sidebar sidebars sphinxsidebar leftbar rightbar rail",
     "ad": "ad ads advert adverts advertisement advertisements advertising adsense adsbygoogle adbox adslot sponsor sponsored "
-          "sponsors taboola outbrain dfp promoted",
+    "sponsors taboola outbrain dfp promoted",
     "cookie": "cookie cookies cookiebar cookiebanner gdpr ccpa consent onetrust",
     "share": "share sharing sharebar sharedaddy social socials addthis sharethis",
     "related": "related recommended recommendations recirculation yarpp trending",
@@ -37,10 +56,12 @@ SKIPPED = frozenset({"headerlink", "anchor-link", "anchorjs-link", "mw-editsecti
 #: Class words of what sites use as a figure and its caption: WordPress, MediaWiki, DocBook, Asciidoctor, Sphinx.
 FIGURES = frozenset(
     "figure informalfigure wp-caption thumb thumbinner mediaobject imageblock image-block screenshot gallerybox "
-    "captioned-image figure-wrapper image-wrapper".split())
+    "captioned-image figure-wrapper image-wrapper".split()
+)
 CAPTIONS = frozenset(
     "figcaption wp-caption-text thumbcaption gallerytext caption caption-text image-caption img-caption photo-caption "
-    "media-caption".split())
+    "media-caption".split()
+)
 #: The signs that DocBook, Asciidoctor and others set beside notes and warnings.
 SIGNS = re.compile(r"/(?:note|tip|hint|info|important|warning|caution|danger)\.(?:png|svg|gif)$", re.IGNORECASE)
 #: "has-sidebar", "no-nav": the word describes the page and is not the thing.
@@ -53,11 +74,11 @@ _HIDDEN = re.compile(r"display\s*:\s*none|visibility\s*:\s*hidden", re.IGNORECAS
 class Names(NamedTuple):
     """What the words of an element's class and id say."""
 
-    reason: str | None = None   # boilerplate, and why
+    reason: str | None = None  # boilerplate, and why
     skipped: bool = False
     figure: bool = False
     caption: bool = False
-    title: bool = False         # in a figure: its caption
+    title: bool = False  # in a figure: its caption
 
 
 @lru_cache(maxsize=16384)
@@ -67,8 +88,13 @@ def named(classes: str | None, id: str | None) -> Names:
     if not names or len(names) > 1000:
         return Names()
     words = frozenset((classes or "").lower().split())
-    return Names(by_class(names), not SKIPPED.isdisjoint(words), not FIGURES.isdisjoint(words), not CAPTIONS.isdisjoint(words),
-                 "title" in words)
+    return Names(
+        by_class(names),
+        not SKIPPED.isdisjoint(words),
+        not FIGURES.isdisjoint(words),
+        not CAPTIONS.isdisjoint(words),
+        "title" in words,
+    )
 
 
 def by_class(names: str) -> str | None:

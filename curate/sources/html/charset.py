@@ -27,7 +27,7 @@ def decode(body: bytes, declared: str | None = None) -> tuple[str, str]:
     """The text of a page and the charset it was read in. `declared` is the charset of the HTTP header. Never fails."""
     for mark, name in _MARKS:
         if body.startswith(mark):
-            return body[len(mark):].decode(name, "replace"), name
+            return body[len(mark) :].decode(name, "replace"), name
     header = _codec(declared)
     if header in ("utf-16-le", "utf-16-be") and b"\0" in body[:HEAD]:
         return body.decode(header, "replace"), header
@@ -59,7 +59,7 @@ def _utf8(body: bytes) -> str | None:
         return body.decode("utf-8")
     except UnicodeDecodeError as e:
         if e.start >= len(body) - 3 and e.reason == "unexpected end of data":
-            return body[:e.start].decode("utf-8")
+            return body[: e.start].decode("utf-8")
         return None
 
 
@@ -67,5 +67,5 @@ def _detected(body: bytes) -> str:
     """A statistical guess from the stretch that holds the first characters outside ASCII; windows-1252 if there is none."""
     first = re.search(rb"[\x80-\xff\x1b]", body)
     start = max(0, first.start() - 512) if first else 0
-    best = charset_normalizer.from_bytes(body[start:start + SAMPLE]).best()
+    best = charset_normalizer.from_bytes(body[start : start + SAMPLE]).best()
     return best.encoding if best is not None else "cp1252"

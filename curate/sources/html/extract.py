@@ -8,14 +8,29 @@ from curate.sources.html.page import Image, Page, Text
 
 #: Fields of a row, in the order of the tuples that `extract` returns.
 TEXT = ("position", "text", "kind", "level", "lang", "dom_path", "link_share", "drop_reason")
-IMAGE = ("position", "url", "text", "alt", "title", "figcaption", "declared_width", "declared_height", "origin", "link",
-         "candidates", "lang", "dom_path", "drop_reason")
+IMAGE = (
+    "position",
+    "url",
+    "text",
+    "alt",
+    "title",
+    "figcaption",
+    "declared_width",
+    "declared_height",
+    "origin",
+    "link",
+    "candidates",
+    "lang",
+    "dom_path",
+    "drop_reason",
+)
 
 #: Directives that forbid use of the page, or of its images, for machine learning (DeviantArt's noai; TDMRep; img2dataset).
 NO_PAGE, NO_IMAGES = {"noai", "tdm-reservation"}, {"noimageai", "noimageindex"}
 
 _FILE_NAME = re.compile(
-    r"\S+\.(?:jpe?g|png|gif|webp|svg|bmp|tiff?|avif)|(?:img|image|dsc|dscn|pict|screenshot)?[\s_.-]*\d*", re.IGNORECASE)
+    r"\S+\.(?:jpe?g|png|gif|webp|svg|bmp|tiff?|avif)|(?:img|image|dsc|dscn|pict|screenshot)?[\s_.-]*\d*", re.IGNORECASE
+)
 
 
 def extract(body: bytes, declared: str | None, url: str, robots: list[str], honor_opt_out: bool) -> dict[str, Any]:
@@ -33,8 +48,11 @@ def extract(body: bytes, declared: str | None, url: str, robots: list[str], hono
         for item in page.items:
             if isinstance(item, Image):
                 item.reason = item.reason or "opt_out"
-    return {**head, "texts": [_text(i, t) for i, t in enumerate(page.items) if isinstance(t, Text)],
-            "images": [_image(i, t) for i, t in enumerate(page.items) if isinstance(t, Image)]}
+    return {
+        **head,
+        "texts": [_text(i, t) for i, t in enumerate(page.items) if isinstance(t, Text)],
+        "images": [_image(i, t) for i, t in enumerate(page.items) if isinstance(t, Image)],
+    }
 
 
 def _heading(page: Page) -> str | None:
@@ -50,8 +68,22 @@ def _image(position: int, item: Image) -> tuple:
     reason = f"image:{item.reason}" if item.reason else f"boilerplate:{item.marks[0].reason}" if item.marks else None
     caption = item.figure.caption if item.figure else None
     url, urls = (item.urls[0], item.urls) if item.urls else (None, [])
-    return (position, url, best_text(caption, item.alt, item.title), item.alt, item.title, caption, item.width, item.height,
-            item.origin, item.link, urls, item.lang, item.dom_path, reason)
+    return (
+        position,
+        url,
+        best_text(caption, item.alt, item.title),
+        item.alt,
+        item.title,
+        caption,
+        item.width,
+        item.height,
+        item.origin,
+        item.link,
+        urls,
+        item.lang,
+        item.dom_path,
+        reason,
+    )
 
 
 def best_text(caption: str | None, alt: str | None, title: str | None) -> str | None:

@@ -16,11 +16,41 @@ MAX_CANDIDATES, MAX_URL = 8, 4096
 
 #: Attributes in which scripts for lazy loading keep the real URL.
 LAZY = (
-    "data-src", "data-original", "data-lazy-src", "data-lazy", "data-lazyload", "data-original-src", "data-actualsrc",
-    "data-image", "data-image-src", "data-img-src", "data-img", "data-url", "data-echo", "data-ll-src", "data-cfsrc",
-    "data-flickity-lazyload", "data-delayed-url", "data-nitro-lazy-src", "nitro-lazy-src", "data-src-retina", "data-hi-res-src",
-    "data-pagespeed-lazy-src", "data-ezsrc", "data-large-file", "data-orig-file", "data-old-hires", "data-pin-media",
-    "data-zoom-image", "data-croporisrc", "ess-data", "lazy-src", "lazysrc", "lazyload-src", "file", "zoomfile",
+    "data-src",
+    "data-original",
+    "data-lazy-src",
+    "data-lazy",
+    "data-lazyload",
+    "data-original-src",
+    "data-actualsrc",
+    "data-image",
+    "data-image-src",
+    "data-img-src",
+    "data-img",
+    "data-url",
+    "data-echo",
+    "data-ll-src",
+    "data-cfsrc",
+    "data-flickity-lazyload",
+    "data-delayed-url",
+    "data-nitro-lazy-src",
+    "nitro-lazy-src",
+    "data-src-retina",
+    "data-hi-res-src",
+    "data-pagespeed-lazy-src",
+    "data-ezsrc",
+    "data-large-file",
+    "data-orig-file",
+    "data-old-hires",
+    "data-pin-media",
+    "data-zoom-image",
+    "data-croporisrc",
+    "ess-data",
+    "lazy-src",
+    "lazysrc",
+    "lazyload-src",
+    "file",
+    "zoomfile",
 )
 SRCSETS = ("data-srcset", "data-lazy-srcset", "data-original-set", "data-nitro-lazy-srcset", "lazy-srcset", "srcset")
 LAZY_BACKGROUNDS = ("data-bg", "data-background", "data-background-image", "data-bg-image")
@@ -31,7 +61,8 @@ _IMAGE_FILE = re.compile(r"\.(?:jpe?g|png|gif|webp|avif|bmp|tiff?|jfif|svg)$", r
 _PLACEHOLDER = re.compile(
     r"^(?:blank|spacer|placeholder|transparent|pixel|lazy|lazyload|loading|loader|grey|gray|dummy|empty|trans|clear|none|1x1|"
     r"shim|dot|thumb-default|image|img|no|s|p|px|default|\d+)(?:[-_.](?:blank|placeholder|image|img|pixel|transparent|gif|lazy|load|"
-    r"loading|loader|gr[ae]y|bg|\d+x?\d*))*$")
+    r"loading|loader|gr[ae]y|bg|\d+x?\d*))*$"
+)
 _CSS_URL = re.compile(r"""background(?:-image)?\s*:[^;]*?url\(\s*(?:"([^"]*)"|'([^']*)'|([^)"']*))\s*\)""", re.IGNORECASE)
 _DESCRIPTOR = re.compile(r"\s*([^,(]*(?:\([^)]*\)[^,(]*)*)(?:,|$)")
 _CANDIDATE = re.compile(r"[\s,]*(\S+)")
@@ -102,8 +133,9 @@ def candidates(attributes: Mapping[str, str | None], sources: Iterable[Mapping[s
     found += [v.strip() for k in LAZY if (v := attributes.get(k)) and _looks_like_url(v)]
     src = (attributes.get("src") or "").strip()
     found += [src] if src else []
-    found += [v.strip() for k, v in attributes.items()
-              if v and k.startswith("data-") and k not in SRCSETS and _image_file(v.strip())]
+    found += [
+        v.strip() for k, v in attributes.items() if v and k.startswith("data-") and k not in SRCSETS and _image_file(v.strip())
+    ]
     found = list(dict.fromkeys(found + ranked(exotic)))
     real = [u for u in found if not placeholder(u)]
     return (real + [u for u in found if u not in real])[:MAX_CANDIDATES] if len(found) > 1 else found

@@ -16,14 +16,34 @@ _ICON = re.compile(r"(?:^|/)icons?/|[_-](?:16|20|22|24|32)(?:x\d\d)?(?:px)?\.(?:
 _STYLE = {side: re.compile(rf"(?:^|[;\s]){side}\s*:\s*(\d+)(?:\.\d+)?px", re.IGNORECASE) for side in ("width", "height")}
 
 
-def made(urls: list[str], origin: str, attributes: Mapping[str, str | None], link: str | None, lang: str | None, path: str,
-         marks: tuple[Mark, ...], figure: Figure | None) -> Image:
+def made(
+    urls: list[str],
+    origin: str,
+    attributes: Mapping[str, str | None],
+    link: str | None,
+    lang: str | None,
+    path: str,
+    marks: tuple[Mark, ...],
+    figure: Figure | None,
+) -> Image:
     """An image from an element's attributes. One declared as a single pixel is a tracker."""
     width, height = declared(attributes, "width"), declared(attributes, "height")
     alt = attributes.get("alt") or attributes.get("aria-label")
     reason = "tracker" if width is not None and height is not None and max(width, height) <= 1 else None
-    return Image(urls, origin, one_line(alt), one_line(attributes.get("title")), width, height, link, lang, path, marks, figure,
-                 reason=reason)
+    return Image(
+        urls,
+        origin,
+        one_line(alt),
+        one_line(attributes.get("title")),
+        width,
+        height,
+        link,
+        lang,
+        path,
+        marks,
+        figure,
+        reason=reason,
+    )
 
 
 def declared(attributes: Mapping[str, str | None], side: str) -> int | None:

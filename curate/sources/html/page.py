@@ -55,9 +55,9 @@ class Text:
     """A paragraph. `link_share` is the share of its characters inside links."""
 
     text: str
-    kind: str                # paragraph, heading, list, table, code, caption
-    level: int | None        # of a heading, 1 to 6
-    lang: str | None         # of the nearest `lang` attribute
+    kind: str  # paragraph, heading, list, table, code, caption
+    level: int | None  # of a heading, 1 to 6
+    lang: str | None  # of the nearest `lang` attribute
     dom_path: str
     link_share: float
     marks: tuple[Mark, ...]
@@ -68,17 +68,17 @@ class Image:
     """An image. `urls` are raw until the page is finished, then absolute."""
 
     urls: list[str]
-    origin: str              # img, picture, noscript, background, video, object, og
+    origin: str  # img, picture, noscript, background, video, object, og
     alt: str | None
     title: str | None
     width: int | None
     height: int | None
-    link: str | None         # where a link around it leads
+    link: str | None  # where a link around it leads
     lang: str | None
     dom_path: str
     marks: tuple[Mark, ...]
     figure: Figure | None = None
-    inline: bool = False     # stands inside a line of text
+    inline: bool = False  # stands inside a line of text
     reason: str | None = None
 
 
@@ -92,4 +92,4 @@ class Page:
     base: str = ""
     og_image: str | None = None
     robots: set[str] = field(default_factory=set)
-    docbook: bool = False    # its sidebars are boxes in the text
+    docbook: bool = False  # its sidebars are boxes in the text

@@ -15,8 +15,12 @@ def finish(page: Page, url: str) -> None:
         if isinstance(item, Image):
             settle(item, page.base)
             last = kept[-1] if kept else None
-            if isinstance(last, Image) and {last.origin, item.origin} >= {"noscript"} and last.origin != item.origin and (
-                    last.urls[:1] == item.urls[:1] or not last.urls or not item.urls):
+            if (
+                isinstance(last, Image)
+                and {last.origin, item.origin} >= {"noscript"}
+                and last.origin != item.origin
+                and (last.urls[:1] == item.urls[:1] or not last.urls or not item.urls)
+            ):
                 merge(last, item)
                 continue
         kept.append(item)

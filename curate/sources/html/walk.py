@@ -21,10 +21,12 @@ PATH = 24
 
 INLINE = frozenset(
     "a abbr acronym b bdi bdo big cite code data del dfn em font i ins kbd label mark math nobr output q rb ruby s samp small "
-    "span strike strong sub sup time tt u var wbr slot mi mn mo mrow msub msup mfrac mtext semantics".split())
+    "span strike strong sub sup time tt u var wbr slot mi mn mo mrow msub msup mfrac mtext semantics".split()
+)
 SKIPPED = frozenset(
     "script style template svg textarea iframe frameset applet rt rp rtc datalist input audio canvas annotation annotation-xml "
-    "param track link noembed noframes progress meter option".split())
+    "param track link noembed noframes progress meter option".split()
+)
 VOID_HANDLED = frozenset({"img", "amp-img", "source", "meta", "base", "br", "hr", "title"})
 #: Without attributes these change nothing for what is inside.
 NEUTRAL = (INLINE - {"a"}) | set("div p tbody thead tfoot center form address blockquote td th".split())
@@ -33,9 +35,12 @@ CHANGES = (
     {f"h{n}": {"kind": "heading", "level": n} for n in range(1, 7)}
     | {tag: {"kind": "list", "row": False} for tag in ("li", "dt", "dd")}
     | {tag: {"kind": "code"} for tag in ("pre", "listing", "xmp", "plaintext")}
-    | {tag: {"kind": "paragraph", "level": None, "row": False} for tag in
-       ("table", "section", "article", "main", "aside", "ul", "ol", "dl", "body", "details", "fieldset")}
-    | {"tr": {"kind": "table", "row": True}, "noscript": {"noscript": True}})
+    | {
+        tag: {"kind": "paragraph", "level": None, "row": False}
+        for tag in ("table", "section", "article", "main", "aside", "ul", "ol", "dl", "body", "details", "fieldset")
+    }
+    | {"tr": {"kind": "table", "row": True}, "noscript": {"noscript": True}}
+)
 EMBEDDED = frozenset({"picture", "video", "object", "embed"})
 
 
@@ -50,7 +55,7 @@ class Context(NamedTuple):
     figure: Figure | None = None
     inside_main: bool = False
     noscript: bool = False
-    row: bool = False           # inside a table row, where blocks are soft breaks
+    row: bool = False  # inside a table row, where blocks are soft breaks
     caption: Figure | None = None
 
 
