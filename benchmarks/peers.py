@@ -195,7 +195,7 @@ def commands(args: argparse.Namespace, pool: Path, out: Path) -> dict[str, tuple
     for kind in ("text", "interleaved", "image"):
         found[f"nemo-{kind}"] = (
             [str(args.envs / "nemo" / "bin" / "python"), script, kind, str(pool), str(out / "kept"), lid],
-            {"RAY_USAGE_STATS_ENABLED": "0"},
+            {"RAY_USAGE_STATS_ENABLED": "0", "PATH": f"{args.envs / 'nemo' / 'bin'}:{os.environ['PATH']}"},
         )
     return {n: c for n, c in found.items() if not args.only or n in args.only}
 
