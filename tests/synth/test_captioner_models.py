@@ -77,6 +77,10 @@ def coca(tmp_path_factory):
     folder = tmp_path_factory.mktemp("coca")
     (folder / "open_clip_config.json").write_text(json.dumps(COCA))
     model = open_clip.CoCa(**{k: v for k, v in COCA["model_cfg"].items() if k != "custom_text"})
+    for tower in (model.text, model.text_decoder):  # open_clip leaves these as the memory was
+        for name in ("cls_emb", "positional_embedding", "text_projection"):
+            if isinstance(getattr(tower, name, None), torch.nn.Parameter):
+                torch.nn.init.normal_(getattr(tower, name), std=0.2)
     save_file({k: v.contiguous().clone() for k, v in model.state_dict().items()}, folder / "open_clip_model.safetensors")
     writer = Coca(str(folder))
     writer.load()
