@@ -115,9 +115,10 @@ class RayEngine:
         self.running: dict[Any, tuple[int, Any, float, int | None]] = {}
 
     def slots(self, kind: str, gpus: float = 0) -> int:
-        """How many calls of a kind the cluster takes at a time: half a core for a wait on the network, an actor for a model."""
+        """How many calls of a kind the cluster takes at a time: half a core for a wait on the network, an actor for a model
+        (without a GPU on half of the cores, on both of a machine with two)."""
         if kind == "model":
-            return max(1, int(self.gpus / gpus)) if gpus and self.gpus else max(1, self.workers // 2)
+            return max(1, int(self.gpus / gpus)) if gpus and self.gpus else min(self.workers, max(2, self.workers // 2))
         return max(1, 2 * self.workers if kind == "network" else self.workers)
 
     def carry(self, things: Iterable[object]) -> None:
