@@ -11,6 +11,9 @@ from curate.recipe import Recipe
 #: precision), and bytes a row of the ledger and a record of a commit take.
 PICTURE, DIMENSIONS, FLOPS, LEDGER_ROW, RECORD = 60_000, 768, 100e12, 400, 300
 
+#: Seconds of a core for a row in cheap rules, selection, ledger and plan: benchmarks/scale.py at 10^6 and 10^7 rows.
+ROW = 21e-6
+
 #: Steps that cluster vectors: K = 4 √N clusters, FAISS's 64 points each, 20 iterations.
 CLUSTERING = ("SemanticDedup", "ClusterBalance", "ImageBased")
 
@@ -35,6 +38,7 @@ def _always(recipe: Recipe, n: int, part: int) -> Iterator[Cost]:
     yield Cost("commits", "parts x steps", f"{parts * stages:,}")
     yield Cost("commit records, listed", f"commits x {RECORD} B", size(parts * stages * RECORD))
     yield Cost("ledger", f"N x {LEDGER_ROW} B", size(n * LEDGER_ROW))
+    yield Cost("rules without pixels, selection, ledger: core time", f"N x {ROW * 1e6:.0f} µs", _span(n * ROW))
     if recipe.shards:
         yield Cost("shards", f"N / {recipe.shards.size:,}", f"{math.ceil(n / recipe.shards.size):,}")
         yield Cost("bytes in the shards", f"N x {PICTURE // 1000} kB", size(n * PICTURE))
