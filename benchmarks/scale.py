@@ -187,6 +187,7 @@ def child(folder: str, out: str, engine: str, free: str) -> None:
                         "samples": pq.read_metadata(self.store.path(planned["images"])).num_rows,
                         "shards": [],
                         "root_hash": "",
+                        "bytes": 0,
                         "count": count,
                     }
                 ).encode(),

@@ -6,6 +6,7 @@ import shlex
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
 
 import duckdb
@@ -175,7 +176,12 @@ def test_a_submitted_job_runs_on_the_cluster_and_keeps_its_run_on_s3(desk, bucke
         "curate.cli",
         *command.split(),
     ]
-    done = subprocess.run(argv, capture_output=True, text=True, timeout=200, check=False)
+    until = time.monotonic() + 90
+    while True:
+        done = subprocess.run(argv, capture_output=True, text=True, timeout=200, check=False)
+        if "No available agent" not in done.stdout + done.stderr or time.monotonic() > until:
+            break  # the cluster answers before the node's agent that starts jobs is up
+        time.sleep(2)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "kept" in done.stdout and open_run(f"{bucket}/runs/first").dataset["samples"] == 39
 
