@@ -20,7 +20,6 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from PIL import Image
 
-from curate.adopt import adopt
 from curate.demo.faults import opened
 from curate.demo.job import NETWORK, entry_list
 from curate.demo.packages import cache
@@ -30,13 +29,14 @@ from curate.driver import Run, open_run, run
 from curate.evaluate import evaluate
 from curate.fetch.stage import Fetch
 from curate.models.trainer import Training
-from curate.progress import Lines
 from curate.recipe import Recipe
 from curate.recipes import load
+from curate.reporting.progress import Lines
 from curate.shards import Shards
 from curate.sources.url_pairs import UrlPairs
 from curate.sources.webdataset import WebDataset
 from curate.store import Store
+from curate.upkeep.adopt import adopt
 
 SIDE = 72
 

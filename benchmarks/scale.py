@@ -167,8 +167,8 @@ def child(folder: str, out: str, engine: str, free: str) -> None:
     from curate import engine as engines
     from curate import pool as pools
     from curate.driver import Driver
-    from curate.lease import held
     from curate.store import Store
+    from curate.upkeep.lease import held
 
     class Planner(Driver):
         """A run that ends where bytes would be copied."""

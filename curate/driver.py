@@ -10,19 +10,20 @@ from typing import Any
 import duckdb
 import pyarrow as pa
 
-from curate import card, pool, report, seal, shards
 from curate import engine as engines
+from curate import pool, seal, shards
 from curate.engine import Lane, flow
 from curate.errors import CurateError, PoolError, RecipeError
-from curate.lease import held
 from curate.part import Decision, Part, ingest
-from curate.progress import Published, Quiet
 from curate.recipe import Recipe, place, segments
-from curate.repair import repair
+from curate.reporting import card, report
+from curate.reporting.progress import Published, Quiet
 from curate.selector import Selector
 from curate.stage import Stage, digest
 from curate.store import Store
-from curate.takedown import finish
+from curate.upkeep.lease import held
+from curate.upkeep.repair import repair
+from curate.upkeep.takedown import finish
 from curate.work import Work
 
 log = logging.getLogger(__name__)

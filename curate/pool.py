@@ -16,9 +16,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from curate import members, shards, verdicts
+from curate import members, shards
 from curate.documents.document import DocumentMembers
 from curate.errors import CurateError, PoolError
+from curate.judging import verdicts
 from curate.part import Decision, Part, Workbench, conclude, overlay, slice_of
 from curate.selector import EDGES, Live, Selection, Selector
 from curate.shards import Shards

@@ -10,7 +10,6 @@ from pathlib import Path
 import pytest
 from documents.page_web import picture
 
-from curate.check import check
 from curate.cli import main
 from curate.driver import run
 from curate.errors import CurateError
@@ -19,6 +18,7 @@ from curate.models.heads import head
 from curate.recipe import Recipe
 from curate.shards import Shards
 from curate.sources.webdataset import WebDataset
+from curate.upkeep.check import check
 
 ROOT = Path(__file__).parent.parent
 

@@ -11,16 +11,20 @@ ROOT = Path(curate.__file__).parent
 
 #: The floor of each module or package below curate; a package's modules share its floor.
 FLOORS = {
+    # the words: tables, errors
     "schema": 0,
     "errors": 0,
     "failpoints": 0,
-    "contained": 1,
+    # what a step is, where its results are kept, models
     "stage": 1,
     "selector": 1,
     "source": 1,
     "store": 1,
+    "contained": 1,
     "models": 1,
     "captioners": 1,
+    "weights": 1,
+    # steps and sources
     "sources": 2,
     "fetch": 2,
     "filters": 2,
@@ -31,49 +35,32 @@ FLOORS = {
     "videos": 2,
     "where": 2,
     "top_fraction": 2,
-    "export": 2,
+    # what a run leaves
     "shards": 2,
+    "export": 2,
+    "members": 2,
     "seal": 2,
     "removed": 2,
-    "members": 2,
-    "weights": 2,
-    "look": 2,
-    "verdicts": 2,
+    # a recipe, and a run's parts and tables
     "recipe": 3,
     "part": 3,
     "work": 3,
     "pool": 3,
-    "lease": 3,
-    "report": 3,
-    "grid": 3,
-    "check": 3,
-    "repair": 3,
-    "gc": 3,
-    "progress": 3,
+    "ray_token": 3,
+    # for people
+    "reporting": 3,
+    "judging": 3,
+    # for later
+    "upkeep": 3,
+    # running it
     "engine": 4,
     "driver": 4,
     "recipes": 4,
     "planning": 4,
     "evaluate": 4,
+    # the outside
     "cli": 5,
-    "arguments": 5,
-    "proving": 5,
     "demo": 5,
-    "__main__": 5,
-    "story": 3,
-    "difference": 3,
-    "adopt": 3,
-    "ray_token": 3,
-    "takedown": 3,
-    "card": 3,
-    "croissant": 3,
-    "gallery": 3,
-    "annotate": 3,
-    "agreement": 3,
-    "watch": 3,
-    "doctor": 4,
-    "costs": 4,
-    "looking": 5,
     "__init__": 5,
 }
 

@@ -9,7 +9,7 @@ from toys import recipe
 
 from curate.driver import Driver
 from curate.engine import RayEngine
-from curate.progress import Quiet
+from curate.reporting.progress import Quiet
 from curate.store import Store
 
 pytest.importorskip("opencensus", reason="Ray's metrics agent comes with ray[default]")

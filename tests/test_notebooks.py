@@ -9,15 +9,15 @@ from pictured import pictured, pool, recipe
 from tiny import tiny_clip
 
 from curate import schema
-from curate.adopt import adopt
-from curate.difference import Difference
 from curate.driver import open_run
 from curate.driver import run as start
 from curate.filters.clip_embed import ClipEmbed
 from curate.recipe import Recipe
+from curate.reporting.difference import Difference
 from curate.sources.web_pages import WebPages
 from curate.stage import Stage
 from curate.store import Store
+from curate.upkeep.adopt import adopt
 
 nbclient = pytest.importorskip("nbclient")
 nbformat = pytest.importorskip("nbformat")

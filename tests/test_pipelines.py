@@ -20,9 +20,9 @@ from safetensors.numpy import save_file
 from tiny import tiny_clip
 
 from curate.cli import main
+from curate.cli.looking import recipes as listing
 from curate.driver import run
 from curate.errors import RecipeError
-from curate.looking import recipes as listing
 from curate.recipes import load, names
 from curate.sources.videos import Videos
 from curate.sources.web_pages import WebPages

@@ -10,7 +10,7 @@ from toys import ToyScore, recipe
 from curate.driver import Driver, run
 from curate.engine import RayEngine
 from curate.errors import CurateError
-from curate.progress import Quiet
+from curate.reporting.progress import Quiet
 from curate.store import Store
 from tests.dedup import test_dedup_run
 

@@ -17,9 +17,9 @@ from curate.filters.boilerplate_text import boilerplate
 from curate.filters.clip_embed import ClipEmbed
 from curate.filters.clip_score import ClipScore
 from curate.filters.image_side import ImageSide
-from curate.look import clean
-from curate.progress import span
 from curate.recipe import Recipe
+from curate.reporting.look import clean
+from curate.reporting.progress import span
 from curate.shards import Shards
 from curate.sources.url_pairs import UrlPairs
 from curate.synth.caption import Caption

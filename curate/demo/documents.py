@@ -7,10 +7,10 @@ from typing import Any
 
 from curate.demo.pages import build
 from curate.driver import run
-from curate.look import clean
 from curate.planning import requests
-from curate.progress import funnel, span
 from curate.recipes import load
+from curate.reporting.look import clean
+from curate.reporting.progress import funnel, span
 from curate.sources.web_pages import WebPages
 
 

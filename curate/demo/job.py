@@ -15,9 +15,9 @@ from curate.demo.packages import cache
 from curate.demo.truth import measure
 from curate.demo.web import build
 from curate.driver import Run, run
-from curate.look import clean
-from curate.progress import Lines, Live, funnel, span
 from curate.recipes import load
+from curate.reporting.look import clean
+from curate.reporting.progress import Lines, Live, funnel, span
 from curate.sources.url_pairs import UrlPairs
 
 NETWORK = "127.0.0.0/8"

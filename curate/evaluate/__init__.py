@@ -24,12 +24,12 @@ from curate.errors import PoolError, RecipeError
 from curate.evaluate.heldout import HeldOut, open_held_out
 from curate.evaluate.outcome import Outcome
 from curate.evaluate.sets import Set, fetched, named, opened
-from curate.lease import held
 from curate.models.trainer import DONE, Training, configuration, job
-from curate.progress import Quiet
 from curate.recipe import versions
+from curate.reporting.progress import Quiet
 from curate.stage import digest
 from curate.store import Store
+from curate.upkeep.lease import held
 
 #: What open_clip's trainer imports besides open_clip.
 NEEDS = ("webdataset", "pandas")

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from curate.evaluate.heldout import score
-from curate.look import Html, dots, fill, join, page, plain, table
+from curate.reporting.look import Html, dots, fill, join, page, plain, table
 
 
 @dataclass(frozen=True)

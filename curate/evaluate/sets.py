@@ -8,7 +8,6 @@ import duckdb
 import pyarrow.compute as pc
 
 from curate import shards
-from curate.adopt import adopt
 from curate.driver import open_run
 from curate.errors import PoolError, RecipeError
 from curate.evaluate.heldout import samples_in
@@ -17,6 +16,7 @@ from curate.source import file_identity
 from curate.sources.webdataset import WebDataset
 from curate.stage import digest
 from curate.store import Store
+from curate.upkeep.adopt import adopt
 
 #: Rows of a run that have a picture which trainers take, whatever became of them.
 FETCHED = """select uid, url, text, mime, payload, payload_offset, payload_size from images where payload is not null and mime in ('image/jpeg', 'image/png', 'image/webp')

@@ -68,7 +68,7 @@ def take(run: str, urls: list[str]) -> dict:
     from curate.driver import open_run, tell
     from curate.removed import Removed, url_digest
     from curate.store import Store
-    from curate.takedown import takedown
+    from curate.upkeep.takedown import takedown
 
     takedown(Store(run), Removed(urls=set(map(url_digest, urls))), lambda: tell(open_run(run)))
     return {"root": open_run(run).dataset["root_hash"]}
@@ -181,8 +181,8 @@ def outcome(run: Path) -> list[tuple]:
 
 def wrong(run: Path, golden: dict) -> list[str]:
     """What distinguishes a finished run from the one that nothing disturbed."""
-    from curate.check import check
     from curate.store import Store
+    from curate.upkeep.check import check
 
     found = check(Store(run))
     if independent_checker.main(str(run)):

@@ -7,9 +7,9 @@ import pytest
 from forge import half_files, inputs, toy
 
 from curate import pool, shards, store, work
-from curate.check import check
 from curate.driver import run as start
 from curate.errors import CurateError
+from curate.upkeep.check import check
 
 
 def run(folder):

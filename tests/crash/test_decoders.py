@@ -11,13 +11,13 @@ from PIL import Image
 from toys import ToyFetch, recipe
 
 from curate import failpoints
-from curate.check import check
 from curate.driver import Driver
 from curate.engine import Lane, LocalEngine, RayEngine, flow
 from curate.fetch import isolate
-from curate.progress import Quiet
+from curate.reporting.progress import Quiet
 from curate.stage import Filter
 from curate.store import Store
+from curate.upkeep.check import check
 
 #: What each picture does to its decoder, by its number; no two have the same bytes.
 VICTIMS = {"segfault": 3, "hang": 6, "hog": 9}

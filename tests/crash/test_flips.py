@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 from forge import inputs, outcome, toy
 
-from curate.check import check
 from curate.driver import run as start
 from curate.errors import CurateError
 from curate.store import Store
+from curate.upkeep.check import check
 
 FLIPS = 1000
 

@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 from forge import Forge, Scene, glob, wrong
 
-from curate import gc, lease
-from curate.check import check
 from curate.errors import RecipeError
 from curate.store import Store
+from curate.upkeep import gc, lease
+from curate.upkeep.check import check
 
 
 def files(run: Path) -> set[str]:

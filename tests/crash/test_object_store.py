@@ -14,15 +14,15 @@ import pyarrow.parquet as pq
 import pytest
 from toys import ToyFetch, ToyHalf, ToyScore, ToyWords
 
-from curate import lease
 from curate import store as stores
-from curate.check import check
 from curate.driver import run as start
 from curate.errors import PoolError, RecipeError
 from curate.recipe import Recipe
 from curate.shards import Shards
 from curate.sources.url_pairs import UrlPairs
 from curate.store import Store
+from curate.upkeep import lease
+from curate.upkeep.check import check
 
 moto = pytest.importorskip("moto.server")
 s3fs = pytest.importorskip("s3fs")

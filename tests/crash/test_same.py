@@ -10,11 +10,11 @@ import pytest
 from toys import ToyWords, recipe
 
 from curate import ray_token
-from curate.check import check
 from curate.driver import Driver
 from curate.engine import LocalEngine, RayEngine
-from curate.progress import Quiet
+from curate.reporting.progress import Quiet
 from curate.store import Store
+from curate.upkeep.check import check
 
 
 class Shuffled(LocalEngine):

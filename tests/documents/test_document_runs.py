@@ -6,7 +6,6 @@ import shutil
 import pytest
 from page_web import page, picture, sentence, serving, warc
 
-from curate.check import check
 from curate.dedup.exact import ExactDedup
 from curate.dedup.frequency import Frequency
 from curate.documents.document import read_document
@@ -19,11 +18,12 @@ from curate.filters.document_images import DocumentImages
 from curate.filters.document_texts import DocumentTexts
 from curate.filters.image_side import ImageSide
 from curate.filters.paragraph_words import ParagraphWords
-from curate.progress import Quiet
 from curate.recipe import Recipe
+from curate.reporting.progress import Quiet
 from curate.shards import Shards
 from curate.sources.web_pages import WebPages
 from curate.store import Store
+from curate.upkeep.check import check
 
 FILES = {f"/{i}.jpg": picture(i) for i in range(12)} | {"/shared.jpg": picture(99), "/small.jpg": picture(98, 40)}
 SETTINGS = {"allow_private": ("127.0.0.0/8",), "robots": False, "timeout": 5, "wait": 5, "retries": 0, "rate": 0}

@@ -7,11 +7,11 @@ from artefacts import holding
 from page_web import sentence
 from test_document_runs import FILES, documents, recipe, start, web  # noqa: F401  web is a fixture
 
-from curate.check import check
 from curate.driver import open_run, tell
 from curate.removed import Removed, url_digest
 from curate.store import Store
-from curate.takedown import takedown
+from curate.upkeep.check import check
+from curate.upkeep.takedown import takedown
 
 
 @pytest.fixture(scope="module")

@@ -6,10 +6,10 @@ import pytest
 from page_web import page, picture, sentence, serving, warc
 from tiny import tiny_clip
 
-from curate.check import check
 from curate.driver import run
 from curate.recipes import load
 from curate.sources.web_pages import WebPages
+from curate.upkeep.check import check
 
 FILES = {f"/{i}.jpg": picture(i) for i in range(8)} | {"/small.jpg": picture(98, 40), "/logo.jpg": picture(97)}
 #: Recipe -> options that suit a toy web, and rules that must have dropped something.

@@ -10,7 +10,6 @@ import pytest
 from PIL import Image
 from small_run import photo
 
-from curate.check import check
 from curate.driver import run
 from curate.fetch.blur_faces import BlurFaces, blurred, listed
 from curate.fetch.pixels import decode
@@ -20,6 +19,7 @@ from curate.recipe import Recipe
 from curate.recipes import load
 from curate.sources.tarindex import members, samples
 from curate.sources.webdataset import WebDataset
+from curate.upkeep.check import check
 
 BOX = [0.25, 0.25, 0.5, 0.75]
 

@@ -8,7 +8,6 @@ import pytest
 from artefacts import holding
 from documents.page_web import page, picture, sentence, serving, warc
 
-from curate.check import check
 from curate.driver import run
 from curate.errors import RecipeError
 from curate.fetch.stage import Fetch
@@ -22,6 +21,7 @@ from curate.shards import Shards
 from curate.sources.url_pairs import UrlPairs
 from curate.sources.web_pages import WebPages
 from curate.synth.choose import Mix
+from curate.upkeep.check import check
 
 SETTINGS = {"allow_private": ("127.0.0.0/8",), "robots": False}
 

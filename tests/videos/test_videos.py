@@ -17,11 +17,11 @@ pytest.importorskip("av")
 
 import itertools
 
-from curate import check
 from curate.driver import run
 from curate.errors import PoolError, RecipeError
 from curate.recipes import load
 from curate.sources.videos import Videos, heard
+from curate.upkeep import check
 from curate.videos import media, speech
 from curate.videos.cut import at_cuts, by_speech, evenly, moments
 from curate.videos.speech import Said

@@ -1,0 +1,116 @@
+"""The command line. `running` makes runs, `looking` shows them, `keeping` keeps them, `proving` trains on them."""
+
+import argparse
+import logging
+import os
+import sys
+from collections.abc import Sequence
+
+from curate.cli import keeping, looking, proving, running
+from curate.cli.arguments import Commands, Help, Parser
+from curate.errors import CurateError, RecipeError
+from curate.reporting.look import clean
+
+EPILOG = """\
+A recipe is one of those that `curate recipes` lists, or a Python file with a function recipe(source, ...). Its parameters
+are its options: `curate run RECIPE --help` says what they mean. RUN is a run's folder, local or any fsspec URL.
+
+exit codes:
+  0    all rows accounted for
+  1    the run or the check found something wrong; one line says what
+  2    the command was wrong; one line says how
+  130  stopped with Ctrl-C; the same command goes on"""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    argv = list(sys.argv[1:] if argv is None else argv)
+    debug = "--debug" in argv
+    logging.basicConfig(level=logging.DEBUG if debug else logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
+    try:
+        args = parse([a for a in argv if a != "--debug"])
+        return args.command(args)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except KeyboardInterrupt:
+        print("\nstopped; the same command goes on from here", file=sys.stderr)
+        return 130
+    except CurateError as e:
+        if debug:
+            raise
+        print(f"curate: {clean(str(e))}", file=sys.stderr)
+        return 2 if isinstance(e, RecipeError) else 1
+
+
+def parser(argv: list[str]) -> tuple[Parser, dict[str, argparse.ArgumentParser]]:
+    """The parser of everything, and those of the commands; `plan` and `run` know the options of the recipe that argv names."""
+    top = Parser(
+        prog="curate",
+        description="Web image-text pairs and web pages become balanced, explained WebDataset shards.",
+        epilog=EPILOG,
+        formatter_class=Commands,
+        allow_abbrev=False,
+    )
+    top.add_argument("--debug", action="store_true", help="show tracebacks and every log line")
+    commands = top.add_subparsers(title="commands", metavar="COMMAND", required=True, parser_class=Parser)
+    recipe = next((a for a in argv[1:] if not a.startswith("-")), None) if argv[:1] in (["plan"], ["run"]) else None
+    for name, about, add in COMMANDS:
+        sub = commands.add_parser(
+            name, help=about, description=about[0].upper() + about[1:] + ".", allow_abbrev=False, formatter_class=Help
+        )
+        add(sub, recipe if argv[:1] == [name] else None)
+    return top, commands.choices
+
+
+def parse(argv: list[str]) -> argparse.Namespace:
+    top, commands = parser(argv)
+    args, rest = top.parse_known_args(argv)
+    if rest:  # said by the command's own parser, which knows its options
+        commands[argv[0]].error(f"unrecognized arguments: {' '.join(rest)}")
+    return args
+
+
+def _completion_options(sub: argparse.ArgumentParser, _: str | None) -> None:
+    sub.add_argument("shell", choices=("bash", "zsh", "tcsh"), help="whose completion to print")
+    sub.set_defaults(command=completion)
+    sub.epilog = (
+        'examples:\n  eval "$(curate completion bash)"          # in ~/.bashrc\n  curate completion zsh > ~/.zfunc/_curate'
+    )
+
+
+def completion(args: argparse.Namespace) -> int:
+    try:
+        import shtab
+    except ImportError as e:
+        raise RecipeError("completion needs the package shtab: pip install shtab") from e
+    print(shtab.complete(parser([])[0], shell=args.shell))
+    return 0
+
+
+_COMPLETION = {"completion": ("completion of commands and options for a shell", _completion_options)}
+_ALL = {**running.COMMANDS, **looking.COMMANDS, **keeping.COMMANDS, **proving.COMMANDS, **_COMPLETION}
+#: Every command in the order of the help: to begin, to run, to look, to keep, this machine.
+COMMANDS = [
+    (name, *_ALL[name])
+    for name in (
+        "demo",
+        "recipes",
+        "plan",
+        "run",
+        "watch",
+        "stats",
+        "report",
+        "show",
+        "why",
+        "diff",
+        "sql",
+        "annotate",
+        "evaluate",
+        "check",
+        "takedown",
+        "gc",
+        "export",
+        "doctor",
+        "completion",
+    )
+]

@@ -1,0 +1,48 @@
+"""How commands are said: help whose examples and paragraphs stay as written, and errors that suggest what was meant."""
+
+import argparse
+import difflib
+import re
+from functools import partial
+from typing import NoReturn
+
+
+class Help(argparse.HelpFormatter):
+    """Help with the defaults that say something. Paragraphs stay apart; those with indented lines stay as they are."""
+
+    def _get_help_string(self, action: argparse.Action) -> str | None:
+        value = action.default
+        if action.nargs == 0 or value is None or value in ("", (), []):
+            return action.help
+        said = ("no", "yes")[value] if isinstance(value, bool) else f"{value:g}" if isinstance(value, float) else value
+        said = ",".join(map(str, value)) if isinstance(value, (list, tuple)) else str(said)
+        return f"{action.help} (default: {said.replace('%', '%%')})"
+
+    def _fill_text(self, text: str, width: int, indent: str) -> str:
+        return "\n\n".join(p if "\n  " in p else super(Help, self)._fill_text(p, width, indent) for p in text.split("\n\n"))
+
+
+#: The list of all commands, whose names are short.
+Commands = partial(Help, max_help_position=19)
+
+
+class Parser(argparse.ArgumentParser):
+    """An argument parser that suggests the option, value or command you meant."""
+
+    def error(self, message: str) -> NoReturn:
+        wrong, known = "", []
+        if choice := re.search(r"invalid choice: '(.*)' \(choose from (.*)\)", message):
+            wrong, known = choice[1], [c.strip(" '") for c in choice[2].split(",")]
+            message = message[: choice.start()] + f"invalid choice: '{wrong}'"
+        elif "unrecognized arguments: " in message:
+            wrong = message.split("unrecognized arguments: ")[1].split()[0].split("=")[0]
+            known = [o for a in self._actions for o in a.option_strings]
+        near = difflib.get_close_matches(wrong, known, 1) if wrong else []
+        there = f"; there are: {', '.join(known)}" if "choice" in message else ""
+        meant = f"; did you mean {near[0]}?" if near else there
+        self.exit(2, f"{self.prog}: {message}{meant}\ntry: {self.prog} --help\n")
+
+
+def folder(sub: argparse.ArgumentParser) -> None:
+    """A command's first argument: the run."""
+    sub.add_argument("folder", metavar="RUN", help="a run's folder, local or any fsspec URL")

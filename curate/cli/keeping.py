@@ -1,0 +1,130 @@
+"""The commands that keep runs: check, gc, takedown, export."""
+
+import argparse
+import sys
+
+from curate.cli.arguments import folder
+from curate.reporting.look import clean
+
+
+def _check_options(sub: argparse.ArgumentParser, _: str | None) -> None:
+    folder(sub)
+    sub.set_defaults(command=check)
+    sub.epilog = """examples:
+  curate check out
+  curate run mine.py --pool pool -o out --repair     # computes again what is damaged"""
+
+
+def check(args: argparse.Namespace) -> int:
+    from curate.driver import open_run
+    from curate.upkeep.check import check as faults_of
+
+    run = open_run(args.folder)
+    faults = faults_of(run.store)
+    for fault in faults:
+        print(clean(fault))
+    if not faults:
+        print(
+            f"fine: {run.dataset['samples']:,} samples in {len(run.dataset['shards'])} shards, root hash {run.dataset['root_hash']}"
+        )
+    return 1 if faults else 0
+
+
+def _gc_options(sub: argparse.ArgumentParser, _: str | None) -> None:
+    folder(sub)
+    sub.add_argument("--dry-run", action="store_true", help="only say what would be removed")
+    sub.set_defaults(command=gc)
+    sub.epilog = "examples:\n  curate gc out --dry-run"
+
+
+def gc(args: argparse.Namespace) -> int:
+    from curate.driver import open_run
+    from curate.upkeep.gc import collect
+
+    removed = collect(open_run(args.folder).store, args.dry_run)
+    for name, size in removed.items():
+        print(f"{size:>14,}  {name}")
+    print(f"{'would remove' if args.dry_run else 'removed'} {len(removed):,} files, {sum(removed.values()):,} bytes")
+    return 0
+
+
+def _takedown_options(sub: argparse.ArgumentParser, _: str | None) -> None:
+    folder(sub)
+    sub.add_argument(
+        "--list",
+        metavar="FILE",
+        nargs="+",
+        default=[],
+        help="what is to go: a table with some of the columns url, uid, sha256, or a .txt with one a line; without it an interrupted takedown goes on",
+    )
+    sub.add_argument("--dry-run", action="store_true", help="only say what would go")
+    sub.set_defaults(command=takedown)
+    sub.epilog = """examples:
+  curate takedown out --list removed.parquet --dry-run
+  curate takedown out --list removed.parquet"""
+
+
+def takedown(args: argparse.Namespace) -> int:
+    from curate.driver import open_run, tell
+    from curate.removed import Removed, asked
+    from curate.store import Store
+    from curate.upkeep.takedown import takedown as take
+
+    wanted = Removed()
+    for path in args.list:
+        wanted.add(asked(path))
+    taken = take(Store(args.folder), wanted, lambda: tell(open_run(args.folder)), args.dry_run)
+    word = "would remove" if args.dry_run else "removed"
+    print(
+        f"{word} the content of "
+        + (", ".join(f"{n:,} {t}" for t, n in taken.rows.items() if n) or "no row: nothing of it is here (any more)")
+    )
+    if taken.shards:
+        print(
+            f"shards {'to write' if args.dry_run else 'written'} again: {len(taken.shards):,} ({', '.join(taken.shards[:8])}{' …' if len(taken.shards) > 8 else ''})"
+        )
+    if taken.after and taken.after != taken.before:
+        print(f"root hash {taken.before} -> {taken.after}")
+    for path in taken.elsewhere:
+        print(
+            f"curate: {clean(path)} is an input and still holds bytes of it: curate changes nothing outside a run",
+            file=sys.stderr,
+        )
+    return 0
+
+
+def _export_options(sub: argparse.ArgumentParser, _: str | None) -> None:
+    from curate.export import FORMS
+
+    folder(sub)
+    sub.add_argument("--format", required=True, choices=FORMS, metavar="FORM", help="one of the forms below")
+    sub.add_argument("-o", "--out", metavar="FILE", required=True, help="the file, or folder, to write")
+    sub.set_defaults(command=export)
+    wide = max(map(len, FORMS))
+    sub.epilog = "\n".join(
+        [
+            "forms:",
+            *(f"  {name:<{wide}}  {what}" for name, what in FORMS.items()),
+            "",
+            """examples:
+  curate export out --format datacomp-subset -o subset.npy
+  curate export out --format markdown -o pages""",
+        ]
+    )
+
+
+def export(args: argparse.Namespace) -> int:
+    from curate.driver import open_run
+    from curate.export import export as write
+
+    run = open_run(args.folder)
+    print(f"{write(run.store, run.dataset, args.format, args.out):,} samples: {args.out}")
+    return 0
+
+
+COMMANDS = {
+    "check": ("counts, hashes, loaders; names what is wrong", _check_options),
+    "gc": ("remove from a run's folder what nothing names any more", _gc_options),
+    "takedown": ("remove what a list names from everything that a run keeps, for good", _takedown_options),
+    "export": ("the samples in the formats of other tools", _export_options),
+}

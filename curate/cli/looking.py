@@ -1,0 +1,304 @@
+"""The commands that look at runs, and at this machine: stats, sql, show, report, why, diff, annotate, watch, recipes, doctor."""
+
+import argparse
+import json
+import os
+import shutil
+import sys
+from pathlib import Path
+from typing import Any
+
+from curate.cli.arguments import folder
+from curate.errors import RecipeError
+from curate.reporting.look import clean, plain
+
+
+def _stats_options(sub: argparse.ArgumentParser, _: str | None) -> None:
+    folder(sub)
+    sub.set_defaults(command=stats)
+    sub.epilog = "examples:\n  curate stats out"
+
+
+def stats(args: argparse.Namespace) -> int:
+    from curate.driver import open_run
+    from curate.reporting.progress import funnel
+
+    print(funnel(open_run(args.folder).stats().to_pylist()))
+    return 0
+
+
+def _sql_options(sub: argparse.ArgumentParser, _: str | None) -> None:
+    folder(sub)
+    sub.add_argument(
+        "query", metavar="QUERY", help="DuckDB SQL over images, documents, texts, shards, edges, verdicts, judgements, funnel"
+    )
+    sub.add_argument("-o", "--out", metavar="FILE", help="write the result as .csv, .parquet or .json instead of printing it")
+    sub.set_defaults(command=sql)
+    sub.epilog = """examples:
+  curate sql out "select reason, rows, percent from funnel order by rows desc"
+  curate sql out "select url, text from images where drop_reason = 'language'" -o dropped.csv
+  curate sql s3://bucket/run "describe images"
+More queries: docs/queries.md"""
+
+
+def sql(args: argparse.Namespace) -> int:
+    import duckdb
+
+    from curate.driver import open_run
+
+    run = open_run(args.folder)
+    try:
+        found = run.sql(args.query)
+        if found is None:
+            return 0
+        if not args.out:
+            print(_printed(found))
+            return 0
+        write = {
+            ".csv": found.write_csv,
+            ".parquet": found.write_parquet,
+            ".json": lambda path: Path(path).write_text(
+                "".join(json.dumps(r, default=str, ensure_ascii=False) + "\n" for r in found.to_arrow_table().to_pylist())
+            ),
+        }
+        kind = Path(args.out).suffix
+        if kind not in write:
+            raise RecipeError(f"{args.out}: the name must end in .csv, .parquet or .json")
+        write[kind](args.out)
+    except duckdb.Error as e:
+        raise RecipeError(f"SQL: {e}") from e
+    return 0
+
+
+def _printed(found: Any, most: int = 40) -> str:
+    """The first rows of a relation as text; numbers stand right."""
+    rows = found.limit(most + 1).to_arrow_table().to_pylist()
+    numbers = [
+        i
+        for i, t in enumerate(found.types)
+        if str(t) in ("BIGINT", "INTEGER", "DOUBLE", "FLOAT", "HUGEINT", "SMALLINT", "TINYINT", "UBIGINT")
+    ]
+    text = plain(found.columns, [list(r.values()) for r in rows[:most]], shutil.get_terminal_size((160, 40)).columns, numbers)
+    more = f"\nthe first {most} rows; -o FILE.csv, .parquet or .json writes them all" if len(rows) > most else ""
+    return text + more + ("" if rows else "\nno rows")
+
+
+def _show_options(sub: argparse.ArgumentParser, _: str | None) -> None:
+    folder(sub)
+    sub.add_argument("--reason", metavar="R", help="rows dropped for this reason (default: kept rows)")
+    sub.add_argument("-n", type=int, default=16, help="how many samples, drawn by a hash of their uid")
+    sub.add_argument("--documents", action="store_true", help="web pages with their images in place instead of single images")
+    sub.add_argument("--where", metavar="SQL", help="only rows for which this holds, like clip_score < 0.2")
+    sub.add_argument("-o", "--out", metavar="FILE", help="the HTML file to write (RUN/show.html, or show-R.html)")
+    sub.set_defaults(command=show)
+    sub.epilog = """examples:
+  curate show out --reason language -n 32
+  curate show out --reason exact_dedup                 # pairs: what was dropped beside what it was dropped for
+  curate show out --where "clip_score < 0.2"
+  curate show out --documents -n 4"""
+
+
+def show(args: argparse.Namespace) -> int:
+    import duckdb
+
+    from curate.driver import open_run
+    from curate.reporting.grid import write_page
+
+    try:
+        print(write_page(open_run(args.folder), args.reason, args.n, args.where, args.out, args.documents))
+    except duckdb.Error as e:
+        raise RecipeError(f"SQL: {e}") from e
+    return 0
+
+
+def _report_options(sub: argparse.ArgumentParser, _: str | None) -> None:
+    folder(sub)
+    sub.add_argument(
+        "--rows", type=int, default=200_000, help="rows to look at; of a larger run, whole parts spread evenly over it"
+    )
+    sub.add_argument("-o", "--out", metavar="FILE", help="the HTML file to write (RUN/report.html)")
+    sub.set_defaults(command=report)
+    sub.epilog = "examples:\n  curate report out\n  curate report s3://bucket/run -o report.html"
+
+
+def report(args: argparse.Namespace) -> int:
+    from curate.driver import open_run
+    from curate.reporting.report import write
+
+    print(write(open_run(args.folder), args.out, args.rows))
+    return 0
+
+
+def _why_options(sub: argparse.ArgumentParser, _: str | None) -> None:
+    folder(sub)
+    sub.add_argument("who", metavar="UID|URL", help="a uid, a sample's key, or the URL of an image or a page")
+    sub.add_argument("-o", "--out", metavar="FILE", help="the HTML file to write (RUN/why-UID.html)")
+    sub.set_defaults(command=why)
+    sub.epilog = "examples:\n  curate why out http://example.org/cat.jpg\n  curate why out 375d3a3234b34a44c6748d3f664671c0"
+
+
+def why(args: argparse.Namespace) -> int:
+    from curate.driver import open_run
+    from curate.reporting.story import as_text, tell, write
+
+    run = open_run(args.folder)
+    stories = tell(run, args.who)
+    print(clean("\n\n".join(map(as_text, stories))) + "\n")
+    print(write(run, stories, args.out))
+    return 0
+
+
+def _diff_options(sub: argparse.ArgumentParser, _: str | None) -> None:
+    sub.add_argument("first", metavar="RUN_A", help="a run's folder")
+    sub.add_argument(
+        "second", metavar="RUN_B", help="another one; `curate run --reuse RUN_A` makes one that computes only what differs"
+    )
+    sub.add_argument("-o", "--out", metavar="FILE", help="the HTML file to write (RUN_B/diff.html)")
+    sub.set_defaults(command=diff)
+    sub.epilog = "examples:\n  curate run mine.py --pool pool -o second --reuse first\n  curate diff first second"
+
+
+def diff(args: argparse.Namespace) -> int:
+    from curate.driver import open_run
+    from curate.reporting.difference import Difference
+
+    found = Difference(open_run(args.first), open_run(args.second))
+    print(clean(found.as_text()) + "\n")
+    print(found.write(args.out))
+    return 0
+
+
+def _annotate_options(sub: argparse.ArgumentParser, _: str | None) -> None:
+    from curate.judging.annotate import FORMS
+
+    folder(sub)
+    ask = sub.add_argument_group("ask people")
+    ask.add_argument("-o", "--out", metavar="FOLDER", help="write samples here, for people to judge")
+    ask.add_argument("--format", metavar="FORM", choices=FORMS, default="label-studio", help="one of the forms below")
+    ask.add_argument("-n", type=int, default=200, help="how many samples")
+    ask.add_argument(
+        "--by", metavar="COLUMN", default="drop_reason", help="as many of each value of this column (or SQL expression)"
+    )
+    ask.add_argument(
+        "--near", metavar="RULE", help="instead, the rows nearest to this rule's bounds, on both sides; all: of every rule"
+    )
+    ask.add_argument("--where", metavar="SQL", default="", help="only rows for which this holds, like clip_score < 0.2")
+    ask.add_argument(
+        "--side", type=int, default=768, metavar="PIXELS", help="longer side of the pictures; larger ones are brought down"
+    )
+    ask.add_argument("--seed", type=int, default=0, help="of the draw")
+    read = sub.add_argument_group("read their verdicts")
+    read.add_argument(
+        "--verdicts",
+        metavar="FILE",
+        nargs="*",
+        help="Label Studio's JSON or CSV, or the filled-in CSV; no FILE: those read before",
+    )
+    sub.set_defaults(command=annotate)
+    wide = max(map(len, FORMS))
+    sub.epilog = "\n".join(
+        [
+            "forms:",
+            *(f"  {name:<{wide}}  {what}" for name, what in FORMS.items()),
+            "",
+            """examples:
+  curate annotate out -o to-judge -n 300
+  curate annotate out -o to-judge --near clip_score --format csv
+  curate annotate out --verdicts to-judge/verdicts.csv""",
+        ]
+    )
+
+
+def annotate(args: argparse.Namespace) -> int:
+    from curate.driver import open_run
+    from curate.judging.agreement import Verdicts
+    from curate.judging.annotate import draw, write
+    from curate.judging.verdicts import keep
+
+    if (args.out is None) == (args.verdicts is None):
+        raise RecipeError("say -o FOLDER to ask people, or --verdicts FILE to read what they said")
+    run = open_run(args.folder)
+    if args.out is not None:
+        rows = draw(run, args.n, args.by, args.near, args.where, args.seed)
+        files = write(run, rows, args.format, args.out, args.side, args.seed)
+        print(f"{len(rows):,} samples: {', '.join(os.path.join(args.out, name) for name in files)}")
+        return 0
+    for path in args.verdicts:
+        print(f"{clean(path)}: {len(keep(run.store, path)):,} judgements")
+    print(clean(str(Verdicts(run))))
+    return 0
+
+
+def _recipes_options(sub: argparse.ArgumentParser, _: str | None) -> None:
+    sub.set_defaults(command=recipes)
+    sub.epilog = "examples:\n  curate recipes\n  curate run cc12m --help"
+
+
+def recipes(args: argparse.Namespace) -> int:
+    from curate.recipes import load, names
+
+    loaded = [load(name) for name in names()]
+    wide, width = max(len(r.name) for r in loaded), shutil.get_terminal_size((160, 40)).columns
+    for r in loaded:
+        about = " ".join(r.doc.split("\n\n")[0].split())
+        line = f"{r.name:<{wide}}  {about}"
+        print(line if len(line) <= width else line[: max(width, 40) - 2].rsplit(" ", 1)[0] + " …")
+        print(f"{'':<{wide}}  needs {', '.join(r.needs()) or 'nothing'}")
+    return 0
+
+
+def _watch_options(sub: argparse.ArgumentParser, _: str | None) -> None:
+    folder(sub)
+    sub.set_defaults(command=watch)
+    sub.epilog = "examples:\n  curate watch out\n  curate watch s3://bucket/run"
+
+
+def watch(args: argparse.Namespace) -> int:
+    from curate.reporting.progress import Lines, Live
+    from curate.reporting.watch import watch as follow
+    from curate.store import Store
+
+    display = Live() if sys.stderr.isatty() and os.environ.get("TERM") != "dumb" else Lines()
+    try:
+        word = follow(Store(args.folder), display)
+    finally:
+        if isinstance(display, Live):
+            display.close()
+    print(clean(word))
+    return 0 if word.startswith("finished") else 1
+
+
+def _doctor_options(sub: argparse.ArgumentParser, _: str | None) -> None:
+    sub.add_argument(
+        "stores",
+        metavar="FOLDER|URL",
+        nargs="*",
+        default=["."],
+        help="where runs would be kept; each is written to and read from; the current folder",
+    )
+    sub.set_defaults(command=doctor)
+    sub.epilog = "examples:\n  curate doctor\n  curate doctor /data/runs s3://bucket/runs"
+
+
+def doctor(args: argparse.Namespace) -> int:
+    from curate.cli.doctor import look
+
+    found = look(args.stores)
+    wide = max(len(f.name) for f in found)
+    for f in found:
+        print(f"{f.state:<7} {f.name:<{wide}}  {clean(f.words)}")
+    return 1 if any(f.state == "wrong" for f in found) else 0
+
+
+COMMANDS = {
+    "stats": ("the funnel: in = kept + reasons, for every table", _stats_options),
+    "sql": ("ask the run's tables with DuckDB", _sql_options),
+    "show": ("samples as a picture grid (HTML), kept ones or those dropped for a reason", _show_options),
+    "report": ("the run as one HTML page: funnel, scores, samples, duplicates, recipe", _report_options),
+    "why": ("one row's story: scores beside bounds, the rule that dropped it or the shard that holds it", _why_options),
+    "diff": ("two runs over one pool: who entered, who left, and by which rule", _diff_options),
+    "annotate": ("samples for people to judge; their verdicts beside the rules, and the bounds that follow", _annotate_options),
+    "watch": ("follow a run that goes on in another terminal or on another machine", _watch_options),
+    "recipes": ("the recipes that come with curate, and what each needs", _recipes_options),
+    "doctor": ("what this machine can do: GPU, faiss, models, stores", _doctor_options),
+}

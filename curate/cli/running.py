@@ -1,0 +1,253 @@
+"""The commands that make runs: plan, run, demo."""
+
+import argparse
+import json
+import os
+import sys
+from typing import Any
+
+from curate.errors import RecipeError
+from curate.reporting.look import clean
+
+
+def _recipe_options(sub: argparse.ArgumentParser, recipe: str | None) -> None:
+    from curate.recipes import load
+
+    sub.add_argument("recipe", metavar="RECIPE", help="one of those that `curate recipes` lists, or a Python file")
+    if recipe:
+        file = load(recipe)
+        sub.description = file.doc or sub.description
+        own = sub.add_argument_group(f"options of {file.name}")
+        for o in file.options:
+            own.add_argument(
+                o.flag,
+                type=o.type,
+                default=o.default,
+                required=o.required,
+                metavar=o.metavar,
+                help=(o.about or f"the recipe's parameter {o.name}").replace("%", "%%"),
+            )
+        sub.set_defaults(file=file)
+    _source_options(sub)
+
+
+def _source_options(sub: argparse.ArgumentParser) -> None:
+    source = sub.add_argument_group(
+        "source", "One of --pairs, --pool, --pages, --page-urls, --videos; paths may be local or any fsspec URL."
+    )
+    source.add_argument("--pairs", metavar="GLOB", nargs="+", help="lists of image URLs: Parquet, CSV, TSV, JSON lines")
+    source.add_argument("--url", metavar="COLUMN", default="url", help="column of the list that has the image's URL")
+    source.add_argument("--text", metavar="COLUMN", default="text", help="column of the list that has the caption")
+    source.add_argument(
+        "--pool", metavar="FOLDER", nargs="+", help="WebDataset folders or tars (img2dataset, DataComp, a run's shards)"
+    )
+    source.add_argument(
+        "--pages",
+        metavar="GLOB",
+        nargs="+",
+        help="web pages: WARC, WARC.gz, Common Crawl's warc.paths.gz, HTML files or folders",
+    )
+    source.add_argument(
+        "--page-urls",
+        metavar="GLOB",
+        nargs="+",
+        help="lists of page URLs to fetch: text files, one a line, or Parquet with a column url",
+    )
+    source.add_argument(
+        "--videos",
+        metavar="GLOB",
+        nargs="+",
+        help="videos with their speech beside them (.vtt, .srt, .json), or tables of clips (video, start, end, text)",
+    )
+    source.add_argument(
+        "--part-size",
+        type=int,
+        metavar="ROWS",
+        help="rows in a part, the unit of work and of retry (default: 10000, or as in the run that is there or reused)",
+    )
+
+
+def _build(args: argparse.Namespace) -> Any:
+    """The recipe that the arguments ask for."""
+    given = [k for k in ("pairs", "pool", "pages", "page_urls", "videos") if getattr(args, k)]
+    if len(given) != 1:
+        raise RecipeError(
+            "say where the rows come from: one of --pairs GLOB, --pool FOLDER, --pages GLOB, --page-urls GLOB, --videos GLOB"
+        )
+    recipe = args.file.build(_source(args, given[0]), **{o.name: getattr(args, o.name) for o in args.file.options})
+    recipe.name = recipe.name or args.file.name
+    allow = getattr(args, "allow_private", None)
+    for step in [recipe.source, *recipe.steps]:
+        if allow and hasattr(step, "allow_private"):
+            step.allow_private = tuple(allow)
+    if match := getattr(args, "match", None):
+        _match(recipe, match)
+    return recipe
+
+
+def _match(recipe: Any, match: str) -> None:
+    """Let the operator's function see every file that is fetched."""
+    from curate.fetch.stage import Fetch, hook
+
+    fetching = [s for s in recipe.steps if isinstance(s, Fetch)]
+    if not fetching:
+        raise RecipeError(f"--match {match}: nothing in recipe {recipe.name} fetches with Fetch")
+    hook(match)
+    for step in fetching:
+        step.match = match
+
+
+def _source(args: argparse.Namespace, kind: str) -> Any:
+    if kind == "pairs":
+        from curate.sources.url_pairs import UrlPairs
+
+        return UrlPairs(args.pairs, url=args.url, text=args.text)
+    if kind == "pool":
+        from curate.sources.webdataset import WebDataset
+
+        return WebDataset(args.pool)
+    if kind == "page_urls":
+        from curate.sources.page_urls import PageUrls
+
+        return PageUrls(args.page_urls)
+    if kind == "videos":
+        from curate.sources.videos import Videos
+
+        return Videos(args.videos)
+    from curate.sources.web_pages import WebPages
+
+    return WebPages(args.pages)
+
+
+def _plan_options(sub: argparse.ArgumentParser, recipe: str | None) -> None:
+    _recipe_options(sub, recipe)
+    sub.add_argument("-o", "--out", metavar="RUN", help="a run's folder: say what is done there already")
+    sub.add_argument("--rows", type=int, metavar="N", help="say what it costs for a pool of so many rows, with the formulas")
+    sub.set_defaults(command=plan)
+    sub.epilog = """examples:
+  curate plan datacomp_basic --pairs 'lists/*.parquet' --url URL --text TEXT
+  curate plan obelics --pages 'crawl/*.warc.gz' -o out --rows 1000000000"""
+
+
+def plan(args: argparse.Namespace) -> int:
+    from curate.planning import describe
+
+    recipe = _build(args).check()
+    part_size = _part_size(args)
+    print(describe(recipe, args.out, part_size))
+    if args.rows:
+        from curate.cli.costs import as_text
+
+        print("\n" + as_text(recipe, args.rows, part_size))
+    return 0
+
+
+def _part_size(args: argparse.Namespace) -> int:
+    """As said, else that of the run that goes on, else of the one that is reused: parts of another size would have nothing in common."""
+    from curate.store import Store
+
+    if args.part_size:
+        return args.part_size
+    stores = [Store(folder) for folder in (args.out, getattr(args, "reuse", None)) if folder]
+    known = (json.loads(s.read("recipe.json")).get("part_size") for s in stores if s.exists("recipe.json"))
+    return next(filter(None, known), 10_000)
+
+
+def _run_options(sub: argparse.ArgumentParser, recipe: str | None) -> None:
+    _recipe_options(sub, recipe)
+    sub.add_argument("-o", "--out", metavar="RUN", required=True, help="the run's folder; a run that is there goes on")
+    sub.add_argument("--engine", choices=("ray", "local"), default="ray", help="where to work; the bytes are the same")
+    sub.add_argument(
+        "--address",
+        metavar="HOST:PORT",
+        help="a Ray cluster, or auto for the one this machine is in; without it Ray starts here",
+    )
+    sub.add_argument("--workers", type=int, metavar="N", help="cores to use on this machine (all)")
+    sub.add_argument(
+        "--allow-private",
+        metavar="NET",
+        nargs="+",
+        help="networks that may be fetched from though they are private, like 127.0.0.0/8",
+    )
+    sub.add_argument(
+        "--match",
+        metavar="MODULE:FUNCTION",
+        help="a function (of bytes, or in FILE.py:FUNCTION) that sees every fetched file first; True: nothing of it is kept",
+    )
+    sub.add_argument(
+        "--reuse", metavar="RUN", help="begin with what another run has fetched and computed; nothing there changes"
+    )
+    sub.add_argument("--refetch", choices=("failed",), help="fetch again what failed before")
+    sub.add_argument(
+        "--repair", action="store_true", help="read all that the run keeps first, and compute again what is damaged"
+    )
+    sub.set_defaults(command=run)
+    sub.epilog = """examples:
+  curate run clip_score_top30 --pairs 'lists/*.parquet' --url URL --text TEXT -o out
+  curate run obelics --pages 'crawl/*.warc.gz' -o out
+  curate run mine.py --pool out/shards -o second --reuse out
+  curate run mine.py --pool s3://bucket/pool -o s3://bucket/run --address auto"""
+
+
+def run(args: argparse.Namespace) -> int:
+    from curate.driver import run as start
+    from curate.reporting.progress import Lines, Live, funnel
+
+    recipe, part_size = _build(args), _part_size(args)
+    if args.reuse:
+        _reuse(args.out, args.reuse)
+    progress = Live() if sys.stderr.isatty() and os.environ.get("TERM") != "dumb" else Lines()
+    try:
+        made = start(
+            recipe,
+            args.out,
+            args.engine,
+            args.address,
+            args.workers,
+            part_size,
+            args.refetch == "failed",
+            progress,
+            args.repair,
+        )
+    finally:
+        if isinstance(progress, Live):
+            progress.close()
+    for line in made.repaired:
+        print(f"repaired: {clean(line)}")
+    print(funnel(made.stats().to_pylist()))
+    print(
+        f"\n{made.dataset['samples']:,} samples in {len(made.dataset['shards'])} shards: {made.store.path('shards')}"
+        f"   root hash {made.dataset['root_hash'][:16]}"
+    )
+    for problem in made.problems:
+        print(f"curate: not read: {clean(problem)}", file=sys.stderr)
+    return 1 if made.problems else 0
+
+
+def _reuse(out: str, other: str) -> None:
+    from curate.store import Store
+    from curate.upkeep.adopt import adopt
+
+    print(f"{adopt(Store(out), Store(other)):,} files of {other} are used here too", file=sys.stderr)
+
+
+def _demo_options(sub: argparse.ArgumentParser, _: str | None) -> None:
+    sub.add_argument("-o", "--out", metavar="RUN", default="demo-run", help="the run's folder")
+    sub.add_argument("--tier", choices=("S", "M"), default="S", help="size of the pool: S a few thousand pairs, M 13,500")
+    sub.add_argument("--engine", choices=("ray", "local"), default="ray", help="where to work")
+    sub.add_argument("--seed", type=int, default=0, help="seed of the pool, its faults and the shuffle")
+    sub.set_defaults(command=demo)
+    sub.epilog = "examples:\n  curate demo -o demo-run\n  curate demo -o demo-m --tier M --engine local"
+
+
+def demo(args: argparse.Namespace) -> int:
+    from curate.demo.job import main_job
+
+    return main_job(args.out, args.tier, args.engine, args.seed)
+
+
+COMMANDS = {
+    "plan": ("what will run where, what is already done, what it will cost", _plan_options),
+    "run": ("run a recipe into a folder, or go on with the run there", _run_options),
+    "demo": ("the main job on real data, from nothing", _demo_options),
+}

@@ -1,0 +1,422 @@
+"""`curate takedown`: content leaves a run for good, and does not come in again.
+
+What is asked for is widened first: to all rows with the same URL or the same bytes, to what stands on a page, and to what the run
+itself took for duplicates of these. Then the list (digests only) is committed, and everything in the folder is rewritten
+without the content. Rows stay, with the reason `removed`. Of the shards only those that
+hold such samples are written again; all other samples keep their places.
+
+Each step can be done twice: after a kill the next `curate takedown` or `curate run` goes on from the list.
+"""
+
+import hashlib
+import json
+import time
+from collections.abc import Callable, Collection, Iterator
+from dataclasses import dataclass, field
+from typing import Any, BinaryIO
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from curate import pool, seal, shards
+from curate.errors import PoolError
+from curate.part import SHIFT
+from curate.removed import BEGUN, FOLDER, REASON, Removed, emptied, is_in, pending, removed, unnoted, url_digest
+from curate.schema import TABLES
+from curate.shards import Shards
+from curate.store import Store
+from curate.upkeep import gc
+from curate.upkeep.lease import held
+
+#: Folders whose files follow from the parts.
+DERIVED = ("gathered", "decisions", "edges", "assigned", "planned")
+
+
+@dataclass
+class Taken:
+    """What a takedown did: rows by table, shards written again, root hashes, and files outside the run that still hold bytes."""
+
+    rows: dict[str, int] = field(default_factory=dict)
+    shards: list[str] = field(default_factory=list)
+    before: str | None = None
+    after: str | None = None
+    elsewhere: list[str] = field(default_factory=list)
+
+
+def takedown(store: Store, asked: Removed, tell: Callable[[], None], dry: bool = False) -> Taken:
+    """Take down what is asked for. `tell` writes the report and the card anew. dry: only say what would go."""
+    if not store.exists("recipe.json") and set(store.names("")) - {"lease", "inputs", "parts", FOLDER, "progress.json"}:
+        raise PoolError(f"{store.url}: no recipe.json here, so this is not a run's folder")
+    with held(store):
+        if not dry:
+            store.sweep()
+            finish(store, tell)
+        known = removed(store)
+        new = widened(store, known | asked) - known
+        taken = survey(store, new)
+        if len(new) and not dry:
+            store.commit_table(f"{FOLDER}/{new.digest}.parquet", new.table())
+            taken.before, taken.after = _clear(store, known | new, taken, tell)
+        return taken
+
+
+def finish(store: Store, tell: Callable[[], None]) -> bool:
+    """Go on with what was begun: a takedown that was killed, or another run's parts taken over. False if there is nothing."""
+    if not pending(store):
+        return False
+    known = removed(store)
+    new = widened(store, known) - known
+    if len(new):
+        store.commit_table(f"{FOLDER}/{new.digest}.parquet", new.table())
+    _clear(store, known | new, Taken(), tell)
+    return True
+
+
+# ---- what goes
+
+
+def widened(store: Store, wanted: Removed) -> Removed:
+    """With everything that goes along, until nothing more does."""
+    found, size = wanted | Removed(), -1
+    while len(found) != size:
+        size = len(found)
+        for part in store.names("parts"):
+            for table in _tables(store, part):
+                found.add(_met(store, part, table, found))
+        for name in store.names("edges"):
+            edges = store.table(f"edges/{name}", ["uid", "survivor"])
+            mine = edges.filter(pc.or_(is_in(edges["uid"], found.uids), is_in(edges["survivor"], found.uids)))
+            found.uids |= {*mine["uid"].to_pylist(), *mine["survivor"].to_pylist()}
+    return found
+
+
+def _met(store: Store, part: str, table: str, wanted: Removed) -> Removed:
+    """The identities of the rows of a part that are among what is wanted."""
+    views = list(_views(store, part, table))
+    places = _places(views, wanted)
+    met = Removed()
+    for at, rows in views if len(places) else ():
+        mine = rows.filter(pa.array(np.isin(at, places)))
+        met.uids |= set(mine["uid"].to_pylist())
+        met.urls |= {url_digest(u) for u in mine["url"].to_pylist() if u} if "url" in mine.column_names else set()
+        met.hashes |= {h for h in mine["sha256"].to_pylist() if h} if "sha256" in mine.column_names else set()
+    return met
+
+
+def _tables(store: Store, part: str) -> list[str]:
+    return [t for t in TABLES if f"source.{t}.parquet" in store.names(f"parts/{part}")]
+
+
+def _views(store: Store, part: str, table: str) -> Iterator[tuple[np.ndarray, pa.Table]]:
+    """What tells who a table's rows are, with their places: the source's columns, and each commit that knows of bytes."""
+    folder = f"parts/{part}"
+    source = store.table(f"{folder}/source.{table}.parquet", ["uid", "doc_uid", "url", "sha256"])
+    yield np.arange(len(source)), source
+    for name in [n for n in store.names(folder) if n.startswith((f"{table}.", f"lost.{table}."))]:
+        found = store.table(f"{folder}/{name}", ["row", "sha256", "final_url"])
+        if "sha256" in found.column_names:
+            rows = source.select(["uid"]).take(found["row"])
+            yield (
+                found["row"].to_numpy(),
+                pa.table(
+                    {**dict(zip(rows.column_names, rows.columns)), **{c: found[c] for c in found.column_names if c != "row"}}
+                ),
+            )
+
+
+def _places(views: list[tuple[np.ndarray, pa.Table]], wanted: Removed) -> np.ndarray:
+    return np.unique(np.concatenate([at[wanted.among(rows)] for at, rows in views]))
+
+
+def survey(store: Store, new: Removed) -> Taken:
+    """Rows by table, shards, and files outside the run, that a list is about."""
+    taken = Taken()
+    outside: set[str] = set()
+    for part in store.names("parts") if len(new) else ():
+        for table in _tables(store, part):
+            places = _places(list(_views(store, part, table)), new)
+            source = store.table(f"parts/{part}/source.{table}.parquet", ["payload", "drop_reason"]).take(pa.array(places))
+            before = source["drop_reason"].to_pylist().count(REASON) if "drop_reason" in source.column_names else 0
+            taken.rows[table] = taken.rows.get(table, 0) + len(places) - before
+            outside |= set(source["payload"].to_pylist()) - {None} if "payload" in source.column_names else set()
+    taken.elsewhere = sorted(outside)
+    dataset = _json(store, "dataset.json")
+    taken.shards = _affected(store, dataset, new.uids) if dataset else []
+    return taken
+
+
+def _affected(store: Store, dataset: dict[str, Any], uids: set[str]) -> list[str]:
+    """The shards that hold something of these rows, by the ledger."""
+    found: set[int] = set()
+    for table in TABLES:
+        for name in store.names(f"ledger/{table}"):
+            rows = store.table(f"ledger/{table}/{name}", ["uid", "shard"])
+            if "shard" in rows.column_names:
+                found |= set(rows["shard"].filter(is_in(rows["uid"], uids)).drop_null().to_pylist())
+    return [shards.shard_name(n, len(dataset["shards"])) for n in sorted(found)]
+
+
+# ---- clearing
+
+
+def _clear(store: Store, gone: Removed, taken: Taken, tell: Callable[[], None]) -> tuple[str | None, str | None]:
+    """Rewrite all that the folder holds; the root hashes before and after, None of a run that was not finished."""
+    begun = _begin(store, gone)
+    store.remove(seal.NAME)
+    store.remove("dataset.json")
+    for name in [n for n in store.names("") if n.endswith(".html") or n in ("README.md", "croissant.json")]:
+        store.remove(name)  # they show pictures; the report and the card are made again
+    moved: dict[str, str] = {}
+    for part in store.names("parts"):
+        moved |= _clear_part(store, part, gone)
+    for name in store.names("verdicts"):  # what people wrote of it
+        _leave_out(store, f"verdicts/{name}", moved, {"uid": gone.uids})
+    after = _clear_finished(store, gone, moved, begun, tell) if begun["dataset"] else _clear_unfinished(store)
+    before = begun["dataset"] and begun["dataset"]["root_hash"]
+    note = {
+        "at": int(time.time()),
+        "rows": taken.rows,
+        "shards": begun["affected"],
+        "root_hash": {"before": before, "after": after},
+    }
+    for name in unnoted(store):
+        store.publish_bytes(f"{FOLDER}/{name}.json", _pretty(note))
+    for name in [n for n in store.names(FOLDER) if n.startswith("moved-")]:
+        store.remove(f"{FOLDER}/{name}")
+    store.remove(BEGUN)
+    return before, after
+
+
+def _begin(store: Store, gone: Removed) -> dict[str, Any]:
+    """What the run was before anything was touched."""
+    if begun := _json(store, BEGUN):
+        return begun
+    recipe, dataset = _json(store, "recipe.json"), _json(store, "dataset.json")
+    if dataset is None or recipe is None or recipe.get("state") != "finished":
+        dataset = None
+    affected = _affected(store, dataset, gone.uids) if dataset else []
+    begun = {
+        "dataset": dataset,
+        "affected": affected,
+        "shard": _json(store, f"shards/{dataset['shards'][0]['name']}.json") if dataset and dataset["shards"] else None,
+    }
+    store.publish_bytes(BEGUN, _pretty(begun))
+    return begun
+
+
+def _clear_part(store: Store, part: str, gone: Removed) -> dict[str, str]:
+    """Rewrite a part's rows, columns and payloads; for each payload that changed its new name."""
+    folder, note = f"parts/{part}", f"{FOLDER}/moved-{part}.json"
+    places = {t: _places(list(_views(store, part, t)), gone) for t in _tables(store, part)}
+    moved = _json(store, note) or {}
+    if any(map(len, places.values())):
+        commits = {n: t for t in places for n in store.names(folder) if n.startswith(f"{t}.") and len(places[t])}
+        for name, table in commits.items():
+            moved |= _blanked(store, folder, name, places[table])
+        if moved:
+            store.publish_bytes(note, _pretty(moved))
+        for name in [n for n in store.names(folder) if n.split(".")[0] in places]:
+            _leave_out(store, f"{folder}/{name}", moved, {"row": places[name.split(".")[0]].tolist()})
+        for table, rows in places.items():
+            _empty(store, f"{folder}/source.{table}.parquet", rows, {"drop_reason": REASON}, {})
+    sizes = store.sizes(folder)
+    tars = [n for n in sizes if n.endswith(".tar")]
+    for name in set(tars) - gc.named(store, part, sizes) if tars else ():
+        store.remove(f"{folder}/{name}")  # also that of an attempt that died
+    return moved
+
+
+def _blanked(store: Store, folder: str, commit: str, places: np.ndarray) -> dict[str, str]:
+    """Copies of the payloads that a commit names, with zeros where these rows' bytes were: all others stay where they are."""
+    rows = store.table(f"{folder}/{commit}", ["row", "payload", "payload_offset", "payload_size"])
+    if "payload" not in rows.column_names:
+        return {}
+    rows = rows.filter(pa.array(np.isin(rows["row"].to_numpy(), places)))
+    slices: dict[str, list[tuple[int, int]]] = {}
+    for row in rows.to_pylist():
+        if row["payload"] and row["payload"].startswith(f"{folder}/"):
+            slices.setdefault(row["payload"], []).append((row["payload_offset"], row["payload_size"]))
+    moved = {}
+    for tar, cut in slices.items():
+        with store.private(tar) as path, store.open(tar) as old, open(path, "wb") as new:
+            hash, size = _copied(old, new, sorted(set(cut)))
+            new.flush()
+            moved[tar] = f"{folder}/{hash[:32]}.tar"
+            store.commit(moved[tar], path, size)
+    return moved
+
+
+def _copied(old: BinaryIO, new: BinaryIO, cut: list[tuple[int, int]]) -> tuple[str, int]:
+    """Copy a file with zeros at some slices (offset, bytes); returns its SHA-256 and size."""
+    hash, at = hashlib.sha256(), 0
+    while data := old.read(1 << 20):
+        data, end = bytearray(data), at + len(data)
+        for start, size in cut:
+            low, high = max(start, at), min(start + size, end)
+            if low < high:
+                data[low - at : high - at] = bytes(high - low)
+        new.write(data)
+        hash.update(data)
+        at = end
+    return hash.hexdigest(), at
+
+
+def _clear_unfinished(store: Store) -> None:
+    """Of a run that has not reached its end nothing stays but its parts: the next run makes the rest again."""
+    for folder in (*DERIVED, *(f"ledger/{t}" for t in TABLES), "shards"):
+        for name in store.names(folder):
+            store.remove(f"{folder}/{name}")
+
+
+def _clear_finished(store: Store, gone: Removed, moved: dict[str, str], begun: dict[str, Any], tell: Callable[[], None]) -> str:
+    """Rewrite what a run shows and what it would go on from; returns the new root hash."""
+    recipe = json.loads(store.read("recipe.json"))
+    ledger = {t: [f"ledger/{t}/{n}" for n in names] for t in TABLES if (names := store.names(f"ledger/{t}"))}
+    ids = {t: _clear_ledger(store, files, gone, moved) for t, files in ledger.items()}
+    _clear_derived(store, recipe, begun["dataset"], gone, moved, ids)
+    infos = _clear_shards(store, recipe, begun, ledger)
+    dataset = {k: v for k, v in begun["dataset"].items() if k not in ("root_hash", "samples", "bytes", "shards")}
+    sums = {n: store.hash(n) for files in ledger.values() for n in files}
+    recipe["rows"] = {t: counts for t, counts in _counts(store, ledger).items() if counts}
+    if infos is None:
+        root, count = pool.uid_hash(store, ledger[dataset["table"]], "kept")
+        made = {**dataset, "root_hash": root, "samples": count, "bytes": 0, "shards": []}
+        store.publish_bytes("dataset.json", _pretty(made))
+    else:
+        made = shards.finish(store, infos, dataset)
+        sums |= {f"shards/{i['name']}.{kind}": i[kind]["sha256"] for i in infos for kind in ("tar", "parquet")}
+    store.publish_bytes("recipe.json", (json.dumps(recipe, indent=1) + "\n").encode())
+    tell()
+    seal.write(store, sums)
+    return made["root_hash"]
+
+
+def _clear_ledger(store: Store, files: list[str], gone: Removed, moved: dict[str, str]) -> set[int]:
+    """Empty the rows; their ids in the pool."""
+    ids: set[int] = set()
+    for name in files:
+        hit = np.flatnonzero(np.asarray(is_in(store.table(name, ["uid"])["uid"], gone.uids)))
+        ids |= set(((int(name[-14:-8]) << SHIFT) + hit).tolist())
+        _empty(store, name, hit, {"drop_reason": REASON, "drop_stage": "source", "kept": False}, moved)
+    return ids
+
+
+def _clear_derived(
+    store: Store,
+    recipe: dict[str, Any],
+    dataset: dict[str, Any],
+    gone: Removed,
+    moved: dict[str, str],
+    ids: dict[str, set[int]],
+) -> None:
+    """What selectors read and decided, and the plan, without the rows; those of other recipes go, they can be made again."""
+    edges = set(recipe.get("edges", []))
+    current = (
+        edges
+        | {n.replace("edges/", "decisions/", 1) for n in edges}
+        | {dataset.get("assigned"), *dataset.get("planned", {}).values()}
+    )
+    table = {s["step"]: s["table"] for s in recipe["steps"]}
+    for folder in DERIVED:
+        for name in [f"{folder}/{n}" for n in store.names(folder)]:
+            if folder == "decisions" and name in current:
+                _leave_out(store, name, moved, {"id": ids[table[name.split("/")[1].rsplit("-", 1)[0]]]})
+            elif folder == "gathered" or name in current:
+                _leave_out(store, name, moved, {"uid": gone.uids, "survivor": gone.uids})
+            else:
+                store.remove(name)
+
+
+def _clear_shards(
+    store: Store, recipe: dict[str, Any], begun: dict[str, Any], ledger: dict[str, list[str]]
+) -> list[dict[str, Any]] | None:
+    """Write those that hold such rows again; what the `.json` of each shard says. None of a run without shards."""
+    if recipe["shards"] is None:
+        return None
+    how = Shards(**{k: v for k, v in recipe["shards"].items() if k != "class"})
+    how.without = tuple(how.without)
+    shard, infos = begun["shard"], []
+    provenance = {k: v for k, v in (shard or {}).items() if k not in ("name", "samples", "tar", "parquet", "hashed", "plan")}
+    for name in [s["name"] for s in begun["dataset"]["shards"]]:
+        if name not in begun["affected"]:
+            infos.append(json.loads(store.read(f"shards/{name}.json")))
+            continue
+        rows = pool.still_there(store, name, ledger, begun["dataset"]["table"])
+        store.remove(f"shards/{name}.json")  # else it would be taken for the one that is wanted
+        infos.append(pool.write_rows(store, rows, how, name, shard["plan"], provenance, shard["hashed"]))
+    return infos
+
+
+def _counts(store: Store, ledger: dict[str, list[str]]) -> dict[str, dict[str, int]]:
+    with pool.database(store) as (con, _):
+        return {
+            t: dict(
+                con.sql(
+                    f"select coalesce(drop_reason, 'kept') as r, count(*) from {pool.scan(store, files)} group by r order by r"
+                ).fetchall()
+            )
+            for t, files in ledger.items()
+        }
+
+
+# ---- rewriting a table's file
+
+
+def _empty(store: Store, name: str, rows: np.ndarray, said: dict[str, Any], moved: dict[str, str]) -> None:
+    """Leave nothing of some rows of a file but who they were."""
+    table = store.table(name)
+    hit = np.zeros(len(table), dtype=bool)
+    hit[rows] = True
+    made = _renamed(emptied(table, hit, said) if hit.any() else table, moved)
+    if not made.equals(table):
+        store.publish_table(name, made)
+
+
+def _leave_out(store: Store, name: str, moved: dict[str, str], gone: dict[str, Collection]) -> None:
+    """A file without the rows whose value in one of these columns is one of these; a row group at a time."""
+    with store.open(name) as f:
+        data = pq.ParquetFile(f, page_checksum_verification=True)
+        groups = range(data.num_row_groups)
+        keys = [c for c in (*gone, "payload") if c in data.schema_arrow.names]
+        if not any(_changed(data.read_row_group(g, keys), moved, gone) for g in groups):
+            return
+        with store.private(name) as path:
+            with pq.ParquetWriter(path, data.schema_arrow, compression="zstd", write_page_checksum=True) as out:
+                for some in (data.read_row_group(g) for g in groups):
+                    some = _renamed(some.filter(pc.invert(_hit(some, gone))), moved)
+                    if len(some):
+                        out.write_table(some)
+            store.publish(name, path, path.stat().st_size)
+
+
+def _changed(keys: pa.Table, moved: dict[str, str], gone: dict[str, Collection]) -> bool:
+    return bool(pc.any(_hit(keys, gone)).as_py()) or _renamed(keys, moved) is not keys
+
+
+def _hit(table: pa.Table, gone: dict[str, Collection]) -> pa.Array:
+    hit = pa.array(np.zeros(len(table), dtype=bool))
+    for column in gone.keys() & set(table.column_names):
+        hit = pc.or_(hit, is_in(table[column], gone[column]))
+    return hit
+
+
+def _renamed(table: pa.Table, moved: dict[str, str]) -> pa.Table:
+    """The table with the new names of payloads; the same object where there is none."""
+    if not moved or "payload" not in table.column_names:
+        return table
+    old = table["payload"].combine_chunks()
+    at = pc.index_in(old, value_set=pa.array(list(moved), old.type))
+    if at.null_count == len(at):
+        return table
+    new = pa.array(list(moved.values()), old.type).take(at)
+    return table.set_column(table.column_names.index("payload"), table.schema.field("payload"), pc.coalesce(new, old))
+
+
+def _json(store: Store, name: str) -> dict[str, Any] | None:
+    return json.loads(store.read(name)) if store.exists(name) else None
+
+
+def _pretty(value: dict[str, Any]) -> bytes:
+    return (json.dumps(value, indent=1, sort_keys=True) + "\n").encode()

@@ -1,0 +1,66 @@
+"""A run is watched through its progress.json, from another thread here, from anywhere in truth."""
+
+import io
+import json
+import threading
+
+import pytest
+from toys import recipe
+
+from curate.driver import run as start
+from curate.errors import CurateError, PoolError
+from curate.reporting import watch as watching
+from curate.reporting.progress import Lines, Published, Quiet
+from curate.reporting.watch import watch
+from curate.store import Store
+
+
+def test_a_watcher_sees_the_run_to_its_end(inputs, tmp_path):
+    out, store = io.StringIO(), Store(tmp_path / "run")
+    store.note(
+        Published.NAME,
+        json.dumps(
+            {"state": "running", "name": "toy", "place": "here", "seconds": 0.0, "stages": [], "reasons": {}, "bytes": 0}
+        ).encode(),
+    )
+    words = []
+    thread = threading.Thread(target=lambda: words.append(watch(store, Lines(out, every=0.0), every=0.02)))
+    thread.start()
+    start(recipe([inputs / "*.txt"]), str(tmp_path / "run"), engine="local", part_size=250)
+    thread.join(timeout=20)
+    assert words and words[0].startswith("finished after")
+    assert "shards: 3/3" in out.getvalue() and "dropped so far: toy_words" in out.getvalue()
+
+
+def test_a_run_that_fails_says_so_to_its_watchers(inputs, tmp_path):
+    (inputs / "a.txt").write_text("x")
+    (inputs / "b.txt").write_text("y")
+    with pytest.raises(CurateError):
+        start(recipe([inputs / "*.txt"]), str(tmp_path / "run"), engine="local")
+    assert watch(Store(tmp_path / "run"), Quiet()).startswith("stopped: ")
+
+
+def test_silence_is_told_from_work(tmp_path, monkeypatch):
+    monkeypatch.setattr(watching, "SILENT", 0.05)
+    store = Store(tmp_path)
+    store.note(
+        Published.NAME,
+        json.dumps(
+            {"state": "running", "name": "toy", "place": "", "seconds": 9.0, "stages": [], "reasons": {}, "bytes": 0}
+        ).encode(),
+    )
+    assert watch(store, Quiet(), every=0.01).startswith("silent: no news")
+
+
+def test_a_folder_without_a_run_has_nothing_to_watch(tmp_path):
+    with pytest.raises(PoolError, match=r"no progress.json here"):
+        watch(Store(tmp_path), Quiet())
+
+
+def test_what_is_told_can_be_shown_again():
+    one, other = Quiet(), Quiet()
+    one.begin("toy", "here")
+    one.stage("fetch", 4, 1000)
+    one.step("fetch", None)
+    other.restore(json.loads(json.dumps(one.state())))
+    assert other.stages["fetch"].done == 1 and other.stages["fetch"].total == 4 and other.stages["fetch"].ended is None

@@ -1,0 +1,343 @@
+"""Takedown: what is named leaves every file of a run, and never comes in again."""
+
+import contextlib
+import hashlib
+import io
+import json
+import shutil
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import independent_checker
+import numpy as np
+import pyarrow as pa
+import pyarrow.csv as pcsv
+import pyarrow.parquet as pq
+import pytest
+from artefacts import holding
+from documents.page_web import picture, serving
+
+from curate.cli import main
+from curate.dedup.near import NearDedup
+from curate.dedup.phash import PerceptualHash, thumbnail
+from curate.driver import open_run, run
+from curate.errors import RecipeError
+from curate.fetch.isolate import Isolated
+from curate.fetch.pixels import Resize, decode
+from curate.fetch.shared import once
+from curate.fetch.stage import Fetch
+from curate.filters.caption_words import CaptionWords
+from curate.recipe import Recipe
+from curate.removed import asked, canonical, url_digest
+from curate.reporting.grid import small
+from curate.shards import Shards
+from curate.sources.url_pairs import UrlPairs
+from curate.stage import Stage
+from curate.store import Store
+from curate.upkeep.adopt import adopt
+from curate.upkeep.check import check
+
+SETTINGS = {"allow_private": ("127.0.0.0/8",), "robots": False, "timeout": 5, "wait": 5, "retries": 0}
+FILES = {f"/{i}.jpg": picture(i, 96) for i in range(16)}
+FILES |= {
+    "/copy-of-3.jpg": FILES["/3.jpg"],
+    "/other-3.jpg": Resize("no", quality=80)(FILES["/3.jpg"])[0],
+    "/later.jpg": FILES["/3.jpg"],
+}
+PATHS = [*(p for p in FILES if p != "/later.jpg"), "/3.jpg"]  # one URL twice, with two captions
+
+
+@dataclass
+class Vector(Stage):
+    """Stands for an embedding: 8 numbers of the file."""
+
+    reads = ("bytes",)
+
+    def adds(self):
+        return {"vector": pa.list_(pa.float32())}
+
+    def run(self, live, files):
+        return pa.table({"vector": pa.array([vector(f) for f in files], pa.list_(pa.float32()))})
+
+
+def vector(data: bytes) -> np.ndarray:
+    return np.frombuffer(hashlib.sha256(data).digest()[:8], np.uint8).astype(np.float32) / 255
+
+
+def caption(n: int) -> str:
+    return f"caption number {n} of a picture"
+
+
+def pairs(file: Path, address: str, paths: list[str]) -> None:
+    rows = {
+        "url": [address + p for p in paths],
+        "text": [caption(n) for n in range(len(paths))],
+        "licence": [f"licence of {n}" for n in range(len(paths))],
+    }
+    pq.write_table(pa.table(rows), file)
+
+
+def recipe(folder: Path, words: int = 3, size: int = 5) -> Recipe:
+    return Recipe(
+        UrlPairs(f"{folder}/in/*.parquet"),
+        [CaptionWords(min=words), *once(Fetch(**SETTINGS)), PerceptualHash(), Vector()],
+        [NearDedup()],
+        shards=Shards(size=size, embeddings=True),
+        name="takedown",
+    )
+
+
+def start(folder: Path, out: Path, **options):
+    made = recipe(folder, **{k: options.pop(k) for k in ("words", "size") if k in options})
+    return run(made, str(out), engine="local", part_size=12, **options)
+
+
+@pytest.fixture(scope="module")
+def web(tmp_path_factory):
+    """A finished run over a small web, with pages that show its pictures."""
+    folder = tmp_path_factory.mktemp("web")
+    (folder / "in").mkdir()
+    with serving(FILES) as (address, hits):
+        pairs(folder / "in/a.parquet", address, PATHS)
+        start(folder, folder / "run")
+        assert main(["show", f"{folder}/run", "-n", "40"]) == 0
+        # of 3.jpg with each of its captions, and of another
+        uids = (
+            open_run(f"{folder}/run")
+            .sql(f"select uid from images where url = '{address}/3.jpg' or url = '{address}/5.jpg' order by url")
+            .fetchall()
+        )
+        (folder / "verdicts.csv").write_text(
+            "uid,verdict,comment\n"
+            + "".join(f"{u},bad,{'caption number 3 of all' if i < 2 else 'fine'}\n" for i, (u,) in enumerate(uids))
+        )
+        assert main(["annotate", f"{folder}/run", "--verdicts", f"{folder}/verdicts.csv"]) == 0
+        assert main(["why", f"{folder}/run", f"{address}/3.jpg"]) == 0
+        yield folder, address, hits
+
+
+def traces(address: str) -> list[bytes]:
+    """What must be nowhere: bytes of the three pictures, their thumbnails and vectors, their captions, URLs, and other columns."""
+    found = []
+    with Isolated() as child:
+        for path in ("/3.jpg", "/7.jpg", "/11.jpg", "/other-3.jpg"):
+            data = FILES[path]
+            found += [data[at : at + 48] for at in range(800, len(data) - 48, 400)]
+            found += [thumbnail(decode(data)), vector(data).tobytes(), *(small(child, data, side) for side in (200, 320))]
+            found.append(f"{address}{path}".encode())
+    numbers = [n for n, p in enumerate(PATHS) if p in ("/3.jpg", "/7.jpg", "/11.jpg", "/other-3.jpg", "/copy-of-3.jpg")]
+    return [*found, *(w.encode() for n in numbers for w in (f"caption number {n} of", f"licence of {n}l"))]
+
+
+@pytest.fixture(scope="module")
+def first(web, tmp_path_factory):
+    """A copy of the run from which three pictures were taken down: by URL, by uid, by the hash of the bytes."""
+    folder, address, hits = web
+    tmp_path = tmp_path_factory.mktemp("first")
+    out = tmp_path / "run"
+    shutil.copytree(folder / "run", out)
+    assert len(holding(out, *traces(address))) > 20  # they are found where they are
+    before = open_run(str(out))
+    (uid,) = before.sql(f"select uid from images where url = '{address}/7.jpg'").fetchall()[0]
+    (tmp_path / "removed.csv").write_text(
+        f"url,uid,sha256\n{address.upper().replace('HTTP', 'https')}/3.jpg#top,,\n,{uid},\n,,{hashlib.sha256(FILES['/11.jpg']).hexdigest()}\n"
+    )
+    dataset = before.dataset
+    hits.clear()
+    with contextlib.redirect_stdout(io.StringIO()) as said:
+        assert main(["takedown", str(out), "--list", str(tmp_path / "removed.csv")]) == 0
+    return out, dataset, said.getvalue()
+
+
+@pytest.fixture
+def taken(first, web, tmp_path):
+    """The same for a test that changes it."""
+    web[2].clear()
+    return shutil.copytree(first[0], tmp_path / "run"), *first[1:]
+
+
+def clean(out: Path, web) -> None:
+    """Nothing is left, nothing was asked for again, and the run is in order."""
+    _, address, hits = web
+    assert holding(out, *traces(address)) == []
+    assert not {"/3.jpg", "/7.jpg", "/11.jpg", "/copy-of-3.jpg", "/other-3.jpg"} & set(hits)
+    assert check(Store(out)) == [] and independent_checker.main(str(out)) == 0
+
+
+def test_no_byte_of_it_is_left_anywhere(first, web):
+    out, dataset, said = first
+    clean(out, web)
+    made = open_run(str(out))
+    gone = made.sql(
+        "select count(*), count(url), count(text), count(sha256), count(vector), count(licence), count(drop_stage), bool_or(kept), count(distinct uid) "
+        "from images where drop_reason = 'removed'"
+    ).fetchall()[0]
+    # 3.jpg with two captions, its copy, the re-encoded one that the run took for the same, 7.jpg, 11.jpg
+    assert gone == (6, 0, 0, 0, 0, 0, 6, False, 6) and "6 images" in said
+    assert made.dataset["root_hash"] != dataset["root_hash"] and made.dataset["samples"] == dataset["samples"] - 3
+    assert made.dataset["root_hash"] in said and dataset["root_hash"] in said
+    assert not (out / "show.html").exists() and (out / "report.html").exists()
+
+
+def test_only_the_shards_that_held_it_are_written_again_and_the_rest_of_them_stays_in_place(first, web):
+    out, dataset, _ = first
+    held = {
+        s
+        for (s,) in open_run(str(web[0] / "run"))
+        .sql("""select distinct shard from images where kept and
+        (url like '%/3.jpg' or url like '%/copy-of-3.jpg' or url like '%/other-3.jpg' or url like '%/7.jpg' or url like '%/11.jpg')""")
+        .fetchall()
+    }
+    before, after = ({s["name"]: s for s in d["shards"]} for d in (dataset, open_run(str(out)).dataset))
+    assert (
+        before.keys() == after.keys() and {int(n) for n in before if before[n] != after[n]} == held and len(held) < len(before)
+    )
+    for name in before:
+        keys = [pq.read_table(r / f"shards/{name}.parquet")["key"].to_pylist() for r in (web[0] / "run", out)]
+        assert [k for k in keys[0] if k in keys[1]] == keys[1] and len(keys[1]) == after[name]["samples"]
+
+
+def test_a_record_without_the_content_stays(first):
+    out, dataset, _ = first
+    (note,) = [json.loads(p.read_text()) for p in (out / "removed").glob("*.json")]
+    assert (
+        note["rows"] == {"images": 6}
+        and note["root_hash"]["before"] == dataset["root_hash"]
+        and abs(note["at"] - time.time()) < 600
+    )
+    (file,) = (out / "removed").glob("*.parquet")
+    rows = pq.read_table(file).to_pylist()
+    assert {r["kind"] for r in rows} == {"url", "uid", "sha256"} and {len(r["value"]) for r in rows} == {32, 64}
+
+
+def test_a_second_time_there_is_nothing_to_do(first, capsys):
+    out, _, _ = first
+    before = {p: p.stat().st_mtime_ns for p in out.rglob("*") if p.is_file() and "lease" not in p.parts}
+    assert main(["takedown", str(out), "--list", str(out.parent / "removed.csv")]) == 0
+    assert "no row" in capsys.readouterr().out
+    assert before == {p: p.stat().st_mtime_ns for p in out.rglob("*") if p.is_file() and "lease" not in p.parts}
+
+
+def test_a_dry_run_changes_nothing(web, tmp_path, capsys):
+    folder, address, _ = web
+    (tmp_path / "list.txt").write_text(f"# a rights request\n{address}/3.jpg\n")
+    before = {p: p.stat().st_mtime_ns for p in (folder / "run").rglob("*") if p.is_file() and "lease" not in p.parts}
+    assert main(["takedown", f"{folder}/run", "--list", str(tmp_path / "list.txt"), "--dry-run"]) == 0
+    assert "would remove the content of 4 images" in capsys.readouterr().out
+    assert before == {p: p.stat().st_mtime_ns for p in (folder / "run").rglob("*") if p.is_file() and "lease" not in p.parts}
+
+
+def test_the_same_run_again_has_nothing_to_do_and_repairs_to_the_same_bytes(taken, web):
+    out, _, _ = taken
+    root = open_run(str(out)).dataset["root_hash"]
+    assert start(web[0], out).counters == {}
+    (out / "shards/00001.tar").write_bytes(b"damaged")
+    (out / "shards/00000.json").unlink()
+    assert start(web[0], out, repair=True).dataset["root_hash"] == root
+    clean(out, web)
+    for folder in ("gathered", "planned"):
+        shutil.rmtree(out / folder)
+    assert main(["gc", str(out)]) == 0
+    (out / "shards/00001.parquet").write_bytes(b"damaged")
+    assert start(web[0], out, repair=True).dataset["root_hash"] == root
+    clean(out, web)
+
+
+def test_no_later_run_brings_it_back(taken, web, tmp_path):
+    out, _, _ = taken
+    folder = web[0]
+    assert start(folder, out, words=2).dataset["samples"]
+    clean(out, web)
+    start(folder, out, refetch=True)
+    clean(out, web)
+    (next((out / "ledger/images").iterdir())).write_bytes(b"damaged")
+    (next(out.glob("parts/*/images.vector*"))).write_bytes(b"damaged")
+    start(folder, out, repair=True)
+    clean(out, web)
+
+
+def test_bytes_that_come_again_under_a_new_url_are_let_go(taken, web, tmp_path):
+    out, _, _ = taken
+    (tmp_path / "in").mkdir()
+    pairs(tmp_path / "in/b.parquet", web[1], ["/3.jpg", "/later.jpg", "/9.jpg"])
+    adopt(Store(tmp_path / "new"), Store(out))  # for its list: the input is another one
+    made = start(tmp_path, tmp_path / "new")
+    rows = made.sql("select drop_reason, url, sha256, final_url, payload from images order by source_row").fetchall()
+    assert rows[:2] == [("removed", None, None, None, None), ("fetch:removed", f"{web[1]}/later.jpg", None, None, None)]
+    assert rows[2][0] is None and "/later.jpg" in web[2]
+    clean(tmp_path / "new", web)
+
+
+def test_a_list_may_be_there_before_anything_is_fetched(web, tmp_path):
+    _, address, hits = web
+    (tmp_path / "list.txt").write_text(f"{address}/9.jpg\n{hashlib.sha256(FILES['/3.jpg']).hexdigest()}\n")
+    (tmp_path / "in").mkdir()
+    pairs(tmp_path / "in/b.parquet", address, ["/3.jpg", "/9.jpg", "/8.jpg"])
+    hits.clear()
+    assert main(["takedown", str(tmp_path / "run"), "--list", str(tmp_path / "list.txt")]) == 0
+    made = start(tmp_path, tmp_path / "run")
+    assert made.sql("select drop_reason from images order by source_row").fetchall() == [
+        ("fetch:removed",),
+        ("removed",),
+        (None,),
+    ]
+    assert "/9.jpg" not in hits and check(made.store) == []
+
+
+def test_reuse_takes_the_list_along_and_clears_what_it_takes(taken, web, tmp_path):
+    out, _, _ = taken
+    folder = web[0]
+    second = tmp_path / "second"
+    adopt(Store(second), Store(out))  # from a run with a takedown
+    made = start(folder, second, words=2)
+    assert made.counters["fetch"]["computed"] == 0
+    clean(second, web)
+    adopt(Store(out), Store(folder / "run"))  # into one, from a run that has it all
+    start(folder, out, words=2)
+    clean(out, web)
+    assert open_run(str(folder / "run")).sql("select count(url) from images where url like '%3.jpg'").fetchall()[0] == (5,)
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        ("http://A.example/x", "https://a.example:443/x#top", True),
+        ("http://a.example", "http://a.example:80/", True),
+        ("http://a.example/x", "http://a.example/X", False),
+        ("http://a.example/x?a=1", "http://a.example/x?a=2", False),
+        ("http://a.example:81/x", "http://a.example/x", False),
+    ],
+)
+def test_one_file_under_several_spellings(one, other, same):
+    assert (canonical(one) == canonical(other)) == same
+
+
+def test_lists_of_every_form(tmp_path):
+    uid, sha = "0123456789abcdef" * 2, "0123456789abcdef" * 4
+    table = pa.table({"URL": ["http://a.example/x", None], "uid": [None, uid.upper()], "other": [1, 2]})
+    pq.write_table(table, tmp_path / "a.parquet")
+    pcsv.write_csv(table, tmp_path / "a.csv")
+    (tmp_path / "a.txt").write_text(f"http://a.example/x\n\n{uid}\n{sha}\n")
+    (tmp_path / "a.jsonl").write_text(f'{{"sha256": "{sha}"}}\n')
+    for name in ("a.parquet", "a.csv"):
+        found = asked(str(tmp_path / name))
+        assert (found.urls, found.uids, found.hashes) == ({url_digest("https://A.example/x#y")}, {uid}, set())
+    assert len(asked(str(tmp_path / "a.txt"))) == 3 and asked(str(tmp_path / "a.jsonl")).hashes == {sha}
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "says"),
+    [
+        ("a.txt", "http://a/x\nnonsense\n", "row 1: 'nonsense' is no URL, uid or SHA-256"),
+        ("a.csv", "uid\nabc\n", "row 0: 'abc' is no uid"),
+        ("a.csv", "other\n1\n", "names nothing"),
+        ("a.xls", "x", "must end in"),
+        ("none.txt", None, "cannot be read"),
+    ],
+)
+def test_a_list_that_is_wrong_is_named_with_its_row(tmp_path, name, text, says):
+    if text:
+        (tmp_path / name).write_text(text)
+    with pytest.raises(RecipeError, match=says):
+        asked(str(tmp_path / name))
