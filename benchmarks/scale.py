@@ -175,9 +175,8 @@ def child(folder: str, out: str, engine: str, free: str) -> None:
 
         def _write_shards(self, assigned: str, parts: list, state: str) -> None:
             self.progress.stage("plan", 1, 0)
-            planned = pools.plan(
-                self.store, assigned, {"images": [f"ledger/images/{p.index:06d}.parquet" for p in parts]}, "images"
-            )
+            entries = {"images": [f"ledger/images/{p.index:06d}.parquet" for p in parts]}
+            planned = pools.plan(self.store, assigned, entries, "images", self.recipe.shards)
             self.progress.stage("planned", 1, 0)
             count = pools.shard_count(self.store, assigned)
             self.store.publish_bytes(

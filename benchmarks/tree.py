@@ -55,27 +55,30 @@ def proportional(pid: int) -> float:
 
 @dataclass
 class Used:
-    """What a command and all processes it started used: wall and CPU seconds, the highest sum of their memory in MB."""
+    """What a command and all processes it started used: wall and CPU seconds, the highest sum of their memory in MB, and the highest
+    of the command's own process."""
 
     wall: float
     cpu: float
     memory: float
+    driver: float
     code: int
 
 
 def watch(command: list[str], log: Path, every: float = 0.25, timeout: float = 3600, **options: Any) -> Used:
     """Run a command to its end. Orphans count too: they come to this process. What is left at the end is killed."""
     ctypes.CDLL(None).prctl(36, 1, 0, 0, 0)  # PR_SET_CHILD_SUBREAPER
-    began, mine, times, peak = time.perf_counter(), os.getpid(), {}, 0.0
+    began, mine, times, peak, own = time.perf_counter(), os.getpid(), {}, 0.0, 0.0
     before = set(tree(mine))
     with open(log, "wb") as out, subprocess.Popen(command, stdout=out, stderr=subprocess.STDOUT, **options) as process:
         while process.poll() is None and time.perf_counter() - began < timeout:
             time.sleep(every)
             found = [p for p in tree(mine) if p not in before]
             times |= {p: sum(int(t) for t in fields[11:13]) / TICK for p in found if (fields := _stat(p))}
-            peak = max(peak, sum(map(proportional, found)))
+            sizes = {p: proportional(p) for p in found}
+            peak, own = max(peak, sum(sizes.values())), max(own, sizes.get(process.pid, 0.0))
         wall = time.perf_counter() - began
         for left in [p for p in tree(mine) if p not in before]:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(left, signal.SIGKILL)
-    return Used(wall, sum(times.values()), peak, process.returncode)
+    return Used(wall, sum(times.values()), peak, own, process.returncode)

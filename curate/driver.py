@@ -367,7 +367,7 @@ class Driver:
         for table, files in entries.items():
             for stale in {f"ledger/{table}/{n}" for n in self.store.names(f"ledger/{table}")} - set(files):
                 self.store.remove(stale)
-        planned = pool.plan(self.store, assigned, entries, self.recipe.samples)
+        planned = pool.plan(self.store, assigned, entries, self.recipe.samples, how)
         total = pool.shard_count(self.store, assigned)
         self.progress.stage("shards", total, 0)
         captions = {s.name: s.provenance() for s in self.recipe.steps if hasattr(s, "provenance")}

@@ -81,8 +81,8 @@ def _finite(value: Any) -> Any:
 
 
 def bulky(kind: pa.DataType) -> bool:
-    """True for embeddings and raw bytes: they are in the Parquet sidecar, not in the `.json` members."""
+    """True for embeddings, lists of hashes and raw bytes: they are in the ledger, not in the `.json` members."""
     # DuckDB hands out lists of float16 as float32.
     if pt.is_list(kind) or pt.is_large_list(kind):
-        return pt.is_float16(kind.value_type) or pt.is_float32(kind.value_type)
+        return kind.value_type in (pa.float16(), pa.float32(), pa.uint64())
     return pt.is_fixed_size_list(kind) or pt.is_binary(kind) or pt.is_large_binary(kind) or pt.is_fixed_size_binary(kind)

@@ -260,32 +260,37 @@ def _places(bench: Workbench, table: str, assigned: str, samples: str, kept: np.
     return found
 
 
-def plan(store: Store, assigned: str, ledger: dict[str, list[str]], samples: str) -> dict[str, str]:
-    """For each table that goes into the shards a file with all columns of its kept rows, sorted by shard and position, and
-    the rows of a document by their place on the page. `ledger`: the files of each table."""
+def plan(store: Store, assigned: str, ledger: dict[str, list[str]], samples: str, how: Shards) -> dict[str, str]:
+    """For each table that goes into the shards a file with the columns of its kept rows that shards have, sorted by shard and
+    position, and the rows of a document by their place on the page. `ledger`: the files of each table."""
     tables = list(ledger) if samples == "documents" else [samples]
-    return {table: _plan(store, assigned, ledger[table], table == samples) for table in tables}
+    return {table: _plan(store, assigned, ledger[table], table == samples, how.embeddings) for table in tables}
 
 
-def _plan(store: Store, assigned: str, ledger: list[str], own: bool) -> str:
-    file = f"planned/{digest([assigned, [[n, _mark(store, n)] for n in ledger]])}.parquet"
+def _plan(store: Store, assigned: str, ledger: list[str], own: bool, all_: bool) -> str:
+    file = f"planned/{digest([assigned, [[n, _mark(store, n)] for n in ledger], all_])}.parquet"
     if store.exists(file):
         return file
     with database(store) as (con, _), store.private(file) as path:
-        _write_plan(con, path, scan(store, [assigned]), scan(store, ledger), own)
+        _write_plan(con, path, scan(store, [assigned]), scan(store, ledger), own, all_)
         store.publish(file, path, path.stat().st_size)
     return file
 
 
-def _write_plan(con: duckdb.DuckDBPyConnection, path: Path, places: str, ledger: str, own: bool) -> None:
+def _write_plan(con: duckdb.DuckDBPyConnection, path: Path, places: str, ledger: str, own: bool, all_: bool) -> None:
     """The kept rows of a table, by the places of their samples; places and ledger are SQL expressions. Where a column was redacted
-    the redacted text takes its place."""
+    the redacted text takes its place. Embeddings and raw bytes stay behind, unless those of samples are wanted (`all_`)."""
     uid, order = ("l.uid", "") if own else ("l.doc_uid", ", l.position")
     rows = con.sql(f"select * exclude (shard, key, kept, drop_reason, drop_stage) from {ledger} limit 0")
+    fields = rows.to_arrow_table().schema
     wanted = [
-        c
-        for c, kind in zip(rows.columns, rows.types)
-        if (c != "position" if own else "[" not in str(kind) and str(kind) != "BLOB")
+        f.name
+        for f in fields
+        if (
+            f.name != "position" and (all_ or not members.bulky(f.type))
+            if own
+            else not (members.bulky(f.type) or pa.types.is_list(f.type))
+        )
     ]
     hidden = members.redacted(rows.columns)
     values = (
@@ -300,7 +305,7 @@ def _write_plan(con: duckdb.DuckDBPyConnection, path: Path, places: str, ledger:
     ) to '{path}' (format parquet, compression zstd, row_group_size 10240, preserve_order true)""")
 
 
-def still_there(store: Store, name: str, ledger: dict[str, list[str]], samples: str) -> dict[str, pa.Table]:
+def still_there(store: Store, name: str, ledger: dict[str, list[str]], samples: str, how: Shards) -> dict[str, pa.Table]:
     """The rows of a shard that exists, as a plan would have them, as far as the ledger still keeps them."""
     sidecar = store.table(f"shards/{name}.parquet", ["uid", "key"])
     places = sidecar.append_column("shard", pa.array(np.zeros(len(sidecar), np.int32))).append_column(
@@ -310,7 +315,7 @@ def still_there(store: Store, name: str, ledger: dict[str, list[str]], samples: 
     for table in ledger if samples == "documents" else [samples]:
         with database(store) as (con, _), store.private(f"{name}.plan") as path:
             con.register("places", places)
-            _write_plan(con, path, "places", scan(store, ledger[table]), table == samples)
+            _write_plan(con, path, "places", scan(store, ledger[table]), table == samples, how.embeddings)
             found[table] = pq.read_table(path)
     return found
 

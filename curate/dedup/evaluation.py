@@ -45,7 +45,7 @@ class Decontaminate(Selector):
     max_distance: int = 7
     min_similarity: float = 0.95
     min_view_similarity: float = 0.90
-    max_difference: float = 32.0
+    tolerance: float = 1.5
     text: str = "text"
     min_words: int = 6
     chunk: int = 20_000  # rows a task; moves nothing but speed
@@ -109,7 +109,7 @@ class Decontaminate(Selector):
         )
         query = f'select id, phash, phash_mirror, phash_views, thumbnail, "{self.text}" as text from live'
         chunks = spill(live, query, folder, self.chunk)
-        bounds = Same(self.max_distance, self.min_similarity, self.min_view_similarity, self.max_difference)
+        bounds = Same(self.max_distance, self.min_similarity, self.min_view_similarity, self.tolerance)
         near = live.map(_near, [(str(p), str(folder / "known.npz"), bounds) for p in chunks])
         found = [(row, alike, names[n]) for part in near for row, n, alike in part]
         (folder / "texts.json").write_text(json.dumps(list(texts)))

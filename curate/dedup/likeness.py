@@ -11,9 +11,10 @@ _STEP = 4_096  # pairs compared at a time
 _GAINS = (0.88, 0.94, 1.0, 1.06, 1.12)  # times that of a view: how much brighter a thumbnail is made before it is compared
 _SHIFTS = (-0.125, 0.0, 0.125)  # of what a crop takes off: where else it is looked for
 _BLUR = np.eye(THUMB) * 6 + np.eye(THUMB, k=1) + np.eye(THUMB, k=-1)
-_BLUR /= _BLUR.sum(axis=1, keepdims=True)  # what cutting a crop out of a thumbnail does to it
-_PLAIN = 0.8  # of the difference: what is allowed where nothing was cut or brightened
-_HOPE = 0.1  # a crop is looked for elsewhere if it correlates so little worse than it must
+_BLUR = (_BLUR / _BLUR.sum(axis=1, keepdims=True)).astype(np.float32)  # what cutting a crop out of a thumbnail does to it
+_GREY = np.array([0.299, 0.587, 0.114], np.float32)
+_SHARE = 0.4  # of a picture's contrast: the least of the bounds where there is little to see, as of a small thing on white
+_HOPE = 0.1  # pairs are looked at closely if they correlate so little worse than they must
 
 
 @dataclass(frozen=True)
@@ -23,17 +24,20 @@ class Same:
     distance    bits of 64 in which their hashes may differ
     whole       the least correlation of their thumbnails, where one matches the other as it is
     view        the same, where it matches the other brightened or cropped
-    difference  grey levels by which any colour of any 3 x 3 pixels of the thumbnails may differ on average, once brightness and
-                contrast are made the same: a star on a flag, the hands of a clock, a mouth
+    tolerance   times the bounds on the difference of any place, once one is made as bright as the other: a star on a flag, the
+                hands of a clock, a mouth. A place is 3 x 3 pixels of the thumbnails.
     """
 
     distance: int
     whole: float
     view: float
-    difference: float
+    tolerance: float
 
-    def most(self, view: int) -> float:
-        return self.difference if view else self.difference * _PLAIN
+    def most(self, view: int) -> tuple[float, float]:
+        """Levels by which a place may differ: in grey, and in any of its colours. JPEG spoils colours more than greys; what
+        brightening clips, and where a crop was cut, are only known nearly."""
+        grey, colour = (28, 28) if cropped(view) else (21, 24.5) if view else (14, 36)
+        return grey * self.tolerance, colour * self.tolerance
 
     def least(self, view: int) -> float:
         return self.view if view else self.whole
@@ -55,41 +59,55 @@ def likeness(
         # Rows of pixels by columns, colour first: one small matrix product a picture, so that a pair's value is the same
         # in any company.
         a, b = (
-            thumbs[rows[part]].reshape(-1, THUMB, THUMB, 3).transpose(0, 3, 1, 2).astype(np.float64)
+            thumbs[rows[part]].reshape(-1, THUMB, THUMB, 3).transpose(0, 3, 1, 2).astype(np.float32)
             for thumbs, rows in ((first, one), (second, other))
         )
         b = np.where(mirrored[part, None, None, None], b[..., ::-1], b)
-        b = centred(_BLUR @ b @ _BLUR.T if cropped(view) else b)
-        hope = np.arange(len(a))
-        if cropped(view):
-            hope = np.flatnonzero(_cosines(centred(_variant(a, view, 4)), b) >= same.view - _HOPE)
-        out[low + hope] = _best(a[hope], b[hope], view, same)
+        hope = np.flatnonzero(_coarse(a, b, view) >= same.least(view) - _HOPE)
+        a, b = a[hope], _BLUR @ b[hope] @ _BLUR.T if cropped(view) else b[hope]
+        out[low + hope] = _best(a, b, view, same)
     return out
+
+
+def _coarse(a: np.ndarray, b: np.ndarray, view: int) -> np.ndarray:
+    """The correlation at half the size, of the view as it is: cheap, and near to what it is in full."""
+    gain, (top, bottom, left, right) = VIEWS[view]
+    lit = a if gain == 1 else np.minimum(a * np.float32(gain), 255)
+    rows, columns, half = (_half(*stretch) for stretch in ((top, bottom), (left, right), (0.0, 1.0)))
+    return _cosines(centred(rows @ lit @ columns.T), centred(half @ b @ half.T))
+
+
+@lru_cache(maxsize=64)
+def _half(low: float, high: float) -> np.ndarray:
+    return resample(low, high, THUMB, THUMB // 2).astype(np.float32)
 
 
 def _best(a: np.ndarray, b: np.ndarray, view: int, same: Same) -> np.ndarray:
     """The likeness of each pair of pictures in the variant of the view that differs least."""
-    best, least = np.zeros(len(a)), np.full(len(a), np.inf)
+    best, least, plain = np.zeros(len(a)), np.ones(len(a)), centred(b)
+    bounds = np.minimum(np.array(same.most(view)), _SHARE * same.tolerance * _contrast(plain)[:, None])
     for n in range(len(_variants(view))):
-        x = centred(_variant(a, view, n))
-        alike = _cosines(x, b)
+        x = _variant(a, view, n)
+        alike = _cosines(centred(x), plain)
         good = np.flatnonzero(alike >= same.least(view))
-        differ = _differences(x[good], b[good])
-        good, differ = good[differ < least[good]], differ[differ < least[good]]
-        best[good], least[good] = alike[good], differ
-    return np.where(least <= same.most(view), best, 0)
+        excess = (_differences(x[good], b[good]) / np.maximum(bounds[good], 1e-9)).max(axis=1)
+        good, excess = good[excess <= least[good]], excess[excess <= least[good]]
+        best[good], least[good] = alike[good], excess
+    return best
 
 
 @lru_cache(maxsize=len(VIEWS))
 def _variants(view: int) -> tuple:
-    """What is tried of a view: gains, or the two matrices of a crop. Of a crop the fifth is the crop itself."""
+    """What is tried of a view: gains, or the two matrices of a crop."""
     gain, (top, bottom, left, _right) = VIEWS[view]
     if not cropped(view):
-        return (1.0,) if gain == 1 else tuple(gain * more for more in _GAINS)
+        return (np.float32(1),) if gain == 1 else tuple(np.float32(gain * more) for more in _GAINS)
     off = 1 - (bottom - top)
     tops, lefts = ([min(max(edge + shift * off, 0), off) for shift in _SHIFTS] for edge in (top, left))
     return tuple(
-        (resample(y, y + 1 - off, THUMB, THUMB), resample(x, x + 1 - off, THUMB, THUMB).T) for y in tops for x in lefts
+        (resample(y, y + 1 - off, THUMB, THUMB).astype(np.float32), resample(x, x + 1 - off, THUMB, THUMB).T.astype(np.float32))
+        for y in tops
+        for x in lefts
     )
 
 
@@ -111,10 +129,22 @@ def _cosines(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     return (a * b).sum(axis=(1, 2, 3)) / np.maximum(size, 1.0)
 
 
-def _differences(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """The largest difference of 3 x 3 pixels on average, in levels of the picture with more contrast."""
-    sizes = [np.maximum(np.sqrt((x * x).sum(axis=(1, 2, 3), keepdims=True)), 1.0) for x in (a, b)]
-    left = (a / sizes[0] - b / sizes[1]) * np.maximum(*sizes)
+def _places(a: np.ndarray) -> np.ndarray:
+    """Averages of all 3 x 3 pixels."""
     n = THUMB - 2
-    boxes = sum(left[:, :, y : y + n, x : x + n] for y in range(3) for x in range(3)) / 9
-    return np.abs(boxes).max(axis=(1, 2, 3), initial=0)
+    return sum(a[..., y : y + n, x : x + n] for y in range(3) for x in range(3)) / 9
+
+
+def _contrast(plain: np.ndarray) -> np.ndarray:
+    """How far any place of a centred picture is from its mean, in levels."""
+    return np.abs(_places(plain)).max(axis=(1, 2, 3), initial=0)
+
+
+def _differences(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """(pairs, 2): the largest difference of a place, in grey and in any colour, `a` being made as bright as `b`; in levels of
+    the brighter one."""
+    gain = (a * b).sum(axis=(1, 2, 3)) / np.maximum((a * a).sum(axis=(1, 2, 3)), 1.0)
+    gain = np.maximum(gain, np.float32(0.01))[:, None, None, None]
+    left = _places((b - gain * a) / np.minimum(gain, np.float32(1)))
+    grey = np.abs(np.einsum("pcyx,c->pyx", left, _GREY)).max(axis=(1, 2), initial=0)
+    return np.stack([grey, np.abs(left).max(axis=(1, 2, 3), initial=0)], axis=1)

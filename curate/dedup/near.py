@@ -25,8 +25,8 @@ class NearDedup(Selector):
     """Of pictures that look the same one stays: the best by the `by` columns, then by uid. Needs PerceptualHash before it.
 
     Two pictures look the same if their 64-bit hashes differ in at most `max_distance` bits, their thumbnails correlate (at
-    least `min_similarity`, 1 being the same up to brightness and contrast), and no place of them differs by more than
-    `max_difference` levels: see likeness.Same. One may also match the other made brighter,
+    least `min_similarity`, 1 being the same up to brightness and contrast), and no place of them differs by much
+    (`tolerance` times the bounds of likeness.Same). One may also match the other made brighter,
     whites clipped, then with `min_view_similarity`. With `mirror` either may be mirrored (a b is then a d); with `crops` the whole of one may also match a
     crop of the other (10 or 25 % off), with the same bound; that looks up 37 hashes a row instead of three. All
     pairs within `max_distance` are found (FAISS multi-index hashing is exact). The hash alone takes one icon or starry sky
@@ -38,7 +38,7 @@ class NearDedup(Selector):
     max_distance: int = 7
     min_similarity: float = 0.95
     min_view_similarity: float = 0.93
-    max_difference: float = 24.0
+    tolerance: float = 1.0
     mirror: bool = True
     crops: bool = True
     by: tuple[str, ...] = ("original_width", "original_height")
@@ -71,7 +71,7 @@ class NearDedup(Selector):
         np.save(folder / "asked.npy", asked)
         np.save(folder / "alive.npy", alive)
         kinds = (self.mirror, len(VIEWS) if self.crops else len(VIEWS) - len(CROPS))
-        bounds = Same(self.max_distance, self.min_similarity, self.min_view_similarity, self.max_difference)
+        bounds = Same(self.max_distance, self.min_similarity, self.min_view_similarity, self.tolerance)
         yield from live.map(
             _pairs,
             [

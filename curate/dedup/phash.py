@@ -10,7 +10,7 @@ import pyarrow as pa
 from curate.stage import Stage
 
 SIDE = 64  # the grey picture that is hashed
-THUMB = 24  # the small colour picture kept beside the hashes
+THUMB = 32  # the small colour picture kept beside the hashes
 _SMALL = 128  # pictures are shrunk to this side first, shape aside
 _TERMS = 16  # cosine terms computed in each direction
 _DEAD = 0.02  # of the mean size of a term: smaller ones count as zero
@@ -98,20 +98,20 @@ def _terms(image: np.ndarray, gain: float, places: np.ndarray) -> np.ndarray:
 
 
 def thumbnail(image: np.ndarray) -> bytes:
-    """The picture as 24 x 24 RGB pixels, whatever its shape: 1,728 bytes."""
+    """The picture as 32 x 32 RGB pixels, whatever its shape: 3,072 bytes."""
     return cv2.resize(small(image), (THUMB, THUMB), interpolation=cv2.INTER_AREA).tobytes()
 
 
 @dataclass
 class PerceptualHash(Stage):
-    """What NearDedup compares: 38 hashes and a thumbnail, 2 kB a row.
+    """What NearDedup compares: 38 hashes and a thumbnail, 3.4 kB a row.
 
     `phash` the whole picture, `phash_mirror` its mirror image, `phash_views` the other VIEWS (brighter by 1.25 and 1.5, 34
-    crops), each 64 bits; `thumbnail` 24 x 24 RGB. The hashes of a picture of one colour are null.
+    crops), each 64 bits; `thumbnail` 32 x 32 RGB. The hashes of a picture of one colour are null.
     """
 
     reads = ("image",)
-    version = 2
+    version = 3
 
     def adds(self) -> dict[str, pa.DataType]:
         return {

@@ -343,7 +343,7 @@ def _clear_shards(
         if name not in begun["affected"]:
             infos.append(json.loads(store.read(f"shards/{name}.json")))
             continue
-        rows = pool.still_there(store, name, ledger, begun["dataset"]["table"])
+        rows = pool.still_there(store, name, ledger, begun["dataset"]["table"], how)
         store.remove(f"shards/{name}.json")  # else it would be taken for the one that is wanted
         infos.append(pool.write_rows(store, rows, how, name, shard["plan"], provenance, shard["hashed"]))
     return infos

@@ -65,7 +65,7 @@ def test_a_symmetric_picture_does_not_hash_its_noise():
 def test_nothing_to_see_has_no_hash():
     stored = PerceptualHash().run(pa.table({"uid": ["a"]}), [np.full((50, 50, 3), 200, np.uint8)])
     assert stored["phash"].null_count == stored["phash_views"].null_count == 1
-    assert stored["thumbnail"][0].as_py() == bytes([200]) * 1728
+    assert stored["thumbnail"][0].as_py() == bytes([200]) * 3072
     assert stored.schema == pa.schema(list(PerceptualHash().adds().items()))
 
 
@@ -106,7 +106,7 @@ def test_a_small_thing_more_is_another_picture(edit):
     plain = picture(3)
     marked = plain.copy()
     cv2.circle(marked, (160, 120), 14, (255, 255, 255) if plain[120, 160].mean() < 128 else (0, 0, 0), -1)
-    fell = [len(NearDedup(max_difference=most).select(pool([plain, EDITS[edit](marked)])).drop) for most in (24, 255)]
+    fell = [len(NearDedup(tolerance=most).select(pool([plain, EDITS[edit](marked)])).drop) for most in (1, 99)]
     assert fell == [0, 1]
     assert len(NearDedup().select(pool([marked, EDITS[edit](marked)])).drop) == 1
 
@@ -127,7 +127,7 @@ def test_agrees_with_comparing_all_with_all():
     rng = np.random.default_rng(0)
     pictures = [picture(s, (64, 80)) for s in range(40)]
     pictures += [jpeg(pictures[i], int(rng.integers(5, 40))) for i in range(40)]
-    selector = NearDedup(crops=False, by=(), min_similarity=0.9, max_difference=255)
+    selector = NearDedup(crops=False, by=(), min_similarity=0.9, tolerance=99)
     chosen = selector.select(pool(pictures))
     first = [hashes(p)[[0, -1]] for p in pictures]
     order = sorted(range(80), key=uid)
