@@ -20,6 +20,7 @@ import math
 import subprocess
 import sys
 import tempfile
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from PIL import Image
 
+from benchmarks.costs import report as compare
 from benchmarks.fetch import HOSTS, PORT, nginx
 from benchmarks.tree import watch
 from curate.demo.packages import Package, unpacked
@@ -149,9 +151,23 @@ def measure(rows: int, engine: str, keep: Path | None) -> dict[str, Any]:
             "check": check.stdout.strip(),
             "fine": check.returncode == 0,
             "picture": sum(f.stat().st_size for f in files) / len(files),
-            "files": {str(f.relative_to(out)): f.stat().st_size for f in out.rglob("*") if f.is_file()},
+            "rates": rates(root, out),
             **judged(out, planted, rows),
         }
+
+
+def rates(root: Path, out: Path) -> dict[str, Any]:
+    """What `curate plan --rows N -o RUN` goes by."""
+    from curate.cli.costs import measured
+    from curate.recipes import load
+    from curate.sources.url_pairs import UrlPairs
+    from curate.store import Store
+
+    recipe = load(str(root / "pictures.py")).build(UrlPairs(str(root / "list.parquet")))
+    for step in recipe.steps:
+        if hasattr(step, "allow_private"):
+            step.allow_private = ("127.0.0.0/8",)
+    return asdict(measured(Store(out), recipe.check()))
 
 
 def judged(out: Path, planted: dict[str, dict[str, str]], rows: int) -> dict[str, Any]:
@@ -184,9 +200,7 @@ def judged(out: Path, planted: dict[str, dict[str, str]], rows: int) -> dict[str
 
 
 def report(m: dict[str, Any]) -> None:
-    n, folders = m["n"], {}
-    for name, size in m["files"].items():
-        folders[name.split("/")[0]] = folders.get(name.split("/")[0], 0) + size
+    n = m["n"]
     print(
         f"\n{n:,} rows, pictures of {m['picture'] / 1e3:.1f} kB; {'every row accounted for' if m['accounted'] else 'ROWS ARE MISSING'}"
     )
@@ -196,7 +210,8 @@ def report(m: dict[str, Any]) -> None:
     print(f"  peak memory: {m['tree']:,.0f} MB in all, {m['driver']:,.0f} MB the driver")
     print("  " + ", ".join(f"{k} {v:,}" for k, v in sorted(m["reasons"].items(), key=lambda kv: -kv[1])))
     print("  planted and dealt with: " + ", ".join(f"{k} {v:.4f}" for k, v in m["planted"].items()))
-    print("  bytes a row: " + ", ".join(f"{k} {v / n:,.0f}" for k, v in sorted(folders.items()) if v / n >= 0.5))
+    print("  bytes a row: " + ", ".join(f"{k} {v:,.0f}" for k, v in m["rates"]["bytes"].items()))
+    print("  ms of a worker a row: " + ", ".join(f"{k} {1e3 * v:.3f}" for k, v in m["rates"]["seconds"].items()))
     print(f"  check: {m['check']}", flush=True)
 
 
@@ -216,6 +231,7 @@ def main() -> None:
     for small, large in itertools.pairwise(points):
         grown = math.log(large["cpu"] / small["cpu"]) / math.log(large["n"] / small["n"])
         print(f"\n{small['n']:,} to {large['n']:,}: exponent {grown:.3f} of CPU time")
+        compare(small, large)
     if not all(p["fine"] and p["accounted"] and p["planted"]["copy"] == 1 for p in points):
         sys.exit("a check failed")
 

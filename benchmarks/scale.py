@@ -18,7 +18,7 @@ import sys
 import tempfile
 import threading
 import time
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from benchmarks.costs import report as compare
 from benchmarks.tree import cpu_seconds, resident
 
 BATCH, FILE = 100_000, 1_000_000
@@ -166,6 +167,7 @@ def child(folder: str, out: str, engine: str, free: str) -> None:
     """One size in a process of its own; prints its acts as JSON."""
     from curate import engine as engines
     from curate import pool as pools
+    from curate.cli.costs import measured
     from curate.driver import Driver
     from curate.store import Store
     from curate.upkeep.lease import held
@@ -203,7 +205,12 @@ def child(folder: str, out: str, engine: str, free: str) -> None:
         made = Planner(recipe(Path(folder)), store, worker, 10_000, False, clock, None).run()
         clock.turn("")
         worker.shutdown()
-    print(json.dumps({"acts": clock.acts, "samples": made.dataset["samples"], "rows": made.recipe["rows"]["images"]}))
+    rates = asdict(measured(store, recipe(Path(folder))))
+    print(
+        json.dumps(
+            {"acts": clock.acts, "samples": made.dataset["samples"], "rows": made.recipe["rows"]["images"], "rates": rates}
+        )
+    )
 
 
 def bytes_below(folder: Path) -> int:
@@ -282,6 +289,7 @@ def main() -> None:
         print(
             f"ratio scale, 1 over the exponent of CPU time, {small['n']:,} to {large['n']:,} rows: {1 / exponent(small, large, 'cpu'):.3f}"
         )
+        compare(small, large)
     if args.json:
         args.json.write_text(json.dumps(points, indent=1))
     return None

@@ -168,6 +168,7 @@ class Driver:
         if not any(sum(p.rows.values()) for p in parts):
             raise RecipeError("; ".join(problems) or "the input has no rows")
         self.counters: dict[str, dict[str, float]] = {}
+        self.decided: dict[str, dict[str, float]] = {}  # rows and seconds of the selectors that had to decide
         self.retries: list[dict[str, str]] = []
         self.drift: list[dict[str, str]] = []
         self.record = {**self.recipe.record(), "part_size": self.part_size, "inputs": _slim(inputs)}
@@ -195,6 +196,7 @@ class Driver:
                 "edges": [d.file.replace("decisions/", "edges/", 1) for d in point.decisions],
                 "notes": self._notes(point),
                 "counters": self.counters,
+                "decided": self.decided,
                 "retries": self.retries,
                 "drift": self.drift,
             }
@@ -315,9 +317,15 @@ class Driver:
             gathered[table] = list(self.engine.map(partial(pool.gather, point, table, reads), parts))
         made: list[Decision] = []
         for selector in selectors:
-            self.progress.stage(selector.name, 1, sum(g.rows for g in gathered[selector.table]))
-            print_ = self.recipe.fingerprints[selector.name]
-            made.append(pool.decide(self.store, selector, gathered[selector.table], made, print_, self.engine.map))
+            rows = gathered[selector.table]
+            total = sum(g.rows for g in rows)
+            self.progress.stage(selector.name, 1, total)
+            wanted = pool.decision(selector, rows, made, self.recipe.fingerprints[selector.name])
+            began = time.perf_counter()
+            if not self.store.exists(wanted.file):
+                pool.decide(self.store, selector, rows, made, wanted, self.engine.map)
+                self.decided[selector.name] = {"rows": total, "seconds": time.perf_counter() - began}
+            made.append(wanted)
             self.progress.step(selector.name, None)
         return made
 

@@ -118,14 +118,21 @@ def scan(store: Store, files: list[str]) -> str:
     return f"read_parquet([{listed}], union_by_name = true)"
 
 
-def decide(
-    store: Store, selector: Selector, gathered: list[Gathered], earlier: list[Decision], print_: str, run_map: Callable = map
-) -> Decision:
-    """Let a selector decide, and keep its decision as files sorted by id; a decision already made is not made again."""
+def decision(selector: Selector, gathered: list[Gathered], earlier: list[Decision], print_: str) -> Decision:
+    """The name of what a selector decides over these rows."""
     key = digest([print_, selector.parameters(), [g.file for g in gathered], [d.file for d in earlier]])
-    decision = Decision(selector.name, selector.table, f"decisions/{selector.name}-{key}.parquet")
-    if store.exists(decision.file):
-        return decision
+    return Decision(selector.name, selector.table, f"decisions/{selector.name}-{key}.parquet")
+
+
+def decide(
+    store: Store,
+    selector: Selector,
+    gathered: list[Gathered],
+    earlier: list[Decision],
+    wanted: Decision,
+    run_map: Callable = map,
+) -> None:
+    """Let a selector decide, and keep its decision as files sorted by id."""
     with database(store) as (con, folder):
         con.execute(f"create temp view survivors as {_survivors(store, gathered, earlier, selector)}")
         count = con.sql("select count(*) from survivors").fetchall()[0][0]
@@ -136,8 +143,7 @@ def decide(
             raise
         except Exception as e:
             raise PoolError(f"selector {selector.name}: {type(e).__name__}: {e}") from e
-        _keep(store, con, selector, decision, selection)
-    return decision
+        _keep(store, con, selector, wanted, selection)
 
 
 def _survivors(store: Store, gathered: list[Gathered], earlier: list[Decision], selector: Selector) -> str:

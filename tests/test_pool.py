@@ -99,7 +99,9 @@ class Numbered(Selector):
 def test_a_decision_is_sorted_whole_and_of_the_declared_types(tmp_path):
     store, selector = Store(tmp_path), Numbered()
     store.publish_table("gathered/g.parquet", pa.table({"id": np.arange(30_000), "uid": np.arange(30_000).astype(str)}))
-    decision = pool.decide(store, selector, [pool.Gathered("gathered/g.parquet", 30_000)], [], "print")
+    gathered = [pool.Gathered("gathered/g.parquet", 30_000)]
+    decision = pool.decision(selector, gathered, [], "print")
+    pool.decide(store, selector, gathered, [], decision)
     found = store.table(decision.file)
     ids = np.arange(30_000)
     wanted = ids[(ids % 2 == 0) | (ids % 3 == 0)]

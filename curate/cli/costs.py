@@ -1,21 +1,29 @@
-"""What a recipe costs at a size of pool: formulas of the rows, and what they come to. Orders of magnitude, to plan with."""
+"""What a recipe costs at a size of pool: formulas of the rows and what they come to, from what a run of it took where there is one."""
 
+import json
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+import pyarrow.parquet as pq
+
 from curate.recipe import Recipe
 from curate.reporting.look import plain, size
+from curate.stage import Stage
+from curate.store import Store
 
-#: What is assumed: bytes of a picture as fetched, dimensions of an embedding, GPU work a second that is sustained (half
-#: precision), and bytes a row of the ledger and a record of a commit take.
-PICTURE, DIMENSIONS, FLOPS, LEDGER_ROW, RECORD = 60_000, 768, 100e12, 400, 300
+#: What is assumed where no run says it: bytes of a picture as fetched, dimensions of an embedding, and GPU work a second that is
+#: sustained (half precision).
+PICTURE, DIMENSIONS, FLOPS = 60_000, 768, 100e12
 
 #: Seconds of a core for a row in cheap rules, selection, ledger and plan: benchmarks/scale.py at 10^6 and 10^7 rows.
 ROW = 21e-6
 
 #: Steps that cluster vectors: K = 4 √N clusters, FAISS's 64 points each, 20 iterations.
 CLUSTERING = ("SemanticDedup", "ClusterBalance", "ImageBased")
+
+#: Parts of a run that are looked at, spread over all of them.
+PARTS = 400
 
 
 @dataclass(frozen=True)
@@ -27,24 +35,110 @@ class Cost:
     value: str
 
 
-def costs(recipe: Recipe, rows: int, part_size: int = 10_000) -> list[Cost]:
-    """The costs of a recipe for a pool of `rows` images, of which all reach every step: an upper bound."""
-    return [*_always(recipe, rows, part_size), *_by_step(recipe, rows)]
+@dataclass(frozen=True)
+class Rates:
+    """What a run took for each row of its pool (for each page, of a pool of pages).
+
+    seconds   of workers, by stage; of the whole machine, by selector that decided in the last visit
+    bytes     by what holds them: source, columns (of all stages), parked, decisions, ledger, shards, and `until gc` (what selectors
+              read and the plan of the shards)
+    kept      share of the rows that became samples
+    """
+
+    run: str
+    rows: int
+    seconds: dict[str, float]
+    bytes: dict[str, float]
+    kept: float
 
 
-def _always(recipe: Recipe, n: int, part: int) -> Iterator[Cost]:
-    parts, stages = math.ceil(n / part), len(recipe.steps)
-    yield Cost("parts", f"N / {part:,}", f"{parts:,}")
-    yield Cost("commits", "parts x steps", f"{parts * stages:,}")
-    yield Cost("commit records, listed", f"commits x {RECORD} B", size(parts * stages * RECORD))
-    yield Cost("ledger", f"N x {LEDGER_ROW} B", size(n * LEDGER_ROW))
-    yield Cost("rules without pixels, selection, ledger: core time", f"N x {ROW * 1e6:.0f} µs", _span(n * ROW))
+def measured(store: Store, recipe: Recipe) -> Rates | None:
+    """The rates of a finished run of this recipe, or of another one over the same stages; None if there is no ledger."""
+    record = json.loads(store.read("recipe.json")) if store.exists("recipe.json") else {}
+    if record.get("state") != "finished":
+        return None
+    rows = sum(i["rows"].get("documents", i["rows"].get("images", 0)) for i in record["inputs"] if "rows" in i)
+    if not rows:
+        return None
+    folders = store.names("parts")
+    some = folders[:: max(1, math.ceil(len(folders) / PARTS))]
+    seconds, held = _parts(store, recipe, some)
+    scale = len(folders) / max(len(some), 1) / rows
+    below = {f: sum(sum(store.sizes(f"{f}{sub}").values()) for sub in subs) / rows for f, subs in FOLDERS.items()}
+    kept = json.loads(store.read("dataset.json"))["samples"] if store.exists("dataset.json") else 0
+    return Rates(
+        store.url,
+        rows,
+        {k: v * scale for k, v in seconds.items()} | {k: d["seconds"] / rows for k, d in record.get("decided", {}).items()},
+        {k: v * scale for k, v in held.items()}
+        | {"decisions": below["decisions"] + below["edges"], "ledger": below["ledger"], "shards": below["shards"]}
+        | {"until gc": sum(below[f] for f in ("gathered", "assigned", "planned"))},
+        kept / rows,
+    )
+
+
+#: Folders of a run, and those below them that have files.
+FOLDERS = {
+    **{f: ("",) for f in ("gathered", "assigned", "planned", "decisions", "edges", "shards")},
+    "ledger": ("/images", "/documents", "/texts"),
+}
+
+
+def _parts(store: Store, recipe: Recipe, folders: list[str]) -> tuple[dict[str, float], dict[str, float]]:
+    """Seconds by stage, and bytes of what came in, of columns and of payloads, of these parts."""
+    stages = [s for s in recipe.steps if isinstance(s, Stage)]
+    seconds, held = {s.name: 0.0 for s in stages}, {"source": 0.0, "columns": 0.0, "parked": 0.0}
+    for folder in folders:
+        sizes = store.sizes(f"parts/{folder}")
+        held["source"] += sum(n for name, n in sizes.items() if name.startswith("source."))
+        held["parked"] += sum(n for name, n in sizes.items() if name.endswith(".tar"))
+        for stage in stages:
+            head = f"{stage.table}.{stage.name}-" + ("" if stage.context else f"{recipe.fingerprints[stage.name]}.")
+            for name in (n for n in sizes if n.startswith(head)):
+                held["columns"] += sizes[name]
+                with store.open(f"parts/{folder}/{name}") as f:
+                    note = (pq.ParquetFile(f).schema_arrow.metadata or {}).get(b"curate", b"{}")
+                seconds[stage.name] += json.loads(note).get("seconds", 0.0)
+    return seconds, held
+
+
+def costs(recipe: Recipe, rows: int, part_size: int = 10_000, rates: Rates | None = None) -> list[Cost]:
+    """The costs of a recipe for a pool of `rows`: at the rates of a run, else for rows of which all reach every step (an upper
+    bound)."""
+    n, stages = rows, sum(isinstance(s, Stage) for s in recipe.steps)
+    parts = math.ceil(n / part_size)
+    found = [Cost("parts", f"N / {part_size:,}", f"{parts:,}"), Cost("commits", "parts x stages", f"{parts * stages:,}")]
+    found += _as_measured(recipe, n, rates) if rates else _assumed(recipe, n)
+    for step in recipe.steps:
+        if type(step).__name__ in CLUSTERING:
+            found += _clusters(step.name, n)
+    return found
+
+
+def _as_measured(recipe: Recipe, n: int, rates: Rates) -> Iterator[Cost]:
+    for name, each in rates.bytes.items():
+        if each and name != "shards":
+            yield Cost(f"bytes: {name}", f"N x {_plain(each)} B", size(n * each))
+    if recipe.shards:
+        samples = n * rates.kept
+        yield Cost("samples", f"N x {rates.kept:.3g}", f"{samples:,.0f}")
+        yield Cost("shards", f"samples / {recipe.shards.size:,}", f"{math.ceil(samples / recipe.shards.size):,}")
+        yield Cost("bytes: shards", f"N x {_plain(rates.bytes['shards'])} B", size(n * rates.bytes["shards"]))
+    for name, each in rates.seconds.items():
+        if each >= 1e-7:
+            yield Cost(f"time: {name}", f"N x {_plain(1e6 * each)} µs", _span(n * each))
+
+
+def _plain(value: float) -> str:
+    """Three digits, never as a power of ten."""
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
+
+
+def _assumed(recipe: Recipe, n: int) -> Iterator[Cost]:
+    yield Cost("time: rules without pixels, selection, ledger", f"N x {ROW * 1e6:.0f} µs", _span(n * ROW))
     if recipe.shards:
         yield Cost("shards", f"N / {recipe.shards.size:,}", f"{math.ceil(n / recipe.shards.size):,}")
-        yield Cost("bytes in the shards", f"N x {PICTURE // 1000} kB", size(n * PICTURE))
-
-
-def _by_step(recipe: Recipe, n: int) -> Iterator[Cost]:
+        yield Cost("bytes: shards", f"N x {PICTURE // 1000} kB", size(n * PICTURE))
     for step in recipe.steps:
         kind = type(step).__name__
         if kind == "Fetch":
@@ -52,12 +146,12 @@ def _by_step(recipe: Recipe, n: int) -> Iterator[Cost]:
             yield Cost(f"{step.name}: time at 1 Gbit/s", "bytes / 125 MB/s", _span(n * PICTURE / 125e6))
         elif kind == "ClipEmbed":
             yield Cost(f"{step.name}: embeddings, float16", "N x (2 x 2D + 44) B", size(n * (4 * DIMENSIONS + 44)))
+        elif kind == "PerceptualHash":
+            yield Cost(f"{step.name}: hashes and thumbnails, thrice", "3 x N x 3.4 kB", size(3 * n * 3_400))
         elif kind == "ExactDedup":
             yield Cost(f"{step.name}: keys", "28 N B", size(28 * n))
         elif kind == "Balance":
             yield Cost(f"{step.name}: matches", "3.5 N x 8 B", size(28 * n))
-        elif kind in CLUSTERING:
-            yield from _clusters(step.name, n)
 
 
 def _clusters(name: str, n: int) -> Iterator[Cost]:
@@ -84,13 +178,19 @@ def _span(seconds: float) -> str:
     return f"{seconds:.1f} s" if seconds >= 0.1 else "below 0.1 s"
 
 
-def as_text(recipe: Recipe, rows: int, part_size: int = 10_000) -> str:
-    """The costs as a table, and what they assume."""
-    lines = [(c.quantity, c.formula, c.value) for c in costs(recipe, rows, part_size)]
-    return "\n".join(
-        [
-            f"at N = {rows:,} rows, if all of them reach every step:",
-            plain(("quantity", "formula", "comes to"), lines),
-            f"assumed: {PICTURE // 1000} kB a picture, D = {DIMENSIONS}; orders of magnitude, to plan with",
-        ]
-    )
+def as_text(recipe: Recipe, rows: int, part_size: int = 10_000, rates: Rates | None = None) -> str:
+    """The costs as a table, and what they rest on."""
+    lines = [(c.quantity, c.formula, c.value) for c in costs(recipe, rows, part_size, rates)]
+    if rates:
+        head = f"at N = {rows:,} rows like the {rates.rows:,} of {rates.run}:"
+        foot = (
+            "times of stages are seconds of workers (of one core, or of waiting where a stage fetches), those of selectors of that machine; "
+            f"a run also takes seconds to start{f'; clusters: D = {DIMENSIONS}' if any(': clusters' in c[0] for c in lines) else ''}"
+        )
+    else:
+        head = f"at N = {rows:,} rows, if all of them reach every step:"
+        foot = (
+            f"assumed: {PICTURE // 1000} kB a picture, D = {DIMENSIONS}; orders of magnitude, to plan with. Run a part of the pool, "
+            "and say -o RUN: then rates are those of that run"
+        )
+    return "\n".join([head, plain(("quantity", "formula", "comes to"), lines), foot])

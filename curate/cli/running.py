@@ -121,8 +121,15 @@ def _source(args: argparse.Namespace, kind: str) -> Any:
 
 def _plan_options(sub: argparse.ArgumentParser, recipe: str | None) -> None:
     _recipe_options(sub, recipe)
-    sub.add_argument("-o", "--out", metavar="RUN", help="a run's folder: say what is done there already")
-    sub.add_argument("--rows", type=int, metavar="N", help="say what it costs for a pool of so many rows, with the formulas")
+    sub.add_argument(
+        "-o", "--out", metavar="RUN", help="a run's folder: say what is done there already; costs are at its rates"
+    )
+    sub.add_argument(
+        "--rows",
+        type=int,
+        metavar="N",
+        help="say what it costs for a pool of so many rows, with the formulas; with -o at the rates of that run",
+    )
     sub.set_defaults(command=plan)
     sub.epilog = """examples:
   curate plan datacomp_basic --pairs 'lists/*.parquet' --url URL --text TEXT
@@ -136,9 +143,10 @@ def plan(args: argparse.Namespace) -> int:
     part_size = _part_size(args)
     print(describe(recipe, args.out, part_size))
     if args.rows:
-        from curate.cli.costs import as_text
+        from curate.cli.costs import as_text, measured
+        from curate.store import Store
 
-        print("\n" + as_text(recipe, args.rows, part_size))
+        print("\n" + as_text(recipe, args.rows, part_size, measured(Store(args.out), recipe) if args.out else None))
     return 0
 
 

@@ -328,8 +328,9 @@ def _note(value: object) -> str:
 
 
 def speed(f: Facts) -> Html:
-    """Rows and seconds of each stage in the last visit to the run; what was there before is counted as reused."""
-    counters = f.recipe.get("counters", {})
+    """Rows and seconds of each step in the last visit to the run; what was there before is counted as reused."""
+    decided = {k: {"computed": d["rows"], "reused": 0, "seconds": d["seconds"]} for k, d in f.recipe.get("decided", {}).items()}
+    counters = {**f.recipe.get("counters", {}), **decided}
     if not counters:
         return Html("")
     longest = max((c["seconds"] for c in counters.values()), default=0) or 1
@@ -344,11 +345,14 @@ def speed(f: Facts) -> Html:
         )
         for name, c in counters.items()
     ]
-    words = f"The last visit took {f.recipe.get('seconds', 0):,.1f} s. Seconds are those of workers, summed; a first stage that reads pixels pays for decoding."
+    words = (
+        f"The last visit took {f.recipe.get('seconds', 0):,.1f} s. Seconds of a stage are those of its workers, summed, and the first "
+        "that reads pixels pays for decoding; those of a selector are its own."
+    )
     return fill(
         '<p class="sub">{}</p>{}',
         words,
-        table(("stage", "rows computed", "reused", "seconds", "rows/s of a worker", ""), rows, numbers=[1, 2, 3, 4]),
+        table(("step", "rows computed", "reused", "seconds", "rows/s of a worker", ""), rows, numbers=[1, 2, 3, 4]),
     )
 
 

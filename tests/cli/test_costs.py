@@ -32,3 +32,38 @@ def test_plan_prints_formulas(tmp_path, capsys):
     out = capsys.readouterr().out
     assert "N x 21 µs" in out and "21.0 s" in out
     assert "at N = 1,000,000 rows" in out and "N x 60 kB" in out and "60.0 GB" in out
+
+
+def test_a_run_gives_its_rates(inputs, tmp_path, capsys):
+    """What a run of 1,500 rows took, for 1,500 rows, is what it took."""
+    from curate.cli.costs import as_text, measured
+    from curate.driver import run
+    from curate.store import Store
+
+    made = recipe([inputs / "a.txt", inputs / "b.txt"])
+    assert measured(Store(tmp_path / "out"), made.check()) is None
+    done = run(made, tmp_path / "out", "local", part_size=300)
+    rates = measured(Store(tmp_path / "out"), made.check())
+    assert rates.rows == 1500 and rates.kept == done.dataset["samples"] / 1500
+    on_disk = {
+        folder: sum(f.stat().st_size for f in (tmp_path / "out" / folder).rglob("*") if f.is_file())
+        for folder in ("ledger", "shards", "parts")
+    }
+    assert rates.bytes["ledger"] * 1500 == pytest.approx(on_disk["ledger"])
+    assert rates.bytes["shards"] * 1500 == pytest.approx(on_disk["shards"])
+    assert sum(rates.bytes[k] for k in ("source", "columns", "parked")) * 1500 == pytest.approx(on_disk["parts"])
+    assert set(rates.seconds) == {s.name for s in made.steps} and all(v >= 0 for v in rates.seconds.values())
+    said = as_text(made, 10**8, 300, rates)
+    assert f"like the 1,500 of {tmp_path / 'out'}" in said and f"{rates.kept * 10**8:,.0f}" in said
+
+
+def test_plan_takes_the_rates_of_a_run(tmp_path, capsys):
+    from pictured import pool
+
+    pool(tmp_path)
+    command = ["high_resolution", "--pool", str(tmp_path / "pool.tar"), "-o", str(tmp_path / "out")]
+    assert main(["run", *command, "--engine", "local"]) == 0
+    capsys.readouterr()
+    assert main(["plan", *command, "--rows", "100000000"]) == 0
+    out = capsys.readouterr().out
+    assert "at N = 100,000,000 rows like the" in out and "bytes: ledger" in out and "time: " in out
