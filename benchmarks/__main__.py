@@ -62,6 +62,8 @@ SHORT = {
 }
 #: Scripts without a short form, and why.
 LONG = {
+    "costs": "compares what scale and pictures have measured",
+    "pictures": "needs nginx, 300 MB of Debian's packages and minutes",
     "evaluate": "trains for half an hour; tests/test_evaluate.py has it in small",
     "fetch": "needs nginx and an environment with img2dataset",
     "filters_juicer": "the other side of filters",
