@@ -114,18 +114,20 @@ def lay(folder: Path, count: int, shard: int = 2500) -> None:
     (folder / "files").mkdir(parents=True)
     (folder / "tars").mkdir()
     (folder / "documents").mkdir()
+    made = rows(count)
     with open(folder / "pairs.jsonl", "w", encoding="utf-8") as listed:
-        for i, (picture, suffix, text) in enumerate(rows(count)):
-            name = folder / "files" / f"{i:06d}{suffix}"
-            name.write_bytes(picture)
-            listed.write(json.dumps({"text": text, "images": [str(name)]}, ensure_ascii=False) + "\n")
-            mode = "w" if i % shard == 0 else "a"
-            with tarfile.open(folder / "tars" / f"{i // shard:05d}.tar", mode) as tar:
-                add(tar, f"{i:06d}{suffix}", picture)
-                add(tar, f"{i:06d}.txt", text.encode())
-            with tarfile.open(folder / "documents" / f"{i // shard:05d}.tar", mode) as tar:
-                add(tar, f"{i:06d}{suffix}", picture)
-                add(tar, f"{i:06d}.json", json.dumps({"texts": [text, None], "images": [None, f"{i:06d}{suffix}"]}).encode())
+        for first in range(0, count, shard):
+            name = f"{first // shard:05d}.tar"
+            with tarfile.open(folder / "tars" / name, "w") as tars, tarfile.open(folder / "documents" / name, "w") as documents:
+                for i, (picture, suffix, text) in zip(range(first, min(first + shard, count)), made):
+                    file = folder / "files" / f"{i:06d}{suffix}"
+                    file.write_bytes(picture)
+                    listed.write(json.dumps({"text": text, "images": [str(file)]}, ensure_ascii=False) + "\n")
+                    add(tars, f"{i:06d}{suffix}", picture)
+                    add(tars, f"{i:06d}.txt", text.encode())
+                    add(documents, f"{i:06d}{suffix}", picture)
+                    page = {"texts": [text, None], "images": [None, f"{i:06d}{suffix}"]}
+                    add(documents, f"{i:06d}.json", json.dumps(page).encode())
     (folder / ".ready").touch()
 
 

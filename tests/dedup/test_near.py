@@ -111,6 +111,30 @@ def test_a_small_thing_more_is_another_picture(edit):
     assert len(NearDedup().select(pool([marked, EDITS[edit](marked)])).drop) == 1
 
 
+def test_patterns_of_dots_of_two_sizes_are_two_pictures():
+    """Their contrasts differ, and nothing else: brightness is a factor, so white stays white."""
+    a, b = (np.full((240, 240, 3), 255, np.uint8) for _ in range(2))
+    for x in range(15, 240, 30):
+        for y in range(15, 240, 30):
+            cv2.circle(a, (x, y), 5 + x // 60, (0, 0, 0), -1)
+            cv2.circle(b, (x, y), 8 + x // 40, (0, 0, 0), -1)
+    assert len(NearDedup().select(pool([a, b])).drop) == 0
+
+
+def test_two_small_things_on_white_are_two_pictures():
+    a, b = (np.full((400, 400, 3), 255, np.uint8) for _ in range(2))
+    cv2.circle(a, (200, 200), 22, (150, 190, 150), -1)
+    cv2.rectangle(b, (181, 181), (219, 219), (150, 190, 150), 8)
+    assert len(NearDedup().select(pool([a, b])).drop) == 0
+    assert len(NearDedup().select(pool([a, jpeg(a, 60)])).drop) == 1
+
+
+def test_colours_spoilt_by_jpeg_are_forgiven():
+    rng = np.random.default_rng(4)
+    icon = np.kron(rng.integers(0, 256, (6, 6, 3)), np.ones((12, 12, 1))).astype(np.uint8)
+    assert len(NearDedup().select(pool([icon, jpeg(icon, 30)])).drop) == 1
+
+
 def test_copies_fall_for_one_row_and_order_decides_nothing():
     pictures = [picture(1)] * 5 + [EDITS["mirror"](picture(1)), picture(2)]
     chosen = NearDedup().select(pool(pictures))
