@@ -8,7 +8,8 @@ one's file under another URL, one in twenty another one's picture at lower quali
 in a hundred is cut off in the middle, one in ten has a caption that is too short. Every row must be accounted for, every planted copy
 must fall, and `curate check` must find nothing.
 
-The recipe: captions of three words, sides of 96 pixels, at most 3:1, not of one colour, exact and near duplicates, shards. Watched:
+The recipe: captions of three words, sides of 96 pixels, at most 3:1, not of one colour, exact duplicates and near ones (without crops:
+windows of one photograph overlap), shards. Watched:
 the whole process tree and the driver alone; memory shared by n processes counts as an n-th for each.
 """
 
@@ -62,7 +63,7 @@ def recipe(source):
     return Recipe(
         source,
         [CaptionWords(min=3), Fetch(per_host=16), ImageSide(min=96), AspectRatio(max=3), SingleColour(), PerceptualHash()],
-        [ExactDedup(), NearDedup()],
+        [ExactDedup(), NearDedup(crops=False)],
         shards=Shards(),
     )
 '''

@@ -126,16 +126,21 @@ def _pairs(item: tuple[str, int, int, tuple, Same]) -> Pairs:
     thumbs = np.load(Path(folder) / "thumbs.npy", mmap_mode="r")
     index = _index(str(Path(folder) / "index"))
     index.nflip = same.distance // _BANDS
-    found = []
-    for low in range(start, stop, _QUERIES):
-        rows = np.arange(low, min(low + _QUERIES, stop))
-        rows = rows[alive[rows]]
-        for view in range(views):
+    found, known = [], np.empty(0, np.int64)  # pairs that are the same already need no other view
+    for view in range(views):
+        for low in range(start, stop, _QUERIES):
+            rows = np.arange(low, min(low + _QUERIES, stop))
+            rows = rows[alive[rows]]
             limits, _, hits = index.range_search(_bytes(hashes[rows, view]), same.distance + 1)
             one, other = np.repeat(rows, np.diff(limits).astype(np.int64)), hits % len(hashes)
             worse, better = np.maximum(one, other), np.minimum(one, other)
-            fit = (one != other) & asked[worse] & alive[better] & (mirror | (hits < len(hashes)))
-            alike = likeness(thumbs, thumbs, one[fit], other[fit], view, hits[fit] >= len(hashes), same)
+            mirrored = hits >= len(hashes)
+            # Wholes are looked up from both sides: once is enough.
+            fit = (one > other if view == 0 else one != other) | (mirrored & (one != other))
+            fit &= asked[worse] & alive[better] & (mirror | ~mirrored)
+            fit[fit] = ~np.isin(worse[fit] * len(hashes) + better[fit], known)
+            alike = likeness(thumbs, thumbs, one[fit], other[fit], view, mirrored[fit], same)
             good = alike > 0
             found.append((worse[fit][good], better[fit][good], alike[good].astype(np.float32)))
+            known = np.union1d(known, found[-1][0] * len(hashes) + found[-1][1])
     return tuple(np.concatenate(c) for c in zip(*found))
