@@ -83,12 +83,13 @@ def gather(point: Point, table: str, columns: tuple[str, ...], part: Part) -> Ga
 def database(store: Store) -> Iterator[tuple[duckdb.DuckDBPyConnection, str]]:
     """A DuckDB connection that can read the store and spill to a scratch folder (below TMPDIR), and that folder.
 
-    It takes a quarter of the memory that is free, and no more threads than that feeds: what it sorts and groups beyond that
-    goes to the disk, and the rest stays for the selector and for workers beside it.
+    It takes what its threads need, at most a quarter of the memory that is free, and no more threads than that feeds. What it sorts
+    and groups beyond that goes to the disk: a larger pool does not take more memory.
     """
-    memory = max(free_memory() // 4, 512 << 20)
+    cores = len(os.sched_getaffinity(0))
+    memory = max(min(free_memory() // 4, cores * THREAD), 512 << 20)
     with tempfile.TemporaryDirectory(prefix="curate-") as folder:
-        threads = max(1, min(len(os.sched_getaffinity(0)), memory // THREAD))
+        threads = max(1, min(cores, memory // THREAD))
         con = duckdb.connect(
             config={"temp_directory": f"{folder}/spill", "memory_limit": f"{memory >> 20}MiB", "threads": threads}
         )

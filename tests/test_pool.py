@@ -116,13 +116,18 @@ def test_a_decision_is_sorted_whole_and_of_the_declared_types(tmp_path):
     ]
 
 
-def test_a_database_knows_its_bounds(tmp_path, monkeypatch):
-    monkeypatch.setattr(pool, "free_memory", lambda: 4 << 30)
+@pytest.mark.parametrize(
+    ("free", "cores", "limit", "threads"),
+    [(4 << 30, 64, "1.0 GiB", 4), (64 << 30, 8, "2.0 GiB", 8), (64 << 30, 1, "512.0 MiB", 1), (1 << 30, 8, "512.0 MiB", 2)],
+)
+def test_a_database_knows_its_bounds(tmp_path, monkeypatch, free, cores, limit, threads):
+    monkeypatch.setattr(pool, "free_memory", lambda: free)
+    monkeypatch.setattr(pool.os, "sched_getaffinity", lambda pid: range(cores))
     with pool.database(Store(tmp_path)) as (con, folder):
-        limit, threads, spill = con.sql(
+        found = con.sql(
             "select current_setting('memory_limit'), current_setting('threads'), current_setting('temp_directory')"
         ).fetchall()[0]
-        assert limit == "1.0 GiB" and 1 <= threads <= 4 and spill.startswith(folder)
+        assert found[:2] == (limit, threads) and found[2].startswith(folder)
 
 
 def test_more_rows_than_memory_are_sorted_on_the_disk(tmp_path, monkeypatch):

@@ -4,6 +4,7 @@ import json
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import pyarrow.parquet as pq
 
@@ -12,15 +13,12 @@ from curate.reporting.look import plain, size
 from curate.stage import Stage
 from curate.store import Store
 
-#: What is assumed where no run says it: bytes of a picture as fetched, dimensions of an embedding, and GPU work a second that is
-#: sustained (half precision).
-PICTURE, DIMENSIONS, FLOPS = 60_000, 768, 100e12
+#: What is assumed where no run says it: bytes of a picture as fetched, dimensions of an embedding, and operations a second: of a GPU
+#: (half precision, sustained), and of a core (benchmarks/dedup.py: 25 to 39 at 10^5 to 10^7 vectors).
+PICTURE, DIMENSIONS, FLOPS, CORE = 60_000, 768, 100e12, 30e9
 
 #: Seconds of a core for a row in cheap rules, selection, ledger and plan: benchmarks/scale.py at 10^6 and 10^7 rows.
 ROW = 21e-6
-
-#: Steps that cluster vectors: K = 4 √N clusters, FAISS's 64 points each, 20 iterations.
-CLUSTERING = ("SemanticDedup", "ClusterBalance", "ImageBased")
 
 #: Parts of a run that are looked at, spread over all of them.
 PARTS = 400
@@ -110,8 +108,8 @@ def costs(recipe: Recipe, rows: int, part_size: int = 10_000, rates: Rates | Non
     found = [Cost("parts", f"N / {part_size:,}", f"{parts:,}"), Cost("commits", "parts x stages", f"{parts * stages:,}")]
     found += _as_measured(recipe, n, rates) if rates else _assumed(recipe, n)
     for step in recipe.steps:
-        if type(step).__name__ in CLUSTERING:
-            found += _clusters(step.name, n)
+        if hasattr(step, "centroids"):
+            found += _clusters(step, n)
     return found
 
 
@@ -154,21 +152,19 @@ def _assumed(recipe: Recipe, n: int) -> Iterator[Cost]:
             yield Cost(f"{step.name}: matches", "3.5 N x 8 B", size(28 * n))
 
 
-def _clusters(name: str, n: int) -> Iterator[Cost]:
-    """Spherical k-means and exact blocks: the formulas of SemDeDup's design (2303.09540) with K growing as the root of N."""
-    k, d = max(1, round(4 * math.sqrt(n))), DIMENSIONS
-    train, inside = 40 * 64 * k * k * d, n * (n / k) * d
-    flat, levels = 2 * n * k * d, 4 * n * math.sqrt(k) * d
-    yield Cost(f"{name}: clusters K", "4 √N", f"{k:,}")
-    yield Cost(f"{name}: k-means, operations", "40 x 64 K² D", f"{train:.3g}")
-    yield Cost(f"{name}: assignment, operations", "2 N K D", f"{flat:.3g}")
-    yield Cost(f"{name}: in two levels", "4 N √K D", f"{levels:.3g}")
-    yield Cost(f"{name}: within clusters, operations", "N (N / K) D", f"{inside:.3g}")
-    yield Cost(
-        f"{name}: GPU time",
-        f"sum / {FLOPS / 1e12:.0f} TFLOP/s",
-        f"{_span((train + flat + inside) / FLOPS)}; {_span((train + levels + inside) / FLOPS)} in two levels",
-    )
+def _clusters(step: Any, n: int) -> Iterator[Cost]:
+    """Spherical k-means (64 points a cluster, 20 rounds) and assignment; of SemanticDedup the comparisons within clusters."""
+    given = step.clusters[0] if isinstance(step.clusters, tuple) else step.clusters
+    k, d, name = given or max(1, round(math.sqrt(2 * n))), DIMENSIONS, step.name
+    yield Cost(f"{name}: clusters K", "as given" if given else "√(2 N)", f"{k:,}")
+    work = {"k-means": ("40 x 64 K² D", 40 * 64 * k * k * d), "assignment": ("2 N K D", 2 * n * k * d)}
+    if probes := getattr(step, "probes", 0):
+        work["within clusters"] = (f"{probes * probes} N (N / K) D", probes * probes * n * (n / k) * d)
+    for what, (formula, operations) in work.items():
+        yield Cost(f"{name}: {what}, operations", formula, f"{operations:.3g}")
+    total = sum(operations for _, operations in work.values())
+    yield Cost(f"{name}: time of a GPU", f"sum / {FLOPS / 1e12:.0f} TFLOP/s", _span(total / FLOPS))
+    yield Cost(f"{name}: time of a core", f"sum / {CORE / 1e9:.0f} GFLOP/s", _span(total / CORE))
 
 
 def _span(seconds: float) -> str:
@@ -185,7 +181,7 @@ def as_text(recipe: Recipe, rows: int, part_size: int = 10_000, rates: Rates | N
         head = f"at N = {rows:,} rows like the {rates.rows:,} of {rates.run}:"
         foot = (
             "times of stages are seconds of workers (of one core, or of waiting where a stage fetches), those of selectors of that machine; "
-            f"a run also takes seconds to start{f'; clusters: D = {DIMENSIONS}' if any(': clusters' in c[0] for c in lines) else ''}"
+            f"a run also takes seconds to start{f'; clusters: D = {DIMENSIONS}' if any(': clusters K' in c[0] for c in lines) else ''}"
         )
     else:
         head = f"at N = {rows:,} rows, if all of them reach every step:"
