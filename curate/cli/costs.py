@@ -18,7 +18,7 @@ from curate.store import Store
 PICTURE, DIMENSIONS, FLOPS, CORE = 60_000, 768, 100e12, 30e9
 
 #: Seconds of a core for a row in cheap rules, selection, ledger and plan: benchmarks/scale.py at 10^6 and 10^7 rows.
-ROW = 21e-6
+ROW = 25e-6
 
 #: Parts of a run that are looked at, spread over all of them.
 PARTS = 400

@@ -30,7 +30,7 @@ def test_plan_prints_formulas(tmp_path, capsys):
     (tmp_path / "l.csv").write_text("url,text\nhttp://a.example/1,one\n")
     assert main(["plan", "clip_score_top30", "--pairs", str(tmp_path / "l.csv"), "--rows", "1000000"]) == 0
     out = capsys.readouterr().out
-    assert "N x 21 µs" in out and "21.0 s" in out
+    assert "N x 25 µs" in out and "25.0 s" in out
     assert "at N = 1,000,000 rows" in out and "N x 60 kB" in out and "60.0 GB" in out
 
 
