@@ -13,7 +13,7 @@ _HOMES = {
     "run": ("driver", "run"),
     "open": ("driver", "open_run"),
     "Run": ("driver", "Run"),
-    "show": ("gallery", "show"),
+    "show": ("reporting.gallery", "show"),
     "Recipe": ("recipe", "Recipe"),
     "Shards": ("shards", "Shards"),
     "Source": ("source", "Source"),

@@ -121,3 +121,8 @@ def test_heavy_libraries_have_one_home():
 def test_importing_curate_is_light():
     code = "import sys, curate; print([m for m in ('ray', 'torch', 'open_clip', 'transformers', 'faiss', 'cv2') if m in sys.modules])"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "[]"
+
+
+def test_every_public_name_is_there():
+    """They are looked up by the names of their modules, as strings."""
+    assert all(callable(getattr(curate, name)) for name in curate.__all__)

@@ -245,7 +245,11 @@ def test_ctrl_c_leaves_a_run_that_can_go_on(pairs, tmp_path, capsys, engine):
         "--part-size",
         "30",
     ]
-    code = f"import sys; sys.path.insert(0, {str(Path(__file__).parent.parent)!r})\nfrom curate.cli import main\nsys.exit(main({argv!r}))"
+    # A shell starts what it runs in the background with SIGINT ignored, and children inherit that.
+    code = f"""import signal, sys; sys.path.insert(0, {str(Path(__file__).parent.parent)!r})
+signal.signal(signal.SIGINT, signal.default_int_handler)
+from curate.cli import main
+sys.exit(main({argv!r}))"""
     with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         deadline = time.monotonic() + 150
         while not list(tmp_path.glob("r/parts/*/images.toy_fetch-*.parquet")) and time.monotonic() < deadline:
