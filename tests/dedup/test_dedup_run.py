@@ -18,6 +18,7 @@ from curate.dedup.phash import PerceptualHash
 from curate.dedup.semantic import SemanticDedup
 from curate.dedup.text import TextDedup
 from curate.fetch.stage import Fetch
+from curate.members import bulky
 from curate.recipe import Recipe
 from curate.shards import Shards
 from curate.sources.webdataset import WebDataset
@@ -123,3 +124,9 @@ def test_parts_that_come_later_are_hashed_alone_and_judged_together(tars, whole,
     both = curate.run(recipe(tars), str(tmp_path), engine="local", part_size=6)
     assert sum(hashed) == 12
     assert fates(both) == fates(whole) and both.dataset["root_hash"] == whole.dataset["root_hash"]
+
+
+def test_what_duplicates_are_found_by_stays_out_of_the_samples():
+    """Hashes of views and thumbnails are in the ledger; 2 kB of them in every sample would help nobody."""
+    kinds = PerceptualHash().adds()
+    assert {name for name, kind in kinds.items() if bulky(kind)} == {"phash_views", "thumbnail"}
