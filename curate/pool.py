@@ -274,19 +274,19 @@ def plan(store: Store, assigned: str, ledger: dict[str, list[str]], samples: str
     return {table: _plan(store, assigned, ledger[table], table == samples, how.embeddings) for table in tables}
 
 
-def _plan(store: Store, assigned: str, ledger: list[str], own: bool, all_: bool) -> str:
-    file = f"planned/{digest([assigned, [[n, _mark(store, n)] for n in ledger], all_])}.parquet"
+def _plan(store: Store, assigned: str, ledger: list[str], own: bool, embeddings: bool) -> str:
+    file = f"planned/{digest([assigned, [[n, _mark(store, n)] for n in ledger], embeddings])}.parquet"
     if store.exists(file):
         return file
     with database(store) as (con, _), store.private(file) as path:
-        _write_plan(con, path, scan(store, [assigned]), scan(store, ledger), own, all_)
+        _write_plan(con, path, scan(store, [assigned]), scan(store, ledger), own, embeddings)
         store.publish(file, path, path.stat().st_size)
     return file
 
 
-def _write_plan(con: duckdb.DuckDBPyConnection, path: Path, places: str, ledger: str, own: bool, all_: bool) -> None:
+def _write_plan(con: duckdb.DuckDBPyConnection, path: Path, places: str, ledger: str, own: bool, embeddings: bool) -> None:
     """The kept rows of a table, by the places of their samples; places and ledger are SQL expressions. Where a column was redacted
-    the redacted text takes its place. Embeddings and raw bytes stay behind, unless those of samples are wanted (`all_`)."""
+    the redacted text takes its place. Embeddings and raw bytes stay behind, unless those of samples are wanted (`embeddings`)."""
     uid, order = ("l.uid", "") if own else ("l.doc_uid", ", l.position")
     rows = con.sql(f"select * exclude (shard, key, kept, drop_reason, drop_stage) from {ledger} limit 0")
     fields = rows.to_arrow_table().schema
@@ -294,7 +294,7 @@ def _write_plan(con: duckdb.DuckDBPyConnection, path: Path, places: str, ledger:
         f.name
         for f in fields
         if (
-            f.name != "position" and (all_ or not members.bulky(f.type))
+            f.name != "position" and (embeddings or not members.bulky(f.type))
             if own
             else not (members.bulky(f.type) or pa.types.is_list(f.type))
         )

@@ -54,6 +54,8 @@ class Decontaminate(Selector):
 
     def __post_init__(self):
         super().__post_init__()
+        if self.tolerance <= 0:
+            raise RecipeError(f"{self.name}: tolerance must be above 0; 1 is what NearDedup takes")
         if not self.sets:
             raise RecipeError(f"{self.name}: sets= must name evaluation sets: a dict from names to folders, .tar or .npy files")
         for path in self.sets.values():

@@ -83,7 +83,7 @@ def _best(a: np.ndarray, b: np.ndarray, view: int, same: Same) -> np.ndarray:
         good = alike >= same.least(view)
         at, alike = at[good], alike[good]
         most = np.minimum(bounds, _SHARE * same.tolerance * _contrast(plain[good])[:, None])
-        excess = (_differences(x[good], y[good]) / np.maximum(most, 1e-9)).max(axis=1, initial=0)
+        excess = (_greatest(_places(_left(x[good], y[good]))) / np.maximum(most, 1e-9)).max(axis=1, initial=0)
         less = excess <= least[at]
         best[at[less]], least[at[less]] = alike[less], excess[less]
     return best
@@ -108,9 +108,7 @@ def _excess(a: np.ndarray, small: np.ndarray, view: int, n: int, bounds: np.ndar
     """How many times the bounds a variant of a view differs from a picture, at 8 x 8 pixels."""
     change, whole = _variants(view)[n], _coarse(0.0, 1.0)
     x = change[2] @ a @ change[3] if isinstance(change, tuple) else whole @ _variant(a, view, n) @ whole.T
-    left = _left(x, small)
-    grey = np.abs(np.einsum("pcyx,c->pyx", left, _GREY)).max(axis=(1, 2), initial=0)
-    return np.maximum(grey / bounds[0], np.abs(left).max(axis=(1, 2, 3), initial=0) / bounds[1])
+    return (_greatest(_left(x, small)) / bounds).max(axis=1, initial=0)
 
 
 @lru_cache(maxsize=512)
@@ -166,10 +164,8 @@ def _contrast(plain: np.ndarray) -> np.ndarray:
     return np.abs(_places(plain)).max(axis=(1, 2, 3), initial=0)
 
 
-def _differences(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """(pairs, 2): the largest difference of a place, in grey and in any colour, `a` being made as bright as `b`; in levels of
-    the brighter one."""
-    left = _places(_left(a, b))
+def _greatest(left: np.ndarray) -> np.ndarray:
+    """(pairs, 2): the largest of what is left, in grey and in any colour, in levels."""
     grey = np.abs(np.einsum("pcyx,c->pyx", left, _GREY)).max(axis=(1, 2), initial=0)
     return np.stack([grey, np.abs(left).max(axis=(1, 2, 3), initial=0)], axis=1)
 

@@ -173,3 +173,5 @@ def test_agrees_with_comparing_all_with_all():
 def test_wrong_parameters_are_refused():
     with pytest.raises(RecipeError):
         NearDedup(max_distance=16)
+    with pytest.raises(RecipeError, match="tolerance"):
+        NearDedup(tolerance=0)
