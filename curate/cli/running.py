@@ -139,6 +139,8 @@ def _plan_options(sub: argparse.ArgumentParser, recipe: str | None) -> None:
 def plan(args: argparse.Namespace) -> int:
     from curate.planning import describe
 
+    if args.rows is not None and args.rows < 1:
+        raise RecipeError(f"--rows {args.rows}: a pool has one row or more")
     recipe = _build(args).check()
     part_size = _part_size(args)
     print(describe(recipe, args.out, part_size))

@@ -31,6 +31,7 @@ def test_plan_prints_formulas(tmp_path, capsys):
     assert main(["plan", "clip_score_top30", "--pairs", str(tmp_path / "l.csv"), "--rows", "1000000"]) == 0
     out = capsys.readouterr().out
     assert "N x 25 µs" in out and "25.0 s" in out
+    assert main(["plan", "clip_score_top30", "--pairs", str(tmp_path / "l.csv"), "--rows", "-1"]) == 2
     assert "at N = 1,000,000 rows" in out and "N x 60 kB" in out and "60.0 GB" in out
 
 
