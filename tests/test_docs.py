@@ -176,7 +176,7 @@ def test_a_submitted_job_runs_on_the_cluster_and_keeps_its_run_on_s3(desk, bucke
         "curate.cli",
         *command.split(),
     ]
-    until = time.monotonic() + 90
+    until = time.monotonic() + 180
     while True:
         done = subprocess.run(argv, capture_output=True, text=True, timeout=200, check=False)
         if "No available agent" not in done.stdout + done.stderr or time.monotonic() > until:
