@@ -7,7 +7,7 @@ import numpy as np
 
 from curate.dedup.phash import CROPS, THUMB, VIEWS, resample
 
-_STEP = 4_096  # pairs compared at a time
+_STEP, _GLANCES = 4_096, 1 << 20  # pairs compared at a time, and before that at a glance
 _GAINS = (0.88, 0.94, 1.0, 1.06, 1.12)  # times that of a view: how much brighter a thumbnail is made before it is compared
 _SHIFTS = (-0.125, 0.0, 0.125)  # of what a crop takes off: where else it is looked for
 _BLUR = np.eye(THUMB) * 6 + np.eye(THUMB, k=1) + np.eye(THUMB, k=-1)
@@ -57,18 +57,44 @@ def likeness(
     """For each pair of places the correlation of a view of a thumbnail of `first` with a whole one of `second`; 0 where they
     are not the same."""
     out = np.zeros(len(one))
+    for low in range(0, len(one), _GLANCES):
+        part = slice(low, low + _GLANCES)
+        near = low + np.flatnonzero(_glance(first, second, one[part], other[part], view, mirrored[part], same))
+        for start in range(0, len(near), _STEP):
+            at = near[start : start + _STEP]
+            b = _pictures(second, other[at])
+            b = np.where(mirrored[at, None, None, None], b[..., ::-1], b)
+            out[at] = _best(_pictures(first, one[at]), _BLUR @ b @ _BLUR.T if cropped(view) else b, view, same)
+    return out
+
+
+def _glance(
+    first: np.ndarray, second: np.ndarray, one: np.ndarray, other: np.ndarray, view: int, mirrored: np.ndarray, same: Same
+) -> np.ndarray:
+    """Which pairs are worth a look at all: those whose view as it is differs by no more than twice the bounds at 8 x 8 pixels.
+    Each picture is made that small once, in however many pairs it is."""
+    middle, whole = len(_variants(view)) // 2, _coarse(0.0, 1.0)
+    (rows, at), (others, to) = (np.unique(n, return_inverse=True) for n in (one, other))
+    a = np.empty((len(rows), 3, 8, 8), np.float32)
+    b = np.empty((len(others), 3, 8, 8), np.float32)
+    for low in range(0, len(rows), _STEP):
+        a[low : low + _STEP] = _small_variant(_pictures(first, rows[low : low + _STEP]), view, middle)
+    soft = whole @ _BLUR if cropped(view) else whole
+    for low in range(0, len(others), _STEP):
+        b[low : low + _STEP] = soft @ _pictures(second, others[low : low + _STEP]) @ soft.T
+    near, bounds = np.empty(len(one), bool), np.array(same.most(view))
     for low in range(0, len(one), _STEP):
         part = slice(low, low + _STEP)
-        # Rows of pixels by columns, colour first: one small matrix product a picture, so that a pair's value is the same
-        # in any company.
-        a, b = (
-            thumbs[rows[part]].reshape(-1, THUMB, THUMB, 3).transpose(0, 3, 1, 2).astype(np.float32)
-            for thumbs, rows in ((first, one), (second, other))
-        )
-        b = np.where(mirrored[part, None, None, None], b[..., ::-1], b)
-        b = _BLUR @ b @ _BLUR.T if cropped(view) else b
-        out[part] = _best(a, b, view, same)
-    return out
+        y = b[to[part]]
+        y = np.where(mirrored[part, None, None, None], y[..., ::-1], y)
+        near[part] = (_greatest(_left(a[at[part]], y)) / bounds).max(axis=1, initial=0) <= 2
+    return near
+
+
+def _pictures(thumbs: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    """(rows, 3, 32, 32): rows of pixels by columns, colour first: one small matrix product a picture, so that a pair's value is
+    the same in any company."""
+    return np.ascontiguousarray(thumbs[rows].reshape(-1, THUMB, THUMB, 3).transpose(0, 3, 1, 2), np.float32)
 
 
 def _best(a: np.ndarray, b: np.ndarray, view: int, same: Same) -> np.ndarray:
@@ -90,25 +116,20 @@ def _best(a: np.ndarray, b: np.ndarray, view: int, same: Same) -> np.ndarray:
 
 
 def _hopes(a: np.ndarray, b: np.ndarray, view: int, bounds: np.ndarray) -> np.ndarray:
-    """(pairs, variants of the view): which are worth a close look. At 8 x 8 pixels, at a tenth of the cost: the view as it is must
-    differ by no more than twice the bounds; of its variants the _TRIED best are tried, if they nearly keep to the bounds."""
+    """(pairs, variants of the view): which are worth a close look. At 8 x 8 pixels, at a tenth of the cost: the _TRIED that differ
+    least, if they nearly keep to the bounds."""
     whole, variants = _coarse(0.0, 1.0), _variants(view)
-    small, middle = whole @ b @ whole.T, len(variants) // 2
-    excess = np.full((len(a), len(variants)), np.inf)
-    excess[:, middle] = _excess(a, small, view, middle, bounds)
-    near = np.flatnonzero(excess[:, middle] <= 2)
-    for n in range(len(variants)):
-        if n != middle:
-            excess[near, n] = _excess(a[near], small[near], view, n, bounds)
+    small = whole @ b @ whole.T
+    left = (_left(_small_variant(a, view, n), small) for n in range(len(variants)))
+    excess = np.stack([(_greatest(rest) / bounds).max(axis=1, initial=0) for rest in left], axis=1)
     rank = np.argsort(np.argsort(excess, axis=1, kind="stable"), axis=1, kind="stable")
     return (excess <= _SLACK) & (rank < _TRIED)
 
 
-def _excess(a: np.ndarray, small: np.ndarray, view: int, n: int, bounds: np.ndarray) -> np.ndarray:
-    """How many times the bounds a variant of a view differs from a picture, at 8 x 8 pixels."""
+def _small_variant(a: np.ndarray, view: int, n: int) -> np.ndarray:
+    """A variant of a view, at 8 x 8 pixels."""
     change, whole = _variants(view)[n], _coarse(0.0, 1.0)
-    x = change[2] @ a @ change[3] if isinstance(change, tuple) else whole @ _variant(a, view, n) @ whole.T
-    return (_greatest(_left(x, small)) / bounds).max(axis=1, initial=0)
+    return change[2] @ a @ change[3] if isinstance(change, tuple) else whole @ _variant(a, view, n) @ whole.T
 
 
 @lru_cache(maxsize=512)

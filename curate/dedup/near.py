@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -10,14 +9,15 @@ import pyarrow as pa
 
 from curate.dedup.chunks import scratch
 from curate.dedup.graph import Pairs, first_of, resolve, spread
+from curate.dedup.hamming import within
 from curate.dedup.likeness import Same, likeness
 from curate.dedup.phash import CROPS, THUMB, VIEWS, stacked
 from curate.dedup.quality import Ranks, better_first, columns, ranked
 from curate.errors import RecipeError
 from curate.selector import Live, Selection, Selector
 
-_BANDS = 4  # of 16 bits: two hashes at distance d agree in some band but for d // 4 bits
-_QUERIES = 4_096  # rows looked up at a time
+_BATCH = 4_096  # rows read at a time
+_LOOKED_AT = 1 << 22  # pairs of hashes that a task has in memory, if it has more than one row
 
 
 @dataclass
@@ -26,11 +26,11 @@ class NearDedup(Selector):
 
     Two pictures look the same if their 64-bit hashes differ in at most `max_distance` bits, their thumbnails correlate (at
     least `min_similarity`, 1 being the same up to brightness and contrast), and no place of them differs by much
-    (`tolerance` times the bounds of likeness.Same). One may also match the other made brighter,
-    whites clipped, then with `min_view_similarity`. With `mirror` either may be mirrored (a b is then a d); with `crops` the whole of one may also match a
-    crop of the other (10 or 25 % off), with the same bound; that looks up 37 hashes a row instead of three, and costs ten times as much on 10^5 rows. All
-    pairs within `max_distance` are found (FAISS multi-index hashing is exact). The hash alone takes one icon or starry sky
-    for another, correlation one flag for another with a star in it. Similarity in the edges is the correlation.
+    (`tolerance` times the bounds of likeness.Same). One may also match the other made brighter, whites clipped, then with
+    `min_view_similarity`. With `mirror` either may be mirrored (a b is then a d); with `crops` the whole of one may also match
+    a crop of the other (10 or 25 % off), with the same bound: 37 hashes a row are looked up instead of three. All pairs within
+    `max_distance` are found (hamming.within). The hash alone takes one icon or starry sky for another, correlation one flag
+    for another with a star in it. Similarity in the edges is the correlation.
     """
 
     reads = ("phash", "phash_mirror", "phash_views", "thumbnail")
@@ -61,7 +61,6 @@ class NearDedup(Selector):
             first = _write(live, ranks, folder)
             distinct = int((first == np.arange(len(first))).sum())
             done = spread(resolve(distinct, lambda asked, alive: self._find(live, folder, asked, alive)), first)
-        _index.cache_clear()
         edges = done.edges(ranks.ids)
         return Selection(
             edges["id"].to_numpy(),
@@ -84,16 +83,14 @@ class NearDedup(Selector):
 
 
 def _write(live: Live, ranks: Ranks, folder: Path) -> np.ndarray:
-    """Hashes, thumbnails and index of the distinct rows as files, in order of rank; returns `first_of` for all rows."""
-    import faiss
-
+    """Hashes and thumbnails of the distinct rows as files, in order of rank; returns `first_of` for all rows."""
     total = len(ranks.ids)
     hashes = np.lib.format.open_memmap(folder / "all_hashes.npy", "w+", np.uint64, (total, len(VIEWS) + 1))
     thumbs = np.lib.format.open_memmap(folder / "all_thumbs.npy", "w+", np.uint8, (total, THUMB * THUMB * 3))
     keys = np.empty(total, np.uint64)
     query = """select id, phash, phash_mirror, phash_views, thumbnail, hash(phash_views, thumbnail) as key
         from live where phash is not null"""
-    for batch in live.sql(query).to_arrow_reader(_QUERIES):
+    for batch in live.sql(query).to_arrow_reader(_BATCH):
         at = ranks.of(batch["id"].to_numpy())
         hashes[at] = stacked(pa.Table.from_batches([batch]))
         thumbs[at] = np.frombuffer(b"".join(batch["thumbnail"].to_pylist()), np.uint8).reshape(len(at), -1)
@@ -102,47 +99,57 @@ def _write(live: Live, ranks: Ranks, folder: Path) -> np.ndarray:
     distinct = first == np.arange(total)
     np.save(folder / "hashes.npy", hashes[distinct])
     np.save(folder / "thumbs.npy", thumbs[distinct])
-    index = faiss.IndexBinaryMultiHash(64, _BANDS, 64 // _BANDS)
-    for column in (0, -1):
-        index.add(_bytes(hashes[distinct, column]))
-    faiss.write_index_binary(index, str(folder / "index"))
     return first
 
 
-def _bytes(hashes: np.ndarray) -> np.ndarray:
-    return np.ascontiguousarray(hashes).view(np.uint8).reshape(-1, 8)
-
-
-@lru_cache(maxsize=1)
-def _index(path: str):
-    import faiss
-
-    return faiss.read_index_binary(path)
-
-
 def _pairs(item: tuple[str, int, int, tuple, Same]) -> Pairs:
-    """Pairs of which one row is in a range of ranks."""
+    """Pairs of which one row, or a view of it, is in a range of ranks."""
     folder, start, stop, (mirror, views), same = item
-    hashes = np.load(Path(folder) / "hashes.npy", mmap_mode="r")
-    asked, alive = (np.load(Path(folder) / f"{n}.npy") for n in ("asked", "alive"))
-    thumbs = np.load(Path(folder) / "thumbs.npy", mmap_mode="r")
-    index = _index(str(Path(folder) / "index"))
-    index.nflip = same.distance // _BANDS
-    found, known = [], np.empty(0, np.int64)  # pairs that are the same already need no other view
-    for view in range(views):
-        for low in range(start, stop, _QUERIES):
-            rows = np.arange(low, min(low + _QUERIES, stop))
-            rows = rows[alive[rows]]
-            limits, _, hits = index.range_search(_bytes(hashes[rows, view]), same.distance + 1)
-            one, other = np.repeat(rows, np.diff(limits).astype(np.int64)), hits % len(hashes)
-            worse, better = np.maximum(one, other), np.minimum(one, other)
-            mirrored = hits >= len(hashes)
-            # Wholes are looked up from both sides: once is enough.
-            fit = (one > other if view == 0 else one != other) | (mirrored & (one != other))
-            fit &= asked[worse] & alive[better] & (mirror | ~mirrored)
-            fit[fit] = ~np.isin(worse[fit] * len(hashes) + better[fit], known)
-            alike = likeness(thumbs, thumbs, one[fit], other[fit], view, mirrored[fit], same)
-            good = alike > 0
-            found.append((worse[fit][good], better[fit][good], alike[good].astype(np.float32)))
-            known = np.union1d(known, found[-1][0] * len(hashes) + found[-1][1])
+    hashes, thumbs, asked, alive = (
+        np.load(Path(folder) / f"{name}.npy", mmap_mode="r") for name in ("hashes", "thumbs", "asked", "alive")
+    )
+    found, waiting = [], [(start, stop)]
+    while waiting:
+        low, high = waiting.pop()
+        rows = low + np.flatnonzero(alive[low:high])
+        hits = _hits(hashes, rows, views, mirror, same.distance, asked, alive)
+        if hits is None:
+            middle = (low + high) // 2
+            waiting += [(middle, high), (low, middle)]
+        else:
+            found += _alike(thumbs, hits, same)
     return tuple(np.concatenate(c) for c in zip(*found))
+
+
+def _hits(
+    hashes: np.ndarray, rows: np.ndarray, views: int, mirror: bool, distance: int, asked: np.ndarray, alive: np.ndarray
+) -> np.ndarray | None:
+    """(4, hits): view, row, other row and whether that is mirrored, sorted, for every view of the rows that is near the whole
+    of another row; None if they are too many for the memory of a task."""
+    wholes = np.concatenate([hashes[:, 0], hashes[:, -1]] if mirror else [hashes[:, 0]])
+    found, size = [], 0
+    for at, hits in within(hashes[rows, :views].ravel(), wholes, distance):
+        one, view, other, mirrored = rows[at // views], at % views, hits % len(hashes), hits >= len(hashes)
+        worse, better = np.maximum(one, other), np.minimum(one, other)
+        # Wholes are looked up from both sides: once is enough.
+        fit = (one != other) & asked[worse] & alive[better] & ((view > 0) | mirrored | (one > other))
+        found.append(np.stack([view, one, other, mirrored])[:, fit])
+        size += fit.sum()
+        if size > _LOOKED_AT and len(rows) > 1:
+            return None
+    hits = np.concatenate(found, axis=1) if found else np.empty((4, 0), np.int64)
+    return hits[:, np.lexsort(hits[::-1])]
+
+
+def _alike(thumbs: np.ndarray, hits: np.ndarray, same: Same) -> Iterator[Pairs]:
+    """Of the pairs near by their hashes those whose thumbnails show the same, view after view: a pair that matched needs no other."""
+    known = np.empty(0, np.int64)
+    for view in range(len(VIEWS)):
+        _, one, other, mirrored = hits[:, slice(*np.searchsorted(hits[0], (view, view + 1)))]
+        new = ~np.isin(one * len(thumbs) + other, known)
+        one, other, mirrored = one[new], other[new], mirrored[new].astype(bool)
+        alike = likeness(thumbs, thumbs, one, other, view, mirrored, same)
+        good = alike > 0
+        one, other = one[good], other[good]
+        known = np.union1d(known, one * len(thumbs) + other)
+        yield np.maximum(one, other), np.minimum(one, other), alike[good].astype(np.float32)

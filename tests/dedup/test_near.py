@@ -152,6 +152,16 @@ def test_copies_fall_for_one_row_and_order_decides_nothing():
     assert {mixed[i] for i in again.drop} == set(chosen.drop)
 
 
+def test_what_a_task_has_in_memory_moves_nothing(monkeypatch):
+    """A picture and its crop, and the other way round, may both match: the likeness told must not hang on who is asked with whom."""
+    pictures = [e for s in range(6) for e in (picture(s), EDITS["crop 10 %"](picture(s)), EDITS["clipped"](picture(s)))]
+    outcome = []
+    for most, chunk in ((1 << 22, 65_536), (3, 65_536), (1 << 22, 4)):
+        monkeypatch.setattr("curate.dedup.near._LOOKED_AT", most)
+        outcome.append(NearDedup(chunk=chunk).select(pool(pictures)).edges)
+    assert outcome[0] == outcome[1] == outcome[2] and len(outcome[0]) >= 6
+
+
 def test_agrees_with_comparing_all_with_all():
     rng = np.random.default_rng(0)
     pictures = [picture(s, (64, 80)) for s in range(40)]
