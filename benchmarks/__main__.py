@@ -43,7 +43,7 @@ SHORT = {
     "shards": Short("--samples 2000 --rounds 2", quick=True, modules=("webdataset",)),
     "datacomp_conformance": Short("20000", quick=True),
     "balance": Short("40000 40000", quick=True),
-    "dedup": Short("semantic 10000", quick=True),
+    "dedup": Short("semantic 10000 hashes 20000", quick=True),
     "pages": Short("short", quick=True),
     "house": Short(quick=True),
     "scale": Short("--rows 10000 100000"),

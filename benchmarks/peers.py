@@ -1,14 +1,17 @@
 """One pool and one set of rules, from pictures on disk to what is kept: curate, Data-Juicer on Ray, and what NeMo Curator runs on a CPU.
 
-    python -m benchmarks.peers --envs FOLDER [--rows 10000] [--only curate-local curate-ray data-juicer nemo-text nemo-interleaved nemo-image]
+    python -m benchmarks.peers --envs FOLDER [--rows 10000] [--only curate-local data-juicer curate-text-ray nemo-text …]
 
 FOLDER keeps an environment of each peer (made at the first call: some GB, some minutes) and the pool. The pool is made of real pictures:
 cut-outs of photographs, and the demo's drawings and stamps with their names; one in twenty is there twice, one in twenty again
 at another quality, and some are small, long, in another language or without a caption.
 
 Rules: three words, six characters, English by lid.176.ftz, sides of 100 pixels, at most 3:1, one of the pictures with equal 64-bit
-perceptual hashes. Data-Juicer has an operator for each. Each whole process tree is watched: wall and CPU seconds, the highest sum of
-memory (a shared page counts once). A run over 50 rows gives the cost of starting; `net` is without it.
+perceptual hashes. Data-Juicer has an operator for each. What NeMo Curator does with captions alone (`nemo-text`: words and language)
+stands beside the same rules here (`curate-text-…`, from a list of URLs); `nemo-interleaved` has one rule, `nemo-image` none.
+
+Each whole process tree is watched: wall and CPU seconds, the highest sum of memory (a shared page counts once). A run over 50 rows
+gives the cost of starting; `net` is without it.
 """
 
 import argparse
@@ -24,6 +27,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import pyarrow.parquet as pq
 from PIL import Image
 
 from benchmarks.tree import Used, watch
@@ -107,7 +111,8 @@ def shaped(picture: bytes, size: tuple[int, int] | None) -> bytes:
 
 
 def lay(folder: Path, count: int, shard: int = 2500) -> None:
-    """The pool in the three forms that are read: files with a list (Data-Juicer), tars of pairs (curate), tars of documents (NeMo)."""
+    """The pool in the forms that are read: files with a list (Data-Juicer, NeMo), tars of pairs and a list of URLs (curate), tars of
+    documents (NeMo)."""
     if (folder / ".ready").exists():
         return
     shutil.rmtree(folder, ignore_errors=True)
@@ -115,7 +120,10 @@ def lay(folder: Path, count: int, shard: int = 2500) -> None:
     (folder / "tars").mkdir()
     (folder / "documents").mkdir()
     made = rows(count)
-    with open(folder / "pairs.jsonl", "w", encoding="utf-8") as listed:
+    with (
+        open(folder / "pairs.jsonl", "w", encoding="utf-8") as listed,
+        open(folder / "urls.jsonl", "w", encoding="utf-8") as urls,
+    ):
         for first in range(0, count, shard):
             name = f"{first // shard:05d}.tar"
             with tarfile.open(folder / "tars" / name, "w") as tars, tarfile.open(folder / "documents" / name, "w") as documents:
@@ -123,6 +131,9 @@ def lay(folder: Path, count: int, shard: int = 2500) -> None:
                     file = folder / "files" / f"{i:06d}{suffix}"
                     file.write_bytes(picture)
                     listed.write(json.dumps({"text": text, "images": [str(file)]}, ensure_ascii=False) + "\n")
+                    urls.write(
+                        json.dumps({"url": f"http://localhost/{i:06d}{suffix}", "text": text}, ensure_ascii=False) + "\n"
+                    )
                     add(tars, f"{i:06d}{suffix}", picture)
                     add(tars, f"{i:06d}.txt", text.encode())
                     add(documents, f"{i:06d}{suffix}", picture)
@@ -140,7 +151,7 @@ def add(tar: tarfile.TarFile, name: str, data: bytes) -> None:
 # ---- those who run
 
 
-def curate(pool: Path, out: Path, engine: str) -> None:
+def curate(name: str, pool: Path, out: Path) -> None:
     """curate's side, in a process of its own; writes the kept rows' numbers."""
     from curate.dedup.near import NearDedup
     from curate.dedup.phash import PerceptualHash
@@ -153,27 +164,21 @@ def curate(pool: Path, out: Path, engine: str) -> None:
     from curate.filters.language import Language
     from curate.recipe import Recipe
     from curate.shards import Shards
+    from curate.sources.url_pairs import UrlPairs
     from curate.sources.webdataset import WebDataset
 
-    score = [
-        CaptionWords(min=3),
-        CaptionChars(min=6),
-        Language(min=None),
-        Fetch(),
-        ImageSide(min=100),
-        AspectRatio(max=3.0),
-        PerceptualHash(),
-    ]
-    near = NearDedup(max_distance=0, mirror=False, crops=False)
-    made = run(
-        Recipe(WebDataset(str(pool / "tars")), score, [near], shards=Shards(size=2500), name="peers"),
-        str(out),
-        engine,
-        workers=os.cpu_count(),
-        part_size=2500,
-    )
-    kept = made.sql("select source_key from images where kept order by source_key").fetchall()
-    print(json.dumps({"kept": [int(k) for (k,) in kept], "reasons": made.recipe["rows"]["images"]}))
+    if name.startswith("curate-text"):
+        recipe = Recipe(UrlPairs(str(pool / "urls.jsonl")), [CaptionWords(min=3), Language(min=None)], name="peers")
+        row = "regexp_extract(url, '([0-9]+)[.]', 1)"
+    else:
+        score = [CaptionWords(min=3), CaptionChars(min=6), Language(min=None)]
+        score += [Fetch(), ImageSide(min=100), AspectRatio(max=3.0), PerceptualHash()]
+        near = NearDedup(max_distance=0, mirror=False, crops=False)
+        recipe = Recipe(WebDataset(str(pool / "tars")), score, [near], shards=Shards(size=2500), name="peers")
+        row = "source_key"
+    made = run(recipe, str(out), name.rsplit("-", 1)[1], workers=os.cpu_count(), part_size=2500)
+    kept = made.sql(f"select ({row})::int from images where kept order by 1").fetchall()
+    print(json.dumps({"kept": [k for (k,) in kept], "reasons": made.recipe["rows"]["images"]}))
 
 
 def commands(args: argparse.Namespace, pool: Path, out: Path) -> dict[str, tuple[list[str], dict[str, str]]]:
@@ -187,11 +192,11 @@ def commands(args: argparse.Namespace, pool: Path, out: Path) -> dict[str, tuple
     config.write_text(RULES.format(pool=pool, out=out, cores=os.cpu_count()))
     script, lid = str(HERE / "benchmarks" / "peers_nemo.py"), str(args.envs / "models" / "lid.176.bin")
     found = {
-        f"curate-{e}": (
-            [sys.executable, "-m", "benchmarks.peers", "--child", str(pool), str(out / "run"), e],
+        name: (
+            [sys.executable, "-m", "benchmarks.peers", "--child", name, str(pool), str(out / "run")],
             {"PYTHONPATH": str(HERE)},
         )
-        for e in ("local", "ray")
+        for name in ("curate-local", "curate-ray", "curate-text-local", "curate-text-ray")
     }
     found["data-juicer"] = ([str(args.envs / "juicer" / "bin" / "dj-process"), "--config", str(config)], juicer)
     for kind in ("text", "interleaved", "image"):
@@ -208,13 +213,13 @@ def kept(name: str, out: Path, log: Path) -> tuple[list[int] | None, str]:
     if name.startswith("curate"):
         found = json.loads(next(line for line in reversed(lines) if line.startswith('{"kept"')))
         return found["kept"], json.dumps(found["reasons"])
-    rows = (
-        [json.loads(line) for file in sorted((out / "kept").rglob("*.json*")) for line in file.read_text().splitlines()]
-        if (out / "kept").exists()
-        else []
-    )
-    if rows:
-        return [int(Path(r["images"][0]).stem) for r in rows], ""
+    listed = [json.loads(line) for file in sorted((out / "kept").rglob("*.json*")) for line in file.read_text().splitlines()]
+    ids = [int(Path(row["images"][0]).stem) for row in listed]
+    for file in sorted((out / "kept").rglob("*.parquet")):  # NeMo's documents, a row for each text and picture
+        pictures = pq.read_table(file, columns=["sample_id"], filters=[("modality", "==", "image")])
+        ids += map(int, pictures["sample_id"].to_pylist())
+    if ids:
+        return ids, next((line for line in reversed(lines) if line.startswith("kept")), "")
     told = [
         line for line in lines if line.startswith(("kept", "Error", "RuntimeError", "ModuleNotFoundError")) or "Error:" in line
     ]
@@ -244,7 +249,7 @@ def main() -> None:
     parser.add_argument("--child", nargs=3, help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.child:
-        return curate(Path(args.child[0]), Path(args.child[1]), args.child[2])
+        return curate(args.child[0], Path(args.child[1]), Path(args.child[2]))
     args.envs = args.envs.resolve()
     prepare(args)
     lay(args.envs / "pool-50", 50)
@@ -259,7 +264,11 @@ def main() -> None:
     for name in commands(args, args.envs / f"pool-{args.rows}", scratch / "list"):
         few, _, _ = one(args, name, args.envs / "pool-50", scratch)
         used, ids, word = one(args, name, args.envs / f"pool-{args.rows}", scratch)
-        wall, cpu = max(used.wall - few.wall, 0.01), max(used.cpu - few.cpu, 0.01)
+        # Starting varies by some seconds: a difference of less than half of it says nothing.
+        wall, cpu = (
+            f"{args.rows / (all_ - start):,.0f}" if all_ - start > start / 2 else "-"
+            for all_, start in ((used.wall, few.wall), (used.cpu, few.cpu))
+        )
         found[name] = {
             "wall": used.wall,
             "cpu": used.cpu,
@@ -270,7 +279,7 @@ def main() -> None:
         }
         print(
             f"{name:18}{used.wall:>8.1f}{used.cpu:>8.1f}{used.memory:>9,.0f}{len(ids) if ids else '-':>7} | {few.wall:>12.1f}{few.cpu:>7.1f} | "
-            f"     {args.rows / wall:>8,.0f}{args.rows / cpu:>12,.0f}  {word}",
+            f"     {wall:>8}{cpu:>12}  {word}",
             flush=True,
         )
     differences(found, args.envs / f"pool-{args.rows}")
@@ -290,12 +299,13 @@ def prepare(args: argparse.Namespace) -> None:
 
 
 def differences(found: dict, pool: Path) -> None:
-    """Rows that one keeps and another does not, and what they look like."""
-    ours = next((set(f["kept"]) for n, f in found.items() if n.startswith("curate") and f["kept"]), None)
+    """Rows that a peer keeps and curate does not by the same rules, and the other way round."""
     lines = (pool / "pairs.jsonl").read_text().splitlines()
     hashes = {i: hashlib.sha256(Path(json.loads(line)["images"][0]).read_bytes()).hexdigest() for i, line in enumerate(lines)}
     for name, f in found.items():
-        if ours is None or not f["kept"]:
+        same = "curate-text" if name.endswith("-text") else "curate-"
+        ours = next((set(g["kept"]) for n, g in found.items() if n.startswith(same) and g["kept"]), None)
+        if ours is None or not f["kept"] or name.startswith("curate") or name == "nemo-interleaved":
             continue
         theirs = set(f["kept"])
         # Of equal pictures each keeps one, not the same: those are no difference.

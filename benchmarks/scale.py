@@ -166,7 +166,7 @@ class Clock:
 def child(folder: str, out: str, engine: str, free: str) -> None:
     """One size in a process of its own; prints its acts as JSON."""
     from curate import engine as engines
-    from curate import pool as pools
+    from curate import ledger, tables
     from curate.cli.costs import measured
     from curate.driver import Driver
     from curate.store import Store
@@ -178,14 +178,14 @@ def child(folder: str, out: str, engine: str, free: str) -> None:
         def _write_shards(self, assigned: str, parts: list, state: str) -> None:
             self.progress.stage("plan", 1, 0)
             entries = {"images": [f"ledger/images/{p.index:06d}.parquet" for p in parts]}
-            planned = pools.plan(self.store, assigned, entries, "images", self.recipe.shards)
+            planned = ledger.plan(self.store, assigned, entries, "images", self.recipe.shards)
             self.progress.stage("planned", 1, 0)
-            count = pools.shard_count(self.store, assigned)
+            count = ledger.shard_count(self.store, assigned)
             self.store.publish_bytes(
                 "dataset.json",
                 json.dumps(
                     {
-                        "samples": pq.read_metadata(self.store.path(planned["images"])).num_rows,
+                        "samples": sum(pq.read_metadata(self.store.path(file)).num_rows for file in planned["images"]),
                         "shards": [],
                         "root_hash": "",
                         "bytes": 0,
@@ -196,7 +196,7 @@ def child(folder: str, out: str, engine: str, free: str) -> None:
 
         def _tell(self, made: Any) -> None: ...
 
-    pools.free_memory = lambda: int(free) << 20
+    tables.free_memory = lambda: int(free) << 20
     clock = Clock()
     clock.turn("start")
     store = Store(out)

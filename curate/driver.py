@@ -11,7 +11,7 @@ import duckdb
 import pyarrow as pa
 
 from curate import engine as engines
-from curate import pool, seal, shards
+from curate import ledger, pool, seal, shards, tables
 from curate.engine import Lane, flow
 from curate.errors import CurateError, PoolError, RecipeError
 from curate.part import Decision, Part, ingest
@@ -40,7 +40,7 @@ class Run:
 
     @cached_property
     def con(self) -> duckdb.DuckDBPyConnection:
-        return pool.connect(self.store)
+        return tables.connect(self.store)
 
     def sql(self, query: str) -> duckdb.DuckDBPyRelation:
         """A DuckDB relation over images, documents, texts, shards, edges, verdicts, judgements, funnel."""
@@ -337,12 +337,12 @@ class Driver:
         samples = self.recipe.samples
         copies = ("copies",) if any("copies" in s.adds() for s in point.steps if s.table == samples) else ()
         gathered = list(self.engine.map(partial(pool.gather, point, samples, copies), parts))
-        assigned = pool.assign(self.store, gathered, how) if how else None
+        assigned = ledger.assign(self.store, gathered, how) if how else None
         self.store.remove("dataset.json")
         self.progress.stage("ledger", len(parts), 0)
         counts: dict[str, dict[str, int]] = {}
         self.sums: dict[str, str] = {}
-        for entered, sums in self.engine.map(partial(pool.enter, point, assigned, samples), parts):
+        for entered, sums in self.engine.map(partial(ledger.enter, point, assigned, samples), parts):
             self.sums |= sums
             for table, reasons in entered.items():
                 for reason, n in reasons.items():
@@ -356,7 +356,7 @@ class Driver:
         if how:
             self._write_shards(assigned, parts, state)
         else:
-            root, count = pool.uid_hash(self.store, [g.file for g in gathered])
+            root, count = ledger.uid_hash(self.store, [g.file for g in gathered])
             dataset = {
                 "state": state,
                 "root_hash": root,
@@ -375,12 +375,12 @@ class Driver:
         for table, files in entries.items():
             for stale in {f"ledger/{table}/{n}" for n in self.store.names(f"ledger/{table}")} - set(files):
                 self.store.remove(stale)
-        planned = pool.plan(self.store, assigned, entries, self.recipe.samples, how)
-        total = pool.shard_count(self.store, assigned)
+        planned = ledger.plan(self.store, assigned, entries, self.recipe.samples, how)
+        total = ledger.shard_count(self.store, assigned)
         self.progress.stage("shards", total, 0)
         captions = {s.name: s.provenance() for s in self.recipe.steps if hasattr(s, "provenance")}
         provenance = {"recipe": self.recipe.fingerprint, **({"captions": captions} if captions else {})}
-        write = partial(pool.write_shard, self.store, planned, how, total, provenance, self._hashed())
+        write = partial(ledger.write_shard, self.store, planned, how, total, provenance, self._hashed())
         infos = []
         for info in self.engine.map(write, range(total)):
             infos.append(info)

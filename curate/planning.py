@@ -4,7 +4,7 @@ import json
 from collections import Counter
 from typing import Any
 
-from curate import pool
+from curate import tables
 from curate.part import input_key
 from curate.recipe import Recipe, kind, place, segments
 from curate.selector import Selector
@@ -52,7 +52,7 @@ def requests(out: str | None) -> list[str]:
         return []
     brought = sum(
         n
-        for stage, n in pool.connect(store)
+        for stage, n in tables.connect(store)
         .sql("""select stage, sum(rows)::bigint from funnel where "table" = 'images' group by all""")
         .fetchall()
         if stage != "source"

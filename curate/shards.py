@@ -38,6 +38,7 @@ LEFT_OUT = frozenset(
         "drop_reason",
         "drop_stage",
         "shard",
+        "place",
         "position",
         "fetched_with",
     }
@@ -83,7 +84,7 @@ def shard_name(shard: int, count: int) -> str:
 
 
 def plan(rows: duckdb.DuckDBPyRelation, shards: Shards) -> duckdb.DuckDBPyRelation:
-    """The kept rows with `shard`, `position` and `key`, sorted by (shard, position).
+    """The kept rows with `shard`, `place` and `key`, sorted by (shard, place).
 
     The order is that of a hash of key and seed, whatever order the rows came in. A row whose `copies` is 2 or more is
     repeated at places of their own, with the keys uid, uid-2, uid-3 …
@@ -94,7 +95,7 @@ def plan(rows: duckdb.DuckDBPyRelation, shards: Shards) -> duckdb.DuckDBPyRelati
 
 def plan_sql(rows: duckdb.DuckDBPyRelation, shards: Shards, total: int) -> str:
     """The plan as a query over `kept`, which has the columns of `rows` and makes `total` samples."""
-    columns = ", ".join(f'"{c}"' for c in rows.columns if c not in ("shard", "position", "key"))
+    columns = ", ".join(f'"{c}"' for c in rows.columns if c not in ("shard", "place", "key"))
     sizes = assign(total, shards.size) or [1]
     # The first `large` shards have `most` samples, the others one less.
     most, large = sizes[0], sizes.count(sizes[0])
@@ -104,7 +105,7 @@ def plan_sql(rows: duckdb.DuckDBPyRelation, shards: Shards, total: int) -> str:
         named as (select * exclude (copy), if(copy = 1, uid, uid || '-' || copy) as key from repeated),
         numbered as (select *, row_number() over (order by {coin_sql("key", shards.seed)}, key) - 1 as n from named)
         select if(n < {border}, n // {most}, {large} + (n - {border}) // {less})::int as shard,
-               if(n < {border}, n % {most}, (n - {border}) % {less})::int as position,
+               if(n < {border}, n % {most}, (n - {border}) % {less})::int as place,
                key, * exclude (n, key)
         from numbered order by n"""
 

@@ -14,7 +14,7 @@ import fsspec
 import pytest
 from pictured import pictured, pool
 
-from curate import pool as tables
+from curate import tables
 from curate.cli import main, parse
 from curate.driver import open_run
 from curate.recipes import names

@@ -45,7 +45,9 @@ FLOORS = {
     "recipe": 3,
     "part": 3,
     "work": 3,
+    "tables": 3,
     "pool": 3,
+    "ledger": 3,
     "ray_token": 3,
     # for people
     "reporting": 3,

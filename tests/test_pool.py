@@ -3,12 +3,14 @@
 import hashlib
 import io
 
+import duckdb
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from curate import pool, schema
+from curate import pool, schema, tables
+from curate.errors import PoolError
 from curate.part import SHIFT, Part, Rows, slice_of
 from curate.selector import EDGES, Selection, Selector
 from curate.store import Store, write_batches, write_table
@@ -118,12 +120,12 @@ def test_a_decision_is_sorted_whole_and_of_the_declared_types(tmp_path):
 
 @pytest.mark.parametrize(
     ("free", "cores", "limit", "threads"),
-    [(4 << 30, 64, "1.0 GiB", 4), (64 << 30, 8, "2.0 GiB", 8), (64 << 30, 1, "512.0 MiB", 1), (1 << 30, 8, "512.0 MiB", 2)],
+    [(4 << 30, 64, "1.0 GiB", 8), (64 << 30, 8, "1.0 GiB", 8), (64 << 30, 1, "256.0 MiB", 1), (512 << 20, 8, "256.0 MiB", 2)],
 )
 def test_a_database_knows_its_bounds(tmp_path, monkeypatch, free, cores, limit, threads):
-    monkeypatch.setattr(pool, "free_memory", lambda: free)
-    monkeypatch.setattr(pool.os, "sched_getaffinity", lambda pid: range(cores))
-    with pool.database(Store(tmp_path)) as (con, folder):
+    monkeypatch.setattr(tables, "free_memory", lambda: free)
+    monkeypatch.setattr(tables.os, "sched_getaffinity", lambda pid: range(cores))
+    with tables.database(Store(tmp_path)) as (con, folder):
         found = con.sql(
             "select current_setting('memory_limit'), current_setting('threads'), current_setting('temp_directory')"
         ).fetchall()[0]
@@ -131,8 +133,8 @@ def test_a_database_knows_its_bounds(tmp_path, monkeypatch, free, cores, limit, 
 
 
 def test_more_rows_than_memory_are_sorted_on_the_disk(tmp_path, monkeypatch):
-    monkeypatch.setattr(pool, "free_memory", lambda: 0)  # the least: 512 MiB
-    with pool.database(Store(tmp_path)) as (con, _):
+    monkeypatch.setattr(tables, "free_memory", lambda: 0)  # the least
+    with tables.database(Store(tmp_path)) as (con, _):
         con.execute("set memory_limit = '64MiB'")
         rows = con.sql(
             "select md5(range::varchar) as h, repeat('x', 40) || range as pad from range(1500000) order by h"
@@ -144,5 +146,42 @@ def test_more_rows_than_memory_are_sorted_on_the_disk(tmp_path, monkeypatch):
         assert count == 1_500_000
 
 
+def test_where_memory_does_not_do_there_is_more(tmp_path, monkeypatch):
+    """A net that is too small for a pool is made larger, not the run lost; and where there is no more the error says so."""
+    limits = []
+
+    def act(con, folder):
+        limits.append(con.sql("select current_setting('memory_limit')").fetchall()[0][0])
+        if len(limits) < 3:
+            raise duckdb.OutOfMemoryException("256.0 MiB used")
+        return con.sql("select 42").fetchall()[0][0]
+
+    monkeypatch.setattr(tables.os, "sched_getaffinity", lambda pid: range(2))
+    monkeypatch.setattr(tables, "free_memory", lambda: 8 << 30)
+    assert tables.with_room(Store(tmp_path), act) == 42 and limits == ["256.0 MiB", "512.0 MiB", "1.0 GiB"]
+    limits.clear()
+    monkeypatch.setattr(tables, "free_memory", lambda: 300 << 20)
+    with pytest.raises(PoolError, match=r"more than 256.0 MiB of memory for this pool, and no more is free"):
+        tables.with_room(Store(tmp_path), act)
+
+
+def test_a_selector_gets_the_room_it_needs(tmp_path, monkeypatch):
+    store, selector, tries = Store(tmp_path), Numbered(), []
+    store.publish_table("gathered/g.parquet", pa.table({"id": np.arange(300), "uid": np.arange(300).astype(str)}))
+    gathered = [pool.Gathered("gathered/g.parquet", 300)]
+    sound = Numbered.select
+
+    def hungry(self, live):
+        tries.append(live)
+        if len(tries) == 1:
+            raise duckdb.OutOfMemoryException("used")
+        return sound(self, live)
+
+    monkeypatch.setattr(Numbered, "select", hungry)
+    decision = pool.decision(selector, gathered, [], "print")
+    pool.decide(store, selector, gathered, [], decision)
+    assert len(tries) == 2 and pool.notes(store, decision) == {"of": 300}
+
+
 def test_free_memory_is_some_of_the_machine():
-    assert 0 < pool.free_memory() < 1 << 50
+    assert 0 < tables.free_memory() < 1 << 50

@@ -50,7 +50,7 @@ def test_plan_does_not_depend_on_the_order_of_rows_and_places_everyone_once(tmp_
     turned = plan(table.take(list(range(len(table)))[::-1]), S.Shards(size=10))
     assert made.equals(turned)
     assert [made["shard"].to_pylist().count(i) for i in range(3)] == S.assign(25, 10)
-    assert made["position"].to_pylist() == [*range(9), *range(8), *range(8)]
+    assert made["place"].to_pylist() == [*range(9), *range(8), *range(8)]
     assert sorted(made["key"].to_pylist()) == sorted(table["uid"].to_pylist())
     order = made["uid"].to_pylist()
     assert order == sorted(order, key=lambda u: hashlib.md5(f"{u}::0".encode()).hexdigest())

@@ -49,7 +49,7 @@ class DocumentMembers:
         self.starts = [np.asarray(t["place"]) for t in (texts, images)]
 
     def __call__(self, row: Mapping[str, Any], meta: Mapping[str, Any], hashed: str | None) -> Members:
-        texts, images = (self._mine(t, places, row["position"]) for t, places in zip((self.texts, self.images), self.starts))
+        texts, images = (self._mine(t, places, row["place"]) for t, places in zip((self.texts, self.images), self.starts))
         return document_members(row, texts, images, meta, hashed)
 
     def _mine(self, rows: pa.Table, places: np.ndarray, place: int) -> list[dict[str, Any]]:

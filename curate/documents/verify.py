@@ -73,8 +73,11 @@ def place_faults(con: duckdb.DuckDBPyConnection, shard: int, found: list[tuple])
     """Places of a shard's documents that the ledger does not have there, and the reverse."""
     con.register("_found", pa.Table.from_pylist([dict(zip(PLACES.names, row)) for row in found], PLACES))
     text = "coalesce(redacted_text, text) as text" if "redacted_text" in con.table("texts").columns else "text"
-    ledger = f"""select doc_uid, position::bigint as position, {text}, null::varchar as sha256 from texts where kept and shard = {shard}
-        union all select doc_uid, position::bigint, null, sha256 from images where kept and shard = {shard}"""
+    # The ledger names the shard of a document's first copy.
+    copied = " or doc_uid in (select doc_uid from _found)" if "copies" in con.table("documents").columns else ""
+    here = f"kept and (shard = {shard}{copied})"
+    ledger = f"""select doc_uid, position::bigint as position, {text}, null::varchar as sha256 from texts where {here}
+        union all select doc_uid, position::bigint, null, sha256 from images where {here}"""
     for one, other, words in (
         ("from _found", f"from ({ledger})", "places of documents are not kept rows of the ledger"),
         (f"from ({ledger})", "from _found", "kept texts and images are not in their document"),

@@ -18,7 +18,18 @@ TELLING = 0.2
 #: Resamples for the range of a bound.
 RESAMPLES = 200
 #: Numeric columns that are no scores.
-_NO_SCORES = {"http_status", "source_row", "payload_offset", "payload_size", "shard", "position", "copies", "width", "height"}
+_NO_SCORES = {
+    "http_status",
+    "source_row",
+    "payload_offset",
+    "payload_size",
+    "shard",
+    "place",
+    "position",
+    "copies",
+    "width",
+    "height",
+}
 
 
 @dataclass(frozen=True)

@@ -8,10 +8,10 @@ import duckdb
 
 from curate.errors import PoolError
 from curate.fetch.isolate import Isolated
-from curate.pool import scan
 from curate.reporting.grid import brief, cards, light, put, quoted
 from curate.reporting.look import Html, fill, join, page, table
 from curate.selector import coin_sql
+from curate.tables import scan
 
 #: A row that the other run has never seen.
 ABSENT = "not in its input"

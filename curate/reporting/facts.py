@@ -8,7 +8,7 @@ from typing import Any
 
 import duckdb
 
-from curate import pool
+from curate import tables
 from curate.fetch.isolate import Isolated
 from curate.reporting.grid import QUIET, Card, cards, quoted
 from curate.selector import coin_sql
@@ -95,7 +95,7 @@ class Facts:
         self.total = {t: sum(c.values()) for t, c in self.counts.items()}
         most = max(self.total.values(), default=0)
         self.step = max(1, math.ceil(most / rows))
-        self.con = pool.connect(run.store, lambda names: names[:: self.step])
+        self.con = tables.connect(run.store, lambda names: names[:: self.step])
         self.child = Isolated()
         self.steps: list[dict[str, Any]] = self.recipe.get("steps", [])
 

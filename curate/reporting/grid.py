@@ -45,6 +45,7 @@ QUIET = {
     "width",
     "height",
     "shard",
+    "place",
     "doc_uid",
     "position",
     "source_key",

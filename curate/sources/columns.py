@@ -24,6 +24,7 @@ RESERVED = frozenset(
         "drop_reason",
         "drop_stage",
         "shard",
+        "place",
         "position",
         "key",
         "copies",

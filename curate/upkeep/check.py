@@ -10,7 +10,7 @@ from typing import Any
 import duckdb
 import pyarrow as pa
 
-from curate import pool, removed, seal, shards
+from curate import removed, seal, shards, tables
 from curate.documents.verify import document_faults, place_faults, places
 from curate.errors import PoolError
 from curate.members import SUFFIX, bulky, caption, redacted, to_json
@@ -50,7 +50,7 @@ def _faults(store: Store) -> Iterator[str]:
         return
     if recipe.get("state") != "finished":
         yield f"recipe.json: the run has not reached its end (state {recipe.get('state')!r})"
-    con = pool.connect(store)
+    con = tables.connect(store)
     main = dataset.get("table", "images")
     yield from ledger_faults(con, recipe, () if without else tuple(recipe["rows"]) if main == "documents" else (main,))
     if without:

@@ -20,13 +20,15 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from curate import pool, seal, shards
+from curate import seal, shards
 from curate.errors import PoolError
+from curate.ledger import still_there, uid_hash, write_rows
 from curate.part import SHIFT
 from curate.removed import BEGUN, FOLDER, REASON, Removed, emptied, is_in, pending, removed, unnoted, url_digest
 from curate.schema import TABLES
 from curate.shards import Shards
 from curate.store import Store
+from curate.tables import database, scan
 from curate.upkeep import gc
 from curate.upkeep.lease import held
 
@@ -281,7 +283,7 @@ def _clear_finished(store: Store, gone: Removed, moved: dict[str, str], begun: d
     sums = {n: store.hash(n) for files in ledger.values() for n in files}
     recipe["rows"] = {t: counts for t, counts in _counts(store, ledger).items() if counts}
     if infos is None:
-        root, count = pool.uid_hash(store, ledger[dataset["table"]], "kept")
+        root, count = uid_hash(store, ledger[dataset["table"]], "kept")
         made = {**dataset, "root_hash": root, "samples": count, "bytes": 0, "shards": []}
         store.publish_bytes("dataset.json", _pretty(made))
     else:
@@ -316,7 +318,7 @@ def _clear_derived(
     current = (
         edges
         | {n.replace("edges/", "decisions/", 1) for n in edges}
-        | {dataset.get("assigned"), *dataset.get("planned", {}).values()}
+        | {dataset.get("assigned"), *(file for files in dataset.get("planned", {}).values() for file in files)}
     )
     table = {s["step"]: s["table"] for s in recipe["steps"]}
     for folder in DERIVED:
@@ -343,18 +345,18 @@ def _clear_shards(
         if name not in begun["affected"]:
             infos.append(json.loads(store.read(f"shards/{name}.json")))
             continue
-        rows = pool.still_there(store, name, ledger, begun["dataset"]["table"], how)
+        rows = still_there(store, name, ledger, begun["dataset"]["table"], how)
         store.remove(f"shards/{name}.json")  # else it would be taken for the one that is wanted
-        infos.append(pool.write_rows(store, rows, how, name, shard["plan"], provenance, shard["hashed"]))
+        infos.append(write_rows(store, rows, how, name, shard["plan"], provenance, shard["hashed"]))
     return infos
 
 
 def _counts(store: Store, ledger: dict[str, list[str]]) -> dict[str, dict[str, int]]:
-    with pool.database(store) as (con, _):
+    with database(store) as (con, _):
         return {
             t: dict(
                 con.sql(
-                    f"select coalesce(drop_reason, 'kept') as r, count(*) from {pool.scan(store, files)} group by r order by r"
+                    f"select coalesce(drop_reason, 'kept') as r, count(*) from {scan(store, files)} group by r order by r"
                 ).fetchall()
             )
             for t, files in ledger.items()

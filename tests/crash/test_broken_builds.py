@@ -6,7 +6,7 @@ import pyarrow as pa
 import pytest
 from forge import half_files, inputs, toy
 
-from curate import pool, shards, store, work
+from curate import ledger, store, work
 from curate.driver import run as start
 from curate.errors import CurateError
 from curate.upkeep.check import check
@@ -35,9 +35,9 @@ def test_the_sound_build_is_sound(folder):
 
 def test_a_lost_drop(folder, monkeypatch):
     """Rows of one reason vanish from the ledger: the driver itself counts, and stops."""
-    sound = pool._entry
+    sound = ledger._entry
     monkeypatch.setattr(
-        pool, "_entry", lambda *a: (t := sound(*a)).filter(pa.array([r != "toy_words" for r in t["drop_reason"].to_pylist()]))
+        ledger, "_entry", lambda *a: (t := sound(*a)).filter(pa.array([r != "toy_words" for r in t["drop_reason"].to_pylist()]))
     )
     with pytest.raises(CurateError, match=r"table images: 110 rows came in, the ledger accounts for \d+"):
         run(folder)
@@ -46,7 +46,7 @@ def test_a_lost_drop(folder, monkeypatch):
 
 def test_a_drop_that_is_forgotten_in_the_ledger(folder, monkeypatch):
     """The ledger says kept where the selector dropped."""
-    sound = pool._entry
+    sound = ledger._entry
 
     def forgetful(*args):
         table = sound(*args)
@@ -57,7 +57,7 @@ def test_a_drop_that_is_forgotten_in_the_ledger(folder, monkeypatch):
             table = table.set_column(table.column_names.index(name), name, column)
         return table
 
-    monkeypatch.setattr(pool, "_entry", forgetful)
+    monkeypatch.setattr(ledger, "_entry", forgetful)
     run(folder)
     assert told(folder)
 
@@ -125,7 +125,7 @@ def _turned(columns):
 
 
 def test_a_sample_twice(folder, monkeypatch):
-    sound = shards.plan
-    monkeypatch.setattr(shards, "plan", lambda rows, how: (placed := sound(rows, how)).union(placed.limit(1)))
+    sound = ledger._kept
+    monkeypatch.setattr(ledger, "_kept", lambda *a: f"{(rows := sound(*a))} union all (from ({rows}) limit 1)")
     run(folder)
     assert told(folder)

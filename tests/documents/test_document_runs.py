@@ -2,10 +2,13 @@
 
 import json
 import shutil
+from dataclasses import dataclass, field
 
+import pyarrow as pa
 import pytest
 from page_web import page, picture, sentence, serving, warc
 
+from curate import ledger
 from curate.dedup.exact import ExactDedup
 from curate.dedup.frequency import Frequency
 from curate.documents.document import read_document
@@ -20,6 +23,7 @@ from curate.filters.image_side import ImageSide
 from curate.filters.paragraph_words import ParagraphWords
 from curate.recipe import Recipe
 from curate.reporting.progress import Quiet
+from curate.selector import Selection, Selector
 from curate.shards import Shards
 from curate.sources.web_pages import WebPages
 from curate.store import Store
@@ -143,6 +147,33 @@ def test_shards_hold_the_pages_in_order_with_their_bytes(done):
     assert "fetched_at" not in document["image_info"][0] and "fetched_with" not in document["image_info"][0]
     newer, pictures = found["http://site.example/1"]
     assert newer["texts"][0] == sentence(1000) and pictures == [FILES["/11.jpg"]]
+
+
+@dataclass
+class Twice(Selector):
+    table: str = field(default="documents", kw_only=True)
+
+    def adds(self):
+        return {"copies": pa.int32()}
+
+    def select(self, live):
+        ids = live.table("id")["id"]
+        return Selection([], columns=pa.table({"id": ids, "copies": pa.array([2, None] * len(ids), pa.int32())[: len(ids)]}))
+
+
+def test_the_number_of_files_of_a_plan_moves_nothing(web, tmp_path, monkeypatch):
+    """Nor do pages that come twice: what belongs to a page goes with each of its copies."""
+    made, outcome = recipe(web[0]), []
+    made = Recipe(made.source, made.score, [*made.select, Twice()], shards=Shards(size=2), name="twice", samples="documents")
+    for piece in (1 << 30, 200):
+        monkeypatch.setattr(ledger, "PIECE", piece)
+        done = start(made, tmp_path / str(piece))
+        assert not check(Store(tmp_path / str(piece)))
+        outcome.append((done.dataset["root_hash"], done.dataset["samples"]))
+        assert {t: len(files) for t, files in done.dataset["planned"].items()} == dict.fromkeys(
+            ("documents", "texts", "images"), 1 if piece > 200 else 5
+        )
+    assert outcome[0] == outcome[1] and outcome[0][1] == 9
 
 
 def test_check_finds_nothing_wrong(done):

@@ -1,0 +1,139 @@
+"""A run's tables in DuckDB: connections that keep to their memory, and the views of a run that has ended."""
+
+import contextlib
+import json
+import logging
+import os
+import tempfile
+from collections.abc import Callable, Iterator
+from itertools import count
+from pathlib import Path
+from typing import TypeVar
+
+import duckdb
+import pyarrow as pa
+
+from curate.errors import PoolError
+from curate.judging import verdicts
+from curate.store import Store, write_batches
+
+log = logging.getLogger(__name__)
+
+#: Bytes of memory that a thread of DuckDB gets to sort well beyond them.
+THREAD = 128 << 20
+
+T = TypeVar("T")
+
+
+@contextlib.contextmanager
+def database(store: Store, times: int = 1) -> Iterator[tuple[duckdb.DuckDBPyConnection, str]]:
+    """A DuckDB connection that can read the store and spill to a scratch folder (below TMPDIR), and that folder.
+
+    It takes what its threads need, at most a quarter of the memory that is free, and no more threads than that feeds; or so many
+    `times` that. What it sorts and groups beyond goes to the disk: a larger pool does not take more memory.
+    """
+    cores = len(os.sched_getaffinity(0))
+    memory = times * max(min(free_memory() // 4, cores * THREAD), 2 * THREAD)
+    with tempfile.TemporaryDirectory(prefix="curate-") as folder:
+        threads = max(1, min(cores, memory // THREAD))
+        con = duckdb.connect(
+            config={"temp_directory": f"{folder}/spill", "memory_limit": f"{memory >> 20}MiB", "threads": threads}
+        )
+        con.execute("set enable_progress_bar = false")
+        con.execute("set preserve_insertion_order = false")
+        if not store.local:
+            con.register_filesystem(store.fs)
+        try:
+            yield con, folder
+        finally:
+            con.close()
+
+
+def with_room(store: Store, act: Callable[[duckdb.DuckDBPyConnection, str], T]) -> T:
+    """What `act` makes of a connection and its scratch folder. Where the memory does not do, not even with the disk, it acts again with
+    twice as much, as long as that is free: a pool that is a hundred times as large needs a larger net to sort with."""
+    for power in count():
+        with database(store, 1 << power) as (con, folder):
+            try:
+                return act(con, folder)
+            except duckdb.OutOfMemoryException as e:
+                taken = con.sql("select current_setting('memory_limit')").fetchall()[0][0]
+                if (2 << power) * 2 * THREAD > free_memory():
+                    raise PoolError(f"DuckDB needs more than {taken} of memory for this pool, and no more is free: {e}") from e
+                log.info("DuckDB needs more than %s of memory for this pool: again, with twice as much", taken)
+    raise AssertionError
+
+
+def free_memory() -> int:
+    """Bytes that this process may still take: of the machine, or of the control group that it runs in if that has fewer."""
+    lines = dict(line.split(":") for line in Path("/proc/meminfo").read_text().splitlines())
+    free = int(lines["MemAvailable"].split()[0]) << 10
+    with contextlib.suppress(FileNotFoundError, ValueError):  # no control group, or no limit
+        group = Path("/sys/fs/cgroup")
+        free = min(free, int((group / "memory.max").read_text()) - int((group / "memory.current").read_text()))
+    return max(free, 0)
+
+
+def scan(store: Store, files: list[str]) -> str:
+    """An SQL expression that reads Parquet files of the store."""
+    listed = ", ".join("'" + store.path(f).replace("'", "''") + "'" for f in files)
+    return f"read_parquet([{listed}], union_by_name = true)"
+
+
+def stream(store: Store, put: Callable, name: str, batches: pa.RecordBatchReader, count: int) -> None:
+    with store.private(name) as path:
+        put(name, path, write_batches(path, batches, count))
+
+
+#: The views of a run, and what a row of each is.
+VIEWS = {
+    "images": "an input row: source columns, all scores, drop_reason, drop_stage, kept, shard, place, key",
+    "documents": "a web page (pools of pages)",
+    "texts": "a paragraph of a page (pools of pages)",
+    "shards": "a sample in the shards, with the columns that loaders see",
+    "edges": "a duplicate: step, uid, survivor (a uid), similarity; id and survivor_id are the rows' numbers in the pool",
+    "verdicts": "a row that people judged (`curate annotate`): verdict (good, bad, null where they disagree), how many said what, weight",
+    "judgements": "one person's word on a row: verdict, annotator, reason, comment",
+    "funnel": "a table, stage and reason: rows, and percent of the table's rows",
+}
+
+
+def connect(store: Store, files: Callable[[list[str]], list[str]] = list) -> duckdb.DuckDBPyConnection:
+    """DuckDB with the run's tables as views, see VIEWS. PoolError if there is no ledger.
+
+    files: picks the ledger's files to look at, of a long list; the same ones for each table.
+    """
+    con = duckdb.connect()
+    if not store.local:
+        con.register_filesystem(store.fs)
+    tables = [t for t in ("images", "documents", "texts") if store.names(f"ledger/{t}")]
+    if not tables:
+        raise PoolError(f"{store.url}: there is no ledger here; is it a run's folder, and did the run reach its end?")
+    for table in tables:
+        con.execute(
+            f"create view {table} as select * from {scan(store, [f'ledger/{table}/{n}' for n in files(store.names(f'ledger/{table}'))])}"
+        )
+    sidecars = [f"shards/{n}" for n in store.names("shards") if n.endswith(".parquet")]
+    con.execute(
+        "create view shards as select "
+        + (f"* from {scan(store, sidecars)}" if sidecars else "'' as key, '' as uid where false")
+    )
+    edges = [n for n in json.loads(store.read("recipe.json")).get("edges", []) if store.exists(n)]
+    each = [
+        f"""select '{n.split("/")[-1].rsplit("-", 1)[0]}' as step, uid, survivor, similarity, id, survivor_id from {scan(store, [n])}"""
+        for n in edges
+    ]
+    nothing = "select '' as step, '' as uid, '' as survivor, 0::float as similarity, 0::bigint as id, 0::bigint as survivor_id where false"
+    con.execute("create view edges as " + " union all ".join(each or [nothing]))
+    judged = [f"verdicts/{n}" for n in store.names("verdicts")]
+    for view in verdicts.views(scan(store, judged) if judged else None):
+        con.execute(view)
+    con.execute(
+        "create view funnel as "
+        + " union all ".join(
+            f"""select '{t}' as "table", coalesce(drop_stage, '') as stage, coalesce(drop_reason, 'kept') as reason,
+            count(*) as rows, round(100 * count(*) / sum(count(*)) over (), 2) as percent from {t} group by all"""
+            for t in tables
+        )
+    )
+    return con

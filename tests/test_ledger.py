@@ -1,0 +1,59 @@
+"""The plan of the shards: what a row becomes is in the ledger, and how many files the plan is sorted in moves nothing."""
+
+from dataclasses import dataclass, field
+from itertools import pairwise
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from toys import recipe as pairs
+
+from curate import ledger
+from curate.driver import run
+from curate.recipe import Recipe
+from curate.selector import Selection, Selector
+from curate.shards import Shards
+from curate.store import Store
+from curate.upkeep.check import check
+
+
+@dataclass
+class Thrice(Selector):
+    """Every third sample comes three times."""
+
+    table: str = field(default="images", kw_only=True)
+
+    def adds(self):
+        return {"copies": pa.int32()}
+
+    def select(self, live):
+        ids = live.sql("select id from live order by id").to_arrow_table()["id"].to_numpy()
+        return Selection(ids[:0], columns=pa.table({"id": ids[::3], "copies": np.full(len(ids[::3]), 3, np.int32)}))
+
+
+def test_the_number_of_files_of_a_plan_moves_nothing(inputs, tmp_path, monkeypatch):
+    made, outcome = pairs([inputs / "*.txt"]), []
+    recipe = Recipe(made.source, made.score, [*made.select, Thrice()], shards=Shards(size=100), name="thrice")
+    for piece in (1 << 30, 3_000):
+        monkeypatch.setattr(ledger, "PIECE", piece)
+        out = tmp_path / str(piece)
+        made = run(recipe, str(out), engine="local", part_size=250)
+        assert not check(Store(out))
+        outcome.append({k: made.dataset[k] for k in ("root_hash", "samples", "bytes")})
+        files = made.dataset["planned"]["images"]
+        assert (len(files) > 2) == (piece == 3_000) and files == sorted(files)
+        shards = [pq.read_table(out / file)["shard"].to_pylist() for file in files]
+        assert all(s and s == sorted(s) for s in shards) and all(a[-1] < b[0] for a, b in pairwise(shards))
+        rows = made.sql("select copies, uid, key, shard, place from images where kept").to_df()
+        assert made.dataset["samples"] == rows.copies.fillna(1).sum() > len(rows)
+        for name, held in made.sql("select key, uid from shards").to_df().groupby("uid"):
+            assert sorted(held.key) == [name] if len(held) == 1 else [name, f"{name}-2", f"{name}-3"]
+    assert outcome[0] == outcome[1]
+
+
+def test_the_ledger_tells_the_place_of_a_sample(inputs, tmp_path):
+    made = run(pairs([inputs / "*.txt"]), str(tmp_path / "run"), engine="local", part_size=250)
+    rows = made.sql("select key, shard, place from images where kept").to_df()
+    for shard, held in rows.groupby("shard"):
+        keys = pq.read_table(tmp_path / "run" / f"shards/{shard:05d}.parquet")["key"].to_pylist()
+        assert [keys[place] for place in held.place] == list(held.key) and sorted(held.place) == list(range(len(keys)))
