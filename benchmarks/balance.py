@@ -90,7 +90,7 @@ def main(captions: int, size: int) -> None:
     for workers in (1, 2, 8):
         part = texts.slice(0, min(captions, 200_000))
         chosen, wall, _ = select(part, entries, workers, t=100, chunk=20_000)
-        outcomes.append((chosen.drop.tolist(), chosen.columns.to_pydict()))
+        outcomes.append((chosen.drop.tolist(), chosen.columns.sort_by("id").to_pydict()))
         print(
             f"{workers} workers: {len(part):,} rows in {wall:.1f} s, kept {chosen.notes['kept']:,}, "
             f"expected {chosen.notes['expected_kept']:,.1f}"

@@ -6,7 +6,6 @@ import logging
 import os
 import tempfile
 from collections.abc import Callable, Iterator
-from itertools import count
 from pathlib import Path
 from typing import TypeVar
 
@@ -26,14 +25,13 @@ T = TypeVar("T")
 
 
 @contextlib.contextmanager
-def database(store: Store, times: int = 1) -> Iterator[tuple[duckdb.DuckDBPyConnection, str]]:
+def database(store: Store, memory: int = 0) -> Iterator[tuple[duckdb.DuckDBPyConnection, str]]:
     """A DuckDB connection that can read the store and spill to a scratch folder (below TMPDIR), and that folder.
 
-    It takes what its threads need, at most a quarter of the memory that is free, and no more threads than that feeds; or so many
-    `times` that. What it sorts and groups beyond goes to the disk: a larger pool does not take more memory.
+    It takes so many bytes of `memory`, by default what its threads need, at most a quarter of what is free; and no more threads than
+    that feeds. What it sorts and groups beyond goes to the disk: a larger pool does not take more memory.
     """
-    cores = len(os.sched_getaffinity(0))
-    memory = times * max(min(free_memory() // 4, cores * THREAD), 2 * THREAD)
+    cores, memory = len(os.sched_getaffinity(0)), memory or _first()
     with tempfile.TemporaryDirectory(prefix="curate-") as folder:
         threads = max(1, min(cores, memory // THREAD))
         con = duckdb.connect(
@@ -47,21 +45,26 @@ def database(store: Store, times: int = 1) -> Iterator[tuple[duckdb.DuckDBPyConn
             yield con, folder
         finally:
             con.close()
+            pa.default_memory_pool().release_unused()
 
 
 def with_room(store: Store, act: Callable[[duckdb.DuckDBPyConnection, str], T]) -> T:
     """What `act` makes of a connection and its scratch folder. Where the memory does not do, not even with the disk, it acts again with
-    twice as much, as long as that is free: a pool that is a hundred times as large needs a larger net to sort with."""
-    for power in count():
-        with database(store, 1 << power) as (con, folder):
+    twice as much, as long as that is free: to sort a hundred times as many rows takes somewhat more memory. PoolError if it is not."""
+    memory = _first()
+    while True:
+        with database(store, memory) as (con, folder):
             try:
                 return act(con, folder)
             except duckdb.OutOfMemoryException as e:
-                taken = con.sql("select current_setting('memory_limit')").fetchall()[0][0]
-                if (2 << power) * 2 * THREAD > free_memory():
-                    raise PoolError(f"DuckDB needs more than {taken} of memory for this pool, and no more is free: {e}") from e
-                log.info("DuckDB needs more than %s of memory for this pool: again, with twice as much", taken)
-    raise AssertionError
+                if 2 * memory > free_memory():
+                    raise PoolError(f"{memory >> 20} MiB of memory do not do for this pool, and no more is free: {e}") from e
+        log.info("%d MiB of memory do not do for this pool: again, with twice as much", memory >> 20)
+        memory *= 2
+
+
+def _first() -> int:
+    return max(min(free_memory() // 4, len(os.sched_getaffinity(0)) * THREAD), 2 * THREAD)
 
 
 def free_memory() -> int:

@@ -161,7 +161,7 @@ def test_where_memory_does_not_do_there_is_more(tmp_path, monkeypatch):
     assert tables.with_room(Store(tmp_path), act) == 42 and limits == ["256.0 MiB", "512.0 MiB", "1.0 GiB"]
     limits.clear()
     monkeypatch.setattr(tables, "free_memory", lambda: 300 << 20)
-    with pytest.raises(PoolError, match=r"more than 256.0 MiB of memory for this pool, and no more is free"):
+    with pytest.raises(PoolError, match=r"256 MiB of memory do not do for this pool, and no more is free"):
         tables.with_room(Store(tmp_path), act)
 
 

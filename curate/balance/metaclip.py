@@ -75,17 +75,20 @@ class Balance(Selector):
             ]
             bounds = self._bounds(live, groups)
             items = [(path, g.saved, bounds[g.language], self.seed, self.name) for g in groups for path in g.chunks]
-            tossed = list(live.map(_toss, items))
-        for group, (*_, numbers, times) in zip((g for g in groups for _ in g.chunks), tossed):
-            group.after[numbers] += times
-        kinds = (np.int64, np.float64, np.int32, np.bool_)
-        ids, probability, matches, keep = (
-            np.concatenate([np.empty(0, kind), *(t[i] for t in tossed)]) for i, kind in enumerate(kinds)
-        )
-        columns = pa.table([ids, probability, matches], names=["id", *self.adds()]).sort_by("id")
+            # 21 bytes a row are held here, once.
+            rows, end = sum(g.rows for g in groups), 0
+            ids, probability, matches, keep = held = [np.empty(rows, t) for t in (np.int64, np.float64, np.int32, np.bool_)]
+            for group, tossed in zip((g for g in groups for _ in g.chunks), live.map(_toss, items)):
+                start, end = end, end + len(tossed[0])
+                for all_, some in zip(held, tossed):
+                    all_[start:end] = some
+                numbers, times = tossed[len(held) :]
+                group.after[numbers] += times
+        columns = pa.table([ids, probability, matches], names=["id", *self.adds()])
         notes = {
             "lists": {g.language or "all": g.notes(bounds[g.language]) for g in groups},
-            "expected_kept": float(columns[1].to_numpy().sum()),
+            # As whole numbers: a sum that does not depend on the order of the rows.
+            "expected_kept": int(np.rint(probability * 2**32).astype(np.int64).sum()) / 2**32,
             "kept": int(keep.sum()),
             "unmatched": int((matches == 0).sum()),
         }
@@ -106,11 +109,12 @@ class Balance(Selector):
         listed.write_text(json.dumps(entries))
         where = f'where "{self.language}" = {quoted(language)}' if self.language else ""
         chunks = [str(p) for p in spill(live, f'select id, uid, "{self.text}" as text from live {where}', folder, self.chunk)]
-        counts = np.zeros(len(entries), np.int64)
-        for numbers, times in live.map(_match, [(path, str(listed), language in UNSPACED) for path in chunks]):
+        counts, rows = np.zeros(len(entries), np.int64), 0
+        for found, numbers, times in live.map(_match, [(path, str(listed), language in UNSPACED) for path in chunks]):
             counts[numbers] += times
+            rows += found
         np.save(folder / "counts.npy", counts)
-        return _Group(language, chunks, counts, str(folder / "counts.npy"), entries, np.zeros_like(counts))
+        return _Group(language, chunks, counts, str(folder / "counts.npy"), entries, np.zeros_like(counts), rows)
 
     def _bounds(self, live: Live, groups: list["_Group"]) -> dict[str, float]:
         """t for each language."""
@@ -148,6 +152,7 @@ class _Group:
     saved: str  # the counts as a file, for the workers
     entries: list[str]
     after: np.ndarray  # the counts among the captions that stay
+    rows: int
 
     def notes(self, t: float) -> dict[str, Any]:
         return {
@@ -195,14 +200,15 @@ def _matcher(listed: str, unspaced: bool) -> Matcher | Substrings:
     return Substrings(entries) if unspaced else Matcher(entries)
 
 
-def _match(item: tuple[str, str, bool]) -> tuple[np.ndarray, np.ndarray]:
-    """Match one chunk; its pairs go to a file beside it, its counts come back sparse."""
+def _match(item: tuple[str, str, bool]) -> tuple[int, np.ndarray, np.ndarray]:
+    """Match one chunk; its pairs go to a file beside it, the number of its rows and its counts come back, these sparse."""
     path, listed, unspaced = item
-    rows, numbers = _matcher(listed, unspaced).match(load(Path(path))["text"].combine_chunks())
+    texts = load(Path(path))["text"].combine_chunks()
+    rows, numbers = _matcher(listed, unspaced).match(texts)
     np.save(path + ".npy", np.stack([rows, numbers]).astype(np.int32))
     times = np.bincount(numbers)
     seen = np.flatnonzero(times)
-    return seen, times[seen]
+    return len(texts), seen, times[seen]
 
 
 def _probability(path: str, counts: np.ndarray, t: float) -> tuple[np.ndarray, np.ndarray]:
