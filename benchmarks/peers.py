@@ -168,7 +168,9 @@ def curate(name: str, pool: Path, out: Path) -> None:
     from curate.sources.webdataset import WebDataset
 
     if name.startswith("curate-text"):
-        recipe = Recipe(UrlPairs(str(pool / "urls.jsonl")), [CaptionWords(min=3), Language(min=None)], name="peers")
+        recipe = Recipe(
+            UrlPairs(str(pool / "urls.jsonl")), [CaptionWords(min=3), Language(min=None)], shards=None, name="peers"
+        )
         row = "regexp_extract(url, '([0-9]+)[.]', 1)"
     else:
         score = [CaptionWords(min=3), CaptionChars(min=6), Language(min=None)]
