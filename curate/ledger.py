@@ -147,11 +147,13 @@ def _write_pieces(
         return _publish_sorted(store, con, files[0], query, own)
     # Rows wait in memory for the file of their piece: so many of all pieces together.
     con.execute("set partitioned_write_flush_threshold = 65536")
-    con.execute(f"""copy (select *, shard::bigint * {len(files)} // {shards} as piece from ({query}))
-        to '{folder}/pieces' (format parquet, partition_by (piece), row_group_size 2048)""")
+    con.execute(f"""copy (select *, shard::bigint * {len(files)} // {shards} as _piece from ({query}))
+        to '{folder}/pieces' (format parquet, partition_by (_piece), row_group_size 2048)""")
     for n, file in enumerate(files):
+        piece = f"{folder}/pieces/_piece={n}"
+        rows = f"select * exclude (_piece) from '{piece}/*.parquet'" if Path(piece).exists() else f"from ({query}) limit 0"
         if not store.exists(file):
-            _publish_sorted(store, con, file, f"select * exclude (piece) from '{folder}/pieces/piece={n}/*.parquet'", own)
+            _publish_sorted(store, con, file, rows, own)
     return None
 
 

@@ -14,6 +14,7 @@ from curate.recipe import Recipe
 from curate.selector import Selection, Selector
 from curate.shards import Shards
 from curate.store import Store
+from curate.tables import database
 from curate.upkeep.check import check
 
 
@@ -57,3 +58,14 @@ def test_the_ledger_tells_the_place_of_a_sample(inputs, tmp_path):
     for shard, held in rows.groupby("shard"):
         keys = pq.read_table(tmp_path / "run" / f"shards/{shard:05d}.parquet")["key"].to_pylist()
         assert [keys[place] for place in held.place] == list(held.key) and sorted(held.place) == list(range(len(keys)))
+
+
+def test_a_piece_in_which_no_row_is_has_a_file_all_the_same(tmp_path):
+    """Pages without pictures may fill the shards of a piece."""
+    store, files = Store(tmp_path / "run"), [f"planned/p-{n:05d}.parquet" for n in range(3)]
+    query = "select * from (values (0, 1, 0, 'b'), (2, 0, 0, 'c'), (0, 0, 0, 'a')) rows(shard, place, position, key)"
+    with database(store) as (con, folder):
+        ledger._write_pieces(store, con, folder, files, query, 3, False)
+    assert [store.table(file)["key"].to_pylist() for file in files] == [["a", "b"], [], ["c"]]
+    assert len({tuple((f.name, f.type) for f in store.table(file).schema) for file in files}) == 1
+    assert ledger.planned(store, files[1], 1, own=False).num_rows == 0

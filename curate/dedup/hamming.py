@@ -7,6 +7,7 @@ from math import comb
 import numpy as np
 
 _STEP = 1 << 15  # hashes looked up at a time
+_COMPARED = 1 << 21  # and compared with so many
 _ROUNDS = 20_000  # at most
 _MIXER = np.uint64(0x9E3779B97F4A7C15)  # odd: a product with it has something of every bit in its top bits
 
@@ -57,13 +58,17 @@ def _round(sought: np.ndarray, among: np.ndarray, mask: np.uint64, distance: int
         first = starts[at]
         count = starts[at + 1] - first
         some = np.flatnonzero(count)
-        first, count = first[some], count[some]
-        ends = np.cumsum(count)
-        other = np.arange(ends[-1] if len(ends) else 0) + np.repeat(first - ends + count, count)
-        differ = np.repeat(part[some], count) ^ among[other]
-        near = np.flatnonzero(np.bitwise_count(differ) <= distance)
-        if len(near):
-            yield low + some[np.searchsorted(ends, near, side="right")], order[other[near]].astype(np.int64), differ[near]
+        first, count, part = first[some], count[some], part[some]
+        # No more comparisons at a time than memory takes, where many hashes are in one place.
+        turns = np.cumsum(count) // _COMPARED
+        for turn in np.split(np.arange(len(some)), np.flatnonzero(np.diff(turns)) + 1):
+            ends = np.cumsum(count[turn])
+            other = np.arange(ends[-1] if len(ends) else 0) + np.repeat(first[turn] - ends + count[turn], count[turn])
+            differ = np.repeat(part[turn], count[turn]) ^ among[other]
+            near = np.flatnonzero(np.bitwise_count(differ) <= distance)
+            if len(near):
+                one = some[turn[np.searchsorted(ends, near, side="right")]]
+                yield low + one, order[other[near]].astype(np.int64), differ[near]
 
 
 def _places(hashes: np.ndarray, mask: np.uint64, bits: int) -> np.ndarray:

@@ -1,7 +1,7 @@
 """Pictures that are the same but for size, compression, brightness, mirroring or a crop, found by perceptual hashes."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +17,7 @@ from curate.errors import RecipeError
 from curate.selector import Live, Selection, Selector
 
 _BATCH = 4_096  # rows read at a time
-_LOOKED_AT = 1 << 22  # pairs of hashes that a task has in memory, if it has more than one row
+_LOOKED_AT = 1 << 22  # pairs that are near by their hashes, before a task looks at their thumbnails
 
 
 @dataclass
@@ -103,53 +103,64 @@ def _write(live: Live, ranks: Ranks, folder: Path) -> np.ndarray:
 
 
 def _pairs(item: tuple[str, int, int, tuple, Same]) -> Pairs:
-    """Pairs of which one row, or a view of it, is in a range of ranks."""
+    """Pairs of which one row, or a view of it, is in a range of ranks; how alike they are is said of the first view that matches."""
     folder, start, stop, (mirror, views), same = item
     hashes, thumbs, asked, alive = (
         np.load(Path(folder) / f"{name}.npy", mmap_mode="r") for name in ("hashes", "thumbs", "asked", "alive")
     )
-    found, waiting = [], [(start, stop)]
-    while waiting:
-        low, high = waiting.pop()
-        rows = low + np.flatnonzero(alive[low:high])
-        hits = _hits(hashes, rows, views, mirror, same.distance, asked, alive)
-        if hits is None:
-            middle = (low + high) // 2
-            waiting += [(middle, high), (low, middle)]
-        else:
-            found += _alike(thumbs, hits, same)
-    return tuple(np.concatenate(c) for c in zip(*found))
+    rows = start + np.flatnonzero(alive[start:stop])
+    found, waiting, size = Found(), [], 0
+    for hits in _hits(hashes, rows, views, mirror, same.distance, asked, alive):
+        waiting.append(hits)
+        size += hits.shape[1]
+        if size > _LOOKED_AT:
+            found, waiting, size = _look(thumbs, waiting, same, found), [], 0
+    found = _look(thumbs, waiting, same, found)
+    one, other = np.divmod(found.pair, len(hashes))
+    return np.maximum(one, other), np.minimum(one, other), found.alike
+
+
+@dataclass(frozen=True)
+class Found:
+    """Pairs that are the same: one * rows + other, sorted; the first view in which, and how alike in that."""
+
+    pair: np.ndarray = field(default_factory=lambda: np.empty(0, np.int64))
+    view: np.ndarray = field(default_factory=lambda: np.empty(0, np.int64))
+    alike: np.ndarray = field(default_factory=lambda: np.empty(0, np.float32))
+
+    def before(self, view: int) -> np.ndarray:
+        return self.pair[self.view < view]
+
+    def also(self, pair: np.ndarray, view: int, alike: np.ndarray) -> "Found":
+        pair, alike = np.concatenate([self.pair, pair]), np.concatenate([self.alike, alike.astype(np.float32)])
+        views = np.concatenate([self.view, np.full(len(pair) - len(self.view), view)])
+        order = np.lexsort((-alike, views, pair))
+        order = order[np.diff(pair[order], prepend=-1) != 0]
+        return Found(pair[order], views[order], alike[order])
 
 
 def _hits(
     hashes: np.ndarray, rows: np.ndarray, views: int, mirror: bool, distance: int, asked: np.ndarray, alive: np.ndarray
-) -> np.ndarray | None:
-    """(4, hits): view, row, other row and whether that is mirrored, sorted, for every view of the rows that is near the whole
-    of another row; None if they are too many for the memory of a task."""
+) -> Iterator[np.ndarray]:
+    """(4, hits): view, row, other row and whether that is mirrored, for every view of the rows that is near the whole of another."""
     wholes = np.concatenate([hashes[:, 0], hashes[:, -1]] if mirror else [hashes[:, 0]])
-    found, size = [], 0
     for at, hits in within(hashes[rows, :views].ravel(), wholes, distance):
         one, view, other, mirrored = rows[at // views], at % views, hits % len(hashes), hits >= len(hashes)
         worse, better = np.maximum(one, other), np.minimum(one, other)
         # Wholes are looked up from both sides: once is enough.
         fit = (one != other) & asked[worse] & alive[better] & ((view > 0) | mirrored | (one > other))
-        found.append(np.stack([view, one, other, mirrored])[:, fit])
-        size += fit.sum()
-        if size > _LOOKED_AT and len(rows) > 1:
-            return None
-    hits = np.concatenate(found, axis=1) if found else np.empty((4, 0), np.int64)
-    return hits[:, np.lexsort(hits[::-1])]
+        yield np.stack([view, one, other, mirrored])[:, fit]
 
 
-def _alike(thumbs: np.ndarray, hits: np.ndarray, same: Same) -> Iterator[Pairs]:
-    """Of the pairs near by their hashes those whose thumbnails show the same, view after view: a pair that matched needs no other."""
-    known = np.empty(0, np.int64)
-    for view in range(len(VIEWS)):
+def _look(thumbs: np.ndarray, hits: list[np.ndarray], same: Same, found: Found) -> Found:
+    """The pairs found, and those of the hits whose thumbnails show the same: view after view, as one that matched needs no later one."""
+    hits = np.concatenate([np.empty((4, 0), np.int64), *hits], axis=1)
+    hits = hits[:, np.lexsort(hits[::-1])]
+    for view in np.unique(hits[0]).tolist():
         _, one, other, mirrored = hits[:, slice(*np.searchsorted(hits[0], (view, view + 1)))]
-        new = ~np.isin(one * len(thumbs) + other, known)
+        new = ~np.isin(one * len(thumbs) + other, found.before(view))
         one, other, mirrored = one[new], other[new], mirrored[new].astype(bool)
         alike = likeness(thumbs, thumbs, one, other, view, mirrored, same)
         good = alike > 0
-        one, other = one[good], other[good]
-        known = np.union1d(known, one * len(thumbs) + other)
-        yield np.maximum(one, other), np.minimum(one, other), alike[good].astype(np.float32)
+        found = found.also(one[good] * len(thumbs) + other[good], view, alike[good])
+    return found

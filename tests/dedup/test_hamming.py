@@ -38,6 +38,15 @@ def test_more_blocks_find_the_same(monkeypatch):
     assert outcome[0] == outcome[1] == outcome[2] and len(outcome[0]) >= 250
 
 
+def test_many_hashes_in_one_place_are_compared_a_few_at_a_time(monkeypatch):
+    monkeypatch.setattr("curate.dedup.hamming._COMPARED", 50)
+    sought, among = np.arange(40, dtype=np.uint64), np.arange(100, dtype=np.uint64)
+    pieces = list(within(sought, among, 3))
+    found = sorted((i, j) for one, other in pieces for i, j in zip(one.tolist(), other.tolist()))
+    assert found == [tuple(p) for p in np.argwhere(np.bitwise_count(sought[:, None] ^ among) <= 3).tolist()]
+    assert len(pieces) > 40 and max(len(one) for one, _ in pieces) <= 150
+
+
 def test_nothing_to_look_for_or_among():
     none, one = np.empty(0, np.uint64), np.zeros(1, np.uint64)
     assert not [pair for sides in ((none, none), (none, one), (one, none)) for pair in within(*sides, 7)]
