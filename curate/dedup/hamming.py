@@ -7,7 +7,7 @@ from math import comb
 import numpy as np
 
 _STEP = 1 << 15  # hashes looked up at a time
-_COMPARED = 1 << 21  # and compared with so many
+_COMPARED = 1 << 21  # and compared with so many, or told, at a time
 _ROUNDS = 20_000  # at most
 _MIXER = np.uint64(0x9E3779B97F4A7C15)  # odd: a product with it has something of every bit in its top bits
 
@@ -22,6 +22,38 @@ def within(sought: np.ndarray, among: np.ndarray, distance: int) -> Iterator[tup
     crawling). More blocks are more rounds with fewer hashes in a place: the more hashes, the more blocks. A pair is given in
     the round of the first blocks that it agrees in.
     """
+    (sought, one), (among, other) = (
+        (h, _Holders(at)) for h, at in (np.unique(x, return_inverse=True) for x in (sought, among))
+    )
+    for u, v in _distinct(sought, among, distance):
+        for which, i in one.each(u):
+            for again, j in other.each(v[which]):
+                yield i[again], j
+
+
+class _Holders:
+    """Who holds each of the distinct hashes: places sorted by hash, `count` from `first` on."""
+
+    def __init__(self, at: np.ndarray):
+        self.places, self.count = np.argsort(at, kind="stable"), np.bincount(at)
+        self.first = np.cumsum(self.count) - self.count
+
+    def each(self, hashes: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """Which of these hashes, and a holder of it: for all holders, in pieces."""
+        for turn in _turns(self.count[hashes]):
+            first, count = self.first[hashes[turn]], self.count[hashes[turn]]
+            nth = np.arange(count.sum()) - np.repeat(np.cumsum(count) - count, count)
+            yield np.repeat(turn, count), self.places[np.repeat(first, count) + nth]
+
+
+def _turns(sizes: np.ndarray) -> list[np.ndarray]:
+    """Places of neighbours that are not too much for the memory together, or of one."""
+    turns = np.cumsum(sizes) // _COMPARED
+    return np.split(np.arange(len(sizes)), np.flatnonzero(np.diff(turns)) + 1)
+
+
+def _distinct(sought: np.ndarray, among: np.ndarray, distance: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """`within` for hashes that are all different."""
     count = _blocks(len(sought), len(among), distance)
     blocks = [np.bitwise_or.reduce(np.uint64(1) << np.arange(n, 64, count, dtype=np.uint64)) for n in range(count)]
     for chosen in combinations(range(count), count - distance):
@@ -59,9 +91,7 @@ def _round(sought: np.ndarray, among: np.ndarray, mask: np.uint64, distance: int
         count = starts[at + 1] - first
         some = np.flatnonzero(count)
         first, count, part = first[some], count[some], part[some]
-        # No more comparisons at a time than memory takes, where many hashes are in one place.
-        turns = np.cumsum(count) // _COMPARED
-        for turn in np.split(np.arange(len(some)), np.flatnonzero(np.diff(turns)) + 1):
+        for turn in _turns(count):
             ends = np.cumsum(count[turn])
             other = np.arange(ends[-1] if len(ends) else 0) + np.repeat(first[turn] - ends + count[turn], count[turn])
             differ = np.repeat(part[turn], count[turn]) ^ among[other]

@@ -47,6 +47,15 @@ def test_many_hashes_in_one_place_are_compared_a_few_at_a_time(monkeypatch):
     assert len(pieces) > 40 and max(len(one) for one, _ in pieces) <= 150
 
 
+def test_a_hash_that_many_hold_is_looked_up_once(monkeypatch):
+    """Simple pictures share hashes: work and memory go by the pairs that are told."""
+    compared = []
+    monkeypatch.setattr("curate.dedup.hamming.np.bitwise_count", lambda x: compared.append(len(x)) or np.zeros(len(x), int))
+    one = np.full(300, 7, np.uint64)
+    found = list(within(one, one, 7))
+    assert sum(compared) < 100 and sum(len(a) for a, _ in found) == 90_000
+
+
 def test_nothing_to_look_for_or_among():
     none, one = np.empty(0, np.uint64), np.zeros(1, np.uint64)
     assert not [pair for sides in ((none, none), (none, one), (one, none)) for pair in within(*sides, 7)]
