@@ -63,7 +63,10 @@ def enter(point: Point, assigned: str | None, samples: str, part: Part) -> tuple
 
 def _is_written(store: Store, name: str, state: str) -> bool:
     try:
-        return store.exists(name) and _mark(store, name) == state
+        if not store.exists(name):
+            return False
+        with store.open(name) as f:
+            return _mark(pq.ParquetFile(f)) == state
     except (pa.ArrowException, OSError):
         return False
 
@@ -108,7 +111,7 @@ def _plan(store: Store, assigned: str, ledger: list[str], own: bool, embeddings:
     for name in ledger:
         with store.open(name) as f:
             data = pq.ParquetFile(f)
-        marks.append((data.schema_arrow.metadata or {}).get(b"curate", b"").decode())
+        marks.append(_mark(data))
         size += _bytes(data.metadata, {f.name for f in _wanted(data.schema_arrow, own, embeddings)})
     named = digest([assigned, list(zip(ledger, marks)), embeddings, PIECE])
     count = shard_count(store, assigned)
@@ -208,9 +211,8 @@ def still_there(store: Store, name: str, ledger: dict[str, list[str]], samples: 
     return found
 
 
-def _mark(store: Store, name: str) -> str:
-    with store.open(name) as f:
-        return (pq.ParquetFile(f).schema_arrow.metadata or {}).get(b"curate", b"").decode()
+def _mark(file: pq.ParquetFile) -> str:
+    return (file.schema_arrow.metadata or {}).get(b"curate", b"").decode()
 
 
 def uid_hash(store: Store, files: list[str], where: str = "true") -> tuple[str, int]:

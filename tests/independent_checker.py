@@ -105,6 +105,7 @@ def shard(run, entry, kept, seen):
     found = tar_samples(f"{base}.tar")
     if not len(rows) == len(found) == entry["samples"]:
         yield f"{entry['name']}: {len(rows)} rows, {len(found)} samples, {entry['samples']} listed"
+    last = -1
     for row, (key, files) in zip(rows, found):
         if row["key"] != key:
             yield f"{entry['name']}: {key} where {row['key']} should be"
@@ -113,6 +114,10 @@ def shard(run, entry, kept, seen):
         yield from sample(key, files, row, mine)
         if mine and key == row["uid"] and (mine["key"] != key or mine["shard"] != int(entry["name"])):
             yield f"{key}: the ledger places it elsewhere"
+        if mine and key == row["uid"] and "place" in mine:
+            if mine["place"] is None or mine["place"] <= last:
+                yield f"{key}: is not in the order of the ledger's places"
+            last = mine["place"] if mine["place"] is not None else last
         seen[key] += 1
 
 

@@ -87,9 +87,11 @@ def small_run(folder: Path, n: int = 30, size: int = 10, kinds: tuple[str, ...] 
     table = parked(store, n, kinds=kinds)
     plan = planned(folder, table, shards.Shards(size=size))
     write_shards(store, plan)
-    place = {r["key"]: r["shard"] for r in plan.select(["key", "shard"]).to_pylist()}
+    place = {r["key"]: r for r in plan.select(["key", "shard", "place"]).to_pylist()}
     uids = table["uid"].to_pylist()
-    ledger = table.append_column("shard", pa.array([place.get(u) for u in uids], pa.int32()))
+    ledger = table
+    for name in ("shard", "place"):
+        ledger = ledger.append_column(name, pa.array([place.get(u, {}).get(name) for u in uids], pa.int32()))
     ledger = ledger.append_column("key", pa.array([u if u in place else None for u in uids], pa.large_string()))
     for i in range(2):
         store.publish_table(f"ledger/images/{i:06d}.parquet", ledger.slice(i * (n // 2), n // 2))

@@ -87,7 +87,7 @@ def _glance(
         part = slice(low, low + _STEP)
         y = b[to[part]]
         y = np.where(mirrored[part, None, None, None], y[..., ::-1], y)
-        near[part] = (_greatest(_left(a[at[part]], y)) / bounds).max(axis=1, initial=0) <= 2
+        near[part] = _excess(_left(a[at[part]], y), bounds) <= 2
     return near
 
 
@@ -109,7 +109,7 @@ def _best(a: np.ndarray, b: np.ndarray, view: int, same: Same) -> np.ndarray:
         good = alike >= same.least(view)
         at, alike = at[good], alike[good]
         most = np.minimum(bounds, _SHARE * same.tolerance * _contrast(plain[good])[:, None])
-        excess = (_greatest(_places(_left(x[good], y[good]))) / np.maximum(most, 1e-9)).max(axis=1, initial=0)
+        excess = _excess(_places(_left(x[good], y[good])), np.maximum(most, 1e-9))
         less = excess <= least[at]
         best[at[less]], least[at[less]] = alike[less], excess[less]
     return best
@@ -120,8 +120,7 @@ def _hopes(a: np.ndarray, b: np.ndarray, view: int, bounds: np.ndarray) -> np.nd
     least, if they nearly keep to the bounds."""
     whole, variants = _coarse(0.0, 1.0), _variants(view)
     small = whole @ b @ whole.T
-    left = (_left(_small_variant(a, view, n), small) for n in range(len(variants)))
-    excess = np.stack([(_greatest(rest) / bounds).max(axis=1, initial=0) for rest in left], axis=1)
+    excess = np.stack([_excess(_left(_small_variant(a, view, n), small), bounds) for n in range(len(variants))], axis=1)
     rank = np.argsort(np.argsort(excess, axis=1, kind="stable"), axis=1, kind="stable")
     return (excess <= _SLACK) & (rank < _TRIED)
 
@@ -185,10 +184,11 @@ def _contrast(plain: np.ndarray) -> np.ndarray:
     return np.abs(_places(plain)).max(axis=(1, 2, 3), initial=0)
 
 
-def _greatest(left: np.ndarray) -> np.ndarray:
-    """(pairs, 2): the largest of what is left, in grey and in any colour, in levels."""
+def _excess(left: np.ndarray, bounds: np.ndarray) -> np.ndarray:
+    """For each pair how many times its bounds the largest of what is left is, in grey or in any colour."""
     grey = np.abs(np.einsum("pcyx,c->pyx", left, _GREY)).max(axis=(1, 2), initial=0)
-    return np.stack([grey, np.abs(left).max(axis=(1, 2, 3), initial=0)], axis=1)
+    most = np.stack([grey, np.abs(left).max(axis=(1, 2, 3), initial=0)], axis=1)
+    return (most / bounds).max(axis=1, initial=0)
 
 
 def _left(a: np.ndarray, b: np.ndarray) -> np.ndarray:

@@ -261,9 +261,9 @@ def agreement_faults(store: Store, con: duckdb.DuckDBPyConnection, sound: list[s
     """
     if sound:
         files = ", ".join("'" + store.path(f"shards/{n}.parquet").replace("'", "''") + "'" for n in sound)
-        found = f"read_parquet([{files}], union_by_name = true, filename = '_file')"
+        found = f"read_parquet([{files}], union_by_name = true, filename = '_file', file_row_number = true)"
     else:
-        found = f"(select uid, key, 0 as _file from {table} where false)"
+        found = f"(select uid, key, 0 as _file, 0 as file_row_number from {table} where false)"
     con.execute(f"create or replace temp view sample as select * from {found}")
     places = r"try_cast(regexp_extract(s._file, '(\d+)\.parquet$', 1) as int)" if sound else "0"
     joined = f"from sample s join {table} l using (uid) where l.kept"
@@ -282,6 +282,15 @@ def agreement_faults(store: Store, con: duckdb.DuckDBPyConnection, sound: list[s
         "s.key",
         f"ledger/{table}: key or shard of {{n}} rows is not where the sample is",
     )
+    if "place" in con.table(table).columns:
+        # Places have gaps where samples were taken down.
+        yield from _count(
+            con,
+            f"""from (select s.key, l.place, lag(l.place) over (partition by s._file order by s.file_row_number) as before
+            {joined} and s.key = s.uid) where place is null or place <= before""",
+            "key",
+            f"ledger/{table}: {{n}} samples are not in the order of their places",
+        )
     if whole:
         copies = "greatest(coalesce(l.copies, 1), 1)" if "copies" in con.table(table).columns else "1"
         yield from _count(

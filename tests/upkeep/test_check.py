@@ -205,6 +205,8 @@ def test_a_dropped_row_that_is_in_a_shard(run):
         ("shard", 77, "key or shard of 1 rows"),
         ("key", "x", "key or shard of 1 rows"),
         ("key", None, "no key or no shard"),
+        ("place", -1, "not in the order of their places"),
+        ("place", None, "not in the order of their places"),
         ("score", -1.0, "another score"),
     ],
 )
