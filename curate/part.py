@@ -266,7 +266,7 @@ class Workbench:
         found = slice_of(self.store, decision.file, self.part, ["reason", *sorted(keep)])
         at = (found["id"].to_numpy() - self.part.base).astype(np.int64)
         rows.drop(at, found["reason"], step.name)
-        for name in keep:
+        for name in sorted(keep):
             rows.columns[name] = overlay(rows.columns.get(name), rows.count, at, found[name])
         if step.adds():
             self.added.setdefault(step.table, []).append(decision.file)

@@ -1,5 +1,8 @@
 """The plan of the shards: what a row becomes is in the ledger, and how many files the plan is sorted in moves nothing."""
 
+import os
+import subprocess
+import sys
 from dataclasses import dataclass, field
 from itertools import pairwise
 
@@ -69,3 +72,43 @@ def test_a_piece_in_which_no_row_is_has_a_file_all_the_same(tmp_path):
     assert [store.table(file)["key"].to_pylist() for file in files] == [["a", "b"], [], ["c"]]
     assert len({tuple((f.name, f.type) for f in store.table(file).schema) for file in files}) == 1
     assert ledger.planned(store, files[1], 1, own=False).num_rows == 0
+
+
+SEEDED = """
+import sys
+from dataclasses import dataclass
+import numpy as np, pyarrow as pa
+from toys import recipe as pairs
+from curate.driver import run
+from curate.recipe import Recipe
+from curate.selector import Selection, Selector
+from curate.shards import Shards
+
+@dataclass
+class Wide(Selector):
+    def adds(self):
+        return {f"wide_{c}": pa.int32() for c in "zebra"}
+
+    def select(self, live):
+        ids = live.table("id")["id"]
+        return Selection([], columns=pa.table({"id": ids, **{n: np.arange(len(ids), dtype=np.int32) for n in self.adds()}}))
+
+made = pairs([sys.argv[1]])
+made = Recipe(made.source, made.score, [*made.select, Wide()], shards=Shards(size=100), name="wide")
+print(run(made, sys.argv[2], engine="local", part_size=250).dataset["root_hash"])
+"""
+
+
+def test_the_order_of_sets_moves_nothing(inputs, tmp_path):
+    """Python draws a new order of sets for each process, so that columns must not come in one."""
+    told = [
+        subprocess.run(
+            [sys.executable, "-c", SEEDED, str(inputs / "*.txt"), str(tmp_path / seed)],
+            env=os.environ | {"PYTHONHASHSEED": seed, "PYTHONPATH": os.pathsep.join(sys.path)},
+            check=True,
+            capture_output=True,
+            text=True,
+        ).stdout.split()[-1]
+        for seed in ("1", "2", "3")
+    ]
+    assert len(set(told)) == 1 and len(told[0]) == 64
