@@ -10,9 +10,9 @@ matmul   the card's rate of large bf16 products: what the others are shares of
 embed    images/s through curate.models.Clip (uint8 pictures of 640 x 480 in, unit vectors out), as a share of the bare forward pass on
          tensors that lie ready, bf16, with and without torch.compile; and the CPU seconds per image, from which cores per GPU follow
 decode   the same with JPEG files in: decoded by simplejpeg in threads, or by torchvision on the card
-kmeans   FAISS k-means (spherical, 20 iterations, k = 4 sqrt(n)) at D = 512: share of the matmul rate
-blocks   the products within clusters that semantic dedup asks for, by torch on the card: what it could take. curate trains and assigns
-         clusters on the card and compares within them on the cores; the whole of it is `python benchmarks/dedup.py semantic 1e6`
+kmeans   FAISS k-means (spherical, 20 iterations, k = sqrt(2 n), as semantic dedup has it) at D = 512: share of the matmul rate
+blocks   comparing within clusters, as semantic dedup does it on the card: vectors come from a file, are compared in float32, pairs go back;
+         beside the bare products of the same blocks that lie ready, in float32 and bf16: shares of the matmul rates
 caption  curate's CoCa captioner: pictures/s, and the share of the time that is spent in the model
 """
 
@@ -61,10 +61,10 @@ def seconds(work: Callable[[], object], rounds: int = 3) -> float:
     return float(np.median(taken))
 
 
-def matmul(tiny: bool) -> float:
-    """Operations a second of a large bf16 product, two a multiply-add."""
+def matmul(tiny: bool, dtype: torch.dtype = torch.bfloat16) -> float:
+    """Operations a second of a large product, two a multiply-add."""
     n = 512 if tiny else 8192
-    a, b = (torch.randn(n, n, device=DEVICE, dtype=torch.bfloat16) for _ in range(2))
+    a, b = (torch.randn(n, n, device=DEVICE, dtype=dtype) for _ in range(2))
     rounds = 2 if tiny else 20
 
     def work() -> None:
@@ -197,7 +197,7 @@ def vectors(n: int, d: int = 512) -> np.ndarray:
 def kmeans(n: int, peak: float) -> Iterator[dict]:
     from curate.dedup.vectors import train
 
-    k = round(4 * n**0.5)
+    k = round((2 * n) ** 0.5)
     points = vectors(min(n, 64 * k))
     taken = seconds(lambda: train(points, k, seed=0, rounds=20), rounds=1)
     work = 2 * len(points) * k * points.shape[1] * 20
@@ -212,28 +212,40 @@ def kmeans(n: int, peak: float) -> Iterator[dict]:
 
 
 def blocks(n: int, peak: float) -> Iterator[dict]:
-    """Pairs within clusters: the products of each cluster with itself, and what is over the bound."""
-    found, k = vectors(n), round(4 * n**0.5)
-    order = np.argsort(np.random.default_rng(1).integers(k, size=n), kind="stable")
-    bounds = np.linspace(0, n, k + 1).astype(int)
-    on_card = torch.from_numpy(found[order]).to(DEVICE, torch.bfloat16 if CUDA else torch.float32)
+    """Pairs within clusters: what semantic dedup's tasks take, and what the bare products of the same blocks take."""
+    from curate.dedup.semantic import compared, tasks
 
-    def work() -> int:
-        hits = torch.zeros((), dtype=torch.int64, device=DEVICE)
-        for a, b in zip(bounds[:-1].tolist(), bounds[1:].tolist()):
-            hits += (on_card[a:b] @ on_card[a:b].T > 0.95).sum()
-        return int(hits)
+    found, k = vectors(n).astype(np.float16), round((2 * n) ** 0.5)
+    home = np.random.default_rng(1).integers(k, size=n)
+    members, sizes = np.argsort(home, kind="stable"), np.bincount(home, minlength=k)
+    with tempfile.TemporaryDirectory() as folder:
+        parts = {"vectors": found, "rows": np.arange(n), "members": members, "offsets": np.concatenate([[0], np.cumsum(sizes)])}
+        for name, part in (parts | {"asked": np.ones(n, bool), "alive": np.ones(n, bool)}).items():
+            np.save(Path(folder) / f"{name}.npy", part)
+        items = [(folder, low, high, 0.95, True, 2048, DEVICE) for low, high in tasks(sizes)]
+        taken = seconds(lambda: sum(len(pairs[0]) for pairs in compared(items)), rounds=1)
+    ready = torch.from_numpy(found[members]).to(DEVICE)
+    for dtype in (torch.float32, torch.bfloat16):
+        given = ready.to(dtype)
 
-    taken = seconds(work, rounds=1)
-    operations = 2 * sum(int(b - a) ** 2 for a, b in itertools.pairwise(bounds)) * found.shape[1]
-    yield {
-        "part": "blocks",
-        "vectors": n,
-        "clusters": k,
-        "seconds": taken,
-        "vectors/s": n / taken,
-        "share of matmul": operations / taken / peak,
-    }
+        def work(given: torch.Tensor = given) -> int:
+            hits = torch.zeros((), dtype=torch.int64, device=DEVICE)
+            for a, b in itertools.pairwise(parts["offsets"].tolist()):
+                hits += (given[a:b] @ given[a:b].T > 0.95).sum()
+            return int(hits)
+
+        alone, rate = seconds(work, rounds=1), peak if dtype == torch.bfloat16 else matmul(n < 10_000, dtype)
+        operations = 2 * int((sizes.astype(np.int64) ** 2).sum()) * found.shape[1]
+        yield {
+            "part": "blocks",
+            "vectors": n,
+            "clusters": k,
+            "curate vectors/s": n / taken,
+            "bare products": str(dtype),
+            "bare vectors/s": n / alone,
+            "share of matmul, bare": operations / alone / rate,
+            "share of matmul, curate": operations / taken / rate,
+        }
 
 
 # ---- captions

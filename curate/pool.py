@@ -1,18 +1,17 @@
 """The pool at a point of the recipe: what selectors read of it, and what they decided."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
 import duckdb
-import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from curate.errors import CurateError, PoolError
 from curate.part import Decision, Part, Workbench, conclude
-from curate.selector import EDGES, Live, Selection, Selector
+from curate.selector import EDGES, Live, Rows, Selection, Selector
 from curate.stage import Stage, Step, digest
 from curate.store import Store
 from curate.tables import scan, stream, with_room
@@ -110,27 +109,39 @@ def _survivors(store: Store, gathered: list[Gathered], earlier: list[Decision], 
 
 def _keep(store: Store, con: duckdb.DuckDBPyConnection, selector: Selector, decision: Decision, made: Selection) -> None:
     """Edges first, then the decision; both are streams that DuckDB sorts, so that no pool is too large for this process."""
-    if made.edges is not None and len(made.edges):
-        con.register("edge", made.edges.cast(EDGES))
-        named = con.sql("""select d.uid as uid, s.uid as survivor, e.similarity, e.id, e.survivor as survivor_id
+    if made.edges is not None and (count := _name(con, "edge", made.edges, EDGES.names, selector)):
+        named = con.sql("""select d.uid as uid, s.uid as survivor, e.similarity::float as similarity, e.id, e.survivor as survivor_id
             from edge e join survivors d on d.id = e.id join survivors s on s.id = e.survivor order by e.id, e.survivor""")
         file = decision.file.replace("decisions/", "edges/", 1)
-        stream(store, store.publish, file, named.to_arrow_reader(10_000), len(made.edges))
-    drop, first = np.unique(np.asarray(made.drop, dtype=np.int64), return_index=True)
-    same = pa.DictionaryArray.from_arrays(np.zeros(len(drop), np.int8), [selector.name])
-    reasons = same if made.reasons is None else made.reasons.take(pa.array(first))
-    con.register("dropped", pa.table({"id": drop, "reason": reasons}))
+        stream(store, store.publish, file, named.to_arrow_reader(10_000), count)
+    drop = made.drop if isinstance(made.drop, Rows) else pa.table({"id": pa.array(made.drop, pa.int64())})
+    count = _name(con, "fallen", drop, ["id"], selector)
+    said = "min(reason)" if "reason" in _names(drop) else f"'{selector.name}'"
+    con.execute(f"create temp view dropped as select id, {said} as reason from fallen group by id")
     extra = selector.adds() if made.columns is not None else {}
-    if missing := sorted(set(extra) - set(made.columns.column_names if extra else ())):
-        raise PoolError(f"selector {selector.name} did not return {', '.join(missing)}")
     if extra:
-        con.register("extra", made.columns)
+        count = max(count, _name(con, "extra", made.columns, ["id", *extra], selector))
     listed = ", ".join(["id", "reason::varchar as reason", *(f'"{name}"' for name in extra)])
     found = con.sql(f"select {listed} from dropped {'full join extra using (id)' if extra else ''} order by id")
     notes = {"curate": json.dumps(made.notes, default=str)}
     fields = pa.schema({"id": pa.int64(), "reason": pa.large_string(), **selector.adds()}, notes)
     batches = pa.RecordBatchReader.from_batches(fields, (_filled(b, fields) for b in found.to_arrow_reader(10_000)))
-    stream(store, store.commit, decision.file, batches, max(len(drop), len(made.columns) if extra else 0))
+    stream(store, store.commit, decision.file, batches, count)
+
+
+def _name(con: duckdb.DuckDBPyConnection, name: str, rows: Rows, needs: Iterable[str], selector: Selector) -> int:
+    """Let SQL know rows by a name; returns how many there are."""
+    if missing := sorted(set(needs) - set(_names(rows))):
+        raise PoolError(f"selector {selector.name} did not return {', '.join(missing)}")
+    if isinstance(rows, pa.Table):
+        con.register(name, rows)
+        return len(rows)
+    rows.create_view(name)
+    return rows.count("*").fetchall()[0][0]
+
+
+def _names(rows: Rows) -> list[str]:
+    return rows.column_names if isinstance(rows, pa.Table) else rows.columns
 
 
 def _filled(batch: pa.RecordBatch, fields: pa.Schema) -> pa.RecordBatch:

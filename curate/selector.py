@@ -1,6 +1,7 @@
 """Selectors: decisions that need the whole pool. They read columns, never pixels; and the seeded coin they toss."""
 
 import hashlib
+import secrets
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
@@ -13,6 +14,8 @@ from curate.stage import Step
 
 #: Why a row fell, pair by pair: the dropped row, its survivor, and how alike they are (1.0 = the same).
 EDGES = pa.schema([("id", pa.int64()), ("survivor", pa.int64()), ("similarity", pa.float32())])
+
+Rows = pa.Table | duckdb.DuckDBPyRelation
 
 
 @dataclass
@@ -33,21 +36,40 @@ class Live:
         """A query in which `live` names the rows."""
         return self.rows.query("live", query)
 
+    def keep(self, query: str) -> duckdb.DuckDBPyRelation:
+        """What a query gives, computed once and held by DuckDB, on the disk where it is large."""
+        name = f"kept_{secrets.token_hex(4)}"
+        self.sql(query).create(name)
+        return self.con.table(name)
+
     def table(self, *columns: str) -> pa.Table:
         """Columns of the live rows, in order of `id`."""
         listed = ", ".join(f'"{c}"' for c in columns)
         return self.sql(f"select {listed} from live order by id").to_arrow_table()
 
 
+#: No row falls.
+NONE = np.empty(0, np.int64)
+
+
 @dataclass
 class Selection:
-    """What a selector decided. Rows that are not named stay."""
+    """What a selector decided. Rows that are not named stay, in any order.
 
-    drop: pa.Array | np.ndarray  # int64 ids
-    columns: pa.Table | None = None  # id + columns to add to the ledger, for any rows
-    edges: pa.Table | None = None  # schema EDGES
+    Rows are an Arrow table, or what `Live.keep` gave: then they are never all in this process's memory.
+    """
+
+    drop: Rows | np.ndarray  # ids; or `id` and, where the selector's name is not the reason, `reason`
+    columns: Rows | None = None  # `id` and the columns to add to the ledger, for any rows
+    edges: Rows | None = None  # the columns of EDGES
     notes: dict[str, Any] = field(default_factory=dict)  # for the report: realised shares, counts, hashes of artefacts
-    reasons: pa.Array | None = None  # one for each of `drop`, where the selector's name is not the reason
+
+    def dropped(self) -> np.ndarray:
+        """The ids of the rows that fall, ascending."""
+        if isinstance(self.drop, np.ndarray):
+            return np.sort(self.drop)
+        table = self.drop if isinstance(self.drop, pa.Table) else self.drop.to_arrow_table()
+        return np.sort(table["id"].to_numpy())
 
 
 @dataclass

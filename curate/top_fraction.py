@@ -30,7 +30,5 @@ class TopFraction(Selector):
         n = int(live.count * self.fraction)
         found = live.sql(f"select {score} from live where not isnan({score}) order by 1 desc limit 1 offset {n}").fetchall()
         cut = found[0][0] if found else -math.inf
-        dropped = live.sql(
-            f"select id from live where coalesce(isnan({score}) or {score} < '{cut!r}'::double, true)"
-        ).to_arrow_table()
-        return Selection(dropped["id"].to_numpy(), notes={"cut": cut if math.isfinite(cut) else None, "of": live.count})
+        dropped = live.keep(f"select id from live where coalesce(isnan({score}) or {score} < '{cut!r}'::double, true)")
+        return Selection(dropped, notes={"cut": cut if math.isfinite(cut) else None, "of": live.count})

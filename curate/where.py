@@ -41,12 +41,9 @@ class Where(Selector):
 
     def select(self, live: Live) -> Selection:
         try:
-            dropped = live.sql(
-                f"select id from live where coalesce(not ({self.condition()}), true) order by id"
-            ).to_arrow_table()
+            return Selection(live.keep(f"select id from live where coalesce(not ({self.condition()}), true)"))
         except duckdb.Error as e:
             raise RecipeError(f"{self.name}: {self.condition()}: {str(e).splitlines()[0]}") from e
-        return Selection(dropped["id"].to_numpy())
 
 
 def used(sql: str, name: str) -> tuple[str, ...]:

@@ -18,7 +18,7 @@ def kept(scores, fraction, column="clip_score"):
         con,
         count=len(ids),
     )
-    return sorted(set(ids.tolist()) - set(TopFraction(column, fraction).select(live).drop.tolist()))
+    return sorted(set(ids.tolist()) - set(TopFraction(column, fraction).select(live).dropped().tolist()))
 
 
 def datacomp(scores, fraction):

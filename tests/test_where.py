@@ -25,7 +25,7 @@ def live():
 
 
 def dropped(where, live):
-    return sorted(where.select(live).drop.tolist())
+    return sorted(where.select(live).dropped().tolist())
 
 
 def test_bounds_are_inclusive_and_null_is_a_drop(live):

@@ -3,7 +3,6 @@
 from dataclasses import dataclass, field
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from curate.dedup.quality import better_first, columns
 from curate.errors import RecipeError
@@ -41,17 +40,15 @@ class Budget(Selector):
         names = " ".join(f'when contains("{self.key}", {_quoted(n)}) then {_quoted(n)}' for n in self.budgets)
         limits = " ".join(f"when {_quoted(n)} then {float(limit)!r}::double" for n, limit in self.budgets.items())
         cost = f'"{self.cost}"::double' if self.cost else "1::double"
-        found = live.sql(f"""
+        found = live.keep(f"""
             with named as (select *, case {names} end as pool, {cost} as cost from live),
                  spent as (select id, sum(cost) over (partition by pool order by {order} rows unbounded preceding) as total
                            from named where cost is not null and not isnan(cost))
-            select id, pool, cost, coalesce(total <= case pool {limits} end, false) as keep
-            from named left join spent using (id) order by id""").to_arrow_table()
-        table = pa.table({"id": found["id"], f"{self.name}_pool": found["pool"].cast(pa.large_string())})
-        sums = found.filter(found["keep"]).group_by("pool").aggregate([("cost", "sum")])
-        spent = dict.fromkeys(self.budgets, 0.0) | dict(zip(sums["pool"].to_pylist(), sums["cost_sum"].to_pylist()))
-        dropped = found.filter(pc.invert(found["keep"]))["id"].to_numpy()
-        return Selection(dropped, columns=table, notes={"spent": spent, "budgets": dict(self.budgets)})
+            select id, pool as "{self.name}_pool", cost, coalesce(total <= case pool {limits} end, false) as keep
+            from named left join spent using (id)""")
+        sums = found.filter("keep").aggregate(f'"{self.name}_pool", sum(cost order by id)').fetchall()
+        spent = dict.fromkeys(self.budgets, 0.0) | dict(sums)
+        return Selection(found.filter("not keep"), columns=found, notes={"spent": spent, "budgets": dict(self.budgets)})
 
 
 def _quoted(text: str) -> str:

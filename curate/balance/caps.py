@@ -29,8 +29,8 @@ class Caps(Selector):
         order = better_first(self.by) if self.by else f"{coin_sql('uid', self.seed, self.name)}, uid"
         each = keys.listed(self.key)
         whole = " and ".join(f"{keys.sql(k)} is not null" for k in self.key)
-        found = live.sql(f"""
+        found = live.keep(f"""
             with placed as (select id, row_number() over (partition by {each} order by {order}) as place, hash({each}) as h
                             from live where {whole})
-            select id, h from placed where place > {int(self.max)} order by id""").to_arrow_table()
-        return Selection(found["id"].to_numpy(), notes={"capped": len(found["h"].unique())})
+            select id, h from placed where place > {int(self.max)}""")
+        return Selection(found, notes={"capped": found.aggregate("count(distinct h)").fetchall()[0][0]})

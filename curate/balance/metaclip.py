@@ -6,8 +6,10 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from curate.balance.entries import entries_hash, read_entries
 from curate.balance.matcher import Matcher, Substrings
@@ -17,6 +19,8 @@ from curate.selector import Live, Selection, Selector, coin
 
 #: Languages written without blanks between words.
 UNSPACED = ("bo", "ja", "km", "lo", "my", "th", "zh")
+
+_WHOLE = 2**32  # what a probability of 1 is as a whole number
 
 
 @dataclass
@@ -75,32 +79,36 @@ class Balance(Selector):
             ]
             bounds = self._bounds(live, groups)
             items = [(path, g.saved, bounds[g.language], self.seed, self.name) for g in groups for path in g.chunks]
-            # 21 bytes a row are held here, once.
-            rows, end = sum(g.rows for g in groups), 0
-            ids, probability, matches, keep = held = [np.empty(rows, t) for t in (np.int64, np.float64, np.int32, np.bool_)]
-            for group, tossed in zip((g for g in groups for _ in g.chunks), live.map(_toss, items)):
-                start, end = end, end + len(tossed[0])
-                for all_, some in zip(held, tossed):
-                    all_[start:end] = some
-                numbers, times = tossed[len(held) :]
+            totals = np.zeros(3, np.int64)
+            for group, (numbers, times, some) in zip((g for g in groups for _ in g.chunks), live.map(_toss, items)):
                 group.after[numbers] += times
-        columns = pa.table([ids, probability, matches], names=["id", *self.adds()])
+                totals += some
+            tossed = self._collected(live, [path for path, *_ in items])
+        expected, kept, unmatched = totals.tolist()
         notes = {
             "lists": {g.language or "all": g.notes(bounds[g.language]) for g in groups},
-            # As whole numbers: a sum that does not depend on the order of the rows.
-            "expected_kept": int(np.rint(probability * 2**32).astype(np.int64).sum()) / 2**32,
-            "kept": int(keep.sum()),
-            "unmatched": int((matches == 0).sum()),
+            "expected_kept": expected / _WHOLE,
+            "kept": kept,
+            "unmatched": unmatched,
         }
-        return Selection(np.sort(np.concatenate([ids[~keep], self._strangers(live)])), columns=columns, notes=notes)
+        return Selection(self._fallen(live, tossed), columns=tossed, notes=notes)
 
-    def _strangers(self, live: Live) -> np.ndarray:
-        """Rows in a language that has no list."""
+    def _collected(self, live: Live, chunks: list[str]) -> duckdb.DuckDBPyRelation:
+        """What was tossed for all chunks: id, probability, matches, keep."""
+        files = ", ".join(quoted(_tossed(path)) for path in chunks)
+        names = ", ".join(f'{said} as "{name}"' for said, name in zip(("probability", "matches"), self.adds()))
+        nothing = "(select 0::bigint as id, 0::double as probability, 0::int as matches, true as keep limit 0)"
+        return live.keep(f"select id, {names}, keep from {f'read_parquet([{files}])' if files else nothing}")
+
+    def _fallen(self, live: Live, tossed: duckdb.DuckDBPyRelation) -> duckdb.DuckDBPyRelation:
+        """Rows whose coin fell so, and those in a language that has no list."""
+        fallen = tossed.filter("not keep").project("id")
         if not self.language:
-            return np.empty(0, np.int64)
+            return fallen
         known = ", ".join(map(quoted, self.entries))
-        query = f'select id from live where "{self.language}" is null or "{self.language}" not in ({known})'
-        return live.sql(query).to_arrow_table()["id"].to_numpy()
+        return fallen.union(
+            live.sql(f'select id from live where "{self.language}" is null or "{self.language}" not in ({known})')
+        )
 
     def _count(self, live: Live, language: str, entries: list[str], folder: Path) -> "_Group":
         """Match every caption of one language; the matches stay in files, the counts of the entries come back."""
@@ -109,12 +117,11 @@ class Balance(Selector):
         listed.write_text(json.dumps(entries))
         where = f'where "{self.language}" = {quoted(language)}' if self.language else ""
         chunks = [str(p) for p in spill(live, f'select id, uid, "{self.text}" as text from live {where}', folder, self.chunk)]
-        counts, rows = np.zeros(len(entries), np.int64), 0
-        for found, numbers, times in live.map(_match, [(path, str(listed), language in UNSPACED) for path in chunks]):
+        counts = np.zeros(len(entries), np.int64)
+        for numbers, times in live.map(_match, [(path, str(listed), language in UNSPACED) for path in chunks]):
             counts[numbers] += times
-            rows += found
         np.save(folder / "counts.npy", counts)
-        return _Group(language, chunks, counts, str(folder / "counts.npy"), entries, np.zeros_like(counts), rows)
+        return _Group(language, chunks, counts, str(folder / "counts.npy"), entries, np.zeros_like(counts))
 
     def _bounds(self, live: Live, groups: list["_Group"]) -> dict[str, float]:
         """t for each language."""
@@ -152,7 +159,6 @@ class _Group:
     saved: str  # the counts as a file, for the workers
     entries: list[str]
     after: np.ndarray  # the counts among the captions that stay
-    rows: int
 
     def notes(self, t: float) -> dict[str, Any]:
         return {
@@ -200,15 +206,15 @@ def _matcher(listed: str, unspaced: bool) -> Matcher | Substrings:
     return Substrings(entries) if unspaced else Matcher(entries)
 
 
-def _match(item: tuple[str, str, bool]) -> tuple[int, np.ndarray, np.ndarray]:
-    """Match one chunk; its pairs go to a file beside it, the number of its rows and its counts come back, these sparse."""
+def _match(item: tuple[str, str, bool]) -> tuple[np.ndarray, np.ndarray]:
+    """Match one chunk; its pairs go to a file beside it, its counts come back, sparse."""
     path, listed, unspaced = item
     texts = load(Path(path))["text"].combine_chunks()
     rows, numbers = _matcher(listed, unspaced).match(texts)
     np.save(path + ".npy", np.stack([rows, numbers]).astype(np.int32))
     times = np.bincount(numbers)
     seen = np.flatnonzero(times)
-    return len(texts), seen, times[seen]
+    return seen, times[seen]
 
 
 def _probability(path: str, counts: np.ndarray, t: float) -> tuple[np.ndarray, np.ndarray]:
@@ -225,8 +231,15 @@ def _expect(item: tuple[str, str, np.ndarray]) -> np.ndarray:
     return np.array([_probability(path, counts, t)[1].sum() for t in grid])
 
 
-def _toss(item: tuple[str, str, float, int, str]) -> tuple[np.ndarray, ...]:
-    """For each row of a chunk: id, probability, number of entries matched, whether it stays; and sparse the counts of those that do."""
+def _tossed(path: str) -> str:
+    """The file of what was tossed for a chunk."""
+    return path + ".parquet"
+
+
+def _toss(item: tuple[str, str, float, int, str]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Write for each row of a chunk its probability, the number of entries matched, and whether it stays. Returns sparse the counts of
+    those that do; and three sums: of the probabilities (as whole numbers: the order of the rows must not matter), of the rows that
+    stay, and of those without a match."""
     path, counts, t, seed, salt = item
     chunk = load(Path(path))
     probability = np.zeros(len(chunk))
@@ -236,11 +249,8 @@ def _toss(item: tuple[str, str, float, int, str]) -> tuple[np.ndarray, ...]:
     keep = coin(chunk["uid"].to_pylist(), seed, salt) < probability
     times = np.bincount(numbers[keep[matched]])
     seen = np.flatnonzero(times)
-    return (
-        chunk["id"].to_numpy(),
-        probability,
-        np.bincount(matched, minlength=len(chunk)).astype(np.int32),
-        keep,
-        seen,
-        times[seen],
-    )
+    matches = np.bincount(matched, minlength=len(chunk)).astype(np.int32)
+    rows = pa.table([chunk["id"], probability, matches, keep], names=["id", "probability", "matches", "keep"])
+    pq.write_table(rows, _tossed(path), compression="none", use_dictionary=False)
+    expected = np.rint(probability * _WHOLE).astype(np.int64).sum()
+    return seen, times[seen], np.array([expected, keep.sum(), (matches == 0).sum()])

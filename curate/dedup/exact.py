@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 
 from curate.dedup import keys
 from curate.dedup.quality import better_first, columns
-from curate.selector import EDGES, Live, Selection, Selector
+from curate.selector import Live, Selection, Selector
 
 
 @dataclass
@@ -30,15 +30,11 @@ class ExactDedup(Selector):
         each = ", ".join(f"k{i}" for i in range(len(self.key)))
         whole = " and ".join(f"{keys.sql(k)} is not null" for k in self.key)
         # Most keys occur once: a hash aggregate finds the others, so that only those are sorted.
-        edges = (
-            live.sql(f"""
+        edges = live.keep(f"""
             with keyed as (select *, {named}, hash({keys.listed(self.key)}) as h from live where {whole}),
                  twice as (select h from keyed group by h having count(*) > 1),
                  best as (select id, first_value(id) over (partition by {each} order by {better_first(self.by)}) as survivor
                           from keyed semi join twice using (h))
-            select id, survivor, 1.0::float as similarity from best where id != survivor order by id
-            """)
-            .to_arrow_table()
-            .cast(EDGES)
-        )
-        return Selection(edges["id"].to_numpy(), edges=edges, notes={"groups": len(edges["survivor"].unique())})
+            select id, survivor, 1.0::float as similarity from best where id != survivor""")
+        groups = edges.aggregate("count(distinct survivor)").fetchall()[0][0]
+        return Selection(edges, edges=edges, notes={"groups": groups})

@@ -36,11 +36,10 @@ class Frequency(Selector):
         each = ", ".join(f"k{i}" for i in range(len(self.key)))
         whole = " and ".join(f"k{i} is not null" for i in range(len(self.key)))
         count = f"count(distinct {keys.sql(self.distinct)})" if self.distinct else "count(*)"
-        found = live.sql(f"""
+        found = live.keep(f"""
             with keyed as (select *, {named} from live),
                  counted as (select {each}, {count} as n from keyed where {whole} group by all)
-            select id, n as "{self.name}" from keyed join counted using ({each}) order by id""").to_arrow_table()
-        counts = found[self.name].to_numpy()
-        often = counts > self.max
-        notes = {"most": int(counts.max(initial=0)), "dropped": int(often.sum())}
-        return Selection(found["id"].to_numpy()[often], columns=found, notes=notes)
+            select id, n as "{self.name}" from keyed join counted using ({each})""")
+        often = found.filter(f'"{self.name}" > {int(self.max)}')
+        most, dropped = found.aggregate(f'max("{self.name}"), count(*) filter ("{self.name}" > {int(self.max)})').fetchall()[0]
+        return Selection(often, columns=found, notes={"most": most or 0, "dropped": dropped})

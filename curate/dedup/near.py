@@ -63,7 +63,7 @@ class NearDedup(Selector):
             done = spread(resolve(distinct, lambda asked, alive: self._find(live, folder, asked, alive)), first)
         edges = done.edges(ranks.ids)
         return Selection(
-            edges["id"].to_numpy(),
+            edges,
             edges=edges,
             notes={"hashed": len(first), "distinct": distinct, "pairs": done.pairs, "rounds": done.rounds},
         )

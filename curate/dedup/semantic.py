@@ -1,6 +1,7 @@
 """SemDeDup: rows whose embeddings nearly coincide, found cluster by cluster."""
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -8,12 +9,13 @@ import numpy as np
 
 from curate.dedup.chunks import scratch
 from curate.dedup.graph import Pairs, first_of, resolve, spread
+from curate.dedup.products import lengthened, pairs, place
 from curate.dedup.quality import better_first, columns, ranked
-from curate.dedup.vectors import DECIMALS, ROWS, Vectors, clusters, cosines, file_hash, homes, lengthened, write_vectors
+from curate.dedup.vectors import DECIMALS, MARGIN, ROWS, Vectors, clusters, cosines, file_hash, homes, write_vectors
 from curate.errors import RecipeError
-from curate.selector import Live, Selection, Selector, coin_sql
+from curate.selector import NONE, Live, Selection, Selector, coin_sql
 
-_MARGIN = 2e-5  # float32 cosines are right within this; what is closer to the bound is computed again
+_READERS = 8
 _LIMIT = 64  # better neighbours listed for a row; see graph.resolve
 
 
@@ -65,7 +67,7 @@ class SemanticDedup(Selector):
         with scratch(live) as folder:
             vectors = write_vectors(live, self.column, folder / "vectors.npy")
             if not len(vectors.ids):
-                return Selection(np.empty(0, np.int64), notes={"vectors": 0})
+                return Selection(NONE, notes={"vectors": 0})
             k = self.clusters or max(1, round((2 * len(vectors.ids)) ** 0.5))
             saved = Path(live.folder or folder) / f"{self.name}-centroids.npy"
             centroids = clusters(live, vectors, k, self.centroids, self.seed, self.device, saved)
@@ -88,7 +90,7 @@ class SemanticDedup(Selector):
                 "rounds": done.rounds,
             }
         edges = done.edges(vectors.ids[rows])
-        return Selection(edges["id"].to_numpy(), edges=edges, notes=notes)
+        return Selection(edges, edges=edges, notes=notes)
 
     def _order(self, live: Live, vectors: Vectors, home: np.ndarray, centroids: np.ndarray) -> np.ndarray:
         """The rows of the vector file from best to worst."""
@@ -105,9 +107,10 @@ class SemanticDedup(Selector):
     def _find(self, live: Live, folder: Path, sizes: np.ndarray, asked: np.ndarray, alive: np.ndarray) -> Iterator[Pairs]:
         np.save(folder / "asked.npy", asked)
         np.save(folder / "alive.npy", alive)
-        bound = round(1 - self.eps, DECIMALS)
-        items = [(str(folder), low, high, bound, self.inclusive, self.block) for low, high in _tasks(sizes)]
-        yield from live.map(_compare, items)
+        bound, where = round(1 - self.eps, DECIMALS), place(self.device)
+        items = [(str(folder), low, high, bound, self.inclusive, self.block, where) for low, high in tasks(sizes)]
+        # A card belongs to this process: the engine's workers have none of it.
+        yield from live.map(_compare, items) if where is None else compared(items)
 
 
 def _members(folder: Path, home: np.ndarray, k: int) -> np.ndarray:
@@ -120,7 +123,7 @@ def _members(folder: Path, home: np.ndarray, k: int) -> np.ndarray:
     return sizes
 
 
-def _tasks(sizes: np.ndarray, count: int = 256) -> list[tuple[int, int]]:
+def tasks(sizes: np.ndarray, count: int = 256) -> list[tuple[int, int]]:
     """Ranges of clusters of about the same cost."""
     cost = np.cumsum(sizes.astype(float) ** 2 + 1)
     cuts = np.searchsorted(cost, np.linspace(0, cost[-1], count + 1)[1:-1])
@@ -128,9 +131,15 @@ def _tasks(sizes: np.ndarray, count: int = 256) -> list[tuple[int, int]]:
     return list(zip(edges[:-1].tolist(), edges[1:].tolist()))
 
 
-def _compare(item: tuple[str, int, int, float, bool, int]) -> Pairs:
+def compared(items: list[tuple]) -> Iterator[Pairs]:
+    """The pairs of all tasks, found in this process; threads read ahead of the card."""
+    with ThreadPoolExecutor(_READERS) as readers:
+        yield from readers.map(_compare, items)
+
+
+def _compare(item: tuple[str, int, int, float, bool, int, str | None]) -> Pairs:
     """The pairs of a range of clusters."""
-    folder, low, high, bound, inclusive, block = item
+    folder, low, high, bound, inclusive, block, where = item
     names = ("vectors", "rows", "members", "offsets")
     vectors, rows, members, offsets = (np.load(Path(folder) / f"{n}.npy", mmap_mode="r") for n in names)
     asked, alive = (np.load(Path(folder) / f"{n}.npy") for n in ("asked", "alive"))
@@ -138,29 +147,32 @@ def _compare(item: tuple[str, int, int, float, bool, int]) -> Pairs:
     for cluster in range(low, high):
         ranks = members[offsets[cluster] : offsets[cluster + 1]]
         ranks = ranks[alive[ranks]]
-        found += _triangle(vectors, rows, ranks, asked, bound, inclusive, block)
+        found += _triangle(vectors, rows, ranks, asked, bound, inclusive, block, where)
     return tuple(np.concatenate(c) for c in zip(*found))
 
 
 def _triangle(
-    vectors: np.ndarray, rows: np.ndarray, ranks: np.ndarray, asked: np.ndarray, bound: float, inclusive: bool, block: int
+    vectors: np.ndarray,
+    rows: np.ndarray,
+    ranks: np.ndarray,
+    asked: np.ndarray,
+    bound: float,
+    inclusive: bool,
+    block: int,
+    where: str | None,
 ) -> Iterator[Pairs]:
     """All rows of one cluster against the better ones, in blocks; of each row's sure neighbours the best _LIMIT + 1."""
     for top in range(0, len(ranks), block):
         worse = ranks[top : top + block]
         if not asked[worse].any():
             continue
-        left = lengthened(vectors[rows[worse]])
+        left = lengthened(vectors[rows[worse]], where)
         seen = np.where(asked[worse], 0, _LIMIT + 1)
         for side in range(0, top + len(worse), block):
             better = ranks[side : side + block]
-            right = left if side == top else lengthened(vectors[rows[better]])
-            alike = left @ right.T
-            if side == top:
-                alike[np.triu_indices(len(worse))] = -2
-            i, j = np.nonzero(alike >= bound - _MARGIN)
-            sure = alike[i, j] >= bound + _MARGIN
-            i, j = _few(i, j, sure, seen, asked[worse])
+            right = left if side == top else lengthened(vectors[rows[better]], where)
+            i, j, cosine = pairs(left, right, bound - MARGIN)
+            i, j = _few(i, j, cosine >= bound + MARGIN, seen, asked[worse])
             exact = _exact(vectors, rows[worse[i]], rows[better[j]])
             good = exact >= bound if inclusive else exact > bound
             yield worse[i[good]], better[j[good]], exact[good].astype(np.float32)

@@ -86,7 +86,7 @@ class TextDedup(Selector):
             done = spread(resolve(len(distinct), lambda asked, alive: self._find(live, folder, bands, asked, alive)), first)
         edges = done.edges(ranks.ids)
         notes = {"texts": len(keys), "distinct": len(distinct), "pairs": done.pairs}
-        return Selection(edges["id"].to_numpy(), edges=edges, notes=notes)
+        return Selection(edges, edges=edges, notes=notes)
 
     def _find(self, live: Live, folder: Path, bands: int, asked: np.ndarray, alive: np.ndarray) -> Iterator[Pairs]:
         np.save(folder / "asked.npy", asked)

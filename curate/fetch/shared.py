@@ -6,7 +6,7 @@ import pyarrow as pa
 
 from curate import schema
 from curate.fetch.stage import Fetch
-from curate.selector import Live, Selection, Selector
+from curate.selector import NONE, Live, Selection, Selector
 from curate.stage import Step
 
 _URL = "split_part(url, '#', 1)"
@@ -28,10 +28,11 @@ class SharedUrl(Selector):
         return {"fetched_with": pa.int64()}
 
     def select(self, live: Live) -> Selection:
-        found = live.sql(f"""select id, first as fetched_with from (
-            select id, min(id) over (partition by {_URL}) as first from live where url is not null) where id != first""").to_arrow_table()
-        notes = {"rows": live.count, "requests": live.count - len(found), "saved": len(found)}
-        return Selection(pa.array([], pa.int64()), columns=found, notes=notes)
+        found = live.keep(f"""select id, first as fetched_with from (
+            select id, min(id) over (partition by {_URL}) as first from live where url is not null) where id != first""")
+        saved = found.count("*").fetchall()[0][0]
+        notes = {"rows": live.count, "requests": live.count - saved, "saved": saved}
+        return Selection(NONE, columns=found, notes=notes)
 
 
 @dataclass
@@ -53,10 +54,8 @@ class SharedFetch(Selector):
 
     def select(self, live: Live) -> Selection:
         named = ", ".join(f'first."{c}"' for c in self.adds())
-        found = live.sql(f"""select live.id, {named} from live join live as first on live.fetched_with = first.id
-            order by live.id""").to_arrow_table()
-        failed = live.sql(f"""select live.id, 'fetch:' || coalesce(first."{self.outcome}", live."{self.outcome}") as reason
+        found = live.keep(f"select live.id, {named} from live join live as first on live.fetched_with = first.id")
+        failed = live.keep(f"""select live.id, 'fetch:' || coalesce(first."{self.outcome}", live."{self.outcome}") as reason
             from live left join live as first on live.fetched_with = first.id
-            where coalesce(first."{self.outcome}", live."{self.outcome}") is distinct from 'ok' order by live.id""").to_arrow_table()
-        reasons = failed["reason"].cast(pa.large_string()).combine_chunks()
-        return Selection(failed["id"].to_numpy(), columns=found, reasons=reasons)
+            where coalesce(first."{self.outcome}", live."{self.outcome}") is distinct from 'ok'""")
+        return Selection(failed, columns=found)

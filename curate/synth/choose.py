@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 
 from curate.errors import RecipeError
-from curate.selector import Live, Selection, Selector, coin
+from curate.selector import NONE, Live, Selection, Selector, coin
 from curate.stage import Stage, reasons
 
 CHOSEN = {"chosen_text": pa.large_string(), "chosen_origin": pa.large_string()}
@@ -143,19 +143,16 @@ class RawElseSynthetic(Selector):
         cut = self._cut(live)
         of, score = column(self.variant), score_column(self.variant)
         flawless = f'and len("{of}_faults") = 0' if self.faults else ""
-        rows = live.sql(f"""
+        rows = live.keep(f"""
             select id, case when clip_score >= {cut!r}::double and not isnan(clip_score) and trim(text) <> '' then 'raw'
                             when "{score}" >= {cut!r}::double and not isnan("{score}") and trim("{of}") <> '' 
                                  {flawless} then '{self.variant}'
                        end as chosen_origin,
                    case chosen_origin when 'raw' then text when '{self.variant}' then "{of}" end as chosen_text
-            from live order by id""").to_arrow_table()
-        origin = rows["chosen_origin"]
-        counts = {str(c["values"]): c["counts"] for c in origin.value_counts().to_pylist()}
-        dropped = rows["id"].filter(origin.is_null())
-        return Selection(
-            dropped.to_numpy(), rows.select(["id", *CHOSEN]), notes={"cut": cut, "of": len(rows), "chosen": counts}
-        )
+            from live""")
+        counts = rows.aggregate("chosen_origin, count(*)", "chosen_origin").order("chosen_origin").fetchall()
+        notes = {"cut": cut, "of": live.count, "chosen": {str(origin): n for origin, n in counts}}
+        return Selection(rows.filter("chosen_origin is null"), rows, notes=notes)
 
     def _cut(self, live: Live) -> float:
         if self.min is not None:
@@ -187,10 +184,10 @@ class CaptionRepeats(Selector):
         return {self.name: pa.int64(), f"{self.of}_once": pa.large_string()}
 
     def select(self, live: Live) -> Selection:
-        rows = live.sql(f"""
+        rows = live.keep(f"""
             with counted as (
                 select id, "{self.of}" as said, lower(trim(regexp_replace("{self.of}", '\\s+', ' ', 'g'))) as plain from live)
             select id, if(plain is null, null, count(*) over (partition by plain)) as "{self.name}",
-                   if("{self.name}" <= {self.max}, said, null) as "{self.of}_once" from counted order by id""").to_arrow_table()
-        often = rows[self.name].to_numpy(zero_copy_only=False)
-        return Selection(np.zeros(0, np.int64), rows, notes={"repeated": int(np.sum(often > self.max)), "of": len(rows)})
+                   if("{self.name}" <= {self.max}, said, null) as "{self.of}_once" from counted""")
+        repeated = rows.filter(f'"{self.name}" > {int(self.max)}').count("*").fetchall()[0][0]
+        return Selection(NONE, rows, notes={"repeated": repeated, "of": live.count})

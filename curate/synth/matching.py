@@ -7,7 +7,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from curate.errors import RecipeError
-from curate.selector import Live, Selection, Selector, coin
+from curate.selector import NONE, Live, Selection, Selector, coin
 
 
 @dataclass
@@ -60,7 +60,7 @@ class MatchingNegatives(Selector):
             f"{self.name}_score": pa.array(score, mask=other < 0),
         }
         return Selection(
-            np.zeros(0, np.int64),
+            NONE,
             pa.table({"id": rows["id"], **found}),
             notes={"mined": int(np.sum(other >= 0)), "without": int(np.sum(other < 0))},
         )

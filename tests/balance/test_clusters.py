@@ -29,7 +29,7 @@ def centroids(tmp_path):
 
 
 def kept(selection, kind):
-    return np.bincount(np.delete(kind, selection.drop), minlength=4).tolist()
+    return np.bincount(np.delete(kind, selection.dropped()), minlength=4).tolist()
 
 
 def test_even_shares_and_what_a_small_cluster_cannot_give(centroids):
@@ -48,21 +48,21 @@ def test_trained_clusters_even_out_the_kinds():
 def test_draws_by_coin_or_by_quality(centroids):
     rows, _kind = pool((10, 0, 0, 0), score=[float(i) for i in range(10)])
     best = set(np.argsort(coin([uid(i) for i in range(10)], 5, "cluster_balance"))[:3].tolist())
-    assert set(range(10)) - set(ClusterBalance(3, "v", centroids=centroids, seed=5).select(rows).drop) == best
-    assert list(ClusterBalance(3, "v", by=("score",), centroids=centroids).select(rows).drop) == list(range(7))
+    assert set(range(10)) - set(ClusterBalance(3, "v", centroids=centroids, seed=5).select(rows).dropped()) == best
+    assert list(ClusterBalance(3, "v", by=("score",), centroids=centroids).select(rows).dropped()) == list(range(7))
 
 
 def test_order_and_engine_decide_nothing(centroids):
     rows, _ = pool()
-    whole = set(ClusterBalance(40, "v", centroids=centroids).select(rows).drop.tolist())
+    whole = set(ClusterBalance(40, "v", centroids=centroids).select(rows).dropped().tolist())
     order = np.random.default_rng(1).permutation(90)
     mixed, _ = pool(map=backwards, order=order)
-    assert {int(order[i]) for i in ClusterBalance(40, "v", centroids=centroids).select(mixed).drop} == whole
+    assert {int(order[i]) for i in ClusterBalance(40, "v", centroids=centroids).select(mixed).dropped()} == whole
 
 
 def test_rows_without_an_embedding_are_dropped(centroids):
     selection = ClusterBalance(5, "v", centroids=centroids).select(live(v=[[1.0, 0, 0, 0], None]))
-    assert list(selection.drop) == [1]
+    assert list(selection.dropped()) == [1]
 
 
 @settings(max_examples=200, deadline=None)
@@ -99,8 +99,8 @@ def test_wrong_parameters_are_refused():
 def test_caps():
     urls = [f"https://a.org/{i}" for i in range(5)] + ["http://www.a.org/x", "https://b.org/1", None]
     rows = live(url=urls, score=[1.0, 2, 3, 4, 5, 6, 7, 8])
-    assert list(Caps(max=2, by=("score",)).select(rows).drop) == [0, 1, 2, 3]
+    assert list(Caps(max=2, by=("score",)).select(rows).dropped()) == [0, 1, 2, 3]
     toss = coin([uid(i) for i in range(6)], 3, "caps")
     chosen = Caps(max=2, seed=3).select(rows)
-    assert set(range(6)) - set(chosen.drop) == set(np.argsort(toss)[:2].tolist()) and chosen.notes["capped"] == 1
-    assert len(Caps(("lang",), max=1).select(live(lang=["en", "en", "de", None, None])).drop) == 1
+    assert set(range(6)) - set(chosen.dropped()) == set(np.argsort(toss)[:2].tolist()) and chosen.notes["capped"] == 1
+    assert len(Caps(("lang",), max=1).select(live(lang=["en", "en", "de", None, None])).dropped()) == 1

@@ -6,13 +6,13 @@ import pytest
 from curate.balance.metaclip import Balance, t_for_tail, tail_share
 from curate.errors import RecipeError
 from curate.selector import coin
-from tests.dedup.pool import backwards, live, uid
+from tests.dedup.pool import backwards, live, rows, uid
 
 TEXTS = ["a cat"] * 60 + ["a rare owl"] * 2 + ["nothing here"] * 5 + [None] + ["cat owl"] * 4
 
 
 def columns(chosen):
-    return chosen.columns.sort_by("id").to_pydict()
+    return rows(chosen.columns)
 
 
 def test_exact_expected_counts():
@@ -23,7 +23,7 @@ def test_exact_expected_counts():
     )
     assert columns(chosen)["balance_matches"] == [1] * 62 + [0] * 6 + [2] * 4
     assert chosen.notes["expected_kept"] == pytest.approx(60 * cat + 6)
-    stay = np.setdiff1d(np.arange(len(TEXTS)), chosen.drop)
+    stay = np.setdiff1d(np.arange(len(TEXTS)), chosen.dropped())
     after = [sum(word in TEXTS[i] for i in stay) for word in ("cat", "owl")]
     assert chosen.notes["lists"]["all"] | {"entries_hash": ""} == {
         "ranked": [
@@ -44,11 +44,11 @@ def test_the_coin_decides_and_only_the_coin():
     chosen = Balance(entries=["cat", "owl"], t=8, seed=3).select(live(text=TEXTS))
     tossed = coin([uid(i) for i in range(len(TEXTS))], 3, "balance")
     kept = tossed < np.array(columns(chosen)["balance_probability"])
-    assert list(chosen.drop) == list(np.flatnonzero(~kept))
+    assert list(chosen.dropped()) == list(np.flatnonzero(~kept))
 
 
 def test_captions_without_a_match_fall():
-    assert set(range(62, 68)) <= set(Balance(entries=["cat", "owl"], t=100).select(live(text=TEXTS)).drop)
+    assert set(range(62, 68)) <= set(Balance(entries=["cat", "owl"], t=100).select(live(text=TEXTS)).dropped())
 
 
 def test_kept_matches_the_expectation():
@@ -62,15 +62,15 @@ def test_kept_matches_the_expectation():
 def test_the_same_for_any_chunks_and_engine(chunk):
     whole = Balance(entries=["cat", "owl"], t=8).select(live(text=TEXTS))
     cut = Balance(entries=["cat", "owl"], t=8, chunk=chunk).select(live(map=backwards, text=TEXTS))
-    assert list(cut.drop) == list(whole.drop)
+    assert list(cut.dropped()) == list(whole.dropped())
     assert columns(cut) == columns(whole) and cut.notes == whole.notes
 
 
 def test_the_order_of_the_rows_decides_nothing():
     order = np.random.default_rng(0).permutation(len(TEXTS))
-    plain = set(Balance(entries=["cat", "owl"], t=8).select(live(text=TEXTS)).drop)
+    plain = set(Balance(entries=["cat", "owl"], t=8).select(live(text=TEXTS)).dropped())
     mixed = Balance(entries=["cat", "owl"], t=8).select(live(text=[TEXTS[i] for i in order], uid=[uid(i) for i in order]))
-    assert {int(order[i]) for i in mixed.drop} == plain
+    assert {int(order[i]) for i in mixed.dropped()} == plain
 
 
 @pytest.mark.parametrize("target", [10, 30, 65.5, 1000])
@@ -94,8 +94,8 @@ def test_several_languages_each_with_its_own_t():
     lists = chosen.notes["lists"]
     assert lists["en"]["t"] == 4 and lists["en"]["tail_share"] == 1 / 21
     assert lists["de"]["t"] == 2 and lists["zh"]["matches"] == 3
-    assert 35 in chosen.drop and 20 not in chosen.drop and 31 not in chosen.drop
-    assert len(chosen.columns) == 35
+    assert 35 in chosen.dropped() and 20 not in chosen.dropped() and 31 not in chosen.dropped()
+    assert len(columns(chosen)["id"]) == 35
 
 
 def test_wrong_parameters_are_refused():
@@ -116,4 +116,4 @@ def test_the_entries_are_part_of_the_identity(tmp_path):
 
 def test_an_empty_pool():
     chosen = Balance(entries=["cat"]).select(live(text=[]))
-    assert len(chosen.drop) == 0 and chosen.notes["kept"] == 0
+    assert len(chosen.dropped()) == 0 and chosen.notes["kept"] == 0

@@ -40,7 +40,7 @@ def test_text_based(wordnet, tmp_path):
     (tmp_path / "synsets.txt").write_text("n02121620\n10287213\n")
     texts = ["two cats", "a car", "The MEN run", None, "cat,", "sports car"]
     selection = TextBased(str(tmp_path / "synsets.txt"), wordnet, chunk=4).select(live(text=texts))
-    assert list(selection.drop) == [1, 3, 4, 5]  # "cat," is not a word: DataComp cuts at white space only
+    assert list(selection.dropped()) == [1, 3, 4, 5]  # "cat," is not a word: DataComp cuts at white space only
     with pytest.raises(RecipeError):
         read_synsets(str(tmp_path / "nowhere"))
     with pytest.raises(RecipeError, match="wordnet-base"):
@@ -59,7 +59,7 @@ def test_image_based(tmp_path):
     reference = save(tmp_path / "r.npy", [[0.9, 0.1, 0], [0.1, 0, 0.9]])
     rows = live(v=[[1.0, 0.1, 0], [0, 1.0, 0], [0, 0.2, 1.0], None])
     selection = ImageBased(reference, "v", centroids=centroids).select(rows)
-    assert list(selection.drop) == [1, 3] and selection.notes["clusters_hit"] == 2
+    assert list(selection.dropped()) == [1, 3] and selection.notes["clusters_hit"] == 2
     assert selection.columns.to_pydict() == {"id": [0, 1, 2], "image_based_cluster": [0, 1, 2]}
     with pytest.raises(RecipeError, match="does not fit"):
         ImageBased(save(tmp_path / "w.npy", np.eye(4)), "v", centroids=centroids).select(rows)
@@ -69,11 +69,11 @@ def test_norm_sim(tmp_path):
     target = save(tmp_path / "t.npy", [[2.0, 0], [0, 1.0]])
     rows = live(v=[[1.0, 0], [1.0, 1.0], [-1.0, 0], None])
     largest = NormSim(target, "v", min=0.5).select(rows)
-    assert list(largest.drop) == [2, 3]
+    assert list(largest.dropped()) == [2, 3]
     assert np.allclose(largest.columns["norm_sim"].to_numpy(), [1, 0.5**0.5, 0], atol=1e-3)
     both = NormSim(target, "v", p=2, fraction=0.4).select(rows)
-    assert np.allclose(both.columns["norm_sim"].to_numpy(), [1, 1, 1], atol=1e-3) and list(both.drop) == [3]
-    assert list(NormSim(target, "v", fraction=0.34).select(rows).drop) == [2, 3]
+    assert np.allclose(both.columns["norm_sim"].to_numpy(), [1, 1, 1], atol=1e-3) and list(both.dropped()) == [3]
+    assert list(NormSim(target, "v", fraction=0.34).select(rows).dropped()) == [2, 3]
     for wrong in ({"fraction": 0.1, "min": 0.1}, {}, {"min": 0.1, "p": 3}):
         with pytest.raises(RecipeError):
             NormSim(target, "v", **wrong)

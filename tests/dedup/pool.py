@@ -21,6 +21,11 @@ def live(map=map, folder="", **columns) -> Live:
     return Live(con.sql("select * from pool"), con, map, str(folder), n)
 
 
+def rows(found) -> dict:
+    """A relation that a selector gave, by id."""
+    return found.to_arrow_table().sort_by("id").to_pydict()
+
+
 def backwards(f, items):
     """An engine that runs the last item first."""
     items = list(items)

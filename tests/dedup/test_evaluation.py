@@ -32,7 +32,7 @@ def test_images_and_texts_of_a_folder(benchmark_set):
     pictures, texts = pictures_and_texts()
     selector = Decontaminate({"bench": str(benchmark_set)})
     selection = selector.select(pool(pictures, text=texts))
-    assert selection.drop.tolist() == [3, 4, 5, 7, 8]
+    assert selection.dropped().tolist() == [3, 4, 5, 7, 8]
     table = selection.columns.to_pydict()
     assert table["decontaminate_match"] == ["bench: 3.jpg", "bench: 4.jpg", "bench: 3.txt", "bench: 4.jpg", "bench: 3.jpg"]
     assert min(table["decontaminate_similarity"]) >= 0.9 and selection.notes["sets"]["bench"]["images"] == 2
@@ -45,7 +45,7 @@ def test_a_crop_may_be_on_either_side(benchmark_set, tmp_path):
     folder.mkdir()
     Image.fromarray(EDITS["crop 25 %"](picture(5))).save(folder / "5.png")
     selection = Decontaminate({"cut": str(folder)}).select(pool([picture(s) for s in range(7)], text=["x"] * 7))
-    assert selection.drop.tolist() == [5]
+    assert selection.dropped().tolist() == [5]
 
 
 def test_a_webdataset(benchmark_set, tmp_path):
@@ -54,14 +54,16 @@ def test_a_webdataset(benchmark_set, tmp_path):
             tar.add(file, arcname=file.name)
     pictures, texts = pictures_and_texts()
     selection = Decontaminate({"tar": str(tmp_path / "set.tar")}).select(pool(pictures, text=texts))
-    assert selection.drop.tolist() == [3, 4, 5, 7, 8] and selection.columns["decontaminate_match"][0].as_py() == "tar: 3.jpg"
+    assert (
+        selection.dropped().tolist() == [3, 4, 5, 7, 8] and selection.columns["decontaminate_match"][0].as_py() == "tar: 3.jpg"
+    )
 
 
 def test_embeddings(tmp_path):
     np.save(tmp_path / "e.npy", np.array([[0, 1.0], [3.0, 0]]))
     selector = Decontaminate({"emb": str(tmp_path / "e.npy")}, column="v", min=0.9)
     selection = selector.select(live(v=[[1.0, 0.1], [1.0, 1.0], None, [0.0, 0.0], [0.0, 2.0]]))
-    assert selector.reads == ("v",) and selection.drop.tolist() == [0, 4]
+    assert selector.reads == ("v",) and selection.dropped().tolist() == [0, 4]
     assert selection.columns["decontaminate_match"].to_pylist() == ["emb: 1", "emb: 0"]
 
 

@@ -3,33 +3,33 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from curate.dedup.exact import ExactDedup
-from tests.dedup.pool import live, uid
+from tests.dedup.pool import live, rows, uid
 
 
 def test_the_best_row_stays_and_the_edges_name_it():
     chosen = ExactDedup(by=("score",)).select(
         live(sha256=["a", "b", "a", "a", None, None], score=[0.1, 0.5, None, 0.3, 1.0, 1.0])
     )
-    assert list(chosen.drop) == [0, 2]
-    assert chosen.edges.to_pydict() == {"id": [0, 2], "survivor": [3, 3], "similarity": [1.0, 1.0]}
+    assert list(chosen.dropped()) == [0, 2]
+    assert rows(chosen.edges) == {"id": [0, 2], "survivor": [3, 3], "similarity": [1.0, 1.0]}
 
 
 def test_a_broken_score_never_wins():
-    assert list(ExactDedup(by=("score",)).select(live(sha256=["a", "a"], score=[float("nan"), -5.0])).drop) == [0]
+    assert list(ExactDedup(by=("score",)).select(live(sha256=["a", "a"], score=[float("nan"), -5.0])).dropped()) == [0]
 
 
 def test_a_minus_prefers_the_smaller():
-    assert list(ExactDedup(by=("-score",)).select(live(sha256=["a", "a"], score=[1.0, 2.0])).drop) == [1]
+    assert list(ExactDedup(by=("-score",)).select(live(sha256=["a", "a"], score=[1.0, 2.0])).dropped()) == [1]
 
 
 def test_without_quality_the_smaller_uid_stays():
     kept = min(range(5), key=uid)
-    assert set(ExactDedup().select(live(sha256=["x"] * 5)).drop) == set(range(5)) - {kept}
+    assert set(ExactDedup().select(live(sha256=["x"] * 5)).dropped()) == set(range(5)) - {kept}
 
 
 def test_several_key_columns():
     chosen = ExactDedup(key=("sha256", "text")).select(live(sha256=["a"] * 3, text=["x", "y", "x"], uid=["1", "2", "3"]))
-    assert chosen.edges.to_pydict() == {"id": [2], "survivor": [0], "similarity": [1.0]}
+    assert rows(chosen.edges) == {"id": [2], "survivor": [0], "similarity": [1.0]}
     assert ExactDedup(key=("a",), by=("-b", "a")).reads == ("a", "b")
 
 
@@ -38,7 +38,7 @@ def test_several_key_columns():
 def test_the_order_of_the_rows_decides_nothing(rows, random):
     def kept(order):
         pool = live(sha256=[rows[i][0] for i in order], score=[rows[i][1] for i in order], uid=[uid(i) for i in order])
-        drop = set(ExactDedup(by=("score",)).select(pool).drop)
+        drop = set(ExactDedup(by=("score",)).select(pool).dropped())
         return {i for n, i in enumerate(order) if n not in drop}
 
     order = list(range(len(rows)))

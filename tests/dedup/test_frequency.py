@@ -3,21 +3,21 @@ import pytest
 from curate.dedup.exact import ExactDedup
 from curate.dedup.frequency import Frequency
 from curate.errors import RecipeError
-from tests.dedup.pool import live
+from tests.dedup.pool import live, rows
 
 
 def test_every_copy_falls_when_there_are_too_many():
     chosen = Frequency(max=2).select(live(text=["logo"] * 3 + ["cat"] * 2 + [None] * 5))
-    assert list(chosen.drop) == [0, 1, 2]
-    assert chosen.columns.to_pydict() == {"id": [0, 1, 2, 3, 4], "frequency": [3, 3, 3, 2, 2]}
+    assert list(chosen.dropped()) == [0, 1, 2]
+    assert rows(chosen.columns) == {"id": [0, 1, 2, 3, 4], "frequency": [3, 3, 3, 2, 2]}
 
 
 def test_texts_on_many_images():
     """ALIGN's rule counts images, not rows: the same image twice is one."""
-    rows = {"text": ["a"] * 4 + ["b"] * 4, "sha256": ["1", "2", "3", "3", "4", "4", "4", "4"]}
-    assert list(Frequency(("text",), distinct="sha256", max=2).select(live(**rows)).drop) == [0, 1, 2, 3]
+    given = {"text": ["a"] * 4 + ["b"] * 4, "sha256": ["1", "2", "3", "3", "4", "4", "4", "4"]}
+    assert list(Frequency(("text",), distinct="sha256", max=2).select(live(**given)).dropped()) == [0, 1, 2, 3]
     assert list(
-        Frequency(("sha256",), distinct="text", max=1).select(live(text=["a", "b", "a"], sha256=["1", "1", "2"])).drop
+        Frequency(("sha256",), distinct="text", max=1).select(live(text=["a", "b", "a"], sha256=["1", "1", "2"])).dropped()
     ) == [0, 1]
 
 
@@ -31,13 +31,13 @@ def test_paragraphs_by_site():
         "not a url",
     ]
     chosen = Frequency(("host(url)", "text"), max=2).select(live(url=urls, text=["Subscribe"] * 5 + ["Subscribe"]))
-    assert list(chosen.drop) == [0, 1, 2]
+    assert list(chosen.dropped()) == [0, 1, 2]
     assert Frequency(("host(url)", "text"), name="site").reads == ("url", "text")
 
 
 def test_functions_of_columns():
-    assert list(Frequency(("words(text)",), max=1).select(live(text=["A cat!", "a  CAT", "a dog"])).drop) == [0, 1]
-    assert len(ExactDedup(("lower(text)",)).select(live(text=["A", "a", "B"])).drop) == 1
+    assert list(Frequency(("words(text)",), max=1).select(live(text=["A cat!", "a  CAT", "a dog"])).dropped()) == [0, 1]
+    assert len(ExactDedup(("lower(text)",)).select(live(text=["A", "a", "B"])).dropped()) == 1
     with pytest.raises(RecipeError, match="no function upper"):
         Frequency(("upper(text)",)).select(live(text=["a"]))
 
@@ -47,4 +47,4 @@ def test_on_another_table():
 
 
 def test_an_empty_pool():
-    assert len(Frequency().select(live(text=[])).drop) == 0
+    assert len(Frequency().select(live(text=[])).dropped()) == 0

@@ -79,18 +79,18 @@ def test_resample_averages():
 def test_finds_edits_and_nothing_else(edit):
     originals = [picture(s) for s in range(8)]
     chosen = NearDedup(by=("original",)).select(pool([*originals, EDITS[edit](originals[3])], original=[1] * 8 + [0]))
-    assert list(chosen.drop) == [8] and chosen.edges["survivor"].to_pylist() == [3]
+    assert list(chosen.dropped()) == [8] and chosen.edges["survivor"].to_pylist() == [3]
     assert 0.9 <= chosen.edges["similarity"][0].as_py() <= 1
 
 
 def test_crops_are_an_option():
     p = picture(3)
-    assert len(NearDedup(crops=False).select(pool([p, EDITS["crop 25 %"](p)])).drop) == 0
+    assert len(NearDedup(crops=False).select(pool([p, EDITS["crop 25 %"](p)])).dropped()) == 0
 
 
 def test_mirroring_is_an_option():
     p = picture(3)
-    assert len(NearDedup(mirror=False).select(pool([p, EDITS["mirror"](p)])).drop) == 0
+    assert len(NearDedup(mirror=False).select(pool([p, EDITS["mirror"](p)])).dropped()) == 0
 
 
 def test_a_small_thing_in_another_place_is_another_picture():
@@ -98,7 +98,7 @@ def test_a_small_thing_in_another_place_is_another_picture():
     for p, (dx, dy) in ((a, (0, -60)), (b, (60, 0))):  # two clocks, six and three o'clock
         cv2.circle(p, (100, 100), 80, (0, 0, 0), 6)
         cv2.line(p, (100, 100), (100 + dx, 100 + dy), (255, 0, 0), 12)
-    assert len(NearDedup().select(pool([a, b])).drop) == 0
+    assert len(NearDedup().select(pool([a, b])).dropped()) == 0
 
 
 @pytest.mark.parametrize("edit", ["jpeg", "mirror", "crop 10 %"])
@@ -107,9 +107,9 @@ def test_a_small_thing_more_is_another_picture(edit):
     plain = picture(3)
     marked = plain.copy()
     cv2.circle(marked, (160, 120), 14, (255, 255, 255) if plain[120, 160].mean() < 128 else (0, 0, 0), -1)
-    fell = [len(NearDedup(tolerance=most).select(pool([plain, EDITS[edit](marked)])).drop) for most in (1, 99)]
+    fell = [len(NearDedup(tolerance=most).select(pool([plain, EDITS[edit](marked)])).dropped()) for most in (1, 99)]
     assert fell == [0, 1]
-    assert len(NearDedup().select(pool([marked, EDITS[edit](marked)])).drop) == 1
+    assert len(NearDedup().select(pool([marked, EDITS[edit](marked)])).dropped()) == 1
 
 
 def test_a_fainter_drawing_is_another_picture():
@@ -119,8 +119,8 @@ def test_a_fainter_drawing_is_another_picture():
         cv2.circle(strong, (x, y), r, rng.integers(0, 120, 3).tolist(), -1)
     faint = (255 - (255 - strong.astype(float)) * 0.5).astype(np.uint8)
     dark = (strong * 0.6).astype(np.uint8)
-    assert len(NearDedup().select(pool([strong, faint])).drop) == 0
-    assert len(NearDedup().select(pool([strong, dark])).drop) == 1
+    assert len(NearDedup().select(pool([strong, faint])).dropped()) == 0
+    assert len(NearDedup().select(pool([strong, dark])).dropped()) == 1
 
 
 @pytest.mark.parametrize(("shade", "same"), [(200, True), (206, True), (213, False)])
@@ -137,19 +137,19 @@ def test_where_there_is_little_to_see_little_may_differ(shade, same):
 def test_colours_spoilt_by_jpeg_are_forgiven():
     rng = np.random.default_rng(4)
     icon = np.kron(rng.integers(0, 256, (10, 10, 3)), np.ones((8, 8, 1))).astype(np.uint8)
-    assert len(NearDedup().select(pool([icon, jpeg(icon, 30)])).drop) == 1
+    assert len(NearDedup().select(pool([icon, jpeg(icon, 30)])).dropped()) == 1
 
 
 def test_copies_fall_for_one_row_and_order_decides_nothing():
     pictures = [picture(1)] * 5 + [EDITS["mirror"](picture(1)), picture(2)]
     chosen = NearDedup().select(pool(pictures))
     best = min(range(6), key=uid)
-    assert set(chosen.drop) == set(range(6)) - {best} and set(chosen.edges["survivor"].to_pylist()) == {best}
+    assert set(chosen.dropped()) == set(range(6)) - {best} and set(chosen.edges["survivor"].to_pylist()) == {best}
     for other in (NearDedup(chunk=1).select(pool(pictures, map=backwards)), NearDedup(chunk=3).select(pool(pictures))):
         assert other.edges == chosen.edges
     mixed = [4, 6, 0, 5, 2, 1, 3]
     again = NearDedup().select(pool([pictures[i] for i in mixed], uid=[uid(i) for i in mixed]))
-    assert {mixed[i] for i in again.drop} == set(chosen.drop)
+    assert {mixed[i] for i in again.dropped()} == set(chosen.dropped())
 
 
 def test_what_a_task_has_in_memory_moves_nothing(monkeypatch):
@@ -177,7 +177,7 @@ def test_agrees_with_comparing_all_with_all():
         ]
         if near:
             fallen.add(i)
-    assert set(chosen.drop) == fallen and len(fallen) >= 35
+    assert set(chosen.dropped()) == fallen and len(fallen) >= 35
 
 
 def test_wrong_parameters_are_refused():

@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+from curate.dedup import semantic
 from curate.dedup.semantic import SemanticDedup
 from curate.dedup.vectors import cosines, nearest, sample, train, unit, write_vectors
 from curate.errors import RecipeError
@@ -66,12 +67,12 @@ def test_clusters_agree_with_the_same_rule_by_brute_force(probes, tmp_path):
     selection = chosen(points, centroids=str(tmp_path / "centroids.npy"), probes=probes)
     assert survivors(selection) == oracle(points, 0.95, BY_UID, share=share)
     if probes == 2:
-        assert len(selection.drop) > 0.97 * len(oracle(points, 0.95, BY_UID))
+        assert len(selection.dropped()) > 0.97 * len(oracle(points, 0.95, BY_UID))
 
 
 def test_nothing_falls_because_of_a_row_that_fell():
     selection = chosen(mixture(spread=0.3), clusters=5)
-    assert not set(selection.edges["survivor"].to_pylist()) & set(selection.drop.tolist())
+    assert not set(selection.edges["survivor"].to_pylist()) & set(selection.dropped().tolist())
 
 
 @pytest.mark.parametrize("changed", [{"block": 1}, {"block": 7}, {"block": 64, "map": backwards}])
@@ -80,13 +81,28 @@ def test_the_same_for_any_block_and_engine(changed):
     assert chosen(points, clusters=6, **changed).edges == chosen(points, clusters=6).edges
 
 
+@pytest.mark.parametrize("at", [{"clusters": 6}, {"clusters": 6, "block": 7}, {"clusters": 1, "eps": 1.2}])
+def test_the_same_through_torch_as_on_a_card(at, monkeypatch):
+    """torch on its CPU stands in for a card: the same code, other hardware."""
+    pytest.importorskip("torch")
+    points = [*mixture(), [0.0] * len(mixture()[0])]
+    by_cores = chosen(points, **at)
+
+    def workers(f, items):
+        assert f is not semantic._compare, "the engine's workers have no card"
+        return map(f, items)
+
+    monkeypatch.setattr(semantic, "place", lambda device: "cpu")
+    assert len(by_cores.edges) and chosen(points, **at, map=workers).edges == by_cores.edges
+
+
 def test_the_order_of_the_rows_decides_nothing():
     points = mixture()
     order = np.random.default_rng(5).permutation(len(points))
     mixed = SemanticDedup(column="v", eps=0.05, seed=1, clusters=6).select(
         live(v=[points[i] for i in order], uid=[uid(i) for i in order])
     )
-    assert {int(order[i]) for i in mixed.drop} == set(chosen(points, clusters=6).drop.tolist())
+    assert {int(order[i]) for i in mixed.dropped()} == set(chosen(points, clusters=6).dropped().tolist())
 
 
 def test_the_bound_itself():
@@ -94,20 +110,20 @@ def test_the_bound_itself():
     at = {"eps": 1 - 0.600156, "clusters": 1}
     stored = unit(np.array(points, np.float32))
     assert cosines(stored[:1], stored[1:2])[0] == 0.600156
-    assert len(chosen(points, **at).drop) == 1
-    assert len(chosen(points, **at, inclusive=False).drop) == 0
-    assert len(chosen(points, eps=1 - 0.600157, clusters=1).drop) == 0
+    assert len(chosen(points, **at).dropped()) == 1
+    assert len(chosen(points, **at, inclusive=False).dropped()) == 0
+    assert len(chosen(points, eps=1 - 0.600157, clusters=1).dropped()) == 0
 
 
 def test_hard_easy_random_and_quality_survivors(tmp_path):
     points = [[1.0, 0.0], [1.0, 0.02], [1.0, 0.01]]
     np.save(tmp_path / "c.npy", np.array([[1.0, 0.0]]))
     given = {"centroids": str(tmp_path / "c.npy")}
-    kept = lambda **p: ({0, 1, 2} - set(chosen(points, **given, **p).drop.tolist())).pop()  # noqa: E731
+    kept = lambda **p: ({0, 1, 2} - set(chosen(points, **given, **p).dropped().tolist())).pop()  # noqa: E731
     assert kept(keep="hard") == 1 and kept(keep="easy") == 0
     assert kept(keep="random", seed=3) == int(np.argmin(coin([uid(i) for i in range(3)], 3, "semantic_dedup")))
     scored = SemanticDedup(column="v", by=("score",), **given).select(live(v=points, score=[0.1, 0.2, 0.9]))
-    assert sorted(scored.drop) == [0, 1]
+    assert sorted(scored.dropped()) == [0, 1]
     with pytest.raises(RecipeError):
         SemanticDedup(keep="best")
 
@@ -115,14 +131,14 @@ def test_hard_easy_random_and_quality_survivors(tmp_path):
 def test_rows_without_a_vector_stay():
     nan = float("nan")
     selection = chosen([[1.0, 0.0], None, [0.0, 0.0], [nan, 1.0], [0.0, 0.0], None, [1.0, 0.0]], clusters=1)
-    assert set(selection.drop) <= {0, 2, 4, 6} and len(set(selection.drop) & {0, 6}) == 1
-    assert len(chosen([None, None]).drop) == 0
+    assert set(selection.dropped()) <= {0, 2, 4, 6} and len(set(selection.dropped()) & {0, 6}) == 1
+    assert len(chosen([None, None]).dropped()) == 0
 
 
 def test_copies_in_great_number():
     points = [[1.0, 0.0]] * 3000 + [[0.0, 1.0]]
     selection = chosen(points, clusters=1)
-    assert len(selection.drop) == 2999 and len(set(selection.edges["survivor"].to_pylist())) == 1
+    assert len(selection.dropped()) == 2999 and len(set(selection.edges["survivor"].to_pylist())) == 1
     assert selection.notes["distinct"] == 2 and selection.notes["pairs"] <= 1
 
 
@@ -130,7 +146,7 @@ def test_a_dense_crowd_needs_a_bounded_number_of_pairs():
     rng = np.random.default_rng(0)
     crowd = [[1.0, *row] for row in (rng.normal(size=(1500, 15)) * 0.01).tolist()]
     selection = chosen(crowd, clusters=1, block=200)
-    assert len(selection.drop) == 1499 and selection.notes["pairs"] <= 64 * 1500
+    assert len(selection.dropped()) == 1499 and selection.notes["pairs"] <= 64 * 1500
 
 
 def test_skewed_clusters_are_cut():

@@ -51,7 +51,7 @@ def test_nearly_the_same_agrees_with_comparing_all_with_all():
 def test_similarity_is_exact_and_no_collision_drops():
     texts = captions(300)
     chosen = TextDedup(min=0.5, bands=64, rows=1).select(live(text=texts))  # nearly every pair shares a bucket
-    assert len(chosen.drop) == len(oracle(texts, 0.5))
+    assert len(chosen.dropped()) == len(oracle(texts, 0.5))
     pair = ["one two three four five six", "one two three four five sex"]
     edge = TextDedup(min=0.5, bands=32, rows=1).select(live(text=pair)).edges.to_pylist()[0]
     assert edge["similarity"] == pytest.approx(jaccard(shingles(pair[0], 5), shingles(pair[1], 5)))
@@ -65,12 +65,12 @@ def test_the_same_for_any_chunks_order_and_engine(chunk):
     order = list(range(80))
     random.Random(chunk).shuffle(order)
     mixed = TextDedup(min=0.7, bands=32, rows=4).select(live(text=[texts[i] for i in order], uid=[uid(i) for i in order]))
-    assert {order[i] for i in mixed.drop} == set(whole.drop) and len(whole.drop) >= 39
+    assert {order[i] for i in mixed.dropped()} == set(whole.dropped()) and len(whole.dropped()) >= 39
 
 
 def test_the_better_row_stays():
     chosen = TextDedup(by=("score",)).select(live(text=["cat", "Cat", "CAT"], score=[1, 3, 2]))
-    assert list(chosen.drop) == [0, 2]
+    assert list(chosen.dropped()) == [0, 2]
 
 
 def test_wrong_parameters_are_refused():
@@ -80,4 +80,4 @@ def test_wrong_parameters_are_refused():
 
 
 def test_an_empty_pool():
-    assert len(TextDedup().select(live(text=[None, ""])).drop) == 0
+    assert len(TextDedup().select(live(text=[None, ""])).dropped()) == 0

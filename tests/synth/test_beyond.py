@@ -103,7 +103,7 @@ def test_the_hardest_other_text_is_taken_and_never_the_own():
     found = MatchingNegatives(group=10).select(pool(texts, image, vectors))
     assert found.columns["matching_negative_text"].to_pylist() == ["a cat", "a cow", "a cat", "a cat"]
     assert found.columns["matching_negative_uid"].to_pylist() == ["u1", "u2", "u1", "u1"]
-    assert len(found.drop) == 0 and found.notes == {"mined": 4, "without": 0}
+    assert len(found.dropped()) == 0 and found.notes == {"mined": 4, "without": 0}
 
 
 def test_a_text_that_fits_better_than_the_own_is_no_negative():

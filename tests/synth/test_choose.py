@@ -9,6 +9,7 @@ from curate.errors import RecipeError
 from curate.schema import uid
 from curate.selector import Live
 from curate.synth.choose import CapFilt, CaptionRepeats, Mix, RawElseSynthetic
+from tests.dedup.pool import rows as by_id
 
 N = 100_000
 
@@ -83,10 +84,10 @@ def test_nguyen_the_best_stay_raw_the_rest_pass_the_same_cut():
     found = RawElseSynthetic("b", fraction=0.3).select(live_of(table))
     cut = np.sort(raw[~np.isnan(raw)])[::-1][300]
     expected = [None if not (r >= cut or m >= cut) else "raw" if r >= cut else "b" for r, m in zip(raw, made)]
-    assert found.columns["chosen_origin"].to_pylist() == expected
+    assert by_id(found.columns)["chosen_origin"] == expected
     assert found.notes["cut"] == pytest.approx(float(cut)) and expected.count("raw") == 301
-    assert found.drop.tolist() == [i for i, e in enumerate(expected) if e is None]
-    texts = found.columns["chosen_text"].to_pylist()
+    assert found.dropped().tolist() == [i for i, e in enumerate(expected) if e is None]
+    texts = by_id(found.columns)["chosen_text"]
     assert all(
         t == (None if e is None else f"{'r' if e == 'raw' else 's'}{i}") for i, (t, e) in enumerate(zip(texts, expected))
     )
@@ -102,12 +103,12 @@ def test_nguyen_passes_over_faults_and_takes_a_cut_of_ones_own():
         caption_b_faults=pa.array([[], [], ["short"]], pa.list_(pa.string())),
     )
     found = RawElseSynthetic("b", min=0.3, faults=True).select(live_of(table))
-    assert found.columns["chosen_origin"].to_pylist() == ["raw", "b", None] and found.drop.tolist() == [2]
+    assert by_id(found.columns)["chosen_origin"] == ["raw", "b", None] and found.dropped().tolist() == [2]
 
 
 def test_repeats_are_counted_over_the_pool_and_drop_nothing():
     table = rows(5, caption_a=["A  dog", "a dog ", "a cat", None, "a dog"])
     found = CaptionRepeats("caption_a", max=2).select(live_of(table))
-    assert found.columns["caption_a_repeats"].to_pylist() == [3, 3, 1, None, 3]
-    assert found.columns["caption_a_once"].to_pylist() == [None, None, "a cat", None, None]
-    assert len(found.drop) == 0 and found.notes["repeated"] == 3
+    assert by_id(found.columns)["caption_a_repeats"] == [3, 3, 1, None, 3]
+    assert by_id(found.columns)["caption_a_once"] == [None, None, "a cat", None, None]
+    assert len(found.dropped()) == 0 and found.notes["repeated"] == 3
