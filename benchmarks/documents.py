@@ -63,8 +63,14 @@ def grow(source: Path, folder: Path, count: int, files: int = 8) -> None:
         out.close()
 
 
+def spent() -> float:
+    """CPU seconds of this process and of its children that have ended."""
+    children = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return time.process_time() + children.ru_utime + children.ru_stime
+
+
 def one(count: int) -> None:
-    """One size, in this process: the cheap rules and the barrier of shared URLs, no fetch."""
+    """One size, in this process: the cheap rules and the barrier of shared URLs, no fetch; of the smallest also reading alone."""
     with tempfile.TemporaryDirectory() as folder:
         pages = Path(folder) / "in"
         pages.mkdir()
@@ -82,12 +88,15 @@ def one(count: int) -> None:
             [SharedUrl()],
             shards=None,
         )
-        began, before = time.monotonic(), time.process_time()
+        before = spent()
+        if count <= SIZES[0]:
+            for file in recipe.source.files():
+                for _ in recipe.source.read(file, 2_000):
+                    pass
+        alone = spent() - before
+        began, before = time.monotonic(), spent()
         made = run(recipe, f"{folder}/run", "local", part_size=2_000)
-        wall, cpu = (
-            time.monotonic() - began,
-            time.process_time() - before + resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime,
-        )
+        wall, cpu = time.monotonic() - began, spent() - before
         disk = sum(f.stat().st_size for f in Path(folder, "run").rglob("*") if f.is_file())
         print(
             json.dumps(
@@ -104,6 +113,8 @@ def one(count: int) -> None:
             ),
             flush=True,
         )
+        if alone:
+            print(f"ratio documents, CPU of reading alone over a whole run's, {count:,} pages: {alone / cpu:.3f}", flush=True)
 
 
 def real() -> None:
