@@ -10,6 +10,7 @@ import argparse
 import io
 import random
 import re
+import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -36,6 +37,8 @@ from curate.filters.single_colour import SingleColour
 from curate.filters.toxicity import Toxicity
 from curate.filters.watermark import Watermark
 from curate.stage import Filter
+
+CAPTIONS = 2000  # different ones, of which the filters see parts
 
 #: Every other one, from the second on, was looked at when the rules of `boilerplate_text` were widened; measured are those that were not.
 FURNITURE = (
@@ -151,7 +154,12 @@ class Bench:
         captions, pictures, _ = pairs(20_000, 6 * count)
         self.vocabulary, self.recalls = vocabulary, []
         self.count, self.folder, self.rng, self.dice = count, folder, np.random.default_rng(1), random.Random(1)
-        self.captions = self.dice.sample(sorted(set(captions)), 2000)
+        distinct = sorted(set(captions))
+        if len(distinct) < CAPTIONS:
+            sys.exit(
+                f"{CAPTIONS:,} different captions are needed, the demo's pairs here have {len(distinct):,}: `curate demo --tier S`"
+            )
+        self.captions = self.dice.sample(distinct, CAPTIONS)
         self.stored = pictures  # at their own sizes
         self.pictures = [np.asarray(Image.fromarray(p).resize((400, 300))) for p in pictures]
 

@@ -175,12 +175,10 @@ def child(folder: str, out: str, engine: str, free: str) -> None:
     class Planner(Driver):
         """A run that ends where bytes would be copied."""
 
-        def _write_shards(self, assigned: str, parts: list, state: str) -> None:
+        def _write_shards(self, assigned: ledger.Assigned, entries: dict, state: str) -> None:
             self.progress.stage("plan", 1, 0)
-            entries = {"images": [f"ledger/images/{p.index:06d}.parquet" for p in parts]}
             planned = ledger.plan(self.store, assigned, entries, "images", self.recipe.shards)
             self.progress.stage("planned", 1, 0)
-            count = ledger.shard_count(self.store, assigned)
             self.store.publish_bytes(
                 "dataset.json",
                 json.dumps(
@@ -189,7 +187,7 @@ def child(folder: str, out: str, engine: str, free: str) -> None:
                         "shards": [],
                         "root_hash": "",
                         "bytes": 0,
-                        "count": count,
+                        "count": assigned.shards,
                     }
                 ).encode(),
             )

@@ -1,7 +1,7 @@
 """Trains the small captioner on the demo's pairs, and measures it on pictures whose titles it never saw.
 
-    python benchmarks/train_small_captioner.py            train on tier M, print the measurements, write the weights
-    python benchmarks/train_small_captioner.py --measure  measure the committed weights again
+    python -m benchmarks.train_small_captioner            train on tier M, print the measurements, write the weights
+    python -m benchmarks.train_small_captioner --measure  measure the committed weights again
 
 The picture tower is the small CLIP's, as it is; its features are those that `train_small_clip.py` keeps in the cache. The split
 is the same: one title in eight, with all its styles, is never trained on. Training takes about five minutes on two cores.
@@ -19,8 +19,8 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 from torch.nn import functional as F
-from train_small_clip import features
 
+from benchmarks.train_small_clip import features
 from curate.captioners import Decoding
 from curate.captioners.decode import beam, draw
 from curate.captioners.local import SMALL

@@ -14,10 +14,16 @@ import signal
 import struct
 import subprocess
 import sys
+import threading
+import time
 from typing import Any, BinaryIO
 
 _SIZE = struct.Struct("<Q")
 _START = "from curate.contained import serve; serve({function!r}, {seconds}, {memory})"
+
+
+#: What a child sees of the environment: what it needs to start, and no keys.
+_KEPT = ("PATH", "LD_LIBRARY_PATH", "LANG", "LC_ALL", "LC_CTYPE")
 
 
 class Died(Exception):
@@ -29,10 +35,14 @@ class Died(Exception):
 
 
 class Contained:
-    """Calls `module:function` in a child. `seconds` is CPU time for one call, `memory` the child's address space in bytes."""
+    """Calls `module:function` in a child. `seconds` is CPU time for one call, `memory` the child's address space in bytes.
+
+    A child that sleeps uses no CPU time: one that has not answered after a minute and ten times `seconds` is ended too.
+    """
 
     def __init__(self, function: str, seconds: float, memory: int):
         self.command = [sys.executable, "-c", _START.format(function=function, seconds=float(seconds), memory=int(memory))]
+        self.wall = 60 + 10 * seconds
         self.child: subprocess.Popen | None = None
 
     def __enter__(self) -> "Contained":
@@ -51,17 +61,22 @@ class Contained:
         """The function's answer, plain values both ways; raises Died."""
         if self.child is None:
             path = os.pathsep.join(p or os.getcwd() for p in sys.path)
-            environment = {**os.environ, "PYTHONPATH": path}
+            environment = {k: v for k, v in os.environ.items() if k in _KEPT}
+            environment |= {"PYTHONPATH": path, "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
             self.child = subprocess.Popen(self.command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment)
+        late, timer = time.monotonic() + self.wall, threading.Timer(self.wall, self.child.kill)
+        timer.start()
         try:
             send(self.child.stdin, question)
             answer = receive(self.child.stdout)
         except BrokenPipeError:
             answer = None
+        finally:
+            timer.cancel()
         if answer is None:
             self.child.communicate()
             code, self.child = self.child.returncode, None
-            raise Died("timeout" if code == -signal.SIGPROF else "crash")
+            raise Died("timeout" if code == -signal.SIGPROF or time.monotonic() >= late else "crash")
         if not answer:
             raise Died("memory")
         return answer[0]

@@ -16,6 +16,7 @@ from curate.engine import Lane, flow
 from curate.errors import CurateError, PoolError, RecipeError
 from curate.part import Decision, Part, ingest
 from curate.recipe import Recipe, place, segments
+from curate.removed import pending
 from curate.reporting import card, report
 from curate.reporting.progress import Published, Quiet
 from curate.selector import Selector
@@ -23,7 +24,7 @@ from curate.stage import Stage, digest
 from curate.store import Store
 from curate.upkeep.lease import held
 from curate.upkeep.repair import repair
-from curate.upkeep.takedown import finish
+from curate.upkeep.takedown import begin_anew, finish
 from curate.work import Work
 
 log = logging.getLogger(__name__)
@@ -55,11 +56,19 @@ class Run:
 
     @cached_property
     def recipe(self) -> dict[str, Any]:
-        return json.loads(self.store.read("recipe.json"))
+        """What recipe.json says; PoolError if it is not there, or damaged."""
+        return self._said("recipe.json", "this is not a run's folder")
 
     @cached_property
     def dataset(self) -> dict[str, Any]:
-        return json.loads(self.store.read("dataset.json"))
+        """What dataset.json says; PoolError if the run is not finished, or it is damaged."""
+        return self._said("dataset.json", "this run is not finished; the same `curate run` goes on with it")
+
+    def _said(self, name: str, otherwise: str) -> dict[str, Any]:
+        said = self.store.json(name)
+        if not isinstance(said, dict):
+            raise PoolError(f"{self.store.url}: no {name} here: {otherwise}")
+        return said
 
     @property
     def tars(self) -> list[str]:
@@ -100,7 +109,7 @@ def run(
     """
     recipe.check()
     store = Store(out)
-    earlier = _earlier(store, repair)
+    earlier = record(store, repair)
     store.probe()
     with held(store):
         store.sweep()
@@ -120,23 +129,28 @@ def tell(made: Run) -> None:
     """Write the report and the dataset's card. What is wrong with them is said and stops nothing; a full disk does."""
     try:
         pages = {"report.html": report.html_of(made), **card.files(made)}
-    except (CurateError, duckdb.Error, pa.ArrowException) as e:
-        log.warning("no report: %s; `curate report` tries again", e)
+    except Exception as e:
+        log.warning(
+            "no report: %s: %s; `curate report` tries again", type(e).__name__, e, exc_info=log.isEnabledFor(logging.DEBUG)
+        )
         return
     for name, text in pages.items():
         made.store.publish_bytes(name, text.encode())
 
 
-def _earlier(store: Store, repair: bool) -> dict[str, Any] | None:
-    """The record of the run that is in the folder, None if it is empty; RecipeError if it holds something else."""
+def record(store: Store, repair: bool) -> dict[str, Any] | None:
+    """The record of the run that is in the folder, None if it is empty; RecipeError if it holds something else. One that is damaged
+    is None if it is to be made again (`repair`), else a PoolError."""
     if store.exists("recipe.json"):
         sums = seal.read(store)
-        if repair and sums is not None and sums.get("recipe.json") != store.hash("recipe.json"):
+        if repair and sums is not None and not seal.holds(store, "recipe.json", sums):
             return None
         try:
-            return json.loads(store.read("recipe.json"))
-        except ValueError as e:
-            raise PoolError(f"{store.url}/recipe.json: damaged ({e}); `curate run --repair` makes it again") from e
+            return store.json("recipe.json")
+        except PoolError:
+            if repair:
+                return None
+            raise
     other = [n for n in store.names("") if n not in ("lease", "inputs", "parts", "removed", "verdicts", Published.NAME)]
     if other and not (repair and store.names("parts")):
         raise RecipeError(f"{store.url}: holds something else ({', '.join(other[:3])}), and no run; choose an empty folder")
@@ -160,9 +174,7 @@ class Driver:
     def run(self) -> Run:
         began = time.time()
         self.progress.begin(self.recipe.name or "run", self.store.url)
-        finish(self.store, lambda: tell(Run(self.store)))  # of a takedown, before anything is read
-        repaired = repair(self.store, self.recipe, self.engine.map) if self.repair else []
-        inputs = self._inputs()
+        repaired, inputs = self._whole()
         problems = [i["error"] for i in inputs if "error" in i]
         parts = [Part(p["id"], n, p["rows"]) for n, p in enumerate(p for i in inputs for p in i["parts"])]
         if not any(sum(p.rows.values()) for p in parts):
@@ -214,6 +226,18 @@ class Driver:
 
     # ---- rows come in
 
+    def _whole(self) -> tuple[list[str], list[dict[str, Any]]]:
+        """End a takedown that was begun, repair if that is asked for, and read the input: what was repaired, and the input's files."""
+        if not self.repair:
+            finish(self.store, lambda: tell(Run(self.store)))  # before anything is read
+            return [], self._inputs()
+        # A takedown cannot go through damaged files, and would not look at rows that are missing: it ends when they are here again.
+        if pending(self.store):
+            begin_anew(self.store)
+        repaired, inputs = repair(self.store, self.recipe, self.engine.map), self._inputs()
+        finish(self.store, lambda: None)
+        return repaired, inputs
+
     def _inputs(self) -> list[dict[str, Any]]:
         files = self.recipe.source.files()
         self._same_run(files)
@@ -254,10 +278,16 @@ class Driver:
             )
 
     def _unchanged(self, found: dict[str, dict[str, Any]]) -> None:
+        """RecipeError if a file has changed since the run read it, PoolError if rows that it gave then cannot be read now."""
         for before in self.earlier["inputs"] if self.earlier else []:
-            now = found[before["path"]].get("hash")
-            if before.get("hash") and now and before["hash"] != now and "error" not in before:
+            now = found[before["path"]]
+            if before.get("hash") and now.get("hash", before["hash"]) != before["hash"] and "error" not in before:
                 raise RecipeError(f"{before['path']}: has changed since this run read it; a run reads one state of its input")
+            if "error" in now and sum(before["rows"].values()) > sum(sum(p["rows"].values()) for p in now["parts"]):
+                raise PoolError(
+                    f"{now['error']}; this run has rows of it and would lose them: make it readable again, or begin a run "
+                    "without it in another folder, with --reuse of this one"
+                )
 
     # ---- acts 1 and 2
 
@@ -283,7 +313,10 @@ class Driver:
             before = [*before, *segment]
         for lane in lanes:
             self.progress.stage(lane.name, len(parts), sum(sum(p.rows.values()) for p in parts))
+        for run in self.engine.together(lanes) if lanes else ():
+            self._flow_through(run, parts)
 
+    def _flow_through(self, lanes: list[Lane], parts: list[Part]) -> None:
         def seen(at: int, part: Any, done: Any) -> None:
             if at >= 0 and not isinstance(done, CurateError):
                 self._count(done)
@@ -292,8 +325,7 @@ class Driver:
         def again(at: int, part: Any, error: CurateError) -> None:
             self.retries.append({"part": part.id, "stages": lanes[at].name, "error": str(error)})
 
-        if lanes:
-            _raise(flow(self.engine, lanes, parts, seen=seen, again=again))
+        _raise(flow(self.engine, lanes, parts, seen=seen, again=again))
 
     def _count(self, done: Any) -> None:
         self.engine.told(done)
@@ -311,8 +343,8 @@ class Driver:
             return []
         point = pool.Point(self.store, before, self.recipe.fingerprints, decisions)
         gathered: dict[str, list[pool.Gathered]] = {}
-        added = {c for s in selectors for c in s.adds() if c not in s.fills}
         for table in dict.fromkeys(s.table for s in selectors):
+            added = {c for s in selectors if s.table == table for c in s.adds() if c not in s.fills}
             reads = tuple(sorted({c for s in selectors if s.table == table for c in s.reads} - added - {"id"}))
             gathered[table] = list(self.engine.map(partial(pool.gather, point, table, reads), parts))
         made: list[Decision] = []
@@ -335,12 +367,16 @@ class Driver:
         """The ledger, then the shards; `dataset.json` is gone while they are being replaced."""
         how = self.recipe.shards
         samples = self.recipe.samples
+        entries = {t: [f"ledger/{t}/{p.index:06d}.parquet" for p in parts] for t in self.recipe.source.tables}
         copies = ("copies",) if any("copies" in s.adds() for s in point.steps if s.table == samples) else ()
         gathered = list(self.engine.map(partial(pool.gather, point, samples, copies), parts))
         assigned = ledger.assign(self.store, gathered, how) if how else None
         self.store.remove("dataset.json")
+        there = {f"{folder}/{n}" for folder in (seal.LEDGER if how else seal.SHOWN) for n in self.store.names(folder)}
+        for stale in there.difference(*entries.values()):
+            self.store.remove(stale)
         self.progress.stage("ledger", len(parts), 0)
-        counts: dict[str, dict[str, int]] = {}
+        counts: dict[str, dict[str, int]] = {t: {} for p in parts for t in p.rows}
         self.sums: dict[str, str] = {}
         for entered, sums in self.engine.map(partial(ledger.enter, point, assigned, samples), parts):
             self.sums |= sums
@@ -354,7 +390,7 @@ class Driver:
             if sum(reasons.values()) != rows:
                 raise PoolError(f"table {table}: {rows} rows came in, the ledger accounts for {sum(reasons.values())}")
         if how:
-            self._write_shards(assigned, parts, state)
+            self._write_shards(assigned, entries, state)
         else:
             root, count = ledger.uid_hash(self.store, [g.file for g in gathered])
             dataset = {
@@ -369,27 +405,22 @@ class Driver:
             self.store.publish_bytes("dataset.json", (json.dumps(dataset, indent=1) + "\n").encode())
         return counts
 
-    def _write_shards(self, assigned: str, parts: list[Part], state: str) -> None:
+    def _write_shards(self, assigned: ledger.Assigned, entries: dict[str, list[str]], state: str) -> None:
         how = self.recipe.shards
-        entries = {t: [f"ledger/{t}/{p.index:06d}.parquet" for p in parts] for t in self.recipe.source.tables}
-        for table, files in entries.items():
-            for stale in {f"ledger/{table}/{n}" for n in self.store.names(f"ledger/{table}")} - set(files):
-                self.store.remove(stale)
         planned = ledger.plan(self.store, assigned, entries, self.recipe.samples, how)
-        total = ledger.shard_count(self.store, assigned)
-        self.progress.stage("shards", total, 0)
+        self.progress.stage("shards", assigned.shards, 0)
         captions = {s.name: s.provenance() for s in self.recipe.steps if hasattr(s, "provenance")}
         provenance = {"recipe": self.recipe.fingerprint, **({"captions": captions} if captions else {})}
-        write = partial(ledger.write_shard, self.store, planned, how, total, provenance, self._hashed())
+        write = partial(ledger.write_shard, self.store, planned, how, assigned.shards, provenance, self._hashed())
         infos = []
-        for info in self.engine.map(write, range(total)):
+        for info in self.engine.map(write, range(assigned.shards)):
             infos.append(info)
             self.sums |= {f"shards/{info['name']}.{kind}": info[kind]["sha256"] for kind in ("tar", "parquet")}
             self.progress.step("shards", None)
         shards.finish(
             self.store,
             infos,
-            {"state": state, "table": self.recipe.samples, "assigned": assigned, "planned": planned, **provenance},
+            {"state": state, "table": self.recipe.samples, "assigned": assigned.file, "planned": planned, **provenance},
         )
 
     def _hashed(self) -> str | None:

@@ -20,6 +20,10 @@ from curate.errors import CurateError, RecipeError
 log = logging.getLogger(__name__)
 
 
+#: How often a call is made whose worker dies.
+ATTEMPTS = 3
+
+
 class Crash(CurateError):
     """The worker died, or did not come back in time; nothing is known of the call but that."""
 
@@ -76,6 +80,9 @@ class LocalEngine:
     def slots(self, kind: str, gpus: float = 0) -> int:
         return 1
 
+    def together(self, lanes: list[Lane]) -> list[list[Lane]]:
+        return [lanes]
+
     def carry(self, things: Iterable[object]) -> None:
         """Nothing to do: everything is here."""
 
@@ -109,17 +116,30 @@ class RayEngine:
                 ray.init(address=address, **options)
         except (ConnectionError, ValueError, RuntimeError) as e:
             raise RecipeError(f"Ray cannot be reached at {address}: {e}") from e
-        total = ray.cluster_resources()
-        self.workers, self.gpus = int(total.get("CPU", 1)), total.get("GPU", 0.0)
+        self.waiting = 1 if local else 2  # calls for each core: an autoscaler starts nodes for those that wait
         self.actors: list[list[Any]] = []
         self.running: dict[Any, tuple[int, Any, float, int | None]] = {}
 
+    @property
+    def workers(self) -> int:
+        """The cores that the cluster has now."""
+        return max(1, int(self.ray.cluster_resources().get("CPU", 1)))
+
+    @property
+    def gpus(self) -> float:
+        """The GPUs that the cluster has now."""
+        return self.ray.cluster_resources().get("GPU", 0.0)
+
     def slots(self, kind: str, gpus: float = 0) -> int:
-        """How many calls of a kind the cluster takes at a time: half a core for a wait on the network, an actor for a model
-        (without a GPU on half of the cores, on both of a machine with two)."""
+        """How many calls of a kind are under way at a time: half a core for a wait on the network, an actor for a model (without a GPU
+        on half of the cores, on both of a machine with two)."""
         if kind == "model":
             return max(1, int(self.gpus / gpus)) if gpus and self.gpus else min(self.workers, max(2, self.workers // 2))
-        return max(1, 2 * self.workers if kind == "network" else self.workers)
+        return self.waiting * self.workers * (2 if kind == "network" else 1)
+
+    def together(self, lanes: list[Lane]) -> list[list[Lane]]:
+        """The lanes cut into runs of which each fits the GPUs."""
+        return fitting(lanes, self.gpus)
 
     def carry(self, things: Iterable[object]) -> None:
         """Send the classes of these objects along where workers cannot import them: those of recipe files and notebooks."""
@@ -183,6 +203,7 @@ class RayEngine:
         ready, _ = self.ray.wait(list(self.running), num_returns=1, timeout=timeout)
         if not ready or time.monotonic() - self.looked > 1:  # a call may hang while others keep ending
             self.looked, overdue = time.monotonic(), self._overdue()
+            self._grow()
             if overdue or not ready:
                 return overdue
         lane, token, _, at = self.running.pop(ready[0])
@@ -195,6 +216,12 @@ class RayEngine:
             return token, Crash(f"{self.lanes[lane].name}: {e}")
         except CurateError as e:
             return token, e
+
+    def _grow(self) -> None:
+        """More calls under way where nodes have come."""
+        for lane in self.lanes if self.waiting > 1 else ():
+            if lane.kind != "model":
+                lane.limit = max(lane.limit, self.slots(lane.kind))
 
     def _overdue(self) -> tuple[Any, Any] | None:
         now = time.monotonic()
@@ -225,15 +252,25 @@ class RayEngine:
         self.ray.shutdown()
 
     def map(self, function: Callable, items: Iterable) -> Iterator:
-        """Results in the order of the items, a bounded number in flight."""
+        """Results in the order of the items, a bounded number in flight. Where a worker dies its call is made again."""
         task = self.ray.remote(max_retries=0)(_call).options(num_cpus=1)
-        target, waiting = self.ray.put(function), deque()
+        target, waiting, ahead = self.ray.put(function), deque(), 2 * self.workers
+
+        def ended(item: Any, ref: Any) -> Any:
+            for attempt in range(2, ATTEMPTS + 1):
+                try:
+                    return self._get(ref)
+                except Crash as e:
+                    log.warning("%s; attempt %d of %d follows", e, attempt, ATTEMPTS)
+                    ref = task.remote(target, item)
+            return self._get(ref)
+
         for item in items:
-            waiting.append(task.remote(target, item))
-            if len(waiting) >= 2 * self.workers:
-                yield self._get(waiting.popleft())
+            waiting.append((item, task.remote(target, item)))
+            if len(waiting) >= ahead:
+                yield ended(*waiting.popleft())
         while waiting:
-            yield self._get(waiting.popleft())
+            yield ended(*waiting.popleft())
 
     def _get(self, ref: Any) -> Any:
         try:
@@ -242,6 +279,33 @@ class RayEngine:
             raise (e.cause if isinstance(e.cause, CurateError) else _unexpected(e.cause or e)) from e
         except self.ray.exceptions.RayError as e:
             raise Crash(f"the worker died ({type(e).__name__})") from e
+
+
+def fitting(lanes: list[Lane], gpus: float) -> list[list[Lane]]:
+    """Lanes cut into runs that fit so many GPUs: an actor keeps its share of one until its run has ended. Lanes of one run have an
+    actor each, and then in turn as many as fit."""
+    runs: list[list[Lane]] = [[]]
+    for lane in lanes:
+        if lane.gpus and sum(each.gpus for each in [*runs[-1], lane]) > gpus > 0 and any(each.gpus for each in runs[-1]):
+            runs.append([])
+        runs[-1].append(lane)
+    for run in runs:
+        _share([lane for lane in run if lane.gpus], gpus)
+    return runs
+
+
+def _share(lanes: list[Lane], total: float) -> None:
+    """Set the limits of lanes that share so many GPUs."""
+    if len(lanes) < 2 or not total:
+        return
+    for lane in lanes:
+        lane.limit = 1
+    left, more = total - sum(lane.gpus for lane in lanes), True
+    while more:
+        more = False
+        for lane in lanes:
+            if lane.gpus <= left + 1e-9:
+                lane.limit, left, more = lane.limit + 1, left - lane.gpus, True
 
 
 class _Keeper:
@@ -285,7 +349,6 @@ def flow(
     engine: Any,
     lanes: list[Lane],
     items: list[Any],
-    attempts: int = 3,
     seen: Callable[[int, Any, Any], None] = lambda lane, item, result: None,
     again: Callable[[int, Any, CurateError], None] = lambda lane, item, error: None,
 ) -> list[tuple[int, Any, CurateError]]:
@@ -312,9 +375,9 @@ def flow(
             key = (lane, id(item))
             tries[key] = tries.get(key, 0) + 1
             if isinstance(result, CurateError):
-                if getattr(result, "again", isinstance(result, Crash)) and tries[key] < attempts:
+                if getattr(result, "again", isinstance(result, Crash)) and tries[key] < ATTEMPTS:
                     log.warning(
-                        "%s, part %s: %s; attempt %d of %d follows", lanes[lane].name, item, result, tries[key] + 1, attempts
+                        "%s, part %s: %s; attempt %d of %d follows", lanes[lane].name, item, result, tries[key] + 1, ATTEMPTS
                     )
                     again(lane, item, result)
                     waiting[lane].appendleft(item)

@@ -24,15 +24,32 @@ FORMS = {
 
 
 def export(store: Store, dataset: dict[str, Any], form: str, out: str) -> int:
-    """Write a finished run's samples in one of FORMS; returns how many. `dataset` is what its dataset.json says."""
+    """Write a finished run's samples in one of FORMS; returns how many. `dataset` is what its dataset.json says. RecipeError if
+    the form is not one of these samples, or is made of shards where the run has none."""
     shards = [s["name"] for s in dataset["shards"]]
     if form in WRITERS:
         if dataset.get("table", "images") != "documents":
             raise RecipeError(f"{form} is a form of documents; the samples of this run are {dataset.get('table', 'images')}")
+        if not shards and dataset["samples"]:
+            raise RecipeError(f"{form} is made of shards, and this run has none: its recipe says shards=None")
         return write(store, shards, form, Path(out))
-    uids = [u for s in shards for u in store.table(f"shards/{s}.parquet", ["uid"])["uid"].to_pylist()]
+    uids = (
+        [u for s in shards for u in store.table(f"shards/{s}.parquet", ["uid"])["uid"].to_pylist()]
+        if shards
+        else _kept(store, f"ledger/{dataset.get('table', 'images')}")
+    )
     Path(out).write_bytes(datacomp_subset(uids))
     return len(uids)
+
+
+def _kept(store: Store, ledger: str) -> list[str]:
+    """The uids of the kept rows, as often as they would be in shards."""
+    uids: list[str] = []
+    for name in store.names(ledger):
+        rows = store.table(f"{ledger}/{name}", ["uid", "kept", "copies"])
+        for row in rows.filter(rows["kept"]).to_pylist():
+            uids += [row["uid"]] * max(row.get("copies") or 1, 1)
+    return uids
 
 
 def datacomp_subset(uids: Iterable[str]) -> bytes:

@@ -1,5 +1,6 @@
 """Places where a test can make this process die, or a write fail. In use they cost one comparison.
 
+FAULT is kill, eio, enospc, short (half of the file being written is lost, and nobody says so), segfault, hang or hog.
 `CURATE_FAILPOINT=FAULT@N` does FAULT at the N-th place that this process passes (from 0); `FAULT@GLOB` at every place whose
 `STEP NAME` matches, like `enospc@fsync parts/*`; several are separated by `;`. What has no name is known by the SHA-256 of its
 bytes. `CURATE_FAILPOINT_LOG=FILE` writes the places down.
@@ -13,9 +14,6 @@ import os
 import signal
 import time
 from collections.abc import Callable
-
-#: What can go wrong. `short`: half of the file being written is lost, and nobody says so.
-FAULTS = ("kill", "eio", "enospc", "short", "segfault", "hang", "hog")
 
 
 class Plan:

@@ -1,7 +1,9 @@
 """The ledger: every row, every column, and what became of it; and from it the plan of the shards."""
 
 import hashlib
+import json
 import math
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,7 @@ from curate import members, shards
 from curate.documents.document import DocumentMembers
 from curate.part import Part, Workbench, conclude, overlay, slice_of
 from curate.pool import Gathered, Point
+from curate.selector import identifier, quoted
 from curate.shards import Shards
 from curate.stage import digest, plain
 from curate.store import Store
@@ -26,24 +29,40 @@ PLACE = ("shard", "place", "key")
 PIECE = 512 << 20
 
 
-def assign(store: Store, gathered: list[Gathered], how: Shards) -> str:
-    """Give every kept row its places in the shards: a file sorted by id with uid, key, shard, place."""
-    file = f"assigned/{digest([[g.file for g in gathered], how.size, how.seed, PLACE])}.parquet"
+@dataclass(frozen=True)
+class Assigned:
+    """The places of all samples: a file sorted by id with uid, key, shard, place; how many samples there were when it was made,
+    and shards. After a takedown it has fewer rows, and as many shards."""
+
+    file: str
+    samples: int
+    shards: int
+
+
+def assign(store: Store, gathered: list[Gathered], how: Shards) -> Assigned:
+    """Give every kept row its places in the shards."""
+    file = f"assigned/{digest([[g.file for g in gathered], how.size, how.seed, PLACE, 'counted'])}.parquet"
 
     def act(con: duckdb.DuckDBPyConnection, _: str) -> None:
-        placed = shards.plan(con.sql(f"select * from {scan(store, [g.file for g in gathered])}"), how)
-        rows = placed.query("placed", "select id, uid, key, shard, place from placed order by id, key")
-        stream(store, store.publish, file, rows.to_arrow_reader(10_000), sum(g.rows for g in gathered))
+        kept = con.sql(f"select * from {scan(store, [g.file for g in gathered])}")
+        samples = shards.total(kept)
+        counts = {"samples": samples, "shards": len(shards.assign(samples, how.size))}
+        placed = shards.plan(kept, how).query("placed", "select id, uid, key, shard, place from placed order by id, key")
+        rows = placed.to_arrow_reader(10_000)
+        rows = pa.RecordBatchReader.from_batches(rows.schema.with_metadata({"curate": json.dumps(counts)}), rows)
+        stream(store, store.publish, file, rows, sum(g.rows for g in gathered))
 
     if not store.exists(file):
         with_room(store, act)
-    return file
+    with store.open(file) as f:
+        return Assigned(file, **json.loads(_mark(pq.ParquetFile(f))))
 
 
-def enter(point: Point, assigned: str | None, samples: str, part: Part) -> tuple[dict[str, Any], dict[str, str]]:
+def enter(point: Point, assigned: Assigned | None, samples: str, part: Part) -> tuple[dict[str, Any], dict[str, str]]:
     """Write a part's rows into the ledger: every row, every column, and what became of it. Returns counts by table, and
     the SHA-256 of each file."""
-    state = digest([point.state(part), assigned, PLACE])
+    # Places that were given anew after a takedown have the same name, and another number of samples.
+    state = digest([point.state(part), assigned and [assigned.file, assigned.samples], PLACE])
     counts: dict[str, Any] = {}
     missing = [t for t in part.rows if not _is_written(point.store, f"ledger/{t}/{part.index:06d}.parquet", state)]
     if missing:
@@ -71,7 +90,7 @@ def _is_written(store: Store, name: str, state: str) -> bool:
         return False
 
 
-def _entry(bench: Workbench, table: str, assigned: str | None, samples: str) -> pa.Table:
+def _entry(bench: Workbench, table: str, assigned: Assigned | None, samples: str) -> pa.Table:
     rows = bench.tables[table]
     kept = rows.alive
     columns = {
@@ -85,9 +104,9 @@ def _entry(bench: Workbench, table: str, assigned: str | None, samples: str) -> 
     return pa.table(columns)
 
 
-def _places(bench: Workbench, table: str, assigned: str, samples: str, kept: np.ndarray) -> dict[str, pa.Array]:
+def _places(bench: Workbench, table: str, assigned: Assigned, samples: str, kept: np.ndarray) -> dict[str, pa.Array]:
     """Shard, place in it and key of each kept row: its own, or those of its document."""
-    placed = slice_of(bench.store, assigned, bench.part, ["uid", "key", "shard", "place"])
+    placed = slice_of(bench.store, assigned.file, bench.part, ["uid", "key", "shard", "place"])
     first = placed.filter(pc.equal(placed["key"], placed["uid"]))  # further copies have places in the plan alone
     at = first["id"].to_numpy() - bench.part.base
     count = bench.tables[samples].count
@@ -98,7 +117,7 @@ def _places(bench: Workbench, table: str, assigned: str, samples: str, kept: np.
     return found
 
 
-def plan(store: Store, assigned: str, ledger: dict[str, list[str]], samples: str, how: Shards) -> dict[str, list[str]]:
+def plan(store: Store, assigned: Assigned, ledger: dict[str, list[str]], samples: str, how: Shards) -> dict[str, list[str]]:
     """For each table that goes into the shards files with the columns of its kept rows that shards have, sorted by shard and place, and
     the rows of a document by their position on the page. Each has its share of the shards, so that a large pool is not sorted as a
     whole. `ledger`: the files of each table."""
@@ -106,21 +125,20 @@ def plan(store: Store, assigned: str, ledger: dict[str, list[str]], samples: str
     return {table: _plan(store, assigned, ledger[table], table == samples, how.embeddings) for table in tables}
 
 
-def _plan(store: Store, assigned: str, ledger: list[str], own: bool, embeddings: bool) -> list[str]:
+def _plan(store: Store, assigned: Assigned, ledger: list[str], own: bool, embeddings: bool) -> list[str]:
     marks, size = [], 0
     for name in ledger:
         with store.open(name) as f:
             data = pq.ParquetFile(f)
         marks.append(_mark(data))
         size += _bytes(data.metadata, {f.name for f in _wanted(data.schema_arrow, own, embeddings)})
-    named = digest([assigned, list(zip(ledger, marks)), embeddings, PIECE])
-    count = shard_count(store, assigned)
-    files = [f"planned/{named}-{n:05d}.parquet" for n in range(max(1, min(math.ceil(size / PIECE), count)))]
+    pieces = max(1, min(math.ceil(size / PIECE), assigned.shards))
+    named = digest([assigned.file, list(zip(ledger, marks)), embeddings, pieces])
+    files = [f"planned/{named}-{n:05d}.parquet" for n in range(pieces)]
 
     def act(con: duckdb.DuckDBPyConnection, folder: str) -> None:
-        _write_pieces(
-            store, con, folder, files, _kept(con, scan(store, [assigned]), scan(store, ledger), own, embeddings), count, own
-        )
+        rows = _kept(con, scan(store, [assigned.file]), scan(store, ledger), own, embeddings)
+        _write_pieces(store, con, folder, files, rows, assigned.shards, own)
 
     if not all(store.exists(file) for file in files):
         with_room(store, act)
@@ -151,10 +169,14 @@ def _write_pieces(
     # Rows wait in memory for the file of their piece: so many of all pieces together.
     con.execute("set partitioned_write_flush_threshold = 65536")
     con.execute(f"""copy (select *, shard::bigint * {len(files)} // {shards} as _piece from ({query}))
-        to '{folder}/pieces' (format parquet, partition_by (_piece), row_group_size 2048)""")
+        to {quoted(f"{folder}/pieces")} (format parquet, partition_by (_piece), row_group_size 2048)""")
     for n, file in enumerate(files):
         piece = f"{folder}/pieces/_piece={n}"
-        rows = f"select * exclude (_piece) from '{piece}/*.parquet'" if Path(piece).exists() else f"from ({query}) limit 0"
+        rows = (
+            f"select * exclude (_piece) from {quoted(f'{piece}/*.parquet')}"
+            if Path(piece).exists()
+            else f"from ({query}) limit 0"
+        )
         if not store.exists(file):
             _publish_sorted(store, con, file, rows, own)
     return None
@@ -168,7 +190,7 @@ def _publish_sorted(store: Store, con: duckdb.DuckDBPyConnection, file: str, que
 
 def _copy_sorted(con: duckdb.DuckDBPyConnection, path: Path, query: str, own: bool) -> None:
     con.execute(f"""copy (select * from ({query}) order by shard, place{"" if own else ", position"})
-        to '{path}' (format parquet, compression zstd, row_group_size 10240, preserve_order true)""")
+        to {quoted(str(path))} (format parquet, compression zstd, row_group_size 10240, preserve_order true)""")
 
 
 def _joined(places: str, ledger: str, values: str, own: bool) -> str:
@@ -182,7 +204,9 @@ def _values(con: duckdb.DuckDBPyConnection, ledger: str, own: bool, embeddings: 
     fields = con.sql(f"select * from {ledger} limit 0").to_arrow_table().schema
     hidden = members.redacted(fields.names)
     return ", ".join(
-        f'coalesce(l."{hidden[f.name]}", l."{f.name}") as "{f.name}"' if f.name in hidden else f'l."{f.name}"'
+        f"coalesce(l.{identifier(hidden[f.name])}, l.{identifier(f.name)}) as {identifier(f.name)}"
+        if f.name in hidden
+        else f"l.{identifier(f.name)}"
         for f in _wanted(fields, own, embeddings)
         if f.name not in hidden.values()
     )
@@ -226,12 +250,6 @@ def uid_hash(store: Store, files: list[str], where: str = "true") -> tuple[str, 
         return hash.hexdigest(), count
 
     return with_room(store, act)
-
-
-def shard_count(store: Store, assigned: str) -> int:
-    """How many shards a plan has."""
-    with database(store) as (con, _):
-        return con.sql(f"select coalesce(max(shard) + 1, 0) from {scan(store, [assigned])}").fetchall()[0][0]
 
 
 def write_shard(

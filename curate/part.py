@@ -2,17 +2,20 @@
 
 Files of a part, below `parts/<id>/`: `source.<table>.parquet` (the rows as they came), then for each stage
 `<table>.<stage>-<fingerprint>.<k>.parquet` with a column `row` and what the stage adds. The k-th file holds the rows that
-were live, and had no values yet, the k-th time somebody asked. The file is the commit. A payload tar is named by its hash,
-in the column `payload` of the commit that owns it.
+were live, and had no values yet, the k-th time somebody asked. The file is the commit. Of a stage that reads what a selector
+said, it also has the column `given`: marks of what each row's values were made of; for another decision they do not count.
+A payload tar is named by its hash, in the column `payload` of the commit that owns it.
 """
 
 import bisect
+import functools
 import hashlib
 import itertools
 import json
 import logging
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -22,9 +25,10 @@ import pyarrow.parquet as pq
 
 from curate.errors import CurateError, PartError, PoolError
 from curate.removed import removed
+from curate.schema import KEPT
 from curate.selector import Selector
 from curate.source import Source, file_identity
-from curate.stage import Stage, Step, digest
+from curate.stage import Stage, Step, column, digest
 from curate.store import Store
 
 log = logging.getLogger(__name__)
@@ -65,7 +69,8 @@ class Decision:
 def ingest(store: Store, source: Source, path: str, part_size: int) -> dict[str, Any]:
     """Read one input file into parts, each committed; the file's own record is committed last and makes a rerun free.
 
-    An unreadable file does not stop the others: its record names the error, and the parts before the fault stay.
+    An unreadable file does not stop the others: its record names the error, and the parts before the fault stay. Parts that
+    an interrupted reading left stay too; a source that asks the web, which may answer otherwise, goes on behind them.
     """
     try:
         known = file_identity(path)
@@ -73,25 +78,47 @@ def ingest(store: Store, source: Source, path: str, part_size: int) -> dict[str,
         return {"path": path, "error": f"{path}: {e.strerror or e}", "parts": []}
     key = input_key(known, source, part_size)
     name = f"inputs/{key}.json"
-    if store.exists(name):
-        return json.loads(store.read(name))
-    parts: list[dict[str, Any]] = []
+    if (done := store.json(name)) is not None:
+        return done
+    parts, last = begun(store, source, key) if source.asks else ([], -1)
     record = {**known, "key": key, "parts": parts}
     source.removed = removed(store)
-    read = source.read(path, part_size)
+    read = source.read(path, part_size, last) if source.asks else source.read(path, part_size)
     while True:
         try:  # a fault of the input; one of the run's own disk ends the run
             tables = next(read, None)
         except (CurateError, OSError, pa.ArrowException) as e:
             return {**record, "error": str(e)}
+        except Exception as e:
+            log.warning("%s: cannot be read", path, exc_info=True)
+            return {**record, "error": f"{path}: cannot be read: {type(e).__name__}: {e}"}
         if tables is None:
             break
-        part = f"{key}-{len(parts):06d}"
+        part, counts = f"{key}-{len(parts):06d}", {}
         for table, rows in tables.items():
-            store.commit_table(f"parts/{part}/source.{table}.parquet", source.removed.scrubbed(rows))
-        parts.append({"id": part, "rows": {t: len(rows) for t, rows in tables.items()}})
+            file = f"parts/{part}/source.{table}.parquet"
+            fresh = store.commit_table(file, source.removed.scrubbed(rows))
+            counts[table] = len(rows if fresh else store.table(file, ["uid"]))
+        parts.append({"id": part, "rows": counts})
     store.commit_bytes(name, json.dumps(record).encode())
     return record
+
+
+def begun(store: Store, source: Source, key: str) -> tuple[list[dict[str, Any]], int]:
+    """The whole parts of an input that an interrupted reading left, and the last row of the input in them. What there is of
+    a part that is not whole goes: tables of different answers do not belong together."""
+    parts, last = [], -1
+    while True:
+        part = f"{key}-{len(parts):06d}"
+        files = {t: f"parts/{part}/source.{t}.parquet" for t in source.tables}
+        if not all(store.exists(f) for f in files.values()):
+            break
+        rows = {t: store.table(f, ["source_row"])["source_row"] for t, f in files.items()}
+        parts.append({"id": part, "rows": {t: len(r) for t, r in rows.items()}})
+        last = pc.max(rows[source.tables[0]]).as_py()
+    for file in files.values():
+        store.remove(file)
+    return parts, last
 
 
 def input_key(known: dict[str, Any], source: Source, part_size: int) -> str:
@@ -108,6 +135,7 @@ class Rows:
     def __init__(self, source: pa.Table):
         self.count = len(source)
         self.columns: dict[str, pa.Array] = {n: source[n].combine_chunks() for n in source.column_names if n != "drop_reason"}
+        self.sourced = set(self.columns)  # of these, those that no step has laid values over
         self.reason = np.full(self.count, None, dtype=object)
         self.stage = np.full(self.count, None, dtype=object)
         self.alive = np.ones(self.count, dtype=bool)  # where there is no reason
@@ -148,6 +176,12 @@ class Rows:
     def take(self, names: Iterable[str], rows: np.ndarray) -> pa.Table:
         at = pa.array(rows)
         return pa.table({n: self.columns[n].take(at) for n in names})
+
+    def claim(self, names: set[str]) -> None:
+        """These columns are a step's: what a file of the source has under their names is not its values."""
+        for name in names & self.sourced:
+            del self.columns[name]
+            self.sourced.remove(name)
 
     def put(self, columns: pa.Table, rows: np.ndarray) -> None:
         """Lay values over the full-length columns at these rows."""
@@ -195,6 +229,9 @@ class Workbench:
         self.used: list[str] = []
         self.tables = {t: Rows(self._source(t)) for t in part.rows}
         self.added: dict[str, list[str]] = {}  # by table: the decisions that brought columns
+        # By table and column, of columns that hang on more than the row and the steps' parameters: marks of their values.
+        self.marks: dict[tuple[str, str], Callable[[], np.ndarray]] = {}
+        self.given: dict[str, np.ndarray | None] = {}  # by stage, see `inputs`
         self.owners = {
             t: owners(rows, self.tables["documents"])
             for t, rows in self.tables.items()
@@ -231,17 +268,41 @@ class Workbench:
         """Lay a stage's committed columns over the rows; returns where there are values."""
         rows = self.tables[stage.table]
         have = np.zeros(rows.count, dtype=bool)
-        for name in commits(self.names, stage.table, stage.name, self.fingerprint(stage)):
+        rows.claim(set(columns) - (set(KEPT) if stage.parks else set()))
+        given, print_ = self.inputs(stage), self.fingerprint(stage)
+        for name in commits(self.names, stage.table, stage.name, print_):
             self.used.append(name)
-            found = self.store.table(f"{self.part.folder}/{name}", ["row", *columns])
+            found = self.store.table(f"{self.part.folder}/{name}", ["row", *columns, *(["given"] if given is not None else [])])
             at = found["row"].to_numpy()
+            if given is not None:
+                same = found["given"].to_numpy() == given[at]
+                found, at = found.filter(pa.array(same)), at[same]
             have[at] = True
             rows.put(found.select(columns), at)
+        self._mark(stage, given, print_)
         for name in columns:
             if name not in rows.columns:
                 rows.columns[name] = pa.nulls(rows.count, stage.adds()[name])
         rows.have[stage.name] = have | rows.passed(stage)
         return rows.have[stage.name]
+
+    def inputs(self, stage: Stage) -> np.ndarray | None:
+        """For each row 64 bits of what the stage reads of selectors' columns, also through other stages; None if it reads none."""
+        if stage.name not in self.given:
+            reads = [(stage.table, c) for c in sorted({column(c) for c in stage.reads} - {stage.passes})]
+            found = [self.marks[key]() for key in reads if key in self.marks]
+            self.given[stage.name] = mixed(found) if found else None
+        return self.given[stage.name]
+
+    def _mark(self, stage: Stage, given: np.ndarray | None, print_: str) -> None:
+        """What hangs on a stage that reads selectors' columns, or looks at other tables, hangs on those too."""
+        if stage.context:
+            whole = np.full(self.tables[stage.table].count, int(print_, 16), np.uint64)
+            given = mixed([whole] if given is None else [whole, given])
+        for name in stage.adds():
+            self.marks.pop((stage.table, name), None)
+            if given is not None:
+                self.marks[stage.table, name] = lambda: given
 
     def fingerprint(self, stage: Stage) -> str:
         """What a stage's values for this part depend on. One that looks at other tables depends on which of their rows are
@@ -266,12 +327,23 @@ class Workbench:
         found = slice_of(self.store, decision.file, self.part, ["reason", *sorted(keep)])
         at = (found["id"].to_numpy() - self.part.base).astype(np.int64)
         rows.drop(at, found["reason"], step.name)
+        rows.claim(keep - set(step.fills))
         for name in sorted(keep):
             rows.columns[name] = overlay(rows.columns.get(name), rows.count, at, found[name])
+        for name in step.adds():
+            before = self.marks.get((step.table, name))
+            self.marks[step.table, name] = functools.cache(partial(self._said, decision, name, before))
         if step.adds():
             self.added.setdefault(step.table, []).append(decision.file)
         self.used.append(decision.file)
         self.orphans(step)
+
+    def _said(self, decision: Decision, name: str, before: Callable[[], np.ndarray] | None) -> np.ndarray:
+        """Marks of a column after a decision."""
+        found = slice_of(self.store, decision.file, self.part, [name])
+        marks = before().copy() if before else np.zeros(self.tables[decision.table].count, np.uint64)
+        marks[(found["id"].to_numpy() - self.part.base).astype(np.int64)] = hashes(found[name])
+        return marks
 
     def orphans(self, step: Step) -> None:
         """A dropped document takes its images and texts along, with its reason."""
@@ -284,6 +356,20 @@ class Workbench:
             gone = np.flatnonzero(~documents.alive[owner] & (owner >= 0) & self.tables[table].alive)
             words = [f"document:{w}" for w in documents.reason[owner[gone]]]
             self.tables[table].drop(gone, pa.array(words, pa.large_string()), step)
+
+
+def hashes(values: pa.ChunkedArray) -> np.ndarray:
+    """64 bits of each value, 0 for null."""
+    words = ("" if v is None else hashlib.blake2b(repr(v).encode(), digest_size=8).hexdigest() for v in values.to_pylist())
+    return np.fromiter((int(w or "0", 16) for w in words), np.uint64, len(values))
+
+
+def mixed(marks: list[np.ndarray]) -> np.ndarray:
+    """Marks of several columns as one; 0 where all are."""
+    total = np.zeros(len(marks[0]), np.uint64)
+    for each in marks:
+        total = total * np.uint64(0x9E3779B97F4A7C15) + each
+    return total
 
 
 def owners(rows: Rows, documents: Rows) -> np.ndarray:

@@ -7,6 +7,7 @@ from typing import Any
 from curate import tables
 from curate.part import input_key
 from curate.recipe import Recipe, kind, place, segments
+from curate.reporting.look import plain
 from curate.selector import Selector
 from curate.source import file_identity
 from curate.stage import Stage
@@ -18,8 +19,6 @@ def describe(recipe: Recipe, out: str | None, part_size: int) -> str:
     done, parts = progress_of(recipe, out, part_size) if out else (Counter(), 0)
     head = ("step", "reads", "adds", "bounds", "on", f"done in {out}" if out else "")
     lines = [_line(recipe, s, done, parts) for s in recipe.steps]
-    widths = [max(len(row[i]) for row in [head, *lines]) for i in range(len(head))]
-    table = "\n".join("  ".join(cell.ljust(w) for cell, w in zip(row, widths)).rstrip() for row in [head, *lines])
     files = recipe.source.files()
     lanes = [
         " + ".join(s.name for s in segment) + f" ({place(segment)})"
@@ -32,7 +31,7 @@ def describe(recipe: Recipe, out: str | None, part_size: int) -> str:
             f"input: {len(files):,} file{'s' * (len(files) != 1)}, parts of {part_size:,} rows"
             + (f"; {parts:,} parts are read already" if parts else ""),
             "",
-            table,
+            plain(head, lines, 10**6),
             "",
             "a part goes through: " + "  →  ".join(lanes),
             f"shards: {recipe.shards.size:,} samples each, shuffled with seed {recipe.shards.seed}"

@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 
 from curate.errors import CurateError, PoolError
 from curate.part import Decision, Part, Workbench, conclude
-from curate.selector import EDGES, Live, Rows, Selection, Selector
+from curate.selector import EDGES, Live, Rows, Selection, Selector, identifier, quoted
 from curate.stage import Stage, Step, digest
 from curate.store import Store
 from curate.tables import scan, stream, with_room
@@ -31,13 +31,12 @@ class Point:
 
     def state(self, part: Part) -> str:
         """12 hex digits of everything that the live rows of a part depend on at this point."""
-        # What a stage with context computed follows from the rest.
+        # What a stage with context computed follows from the rest: which rows live, and its fingerprint.
         heads = {f".{s.name}-{self.fingerprints[s.name]}." for s in self.steps if isinstance(s, Stage) and not s.context}
         # A commit that a repair let go (`lost.…`) counts: what is fetched in its place may be something else, under the same name.
         names = [n for n in self.store.names(part.folder) if any(h in n for h in heads)]
-        return digest(
-            [part.id, part.index, names, [[s.name, s.parameters()] for s in self.steps], [d.file for d in self.decisions]]
-        )
+        steps = [[s.name, self.fingerprints[s.name], s.parameters()] for s in self.steps]
+        return digest([part.id, part.index, names, steps, [d.file for d in self.decisions]])
 
 
 @dataclass(frozen=True)
@@ -101,7 +100,7 @@ def _survivors(store: Store, gathered: list[Gathered], earlier: list[Decision], 
     for i, d in enumerate(mine):
         with store.open(d.file) as f:
             names = [n for n in pq.ParquetFile(f).schema_arrow.names if n not in ("id", "reason") and n in selector.reads]
-        added += "".join(f', d{i}."{n}"' for n in names)
+        added += "".join(f", d{i}.{identifier(n)}" for n in names)
         joins += f" left join {scan(store, [d.file])} d{i} on d{i}.id = g.id"
         keep += f" and d{i}.reason is null"
     return f"select g.*{added} from {scan(store, [g.file for g in gathered])} g{joins} where true{keep}"
@@ -116,12 +115,12 @@ def _keep(store: Store, con: duckdb.DuckDBPyConnection, selector: Selector, deci
         stream(store, store.publish, file, named.to_arrow_reader(10_000), count)
     drop = made.drop if isinstance(made.drop, Rows) else pa.table({"id": pa.array(made.drop, pa.int64())})
     count = _name(con, "fallen", drop, ["id"], selector)
-    said = "min(reason)" if "reason" in _names(drop) else f"'{selector.name}'"
+    said = "min(reason)" if "reason" in _names(drop) else quoted(selector.name)
     con.execute(f"create temp view dropped as select id, {said} as reason from fallen group by id")
     extra = selector.adds() if made.columns is not None else {}
     if extra:
         count = max(count, _name(con, "extra", made.columns, ["id", *extra], selector))
-    listed = ", ".join(["id", "reason::varchar as reason", *(f'"{name}"' for name in extra)])
+    listed = ", ".join(["id", "reason::varchar as reason", *map(identifier, extra)])
     found = con.sql(f"select {listed} from dropped {'full join extra using (id)' if extra else ''} order by id")
     notes = {"curate": json.dumps(made.notes, default=str)}
     fields = pa.schema({"id": pa.int64(), "reason": pa.large_string(), **selector.adds()}, notes)

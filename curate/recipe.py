@@ -15,10 +15,13 @@ from curate.schema import KEPT
 from curate.selector import Selector
 from curate.shards import Shards
 from curate.source import Source
-from curate.stage import Stage, Step, digest, plain
+from curate.stage import Stage, Step, column, digest, plain
 
 #: What a selector may read besides the columns of its table.
 _ALWAYS = ("id", "uid")
+
+#: Columns that commits and the ledger add to those of the steps.
+RESERVED = {"id", "row", "given", "drop_reason", "drop_stage", "kept", "shard", "place", "key"}
 
 
 @dataclass
@@ -73,6 +76,7 @@ class Recipe:
             self._check_columns(step, have[step.table])
             self._check_redaction(step, have[step.table], hidden)
             have[step.table] |= set(step.adds())
+        self._check_tellers(hidden)
         if self.shards and "payload" not in have["images"]:
             raise RecipeError(
                 f"recipe {self.name}: nothing brings the images that shards are made of; add Fetch(), or say shards=None"
@@ -80,8 +84,8 @@ class Recipe:
         return self
 
     def _check_columns(self, step: Step, have: set[str]) -> None:
-        for column in step.reads:
-            wanted = "payload" if column in ("image", "bytes") else column
+        for read in step.reads:
+            wanted = column(read)
             if wanted in have:
                 continue
             hint = difflib.get_close_matches(wanted, have, 1)
@@ -89,12 +93,19 @@ class Recipe:
             tail = f"; {later} adds it, but comes later" if later else f"; did you mean {hint[0]}?" if hint else ""
             if wanted == "payload":
                 tail = "; put Fetch() before it"
-            raise RecipeError(f"{step.name} reads {column}, which nothing before it provides{tail}")
+            raise RecipeError(f"{step.name} reads {read}, which nothing before it provides{tail}")
         twice = set(step.adds()) & have - (set(KEPT) if getattr(step, "parks", False) else set()) - (
             set(step.fills) if isinstance(step, Selector) else set()
         )
+        if taken := sorted(set(step.adds()) & RESERVED):
+            raise RecipeError(f"{step.name} adds {taken[0]}, a name that the ledger needs: give it another name=")
         if twice:
-            raise RecipeError(f"{step.name} adds {', '.join(sorted(twice))}, which exists already: give it another name=")
+            whose = (
+                "which the source brings already, as the shards of a run do"
+                if twice <= set(self.source.adds(step.table))
+                else "which exists already"
+            )
+            raise RecipeError(f"{step.name} adds {', '.join(sorted(twice))}, {whose}: give it another name=")
 
     def _check_redaction(self, step: Step, have: set[str], hidden: dict[tuple[str, str], str]) -> None:
         """RecipeError if text could reach the shards past its redaction: `hidden`: of redacted columns (table, name) the step."""
@@ -114,19 +125,38 @@ class Recipe:
                 f"{step.name} leaves chosen_text as it is, which shards take for the caption; say columns=('text', 'chosen_text')"
             )
 
+    def _check_tellers(self, hidden: dict[tuple[str, str], str]) -> None:
+        """RecipeError if a stage passes text of another table on that is redacted there."""
+        for step in self.steps:
+            told = next((t for t in getattr(step, "tells", ()) if t in hidden), None)
+            strings = {name for name, kind in step.adds().items() if str(kind) in ("string", "large_string")}
+            open_ = strings - {c for t, c in hidden if t == step.table} - set(self.shards.without if self.shards else ())
+            if told and open_ and self.shards:
+                name = min(open_)
+                raise RecipeError(
+                    f"{step.name} passes on {told[1]} of {told[0]}, which {hidden[told]} redacts there: redact {name} too, "
+                    f"or say shards=Shards(without=({name!r},))"
+                )
+
     @cached_property
     def fingerprints(self) -> dict[str, str]:
         """For each stage 12 hex digits of what its stored values depend on: itself, and the makers of what it reads."""
         makers: dict[tuple[str, str], str] = {}
+        given: set[tuple[str, str]] = set()  # columns of which part.Workbench keeps marks
         prints: dict[str, str] = {}
         upstream: list[Any] = []
         for step in self.steps:
-            reads = {c: makers.get((step.table, "payload" if c in ("image", "bytes") else c), "source") for c in step.reads}
-            extra = list(upstream) if isinstance(step, Stage) and step.context else None
-            prints[step.name] = digest({"step": step.identity(), "reads": reads, "upstream": extra})
+            stage = isinstance(step, Stage)
+            reads = {c: makers.get((step.table, column(c)), "source") for c in step.reads}
+            extra = {"upstream": list(upstream) if stage and step.context else None}
+            hangs = given & ({(step.table, column(c)) for c in step.reads} - {(step.table, step.passes if stage else "")})
+            if stage and hangs:
+                extra["given"] = True  # its commits have that column
+            prints[step.name] = digest({"step": step.identity(), "reads": reads, **extra})
             upstream.append([prints[step.name], step.parameters()])
-            for column in step.adds():
-                makers[step.table, column] = prints[step.name]
+            for name in step.adds():
+                makers[step.table, name] = prints[step.name]
+                (given.add if not stage or step.context or hangs else given.discard)((step.table, name))
         return prints
 
     def blocks(self) -> Iterator[tuple[list[Stage], list[Selector]]]:
@@ -168,6 +198,7 @@ class Recipe:
                     "kind": kind(s),
                     "table": s.table,
                     "fingerprint": self.fingerprints[s.name],
+                    "adds": list(s.adds()),
                     **s.identity(),
                     **s.parameters(),
                 }

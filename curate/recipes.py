@@ -10,7 +10,7 @@ import types
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Union
 
 from curate.errors import RecipeError
 from curate.recipe import Recipe
@@ -87,6 +87,7 @@ class RecipeFile:
         loading = [s for s in self.steps if issubclass(s, Stage) and s.load is not Stage.load]
         always = self.taken()
         found = [o.flag for o in self.options if o.required]
+        found += ["--videos"] if any(s.__module__.startswith("curate.videos.") for s in self.steps) else []
         found += ["web"] if any(issubclass(s, Stage) and s.network for s in self.steps) else []
         for s in sorted(loading, key=lambda s: (s not in always, bool(s.gpus))):
             notes = ["GPU"] * bool(s.gpus) + ["by an option"] * (s not in always)
@@ -116,7 +117,7 @@ def load(name: str) -> RecipeFile:
     """A recipe by its name in `pipelines/` or by the path of a file; RecipeError says what is near, or what is wrong in it."""
     path = Path(name) if name.endswith(".py") else FOLDER / f"{name}.py"
     if not path.is_file():
-        near = difflib.get_close_matches(name, names(), 1)
+        near = [f"{name}.py"] if Path(f"{name}.py").is_file() else difflib.get_close_matches(name, names(), 1)
         raise RecipeError(
             f"no recipe called {name}" + (f"; did you mean {near[0]}?" if near else f"; there are: {', '.join(names())}")
         )
@@ -164,7 +165,7 @@ def _said(doc: str) -> dict[str, str]:
 def _parser(kind: Any) -> Callable[[str], Any]:
     """How an option's text becomes a value of the annotated type; `X | None` is read as X, tuples as comma-separated words, dicts
     as comma-separated `name=value`."""
-    if isinstance(kind, types.UnionType):
+    if isinstance(kind, types.UnionType) or getattr(kind, "__origin__", None) is Union:
         kind = next(k for k in kind.__args__ if k is not type(None))
     origin = getattr(kind, "__origin__", kind)
     if origin in (tuple, list, set):

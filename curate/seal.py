@@ -5,9 +5,15 @@ The file is the run's end: it is removed before anything it names is touched, an
 
 import json
 
+from curate.schema import TABLES
 from curate.store import Store
 
 NAME = "SHA256SUMS"
+
+#: Folders of what a finished run shows, and of what follows from its parts and is kept on the way there.
+LEDGER = tuple(f"ledger/{table}" for table in TABLES)
+SHOWN = ("shards", *LEDGER)
+DERIVED = ("gathered", "decisions", "edges", "assigned", "planned")
 
 #: Small files that every look at a run reads; their bytes are compared whenever a run is asked whether it is finished.
 SMALL = ("recipe.json", "dataset.json")
@@ -41,7 +47,7 @@ def read(store: Store) -> dict[str, str] | None:
 def is_whole(store: Store) -> bool:
     """A quick look: the seal is there, all its files are there with the sizes of dataset.json, the small ones are unchanged."""
     sums = read(store)
-    if sums is None or any(name not in sums or not _holds(store, name, sums) for name in SMALL):
+    if sums is None or any(not holds(store, name, sums) for name in SMALL):
         return False
     there = {
         f"{folder}/{n}": size for folder in {n.rpartition("/")[0] for n in sums} for n, size in store.sizes(folder).items()
@@ -60,20 +66,17 @@ def faults(store: Store) -> list[str]:
     if sums is None:
         return [f"{NAME}: missing; the run has not reached its end"]
     found = [
-        f"{name}: is not the file that {NAME} names" for name, value in sorted(sums.items()) if not _holds(store, name, sums)
+        f"{name}: is not the file that {NAME} names" for name, value in sorted(sums.items()) if not holds(store, name, sums)
     ]
     if spelled(sums) != store.read(NAME):
         found.append(f"{NAME}: is not as it was written")
-    shown = {
-        f"{folder}/{n}"
-        for folder in ("shards", *(f"ledger/{t}" for t in ("images", "documents", "texts")))
-        for n in store.names(folder)
-    }
+    shown = {f"{folder}/{n}" for folder in SHOWN for n in store.names(folder)}
     return found + [f"{name}: is not in {NAME}" for name in sorted((shown | set(SMALL)) - set(sums))]
 
 
-def _holds(store: Store, name: str, sums: dict[str, str]) -> bool:
+def holds(store: Store, name: str, sums: dict[str, str]) -> bool:
+    """Whether a file can be read and has the hash that is said of it."""
     try:
-        return store.hash(name) == sums[name]
+        return store.hash(name) == sums.get(name)
     except (OSError, ValueError):
         return False

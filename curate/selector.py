@@ -44,7 +44,7 @@ class Live:
 
     def table(self, *columns: str) -> pa.Table:
         """Columns of the live rows, in order of `id`."""
-        listed = ", ".join(f'"{c}"' for c in columns)
+        listed = ", ".join(map(identifier, columns))
         return self.sql(f"select {listed} from live order by id").to_arrow_table()
 
 
@@ -85,6 +85,16 @@ class Selector(Step):
         raise NotImplementedError(f"{type(self).__name__} must define select()")
 
 
+def quoted(text: str) -> str:
+    """A string as an SQL literal."""
+    return "'" + text.replace("'", "''") + "'"
+
+
+def identifier(name: str) -> str:
+    """A column's name in SQL, whatever is in it."""
+    return '"' + name.replace('"', '""') + '"'
+
+
 def coin(uids: Iterable[str], seed: int, salt: str = "") -> np.ndarray:
     """For each uid a number in [0, 1), the same on every machine, in every order: 52 bits of md5(uid:salt:seed)."""
     tail = f":{salt}:{seed}".encode()
@@ -94,5 +104,5 @@ def coin(uids: Iterable[str], seed: int, salt: str = "") -> np.ndarray:
 
 def coin_sql(uid: str, seed: int, salt: str = "") -> str:
     """The same number as an SQL expression; `uid` is an SQL expression too."""
-    tail = f":{salt}:{seed}".replace("'", "''")
-    return f"(('0x' || substr(md5({uid} || '{tail}'), 1, 13))::bigint / {2**52}::double)"
+    tail = quoted(f":{salt}:{seed}")
+    return f"(('0x' || substr(md5({uid} || {tail}), 1, 13))::bigint / {2**52}::double)"

@@ -19,8 +19,8 @@ import pyarrow as pa
 
 from curate.errors import PoolError, RecipeError
 from curate.members import Members, Slice, bulky, image_members
-from curate.selector import coin_sql
-from curate.store import Store, tar_header, write_table
+from curate.selector import coin_sql, identifier
+from curate.store import BLOCK, END, Store, tar_header, write_table
 
 #: Ledger columns that stay out of the shards. Some depend on the moment or on the place of a run, not on its bytes;
 #: the others are the same for every row of a shard. The ledger has them all, by `uid`.
@@ -43,9 +43,6 @@ LEFT_OUT = frozenset(
         "fetched_with",
     }
 )
-
-BLOCK = 512
-END = b"\0" * (2 * BLOCK)
 
 
 @dataclass
@@ -89,19 +86,23 @@ def plan(rows: duckdb.DuckDBPyRelation, shards: Shards) -> duckdb.DuckDBPyRelati
     The order is that of a hash of key and seed, whatever order the rows came in. A row whose `copies` is 2 or more is
     repeated at places of their own, with the keys uid, uid-2, uid-3 …
     """
-    total = rows.query("kept", f"select coalesce(sum({_copies(rows)}), 0)::bigint from kept").fetchall()[0][0]
-    return rows.query("kept", plan_sql(rows, shards, total))
+    return rows.query("kept", plan_sql(rows, shards, total(rows)))
+
+
+def total(rows: duckdb.DuckDBPyRelation) -> int:
+    """How many samples the kept rows make."""
+    return rows.query("kept", f"select coalesce(sum({copies(rows)}), 0)::bigint from kept").fetchall()[0][0]
 
 
 def plan_sql(rows: duckdb.DuckDBPyRelation, shards: Shards, total: int) -> str:
     """The plan as a query over `kept`, which has the columns of `rows` and makes `total` samples."""
-    columns = ", ".join(f'"{c}"' for c in rows.columns if c not in ("shard", "place", "key"))
+    columns = ", ".join(identifier(c) for c in rows.columns if c not in ("shard", "place", "key"))
     sizes = assign(total, shards.size) or [1]
     # The first `large` shards have `most` samples, the others one less.
     most, large = sizes[0], sizes.count(sizes[0])
     less, border = sizes[-1], sizes[0] * sizes.count(sizes[0])
     return f"""
-        with repeated as (select {columns}, unnest(range(1, 1 + {_copies(rows)})) as copy from kept),
+        with repeated as (select {columns}, unnest(range(1, 1 + {copies(rows)})) as copy from kept),
         named as (select * exclude (copy), if(copy = 1, uid, uid || '-' || copy) as key from repeated),
         numbered as (select *, row_number() over (order by {coin_sql("key", shards.seed)}, key) - 1 as n from named)
         select if(n < {border}, n // {most}, {large} + (n - {border}) // {less})::int as shard,
@@ -110,7 +111,8 @@ def plan_sql(rows: duckdb.DuckDBPyRelation, shards: Shards, total: int) -> str:
         from numbered order by n"""
 
 
-def _copies(rows: duckdb.DuckDBPyRelation) -> str:
+def copies(rows: duckdb.DuckDBPyRelation) -> str:
+    """How many samples a row makes, as SQL."""
     return "greatest(coalesce(copies, 1), 1)" if "copies" in rows.columns else "1"
 
 
@@ -156,7 +158,7 @@ def write_shard(
         "hashed": hashed,
         "plan": plan,
     }
-    store.publish_bytes(f"shards/{name}.json", _pretty(info))
+    store.publish_bytes(f"shards/{name}.json", pretty(info))
     return info
 
 
@@ -255,7 +257,8 @@ def _size(store: Store, name: str) -> int:
         return f.seek(0, os.SEEK_END)
 
 
-def _pretty(value: dict[str, Any]) -> bytes:
+def pretty(value: dict[str, Any]) -> bytes:
+    """A record as its file has it."""
     return (json.dumps(value, indent=1, sort_keys=True, ensure_ascii=False) + "\n").encode()
 
 
@@ -274,7 +277,7 @@ def finish(store: Store, infos: list[dict[str, Any]], provenance: dict[str, Any]
     wanted = {f"{i['name']}.{kind}" for i in infos for kind in ("tar", "parquet", "json")}
     for stale in set(store.names("shards")) - wanted - {"sizes.json"}:
         store.remove(f"shards/{stale}")
-    store.publish_bytes("shards/sizes.json", _pretty({f"{i['name']}.tar": i["samples"] for i in infos}))
+    store.publish_bytes("shards/sizes.json", pretty({f"{i['name']}.tar": i["samples"] for i in infos}))
     dataset = {
         **(provenance or {}),
         "root_hash": root_hash(infos),
@@ -282,5 +285,5 @@ def finish(store: Store, infos: list[dict[str, Any]], provenance: dict[str, Any]
         "bytes": sum(i["tar"]["bytes"] for i in infos),
         "shards": [{k: i[k] for k in ("name", "samples", "tar", "parquet")} for i in infos],
     }
-    store.publish_bytes("dataset.json", _pretty(dataset))
+    store.publish_bytes("dataset.json", pretty(dataset))
     return dataset

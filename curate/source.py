@@ -28,6 +28,9 @@ class Source:
     tables: ClassVar[tuple[str, ...]] = ("images",)
     version: ClassVar[int] = 1
     removed: ClassVar[Any] = None  # removed.Removed: what a source that fetches must not ask for
+    asks: ClassVar[bool] = (
+        False  # the web, which may answer otherwise: `read` takes the last `source_row` that is there already
+    )
 
     def files(self) -> list[str]:
         """The input files in a stable order; RecipeError if there are none."""

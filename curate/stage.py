@@ -16,6 +16,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 
+def column(read: str) -> str:
+    """The column in which what a step reads is kept: pixels and bytes are where their payload is."""
+    return "payload" if read in ("image", "bytes") else read
+
+
 def snake(name: str) -> str:
     """`CaptionWords` -> `caption_words`; `ClipScore` -> `clip_score`."""
     return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name).lower()
@@ -91,6 +96,7 @@ class Stage(Step):
     parks: ClassVar[bool] = False  # writes bytes (fetching): `run` gets a store.Parcel
     context: ClassVar[tuple[str, ...]] = ()  # tables of which the part's rows are given too, as keyword arguments
     passes: ClassVar[str] = ""  # a column: rows in which it is not null get no values of this stage
+    tells: ClassVar[tuple[tuple[str, str], ...]] = ()  # texts (table, column) of other tables that its strings pass on
 
     def load(self) -> None:
         """Load the model. Called once in each worker, before the first `run`."""
@@ -167,4 +173,9 @@ def reasons(keep: pa.ChunkedArray | pa.Array, reason: str) -> pa.Array:
 def float16(scores: pa.Array) -> pa.Array:
     """Rounded to float16 precision (kept as float32): the last bits of a model's output depend on the machine."""
     values = np.asarray(scores.to_numpy(zero_copy_only=False), dtype=np.float32)
-    return pa.array(values.astype(np.float16).astype(np.float32), mask=np.asarray(pc.is_null(scores)))
+    with np.errstate(over="ignore"):
+        halves = values.astype(np.float16).astype(np.float32)
+    large = np.isinf(halves) & np.isfinite(values)
+    part, power = np.frexp(values[large])
+    halves[large] = np.ldexp(np.round(part * 2048) / 2048, power)  # as many bits, beyond what float16 reaches
+    return pa.array(halves, mask=np.asarray(pc.is_null(scores)))

@@ -11,6 +11,7 @@ key, because client libraries complete the upload when the writer raises.
 import contextlib
 import errno
 import hashlib
+import json
 import logging
 import os
 import random
@@ -19,7 +20,7 @@ import time
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import fsspec
 import pyarrow as pa
@@ -36,6 +37,10 @@ UPLOADS, PAUSE = 6, 4.0
 
 #: Where files are written before they have a name, on the same disk as the run.
 PRIVATE = ".private"
+
+#: Bytes of a tar's block, and how a tar ends.
+BLOCK = 512
+END = b"\0" * (2 * BLOCK)
 
 
 class Store:
@@ -105,6 +110,15 @@ class Store:
         with self.open(name) as f:
             return f.read()
 
+    def json(self, name: str) -> Any:
+        """What a JSON file says; None if there is no such file. PoolError if it is damaged."""
+        try:
+            return json.loads(self.read(name))
+        except FileNotFoundError:
+            return None
+        except (OSError, ValueError) as e:
+            raise PoolError(f"{self.path(name)}: damaged ({e}){_hint(name)}") from e
+
     def open(self, name: str):
         """A seekable binary file for reading, of a name in the store or of a full path or URL elsewhere."""
         if "://" not in name and not os.path.isabs(name) and not self.local:
@@ -127,13 +141,13 @@ class Store:
     @contextlib.contextmanager
     def private(self, near: str = "") -> Iterator[Path]:
         """A private local path to write to; removed afterwards if it is still there."""
-        folder = self._inner(PRIVATE) if self.local else tempfile.gettempdir()
+        folder, head = self._private()
         for needed in (folder, os.path.dirname(self._inner(near)) if self.local else folder):
             try:
                 os.makedirs(needed, exist_ok=True)
             except OSError as e:
                 raise PoolError(f"{self.url}: cannot write here: {e.strerror}") from e
-        path = Path(folder) / f"{os.path.basename(near) or 'tmp'}.{uuid.uuid4().hex}"
+        path = Path(folder) / f"{head}{os.path.basename(near) or 'tmp'}.{uuid.uuid4().hex}"
         try:
             failpoints.at("open", near)
             yield path
@@ -145,13 +159,19 @@ class Store:
             with contextlib.suppress(FileNotFoundError):
                 path.unlink()
 
-    def sweep(self) -> int:
-        """Remove what dead writers left half-written; returns how many files. For the driver that holds the run."""
-        left = os.listdir(self._inner(PRIVATE)) if self.local and self.exists(PRIVATE) else []
-        for name in left:
-            with contextlib.suppress(FileNotFoundError):
-                os.unlink(self._inner(f"{PRIVATE}/{name}"))
-        return len(left)
+    def _private(self) -> tuple[str, str]:
+        """The folder of private files, and how their names begin: those of an object store lie among other programs' files."""
+        if self.local:
+            return self._inner(PRIVATE), ""
+        return tempfile.gettempdir(), f"curate-{hashlib.sha256(self.url.encode()).hexdigest()[:16]}-"
+
+    def sweep(self) -> None:
+        """Remove what dead writers on this machine left half-written. For the driver that holds the run."""
+        folder, head = self._private()
+        for name in os.listdir(folder) if os.path.exists(folder) else ():
+            if name.startswith(head):
+                with contextlib.suppress(FileNotFoundError):
+                    os.unlink(f"{folder}/{name}")
 
     def commit(self, name: str, path: Path, size: int | None = None) -> bool:
         """Give a finished private file its final name, unless the name is taken. True if this call did it.
@@ -292,20 +312,18 @@ class Store:
 
 
 class Parcel:
-    """The payload tar of one part being written: members are added one by one, in any order; reads come from anywhere.
+    """The payload tar of one part being written: members are added one by one, in any order.
 
     The tar's name holds the hash of its bytes and is known when it is closed; until then rows keep offset and size.
     """
-
-    BLOCK = 512
 
     def __init__(self, store: Store, file: BinaryIO):
         self.store, self.file, self.offset, self.count, self.hash = store, file, 0, 0, hashlib.sha256()
 
     def add(self, name: str, data: bytes) -> int:
         """Append a member; returns the offset of its bytes in the tar."""
-        start = self.offset + self.BLOCK
-        pad = -len(data) % self.BLOCK
+        start = self.offset + BLOCK
+        pad = -len(data) % BLOCK
         for piece in (tar_header(name, len(data)), data, b"\0" * pad):
             self.file.write(piece)
             self.hash.update(piece)
@@ -315,31 +333,29 @@ class Parcel:
 
     def close(self) -> str:
         """Write the tar's end; returns the SHA-256 of the whole file, in hex."""
-        end = b"\0" * (2 * self.BLOCK)
-        self.file.write(end)
-        self.hash.update(end)
-        self.offset += len(end)
+        self.file.write(END)
+        self.hash.update(END)
+        self.offset += len(END)
         return self.hash.hexdigest()
-
-    def read(self, payload: str, offset: int, size: int) -> bytes:
-        """Bytes parked earlier, or brought by a source."""
-        with self.store.open(payload) as f:
-            f.seek(offset)
-            return f.read(size)
 
 
 def read_slices(
     store: Store, files: list[str | None], offsets: list[int | None], sizes: list[int | None]
 ) -> list[bytes | None]:
-    """Slices of files, in the order given; each file is opened once. None where the file is None."""
+    """Slices of files, in the order given; each file is opened once. None where the file is None. PoolError names a file that
+    is gone, or too short."""
     found: list[bytes | None] = [None] * len(files)
     for name in dict.fromkeys(f for f in files if f is not None):
-        with store.open(name) as f:
-            for i in sorted((i for i, n in enumerate(files) if n == name), key=lambda i: offsets[i]):
-                f.seek(offsets[i])
-                found[i] = f.read(sizes[i])
-                if len(found[i]) != sizes[i]:
-                    raise PoolError(f"{store.path(name)}: holds {len(found[i])} bytes at {offsets[i]}, not {sizes[i]}")
+        try:
+            with store.open(name) as f:
+                for i in sorted((i for i, n in enumerate(files) if n == name), key=lambda i: offsets[i]):
+                    f.seek(offsets[i])
+                    found[i] = f.read(sizes[i])
+                    if len(found[i]) != sizes[i]:
+                        held = f"holds {len(found[i])} bytes at {offsets[i]}, not {sizes[i]}"
+                        raise PoolError(f"{store.path(name)}: {held}{_hint(name)}")
+        except FileNotFoundError as e:
+            raise PoolError(f"{store.path(name)}: missing{_hint(name)}") from e
     return found
 
 

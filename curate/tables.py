@@ -14,12 +14,16 @@ import pyarrow as pa
 
 from curate.errors import PoolError
 from curate.judging import verdicts
+from curate.selector import quoted
 from curate.store import Store, write_batches
 
 log = logging.getLogger(__name__)
 
 #: Bytes of memory that a thread of DuckDB gets to sort well beyond them.
 THREAD = 128 << 20
+
+#: Where the kernel tells of the control group that this process runs in.
+GROUP = Path("/sys/fs/cgroup")
 
 T = TypeVar("T")
 
@@ -72,14 +76,17 @@ def free_memory() -> int:
     lines = dict(line.split(":") for line in Path("/proc/meminfo").read_text().splitlines())
     free = int(lines["MemAvailable"].split()[0]) << 10
     with contextlib.suppress(FileNotFoundError, ValueError):  # no control group, or no limit
-        group = Path("/sys/fs/cgroup")
-        free = min(free, int((group / "memory.max").read_text()) - int((group / "memory.current").read_text()))
+        group = GROUP
+        held = int((group / "memory.current").read_text())
+        kinds = dict(line.split() for line in (group / "memory.stat").read_text().splitlines())
+        cached = int(kinds.get("inactive_file", 0))  # of files: given back when it is needed
+        free = min(free, int((group / "memory.max").read_text()) - held + cached)
     return max(free, 0)
 
 
 def scan(store: Store, files: list[str]) -> str:
     """An SQL expression that reads Parquet files of the store."""
-    listed = ", ".join("'" + store.path(f).replace("'", "''") + "'" for f in files)
+    listed = ", ".join(quoted(store.path(f)) for f in files)
     return f"read_parquet([{listed}], union_by_name = true)"
 
 

@@ -4,7 +4,7 @@ import math
 from dataclasses import dataclass
 
 from curate.errors import RecipeError
-from curate.selector import Live, Selection, Selector
+from curate.selector import Live, Selection, Selector, identifier
 
 
 @dataclass
@@ -26,9 +26,14 @@ class TopFraction(Selector):
         self.reads = (self.column,)
 
     def select(self, live: Live) -> Selection:
-        score = f'"{self.column}"::double'
-        n = int(live.count * self.fraction)
-        found = live.sql(f"select {score} from live where not isnan({score}) order by 1 desc limit 1 offset {n}").fetchall()
-        cut = found[0][0] if found else -math.inf
+        score, cut = f"{identifier(self.column)}::double", cut_at(live, self.column, self.fraction)
         dropped = live.keep(f"select id from live where coalesce(isnan({score}) or {score} < '{cut!r}'::double, true)")
         return Selection(dropped, notes={"cut": cut if math.isfinite(cut) else None, "of": live.count})
+
+
+def cut_at(live: Live, column: str, fraction: float) -> float:
+    """The value at 0-based rank int(N * fraction) in descending order; -inf if so many rows have none."""
+    score = f"{identifier(column)}::double"
+    n = int(live.count * fraction)
+    found = live.sql(f"select {score} from live where not isnan({score}) order by 1 desc limit 1 offset {n}").fetchall()
+    return found[0][0] if found else -math.inf

@@ -1,12 +1,15 @@
 """Bounds of taste: on a column, or any condition in SQL."""
 
 import json
+import math
 from dataclasses import dataclass, field
+from decimal import Decimal
 
 import duckdb
 
 from curate.errors import RecipeError
-from curate.selector import Live, Selection, Selector
+from curate.selector import Live, Selection, Selector, identifier, quoted
+from curate.stage import plain
 
 
 @dataclass
@@ -36,12 +39,18 @@ class Where(Selector):
     def condition(self) -> str:
         if self.sql:
             return self.sql
-        bounds = [f'"{self.column}" {op} {bound!r}' for op, bound in ((">=", self.min), ("<=", self.max)) if bound is not None]
-        return " and ".join([f'not isnan("{self.column}"::double)', *bounds])
+        given = ((op, plain(bound)) for op, bound in ((">=", self.min), ("<=", self.max)) if bound is not None)
+        # A number without an exponent is as precise as its column; infinity cannot be written so.
+        written = ((op, f"{Decimal(repr(b)):f}" if math.isfinite(b) else f"'{b}'::float") for op, b in given)
+        column = identifier(self.column)
+        bounds = [f"{column} {op} {bound}" for op, bound in written]
+        return " and ".join([f"not isnan({column}::double)", *bounds])
 
     def select(self, live: Live) -> Selection:
         try:
             return Selection(live.keep(f"select id from live where coalesce(not ({self.condition()}), true)"))
+        except duckdb.OutOfMemoryException:
+            raise
         except duckdb.Error as e:
             raise RecipeError(f"{self.name}: {self.condition()}: {str(e).splitlines()[0]}") from e
 
@@ -50,17 +59,13 @@ def used(sql: str, name: str) -> tuple[str, ...]:
     """The columns that an SQL expression names; RecipeError if it cannot be parsed."""
     try:
         with duckdb.connect() as con:
-            tree = con.sql(f"select json_serialize_sql('select 1 where ' || {_literal(sql)})").fetchall()[0][0]
+            tree = con.sql(f"select json_serialize_sql('select 1 where ' || {quoted(sql)})").fetchall()[0][0]
     except duckdb.Error as e:
         raise RecipeError(f"{name}: {sql}: {str(e).splitlines()[0]}") from e
     parsed = json.loads(tree)
     if parsed.get("error"):
         raise RecipeError(f"{name}: {sql}: {parsed.get('error_message')}")
     return tuple(sorted(_names(parsed)))
-
-
-def _literal(text: str) -> str:
-    return "'" + text.replace("'", "''") + "'"
 
 
 def _names(node: object) -> set[str]:

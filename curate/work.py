@@ -150,7 +150,10 @@ class Visit:
         rows.put(columns, at)
         rows.have[stage.name][at] = True
         order = np.argsort(at, kind="stable")
-        table = columns.append_column("row", pa.array(at.astype(np.int32))).take(pa.array(order))
+        table = columns.append_column("row", pa.array(at.astype(np.int32)))
+        if (given := self.bench.inputs(stage)) is not None:
+            table = table.append_column("given", pa.array(given[at]))
+        table = table.take(pa.array(order))
         before = commits(self.bench.names, stage.table, stage.name, self.bench.fingerprint(stage))
         k = 1 + int(before[-1].split(".")[-2]) if before else 0
         name = f"{stage.table}.{stage.name}-{self.bench.fingerprint(stage)}.{k}.parquet"
@@ -187,9 +190,16 @@ class Chunk:
         self.ready: Future | None = None
 
     def lacking(self, stages: list[Stage]) -> np.ndarray:
-        """Live rows for which some pixel stage has no value yet."""
-        live = self.rows.live
-        return live[~np.all([self.rows.have[s.name][live] for s in stages if s.pixels], axis=0)]
+        """Live rows for which some pixel stage has no value yet, and none before it has one that drops them."""
+        live, found = self.rows.live, []
+        for stage in stages:
+            have = self.rows.have[stage.name][live]
+            if stage.pixels:
+                found.append(live[~have])
+            known = live[have & ~self.rows.passed(stage)[live]]
+            fell = known[np.asarray(stage.judge(self.rows.take(stage.adds(), known)).is_valid())]
+            live = np.setdiff1d(live, fell)
+        return np.unique(np.concatenate(found))
 
     def run(self, stage: Stage) -> tuple[np.ndarray, pa.Table | None]:
         """Compute what the live rows lack, and judge. Returns the rows that were computed, and their new columns."""

@@ -134,7 +134,8 @@ def rows(stage: Stage, count: int, seed: int) -> pa.Table:
     rng, known = np.random.default_rng(seed), types()
     uids = pa.array([schema.uid(str(i), str(seed)) for i in range(count)], pa.large_string())
     names = [c for c in dict.fromkeys(stage.reads) if c not in ("image", "bytes", "uid")]
-    return pa.table({"uid": uids, **{c: column(known[c], count, rng, c) for c in names}})
+    found = {c: pa.array(range(count)) if c == "source_row" else column(known[c], count, rng, c) for c in names}
+    return pa.table({"uid": uids, **found})
 
 
 def pixels(count: int, seed: int) -> list[np.ndarray]:
@@ -153,8 +154,9 @@ def pixels(count: int, seed: int) -> list[np.ndarray]:
 
 def children(live: pa.Table, seed: int) -> dict[str, pa.Table]:
     """Images and paragraphs for documents: none, one or a few each, in no order, some not live; what a source brings is not
-    null."""
+    null, but for texts."""
     rng, found = np.random.default_rng(seed), {}
+    own, rows_of = ("doc_uid", "position", "uid", "source_row"), {u: i for i, u in enumerate(live["uid"].to_pylist())}
     for table in ("images", "texts"):
         owner = [u for u in live["uid"].to_pylist() for _ in range(int(rng.integers(4)))]
         rng.shuffle(owner)
@@ -162,9 +164,10 @@ def children(live: pa.Table, seed: int) -> dict[str, pa.Table]:
         found[table] = pa.table(
             {
                 "doc_uid": pa.array(owner, pa.large_string()),
+                "source_row": pa.array([rows_of[u] for u in owner], pa.int64()),
                 "position": pa.array(rng.permutation(count), pa.int32()),
                 "live": pa.array(rng.random(count) < 0.8),
-                **{c: column(k, count, rng, c, nulls=0) for c, k in types().items() if c not in ("doc_uid", "position", "uid")},
+                **{c: column(k, count, rng, c, nulls=0.1 * (c == "text")) for c, k in types().items() if c not in own},
             }
         )
     return found

@@ -1,12 +1,15 @@
 """Third-party tars, tables and models: nothing in them is executed, nothing is written where they say."""
 
 import io
+import json
 import pickle
 import subprocess
 import sys
 import tarfile
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from documents.page_web import picture
 
@@ -17,8 +20,11 @@ from curate.fetch.stage import Fetch
 from curate.models.heads import head
 from curate.recipe import Recipe
 from curate.shards import Shards
+from curate.sources.url_pairs import UrlPairs
 from curate.sources.webdataset import WebDataset
+from curate.top_fraction import TopFraction
 from curate.upkeep.check import check
+from curate.where import Where
 
 ROOT = Path(__file__).parent.parent
 
@@ -172,6 +178,51 @@ def test_a_table_with_pickles_in_a_process_that_has_ray_data(tmp_path):
         "extension type" in line for line in lines[1:7]
     ), lines
     assert lines[7:] == ["kept away: 2", "executions: 0"]
+
+
+def shown(run: str, tmp_path: Path) -> None:
+    """Every command that makes SQL of the names of columns."""
+    for argv in (
+        ["report", run],
+        ["show", run, "-o", str(tmp_path / "show.html")],
+        ["annotate", run, "-o", str(tmp_path / "asked"), "--near", "all", "-n", "4"],
+        ["sql", run, "select * from images", "-o", str(tmp_path / "all.parquet")],
+        ["why", run, pq.read_table(f"{run}/ledger/images/000000.parquet")["uid"][0].as_py(), "-o", str(tmp_path / "w.html")],
+        ["diff", run, run, "-o", str(tmp_path / "diff.html")],
+        ["check", run],
+    ):
+        assert main(argv) == 0, argv
+
+
+@pytest.mark.parametrize("kind", ["list", "tar"])
+def test_the_name_of_a_column_is_no_sql(tmp_path, kind):
+    secret = tmp_path / "secret"
+    secret.write_text("the local file")
+    evil = f"""text" , (select content from read_text('{secret}')) as "leak"""
+    words = [f"a caption of some words, {i}" for i in range(6)]
+    numbers = {'we"ird': [1.5, 2.0, 2.5, 3.0, 3.5, 4.0], "it's": list("aabbcc"), "{n}": list("aabbcc"), evil: list("aabbcc")}
+    if kind == "list":
+        pq.write_table(
+            pa.table({"url": [f"http://toy/{i}" for i in range(6)], "text": words, **numbers}), tmp_path / "l.parquet"
+        )
+        source, steps, shards = UrlPairs(str(tmp_path / "l.parquet")), [], None
+    else:
+        with tarfile.open(tmp_path / "pool.tar", "w") as tar:
+            for i, text in enumerate(words):
+                said = json.dumps({name: values[i] for name, values in numbers.items()}).encode()
+                for ending, data in (("jpg", picture(i, 64)), ("txt", text.encode()), ("json", said)):
+                    info = tarfile.TarInfo(f"{i}.{ending}")
+                    info.size = len(data)
+                    tar.addfile(info, io.BytesIO(data))
+        source, steps, shards = WebDataset([str(tmp_path / "pool.tar")]), [Fetch()], Shards(size=4)
+    rules = [Where('we"ird', min=2, name="odd"), TopFraction('we"ird', 0.5)]
+    made = run(Recipe(source, steps, rules, shards=shards, name="x"), str(tmp_path / "it's"), engine="local")
+    shown(made.store.url, tmp_path)
+    assert made.stats()["reason"].to_pylist() == ["odd", "top_fraction", "kept"]
+    assert "we&quot;ird" in made.store.read("report.html").decode()
+    kept = [f for f in tmp_path.rglob("*") if f.is_file() and f != secret and secret.read_bytes() in f.read_bytes()]
+    assert kept == [] and evil in pq.read_table(tmp_path / "all.parquet").column_names
+    assert kind == "list" or evil in pq.read_table(made.store.path("shards/00000.parquet")).column_names
 
 
 # ---- models

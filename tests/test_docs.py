@@ -217,7 +217,8 @@ def test_the_cluster_s_files_are_yaml_of_their_kind(file):
     yaml = pytest.importorskip("yaml")
     made = yaml.safe_load((DOCS / "cluster" / file).read_text())
     if file == "raycluster.yaml":
-        assert made["kind"] == "RayCluster" and all(g["minReplicas"] == 0 for g in made["spec"]["workerGroupSpecs"])
+        fewest = {g["groupName"]: g["minReplicas"] for g in made["spec"]["workerGroupSpecs"]}
+        assert made["kind"] == "RayCluster" and fewest == {"cpu": 0, "gpu": 1}
         return
     import json
 

@@ -12,7 +12,7 @@ from PIL import Image
 from curate.cli import main
 from curate.errors import PoolError
 from curate.evaluate import evaluate
-from curate.evaluate.heldout import classification, open_held_out, retrieval, samples_in
+from curate.evaluate.heldout import _best, classification, open_held_out, retrieval, samples_in
 from curate.evaluate.outcome import verdict
 from curate.evaluate.sets import fetched, named, opened
 from curate.models import clip
@@ -105,8 +105,10 @@ def test_true_captions_teach_more_than_shuffled_ones(desk, capsys):
 def test_what_is_trained_is_not_trained_again_and_opens_as_a_model(desk, capsys, monkeypatch):
     before = json.loads((desk / "out/evaluation.json").read_text())["measured"]
     monkeypatch.setattr("curate.evaluate.subprocess.Popen", None)  # a training would fail
+    (desk / "out/trainings/.training-killed").mkdir()
     assert run(desk, f"{desk}/true.tar", f"{desk}/shuffled.tar") == 0
     assert json.loads((desk / "out/evaluation.json").read_text())["measured"] == before
+    assert not list((desk / "out/trainings").glob(".training-*"))
     (first, *_) = sorted((desk / "out/trainings").glob("true-0-*"))
     assert clip(str(first)).encode_texts(["a red square"]).shape == (1, 32)
 
@@ -163,6 +165,7 @@ def test_a_training_that_fails_says_why(desk, capsys, monkeypatch):
         (["{}/nothing.tar", "{}/true.tar"], "no input file matches"),
         (["{}/true.tar", "{}/true.tar"], "two sets are called true"),
         (["{}/true.tar"], "nothing to compare it with"),
+        (["pool={}/true.tar", "--pool", "{}"], "two sets are called pool"),
         (["{}/bare.tar", "{}/true.tar"], "nothing to train on"),
         (["{}/small.tar", "{}/true.tar"], "set small: has 8 samples, fewer than a batch of 32"),
         (["s3://bucket/run.tar", "{}/true.tar"], "copy them here first"),
@@ -200,11 +203,40 @@ def test_wrong_input_is_said_in_one_line(desk, capsys, words, says):
 def test_recall_counts_every_picture_of_a_caption_as_right():
     images = np.array([[1, 0], [0.9, 0.1], [0, 1]])
     texts = np.array([[1, 0], [0, 1]])
-    assert retrieval(images, texts, np.array([0, 0, 1])) == {
+    assert retrieval(images, texts, [{0}, {0}, {1}]) == {
         f"{way} R@{k}": 1.0 for way in ("image→text", "text→image") for k in (1, 5)
     }
-    wrong = retrieval(images, texts, np.array([0, 1, 1]))
+    wrong = retrieval(images, texts, [{0}, {1}, {1}])
     assert wrong["image→text R@1"] == pytest.approx(2 / 3) and wrong["text→image R@1"] == 1.0 and wrong["image→text R@5"] == 1.0
+
+
+def test_each_line_is_a_caption_and_any_of_a_picture_s_is_right(tmp_path):
+    """Three pictures of one colour each, two captions; the model finds a caption for each picture, but not every picture."""
+    path = tar(tmp_path / "lines.tar", 3, lambda colour, i: f"a {colour} square \n\n{colour}\n")
+    held = open_held_out("lines", path)
+    assert held.captions == {f"a {c} square" for c in list(COLOURS)[:3]} | set(list(COLOURS)[:3])
+    assert opened("same", path, held.captions).leaked == 3 and opened("other", path, {"a red"}).leaked == 0
+
+    class Model:
+        def encode_images(self, pictures):
+            return np.eye(3)
+
+        def encode_texts(self, texts):  # the short caption of every picture is most like the first one
+            colours = list(COLOURS)
+            return np.array(
+                [np.eye(3)[0 if t in COLOURS else colours.index(t.split()[1])] * (0.5 if t in COLOURS else 1) for t in texts]
+            )
+
+    assert held.measure(Model()) == pytest.approx(
+        {"image→text R@1": 1.0, "image→text R@5": 1.0, "text→image R@1": 4 / 6, "text→image R@5": 1.0}
+    )
+
+
+def test_the_most_alike_by_parts_are_those_of_all(monkeypatch):
+    monkeypatch.setattr("curate.evaluate.heldout.CHUNK", 4)
+    chance = np.random.default_rng(0)
+    asked, others = chance.integers(-2, 3, (11, 3)).astype(np.float32), chance.integers(-2, 3, (9, 3)).astype(np.float32)
+    assert (_best(asked, others, 5) == np.argsort(-(asked @ others.T), axis=1, kind="stable")[:, :5]).all()
 
 
 def test_top_1_and_top_5():

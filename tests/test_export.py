@@ -1,10 +1,12 @@
 import io
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
-from curate.errors import PoolError
-from curate.export import datacomp_subset
+from curate.errors import PoolError, RecipeError
+from curate.export import datacomp_subset, export
+from curate.store import Store
 from tests.dedup.pool import uid
 
 
@@ -26,3 +28,15 @@ def test_the_same_bytes_as_numpy_saves():
 def test_other_names_are_refused():
     with pytest.raises(PoolError, match="photo-1"):
         datacomp_subset(["photo-1"])
+
+
+def test_a_run_without_shards_is_exported_from_its_ledger(tmp_path):
+    store = Store(tmp_path)
+    rows = {"uid": [uid(0), uid(1), uid(2)], "kept": [True, False, True], "copies": pa.array([2, 1, None], pa.int32())}
+    store.publish_table("ledger/images/000000.parquet", pa.table(rows))
+    store.publish_table("ledger/images/000001.parquet", pa.table({"uid": [uid(3)], "kept": [True]}))
+    dataset = {"shards": [], "samples": 3, "table": "images"}
+    assert export(store, dataset, "datacomp-subset", str(tmp_path / "s.npy")) == 4
+    assert (tmp_path / "s.npy").read_bytes() == datacomp_subset([uid(0), uid(0), uid(2), uid(3)])
+    with pytest.raises(RecipeError, match="markdown is made of shards, and this run has none"):
+        export(store, dataset | {"table": "documents"}, "markdown", str(tmp_path / "m"))

@@ -9,16 +9,20 @@ from itertools import pairwise
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+import pytest
 from toys import recipe as pairs
 
 from curate import ledger
-from curate.driver import run
+from curate.driver import open_run, run, tell
 from curate.recipe import Recipe
+from curate.removed import Removed
 from curate.selector import Selection, Selector
 from curate.shards import Shards
 from curate.store import Store
 from curate.tables import database
+from curate.upkeep import gc
 from curate.upkeep.check import check
+from curate.upkeep.takedown import takedown
 
 
 @dataclass
@@ -112,3 +116,56 @@ def test_the_order_of_sets_moves_nothing(inputs, tmp_path):
         for seed in ("1", "2", "3")
     ]
     assert len(set(told)) == 1 and len(told[0]) == 64
+
+
+def made_again(folder, where: str, collect: bool = False, size: int = 10) -> list[dict]:
+    """The data set after a takedown of some kept rows, and after a run that writes everything once more."""
+    (folder / "a.txt").write_text("40")
+    recipe, out = pairs([folder / "a.txt"], words=None, score=None, half=0.0, fails="ok", size=size), str(folder / "run")
+    made = run(recipe, out, engine="local", part_size=20)
+    if collect:
+        gc.collect(Store(out))
+    uids = made.sql(f"select uid from images where kept and {where}").fetchall()
+    takedown(Store(out), Removed(uids={u for (u,) in uids}), lambda: tell(open_run(out)))
+    taken = open_run(out).dataset
+    return [taken, run(recipe, out, engine="local", part_size=20, refetch=True).dataset, check(Store(out))]
+
+
+def test_after_gc_and_a_takedown_every_sample_has_its_place(tmp_path):
+    """38 samples make one shard more than 37: the places given before are not those that would be given now."""
+    taken, again, faults = made_again(tmp_path, "uid in (select uid from images where kept order by uid limit 2)", True, 38)
+    assert taken["samples"] == again["samples"] == 37 and taken["root_hash"] == again["root_hash"] and not faults
+
+
+def test_a_last_shard_that_a_takedown_emptied_stays(tmp_path):
+    taken, again, faults = made_again(tmp_path, "shard = 3")
+    assert (
+        [s["samples"] for s in again["shards"]] == [10, 10, 10, 0] and taken["root_hash"] == again["root_hash"] and not faults
+    )
+
+
+def test_a_plan_in_fewer_files_than_before_a_takedown_has_all_shards(tmp_path, monkeypatch):
+    sizes, measured = [], ledger._bytes
+
+    def first(*given):  # the ledger as it is before the takedown is larger than a piece by one byte
+        sizes.append(measured(*given))
+        monkeypatch.setattr(ledger, "PIECE", max(sum(sizes[:2]) - 1, 1))
+        return sizes[-1]
+
+    monkeypatch.setattr(ledger, "_bytes", first)
+    taken, again, faults = made_again(tmp_path, "shard = 0")
+    assert len(taken["planned"]["images"]) == 2 and len(again["planned"]["images"]) == 1
+    assert taken["root_hash"] == again["root_hash"] and not faults
+
+
+@pytest.mark.parametrize("part", [7, 1_000_000])
+def test_a_takedown_knows_the_rows_of_any_part(tmp_path, part):
+    from curate.part import SHIFT
+    from curate.upkeep.takedown import _clear_ledger
+
+    store, name = Store(tmp_path), f"ledger/images/{part:06d}.parquet"
+    rows = {"uid": ["a" * 32, "b" * 32], "drop_reason": [None] * 2, "drop_stage": [None] * 2, "kept": [True] * 2}
+    text = pa.large_string()
+    kinds = pa.schema([("uid", text), ("drop_reason", text), ("drop_stage", text), ("kept", pa.bool_())])
+    store.publish_table(name, pa.table(rows, kinds))
+    assert _clear_ledger(store, [name], Removed(uids={"b" * 32}), {}) == {(part << SHIFT) + 1}

@@ -185,3 +185,25 @@ def test_a_selector_gets_the_room_it_needs(tmp_path, monkeypatch):
 
 def test_free_memory_is_some_of_the_machine():
     assert 0 < tables.free_memory() < 1 << 50
+
+
+def test_files_that_the_kernel_has_cached_are_free_memory(tmp_path, monkeypatch):
+    monkeypatch.setattr(tables, "GROUP", tmp_path)
+    for name, text in {
+        "memory.max": 64 << 20,
+        "memory.current": 60 << 20,
+        "memory.stat": f"anon 1\ninactive_file {50 << 20}",
+    }.items():
+        (tmp_path / name).write_text(f"{text}\n")
+    assert tables.free_memory() == 54 << 20
+    (tmp_path / "memory.max").write_text("max\n")
+    assert tables.free_memory() > 64 << 20
+
+
+def test_a_selector_of_any_name(tmp_path):
+    store, selector = Store(tmp_path), Numbered(name="bob's")
+    store.publish_table("gathered/g.parquet", pa.table({"id": np.arange(10), "uid": np.arange(10).astype(str)}))
+    gathered = [pool.Gathered("gathered/g.parquet", 10)]
+    decision = pool.decision(selector, gathered, [], "print")
+    pool.decide(store, selector, gathered, [], decision)
+    assert set(store.table(decision.file)["reason"].to_pylist()) == {"bob's", None}

@@ -75,3 +75,17 @@ def test_a_part_that_kills_every_worker_is_an_error_that_names_the_stage(inputs,
     deadly = recipe([inputs / "b.txt"], extra=[Dies(name="dies", marks=str(tmp_path / "marks"), always=True)])
     with pytest.raises(CurateError, match="dies: the worker died"):
         drive(deadly, tmp_path / "run", ray_engine)
+
+
+def _first_dies(item):
+    number, mark = item
+    if number == 1 and not os.path.exists(mark):
+        Path(mark).touch()
+        os._exit(1)
+    return number * number
+
+
+def test_a_worker_that_dies_outside_the_stages_costs_an_attempt(tmp_path, ray_engine):
+    """Gathering, the ledger, shards and the tasks of selectors."""
+    items = [(n, str(tmp_path / "mark")) for n in range(6)]
+    assert list(ray_engine.map(_first_dies, items)) == [n * n for n in range(6)] and (tmp_path / "mark").exists()

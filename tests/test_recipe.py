@@ -92,3 +92,44 @@ def test_blocks_break_at_barriers():
     made = Recipe(Toy(), [ToyWords(), ToyFetch(), ToyScore(), ToyHalf(), ToyWords(name="late")], [ToyHalf(name="last")])
     blocks = [([s.name for s in a], [s.name for s in b]) for a, b in made.blocks()]
     assert blocks == [([], ["duplicate_uid"]), (["toy_words", "toy_fetch", "toy_score"], ["toy_half"]), (["late"], ["last"])]
+
+
+@dataclasses.dataclass
+class Named(ToyScore):
+    column: str = "place"
+
+    def adds(self):
+        return {self.column: self.dtype}
+
+
+@pytest.mark.parametrize("column", ["place", "kept", "drop_reason", "row", "given", "key"])
+def test_columns_that_the_ledger_needs_are_refused(column):
+    with pytest.raises(RecipeError, match=f"adds {column}, a name that the ledger needs"):
+        Recipe(Toy(), [Named(column=column)], shards=None).check()
+
+
+def test_text_that_is_redacted_does_not_pass_by_way_of_its_document(tmp_path):
+    from curate.fetch.stage import Fetch
+    from curate.filters.document_text import DocumentText
+    from curate.filters.redact_contacts import RedactContacts
+    from curate.shards import Shards
+    from curate.sources.web_pages import WebPages
+
+    (tmp_path / "a.html").write_text("<p>text</p>")
+    steps = [RedactContacts(table="texts"), DocumentText(), Fetch()]
+
+    def check(*more, **how):
+        return Recipe(WebPages(str(tmp_path / "*.html")), [*steps, *more], shards=Shards(**how)).check()
+
+    with pytest.raises(RecipeError, match="document_text passes on text of texts, which redact_contacts redacts there"):
+        check()
+    assert check(without=("document_text",))
+    assert check(RedactContacts(("document_text",), table="documents", name="again"))
+
+
+def test_options_of_either_spelling_of_maybe():
+    import typing
+
+    from curate import recipes
+
+    assert recipes._parser(typing.Union[float, None]) is float  # noqa: UP007

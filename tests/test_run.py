@@ -1,13 +1,21 @@
 """A run from input to shards on the local engine: conservation, resume as incremental work, bad input, bad folders."""
 
 import json
+import logging
 
 import pytest
 from toys import ROWS, ToyScore, recipe
 
+from curate import part
 from curate.driver import open_run
 from curate.driver import run as start
 from curate.errors import CurateError, PoolError, RecipeError
+from curate.export import export
+from curate.filters.document_words import DocumentWords
+from curate.recipe import Recipe
+from curate.reporting import report
+from curate.sources.web_pages import WebPages
+from curate.upkeep.check import check
 
 
 def run(recipe, out, **options):
@@ -160,3 +168,43 @@ def test_the_record_says_what_ran(done):
     assert [i["rows"] for i in record["inputs"]] == [{"images": 1100}, {"images": 400}]
     assert all(i["hash"].startswith("sha256:") for i in record["inputs"])
     assert {s["step"] for s in record["steps"]} >= {"toy_words", "toy_fetch", "toy_half"} and "pyarrow" in record["versions"]
+
+
+def test_an_input_that_cannot_be_read_any_more_stops_the_run_and_changes_nothing(done, inputs, tmp_path, monkeypatch):
+    identity = part.file_identity
+
+    def refused(path):
+        if path.endswith("b.txt"):
+            raise PermissionError(13, "Permission denied")
+        return identity(path)
+
+    monkeypatch.setattr(part, "file_identity", refused)
+    with pytest.raises(PoolError, match=r"b.txt: Permission denied; this run has rows of it .* --reuse"):
+        run(recipe([inputs / "*.txt"], words=5), tmp_path / "run")
+    monkeypatch.undo()
+    assert run(recipe([inputs / "*.txt"]), tmp_path / "run").counters == {} and check(done.store) == []
+
+
+def test_shards_and_ledger_of_another_plan_go_also_where_there_are_no_shards(done, inputs, tmp_path):
+    without = recipe([inputs / "*.txt"])
+    without.shards = None
+    (tmp_path / "run/ledger/images/000009.parquet").write_bytes((tmp_path / "run/ledger/images/000000.parquet").read_bytes())
+    made = run(without, tmp_path / "run")
+    assert made.store.names("shards") == [] and check(made.store) == []
+    assert made.dataset["samples"] == done.dataset["samples"]
+    assert export(made.store, made.dataset, "datacomp-subset", str(tmp_path / "s.npy")) == made.dataset["samples"]
+
+
+def test_pages_without_any_picture_come_to_an_end(tmp_path):
+    words = "Some long paragraph of words which says a lot of things for the reader of this page. " * 3
+    (tmp_path / "a.html").write_text(f"<html><body><article><p>{words}</p></article></body></html>")
+    made = run(Recipe(WebPages([str(tmp_path / "a.html")]), [DocumentWords(min=1)], [], shards=None), tmp_path / "run")
+    assert made.recipe["rows"]["images"] == {} and sum(made.recipe["rows"]["documents"].values()) == 1
+    assert made.store.exists("report.html") and check(made.store) == []
+
+
+def test_a_report_that_fails_is_told_and_the_run_ends(inputs, tmp_path, monkeypatch, caplog):
+    monkeypatch.setattr(report, "html_of", lambda made: {}["images"])
+    with caplog.at_level(logging.WARNING):
+        made = run(recipe([inputs / "b.txt"]), tmp_path / "run")
+    assert "no report: KeyError: 'images'" in caplog.text and check(made.store) == []

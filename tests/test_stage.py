@@ -31,3 +31,9 @@ def test_rounding_to_float16_keeps_nulls():
 )
 def test_names(name, snaked):
     assert snake(name) == snaked
+
+
+def test_what_is_too_large_for_float16_is_rounded_as_finely():
+    values = [70_000.3, -1e6, 1e30, 65_504.0, float("inf")]
+    found = float16(pa.array(values, pa.float32())).to_pylist()
+    assert found == pytest.approx(values, rel=2**-11) and found[3] == 65_504.0 and found[0] == 70_016.0

@@ -3,6 +3,7 @@
 import io
 import os
 import tarfile
+import tempfile
 import threading
 
 import pyarrow as pa
@@ -123,3 +124,28 @@ def test_a_slice_past_the_end_is_named(tmp_path):
 def test_a_member_name_that_is_too_long_is_refused():
     with pytest.raises(ValueError, match="longer than 100 bytes"):
         tar_header("x" * 101, 0)
+
+
+def test_a_payload_that_is_gone_is_named_with_what_helps(tmp_path):
+    with pytest.raises(PoolError, match=r"p.tar: missing; `curate run --repair`"):
+        read_slices(Store(tmp_path), ["p.tar"], [0], [1])
+    with pytest.raises(PoolError, match=r"p.tar: missing$"):  # of the input
+        read_slices(Store(tmp_path), [str(tmp_path / "p.tar")], [0], [1])
+
+
+def test_what_dead_writers_left_is_swept_also_beside_an_object_store(store, tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "tmp"))
+    (tmp_path / "tmp").mkdir()
+    (tmp_path / "tmp/other").write_text("of another program")
+    with store.private("f/x") as path:
+        path.write_bytes(b"half")
+        store.sweep()
+        assert not path.exists() and os.listdir(tmp_path / "tmp") == ["other"]
+
+
+def test_a_record_is_read_or_named(store):
+    store.publish_bytes("a.json", b'{"a": 1}')
+    store.publish_bytes("b.json", b'{"a": ')
+    assert store.json("a.json") == {"a": 1} and store.json("none.json") is None
+    with pytest.raises(PoolError, match=r"b.json: damaged .*; `curate run --repair` makes it again"):
+        store.json("b.json")

@@ -1,6 +1,7 @@
 """Where: bounds and SQL over a pool; null and NaN are drops."""
 
 import duckdb
+import numpy as np
 import pyarrow as pa
 import pytest
 
@@ -54,3 +55,20 @@ def test_what_cannot_be_is_refused(wrong):
 def test_an_sql_error_names_the_selector_and_the_cause(live):
     with pytest.raises(RecipeError, match=r"taste: .*nothing_of_the_kind"):
         Where(sql="nothing_of_the_kind > 1", name="taste").select(live)
+
+
+def test_bounds_as_numbers_come():
+    con, inf = duckdb.connect(), float("inf")
+    rows = pa.table({"id": [0, 1], "uid": ["a", "b"], "x": pa.array([1e-05, inf], pa.float32())})
+    pool = Live(con.from_arrow(rows), con, count=2)
+    assert dropped(Where("x", min=1e-05, max=np.float64(1)), pool) == [1]  # a bound is as precise as its column
+    assert dropped(Where("x", min=-inf, max=inf), pool) == [] and dropped(Where("x", max=-inf), pool) == [0, 1]
+
+
+def test_want_of_memory_is_not_a_fault_of_the_recipe(live, monkeypatch):
+    def keep(self, query):
+        raise duckdb.OutOfMemoryException("enough")
+
+    monkeypatch.setattr(Live, "keep", keep)
+    with pytest.raises(duckdb.OutOfMemoryException):
+        Where("clip_score", min=0).select(live)

@@ -6,7 +6,7 @@ import pyarrow as pa
 
 from curate.dedup.quality import better_first, columns
 from curate.errors import RecipeError
-from curate.selector import Live, Selection, Selector, coin_sql
+from curate.selector import Live, Selection, Selector, coin_sql, quoted
 
 
 @dataclass
@@ -18,6 +18,8 @@ class Budget(Selector):
     without one each row costs 1. The row that would overspend falls, and all that come after it. A row without a cost falls.
     A pool smaller than its budget gives all it has; notes say what each gave.
     """
+
+    version = 2
 
     budgets: dict[str, float] = field(default_factory=dict)
     key: str = "source_file"
@@ -37,19 +39,15 @@ class Budget(Selector):
 
     def select(self, live: Live) -> Selection:
         order = better_first(self.by) if self.by else f"{coin_sql('uid', self.seed, self.name)}, uid"
-        names = " ".join(f'when contains("{self.key}", {_quoted(n)}) then {_quoted(n)}' for n in self.budgets)
-        limits = " ".join(f"when {_quoted(n)} then {float(limit)!r}::double" for n, limit in self.budgets.items())
+        names = " ".join(f'when contains("{self.key}", {quoted(n)}) then {quoted(n)}' for n in self.budgets)
+        limits = " ".join(f"when {quoted(n)} then {float(limit)!r}::double" for n, limit in self.budgets.items())
         cost = f'"{self.cost}"::double' if self.cost else "1::double"
         found = live.keep(f"""
-            with named as (select *, case {names} end as pool, {cost} as cost from live),
-                 spent as (select id, sum(cost) over (partition by pool order by {order} rows unbounded preceding) as total
-                           from named where cost is not null and not isnan(cost))
-            select id, pool as "{self.name}_pool", cost, coalesce(total <= case pool {limits} end, false) as keep
+            with named as (select *, case {names} end as "__pool", {cost} as "__cost" from live),
+                 spent as (select id, sum("__cost") over (partition by "__pool" order by {order} rows unbounded preceding) as "__total"
+                           from named where not isnan("__cost"))
+            select id, "__pool" as "{self.name}_pool", "__cost" as cost, coalesce("__total" <= case "__pool" {limits} end, false) as keep
             from named left join spent using (id)""")
         sums = found.filter("keep").aggregate(f'"{self.name}_pool", sum(cost order by id)').fetchall()
         spent = dict.fromkeys(self.budgets, 0.0) | dict(sums)
         return Selection(found.filter("not keep"), columns=found, notes={"spent": spent, "budgets": dict(self.budgets)})
-
-
-def _quoted(text: str) -> str:
-    return "'" + text.replace("'", "''") + "'"

@@ -14,6 +14,8 @@ class Caps(Selector):
     A key is a column or a function of one, such as `host(url)`. Rows with a null in their key stay.
     """
 
+    version = 2
+
     key: tuple[str, ...] = ("host(url)",)
     max: int = 1000
     by: tuple[str, ...] = ()

@@ -8,7 +8,7 @@ import pyarrow as pa
 
 from curate.dedup.chunks import scratch
 from curate.dedup.quality import better_first, columns, ranked
-from curate.dedup.vectors import clusters, file_hash, homes, nearest, train, write_vectors
+from curate.dedup.vectors import clusters, file_hash, nearest, train, write_vectors
 from curate.errors import RecipeError
 from curate.selector import Live, Selection, Selector, coin_sql
 
@@ -24,6 +24,8 @@ class ClusterBalance(Selector):
 
     Adds the cluster of the lowest level. Rows without an embedding are dropped.
     """
+
+    version = 2
 
     total: int = 0
     column: str = "clip_embed"
@@ -54,23 +56,23 @@ class ClusterBalance(Selector):
         with scratch(live) as folder:
             vectors = write_vectors(live, self.column, folder / "vectors.npy")
             saved = Path(live.folder or folder) / f"{self.name}-centroids.npy"
-            centroids = clusters(live, vectors, self.clusters[0], self.centroids, self.seed, self.device, saved)
-            home = homes(live, vectors, saved, 1, self.device)[:, 0]
-            ranks = ranked(live, order).of(vectors.ids)
-            notes = {"centroids_hash": file_hash(saved)}
+            centroids, home, hashed = clusters(
+                live, vectors, self.clusters[0], 1, self.centroids, self.seed, self.device, saved
+            )
+            home, ranks = home[:, 0], ranked(live, order).of(vectors.ids)
         sizes = np.bincount(home, minlength=len(centroids))
         quota = descend(sizes, _tree(centroids, self.clusters[1:], self.seed), self.total, self.temper)
         keep = within_quota(home, ranks, quota)
-        missing = live.sql(f'select id from live where "{self.column}" is null').to_arrow_table()["id"].to_numpy()
         table = pa.table({"id": vectors.ids, f"{self.name}_cluster": home.astype(np.int32)})
-        notes |= {
+        notes = {
+            "centroids_hash": hashed,
             "kept": int(keep.sum()),
             "clusters": len(sizes),
             "cluster_largest": int(sizes.max(initial=0)),
             "cluster_median": float(np.median(sizes)),
             "clusters_kept_whole": int((quota >= sizes).sum()),
         }
-        return Selection(np.sort(np.concatenate([vectors.ids[~keep], missing])), columns=table, notes=notes)
+        return Selection(np.sort(np.concatenate([vectors.ids[~keep], vectors.without(live)])), columns=table, notes=notes)
 
 
 def _tree(centroids: np.ndarray, levels: tuple[int, ...], seed: int) -> list[np.ndarray]:

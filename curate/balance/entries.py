@@ -1,4 +1,4 @@
-"""Lists of entries (MetaCLIP's metadata): read from files, or built from WordNet and from the pool's own captions."""
+"""Lists of entries (MetaCLIP's metadata): read from files, or built from the pool's own captions."""
 
 import hashlib
 import json
@@ -33,15 +33,6 @@ def read_entries(source: str | list[str]) -> list[str]:
 def entries_hash(entries: list[str]) -> str:
     """12 hex digits of the SHA-256 of the entries, one a line."""
     return hashlib.sha256("\n".join(entries).encode("utf-8", "surrogatepass")).hexdigest()[:12]
-
-
-def wordnet_entries(folder: str) -> list[str]:
-    """Every lemma of a WordNet in its own file format (`index.noun` …), sorted, underscores as blanks."""
-    files = sorted(Path(folder).glob("index.[nvar][oed]*"))
-    if not files:
-        raise RecipeError(f"{folder}: no WordNet files (index.noun, index.verb, index.adj, index.adv) here")
-    lemmas = (line.split(" ", 1)[0] for f in files for line in f.read_text("utf-8").splitlines() if not line.startswith(" "))
-    return sorted({lemma.replace("_", " ") for lemma in lemmas})
 
 
 def ngram_entries(texts: Iterable[str], min_count: int = 100, min_pmi: float = 10.0) -> list[str]:

@@ -7,15 +7,9 @@ import numpy as np
 import pyarrow as pa
 
 from curate.dedup.chunks import scratch
-from curate.dedup.vectors import ROWS, Vectors, clusters, file_hash, homes, lengthened, load_vectors, nearest, write_vectors
+from curate.dedup.vectors import ROWS, clusters, file_hash, lengthened, load_vectors, nearest, write_vectors
 from curate.errors import RecipeError
 from curate.selector import Live, Selection, Selector
-
-
-def _without(live: Live, vectors: Vectors) -> np.ndarray:
-    """Rows that have no vector: they are dropped, as a null score is."""
-    ids = live.sql("select id from live").to_arrow_table()["id"].to_numpy()
-    return ids[~np.isin(ids, vectors.ids)]
 
 
 @dataclass
@@ -25,6 +19,8 @@ class ImageBased(Selector):
     `reference` is a .npy file of embeddings, ImageNet-1k's in the paper. `clusters` centroids are trained on the pool
     (100,000 in the paper) unless `centroids` names a .npy file. Adds the cluster. Rows without an embedding are dropped.
     """
+
+    version = 2
 
     reference: str = ""
     column: str = "clip_embed"
@@ -51,16 +47,16 @@ class ImageBased(Selector):
     def select(self, live: Live) -> Selection:
         with scratch(live) as folder:
             vectors = write_vectors(live, self.column, folder / "vectors.npy")
-            reference = load_vectors(self.reference, vectors.open().shape[1])
+            reference = vectors.given(self.reference)
+            if not len(vectors.ids):
+                return Selection(vectors.without(live), notes={"kept": 0})
             saved = Path(live.folder or folder) / f"{self.name}-centroids.npy"
-            centroids = clusters(live, vectors, self.clusters, self.centroids, self.seed, self.device, saved)
-            home = homes(live, vectors, saved, 1, self.device)[:, 0]
-            notes = {"centroids_hash": file_hash(saved)}
-        hit = np.zeros(len(centroids), bool)
+            centroids, home, hashed = clusters(live, vectors, self.clusters, 1, self.centroids, self.seed, self.device, saved)
+        home, hit = home[:, 0], np.zeros(len(centroids), bool)
         hit[nearest(reference, centroids, 1, self.device)] = True
         table = pa.table({"id": vectors.ids, f"{self.name}_cluster": home.astype(np.int32)})
-        notes |= {"clusters": len(hit), "clusters_hit": int(hit.sum()), "kept": int(hit[home].sum())}
-        drop = np.concatenate([vectors.ids[~hit[home]], _without(live, vectors)])
+        notes = {"centroids_hash": hashed, "clusters": len(hit), "clusters_hit": int(hit.sum()), "kept": int(hit[home].sum())}
+        drop = np.concatenate([vectors.ids[~hit[home]], vectors.without(live)])
         return Selection(np.sort(drop), columns=table, notes=notes)
 
 
@@ -99,12 +95,12 @@ class NormSim(Selector):
     def select(self, live: Live) -> Selection:
         with scratch(live) as folder:
             vectors = write_vectors(live, self.column, folder / "vectors.npy")
-            load_vectors(self.target, vectors.open().shape[1])
+            vectors.given(self.target)
             items = [(vectors.path, self.target, str(self.p), low, low + ROWS) for low in range(0, len(vectors.ids), ROWS)]
             scores = np.concatenate([np.empty(0, np.float32), *live.map(_similar, items)])
         low = self.min if self.fraction is None else lowest(scores, self.fraction)
         table = pa.table({"id": vectors.ids, self.name: scores})
-        drop = np.concatenate([vectors.ids[~(scores >= low)], _without(live, vectors)])
+        drop = np.concatenate([vectors.ids[~(scores >= low)], vectors.without(live)])
         return Selection(np.sort(drop), columns=table, notes={"min": float(low), "kept": int((scores >= low).sum())})
 
 
@@ -118,7 +114,8 @@ def lowest(scores: np.ndarray, fraction: float) -> float:
 def _similar(item: tuple[str, str, str, int, int]) -> np.ndarray:
     """Scores of a range of rows, rounded to float16 precision: the last bits depend on the machine."""
     path, target, p, start, stop = item
-    rows, wanted = np.load(path, mmap_mode="r")[start:stop], lengthened(np.load(target))
+    rows = np.load(path, mmap_mode="r")[start:stop]
+    wanted = lengthened(load_vectors(target, rows.shape[1]))
     out = np.empty(len(rows), np.float32)
     for low in range(0, len(rows), 1024):
         alike = lengthened(rows[low : low + 1024]) @ wanted.T

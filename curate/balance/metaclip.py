@@ -1,6 +1,7 @@
 """MetaCLIP's balance: captions that match only frequent entries are thinned, captions that match a rare one stay."""
 
 import json
+from bisect import bisect_left
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -15,7 +16,7 @@ from curate.balance.entries import entries_hash, read_entries
 from curate.balance.matcher import Matcher, Substrings
 from curate.dedup.chunks import load, scratch, spill
 from curate.errors import RecipeError
-from curate.selector import Live, Selection, Selector, coin
+from curate.selector import Live, Selection, Selector, coin, quoted
 
 #: Languages written without blanks between words.
 UNSPACED = ("bo", "ja", "km", "lo", "my", "th", "zh")
@@ -39,6 +40,8 @@ class Balance(Selector):
       tail    the share of all matches that belongs to tail entries (6 % in MetaCLIP), solved for each language
     With `t` and `base` (a language), t is the base's, and its tail share is used for the others (MetaCLIP 2).
     """
+
+    version = 2
 
     entries: str | list[str] | dict[str, str | list[str]] = ()
     t: float | None = None
@@ -79,12 +82,12 @@ class Balance(Selector):
             ]
             bounds = self._bounds(live, groups)
             items = [(path, g.saved, bounds[g.language], self.seed, self.name) for g in groups for path in g.chunks]
-            totals = np.zeros(3, np.int64)
+            totals = [0, 0, 0]  # Python's numbers: the first outgrows 64 bits at 2 x 10^9 rows
             for group, (numbers, times, some) in zip((g for g in groups for _ in g.chunks), live.map(_toss, items)):
                 group.after[numbers] += times
-                totals += some
+                totals = [a + b for a, b in zip(totals, some)]
             tossed = self._collected(live, [path for path, *_ in items])
-        expected, kept, unmatched = totals.tolist()
+        expected, kept, unmatched = totals
         notes = {
             "lists": {g.language or "all": g.notes(bounds[g.language]) for g in groups},
             "expected_kept": expected / _WHOLE,
@@ -141,9 +144,9 @@ class Balance(Selector):
         while high - low > 1e-9:
             grid = np.linspace(low, high, 17)
             items = [(path, g.saved, grid) for g in groups for path in g.chunks]
-            expected = np.sum([np.zeros(17), *live.map(_expect, items)], axis=0)
-            at = min(int(np.searchsorted(expected, self.target)), 16)
-            if expected[at] <= self.target + 0.5:
+            expected = [sum(some) for some in zip([0] * 17, *live.map(_expect, items))]
+            at = min(bisect_left(expected, self.target * _WHOLE), 16)
+            if expected[at] <= (self.target + 0.5) * _WHOLE:
                 return float(grid[at])
             low, high = grid[max(at - 1, 0)], grid[at]
         return high
@@ -180,11 +183,6 @@ class _Group:
             {"rank": int(r), "entry": self.entries[e], "before": int(self.counts[e]), "after": int(self.after[e])}
             for r, e in zip(ranks, order[ranks - 1])
         ]
-
-
-def quoted(text: str) -> str:
-    """A string as an SQL literal."""
-    return "'" + text.replace("'", "''") + "'"
 
 
 def tail_share(counts: np.ndarray, t: float) -> float:
@@ -225,10 +223,15 @@ def _probability(path: str, counts: np.ndarray, t: float) -> tuple[np.ndarray, n
     return rows[starts], (1.0 - np.multiply.reduceat(miss, starts) if len(starts) else np.empty(0))
 
 
-def _expect(item: tuple[str, str, np.ndarray]) -> np.ndarray:
-    """The number of rows of a chunk expected to stay, for each t of a grid."""
+def _whole(probability: np.ndarray) -> int:
+    """The sum of probabilities as a whole number, 1 being _WHOLE: the order of the rows, and how they are cut, must not matter."""
+    return int(np.rint(probability * _WHOLE).astype(np.int64).sum())
+
+
+def _expect(item: tuple[str, str, np.ndarray]) -> list[int]:
+    """The number of rows of a chunk expected to stay, times _WHOLE, for each t of a grid."""
     path, counts, grid = item[0], np.load(item[1]), item[2]
-    return np.array([_probability(path, counts, t)[1].sum() for t in grid])
+    return [_whole(_probability(path, counts, t)[1]) for t in grid]
 
 
 def _tossed(path: str) -> str:
@@ -236,10 +239,9 @@ def _tossed(path: str) -> str:
     return path + ".parquet"
 
 
-def _toss(item: tuple[str, str, float, int, str]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _toss(item: tuple[str, str, float, int, str]) -> tuple[np.ndarray, np.ndarray, list[int]]:
     """Write for each row of a chunk its probability, the number of entries matched, and whether it stays. Returns sparse the counts of
-    those that do; and three sums: of the probabilities (as whole numbers: the order of the rows must not matter), of the rows that
-    stay, and of those without a match."""
+    those that do; and three sums: of the probabilities (`_whole`), of the rows that stay, and of those without a match."""
     path, counts, t, seed, salt = item
     chunk = load(Path(path))
     probability = np.zeros(len(chunk))
@@ -252,5 +254,4 @@ def _toss(item: tuple[str, str, float, int, str]) -> tuple[np.ndarray, np.ndarra
     matches = np.bincount(matched, minlength=len(chunk)).astype(np.int32)
     rows = pa.table([chunk["id"], probability, matches, keep], names=["id", "probability", "matches", "keep"])
     pq.write_table(rows, _tossed(path), compression="none", use_dictionary=False)
-    expected = np.rint(probability * _WHOLE).astype(np.int64).sum()
-    return seen, times[seen], np.array([expected, keep.sum(), (matches == 0).sum()])
+    return seen, times[seen], [_whole(probability), int(keep.sum()), int((matches == 0).sum())]

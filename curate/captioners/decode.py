@@ -84,7 +84,7 @@ def draw(step: Step, seeds: list[int], marks: Marks, how: Decoding, device: str 
 
 def beam(step: Step, rows: int, marks: Marks, how: Decoding, device: str = "cpu") -> list[list[int]]:
     """The text with the best mean log probability that `how.beams` beams find, for each row; marks as in `draw`."""
-    return [_beam(lambda tokens, row=row: step(tokens, row), row, marks, how, device) for row in range(rows)]
+    return [_beam(step, row, marks, how, device) for row in range(rows)]
 
 
 def _beam(step: Callable, row: int, marks: Marks, how: Decoding, device: str) -> list[int]:

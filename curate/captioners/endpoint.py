@@ -44,6 +44,15 @@ class Again(Exception):
         self.after = after
 
 
+def beyond(decoding: Decoding) -> tuple[tuple[str, float, float], ...]:
+    """What OpenAI's API lacks and other servers take, as vLLM and SGLang name it: name, value, the value that changes nothing."""
+    return (
+        ("top_k", decoding.top_k, 0),
+        ("min_tokens", max(decoding.min_tokens, 1), 1),
+        ("repetition_penalty", decoding.repetition, 1.0),
+    )
+
+
 @dataclass
 class Endpoint(Writer):
     """`POST {url}/chat/completions`: any OpenAI-compatible server. Answers are kept in `cache` by the hash of the request.
@@ -115,6 +124,7 @@ class Endpoint(Writer):
             "top_p": decoding.top_p,
             "max_tokens": decoding.max_tokens,
             "seed": request.seed,
+            **{name: asked for name, asked, neutral in beyond(decoding) if asked != neutral},
         }
 
     def ask(self, body: dict[str, Any]) -> Answer:
@@ -179,7 +189,8 @@ class Endpoint(Writer):
         tokens_in, tokens = usage.get("prompt_tokens"), usage.get("completion_tokens")
         cost = ((tokens_in or 0) * self.price_in + (tokens or 0) * self.price_out) / 1e6
         refused = bool(message.get("refusal")) or finish == "content_filter"
-        text = None if refused else message["content"].strip()
+        # A model that thinks may be at the limit before it begins to answer.
+        text = None if refused or (finish == "length" and message["content"] is None) else message["content"].strip()
         return Answer(text, "refused" if refused else "length" if finish == "length" else "stop", tokens, tokens_in, cost)
 
 

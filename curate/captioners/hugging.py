@@ -34,6 +34,9 @@ class Hugging(Writer):
         files = sorted(p for p in folder.iterdir() if p.suffix in (".safetensors", ".bin"))
         return "sha256:" + hashlib.sha256("".join(file_sha256(str(p)) for p in files).encode()).hexdigest()
 
+    def identity(self) -> dict[str, Any]:
+        return super().identity() | {"version": 2}  # 1 kept settings of the model's own that Decoding did not name
+
     def prepare(self, image: np.ndarray) -> Seen:
         return seen(smaller(image, self.largest))
 
@@ -78,11 +81,17 @@ class Hugging(Writer):
     def _how(self, requests: list[Request], decoding: Decoding) -> dict[str, Any]:
         from transformers import LogitsProcessorList
 
-        how = {"max_new_tokens": decoding.max_tokens, "num_beams": decoding.beams, "do_sample": False}
-        if decoding.min_tokens > 1:
-            how["min_new_tokens"] = decoding.min_tokens
-        if decoding.repetition != 1:
-            how["repetition_penalty"] = decoding.repetition
+        # What is not said here the model's own generation_config would say.
+        how = {
+            "max_new_tokens": decoding.max_tokens,
+            "min_new_tokens": decoding.min_tokens,
+            "num_beams": decoding.beams,
+            "do_sample": False,
+            "repetition_penalty": float(decoding.repetition),
+            "no_repeat_ngram_size": 0,
+            "length_penalty": 1.0,
+            "early_stopping": False,
+        }
         if decoding.temperature > 0:
             how["logits_processor"] = LogitsProcessorList([Drawn([r.seed for r in requests], decoding)])
         return how

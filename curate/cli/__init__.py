@@ -5,6 +5,7 @@ import logging
 import os
 import sys
 from collections.abc import Sequence
+from importlib.metadata import version
 
 from curate.cli import keeping, looking, proving, running
 from curate.cli.arguments import Commands, Help, Parser
@@ -40,6 +41,18 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise
         print(f"curate: {clean(str(e))}", file=sys.stderr)
         return 2 if isinstance(e, RecipeError) else 1
+    except Exception as e:
+        if debug:
+            raise
+        print(f"curate: {clean(_unforeseen(e))} (--debug says where)", file=sys.stderr)
+        return 1
+
+
+def _unforeseen(e: Exception) -> str:
+    """An error of the system or of a library in one line: the file and the cause where it names them."""
+    if isinstance(e, OSError) and e.filename and e.strerror:
+        return f"{e.filename}: {e.strerror}"
+    return f"{type(e).__name__}: {str(e).strip().splitlines()[0] if str(e).strip() else 'no more is known'}"
 
 
 def parser(argv: list[str]) -> tuple[Parser, dict[str, argparse.ArgumentParser]]:
@@ -51,15 +64,34 @@ def parser(argv: list[str]) -> tuple[Parser, dict[str, argparse.ArgumentParser]]
         formatter_class=Commands,
         allow_abbrev=False,
     )
+    top.add_argument("--version", action="version", version=f"curate {version('curate')}")
     top.add_argument("--debug", action="store_true", help="show tracebacks and every log line")
     commands = top.add_subparsers(title="commands", metavar="COMMAND", required=True, parser_class=Parser)
-    recipe = next((a for a in argv[1:] if not a.startswith("-")), None) if argv[:1] in (["plan"], ["run"]) else None
+    recipe = _recipe(argv) if argv[:1] in (["plan"], ["run"]) else None
     for name, about, add in COMMANDS:
         sub = commands.add_parser(
             name, help=about, description=about[0].upper() + about[1:] + ".", allow_abbrev=False, formatter_class=Help
         )
         add(sub, recipe if argv[:1] == [name] else None)
     return top, commands.choices
+
+
+def _recipe(argv: list[str]) -> str | None:
+    """The recipe that the words of `plan` and `run` name. It may stand behind options; those not known yet, the recipe's own, take a
+    value each."""
+    known = argparse.ArgumentParser(add_help=False)
+    dict((name, add) for name, _, add in COMMANDS)[argv[0]](known, None)
+    options = {o: a.nargs for a in known._actions for o in a.option_strings}
+    words, listing = iter(argv[1:]), False
+    for word in words:
+        if word.startswith("-"):
+            listing = options.get(word) == "+"
+            alone = word in ("-h", "--help") or "=" in word or (len(word) > 2 and word[:2] in options)
+            if options.get(word) is None and not alone:
+                next(words, None)
+        elif not listing:
+            return word
+    return None
 
 
 def parse(argv: list[str]) -> argparse.Namespace:

@@ -2,6 +2,7 @@
 
 import argparse
 import difflib
+import os
 import re
 from functools import partial
 from typing import NoReturn
@@ -43,6 +44,26 @@ class Parser(argparse.ArgumentParser):
         self.exit(2, f"{self.prog}: {message}{meant}\ntry: {self.prog} --help\n")
 
 
+def place(text: str) -> str:
+    """A run's folder: a path or URL that can hold one."""
+    from curate.store import Store
+
+    try:
+        store = Store(text)
+    except (ValueError, ImportError, OSError) as e:
+        raise argparse.ArgumentTypeError(f"{text}: {e}") from e
+    if store.local and os.path.isfile(store.root):
+        raise argparse.ArgumentTypeError(f"{text} is a file, and a run is a folder")
+    return text
+
+
+def count(text: str) -> int:
+    """A whole number from 1 on."""
+    if int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text} is less than 1")
+    return int(text)
+
+
 def folder(sub: argparse.ArgumentParser) -> None:
     """A command's first argument: the run."""
-    sub.add_argument("folder", metavar="RUN", help="a run's folder, local or any fsspec URL")
+    sub.add_argument("folder", type=place, metavar="RUN", help="a run's folder, local or any fsspec URL")

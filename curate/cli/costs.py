@@ -8,8 +8,10 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
+from curate import seal
 from curate.recipe import Recipe
 from curate.reporting.look import plain, size
+from curate.schema import TABLES
 from curate.stage import Stage
 from curate.store import Store
 
@@ -38,8 +40,8 @@ class Rates:
     """What a run took for each row of its pool (for each page, of a pool of pages).
 
     seconds   of workers, by stage; of the whole machine, by selector that decided in the last visit
-    bytes     by what holds them: source, columns (of all stages), parked, decisions, ledger, shards, and `until gc` (what selectors
-              read and the plan of the shards)
+    bytes     by what holds them: source, columns (of all stages), parked, decisions (also where each sample goes), ledger, shards,
+              and `until gc` (what selectors read and the plan of the shards)
     kept      share of the rows that became samples
     """
 
@@ -67,25 +69,32 @@ def measured(store: Store, recipe: Recipe) -> Rates | None:
     return Rates(
         store.url,
         rows,
-        {k: v * scale for k, v in seconds.items()} | {k: d["seconds"] / rows for k, d in record.get("decided", {}).items()},
+        {k: v * scale for k, v in seconds.items()} | _decided(record, recipe, rows),
         {k: v * scale for k, v in held.items()}
-        | {"decisions": below["decisions"] + below["edges"], "ledger": below["ledger"], "shards": below["shards"]}
-        | {"until gc": sum(below[f] for f in ("gathered", "assigned", "planned"))},
+        | {"decisions": sum(below[f] for f in ("decisions", "edges", "assigned"))}
+        | {"ledger": below["ledger"], "shards": below["shards"], "until gc": below["gathered"] + below["planned"]},
         kept / rows,
     )
 
 
+def _decided(record: dict[str, Any], recipe: Recipe, rows: int) -> dict[str, float]:
+    """Seconds by selector of the recipe that decided there; the run may be one of another recipe."""
+    prints = {s["step"]: s["fingerprint"] for s in record["steps"]}
+    return {k: d["seconds"] / rows for k, d in record.get("decided", {}).items() if recipe.fingerprints.get(k) == prints[k]}
+
+
 #: Folders of a run, and those below them that have files.
 FOLDERS = {
-    **{f: ("",) for f in ("gathered", "assigned", "planned", "decisions", "edges", "shards")},
-    "ledger": ("/images", "/documents", "/texts"),
+    **{f: ("",) for f in (*seal.DERIVED, "shards")},
+    "ledger": tuple(f"/{table}" for table in TABLES),
 }
 
 
 def _parts(store: Store, recipe: Recipe, folders: list[str]) -> tuple[dict[str, float], dict[str, float]]:
     """Seconds by stage, and bytes of what came in, of columns and of payloads, of these parts."""
     stages = [s for s in recipe.steps if isinstance(s, Stage)]
-    seconds, held = {s.name: 0.0 for s in stages}, {"source": 0.0, "columns": 0.0, "parked": 0.0}
+    seconds: dict[str, float] = {}  # of the stages with commits there
+    held = {"source": 0.0, "columns": 0.0, "parked": 0.0}
     for folder in folders:
         sizes = store.sizes(f"parts/{folder}")
         held["source"] += sum(n for name, n in sizes.items() if name.startswith("source."))
@@ -96,7 +105,7 @@ def _parts(store: Store, recipe: Recipe, folders: list[str]) -> tuple[dict[str, 
                 held["columns"] += sizes[name]
                 with store.open(f"parts/{folder}/{name}") as f:
                     note = (pq.ParquetFile(f).schema_arrow.metadata or {}).get(b"curate", b"{}")
-                seconds[stage.name] += json.loads(note).get("seconds", 0.0)
+                seconds[stage.name] = seconds.get(stage.name, 0.0) + json.loads(note).get("seconds", 0.0)
     return seconds, held
 
 
@@ -122,9 +131,12 @@ def _as_measured(recipe: Recipe, n: int, rates: Rates) -> Iterator[Cost]:
         yield Cost("samples", f"N x {rates.kept:.3g}", f"{samples:,.0f}")
         yield Cost("shards", f"samples / {recipe.shards.size:,}", f"{math.ceil(samples / recipe.shards.size):,}")
         yield Cost("bytes: shards", f"N x {_plain(rates.bytes['shards'])} B", size(n * rates.bytes["shards"]))
-    for name, each in rates.seconds.items():
-        if each >= 1e-7:
-            yield Cost(f"time: {name}", f"N x {_plain(1e6 * each)} µs", _span(n * each))
+    for step in recipe.steps:
+        each = rates.seconds.get(step.name)
+        if each is None:
+            yield Cost(f"time: {step.name}", "not measured", "not known")
+        elif each >= 1e-7:
+            yield Cost(f"time: {step.name}", f"N x {_plain(1e6 * each)} µs", _span(n * each))
 
 
 def _plain(value: float) -> str:

@@ -130,16 +130,17 @@ def _language() -> Finding:
 
 def _store(url: str) -> Finding:
     """Write, read and remove a small file, and see whether a file can be created only where there is none."""
-    store, name, began = Store(url), f".doctor-{uuid.uuid4().hex}", time.monotonic()
+    name, began = f".doctor-{uuid.uuid4().hex}", time.monotonic()
     try:
+        store = Store(url)
         store.probe()
         store.publish_bytes(name, b"curate")
         whole = store.read(name) == b"curate"
         store.remove(name)
         if store.local and not os.listdir(private := store.path(PRIVATE)):
             os.rmdir(private)
-    except (CurateError, OSError, ValueError, ImportError) as e:
-        return Finding(f"store {url}", "wrong", str(e).splitlines()[0])
+    except Exception as e:  # whatever a store's library raises
+        return Finding(f"store {url}", "wrong", (str(e).splitlines() or [type(e).__name__])[0])
     words = f"written, read and removed in {time.monotonic() - began:.2f} s; " + (
         "creates only where there is none" if store.exclusive else "cannot create exclusively: keep to one driver"
     )

@@ -73,7 +73,11 @@ def takedown(args: argparse.Namespace) -> int:
     wanted = Removed()
     for path in args.list:
         wanted.add(asked(path))
-    taken = take(Store(args.folder), wanted, lambda: tell(open_run(args.folder)), args.dry_run)
+    store = Store(args.folder)
+    taken = take(store, wanted, lambda: tell(open_run(args.folder)), args.dry_run)
+    if not store.names("parts"):
+        print("no run is here yet: the list is kept for one that begins here")
+        return 0
     word = "would remove" if args.dry_run else "removed"
     print(
         f"{word} the content of "

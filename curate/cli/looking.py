@@ -4,12 +4,11 @@ import argparse
 import json
 import os
 import shutil
-import sys
 from pathlib import Path
 from typing import Any
 
-from curate.cli.arguments import folder
-from curate.errors import RecipeError
+from curate.cli.arguments import count, folder, place
+from curate.errors import PoolError, RecipeError
 from curate.reporting.look import clean, plain
 
 
@@ -47,6 +46,10 @@ def sql(args: argparse.Namespace) -> int:
     from curate.driver import open_run
 
     run = open_run(args.folder)
+    if not args.query.strip(" \n\t;"):
+        raise RecipeError("the query is empty")
+    if args.out and not os.path.isdir(os.path.dirname(args.out) or "."):
+        raise RecipeError(f"{args.out}: there is no such folder")
     try:
         found = run.sql(args.query)
         if found is None:
@@ -58,7 +61,11 @@ def sql(args: argparse.Namespace) -> int:
             ".csv": found.write_csv,
             ".parquet": found.write_parquet,
             ".json": lambda path: Path(path).write_text(
-                "".join(json.dumps(r, default=str, ensure_ascii=False) + "\n" for r in found.to_arrow_table().to_pylist())
+                # as a table of its own, in which no two columns have the same name
+                "".join(
+                    json.dumps(r, default=str, ensure_ascii=False) + "\n"
+                    for r in found.query("found", "select * from (from found)").to_arrow_table().to_pylist()
+                )
             ),
         }
         kind = Path(args.out).suffix
@@ -67,6 +74,8 @@ def sql(args: argparse.Namespace) -> int:
         write[kind](args.out)
     except duckdb.Error as e:
         raise RecipeError(f"SQL: {e}") from e
+    except OSError as e:
+        raise PoolError(f"{args.out}: cannot write: {e.strerror}") from e
     return 0
 
 
@@ -86,7 +95,7 @@ def _printed(found: Any, most: int = 40) -> str:
 def _show_options(sub: argparse.ArgumentParser, _: str | None) -> None:
     folder(sub)
     sub.add_argument("--reason", metavar="R", help="rows dropped for this reason (default: kept rows)")
-    sub.add_argument("-n", type=int, default=16, help="how many samples, drawn by a hash of their uid")
+    sub.add_argument("-n", type=count, default=16, help="how many samples, drawn by a hash of their uid")
     sub.add_argument("--documents", action="store_true", help="web pages with their images in place instead of single images")
     sub.add_argument("--where", metavar="SQL", help="only rows for which this holds, like clip_score < 0.2")
     sub.add_argument("-o", "--out", metavar="FILE", help="the HTML file to write (RUN/show.html, or show-R.html)")
@@ -114,7 +123,9 @@ def show(args: argparse.Namespace) -> int:
 def _report_options(sub: argparse.ArgumentParser, _: str | None) -> None:
     folder(sub)
     sub.add_argument(
-        "--rows", type=int, default=200_000, help="rows to look at; of a larger run, whole parts spread evenly over it"
+        "--rows",
+        type=count,
+        help="rows to look at; of a larger run, whole parts spread evenly over it (default: 200,000)",
     )
     sub.add_argument("-o", "--out", metavar="FILE", help="the HTML file to write (RUN/report.html)")
     sub.set_defaults(command=report)
@@ -123,9 +134,9 @@ def _report_options(sub: argparse.ArgumentParser, _: str | None) -> None:
 
 def report(args: argparse.Namespace) -> int:
     from curate.driver import open_run
-    from curate.reporting.report import write
+    from curate.reporting.report import ROWS, write
 
-    print(write(open_run(args.folder), args.out, args.rows))
+    print(write(open_run(args.folder), args.out, args.rows or ROWS))
     return 0
 
 
@@ -149,9 +160,12 @@ def why(args: argparse.Namespace) -> int:
 
 
 def _diff_options(sub: argparse.ArgumentParser, _: str | None) -> None:
-    sub.add_argument("first", metavar="RUN_A", help="a run's folder")
+    sub.add_argument("first", type=place, metavar="RUN_A", help="a run's folder")
     sub.add_argument(
-        "second", metavar="RUN_B", help="another one; `curate run --reuse RUN_A` makes one that computes only what differs"
+        "second",
+        type=place,
+        metavar="RUN_B",
+        help="another one; `curate run --reuse RUN_A` makes one that computes only what differs",
     )
     sub.add_argument("-o", "--out", metavar="FILE", help="the HTML file to write (RUN_B/diff.html)")
     sub.set_defaults(command=diff)
@@ -175,7 +189,7 @@ def _annotate_options(sub: argparse.ArgumentParser, _: str | None) -> None:
     ask = sub.add_argument_group("ask people")
     ask.add_argument("-o", "--out", metavar="FOLDER", help="write samples here, for people to judge")
     ask.add_argument("--format", metavar="FORM", choices=FORMS, default="label-studio", help="one of the forms below")
-    ask.add_argument("-n", type=int, default=200, help="how many samples")
+    ask.add_argument("-n", type=count, default=200, help="how many samples")
     ask.add_argument(
         "--by", metavar="COLUMN", default="drop_reason", help="as many of each value of this column (or SQL expression)"
     )
@@ -254,16 +268,12 @@ def _watch_options(sub: argparse.ArgumentParser, _: str | None) -> None:
 
 
 def watch(args: argparse.Namespace) -> int:
-    from curate.reporting.progress import Lines, Live
+    from curate.reporting.progress import display
     from curate.reporting.watch import watch as follow
     from curate.store import Store
 
-    display = Live() if sys.stderr.isatty() and os.environ.get("TERM") != "dumb" else Lines()
-    try:
-        word = follow(Store(args.folder), display)
-    finally:
-        if isinstance(display, Live):
-            display.close()
+    with display() as shown:
+        word = follow(Store(args.folder), shown)
     print(clean(word))
     return 0 if word.startswith("finished") else 1
 

@@ -3,7 +3,6 @@
 import argparse
 import os
 import shlex
-import sys
 
 from curate.reporting.look import clean
 
@@ -85,7 +84,7 @@ def _training_options(sub: argparse.ArgumentParser) -> None:
 def evaluate(args: argparse.Namespace) -> int:
     from curate.evaluate import evaluate as compare
     from curate.models.trainer import Training
-    from curate.reporting.progress import Lines, Live
+    from curate.reporting.progress import display
 
     how = Training(
         args.model,
@@ -95,12 +94,8 @@ def evaluate(args: argparse.Namespace) -> int:
         workers=args.workers,
         more=tuple(shlex.split(args.trainer)),
     )
-    progress = Live() if sys.stderr.isatty() and os.environ.get("TERM") != "dumb" else Lines()
-    try:
+    with display() as progress:
         found = compare(args.sets, args.held_out, args.out, args.pool, args.samples_seen, args.seeds, how, progress)
-    finally:
-        if isinstance(progress, Live):
-            progress.close()
     print(clean(str(found)) + "\n")
     print(os.path.join(args.out, "evaluation.html"))
     return 0

@@ -1,34 +1,73 @@
 """The commands that make runs: plan, run, demo."""
 
 import argparse
-import json
-import os
+import inspect
 import sys
+import traceback
 from typing import Any
 
-from curate.errors import RecipeError
+from curate.cli.arguments import count, place
+from curate.errors import CurateError, PoolError, RecipeError
 from curate.reporting.look import clean
 
 
 def _recipe_options(sub: argparse.ArgumentParser, recipe: str | None) -> None:
+    """The options of a recipe and of its source; to be added last, since those of the recipe may not be called like others."""
     from curate.recipes import load
 
+    sub.usage = "%(prog)s RECIPE [options]"
     sub.add_argument("recipe", metavar="RECIPE", help="one of those that `curate recipes` lists, or a Python file")
-    if recipe:
-        file = load(recipe)
-        sub.description = file.doc or sub.description
-        own = sub.add_argument_group(f"options of {file.name}")
-        for o in file.options:
+    if recipe is None:
+        _source_options(sub)
+        return
+    file = load(recipe)
+    sub.description = file.doc or sub.description
+    own = sub.add_argument_group(f"options of {file.name}")
+    _source_options(sub)
+    for o in file.options:
+        try:
             own.add_argument(
                 o.flag,
+                dest=_dest(o.name),
                 type=o.type,
                 default=o.default,
                 required=o.required,
                 metavar=o.metavar,
                 help=(o.about or f"the recipe's parameter {o.name}").replace("%", "%%"),
             )
-        sub.set_defaults(file=file)
-    _source_options(sub)
+        except argparse.ArgumentError as e:
+            raise RecipeError(
+                f"{_written(file)}: parameter {o.name}: curate has an option {o.flag}; call it something else"
+            ) from e
+    sub.set_defaults(file=file)
+
+
+def _dest(name: str) -> str:
+    """Where the value of a recipe's parameter is kept, apart from all others."""
+    return f"recipe {name}"
+
+
+def _written(file: Any, line: int | None = None) -> str:
+    """Where a recipe's function is written: FILE: line."""
+    code = inspect.unwrap(file.build).__code__
+    return f"{code.co_filename}: {line or code.co_firstlineno}"
+
+
+def _made(file: Any, source: Any, options: dict[str, Any]) -> Any:
+    """What the recipe's function returns; RecipeError says where it is wrong."""
+    from curate.recipe import Recipe
+
+    try:
+        recipe = file.build(source, **options)
+    except CurateError:
+        raise
+    except Exception as e:
+        mine = inspect.unwrap(file.build).__code__.co_filename
+        lines = [f.lineno for f in traceback.extract_tb(e.__traceback__) if f.filename == mine]
+        raise RecipeError(f"{_written(file, lines[-1] if lines else None)}: {type(e).__name__}: {e}") from e
+    if not isinstance(recipe, Recipe):
+        raise RecipeError(f"{_written(file)}: recipe() returned {type(recipe).__name__}, not a Recipe")
+    return recipe
 
 
 def _source_options(sub: argparse.ArgumentParser) -> None:
@@ -69,20 +108,33 @@ def _source_options(sub: argparse.ArgumentParser) -> None:
 
 def _build(args: argparse.Namespace) -> Any:
     """The recipe that the arguments ask for."""
+    from curate.fetch.address import networks
+
     given = [k for k in ("pairs", "pool", "pages", "page_urls", "videos") if getattr(args, k)]
     if len(given) != 1:
         raise RecipeError(
             "say where the rows come from: one of --pairs GLOB, --pool FOLDER, --pages GLOB, --page-urls GLOB, --videos GLOB"
         )
-    recipe = args.file.build(_source(args, given[0]), **{o.name: getattr(args, o.name) for o in args.file.options})
+    options = {o.name: getattr(args, _dest(o.name)) for o in args.file.options}
+    recipe = _made(args.file, _source(args, given[0]), options)
     recipe.name = recipe.name or args.file.name
+    _fits(recipe, given[0])
     allow = getattr(args, "allow_private", None)
+    networks(allow or ())
     for step in [recipe.source, *recipe.steps]:
         if allow and hasattr(step, "allow_private"):
             step.allow_private = tuple(allow)
     if match := getattr(args, "match", None):
         _match(recipe, match)
     return recipe
+
+
+def _fits(recipe: Any, given: str) -> None:
+    """RecipeError if the recipe is one of pages, and the source has none."""
+    if "documents" in {s.table for s in recipe.steps} and "documents" not in recipe.source.tables:
+        raise RecipeError(
+            f"recipe {recipe.name} is one of documents: give --pages, --page-urls or --videos in place of --{given}"
+        )
 
 
 def _match(recipe: Any, match: str) -> None:
@@ -120,9 +172,8 @@ def _source(args: argparse.Namespace, kind: str) -> Any:
 
 
 def _plan_options(sub: argparse.ArgumentParser, recipe: str | None) -> None:
-    _recipe_options(sub, recipe)
     sub.add_argument(
-        "-o", "--out", metavar="RUN", help="a run's folder: say what is done there already; costs are at its rates"
+        "-o", "--out", type=place, metavar="RUN", help="a run's folder: say what is done there already; costs are at its rates"
     )
     sub.add_argument(
         "--rows",
@@ -130,6 +181,7 @@ def _plan_options(sub: argparse.ArgumentParser, recipe: str | None) -> None:
         metavar="N",
         help="say what it costs for a pool of so many rows, with the formulas; with -o at the rates of that run",
     )
+    _recipe_options(sub, recipe)
     sub.set_defaults(command=plan)
     sub.epilog = """examples:
   curate plan datacomp_basic --pairs 'lists/*.parquet' --url URL --text TEXT
@@ -156,23 +208,33 @@ def _part_size(args: argparse.Namespace) -> int:
     """As said, else that of the run that goes on, else of the one that is reused: parts of another size would have nothing in common."""
     from curate.store import Store
 
-    if args.part_size:
+    if args.part_size is not None:
+        if args.part_size < 1:
+            raise RecipeError(f"--part-size {args.part_size}: a part has one row or more")
         return args.part_size
-    stores = [Store(folder) for folder in (args.out, getattr(args, "reuse", None)) if folder]
-    known = (json.loads(s.read("recipe.json")).get("part_size") for s in stores if s.exists("recipe.json"))
-    return next(filter(None, known), 10_000)
+    for folder in filter(None, (args.out, getattr(args, "reuse", None))):
+        try:
+            record = Store(folder).json("recipe.json")
+        except PoolError as e:
+            raise PoolError(
+                f"{e}, with --part-size ROWS as it was (10000 unless you said it), which only that file tells"
+            ) from e
+        if record and record.get("part_size"):
+            return record["part_size"]
+    return 10_000
 
 
 def _run_options(sub: argparse.ArgumentParser, recipe: str | None) -> None:
-    _recipe_options(sub, recipe)
-    sub.add_argument("-o", "--out", metavar="RUN", required=True, help="the run's folder; a run that is there goes on")
+    sub.add_argument(
+        "-o", "--out", type=place, metavar="RUN", required=True, help="the run's folder; a run that is there goes on"
+    )
     sub.add_argument("--engine", choices=("ray", "local"), default="ray", help="where to work; the bytes are the same")
     sub.add_argument(
         "--address",
         metavar="HOST:PORT",
         help="a Ray cluster, or auto for the one this machine is in; without it Ray starts here",
     )
-    sub.add_argument("--workers", type=int, metavar="N", help="cores to use on this machine (all)")
+    sub.add_argument("--workers", type=count, metavar="N", help="cores to use on this machine (all)")
     sub.add_argument(
         "--allow-private",
         metavar="NET",
@@ -185,12 +247,13 @@ def _run_options(sub: argparse.ArgumentParser, recipe: str | None) -> None:
         help="a function (of bytes, or in FILE.py:FUNCTION) that sees every fetched file first; True: nothing of it is kept",
     )
     sub.add_argument(
-        "--reuse", metavar="RUN", help="begin with what another run has fetched and computed; nothing there changes"
+        "--reuse", type=place, metavar="RUN", help="begin with what another run has fetched and computed; nothing there changes"
     )
     sub.add_argument("--refetch", choices=("failed",), help="fetch again what failed before")
     sub.add_argument(
         "--repair", action="store_true", help="read all that the run keeps first, and compute again what is damaged"
     )
+    _recipe_options(sub, recipe)
     sub.set_defaults(command=run)
     sub.epilog = """examples:
   curate run clip_score_top30 --pairs 'lists/*.parquet' --url URL --text TEXT -o out
@@ -201,13 +264,15 @@ def _run_options(sub: argparse.ArgumentParser, recipe: str | None) -> None:
 
 def run(args: argparse.Namespace) -> int:
     from curate.driver import run as start
-    from curate.reporting.progress import Lines, Live, funnel
+    from curate.reporting.progress import display, funnel
 
-    recipe, part_size = _build(args), _part_size(args)
+    if args.engine == "local" and args.address:
+        raise RecipeError(f"--address {args.address}: of a Ray cluster, and --engine local works in this process")
+    recipe, part_size = _build(args).check(), _part_size(args)
+    _ = recipe.fingerprint  # reads the files that steps name: one that is missing is told before anything begins
     if args.reuse:
-        _reuse(args.out, args.reuse)
-    progress = Live() if sys.stderr.isatty() and os.environ.get("TERM") != "dumb" else Lines()
-    try:
+        _reuse(args.out, args.reuse, args.repair)
+    with display() as progress:
         made = start(
             recipe,
             args.out,
@@ -219,30 +284,35 @@ def run(args: argparse.Namespace) -> int:
             progress,
             args.repair,
         )
-    finally:
-        if isinstance(progress, Live):
-            progress.close()
     for line in made.repaired:
         print(f"repaired: {clean(line)}")
-    print(funnel(made.stats().to_pylist()))
+    rows = made.stats().to_pylist()
+    print(funnel(rows))
     print(
         f"\n{made.dataset['samples']:,} samples in {len(made.dataset['shards'])} shards: {made.store.path('shards')}"
         f"   root hash {made.dataset['root_hash'][:16]}"
     )
+    if private := sum(r["rows"] for r in rows if r["reason"].endswith(":private_address")):
+        print(
+            f"curate: {private:,} rows are at private addresses; --allow-private NET with --refetch failed fetches them",
+            file=sys.stderr,
+        )
     for problem in made.problems:
         print(f"curate: not read: {clean(problem)}", file=sys.stderr)
     return 1 if made.problems else 0
 
 
-def _reuse(out: str, other: str) -> None:
+def _reuse(out: str, other: str, repair: bool) -> None:
+    from curate.driver import record
     from curate.store import Store
     from curate.upkeep.adopt import adopt
 
+    record(Store(out), repair)  # refuses a folder with something else, before anything is put there
     print(f"{adopt(Store(out), Store(other)):,} files of {other} are used here too", file=sys.stderr)
 
 
 def _demo_options(sub: argparse.ArgumentParser, _: str | None) -> None:
-    sub.add_argument("-o", "--out", metavar="RUN", default="demo-run", help="the run's folder")
+    sub.add_argument("-o", "--out", type=place, metavar="RUN", default="demo-run", help="the run's folder")
     sub.add_argument("--tier", choices=("S", "M"), default="S", help="size of the pool: S a few thousand pairs, M 13,500")
     sub.add_argument("--engine", choices=("ray", "local"), default="ray", help="where to work")
     sub.add_argument("--seed", type=int, default=0, help="seed of the pool, its faults and the shuffle")

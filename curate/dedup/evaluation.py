@@ -39,6 +39,8 @@ class Decontaminate(Selector):
     Adds `<name>_match`, set and item, and `<name>_similarity`.
     """
 
+    version = 2
+
     sets: dict[str, str] | None = None
     column: str = "clip_embed"
     min: float = 0.95
@@ -122,7 +124,7 @@ class Decontaminate(Selector):
         vectors = write_vectors(live, self.column, folder / "vectors.npy")
         found = []
         for name, path in self.vectors.items():
-            notes["sets"][name] = {"vectors": len(load_vectors(path, vectors.open().shape[1])), "path": str(path)}
+            notes["sets"][name] = {"vectors": len(vectors.given(path, least=0)), "path": str(path)}
             items = [(vectors.path, path, self.min, low, low + ROWS) for low in range(0, len(vectors.ids), ROWS)]
             for part in live.map(_close, items):
                 found += [(int(vectors.ids[row]), alike, f"{name}: {n}") for row, n, alike in part]
@@ -211,7 +213,10 @@ def _same(item: tuple[str, str]) -> list[tuple[int, str]]:
 def _close(item: tuple[str, str, float, int, int]) -> list[tuple[int, int, float]]:
     """(row, evaluation vector, cosine) of the rows of a range that have one within the bound, the nearest one."""
     path, target, bound, start, stop = item
-    rows, wanted = np.load(path, mmap_mode="r")[start:stop], lengthened(np.load(target))
+    rows = np.load(path, mmap_mode="r")[start:stop]
+    wanted = lengthened(load_vectors(target, rows.shape[1], least=0))
+    if not len(wanted):
+        return []
     found = []
     for low in range(0, len(rows), 1024):
         alike = lengthened(rows[low : low + 1024]) @ wanted.T

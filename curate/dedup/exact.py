@@ -16,6 +16,8 @@ class ExactDedup(Selector):
     more is better (`-column`: less is better), for example `("clip_score",)` to keep the best caption of an image.
     """
 
+    version = 2
+
     key: tuple[str, ...] = ("sha256",)
     by: tuple[str, ...] = ()
     table: str = field(default="images", kw_only=True)
@@ -26,15 +28,13 @@ class ExactDedup(Selector):
         self.reads = keys.reads(self.key, *columns(self.by))
 
     def select(self, live: Live) -> Selection:
-        named = ", ".join(f"{keys.sql(k)} as k{i}" for i, k in enumerate(self.key))
-        each = ", ".join(f"k{i}" for i in range(len(self.key)))
+        each = keys.listed(self.key)
         whole = " and ".join(f"{keys.sql(k)} is not null" for k in self.key)
         # Most keys occur once: a hash aggregate finds the others, so that only those are sorted.
         edges = live.keep(f"""
-            with keyed as (select *, {named}, hash({keys.listed(self.key)}) as h from live where {whole}),
-                 twice as (select h from keyed group by h having count(*) > 1),
+            with twice as (select hash({each}) as "__hash" from live where {whole} group by all having count(*) > 1),
                  best as (select id, first_value(id) over (partition by {each} order by {better_first(self.by)}) as survivor
-                          from keyed semi join twice using (h))
+                          from live semi join twice on hash({each}) = "__hash" where {whole})
             select id, survivor, 1.0::float as similarity from best where id != survivor""")
         groups = edges.aggregate("count(distinct survivor)").fetchall()[0][0]
         return Selection(edges, edges=edges, notes={"groups": groups})

@@ -18,6 +18,8 @@ class Frequency(Selector):
     added as a column named like the selector. A row with a null in its key stays and has no count.
     """
 
+    version = 2
+
     key: tuple[str, ...] = ("text",)
     max: int = 10
     distinct: str = ""
@@ -35,9 +37,9 @@ class Frequency(Selector):
         named = ", ".join(f"{keys.sql(k)} as k{i}" for i, k in enumerate(self.key))
         each = ", ".join(f"k{i}" for i in range(len(self.key)))
         whole = " and ".join(f"k{i} is not null" for i in range(len(self.key)))
-        count = f"count(distinct {keys.sql(self.distinct)})" if self.distinct else "count(*)"
+        seen, count = (keys.sql(self.distinct), "count(distinct seen)") if self.distinct else ("id", "count(*)")
         found = live.keep(f"""
-            with keyed as (select *, {named} from live),
+            with keyed as (select id, {named}, {seen} as seen from live),
                  counted as (select {each}, {count} as n from keyed where {whole} group by all)
             select id, n as "{self.name}" from keyed join counted using ({each})""")
         often = found.filter(f'"{self.name}" > {int(self.max)}')

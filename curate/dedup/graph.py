@@ -45,7 +45,7 @@ def resolve(count: int, find: Callable[[np.ndarray, np.ndarray], Iterable[Pairs]
     """Judge `count` rows.
 
     `find(asked, alive)` gets two boolean masks and yields the pairs whose worse row is asked about and whose better row is
-    alive, in any order; a pair may come twice.
+    alive, in any order; a pair may come twice. A row that may have more pairs once others fell is paired with itself.
     """
     state = np.full(count, UNKNOWN, np.uint8)
     survivor, similarity = np.full(count, -1), np.zeros(count, np.float32)
@@ -79,6 +79,8 @@ def _merge(pieces: list[Pairs], limit: int, partial: np.ndarray) -> Pairs:
     worse, better, alike = worse[order], better[order], alike[order]
     new = np.ones(len(worse), bool)
     new[1:] = (np.diff(worse) != 0) | (np.diff(better) != 0)
+    partial[worse[worse == better]] = True
+    new &= worse != better
     worse, better, alike = worse[new], better[new], alike[new].astype(np.float32)
     starts = np.flatnonzero(np.diff(worse, prepend=-1))
     nth = np.arange(len(worse)) - np.repeat(starts, np.diff(starts, append=len(worse)))

@@ -4,11 +4,11 @@ import re
 
 from curate.errors import RecipeError
 
-#: What may stand around a column, and its SQL.
+#: What may stand around a column, and its SQL. Without a host, or without a word, a key is null.
 FUNCTIONS = {
-    "host": "lower(regexp_extract({}, '^[A-Za-z][A-Za-z0-9+.-]*://(?:[^/?#@]*@)?(?:www\\.)?([^/?#:]+)', 1))",
+    "host": "nullif(regexp_extract(lower({}), '^[a-z][a-z0-9+.-]*://(?:[^/?#@]*@)?(?:www\\.)?([^/?#:]+)', 1), '')",
     "lower": "lower({})",
-    "words": "trim(regexp_replace(lower(nfc_normalize({})), '[^\\pL\\pM\\pN]+', ' ', 'g'))",
+    "words": "nullif(trim(regexp_replace(lower(nfc_normalize({})), '[^\\pL\\pM\\pN]+', ' ', 'g')), '')",
 }
 _CALL = re.compile(r"(\w+)\((\w+)\)")
 

@@ -11,7 +11,7 @@ from curate.dedup.chunks import scratch
 from curate.dedup.graph import Pairs, first_of, resolve, spread
 from curate.dedup.products import lengthened, pairs, place
 from curate.dedup.quality import better_first, columns, ranked
-from curate.dedup.vectors import DECIMALS, MARGIN, ROWS, Vectors, clusters, cosines, file_hash, homes, write_vectors
+from curate.dedup.vectors import DECIMALS, MARGIN, ROWS, Vectors, clusters, cosines, file_hash, write_vectors
 from curate.errors import RecipeError
 from curate.selector import NONE, Live, Selection, Selector, coin_sql
 
@@ -36,6 +36,8 @@ class SemanticDedup(Selector):
 
     A row falls only if a row that stays is too close. Rows without an embedding stay.
     """
+
+    version = 2
 
     column: str = "clip_embed"
     eps: float = 0.01
@@ -70,8 +72,7 @@ class SemanticDedup(Selector):
                 return Selection(NONE, notes={"vectors": 0})
             k = self.clusters or max(1, round((2 * len(vectors.ids)) ** 0.5))
             saved = Path(live.folder or folder) / f"{self.name}-centroids.npy"
-            centroids = clusters(live, vectors, k, self.centroids, self.seed, self.device, saved)
-            home = homes(live, vectors, saved, self.probes, self.device)
+            centroids, home, hashed = clusters(live, vectors, k, self.probes, self.centroids, self.seed, self.device, saved)
             rows = self._order(live, vectors, home, centroids)
             first = first_of(vectors.keys[rows], vectors.open(), rows)
             distinct = np.flatnonzero(first == np.arange(len(rows)))
@@ -85,7 +86,7 @@ class SemanticDedup(Selector):
                 "clusters": len(centroids),
                 "cluster_largest": int(sizes.max()),
                 "cluster_median": float(np.median(sizes)),
-                "centroids_hash": file_hash(saved),
+                "centroids_hash": hashed,
                 "pairs": done.pairs,
                 "rounds": done.rounds,
             }

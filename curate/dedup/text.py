@@ -16,17 +16,23 @@ from curate.dedup.quality import better_first, columns, ranked
 from curate.errors import RecipeError
 from curate.selector import Live, Selection, Selector
 
-_BUCKET = 256  # better rows of a bucket that a row is compared with
+_BUCKET = 256  # better rows of a bucket, of those that stay, that a row is compared with
 _NO_WORD = re.compile(r"[\W_]+")
 
 
 def normal(text: str) -> str:
-    """Compatibility-normalised, lower case, everything but letters and digits as single blanks.
+    """Compatibility-normalised, lower case, everything but letters, marks and digits as single blanks.
 
-    A text without letters and digits is only stripped.
+    A text without any of them is only stripped.
     """
-    words = _NO_WORD.sub(" ", unicodedata.normalize("NFKC", text).casefold()).strip()
-    return words or text.strip()
+    words = _NO_WORD.sub(_blanks, unicodedata.normalize("NFKC", text).casefold())
+    return " ".join(words.split()) or text.strip()
+
+
+def _blanks(found: re.Match) -> str:
+    """A blank for each character that is no mark: Hindi and Thai write vowels as marks, which are no letters to `re`."""
+    run = found[0]
+    return " " if run.isascii() else "".join(c if unicodedata.category(c)[0] == "M" else " " for c in run)
 
 
 def shingles(text: str, size: int) -> set[str]:
@@ -47,8 +53,12 @@ class TextDedup(Selector):
     The same: equal after `normal`. Nearly: their sets of `shingle` characters have a Jaccard similarity of `min` or more;
     1 turns this part off. Pairs are proposed by MinHash-LSH (`bands` x `rows` minima by the package rensa; a pair of
     similarity s is proposed with probability 1 - (1 - s^rows)^bands, 0.95 at the default 0.8, 0.9999 at 0.9) and checked
-    exactly, so nothing falls by a collision. Rows with a null or blank text stay.
+    exactly, so nothing falls by a collision. In a bucket with more than 256 rows that stay a row is compared with the best 256 of
+    them only: pairs of a similarity near `min` that share no smaller bucket may be missed there; notes count such buckets as
+    `crowded`. Rows with a null or blank text stay.
     """
+
+    version = 2
 
     column: str = "text"
     min: float = 0.8
@@ -71,7 +81,7 @@ class TextDedup(Selector):
 
     def select(self, live: Live) -> Selection:
         with scratch(live) as folder:
-            some = f"""regexp_matches("{self.column}", '\\S')"""
+            some = f"""regexp_matches("{self.column}", '[^\\pZ\\p{{Cc}}\\p{{Cf}}]')"""
             ranks = ranked(live, better_first(self.by), some)
             paths = spill(live, f'select id, "{self.column}" as text from live where {some}', folder, self.chunk)
             bands = self.bands if self.min < 1 else 0
@@ -83,9 +93,12 @@ class TextDedup(Selector):
             if bands:
                 np.save(folder / "bands.npy", _join(paths, ".bands.npy", (0, bands), order[distinct]))
                 _write_texts(paths, folder, order[distinct])
-            done = spread(resolve(len(distinct), lambda asked, alive: self._find(live, folder, bands, asked, alive)), first)
+            judged = resolve(len(distinct), lambda asked, alive: self._find(live, folder, bands, asked, alive))
+            np.save(folder / "alive.npy", ~judged.dropped)
+            crowded = sum(live.map(_crowded, [(str(folder), band) for band in range(bands)]))
+            done = spread(judged, first)
         edges = done.edges(ranks.ids)
-        notes = {"texts": len(keys), "distinct": len(distinct), "pairs": done.pairs}
+        notes = {"texts": len(keys), "distinct": len(distinct), "pairs": done.pairs, "rounds": done.rounds, "crowded": crowded}
         return Selection(edges, edges=edges, notes=notes)
 
     def _find(self, live: Live, folder: Path, bands: int, asked: np.ndarray, alive: np.ndarray) -> Iterator[Pairs]:
@@ -130,15 +143,25 @@ def _write_texts(paths: list[Path], folder: Path, order: np.ndarray) -> None:
     np.save(folder / "places.npy", np.stack([starts[order], sizes[order]]))
 
 
+def _buckets(folder: Path, band: int) -> tuple[np.ndarray, np.ndarray]:
+    """The rows alive, bucket by bucket, ranks ascending in each; and where the buckets begin and end."""
+    hashes = np.load(folder / "bands.npy", mmap_mode="r")[:, band]
+    order = np.flatnonzero(np.load(folder / "alive.npy"))
+    order = order[np.argsort(hashes[order], kind="stable")]
+    edges = np.flatnonzero(np.diff(hashes[order], prepend=0, append=0))
+    return order, np.unique(np.concatenate([[0], edges, [len(order)]]))
+
+
+def _crowded(item: tuple[str, int]) -> int:
+    """The number of buckets of one band with more rows than each is compared with."""
+    return int((np.diff(_buckets(Path(item[0]), item[1])[1]) > _BUCKET + 1).sum())
+
+
 def _collide(item: tuple[str, int, float, int]) -> Pairs:
     """The pairs that share a bucket of one band, checked."""
     folder, band, bound, size = Path(item[0]), *item[1:]
-    hashes = np.load(folder / "bands.npy", mmap_mode="r")[:, band]
-    asked, alive, places = (np.load(folder / f"{n}.npy") for n in ("asked", "alive", "places"))
-    order = np.flatnonzero(alive)
-    order = order[np.argsort(hashes[order], kind="stable")]  # ranks ascend within a bucket
-    edges = np.flatnonzero(np.diff(hashes[order], prepend=0, append=0))
-    edges = np.unique(np.concatenate([[0], edges, [len(order)]]))
+    order, edges = _buckets(folder, band)
+    asked, places = (np.load(folder / f"{n}.npy") for n in ("asked", "places"))
     texts = np.memmap(folder / "texts", np.uint8, "r") if len(order) else None
     found = []
     for low, high in pairwise(edges.tolist()):
@@ -151,9 +174,12 @@ def _collide(item: tuple[str, int, float, int]) -> Pairs:
 def _bucket(
     texts: np.ndarray, places: np.ndarray, ranks: np.ndarray, asked: np.ndarray, bound: float, size: int
 ) -> Iterator[tuple]:
-    """The pairs of one bucket that are alike."""
-    sets: list[set] = []
+    """The pairs of one bucket that are alike. A row that was compared with some that may yet fall, and not with all, is paired with
+    itself: it is to be asked about again."""
+    more, sets = asked[ranks[:_BUCKET]].any(), []
     for n, rank in enumerate(ranks.tolist()):
+        if n >= _BUCKET and not asked[rank]:
+            continue
         start, length = places[:, rank].tolist()
         mine = shingles(bytes(texts[start : start + length]).decode("utf-8", "surrogatepass"), size)
         if asked[rank]:
@@ -161,5 +187,7 @@ def _bucket(
                 # Sets of very different size cannot be alike: the cheap test goes first.
                 if bound * max(len(mine), len(theirs)) <= min(len(mine), len(theirs)) and (s := jaccard(mine, theirs)) >= bound:
                     yield rank, other, s
+            if more and n > _BUCKET:
+                yield rank, rank, 0.0
         if len(sets) < _BUCKET:
             sets.append(mine)

@@ -30,11 +30,20 @@ class Vectors:
     """Vectors of the live rows that have one. Row i of the file belongs to `ids[i]`; ids ascend."""
 
     path: str
+    column: str
     ids: np.ndarray
-    keys: np.ndarray  # 64-bit hashes of the vectors as they came
+    keys: np.ndarray  # 64-bit hashes of the vectors as they came; of zeros, like nothing else, the number of the row
 
     def open(self) -> np.ndarray:
         return np.load(self.path, mmap_mode="r")
+
+    def given(self, path: str, least: int = 1) -> np.ndarray:
+        """`load_vectors`, of the width of these."""
+        return load_vectors(path, self.open().shape[1] if len(self.ids) else None, least)
+
+    def without(self, live: Live) -> np.ndarray:
+        """Rows that have no vector: where one decides, they are dropped, as a null score is."""
+        return live.sql(f'select id from live where "{self.column}" is null').to_arrow_table()["id"].to_numpy()
 
     def rows(self, ids: np.ndarray) -> np.ndarray:
         return np.searchsorted(self.ids, ids)
@@ -57,11 +66,11 @@ def write_vectors(live: Live, column: str, path: Path) -> Vectors:
             if width != out.shape[1] or len(flat) != width * len(batch) or (np.diff(batch["v"].offsets) != width).any():
                 raise RecipeError(f"column {column}: vectors of different lengths")
             at = np.searchsorted(ids, batch["id"].to_numpy())
-            out[at] = unit(flat.reshape(-1, width))
-            keys[at] = batch["key"].to_numpy()
+            out[at] = scaled = unit(flat.reshape(-1, width))
+            keys[at] = np.where(scaled.any(axis=1), batch["key"].to_numpy(), at)
     if out is None:
         np.save(path, np.empty((0, 1), np.float16))
-    return Vectors(str(path), ids, keys)
+    return Vectors(str(path), column, ids, keys)
 
 
 def unit(vectors: np.ndarray) -> np.ndarray:
@@ -98,10 +107,10 @@ def gpus(device: str) -> int:
 
 def sample(live: Live, vectors: Vectors, size: int, seed: int) -> np.ndarray:
     """Vectors of `size` live rows: those with the smallest coins, so that the order of the pool decides nothing."""
-    query = f"select id from live order by {coin_sql('uid', seed, 'kmeans')}, uid limit {size + len(vectors.ids) // 1000}"
+    order = f"{coin_sql('uid', seed, 'kmeans')}, uid"
+    query = f'select id from live where "{vectors.column}" is not null order by {order} limit {size}'
     chosen = live.sql(query).to_arrow_table()["id"].to_numpy()
-    chosen = chosen[np.isin(chosen, vectors.ids)][:size]
-    return np.stack([np.zeros(vectors.open().shape[1]), *vectors.open()[vectors.rows(chosen)]])[1:].astype(np.float32)
+    return vectors.open()[vectors.rows(chosen)].astype(np.float32)
 
 
 def train(points: np.ndarray, k: int, seed: int, device: str = "auto", rounds: int = 20, skew: float = 8.0) -> np.ndarray:
@@ -172,25 +181,31 @@ def file_hash(path: str | Path) -> str:
         return hashlib.file_digest(f, "sha256").hexdigest()[:12]
 
 
-def clusters(live: Live, vectors: Vectors, k: int, given: str, seed: int, device: str, saved: Path) -> np.ndarray:
-    """Unit centroids, trained on a sample of 64 k rows or read from a file; saved as a .npy file for the workers."""
-    if given:
-        centroids = lengthened(load_vectors(given, vectors.open().shape[1]))
-    else:
-        centroids = train(sample(live, vectors, 64 * k, seed), k, seed, device)
+def clusters(
+    live: Live, vectors: Vectors, k: int, probes: int, given: str, seed: int, device: str, saved: Path
+) -> tuple[np.ndarray, np.ndarray, str]:
+    """Unit centroids, trained on a sample of 64 k rows or read from a file; `homes`; and the hash of the centroids, saved as a .npy file
+    for the workers."""
+    centroids = lengthened(vectors.given(given)) if given else train(sample(live, vectors, 64 * k, seed), k, seed, device)
     np.save(saved, centroids)
-    return centroids
+    return centroids, homes(live, vectors, saved, probes, device), file_hash(saved)
 
 
-def load_vectors(path: str, width: int) -> np.ndarray:
-    """A .npy file of vectors of a given width; RecipeError if it is something else."""
+def load_vectors(path: str, width: int | None, least: int = 1) -> np.ndarray:
+    """A .npy file of `least` finite vectors or more, of a given width (None: any); RecipeError if it is something else."""
     try:
         found = np.load(path)
     except (OSError, ValueError) as e:
         raise RecipeError(f"{path}: not a .npy file of vectors: {e}") from e
-    if found.ndim != 2 or found.shape[1] != width:
-        raise RecipeError(f"{path}: shape {found.shape} does not fit vectors of {width} numbers")
-    return found.astype(np.float32)
+    if found.ndim != 2 or width not in (None, found.shape[1]):
+        raise RecipeError(f"{path}: shape {found.shape} does not fit vectors of {width or 'some'} numbers")
+    if len(found) < least:
+        raise RecipeError(f"{path}: no vectors")
+    found = found.astype(np.float32)
+    broken = np.flatnonzero(~np.isfinite(found).all(axis=1))
+    if len(broken):
+        raise RecipeError(f"{path}: row {broken[0]} has NaN or infinity in it ({len(broken)} such rows)")
+    return found
 
 
 def homes(live: Live, vectors: Vectors, saved: Path, count: int, device: str) -> np.ndarray:

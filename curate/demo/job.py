@@ -1,7 +1,6 @@
 """The main job, from nothing: build the web, serve it, run the recipe on it, and hold the outcome against the truth."""
 
 import json
-import os
 import sys
 import time
 from pathlib import Path
@@ -17,7 +16,7 @@ from curate.demo.web import build
 from curate.driver import Run, run
 from curate.recipes import load
 from curate.reporting.look import clean
-from curate.reporting.progress import Lines, Live, funnel, span
+from curate.reporting.progress import display, funnel, span
 from curate.sources.url_pairs import UrlPairs
 
 NETWORK = "127.0.0.0/8"
@@ -34,13 +33,13 @@ def main_job(out: str, tier: str = "S", engine: str = "ray", seed: int = 0) -> i
     for step in recipe.steps:
         if hasattr(step, "allow_private"):
             step.allow_private = (NETWORK,)
-    progress = Live() if sys.stderr.isatty() and os.environ.get("TERM") != "dumb" else Lines()
-    with web.serve():
+    with display() as progress, web.serve():
         made = run(recipe, out, engine, part_size=1_000, progress=progress)
         print(closing(made, web.truth, out, time.monotonic() - began) + "\n", flush=True)
         captions = caption_job(f"{out.rstrip('/')}-captions", web.pairs, web.truth, engine, seed, (NETWORK,), progress)
         print()
-    pages = document_job(f"{out.rstrip('/')}-pages", cache() / f"pages-{seed}", engine, seed, (NETWORK,), progress)
+    with display() as progress:
+        pages = document_job(f"{out.rstrip('/')}-pages", cache() / f"pages-{seed}", engine, seed, (NETWORK,), progress)
     return 1 if made.problems or captions or pages else 0
 
 

@@ -18,6 +18,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from curate.errors import CurateError
+
 #: Seconds one download may take.
 PATIENCE = 900
 
@@ -55,7 +57,7 @@ PACKAGES = {
 }
 
 
-class Missing(Exception):
+class Missing(CurateError):
     """A package that cannot be had here, and why."""
 
 

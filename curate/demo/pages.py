@@ -34,7 +34,7 @@ AGAIN, GONE = 0.05, 0.02
 def build(folder: Path, seed: int = 0, say: Callable[[str], None] = print) -> DemoWeb:
     """Build the pages in a folder, unless they are there. What cannot be had is in `left_out`."""
     web = DemoWeb(folder)
-    if (folder / "web.json").exists():
+    if (folder / "web.json").exists() and not web.left_out:
         say(f"the pages in {folder} are already there")
         return web
     fetched = fetch(MANUALS, say)

@@ -25,12 +25,13 @@ import pyarrow.parquet as pq
 from curate.demo import server
 from curate.demo.lay import CLEAN, HOSTS, LAYOUT, lay
 from curate.demo.pairs import Pair, pairs
+from curate.errors import CurateError
 
 #: Ports are tried from here on. The same port gives the same URLs, hence the same uids and the same root hash.
 PORT = 18080
 
 
-class WebError(Exception):
+class WebError(CurateError):
     """The demo's web cannot be built or served; says why in one line."""
 
 

@@ -78,7 +78,7 @@ def sequence(document: dict[str, Any], image: str = "<image>", end: str = "") ->
     return "\n".join(parts) + end
 
 
-def markdown(document: dict[str, Any], folder: str = "images") -> str:
+def markdown(document: dict[str, Any]) -> str:
     """For people: headings, lists, code and images with their captions or alt texts."""
     info = iter(document["image_info"])
     kinds = document.get("kinds") or [None] * len(document["texts"])
@@ -87,7 +87,7 @@ def markdown(document: dict[str, Any], folder: str = "images") -> str:
         if text is None:
             image = next(info)
             label = (image.get("figcaption") or image.get("alt") or "").replace("[", "(").replace("]", ")")
-            parts.append(f"![{label}]({folder}/{document['uid']}.{name})")
+            parts.append(f"![{label}](images/{document['uid']}.{name})")
         else:
             parts.append(_block(text, kind or "paragraph"))
     return "\n\n".join(parts) + "\n"

@@ -33,6 +33,8 @@ from curate.upkeep.lease import held
 
 #: What open_clip's trainer imports besides open_clip.
 NEEDS = ("webdataset", "pandas")
+#: The sets that a pool gives.
+POOLED = ("random subset", "pool")
 
 
 def evaluate(
@@ -66,6 +68,9 @@ def evaluate(
         (pool,) = paths.values()
         if not Store(pool).exists("recipe.json"):
             raise RecipeError(f"{pool}: nothing to compare it with: give another set, or a run's folder with --pool")
+    for name in POOLED if pool else ():
+        if name in paths:
+            raise RecipeError(f"two sets are called {name}: say NAME={paths[name]}")
     with held(store):
         sets = _sets(paths, measured, store, pool)
         how = _compute(how, sets, samples_seen)
@@ -78,7 +83,7 @@ def _sets(paths: dict[str, str], measured: list[HeldOut], store: Store, pool: st
     captions = frozenset().union(*(h.captions for h in measured))
     sets = [opened(name, path, captions) for name, path in paths.items()]
     if pool:
-        for name, size in (("random subset", sets[0].samples), ("pool", None)):
+        for name, size in zip(POOLED, (sets[0].samples, None)):
             place = store.path(f"sets/{name.replace(' ', '-')}")
             sets.append(opened(name, fetched(pool, place, size), captions))
     return sets
@@ -140,6 +145,8 @@ class _Evaluation:
 
     def run(self) -> Outcome:
         self.progress.begin("evaluate", self.store.url)
+        for left in Path(self.store.path("trainings")).glob(".training-*"):  # by a process that was killed
+            shutil.rmtree(left, ignore_errors=True)
         found = []
         for seed in range(self.seeds):  # all sets of a seed first: what is there after a while can be compared
             for each in self.sets:

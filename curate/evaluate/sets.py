@@ -25,7 +25,7 @@ FETCHED = """select uid, url, text, mime, payload, payload_offset, payload_size 
 
 @dataclass(frozen=True)
 class Set:
-    """Samples to train on. `hash` names their bytes; `leaked`: samples whose caption is one of a held-out set's."""
+    """Samples to train on. `hash` names their bytes; `leaked`: samples with a caption that is one of a held-out set's."""
 
     name: str
     tars: list[str]
@@ -56,7 +56,7 @@ def opened(name: str, path: str, held: Collection[str] = ()) -> Set:
     for sample in (s for tar in tars for s in samples_in(tar)):
         usable = bool(sample.image) and sample.text is not None
         count += usable
-        leaked += usable and sample.text in held
+        leaked += usable and any(c in held for c in sample.captions)
     if not count:
         raise RecipeError(f"{path}: no sample has a picture (jpg, jpeg, png, webp) and a .txt: nothing to train on")
     return Set(name, tars, count, digest([file_identity(t)["hash"] for t in tars]), leaked)

@@ -33,11 +33,11 @@ class BlurFaces(Stage):
         (Yang et al. 2022, arXiv 2103.06191), whom DataComp's downloader follows: nobody is recognised, that it is a face is still seen.
 
     Adds how many boxes were blurred, and the SHA-256 of the bytes kept, `blur_faces_sha256`, which the shards are checked against;
-    `sha256` stays that of the bytes fetched. A picture that
-    cannot be decoded, or whose boxes are none, is dropped. The bytes as fetched stay in the run's
-    `parts/`, and nowhere else.
+    `sha256` stays that of the bytes fetched. A picture that cannot be decoded, or one of whose boxes is none (in pixels, reversed,
+    beside the picture), is dropped. The bytes as fetched stay in the run's `parts/`, and nowhere else.
     """
 
+    version = 2
     parks = True
     boxes: str = "faces_boxes"
     quality: int = 95
@@ -100,12 +100,20 @@ class BlurFaces(Stage):
 
 
 def listed(boxes: list | str | None) -> list[list[float]] | None:
-    """The boxes of a row, which a list of JSON or text may bring as text; None if they are no boxes."""
+    """The boxes of a row, which a list of JSON or text may bring as text; None if one of them is no box in the picture."""
     try:
         found = json.loads(boxes or "[]") if isinstance(boxes, str) else boxes or []
-        return [[float(v) for v in box] for box in found] if all(len(box) == 4 for box in found) else None
-    except (ValueError, TypeError):
+        found = [[float(v) for v in box] for box in found]
+    except (ValueError, TypeError, OverflowError, RecursionError):
         return None
+    return found if all(map(_is_box, found)) else None
+
+
+def _is_box(box: list[float]) -> bool:
+    """Four shares, the first two before the last two; a box may reach beyond the picture, as detectors' boxes do."""
+    if len(box) != 4 or not all(-1 <= v <= 2 for v in box):  # nor is NaN in that range
+        return False
+    return all(low < high and low < 1 and high > 0 for low, high in zip(box[:2], box[2:]))
 
 
 def _sha256(data: bytes) -> str:
@@ -116,7 +124,7 @@ def blurred(pixels: np.ndarray, boxes: list[list[float]], share: float) -> np.nd
     """A copy in which each box, grown by `share` of its diagonal, is blurred with a sigma of that much, softly at its edges."""
     out = pixels.copy()
     size = np.array([pixels.shape[1], pixels.shape[0]])
-    for box in np.asarray(boxes, np.float64):
+    for box in np.clip(np.asarray(boxes, np.float64).reshape(-1, 4), 0, 1):
         first, last = box[:2] * size, box[2:] * size
         sigma = max(1.0, share * float(np.hypot(*(last - first))))
         # The cut is wide enough for the blur to see what lies around the box.

@@ -9,7 +9,7 @@ from collections import OrderedDict
 from dataclasses import dataclass
 
 from curate.fetch.courtesy import ROBOTS_BYTES, Robots, opted_out
-from curate.fetch.failure import Failed
+from curate.fetch.failure import Failed, status_outcome
 from curate.fetch.resolve import Resolver
 from curate.fetch.url import BadUrl, Target
 from curate.fetch.wire import Connection, Lanes, Limits, Response, Stale
@@ -66,13 +66,13 @@ class Client:
         token: str = "curate",
         robots: bool = True,
         opt_out: bool = True,
-        tls: ssl.SSLContext | None = None,
         max_idle: int = 256,
         accept: str = "image/*,*/*;q=0.5",
     ):
         self.resolver, self.limits, self.agent, self.token = resolver, limits or Limits(), agent, token
         self.robots = Robots(self._robots_txt, token) if robots else None
-        self.opt_out, self.tls, self.max_idle, self.accept = opt_out, tls, max_idle, accept
+        self.opt_out, self.max_idle, self.accept = opt_out, max_idle, accept
+        self.tls: ssl.SSLContext | None = None  # made when it is first needed
         self.lanes, self.active = Lanes(), set()
         self.idle: OrderedDict[Connection, None] = OrderedDict()
         self.by_origin: dict[tuple[str, str, int], list[Connection]] = {}
@@ -120,10 +120,11 @@ class Client:
         deadline = self.loop.time() + self.limits.total
         for _ in range(self.limits.max_redirects + 1):
             at[0] = target.url
+            started = self.loop.time()
             if robots:
-                started = self.loop.time()
                 await self.robots.check(target)
-                deadline += self.loop.time() - started  # shared by all URLs of the host: not this one's fault
+            await self.resolver.begun(target.host)
+            deadline += self.loop.time() - started  # shared by all URLs of the host: not this one's fault
             response = await self._hop(target, deadline, max_bytes, partial)
             location = response.one(b"location")
             if response.status not in _REDIRECTS or not location:
@@ -236,13 +237,6 @@ def judged(response: Response) -> Response:
         return response
     wait = retry_after(response.one(b"retry-after"), time.time()) if status in (429, 503) else None
     raise Failed(status_outcome(status), "", status, wait)
-
-
-def status_outcome(status: int) -> str:
-    """The word for a status that is not 200."""
-    if status in (401, 403, 404, 410, 429):
-        return f"http_{status}"
-    return "http_4xx" if 400 <= status < 500 else "http_5xx" if 500 <= status < 600 else "http_other"
 
 
 def retry_after(value: str | None, now: float) -> float | None:

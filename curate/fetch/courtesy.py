@@ -1,11 +1,12 @@
 """What an owner says about robots: robots.txt (RFC 9309), and opt-outs in a response's headers."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+import re
+from collections.abc import Awaitable, Callable, Iterable
 
 from protego import Protego
 
-from curate.fetch.failure import Failed
+from curate.fetch.failure import Failed, drop
 from curate.fetch.url import Target
 from curate.fetch.wire import Response
 
@@ -14,6 +15,11 @@ ROBOTS_BYTES = 512 << 10
 
 #: X-Robots-Tag words that forbid training or indexing. img2dataset honours noai, noimageai, noindex and noimageindex.
 OPT_OUTS = frozenset(("noai", "noimageai", "noml", "noindex", "noimageindex", "none"))
+
+#: X-Robots-Tag directives with a value behind a colon, where a robot's name has its words; and the one whose value may have a comma.
+_VALUED = frozenset(("max-snippet", "max-image-preview", "max-video-preview"))
+_DATE = re.compile(r"unavailable_after\s*:[^,]*(?:,\s*\d[^,]*)?")
+_ROBOT = re.compile(r"[a-z0-9_*.-]+")
 
 #: Failures that mean the host itself cannot be reached: they are the answer for all of its URLs.
 _UNREACHABLE = frozenset(("dns", "private_address", "refused", "connection", "tls", "timeout"))
@@ -57,26 +63,28 @@ class Robots:
         return await asyncio.to_thread(Protego.parse, text)
 
     def close(self) -> None:
-        for task in self.known.values():
-            task.cancel()
-            if task.done() and not task.cancelled():
-                task.exception()  # seen: a failure is remembered here whether or not anybody waited for it
+        drop(self.known.values())
 
 
 def opted_out(response: Response, token: str) -> str | None:
-    """The words of an opt-out that holds for us, or None.
-
-    `X-Robots-Tag: noai` is for all robots, `X-Robots-Tag: curate: noai` for the named one. `tdm-reservation: 1` is the W3C's
-    TDM Reservation Protocol.
-    """
+    """The words of an opt-out that holds for us, or None. `tdm-reservation: 1` is the W3C's TDM Reservation Protocol."""
     if any(value.strip() == "1" for value in response.all(b"tdm-reservation")):
         return "tdm-reservation: 1"
-    for value in response.all(b"x-robots-tag"):
-        robot = None
-        for word in value.lower().split(","):
-            name, colon, rest = word.partition(":")
-            if colon and name.strip() not in ("unavailable_after", "max-snippet", "max-image-preview", "max-video-preview"):
-                robot, word = name.strip(), rest
-            if word.strip() in OPT_OUTS and robot in (None, "*", token):
-                return value
-    return None
+    return ", ".join(sorted(directives(response.all(b"x-robots-tag"), token) & OPT_OUTS)) or None
+
+
+def directives(tags: Iterable[str], token: str) -> set[str]:
+    """The words of X-Robots-Tag headers that hold for the robot named `token`, in lower case and without dates.
+
+    `X-Robots-Tag: noai` is for all robots, as is `*: noai`; `X-Robots-Tag: curate: noai, noindex` for the named one.
+    """
+    found = set()
+    for tag in tags:
+        robot = "*"
+        for word in _DATE.sub("", tag.lower()).split(","):
+            name, colon, rest = (part.strip() for part in word.partition(":"))
+            if colon and name not in _VALUED and _ROBOT.fullmatch(name):
+                robot, word = name, rest
+            if robot in ("*", token.lower()) and word.strip():
+                found.add(word.strip())
+    return found

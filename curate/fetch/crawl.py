@@ -6,6 +6,7 @@ import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
+from urllib.parse import urlsplit
 
 from curate.fetch.client import Answer, Client
 from curate.fetch.url import BadUrl, Target, parse
@@ -15,23 +16,25 @@ RETRIED = frozenset(("connection", "http_429", "http_5xx"))
 #: Outcomes that speak against the host, not against the URL.
 DEAD = frozenset(("dns", "refused", "connection", "tls", "timeout"))
 
+#: Seconds before the first further attempt, doubled each time.
+BACKOFF = 1
+#: Seconds. A host whose Retry-After is longer is left alone: its other URLs get the same outcome.
+MAX_WAIT = 30
+
 
 @dataclass(frozen=True)
 class Pace:
     """How hard the web is asked.
 
     concurrency: requests at a time, all hosts together. per_host: requests at a time to one host. rate: requests a second to
-    one host (0: no limit). retries: further attempts at what may pass. backoff: seconds before the first of them, doubled each
-    time. max_wait: seconds; a longer Retry-After is not waited for. give_up: after so many failures in a row that speak against
-    the host, its other URLs are not tried.
+    one host (0: no limit). retries: further attempts at what may pass. give_up: after so many failures in a row that speak
+    against the host, its other URLs are not tried.
     """
 
     concurrency: int = 256
     per_host: int = 8
     rate: float = 0
     retries: int = 2
-    backoff: float = 1
-    max_wait: float = 30
     give_up: int = 20
 
 
@@ -52,7 +55,7 @@ class Host:
     tickets: int = 0
     next: float = 0.0  # no request before this time
     failures: int = 0  # in a row
-    last: str = ""
+    given_up: str = ""  # the outcome of all URLs that are left
 
 
 async def crawl(client: Client, urls: Iterable[str], pace: Pace, put: Callable[[str, Answer], Awaitable[None]]) -> None:
@@ -107,12 +110,12 @@ class Crawl:
                 self.queue.put_nowait(host)
 
     async def _one(self, host: Host, job: Job) -> None:
-        if host.failures >= self.pace.give_up:
-            answer = Answer(host.last)
+        if host.given_up:
+            answer = Answer(host.given_up)
         else:
             job.tries += 1
             answer = await self.client.get(job.target)
-            self._learn(host, answer)
+            self._learn(host, job, answer)
             if self._again(host, job, answer):
                 return
         try:
@@ -123,24 +126,26 @@ class Crawl:
         if not self.left:
             self.finished.set()
 
-    def _learn(self, host: Host, answer: Answer) -> None:
-        if answer.outcome in DEAD:
-            host.failures, host.last = host.failures + 1, answer.outcome
-        else:
-            host.failures = 0
+    def _learn(self, host: Host, job: Job, answer: Answer) -> None:
+        own = urlsplit(answer.url).hostname == job.target.host  # else it led elsewhere, by a redirect: it did answer
+        wait = answer.retry_after or 0
+        host.failures = host.failures + 1 if own and answer.outcome in DEAD else 0
+        if own and (wait > MAX_WAIT or host.failures >= max(1, self.pace.give_up)):
+            host.given_up = answer.outcome
+        elif wait <= MAX_WAIT:
+            host.next = max(host.next, self.loop.time() + wait)  # it was said to the host's every URL
 
     def _again(self, host: Host, job: Job, answer: Answer) -> bool:
         """Put a job back for later, if its failure may pass."""
-        if answer.outcome not in RETRIED or job.tries > self.pace.retries or host.failures >= self.pace.give_up:
+        if answer.outcome not in RETRIED or job.tries > self.pace.retries or host.given_up:
             return False
         # Spread by a hash of the URL: rows that failed together do not come back together.
         spread = 0.5 + hashlib.md5(job.url.encode("utf-8", "replace"), usedforsecurity=False).digest()[0] / 255
-        wait = self.pace.backoff * 2 ** (job.tries - 1) * spread
+        wait = BACKOFF * 2 ** (job.tries - 1) * spread
         if answer.retry_after is not None:
-            if answer.retry_after > self.pace.max_wait:
+            if answer.retry_after > MAX_WAIT:
                 return False
             wait = max(wait, answer.retry_after)
-            host.next = max(host.next, self.loop.time() + answer.retry_after)  # it was said to the host's every URL
         self.loop.call_later(wait, self._back, host, job)
         return True
 

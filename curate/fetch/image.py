@@ -6,15 +6,18 @@ the file's length.
 
 import re
 import struct
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 #: Formats that are let in. SVG, PDF, EPS, TIFF, BMP, ICO and HEIC are not: their decoders are attack surface, and training sets
 #: have no use for them.
 SUFFIX = {"image/jpeg": "jpg", "image/png": "png", "image/webp": "webp", "image/gif": "gif", "image/avif": "avif"}
 
-#: Caps: pixels of one frame (64 MP decode to 192 MB), frames, and the scans of a progressive JPEG (usual are about ten; each
+#: Caps: pixels of one frame (64 MP decode to 192 MB), frames, and the scans of a JPEG (a progressive one has about ten; each
 #: costs a pass over the whole picture, however few bytes it has).
 MAX_PIXELS, MAX_FRAMES, MAX_SCANS = 64_000_000, 1000, 100
+#: Segments of a JPEG: 64 kB is the largest, so 20 MB of metadata are 320.
+MAX_SEGMENTS = 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,59 +89,70 @@ def inspect(data: bytes, max_pixels: int = MAX_PIXELS, max_frames: int = MAX_FRA
 _FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 
 
+#: After a scan comes coded data, in which FF 00 is a byte, and D0 to D7 mark restarts.
+_MARKER, _BEHIND_SCAN = re.compile(rb"\xff[^\xff]"), re.compile(rb"\xff[^\x00\xff\xd0-\xd7]")
+
+
+def segments(data: bytes) -> Iterator[tuple[int, int, int]]:
+    """Marker, start and end of what each segment of a JPEG holds, found as decoders find them: what is in a segment is no marker.
+
+    The last is the end marker (D9), or 0 where a marker is missing before the first scan, or where the file was cut.
+    """
+    at, marker, scanned = 2, 0xD8, False
+    while at < len(data) and marker not in (0x00, 0xD9):
+        found = (_BEHIND_SCAN if scanned else _MARKER).search(data, at) if scanned or data[at] == 0xFF else None
+        marker, at = (data[found.end() - 1], found.end()) if found else (0x00, at)
+        size = 0
+        if marker not in (0x00, 0x01) and not 0xD0 <= marker <= 0xD9:  # those hold nothing
+            size = max(2, int.from_bytes(data[at : at + 2], "big"))
+        yield marker, at + 2, at + size
+        at, scanned = at + size, scanned or marker == 0xDA
+
+
 def _jpeg(data: bytes) -> Header:
-    at, width, height, scans = 2, 0, 0, 1
-    while True:
-        if data[at] != 0xFF:
-            raise Broken("image/jpeg: no marker where one must be")
-        while data[at] == 0xFF:
-            at += 1
-        marker = data[at]
-        at += 1
-        if marker == 0x01 or 0xD0 <= marker <= 0xD8:
-            continue
+    width, height, scans, first = 0, 0, 0, 0
+    for count, (marker, start, _) in enumerate(segments(data)):
+        if count > MAX_SEGMENTS:
+            raise Broken(f"image/jpeg: more than {MAX_SEGMENTS} segments")
         if marker == 0xDA:
-            break
-        if marker == 0xD9 or marker == 0:
-            raise Broken("image/jpeg: ends before its scan")
-        if marker in _FRAMES:
-            height, width = struct.unpack_from(">HH", data, at + 3)
-            scans = data.count(b"\xff\xda", at) if marker == 0xC2 else 1
-        at += max(2, int.from_bytes(data[at : at + 2], "big"))
-        if at >= len(data):
-            if width and height:  # the frame header was there, the scan was not
-                return Header("image/jpeg", width, height, whole=False)
-            raise Broken("image/jpeg: the header is cut short")
+            scans, first = scans + 1, first or start
+            if scans > MAX_SCANS:
+                break
+        elif not scans and marker in (0x00, 0xD9):
+            raise Broken("image/jpeg: no marker where one must be, or the end before a scan")
+        elif not scans and marker in _FRAMES:
+            height, width = struct.unpack_from(">HH", data, start + 1)
+    if not scans and not (width and height):
+        raise Broken("image/jpeg: the header is cut short")
     # Junk after the end marker is common and harmless; a marker before the scan is that of an embedded thumbnail.
-    return Header("image/jpeg", width, height, whole=data.rfind(b"\xff\xd9") > at, scans=scans)
+    return Header("image/jpeg", width, height, whole=scans > 0 and data.rfind(b"\xff\xd9") > first, scans=scans)
 
 
 def orientation(data: bytes) -> int:
     """The EXIF orientation of a JPEG, 1 to 8; 1 (upright) if there is none or it cannot be read."""
-    at = 2
-    while data[at : at + 1] == b"\xff" and at + 4 <= len(data) and data[at + 1] not in (0xDA, 0xD9):
-        size = int.from_bytes(data[at + 2 : at + 4], "big")
-        if data[at + 1] == 0xE1 and data[at + 4 : at + 10] == b"Exif\0\0":
-            return _orientation(data[at + 10 : at + 2 + size])
-        at += 2 + max(2, size)
+    for marker, start, end in segments(data):
+        if marker == 0xDA:
+            break
+        if marker == 0xE1 and data[start : start + 6] == b"Exif\0\0":
+            value = tag(data[start + 6 : end], 0x0112, "H")
+            return value if value is not None and 1 <= value <= 8 else 1
     return 1
 
 
-def _orientation(tiff: bytes) -> int:
-    order = {b"II": "<", b"MM": ">"}.get(tiff[:2])
-    if order is None or len(tiff) < 10:
-        return 1
-    start = struct.unpack_from(order + "I", tiff, 4)[0]
-    if start + 2 > len(tiff):
-        return 1
-    for i in range(struct.unpack_from(order + "H", tiff, start)[0]):
-        entry = start + 2 + 12 * i
-        if entry + 12 > len(tiff):
-            return 1
-        if struct.unpack_from(order + "H", tiff, entry)[0] == 0x0112:
-            value = struct.unpack_from(order + "H", tiff, entry + 8)[0]
-            return value if 1 <= value <= 8 else 1
-    return 1
+def tag(tiff: bytes | memoryview, number: int, kind: str) -> int | None:
+    """A value in the first directory of EXIF's TIFF, `kind` as for struct (H or I); None if there is none or it is cut short."""
+    order = {b"II": "<", b"MM": ">"}.get(bytes(tiff[:2]))
+    if order is None:
+        return None
+    try:
+        start = struct.unpack_from(order + "I", tiff, 4)[0]
+        for i in range(struct.unpack_from(order + "H", tiff, start)[0]):
+            entry = start + 2 + 12 * i
+            if struct.unpack_from(order + "H", tiff, entry)[0] == number:
+                return struct.unpack_from(order + kind, tiff, entry + 8)[0]
+    except struct.error:
+        pass
+    return None
 
 
 # ---- PNG

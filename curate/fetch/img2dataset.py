@@ -13,7 +13,9 @@ import pyarrow.feather as feather
 
 from curate import schema
 from curate.errors import RecipeError
-from curate.fetch.image import MAX_PIXELS, SUFFIX, inspect
+from curate.fetch.failure import status_outcome
+from curate.fetch.image import SUFFIX, inspect
+from curate.fetch.stage import failed, fetched
 from curate.removed import removed
 from curate.stage import Stage
 from curate.store import Parcel
@@ -73,14 +75,11 @@ class Img2Dataset(Stage):
         super().__post_init__()
 
     def adds(self) -> dict[str, pa.DataType]:
-        return {self.name if name == "fetch" else name: kind for name, kind in schema.FETCHED.items()}
+        return fetched(self.name)
 
     def judge(self, columns: pa.Table) -> pa.Array:
         """`fetch:` and the outcome, or null where an image arrived."""
-        outcome = columns[self.name].combine_chunks()
-        text = pa.large_string()
-        reason = pc.binary_join_element_wise(pa.scalar("fetch", text), outcome, pa.scalar(":", text))
-        return pc.if_else(pc.equal(outcome, "ok"), pa.scalar(None, text), reason)
+        return failed(columns[self.name])
 
     def run(self, live: pa.Table, parcel: Parcel) -> pa.Table:
         rows = Rows(live["uid"].to_pylist(), parcel, removed(parcel.store).hashes)
@@ -143,7 +142,7 @@ class Rows:
         if data is None:
             outcome, status = meaning(meta["error_message"] or "")
             return self._fill(row, fetch=outcome, http_status=status)
-        outcome, header = inspect(data, MAX_PIXELS)
+        outcome, header = inspect(data)
         self._fill(row, fetch=outcome)
         if header is not None:
             self._fill(
@@ -179,6 +178,4 @@ def meaning(message: str) -> tuple[str, int | None]:
             return outcome, status
     if status is None:
         return "connection", None
-    if status in (401, 403, 404, 410, 429):
-        return f"http_{status}", status
-    return "http_4xx" if 400 <= status < 500 else "http_5xx" if 500 <= status < 600 else "http_other", status
+    return status_outcome(status), status

@@ -50,7 +50,11 @@ class Isolated:
     def decode(self, data: bytes) -> np.ndarray | str:
         """Pixels as pixels.decode gives them, or an outcome of schema.DECODE."""
         outcome, width, height, raw = self.call({}, data)
-        return np.frombuffer(raw, np.uint8).reshape(height, width, 3) if outcome == "ok" else outcome
+        if outcome != "ok":
+            return outcome
+        if len(raw) != 3 * width * height:
+            return "decoder_crash"  # taken over: no decoder says so
+        return np.frombuffer(raw, np.uint8).reshape(height, width, 3)
 
     def resize(self, how: "Resize", data: bytes) -> tuple[str, int, int, bytes]:
         """An outcome of schema.DECODE; width, height and bytes of the re-encoded file."""

@@ -4,11 +4,14 @@ import re
 import struct
 import zlib
 from collections.abc import Iterator
+from itertools import islice
 
-from curate.fetch.image import sniff
+from curate.fetch.image import segments, sniff, tag
 
-#: Bytes to which a compressed text is unpacked; what is behind them is not looked at.
+#: Bytes to which the compressed texts of a file are unpacked; what is behind them is not looked at.
 UNPACKED = 1 << 20
+#: Places in an AVIF that begin like EXIF and are read as such; chance makes hardly one in a file.
+_STARTS = 16
 
 NONE, SOME, PLACE = 0, 1, 2
 
@@ -18,27 +21,20 @@ _XMP_GPS = re.compile(rb"exif:GPS(?:Latitude|Longitude)\b", re.IGNORECASE)
 
 def metadata(data: bytes) -> int:
     """NONE, SOME (EXIF, XMP, IPTC or text), or PLACE if they tell a place: GPS in EXIF or XMP. NONE for what cannot be read."""
-    blocks = list(_BLOCKS.get(sniff(data), _nothing)(data))
-    return PLACE if any(map(_places, blocks)) else SOME if blocks else NONE
+    found = NONE
+    for block in _BLOCKS.get(sniff(data), _nothing)(data):
+        if _places(block):
+            return PLACE
+        found = SOME
+    return found
 
 
-def _places(block: bytes) -> bool:
+def _places(block: bytes | memoryview) -> bool:
     tiff = block[6:] if block[:6] == b"Exif\0\0" else block
-    return _has_gps(tiff) if tiff[:2] in (b"II", b"MM") else _XMP_GPS.search(block) is not None
-
-
-def _has_gps(tiff: bytes) -> bool:
-    """Whether the first directory of EXIF's TIFF has a pointer to a GPS directory that is not empty."""
-    order = "<" if tiff[:2] == b"II" else ">"
-    try:
-        start = struct.unpack_from(order + "I", tiff, 4)[0]
-        for i in range(struct.unpack_from(order + "H", tiff, start)[0]):
-            tag, _, _, value = struct.unpack_from(order + "HHII", tiff, start + 2 + 12 * i)
-            if tag == _GPS_IFD:
-                return struct.unpack_from(order + "H", tiff, value)[0] > 0
-    except struct.error:
-        return False  # cut short
-    return False
+    if tiff[:2] not in (b"II", b"MM"):
+        return _XMP_GPS.search(block) is not None
+    start = tag(tiff, _GPS_IFD, "I")
+    return start is not None and any(tiff[start : start + 2])  # a directory that is not empty
 
 
 def _nothing(_: bytes) -> Iterator[bytes]:
@@ -47,36 +43,42 @@ def _nothing(_: bytes) -> Iterator[bytes]:
 
 def _jpeg(data: bytes) -> Iterator[bytes]:
     """APP1 (EXIF, XMP), APP13 (IPTC) and comments up to the picture itself."""
-    at = 2
-    while data[at : at + 1] == b"\xff" and at + 4 <= len(data) and data[at + 1] not in (0xDA, 0xD9):
-        size = max(2, int.from_bytes(data[at + 2 : at + 4], "big"))
-        if data[at + 1] in (0xE1, 0xED, 0xFE):
-            yield data[at + 4 : at + 2 + size]
-        at += 2 + size
+    for marker, start, end in segments(data):
+        if marker == 0xDA:
+            return
+        if marker in (0xE1, 0xED, 0xFE):
+            yield data[start:end]
 
 
 def _png(data: bytes) -> Iterator[bytes]:
-    at = 8
+    at, left = 8, UNPACKED
     while at + 12 <= len(data):
         size, kind = struct.unpack_from(">I4s", data, at)
         body = data[at + 8 : at + 8 + size]
-        if kind in (b"eXIf", b"tEXt"):
+        if kind == b"eXIf":
             yield body
-        elif kind in (b"zTXt", b"iTXt"):
-            yield _unpacked(body)
+        elif kind in (b"tEXt", b"zTXt", b"iTXt"):
+            found = _text(kind, body, left)
+            left = max(1, left - len(found))  # 0 would be no limit
+            yield found
         at += 12 + size
 
 
-def _unpacked(text: bytes) -> bytes:
-    """A text chunk, unpacked as far as UNPACKED goes; the EXIF that some writers put into one, in hex."""
-    start = text.find(b"\x78", text.find(b"\0") + 1)
-    try:
-        found = zlib.decompressobj().decompress(text[start:], UNPACKED) if start > 0 else text
-    except zlib.error:
+def _text(kind: bytes, body: bytes, limit: int) -> bytes:
+    """What a text chunk says, at most `limit` bytes of it if it has to be unpacked; or the EXIF or XMP that it holds in hex."""
+    keyword, _, text = body.partition(b"\0")
+    packed = kind == b"zTXt" or (kind == b"iTXt" and text[:1] == b"\1")
+    # zTXt: method, text. iTXt: flag, method, language, 0, translated keyword, 0, text.
+    text = text[1:] if kind == b"zTXt" else text[2:].split(b"\0", 2)[-1] if kind == b"iTXt" else text
+    if packed:
+        try:
+            text = zlib.decompressobj().decompress(text, limit)
+        except zlib.error:
+            return body
+    if not keyword.lower().startswith(b"raw profile type "):
         return text
-    digits = b"".join(found.split())
-    at = digits.find(b"457869660000")  # Exif, 0, 0
-    return bytes.fromhex(re.match(rb"(?:[0-9a-f]{2})*", digits[at:].lower())[0].decode()) if at >= 0 else found
+    digits = b"".join(text.split(None, 2)[2:]).translate(None, b" \t\r\n")  # behind a name and a length
+    return bytes.fromhex(re.match(rb"(?:[0-9a-fA-F]{2})*", digits)[0].decode())
 
 
 def _webp(data: bytes) -> Iterator[bytes]:
@@ -108,11 +110,11 @@ def _gif(data: bytes) -> Iterator[bytes]:
             yield data[start:at]
 
 
-def _avif(data: bytes) -> Iterator[bytes]:
+def _avif(data: bytes) -> Iterator[bytes | memoryview]:
     """Items of type Exif and mime (XMP) are named in the head and lie anywhere: they are found by how they begin."""
     if b"Exif" in data[: 1 << 16]:
-        for at in (m.start() for m in re.finditer(rb"II\x2a\0|MM\0\x2a", data)):
-            yield data[at:]
+        for found in islice(re.finditer(rb"II\x2a\0|MM\0\x2a", data), _STARTS):
+            yield memoryview(data)[found.start() :]
     if b"application/rdf+xml" in data:
         yield data
 

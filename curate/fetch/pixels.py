@@ -53,32 +53,32 @@ def refused(mime: str, cause: Exception) -> Exception:
     return Broken(f"{mime}: {type(cause).__name__}: {cause}")
 
 
-def decode(data: bytes) -> np.ndarray:
+def decode(data: bytes, max_pixels: int = MAX_PIXELS) -> np.ndarray:
     """The first frame as uint8, shape (height, width, 3), RGB. Raises Broken if the decoder refuses it, or MemoryError."""
-    found = checked(data)
+    found = checked(data, max_pixels)
     mime = found.mime
     try:
         failpoints.at("decode", data)
         if mime == "image/jpeg":
-            return _jpeg(data)
+            return _jpeg(data, max_pixels)
         if mime in ("image/png", "image/webp") and found.whole and not any(chunk in data for chunk in _ANIMATED_PNG):
             pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
             if pixels is not None:
                 return _flat(pixels)
-        return _pillow(data, mime)
+        return _pillow(data, mime, max_pixels)
     except REFUSALS as e:
         raise refused(mime, e) from e
 
 
-def checked(data: bytes) -> Header:
+def checked(data: bytes, max_pixels: int) -> Header:
     """The header of a file that may be decoded. Raises Broken."""
-    outcome, found = inspect(data)
+    outcome, found = inspect(data, max_pixels)
     if outcome not in ("ok", "truncated"):
         raise Broken(outcome)
     return found
 
 
-def _jpeg(data: bytes, width: int = 0, height: int = 0) -> np.ndarray:
+def _jpeg(data: bytes, max_pixels: int, width: int = 0, height: int = 0) -> np.ndarray:
     """A JPEG; given a size, scaled down while decoding to the smallest size (in eighths) that is not below it.
 
     Not strict: a decoder's warnings (extra bytes, a damaged block) leave a picture that browsers show too.
@@ -86,7 +86,7 @@ def _jpeg(data: bytes, width: int = 0, height: int = 0) -> np.ndarray:
     try:
         return simplejpeg.decode_jpeg(data, "RGB", min_height=height, min_width=width, strict=False)
     except ValueError:
-        return _pillow(data, "image/jpeg")  # rare colour spaces and 12 bit, or a better reason for refusing it
+        return _pillow(data, "image/jpeg", max_pixels)  # rare colour spaces and 12 bit, or a better reason for refusing it
 
 
 def _flat(pixels: np.ndarray) -> np.ndarray:
@@ -112,11 +112,11 @@ def on_white(rgba: np.ndarray) -> np.ndarray:
     return mixed.astype(np.uint8)
 
 
-def _pillow(data: bytes, mime: str) -> np.ndarray:
+def _pillow(data: bytes, mime: str, max_pixels: int) -> np.ndarray:
     name = mime.removeprefix("image/").upper()
     with warnings.catch_warnings(), Image.open(io.BytesIO(data), formats=[name, "MPO"] if name == "JPEG" else [name]) as im:
         warnings.simplefilter("ignore")
-        if im.width * im.height > MAX_PIXELS:
+        if im.width * im.height > max_pixels:
             raise ValueError(f"{im.width}x{im.height} pixels")
         if im.mode in ("I", "I;16", "I;16B", "I;16L"):
             return _flat((np.asarray(im).clip(0, 65535)).astype(np.uint16))
@@ -135,7 +135,7 @@ class Resize:
     mode: `no` (only re-encode), `border` (longer side = size, padded with white to a square), `keep_ratio` (shorter side =
         size), `keep_ratio_largest` (longer side = size), `center_crop` (shorter side = size, then the middle square).
     size: pixels. only_if_bigger: leave smaller pictures at their size, unpadded and uncropped.
-    format: jpg, png or webp. quality: 0 to 100, for png the compression level 0 to 9.
+    format: jpg, png or webp. quality: 0 to 100, for png the compression level 0 to 9. max_pixels: more are not decoded.
     """
 
     mode: str = "keep_ratio"
@@ -143,6 +143,7 @@ class Resize:
     only_if_bigger: bool = False
     format: str = "jpg"
     quality: int = 95
+    max_pixels: int = MAX_PIXELS
 
     @property
     def mime(self) -> str:
@@ -150,7 +151,7 @@ class Resize:
 
     def __call__(self, data: bytes) -> tuple[bytes, int, int]:
         """The re-encoded file, its width and its height. Raises Broken."""
-        found = checked(data)
+        found = checked(data, self.max_pixels)
         turned = orientation(data) if found.mime == "image/jpeg" else 1
         to = self.target(found.width, found.height)
         try:
@@ -171,7 +172,7 @@ class Resize:
 
     def _decoded(self, data: bytes, mime: str, to: tuple[int, int] | None, width: int) -> np.ndarray:
         smaller = to is not None and to[0] < width
-        return _jpeg(data, *to) if smaller and mime == "image/jpeg" else decode(data)
+        return _jpeg(data, self.max_pixels, *to) if smaller and mime == "image/jpeg" else decode(data, self.max_pixels)
 
     def fit(self, pixels: np.ndarray, to: tuple[int, int] | None, width: int) -> np.ndarray:
         """Pixels at the size that the mode asks for; they may have been scaled down already from a picture `width` wide."""

@@ -7,7 +7,10 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 from curate.fetch.address import Network, allowed
-from curate.fetch.failure import Failed
+from curate.fetch.failure import Failed, drop
+
+#: Look-ups at a time. One of a dead name takes 10 to 30 s, and a thread that waits costs little.
+THREADS = 256
 
 #: A look-up: host name to addresses, as a resolver spells them. Raises OSError.
 Lookup = Callable[[str], list[str]]
@@ -31,25 +34,41 @@ class Resolver:
     and whoever rebinds a name does.
     """
 
-    def __init__(self, opened: Sequence[Network] = (), lookup: Lookup = system_lookup, threads: int = 32):
+    def __init__(self, opened: Sequence[Network] = (), lookup: Lookup = system_lookup):
         self.opened, self.lookup = opened, lookup
-        self.pool = ThreadPoolExecutor(threads, "dns")
-        self.known: dict[str, asyncio.Future[list[str]]] = {}
+        self.pool = ThreadPoolExecutor(THREADS, "dns")
+        self.known: dict[str, tuple[asyncio.Event, asyncio.Future[list[str]]]] = {}
+
+    async def begun(self, host: str) -> None:
+        """Wait until the look-up has a thread: beside many dead names that may take long, and is not this one's fault."""
+        await self._known(host)[0].wait()
 
     async def addresses(self, host: str) -> list[str]:
         """Addresses that may be contacted. Raises Failed: `dns` or `private_address`."""
-        if host not in self.known:
-            self.known[host] = asyncio.ensure_future(self._resolve(host))
-        return await asyncio.shield(self.known[host])
+        return await asyncio.shield(self._known(host)[1])
 
-    async def _resolve(self, host: str) -> list[str]:
+    def _known(self, host: str) -> tuple[asyncio.Event, asyncio.Future[list[str]]]:
+        if host not in self.known:
+            begun = asyncio.Event()
+            self.known[host] = begun, asyncio.ensure_future(self._resolve(host, begun))
+        return self.known[host]
+
+    async def _resolve(self, host: str, begun: asyncio.Event) -> list[str]:
+        loop = asyncio.get_running_loop()
+
+        def look() -> list[str]:
+            loop.call_soon_threadsafe(begun.set)
+            return self.lookup(host.rstrip("."))
+
         try:
             found = [ipaddress.ip_address(host).compressed]
         except ValueError:
             try:
-                found = await asyncio.get_running_loop().run_in_executor(self.pool, self.lookup, host.rstrip("."))
+                found = await loop.run_in_executor(self.pool, look)
             except (OSError, UnicodeError) as e:
                 raise Failed("dns", f"{host}: {e}") from e
+        finally:
+            begun.set()
         if not found:
             raise Failed("dns", f"{host}: no address")
         if not all(allowed(address, self.opened) for address in found):
@@ -57,8 +76,5 @@ class Resolver:
         return found
 
     def close(self) -> None:
-        for task in self.known.values():
-            task.cancel()
-            if task.done() and not task.cancelled():
-                task.exception()  # seen: a failure is remembered here whether or not anybody waited for it
+        drop(task for _, task in self.known.values())
         self.pool.shutdown(wait=False, cancel_futures=True)

@@ -5,15 +5,18 @@ from dataclasses import dataclass, replace
 import pyarrow as pa
 
 from curate import schema
-from curate.fetch.stage import Fetch
-from curate.selector import NONE, Live, Selection, Selector
+from curate.fetch.stage import Fetch, fetched
+from curate.selector import NONE, Live, Selection, Selector, identifier
 from curate.stage import Step
 
 _URL = "split_part(url, '#', 1)"
 
 
 def once(fetch: Fetch) -> list[Step]:
-    """Fetch with each distinct URL asked for once: `score=[..., *once(Fetch()), ...]`. The pool meets before and after it."""
+    """Fetch with each distinct URL asked for once: `score=[..., *once(Fetch()), ...]`. The pool meets before and after it.
+
+    RecipeError for a Fetch with a hash_column: rows that share a URL may list different hashes.
+    """
     return [SharedUrl(), replace(fetch, shared=True), SharedFetch(fetch.name)]
 
 
@@ -50,12 +53,14 @@ class SharedFetch(Selector):
         self.reads = ("fetched_with", *self.adds())
 
     def adds(self) -> dict[str, pa.DataType]:
-        return {self.outcome if name == "fetch" else name: kind for name, kind in schema.FETCHED.items()}
+        return fetched(self.outcome)
 
     def select(self, live: Live) -> Selection:
-        named = ", ".join(f'first."{c}"' for c in self.adds())
+        named = ", ".join(f"first.{identifier(c)}" for c in self.adds())
         found = live.keep(f"select live.id, {named} from live join live as first on live.fetched_with = first.id")
-        failed = live.keep(f"""select live.id, 'fetch:' || coalesce(first."{self.outcome}", live."{self.outcome}") as reason
+        outcome = identifier(self.outcome)
+        failed = live.keep(f"""select live.id,
+            'fetch:' || coalesce(first.{outcome}, live.{outcome}, 'connection') as reason
             from live left join live as first on live.fetched_with = first.id
-            where coalesce(first."{self.outcome}", live."{self.outcome}") is distinct from 'ok'""")
+            where coalesce(first.{outcome}, live.{outcome}) is distinct from 'ok'""")
         return Selection(failed, columns=found)

@@ -38,7 +38,8 @@ class Fetch(Stage):
     concurrency, per_host: requests at a time, in all and to one host. rate: requests a second to one host, 0 for no limit.
     timeout: seconds for a whole download, redirects included. wait: seconds for the connection, the first byte and each further
         byte. deadline: seconds for a part; what is not there by then is `timeout`.
-    retries: further attempts after a broken connection, a 429 or a 5xx, with growing pauses, or as Retry-After says.
+    retries: further attempts after a broken connection, a 429 or a 5xx, with growing pauses, or as Retry-After says;
+        a host that says more than 30 s is left alone.
     give_up: failures of a host in a row after which it is left alone; its other rows get the last failure's outcome.
     max_bytes, max_redirects, max_pixels: caps of a file, of a chain, of a picture.
     allow_private: networks that may be contacted though they are not public, like `127.0.0.0/8`.
@@ -46,7 +47,8 @@ class Fetch(Stage):
         the whole header. robot: our name in robots.txt and X-Robots-Tag. robots, opt_out: whether those two are honoured.
     resize_mode: None keeps the bytes; `no`, `border`, `keep_ratio`, `keep_ratio_largest`, `center_crop` re-encode as
         img2dataset does, with image_size, only_if_bigger, encode_format (jpg, png, webp), encode_quality (png: 0 to 9).
-    hash_column: the list's own hash (md5, sha1, sha256 or sha512, in hex). require_hash: a row without one is a mismatch too.
+    hash_column: the list's own hash (md5, sha1, sha256 or sha512, in hex). require_hash: a row without one is a mismatch too. Not
+        with `once`.
     match: a hook that sees every file before anything is written, and returns True for one that must not be kept: a function,
         or where to find it, `module:function` or `file.py:function`.
     shared: rows that share a URL with another one (SharedUrl) are passed by, and who is dropped is left to SharedFetch.
@@ -119,12 +121,16 @@ class Fetch(Stage):
             raise RecipeError(f"{self.name}: encode_quality={self.encode_quality} is not 0 to 100, or for png 0 to 9")
         if self.require_hash and not self.hash_column:
             raise RecipeError(f"{self.name}: require_hash needs a hash_column")
+        if self.hash_column and self.shared:
+            raise RecipeError(
+                f"{self.name}: hash_column cannot go with once(): rows that share a URL may list different hashes"
+            )
         if self.hash_column:
             self.reads = (*self.reads, self.hash_column)
         hook(self.match)
 
     def adds(self) -> dict[str, pa.DataType]:
-        return {self.name if name == "fetch" else name: kind for name, kind in schema.FETCHED.items()}
+        return fetched(self.name)
 
     def parameters(self) -> dict[str, Any]:
         named = self.match if isinstance(self.match, str | None) else f"{self.match.__module__}:{self.match.__qualname__}"
@@ -132,12 +138,7 @@ class Fetch(Stage):
 
     def judge(self, columns: pa.Table) -> pa.Array:
         """`fetch:` and the outcome, or null where an image arrived."""
-        if self.shared:
-            return super().judge(columns)
-        outcome = columns[self.name].combine_chunks()
-        text = pa.large_string()
-        reason = pc.binary_join_element_wise(pa.scalar("fetch", text), outcome, pa.scalar(":", text))
-        return pc.if_else(pc.equal(outcome, "ok"), pa.scalar(None, text), reason)
+        return super().judge(columns) if self.shared else failed(columns[self.name])
 
     def run(self, live: pa.Table, parcel: Parcel) -> pa.Table:
         """Fetch all rows. A row that has a `payload` already (its source brought the bytes) is inspected and not requested."""
@@ -164,7 +165,9 @@ class Fetch(Stage):
             return None
         from curate.fetch.pixels import Resize
 
-        return Resize(self.resize_mode, self.image_size, self.only_if_bigger, self.encode_format, self.encode_quality)
+        return Resize(
+            self.resize_mode, self.image_size, self.only_if_bigger, self.encode_format, self.encode_quality, self.max_pixels
+        )
 
     def _threads(self) -> int:
         return self.threads or (len(os.sched_getaffinity(0)) if self.resize_mode else 1)
@@ -196,8 +199,8 @@ class Fetch(Stage):
         left = dict.fromkeys(urls)
 
         async def put(url: str | None, answer: Answer) -> None:
-            left.pop(url)
             await receiver.put(url, answer)
+            left.pop(url)  # not before: the deadline may come while it waits for room
 
         async with Client(
             Resolver(networks(self.allow_private)),
@@ -220,6 +223,19 @@ class Fetch(Stage):
         """The User-Agent header: who asks, and where to complain."""
         where = f"+{self.contact}" if self.contact else "image-text dataset builder"
         return self.user_agent or f"Mozilla/5.0 (compatible; {self.robot}/{_version()}; {where})"
+
+
+def fetched(outcome: str) -> dict[str, pa.DataType]:
+    """The columns of schema.FETCHED, the outcome under a name of its own."""
+    return {outcome if name == "fetch" else name: kind for name, kind in schema.FETCHED.items()}
+
+
+def failed(outcome: pa.ChunkedArray) -> pa.Array:
+    """`fetch:` and the outcome, or null where an image arrived; a row without an outcome was lost on its way (`connection`)."""
+    text = pa.large_string()
+    outcome = pc.fill_null(outcome.combine_chunks(), "connection")
+    reason = pc.binary_join_element_wise(pa.scalar("fetch", text), outcome, pa.scalar(":", text))
+    return pc.if_else(pc.equal(outcome, "ok"), pa.scalar(None, text), reason)
 
 
 def hook(match: Callable[[bytes], bool] | str | None) -> Callable[[bytes], bool] | None:

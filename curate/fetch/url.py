@@ -131,7 +131,11 @@ class Target:
         return f"{self.scheme}://{self.authority}{self.path}"
 
     def join(self, location: str) -> "Target":
-        """Where a redirect leads."""
+        """Where a redirect leads. Headers are read as Latin-1; many servers write UTF-8 into this one."""
+        try:
+            location = location.encode("latin-1").decode("utf-8")
+        except UnicodeError:
+            pass  # it was Latin-1, or is text already
         return parse(urljoin(self.url, location.strip()))
 
 

@@ -17,6 +17,8 @@ from curate.fetch.failure import Failed
 LIGHT, DRAIN = 1 << 20, 1 << 16
 #: More chunks than MAX_PIECES must hold LEAST bytes on average: each costs work and memory of its own.
 MAX_PIECES, LEAST = 4096, 256
+#: Bodies beyond LIGHT held at a time; bytes of status lines and headers of one response.
+LANES, MAX_HEAD = 16, 65_536
 #: Interim responses (1xx) before the real one.
 MAX_INTERIM = 10
 
@@ -26,7 +28,7 @@ class Limits:
     """Seconds and bytes a request may take.
 
     connect: name look-up, and TCP with TLS, each. first_byte: from the request to the response's first byte. idle: without a
-    byte. total: everything, redirects included. max_bytes: of a body. max_head: status lines and headers of one response.
+    byte. total: everything, redirects included. max_bytes: of a body.
     """
 
     connect: float = 10
@@ -34,7 +36,6 @@ class Limits:
     idle: float = 10
     total: float = 30
     max_bytes: int = 20_000_000
-    max_head: int = 65_536
     max_redirects: int = 5
 
 
@@ -55,7 +56,7 @@ class Response:
         return [value.decode("latin-1") for n, value in self.headers if n == name]
 
     def one(self, name: bytes) -> str | None:
-        return next((value.decode("latin-1").strip() for n, value in self.headers if n == name), None)
+        return next((value.strip().decode("latin-1") for n, value in self.headers if n == name), None)
 
 
 class Lanes:
@@ -64,8 +65,8 @@ class Lanes:
     With C connections and N lanes at most C x LIGHT + N x max_bytes are held, besides what the receiver holds.
     """
 
-    def __init__(self, count: int = 16):
-        self.free, self.waiting = count, deque()
+    def __init__(self):
+        self.free, self.waiting = LANES, deque()
 
     def ask(self, connection: "Connection") -> bool:
         if self.free:
@@ -181,8 +182,8 @@ class Connection(asyncio.Protocol):
             self.parser.feed_data(data)
         except (httptools.HttpParserError, httptools.HttpParserUpgrade) as e:
             self.failure = self.failure or Failed("bad_response", str(e))
-        if self.failure is None and not self.headed and self.head > self.limits.max_head:
-            self.failure = Failed("bad_response", f"headers beyond {self.limits.max_head} bytes")
+        if self.failure is None and not self.headed and self.head > MAX_HEAD:
+            self.failure = Failed("bad_response", f"headers beyond {MAX_HEAD} bytes")
         if self.failure is not None:
             self.transport.abort()
             self._settle(None if self.failure is ENOUGH else self.failure)
@@ -222,10 +223,10 @@ class Connection(asyncio.Protocol):
 
     def on_header(self, name: bytes, value: bytes) -> None:
         self.fields += len(name) + len(value) + 4
-        if self.fields <= self.limits.max_head:
+        if self.fields <= MAX_HEAD:
             self.response.headers.append((name.lower(), value))
         elif self.failure is None:  # trailers are counted too
-            self.failure = Failed("bad_response", f"headers beyond {self.limits.max_head} bytes")
+            self.failure = Failed("bad_response", f"headers beyond {MAX_HEAD} bytes")
 
     def on_headers_complete(self) -> None:
         status, response = self.parser.get_status_code(), self.response

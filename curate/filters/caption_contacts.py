@@ -15,6 +15,7 @@ class CaptionContacts(Filter):
 
     reads = ("text",)
     dtype = pa.int32()
+    version = 2
 
     def score(self, live: pa.Table) -> pa.Array:
         return contacts.count(live["text"])

@@ -4,7 +4,9 @@ from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
+from curate.models import Clip, clip, weights_id
 from curate.stage import Stage
 
 
@@ -26,21 +28,19 @@ class ClipEmbed(Stage):
         return {f"{head}_{part}": pa.list_(pa.float16()) for part in ("image", "text")}
 
     def weights(self) -> dict[str, str]:
-        from curate.models import weights_id
-
         return {"weights": weights_id(self.model)}
 
     def load(self) -> None:
-        from curate.models import clip
-
         self._clip = clip(self.model)
 
     def run(self, live: pa.Table, images: list[np.ndarray]) -> pa.Table:
-        texts = live["text"].to_pylist()
-        known = np.array([t is not None for t in texts], dtype=bool)
-        image = vectors(self._clip.encode_images(images), np.ones(len(texts), dtype=bool))
-        text = vectors(self._clip.encode_texts([t for t in texts if t is not None]), known)
-        return pa.table(dict(zip(self.adds(), (image, text))))
+        image = vectors(self._clip.encode_images(images), np.ones(len(images), dtype=bool))
+        return pa.table(dict(zip(self.adds(), (image, text_vectors(self._clip, live["text"])))))
+
+
+def text_vectors(model: Clip, texts: pa.ChunkedArray) -> pa.Array:
+    """Texts as `vectors`, null where there is none."""
+    return vectors(model.encode_texts(texts.drop_null().to_pylist()), np.asarray(pc.is_valid(texts)))
 
 
 def vectors(rows: np.ndarray, known: np.ndarray) -> pa.Array:

@@ -2,10 +2,10 @@
 
 from dataclasses import dataclass
 
-import numpy as np
 import pyarrow as pa
 
-from curate.filters.clip_embed import vectors
+from curate.filters.clip_embed import text_vectors
+from curate.models import clip, weights_id
 from curate.stage import Stage
 
 
@@ -24,16 +24,10 @@ class ClipText(Stage):
         return {self.name: pa.list_(pa.float16())}
 
     def weights(self) -> dict[str, str]:
-        from curate.models import weights_id
-
         return {"weights": weights_id(self.model)}
 
     def load(self) -> None:
-        from curate.models import clip
-
         self._clip = clip(self.model)
 
     def run(self, live: pa.Table) -> pa.Table:
-        texts = live["text"].to_pylist()
-        known = np.array([t is not None for t in texts], dtype=bool)
-        return pa.table({self.name: vectors(self._clip.encode_texts([t for t in texts if t is not None]), known)})
+        return pa.table({self.name: text_vectors(self._clip, live["text"])})

@@ -15,8 +15,8 @@ EMAIL = (
 )
 
 _SAYS = (
-    r"(?:tel|telefono?|telephone|téléphone|tél|phone|ph|mobile?|mob|cell|fax|call(?:\s+us)?(?:\s+at|\s+on)?|text|whats\s?app|handy|hotline|"
-    r"telefon|ring|sms|móvil|celular|тел|电话|電話)"
+    r"(?:(?:^|[^\p{L}\p{M}\p{N}])(?:tel|telefono?|telephone|téléphone|tél|phone|ph|mobile?|mob|cell|fax|call(?:\s+us)?(?:\s+at|\s+on)?|text|whats\s?app|handy|hotline|"
+    r"telefon|ring|sms|móvil|celular|тел)|电话|電話)"
 )
 _GAP = r"[ \x{a0}.\-‐‑–/]"
 _DIGITS = r"(?:[ \x{a0}.\-‐‑–/()]{0,3}\d)"
@@ -27,7 +27,7 @@ PHONE = (
     "(?i)(?:"
     + "|".join(
         (
-            r"(\b" + _SAYS + r"[.:]{0,2}\s?(?:(?:no|number|nr)\b\.?:?\s?)?)[+(]{0,2}\d" + _DIGITS + "{5,14}",
+            r"(" + _SAYS + r"[.:：]{0,2}\s?(?:(?:no|number|nr)\b\.?:?\s?)?)[+(]{0,2}\d" + _DIGITS + "{5,14}",
             r"(?:\+|\b00)" + _GAP + r"?[1-9]" + _DIGITS + "{6,14}",
             r"\(0\d{1,4}\)" + _DIGITS + "{5,10}",
             r"\([2-9]\d{2}\)" + _GAP + r"?\d{3}" + _GAP + r"\d{4}",

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import pyarrow as pa
 
 from curate.filters import paragraph_ratios
-from curate.filters.document_children import DocumentFilter, gathered
+from curate.filters.document_children import DocumentFilter, joined
 
 
 @dataclass
@@ -16,4 +16,4 @@ class DocumentCharRepetition(DocumentFilter):
     n: int = 10
 
     def score(self, live: pa.Table, images: pa.Table, texts: pa.Table) -> list:
-        return [paragraph_ratios.character_repetition("\n".join(found), self.n) for found in gathered(live, texts, "text")]
+        return [paragraph_ratios.character_repetition(text, self.n) for text in joined(live, texts)]

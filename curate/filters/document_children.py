@@ -52,3 +52,8 @@ def gathered(live: pa.Table, children: pa.Table, column: str) -> list[list]:
     values = children[column].take(pa.array(order)).to_pylist()
     ends = np.searchsorted(at[order], np.arange(len(live) + 1)).tolist()
     return [values[a:b] for a, b in pairwise(ends)]
+
+
+def joined(live: pa.Table, texts: pa.Table) -> list[str]:
+    """Each document's live paragraphs, a line each; paragraphs without a text are left out."""
+    return ["\n".join(t for t in found if t is not None) for found in gathered(live, texts, "text")]

@@ -18,10 +18,13 @@ class DocumentFallenImages(DocumentFilter):
     images. Without it the others stay, as OBELICS and mmc4 do; DocumentImages says how many must be left.
     """
 
+    reads = ("uid", "source_row")
     dtype = pa.int32()
     max: float | None = 0
+    version = 2
 
     def score(self, live: pa.Table, images: pa.Table, texts: pa.Table) -> np.ndarray:
-        at = np.asarray(pc.fill_null(pc.index_in(images["doc_uid"], live["uid"]), -1))
+        # Not by doc_uid: those of a page's second capture, which fell as a whole, have that of the first.
+        at = np.asarray(pc.fill_null(pc.index_in(images["source_row"], live["source_row"]), -1))
         fell = (at >= 0) & ~np.asarray(images["live"])
         return np.bincount(at[fell], minlength=len(live))

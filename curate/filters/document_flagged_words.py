@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import pyarrow as pa
 
 from curate.filters import paragraph_ratios
-from curate.filters.document_children import DocumentFilter, gathered
+from curate.filters.document_children import DocumentFilter, joined
 from curate.filters.paragraph_flagged_words import FLAGGED
 
 
@@ -16,8 +16,8 @@ class DocumentFlaggedWords(DocumentFilter):
 
     max: float | None = 0.01
     words: tuple[str, ...] = FLAGGED
+    version = 2
 
     def score(self, live: pa.Table, images: pa.Table, texts: pa.Table) -> list:
         flagged = frozenset(self.words)
-        joined = [" ".join(found) for found in gathered(live, texts, "text")]
-        return [paragraph_ratios.listed(paragraph_ratios.words(t), flagged) for t in joined]
+        return [paragraph_ratios.listed(paragraph_ratios.words(t), flagged) for t in joined(live, texts)]

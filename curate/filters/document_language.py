@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import pyarrow as pa
 
-from curate.filters.document_children import gathered
+from curate.filters.document_children import joined
 from curate.filters.language import Language
 
 
@@ -19,5 +19,5 @@ class DocumentLanguage(Language):
     min: float | None = 0.8
 
     def run(self, live: pa.Table, texts: pa.Table) -> pa.Table:
-        joined = ["\n".join(found) or None for found in gathered(live, texts, "text")]
-        return super().run(pa.table({"text": pa.array(joined, pa.large_string())}))
+        found = [text or None for text in joined(live, texts)]
+        return super().run(pa.table({"text": pa.array(found, pa.large_string())}))

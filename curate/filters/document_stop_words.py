@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import pyarrow as pa
 
 from curate.filters import paragraph_ratios
-from curate.filters.document_children import DocumentFilter, gathered
+from curate.filters.document_children import DocumentFilter, joined
 
 
 @dataclass
@@ -15,7 +15,8 @@ class DocumentStopWords(DocumentFilter):
 
     reads = ("uid", "lang")
     min: float | None = 0.35
+    version = 2
 
     def score(self, live: pa.Table, images: pa.Table, texts: pa.Table) -> list:
-        pairs = zip(gathered(live, texts, "text"), live["lang"].to_pylist())
-        return [paragraph_ratios.stop_words(paragraph_ratios.words(" ".join(found)), lang) for found, lang in pairs]
+        pairs = zip(joined(live, texts), live["lang"].to_pylist())
+        return [paragraph_ratios.stop_words(paragraph_ratios.words(text), lang) for text, lang in pairs]

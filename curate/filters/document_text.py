@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import pyarrow as pa
 
-from curate.filters.document_children import gathered
+from curate.filters.document_children import joined
 from curate.stage import Stage
 
 
@@ -16,10 +16,11 @@ class DocumentText(Stage):
     table = "documents"
     reads = ("uid",)
     context = ("texts",)
+    tells = (("texts", "text"),)
 
     def adds(self) -> dict[str, pa.DataType]:
         return {self.name: pa.large_string()}
 
     def run(self, live: pa.Table, texts: pa.Table) -> pa.Table:
-        joined = ["\n".join(found) or None for found in gathered(live, texts, "text")]
-        return pa.table({self.name: pa.array(joined, pa.large_string())})
+        found = [text or None for text in joined(live, texts)]
+        return pa.table({self.name: pa.array(found, pa.large_string())})

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import pyarrow as pa
 
 from curate.filters import paragraph_ratios
-from curate.filters.document_children import DocumentFilter, gathered
+from curate.filters.document_children import DocumentFilter, joined
 
 
 @dataclass
@@ -14,7 +14,7 @@ class DocumentWordRepetition(DocumentFilter):
 
     max: float | None = 0.2
     n: int = 5
+    version = 2
 
     def score(self, live: pa.Table, images: pa.Table, texts: pa.Table) -> list:
-        joined = [" ".join(found) for found in gathered(live, texts, "text")]
-        return [paragraph_ratios.word_repetition(paragraph_ratios.words(t), self.n) for t in joined]
+        return [paragraph_ratios.word_repetition(paragraph_ratios.words(t), self.n) for t in joined(live, texts)]

@@ -15,6 +15,7 @@ class DocumentWords(DocumentFilter):
     dtype = pa.int32()
     min: float | None = 10
     max: float | None = 2000
+    version = 2
 
     def score(self, live: pa.Table, images: pa.Table, texts: pa.Table) -> list:
         return summed(live, texts, [len(paragraph_ratios.words(t or "")) for t in texts["text"].to_pylist()])

@@ -15,6 +15,7 @@ class ImageMetadata(Filter):
     Counts; `max=1` drops pictures that tell a place. Re-encoding (`Fetch(resize_mode=...)`) takes all metadata off: 0 everywhere.
     """
 
+    version = 2
     reads = ("bytes",)
     dtype = pa.int8()
 

@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import dataclass
+from urllib.parse import unquote
 
 import pyarrow as pa
 
@@ -47,7 +48,10 @@ class ImageUrlWords(Filter):
     dtype = pa.int32()
     max: float | None = 0
     words: tuple[str, ...] = BLOCKED
+    version = 2
 
     def score(self, live: pa.Table) -> list:
         blocked = {*self.words, *(w + "s" for w in self.words)}
-        return [None if u is None else sum(w.lower() in blocked for w in _WORD.findall(u)) for u in live["url"].to_pylist()]
+        return [
+            None if u is None else sum(w.lower() in blocked for w in _WORD.findall(unquote(u))) for u in live["url"].to_pylist()
+        ]

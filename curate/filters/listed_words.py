@@ -15,12 +15,13 @@ class ListedWords(Filter):
 
     With `min` a list of what pictures show: SBU (NIPS 2011) wants two words of its lists of objects, attributes, actions, stuff
     and scenes. With `max=0` a list of words that nobody wants: COYO's and Conceptual Captions' profanity. words: a text file,
-    one word a line; what follows a tab is ignored. Compared in lower case, whole words, without punctuation; two characters are
-    a word where a script has no spaces.
+    one word (or several, found side by side) a line; what follows a tab is ignored. Compared in lower case, whole words, without
+    punctuation; two characters are a word where a script has no spaces.
     """
 
     reads = ("text",)
     dtype = pa.int32()
+    version = 2
 
     words: str = ""
 
@@ -29,10 +30,14 @@ class ListedWords(Filter):
 
     def load(self) -> None:
         lines = weights_file(self.name, self.words).read_text("utf-8").splitlines()
-        self._listed = frozenset(word for line in lines if (word := line.partition("\t")[0].strip().lower()))
+        entries = (" ".join(paragraph_ratios.words(line.partition("\t")[0])) for line in lines)
+        self._listed = frozenset(filter(None, entries))
+        self._lengths = {len(entry.split()) for entry in self._listed}
 
     def run(self, live: pa.Table) -> pa.Table:
-        found = [
-            None if t is None else len(self._listed.intersection(paragraph_ratios.words(t))) for t in live["text"].to_pylist()
-        ]
-        return pa.table({self.name: pa.array(found, self.dtype)})
+        found = (None if t is None else paragraph_ratios.words(t) for t in live["text"].to_pylist())
+        return pa.table({self.name: pa.array([None if w is None else self.count(w) for w in found], self.dtype)})
+
+    def count(self, words: list[str]) -> int:
+        grams = (words if n == 1 else map(" ".join, zip(*(words[i:] for i in range(n)))) for n in self._lengths)
+        return sum(len(self._listed.intersection(found)) for found in grams)

@@ -7,6 +7,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from curate.filters.clip_score import flat
+from curate.models import clip, weights_id
 from curate.stage import Filter
 
 
@@ -24,13 +25,9 @@ class MaskedClipScore(Filter):
     model: str = "ViT-B-32:openai"
 
     def weights(self) -> dict[str, str]:
-        from curate.models import weights_id
-
         return {"weights": weights_id(self.model)}
 
     def load(self) -> None:
-        from curate.models import clip
-
         self._clip = clip(self.model)
 
     def score(self, live: pa.Table, images: list[np.ndarray]) -> np.ndarray:

@@ -47,6 +47,7 @@ class ParagraphFlaggedWords(Filter):
     reads = ("text",)
     max: float | None = 0.01
     words: tuple[str, ...] = FLAGGED
+    version = 2
 
     def score(self, live: pa.Table) -> list:
         flagged = frozenset(self.words)

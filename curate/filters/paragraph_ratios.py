@@ -1,6 +1,7 @@
 """What the rules for paragraphs and documents measure: words, special characters, punctuation, stop words, repetition.
 
-The measures follow the filters that OBELICS took from BigScience's ROOTS; the bounds are in the filters.
+The measures are those of OBELICS' release (obelics/processors/web_document_filtering.py), whose filters come from BigScience's
+ROOTS; the bounds are in the filters.
 """
 
 import re
@@ -9,6 +10,7 @@ import unicodedata
 from collections import Counter
 from collections.abc import Iterable
 from functools import cache
+from itertools import groupby
 
 import numpy as np
 import pyarrow as pa
@@ -20,16 +22,31 @@ from curate.filters.stop_words import STOP_WORDS
 _UNSPACED = re.compile(
     r"[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3005-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]+"
 )
-_EDGE = re.compile(r"^[^\w]+|[^\w]+$")
+#: What ASCII words lose at their edges.
+_ODD = "".join(c for c in map(chr, range(128)) if not c.isalnum() and c != "_")
+
+
+@cache
+def _patterns() -> tuple[re.Pattern, re.Pattern]:
+    r"""What words lose at their edges: all but letters, digits, `_` and combining marks, which `\w` lacks. And two letters with
+    their marks, in a script without spaces."""
+    marks = [chr(i) for i in range(sys.maxunicode + 1) if unicodedata.category(chr(i))[0] == "M"]
+    own = "".join(filter(_UNSPACED.match, marks))
+    # Ranges: a class holds what lies beyond the first plane item by item, and looks at one after the other.
+    runs = (list(run) for _, run in groupby(enumerate(marks), key=lambda m: ord(m[1]) - m[0]))
+    kept = r"\w" + "".join(f"{run[0][1]}-{run[-1][1]}" for run in runs)
+    return re.compile(rf"^[^{kept}]+|[^{kept}]+$"), re.compile(f".[{own}]*.?[{own}]*")
 
 
 def words(text: str) -> list[str]:
     """Words in lower case without punctuation at their edges. Where a script has no spaces, two characters count as a word
     (the mean length of a Chinese word is about 1.6)."""
-    if not text.isascii():
-        text = _UNSPACED.sub(lambda m: " " + " ".join(m[0][i : i + 2] for i in range(0, len(m[0]), 2)) + " ", text)
-    # Most words have nothing at their edges: asking costs a tenth of stripping.
-    return [w for w in [w if w.isalnum() else _EDGE.sub("", w) for w in text.lower().split()] if w]
+    # Most words have nothing at their edges: asking costs less than stripping.
+    if text.isascii():
+        return [w for w in [w if w.isalnum() else w.strip(_ODD) for w in text.lower().split()] if w]
+    edge, two = _patterns()
+    text = _UNSPACED.sub(lambda m: f" {' '.join(two.findall(m[0]))} ", text)
+    return [w for w in [w if w.isalnum() else edge.sub("", w) for w in text.lower().split()] if w]
 
 
 #: Characters from which a text is long.
@@ -41,38 +58,34 @@ _TOGETHER = 512
 
 
 @cache
-def _kinds() -> np.ndarray:
-    """For each code point 2 if it is punctuation, 1 if it is neither letter (with its marks) nor white space, else 0."""
-    classes = (unicodedata.category(chr(i))[0] for i in range(sys.maxunicode + 1))
-    kinds = np.fromiter((2 if c == "P" else c not in "LMZ" for c in classes), np.uint8, sys.maxunicode + 1)
-    kinds[[i for i in range(0x3001) if chr(i).isspace()]] = 0
-    return kinds
-
-
-def _counted(texts: pa.Array, least: int) -> tuple[np.ndarray, np.ndarray]:
-    """For each text the characters of at least this kind, and all of them; a null text has none. Some texts at a time are
-    looked at as one row of code points: a loop over the characters of each costs ten times as much."""
-    kinds, odd, lengths = _kinds(), [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
-    for i in range(0, len(texts), _TOGETHER):
-        some = [t or "" for t in texts[i : i + _TOGETHER].to_pylist()]
-        long = np.fromiter(map(len, some), np.int64, len(some))
-        hits = kinds[np.frombuffer("".join(some).encode("utf-32-le", "surrogatepass"), "<u4")] >= least
-        ends, up_to = np.cumsum(long), np.concatenate([[0], np.cumsum(hits)])
-        odd.append(up_to[ends] - up_to[ends - long])
-        lengths.append(long)
-    return np.concatenate(odd), np.concatenate(lengths)
+def _special() -> np.ndarray:
+    """For each code point whether it is neither a letter nor a mark of one."""
+    return np.array([unicodedata.category(chr(i))[0] not in "LM" for i in range(sys.maxunicode + 1)])
 
 
 def special(texts: pa.Array) -> pa.Array:
-    """The share of characters that are neither letters (with their marks) nor white space: digits, punctuation, symbols,
-    emoji. 1 for an empty text."""
-    odd, lengths = _counted(texts, 1)
-    return pa.array(np.where(lengths > 0, odd / np.maximum(lengths, 1), 1.0), mask=np.asarray(pc.is_null(texts)))
+    """The share of characters that are neither letters nor their marks: white space, digits, punctuation, symbols, emoji. 1 for
+    an empty text. OBELICS has a list of them, which lacks rare symbols and holds some letters (`上`, `π`).
+
+    Some texts at a time are looked at as one row of code points: a loop over the characters of each costs ten times as much.
+    """
+    shares = [np.zeros(0)]
+    for i in range(0, len(texts), _TOGETHER):
+        some = [t or "" for t in texts[i : i + _TOGETHER].to_pylist()]
+        long = np.fromiter(map(len, some), np.int64, len(some))
+        hits = _special()[np.frombuffer("".join(some).encode("utf-32-le", "surrogatepass"), "<u4")]
+        ends, up_to = np.cumsum(long), np.concatenate([[0], np.cumsum(hits)])
+        shares.append(np.where(long > 0, (up_to[ends] - up_to[ends - long]) / np.maximum(long, 1), 1.0))
+    return pa.array(np.concatenate(shares), mask=np.asarray(pc.is_null(texts)))
 
 
-def punctuation(texts: pa.Array) -> np.ndarray:
-    """Punctuation marks in each text."""
-    return _counted(texts, 2)[0]
+def punctuation(texts: pa.Array, least: int = 0) -> pa.Array:
+    """The share of marks (`, ; : ? ! .`) among marks and words; 1 where both together are fewer than `least`, 0 where there
+    are none."""
+    marks = pc.count_substring_regex(texts, "[,;:?!.]")
+    every = pc.add(marks, pc.count_substring_regex(texts, r"[\pL\pM\pN_']+"))
+    share = pc.divide(marks.cast(pa.float64()), pc.max_element_wise(every, 1, skip_nulls=False))
+    return pc.if_else(pc.and_(pc.greater(every, 0), pc.less(every, least)), 1.0, share)
 
 
 def stop_words(found: list[str], lang: str | None) -> float:

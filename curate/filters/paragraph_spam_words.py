@@ -66,6 +66,7 @@ class ParagraphSpamWords(Filter):
     reads = ("text",)
     max: float | None = 0.12
     words: tuple[str, ...] = SPAM
+    version = 2
 
     def score(self, live: pa.Table) -> list:
         spam = frozenset(self.words)

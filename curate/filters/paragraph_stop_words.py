@@ -21,6 +21,7 @@ class ParagraphStopWords(Filter):
     reads = ("text", "lang")
     min: float | None = 0.3
     language: str = "lang"
+    version = 2
 
     def __post_init__(self):
         super().__post_init__()

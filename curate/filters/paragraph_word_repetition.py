@@ -17,6 +17,7 @@ class ParagraphWordRepetition(Filter):
     dtype = pa.float32()
     max: float | None = 0.1
     n: int = 5
+    version = 2
 
     def score(self, live: pa.Table) -> list:
         found = (None if t is None else paragraph_ratios.words(t) for t in live["text"].to_pylist())

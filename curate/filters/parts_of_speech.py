@@ -42,6 +42,14 @@ _OTHER = frozenset(
         "showing please click"
     ).split()
 )
+#: Nouns in -ly; the other words in -ly are adverbs, and adjectives.
+_NOUNS_IN_LY = frozenset(
+    (
+        "ally anomaly assembly belly billy blackfly blowfly bully butterfly damselfly doily dolly dragonfly family filly firefly "
+        "fly folly fruitfly gadfly greenfly grizzly gully hillbilly holly homily horsefly housefly italy jelly july lily mayfly "
+        "melancholy monopoly panoply ply potbelly rally reply sandfly sawfly supply tally underbelly waterlily whitefly"
+    ).split()
+)
 PARTS = ("noun", *CLOSED)
 
 
@@ -58,6 +66,7 @@ class PartsOfSpeech(Filter):
     reads = ("text",)
     dtype = pa.int32()
     max: float | None = 0
+    version = 2
 
     needs: tuple[str, ...] = ("noun", "determiner")
     nouns: str = ""
@@ -73,7 +82,7 @@ class PartsOfSpeech(Filter):
 
     def load(self) -> None:
         lines = weights_file(self.name, self.nouns).read_text("utf-8").splitlines() if self.nouns else []
-        self._nouns = frozenset(line.split()[0].lower() for line in lines if line[:1].strip())
+        self._nouns = frozenset(w for line in lines if line[:1].strip() for w in paragraph_ratios.words(line.split()[0]))
 
     def run(self, live: pa.Table) -> pa.Table:
         found = (None if t is None else set(paragraph_ratios.words(t)) for t in live["text"].to_pylist())
@@ -93,4 +102,4 @@ class PartsOfSpeech(Filter):
             return False
         if self._nouns:
             return word in self._nouns or word.removesuffix("s") in self._nouns or word.removesuffix("es") in self._nouns
-        return len(word) > 2 and word.isalpha() and word not in _OTHER and not word.endswith("ly")
+        return len(word) > 2 and word.isalpha() and word not in _OTHER and (not word.endswith("ly") or word in _NOUNS_IN_LY)

@@ -23,6 +23,7 @@ class RareTokens(Filter):
     reads = ("text",)
     dtype = pa.int32()
     max: float | None = 0
+    version = 2
 
     vocabulary: str = ""
     count: int = 5
@@ -34,7 +35,8 @@ class RareTokens(Filter):
     def load(self) -> None:
         lines = weights_file(self.name, self.vocabulary).read_text("utf-8").splitlines()
         entries = (line.partition("\t") for line in lines if line.strip())
-        self._known = frozenset(word.strip().lower() for word, _, n in entries if not n.strip() or int(n) >= self.count)
+        known = (word for word, _, n in entries if not n.strip() or int(n) >= self.count)
+        self._known = frozenset(" ".join(paragraph_ratios.words(word)) for word in known)
 
     def run(self, live: pa.Table) -> pa.Table:
         return pa.table(

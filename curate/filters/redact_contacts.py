@@ -21,6 +21,7 @@ class RedactContacts(Stage):
 
     columns: tuple[str, ...] = ("text",)
     table: str = field(default="images", kw_only=True)
+    version = 2
 
     def __post_init__(self):
         super().__post_init__()

@@ -6,7 +6,9 @@ from itertools import groupby
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 
+from curate import stage
 from curate.judging.annotate import ROWS, rules
 from curate.reporting.facts import Bound, bounds_of
 from curate.reporting.look import plain
@@ -81,12 +83,9 @@ class Verdicts:
 
     def __init__(self, run: Any):
         self.run = run
-        self.rows: list[dict[str, Any]] = (
-            run.sql(f"""select i.*, v.verdict as verdict_, v.weight as weight_, v.reason as reason_
-            from {ROWS} i join verdicts v using (uid) where v.verdict is not null order by uid""")
-            .to_arrow_table()
-            .to_pylist()
-        )
+        self.table: pa.Table = run.sql(f"""select i.*, v.verdict as verdict_, v.weight as weight_, v.reason as reason_
+            from {ROWS} i join verdicts v using (uid) where v.verdict is not null order by uid""").to_arrow_table()
+        self.rows: list[dict[str, Any]] = self.table.to_pylist()
         self.counts = run.sql("""select count(*), count(*) filter (verdict is null and good > 0), count(*) filter (good + bad = 0),
             count(*) filter (uid not in (select uid from images)) from verdicts""").fetchall()[0]
         self.weighted = any(r["weight_"] is not None for r in self.rows)
@@ -141,29 +140,27 @@ class Verdicts:
         bounds: dict[str, list[Bound]] = {}
         for bound in bounds_of(self.run.recipe, "images"):
             bounds.setdefault(bound.column, []).append(bound)
-        numeric = [n for n, v in (self.rows[0] if self.rows else {}).items() if n not in _NO_SCORES and not n.endswith("_")]
-        columns = [c for c in [*bounds, *(n for n in numeric if n not in bounds)] if c in numeric and self._is_number(c)]
+        numeric = [
+            f.name
+            for f in self.table.schema
+            if (pa.types.is_integer(f.type) or pa.types.is_floating(f.type))
+            and f.name not in _NO_SCORES
+            and not f.name.endswith("_")
+        ]
+        columns = [*(c for c in bounds if c in numeric), *(n for n in numeric if n not in bounds)]
         return [s for c in columns for s in self._suggest(c, bounds.get(c, []))]
-
-    def _is_number(self, column: str) -> bool:
-        return any(isinstance(r[column], (int, float)) and not isinstance(r[column], bool) for r in self.rows)
 
     def _suggest(self, column: str, bounds: list[Bound]) -> Iterator[Suggestion]:
         for side in dict.fromkeys(b.side for b in bounds) or ("",):
             # A range has two ends: what the other one drops says nothing about this one.
-            known = [
-                r
-                for r in self.rows
-                if r[column] is not None
-                and np.isfinite(r[column])
-                and all(within(r[column], b) for b in bounds if b.side != side)
-            ]
-            values = np.array([r[column] for r in known], np.float64)
-            good = np.array([r["verdict_"] == "good" for r in known], dtype=bool)
-            if not len(known) or good.all() or not good.any() or values.min() == values.max():
+            others = [within(self.table[column], b) for b in bounds if b.side != side]
+            known = np.logical_and.reduce([within(self.table[column]), *others])
+            scores = self.table[column].filter(pa.array(known))
+            good = np.array([r["verdict_"] == "good" for r, k in zip(self.rows, known) if k], dtype=bool)
+            if not len(scores) or good.all() or not good.any() or len(scores.unique()) == 1:
                 continue
-            whole = all(isinstance(r[column], int) for r in known)
-            found = _suggestion(column, side or ("max", "min")[above(values, good) >= 0.5], values, good, whole, bounds)
+            now = next((b for b in bounds if b.side == side), None)
+            found = _suggestion(column, side, scores, good, now)
             if side or found.j >= TELLING:
                 yield found
 
@@ -171,14 +168,17 @@ class Verdicts:
         return "\n\n".join(_words(self))
 
 
-def within(value: float, bound: Bound) -> bool:
-    return value >= bound.value if bound.side == "min" else value <= bound.value
+def within(scores: pa.ChunkedArray, bound: Bound | None = None) -> np.ndarray:
+    """Whether a filter with this bound keeps each score; without one, whether it is there, and finite."""
+    low, high = (bound.value if bound and bound.side == side else None for side in ("min", "max"))
+    return np.asarray(stage.within(scores, low, high, "").is_null())
 
 
-def _suggestion(column: str, side: str, values: np.ndarray, good: np.ndarray, whole: bool, bounds: list[Bound]) -> Suggestion:
+def _suggestion(column: str, side: str, scores: pa.ChunkedArray, good: np.ndarray, now: Bound | None) -> Suggestion:
+    values, whole = scores.to_numpy().astype(np.float64), pa.types.is_integer(scores.type)
+    side = side or ("max", "min")[above(values, good) >= 0.5]
     sign = 1.0 if side == "min" else -1.0
     cuts, bads = Cuts(sign * values, good), ~good
-    now = next((b.value for b in bounds if b.side == side), None)
     place = lambda pair: spelled(sign * pair[0], sign * pair[1], whole)  # noqa: E731
     drawn = sorted(map(place, cuts.resampled()))
     return Suggestion(
@@ -193,8 +193,8 @@ def _suggestion(column: str, side: str, values: np.ndarray, good: np.ndarray, wh
         float(cuts.j.max()),
         place(cuts.best(cuts.f1)),
         float(cuts.f1.max()),
-        now,
-        None if now is None else youden(sign * values >= sign * now, good),
+        now and now.value,
+        now and youden(within(scores, now), good),
         bool(min(good.sum(), bads.sum()) < FEW),
     )
 

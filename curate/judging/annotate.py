@@ -22,8 +22,8 @@ from PIL import Image, ImageDraw
 from curate.errors import PoolError, RecipeError
 from curate.fetch.isolate import Isolated
 from curate.reporting.facts import Bound, bounds_of
-from curate.reporting.grid import cards, light, missing, quoted
-from curate.selector import coin, coin_sql
+from curate.reporting.grid import cards, columns, light, missing, quoted
+from curate.selector import coin, coin_sql, identifier
 
 #: Each form, and what it writes.
 FORMS = {
@@ -67,14 +67,16 @@ def stratified(run: Any, n: int, by: str = "drop_reason", where: str = "", seed:
 
 
 def _strata(run: Any, values: str) -> str:
-    """The expression, or where it is a number with many values the tenth of the rows in which it lies."""
+    """The expression, or where it is a number with many values the tenth of the rows in which it lies; those without a finite value
+    are a stratum of their own."""
     distinct, kind = run.sql(
         f"select count(distinct v), any_value(typeof(v)) from (select {values} as v from images)"
     ).fetchall()[0]
     if distinct <= FEW_VALUES or kind not in ("FLOAT", "DOUBLE", "INTEGER", "BIGINT", "SMALLINT", "TINYINT"):
         return values
-    cuts = run.sql(f"select quantile_disc({values}::double, {[i / 10 for i in range(1, 10)]}) from images").fetchall()[0][0]
-    return f"len(list_filter({[float(c) for c in cuts]}, lambda c: c < {values}::double))"
+    finite, tenths = f"isfinite({values}::double)", [i / 10 for i in range(1, 10)]
+    cuts = run.sql(f"select quantile_disc({values}::double, {tenths}) filter ({finite}) from images").fetchall()[0][0]
+    return f"case when {finite} then len(list_filter({[float(c) for c in cuts]}, lambda c: c < {values}::double)) end"
 
 
 def shares(sizes: dict[Any, int], n: int) -> dict[Any, int]:
@@ -92,25 +94,26 @@ def borderline(run: Any, n: int, near: str, where: str = "", seed: int = 0) -> l
     They have no weight: they say where a bound should be, not how many rows of the pool are wrong.
     """
     bounds = bounds_of(run.recipe, "images")
-    mine = [
-        b for b in bounds if near in (b.rule, b.column, "all") and b.column in run.sql("select * from images limit 0").columns
-    ]
+    kinds = columns(run, "images")
+    mine = [b for b in bounds if near in (b.rule, b.column, "all") and b.column in kinds]
     if not mine:
         raise RecipeError(
             f"no rule on images with a bound is called {near}; there are: {', '.join(dict.fromkeys(b.rule for b in bounds)) or 'none'}"
         )
     found: dict[str, dict[str, Any]] = {}
     for bound in mine:
-        for side in (inside(bound) + " and kept", f"not ({inside(bound)}) and drop_reason = {quoted(bound.rule)}"):
+        within = inside(bound, kinds[bound.column])
+        for side in (f"{within} and kept", f"not ({within}) and drop_reason = {quoted(bound.rule)}"):
             rows = run.sql(f"""select {light(run)} from {ROWS} where {side} and {f"({where})" if where else "true"}
-                order by abs("{bound.column}" - {bound.value!r}), {coin_sql("uid", seed, "annotate")}, uid limit {max(1, int(n) // (2 * len(mine)))}""")
+                order by abs({identifier(bound.column)} - {bound.value!r}), {coin_sql("uid", seed, "annotate")}, uid limit {max(1, int(n) // (2 * len(mine)))}""")
             found |= {r["uid"]: r for r in rows.to_arrow_table().to_pylist()}
     return [{**r, "stratum_": near, "weight_": None} for r in found.values()]
 
 
-def inside(bound: Bound) -> str:
-    """SQL that holds for rows within a bound."""
-    return f'"{bound.column}" {">=" if bound.side == "min" else "<="} {bound.value!r}'
+def inside(bound: Bound, kind: str) -> str:
+    """SQL that holds for rows within a bound on a column of this SQL type; the bound is as precise as the column (stage.within)."""
+    precision = "float" if kind == "FLOAT" else "double"
+    return f"{identifier(bound.column)} {'>=' if bound.side == 'min' else '<='} {bound.value!r}::{precision}"
 
 
 # ---- the forms

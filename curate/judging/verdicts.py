@@ -6,6 +6,7 @@ again, what was read last counts.
 
 import csv
 import hashlib
+import io
 import json
 import math
 import re
@@ -89,7 +90,7 @@ def judgements(data: bytes, path: str) -> pa.Table:
 def _csv(text: str, path: str) -> Iterator[tuple[int, dict[str, Any]]]:
     """The rows of a table; some spreadsheets put semicolons or tabs in place of commas."""
     head = text.split("\n", 1)[0]
-    reader = csv.DictReader(text.splitlines(keepends=True), delimiter=max(",;\t", key=head.count), strict=True)
+    reader = csv.DictReader(io.StringIO(text, newline=""), delimiter=max(",;\t", key=head.count), strict=True)
     try:
         missing = [c for c in ("uid", "verdict") if c not in (reader.fieldnames or [])]
         if missing:

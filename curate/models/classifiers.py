@@ -32,8 +32,14 @@ def text_classifier(name: str, labels: tuple[str, ...] = ()) -> Callable[[list[s
 
     tokenize, model = _loaded(name, AutoTokenizer, AutoModelForSequenceClassification)
     wanted = _wanted(name, model, labels)
+    # A tokenizer that names no limit has one of 10^30.
+    limits = (tokenize.model_max_length, getattr(model.config, "max_position_embeddings", None) or 10**30)
+    longest = min(limits) if min(limits) < 10**9 else None
     return lambda texts: _scores(
-        model, wanted, texts, lambda batch: tokenize(batch, return_tensors="pt", padding=True, truncation=True)
+        model,
+        wanted,
+        texts,
+        lambda batch: tokenize(batch, return_tensors="pt", padding=True, truncation=True, max_length=longest),
     )
 
 

@@ -16,28 +16,27 @@ THREADS = 2
 _torchvision_library: list[Any] = []
 
 
-def ensure_torchvision() -> bool:
-    """Make torchvision importable beside a torch without CUDA; True if its own operators are there.
+def ensure_torchvision() -> None:
+    """Make torchvision importable beside a torch without CUDA.
 
     torchvision's wheels may be built for CUDA only. Beside a CPU build of torch they fail at import for want of two
     operators, which we never call: declaring them is enough.
     """
     spec = importlib.util.find_spec("torchvision")
     if spec is None or _torchvision_library:
-        return False
+        return
     import torch
 
     for library in glob.glob(os.path.join(spec.submodule_search_locations[0], "_C*.*")):
         try:
             torch.ops.load_library(library)
-            return True
+            return
         except OSError:
             continue
     declared = torch.library.Library("torchvision", "FRAGMENT")
     for name in ("nms", "qnms"):
         declared.define(f"{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
     _torchvision_library.append(declared)  # it lives as long as the process
-    return False
 
 
 def packaged(package: str, pattern: str) -> Path | None:

@@ -14,7 +14,6 @@ class Head:
     """Layers (weight, bias) that turn embeddings (n, dim) into one number each."""
 
     layers: tuple[tuple[np.ndarray, np.ndarray], ...]
-    relu: bool = False
 
     @property
     def dim(self) -> int:
@@ -23,18 +22,16 @@ class Head:
     def __call__(self, embeddings: np.ndarray) -> np.ndarray:
         """float32 (n, dim) -> float32 (n,)."""
         x = np.asarray(embeddings, np.float32)
-        for i, (weight, bias) in enumerate(self.layers):
+        for weight, bias in self.layers:
             x = x @ weight.T + bias
-            if self.relu and i < len(self.layers) - 1:
-                x = np.maximum(x, 0)
         return x[:, 0]
 
 
-def head(who: str, path: str, relu: bool = False) -> Head:
+def head(who: str, path: str) -> Head:
     """Read a head from `.safetensors`, or from torch's own format without running what it says.
 
     Layers are the matrices `*.weight`, in the order of the numbers in their names, each with its `*.bias`; dropout leaves
-    nothing in the file. relu: between the layers (LAION's improved aesthetic predictor has none there).
+    nothing in the file. Nothing stands between the layers, as in LAION's improved aesthetic predictor.
     """
     tensors = _tensors(who, path)
     names = sorted((n for n in tensors if n.split(".")[-1] == "weight"), key=lambda n: [int(d) for d in re.findall(r"\d+", n)])
@@ -49,7 +46,7 @@ def head(who: str, path: str, relu: bool = False) -> Head:
             f"{who}: {path}: not a head of linear layers with one output"
             + (f" (what is {', '.join(sorted(tensors)[:3])}?)" if tensors else "")
         )
-    return Head(tuple(layers), relu)
+    return Head(tuple(layers))
 
 
 def _tensors(who: str, path: str) -> dict[str, np.ndarray]:

@@ -11,11 +11,10 @@ from curate.models.files import THREADS
 
 @dataclass
 class Onnx:
-    """A loaded ONNX model with one input. `shape` is the input's, with None where it is free."""
+    """A loaded ONNX model with one input."""
 
     session: Any
     input: str
-    shape: tuple[int | None, ...]
 
     def __call__(self, batch: np.ndarray) -> list[np.ndarray]:
         """All outputs for a batch."""
@@ -33,7 +32,7 @@ def onnx(path: str) -> Onnx:
     providers = [p for p in wanted if p in onnxruntime.get_available_providers()]
     session = onnxruntime.InferenceSession(str(path), options, providers=providers)
     (given, *_) = session.get_inputs()
-    return Onnx(session, given.name, tuple(s if isinstance(s, int) else None for s in given.shape))
+    return Onnx(session, given.name)
 
 
 def text_reader(side: int) -> Callable[[np.ndarray], list[tuple[np.ndarray, str, float]]]:
@@ -54,6 +53,11 @@ def text_reader(side: int) -> Callable[[np.ndarray], list[tuple[np.ndarray, str,
     )
 
     def read(image: np.ndarray) -> list[tuple[np.ndarray, str, float]]:
+        # It first brings a longer side to 2,000 pixels and rounds the other to steps of 32: with fewer than 17 it fails.
+        longer = max(image.shape[:2])
+        lacks = [max(0, -(-longer * 17 // 2000) - side) if longer > 2000 else 0 for side in image.shape[:2]]
+        if any(lacks):
+            image = np.pad(image, [(0, lacks[0]), (0, lacks[1]), (0, 0)])
         found = reader(np.ascontiguousarray(image[:, :, ::-1]), use_det=True, use_cls=False, use_rec=True)
         if getattr(found, "boxes", None) is None:
             return []

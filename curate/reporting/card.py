@@ -5,7 +5,9 @@ from collections.abc import Iterator
 from typing import Any
 
 from curate.reporting.croissant import croissant
+from curate.reporting.grid import columns
 from curate.reporting.look import number, size
+from curate.reporting.story import BESIDES
 
 #: Columns in which lists name a sample's licence.
 LICENCES = ("licence", "license")
@@ -17,16 +19,16 @@ def files(run: Any) -> dict[str, str]:
     return {"README.md": card(run, licences), "croissant.json": croissant(run, _about(run), [name for name, _ in licences])}
 
 
+def _columns(run: Any, table: str) -> dict[str, str]:
+    return columns(run, table) if table in run.recipe["rows"] else {}
+
+
 def _licences(run: Any) -> list[tuple[str, int]]:
-    column = (
-        next((c for c in LICENCES if c in run.sql("select * from images limit 0").columns), None)
-        if "images" in run.recipe["rows"]
-        else None
-    )
+    column = next((c for c in LICENCES if c in _columns(run, "images")), None)
     if not column:
         return []
     return run.sql(
-        f'select "{column}", count(*) as n from images where kept and "{column}" is not null group by all order by n desc, 1 limit 50'
+        f"select {column}::varchar, count(*) as n from images where kept and {column} is not null group by all order by n desc, 1 limit 50"
     ).fetchall()
 
 
@@ -150,7 +152,7 @@ def _people(run: Any) -> Iterator[str]:
 
 def _contacts(run: Any, table: str, words: str) -> Iterator[str]:
     column = f"{'caption' if table == 'images' else 'paragraph'}_contacts"
-    columns = run.sql(f"select * from {table} limit 0").columns if table in run.recipe["rows"] else []
+    columns = _columns(run, table)
     if column in columns:
         found, rows, total = run.sql(
             f"select coalesce(sum({column}), 0)::bigint, count(*) filter ({column} > 0), count(*) from {table} where kept"
@@ -160,7 +162,7 @@ def _contacts(run: Any, table: str, words: str) -> Iterator[str]:
 
 
 def _metadata(run: Any) -> Iterator[str]:
-    if "image_metadata" in (run.sql("select * from images limit 0").columns if "images" in run.recipe["rows"] else []):
+    if "image_metadata" in _columns(run, "images"):
         some, place, total = run.sql(
             "select count(*) filter (image_metadata > 0), count(*) filter (image_metadata > 1), count(*) from images where kept"
         ).fetchall()[0]
@@ -190,9 +192,8 @@ def _recipe(run: Any) -> Iterator[str]:
     yield ""
     yield f"`{run.recipe['name']}`, fingerprint `{run.recipe['fingerprint']}`, {size(run.dataset['bytes'])} in the tars; all of it in `recipe.json`."
     yield ""
-    hidden = {"step", "kind", "table", "fingerprint", "class", "version", "name"}
     for s in run.recipe["steps"]:
-        said = {k: v for k, v in s.items() if k not in hidden and v not in (None, "", [], {}, False)}
+        said = {k: v for k, v in s.items() if k not in BESIDES and v not in (None, "", [], {}, False)}
         yield f"- `{s['step']}` ({s['class']}): " + (
             ", ".join(f"{k} {_cell(json.dumps(v, ensure_ascii=False))}" for k, v in said.items()) or "no parameters"
         )

@@ -5,6 +5,7 @@ import re
 import time
 from typing import Any
 
+from curate.reporting.grid import columns
 from curate.shards import LEFT_OUT
 
 #: The context of the specification, http://mlcommons.org/croissant/1.0
@@ -100,17 +101,16 @@ def _file(name: str, kind: str, entry: dict[str, Any]) -> dict[str, Any]:
 
 def _records(run: Any, shard: str) -> dict[str, Any]:
     """The columns of the samples, as the first shard's sidecar has them; all sidecars have the same."""
-    found = run.sql("select * from shards limit 0")
     fields = [
         {
             "@type": "cr:Field",
             "@id": f"samples/{c}",
             "name": f"samples/{c}",
-            "dataType": TYPES[str(t)],
+            "dataType": TYPES[t],
             "source": {"fileObject": {"@id": f"{shard}.parquet"}, "extract": {"column": c}},
         }
-        for c, t in zip(found.columns, found.types)
-        if str(t) in TYPES and c not in LEFT_OUT
+        for c, t in columns(run, "shards").items()
+        if t in TYPES and c not in LEFT_OUT
     ]
     return {
         "@type": "cr:RecordSet",

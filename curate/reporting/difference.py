@@ -6,7 +6,7 @@ from typing import Any
 
 import duckdb
 
-from curate.errors import PoolError
+from curate.errors import PoolError, RecipeError
 from curate.fetch.isolate import Isolated
 from curate.reporting.grid import brief, cards, light, put, quoted
 from curate.reporting.look import Html, fill, join, page, table
@@ -34,13 +34,17 @@ class Difference:
 
     def __init__(self, first: Any, second: Any):
         self.first, self.second = first, second
+        self.table, other = (run.dataset.get("table", "images") for run in (first, second))
+        if self.table != other:
+            raise RecipeError(f"the samples of {first.store.url} are {self.table}, those of {second.store.url} {other}")
+        folder = f"ledger/{self.table}"
         self.con = duckdb.connect()
         for name, run in (("a", first), ("b", second)):
             if not run.store.local:
                 self.con.register_filesystem(run.store.fs)
-            files = [f"ledger/images/{n}" for n in run.store.names("ledger/images")]
+            files = [f"{folder}/{n}" for n in run.store.names(folder)]
             if not files:
-                raise PoolError(f"{run.store.url}: there is no ledger of images here")
+                raise PoolError(f"{run.store.url}: there is no ledger of {self.table} here")
             self.con.execute(f"create view {name} as select uid, kept, drop_reason from {scan(run.store, files)}")
 
     @cached_property
@@ -71,14 +75,15 @@ class Difference:
             if a is None or b is None:
                 found.append((step, "", "–" if a is None else "there", "–" if b is None else "there"))
                 continue
-            keys = [k for k in {**a, **b} if k != "fingerprint" and a.get(k) != b.get(k)]
+            keys = [k for k in {**a, **b} if k not in ("fingerprint", "adds") and a.get(k) != b.get(k)]
             found += [(step, k, str(a.get(k)), str(b.get(k))) for k in keys]
         return found
 
     def as_text(self) -> str:
         """The difference for a terminal."""
         a, b, both = self.counts
-        lines = [f"{self.first.store.url}: {a:,} kept", f"{self.second.store.url}: {b:,} kept", f"both: {both:,}"]
+        lines = [f"{run.store.url}: {n:,} {self.table} kept" for run, n in ((self.first, a), (self.second, b))]
+        lines.append(f"both: {both:,}")
         lines += [f"  {step} {key}: {x} → {y}" for step, key, x, y in self.parameters()]
         for side, words in (
             ("entered", "entered; the first run dropped them for"),
@@ -93,8 +98,8 @@ class Difference:
         """The difference with pictures."""
         a, b, both = self.counts
         tiles = [
-            (a, f"kept by {self.first.store.url}"),
-            (b, f"kept by {self.second.store.url}"),
+            (a, f"{self.table} kept by {self.first.store.url}"),
+            (b, f"{self.table} kept by {self.second.store.url}"),
             (both, "kept by both"),
             (b - both, "entered"),
             (a - both, "left"),
@@ -125,7 +130,7 @@ class Difference:
     def _block(self, change: Change, run: Any, child: Isolated) -> Html:
         listed = ", ".join(quoted(u) for u in change.uids)
         rows = (
-            run.sql(f"select {light(run)} from images where kept and uid in ({listed}) order by uid")
+            run.sql(f"select {light(run, self.table)} from {self.table} where kept and uid in ({listed}) order by uid")
             .to_arrow_table()
             .to_pylist()
         )

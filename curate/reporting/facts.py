@@ -10,8 +10,8 @@ import duckdb
 
 from curate import tables
 from curate.fetch.isolate import Isolated
-from curate.reporting.grid import QUIET, Card, cards, quoted
-from curate.selector import coin_sql
+from curate.reporting.grid import QUIET, Card, cards, columns, light, quoted
+from curate.selector import coin_sql, identifier
 
 #: Columns that say how a row came here; no histogram or table of values is made of them.
 PLUMBING = QUIET | {
@@ -89,7 +89,7 @@ class Facts:
     """A run, and a sample of its ledger: at most `rows` rows of each table, in whole parts spread evenly over the pool."""
 
     def __init__(self, run: Any, rows: int):
-        self.run, self.recipe, self.dataset = run, run.recipe, run.dataset
+        self.run, self.store, self.recipe, self.dataset = run, run.store, run.recipe, run.dataset
         self.name = self.recipe.get("name") or "run"
         self.counts: dict[str, dict[str, int]] = self.recipe.get("rows", {})
         self.total = {t: sum(c.values()) for t, c in self.counts.items()}
@@ -109,11 +109,7 @@ class Facts:
     @cached_property
     def columns(self) -> dict[str, dict[str, str]]:
         """For each table its columns with their DuckDB types."""
-        found = {t: self.con.sql(f"select * from {t} limit 0") for t in self.total}
-        return {t: {n: str(k) for n, k in zip(r.columns, r.types)} for t, r in found.items()}
-
-    def light(self, table: str = "images") -> str:
-        return ", ".join(f'"{n}"' for n, k in self.columns[table].items() if "[" not in k and k != "BLOB")
+        return {t: columns(self, t) for t in self.total}
 
     # ---- rules and reasons
 
@@ -159,7 +155,7 @@ class Facts:
             for b in self.bounds
             if b.column == column and any(s["step"] == b.rule and s.get("table", "images") == table for s in self.steps)
         ]
-        name, whole = f'"{column}"', self.columns[table][column] not in ("FLOAT", "DOUBLE")
+        name, whole = identifier(column), self.columns[table][column] not in ("FLOAT", "DOUBLE")
         valid = f"{name} is not null" + ("" if whole else f" and isfinite({name})")
         low, high, count, *tops = (
             self.con.sql(f"""select quantile_cont({name}, 0.002)::double, quantile_cont({name}, 0.998)::double, count(*),
@@ -169,6 +165,7 @@ class Facts:
         )
         if not count or (low == high and not bounds):
             return None
+        low = math.floor(low) if whole else low
         edges = bins(low, high, bounds, whole)
         rules = ", ".join(quoted(b.rule) for b in bounds) or "''"
         place = f"({name}::double - {edges[0]!r}) / {edges[1] - edges[0]!r}"
@@ -184,10 +181,6 @@ class Facts:
         return Histogram(table, column, edges, *series, bounds, whole, max(low, edges[0]), dict(zip(TOPS, tops)))
 
     # ---- samples
-
-    @cached_property
-    def store(self) -> Any:
-        return self.run.store
 
     @cached_property
     def samples(self) -> dict[str, list[Card]]:
@@ -208,8 +201,9 @@ class Facts:
 
     def near(self, bound: Bound, n: int) -> tuple[list[Card], list[Card]]:
         """The n rows nearest to a bound on either side: those that passed it, and those that it dropped. A coin parts rows as near."""
-        far = f"""{{'by': abs("{bound.column}" - {bound.value!r})::double, 'coin': {coin_sql("uid", 0, "show")}}}"""
-        inside = f'"{bound.column}" {">=" if bound.side == "min" else "<="} {bound.value!r}'
+        column = identifier(bound.column)
+        far = f"""{{'by': abs({column} - {bound.value!r})::double, 'coin': {coin_sql("uid", 0, "show")}}}"""
+        inside = f"{column} {'>=' if bound.side == 'min' else '<='} {bound.value!r}"
         passed, fell = self.con.sql(f"""select arg_min(uid, {far}, {n}) filter ({inside} and kept), arg_min(uid, {far}, {n})
             filter (not {inside} and drop_reason = {quoted(bound.rule)}) from images""").fetchall()[0]
         shown = self.cards({*(passed or ()), *(fell or ())})
@@ -223,7 +217,7 @@ class Facts:
         listed = ", ".join(quoted(u) for u in sorted(uids))
         return cards(
             self.run.store,
-            self.rows(f"select {self.light()} from images where uid in ({listed}) order by kept desc, uid"),
+            self.rows(f"select {light(self)} from images where uid in ({listed}) order by kept desc, uid"),
             side,
             self.child,
         )
@@ -249,14 +243,15 @@ class Facts:
         if not names:
             return []
         counts = self.con.sql(
-            f"""select {", ".join(f'approx_count_distinct("{n}")' for n in names)} from {table}"""
+            f"""select {", ".join(f"approx_count_distinct({identifier(n)})" for n in names)} from {table}"""
         ).fetchall()[0]
         return [n for n, c in zip(names, counts) if 1 < c <= 300]
 
     def groups(self, column: str) -> tuple[list[int], list[int]]:
         """The sizes of the groups of a column, before and after, largest first."""
+        name = identifier(column)
         found = self.con.sql(
-            f'select count(*) as n, count(*) filter (kept) as k from images where "{column}" is not null group by "{column}"'
+            f"select count(*) as n, count(*) filter (kept) as k from images where {name} is not null group by {name}"
         ).fetchall()
         return sorted((n for n, _ in found), reverse=True), sorted((k for _, k in found), reverse=True)
 

@@ -8,6 +8,7 @@ from typing import Any
 from curate.errors import RecipeError
 from curate.reporting import grid
 from curate.reporting.look import Html, fill, join, page
+from curate.selector import identifier, quoted
 
 
 @dataclass(repr=False)
@@ -69,7 +70,7 @@ def _captions(run: Any, reason: str | None, where: str | None, n: int) -> Shown:
     made = grid.written(run)
     if not made:
         raise RecipeError(f"{run.store.url}: no model wrote captions in this run")
-    any_of = " or ".join(f'"{c}" is not null' for c in made)
+    any_of = " or ".join(f"{identifier(c)} is not null" for c in made)
     found = grid.samples(run, reason, n, f"({any_of})" + (f" and ({where})" if where else ""))
     return Shown("raw and synthetic captions", f"{len(found)} samples of {run.store.url}", grid.captioned(found, made), 900)
 
@@ -77,7 +78,7 @@ def _captions(run: Any, reason: str | None, where: str | None, n: int) -> Shown:
 def _these(run: Any, what: Any, n: int) -> Shown:
     """The samples that are named, in the order in which they are."""
     uids = _uids(what)[:n]
-    listed = ", ".join(map(grid.quoted, uids)) or "''"
+    listed = ", ".join(map(quoted, uids)) or "''"
     rows = run.sql(f"select {grid.light(run)} from images where uid in ({listed}) order by kept").to_arrow_table().to_pylist()
     known = {c.row["uid"]: c for c in grid.cards(run.store, rows)}
     found = [known[u] for u in uids if u in known]

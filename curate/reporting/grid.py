@@ -16,7 +16,7 @@ from curate.fetch.isolate import Isolated
 from curate.fetch.pixels import Resize
 from curate.part import SHIFT
 from curate.reporting.look import Html, fill, image, join, number, page, picture, table
-from curate.selector import coin_sql
+from curate.selector import coin_sql, identifier, quoted
 from curate.store import Store, read_slices
 
 #: Columns that say where a sample came from rather than what it is like; the cards leave them out of the scores.
@@ -74,15 +74,15 @@ class Pair:
     similarity: float
 
 
-def quoted(text: str) -> str:
-    """A string as an SQL literal."""
-    return "'" + text.replace("'", "''") + "'"
+def columns(run: Any, table: str) -> dict[str, str]:
+    """The columns of a table or view, with their DuckDB types."""
+    found = run.sql(f"select * from {table} limit 0")
+    return dict(zip(found.columns, map(str, found.types)))
 
 
 def light(run: Any, table: str = "images") -> str:
     """The columns of a table that a card can show: no vectors, no bytes."""
-    found = run.sql(f"select * from {table} limit 0")
-    return ", ".join(f'"{c}"' for c, t in zip(found.columns, found.types) if "[" not in str(t) and str(t) != "BLOB")
+    return ", ".join(identifier(c) for c, t in columns(run, table).items() if "[" not in t and t != "BLOB")
 
 
 # ---- what is shown
@@ -90,18 +90,25 @@ def light(run: Any, table: str = "images") -> str:
 
 def samples(run: Any, reason: str | None, n: int, where: str | None) -> list[Card]:
     """`n` rows drawn by a hash of their uid: kept ones, or those dropped for a reason."""
-    chosen = "kept" if reason is None else f"drop_reason = {quoted(reason)}"
+    return cards(run.store, _drawn(run, "images", reason, n, where))
+
+
+def _drawn(run: Any, table: str, reason: str | None, n: int, where: str | None) -> list[dict[str, Any]]:
+    if table not in run.recipe.get("rows", [table]):
+        raise RecipeError(f"there are no {table} in this run; there are {', '.join(run.recipe['rows'])}")
+    chosen = "kept" if reason in (None, "kept") else f"drop_reason = {quoted(reason)}"
     query = (
-        f"select {light(run)} from images where {chosen}"
+        f"select {light(run, table)} from {table} where {chosen}"
         + (f" and ({where})" if where else "")
         + f" order by {coin_sql('uid', 0, 'show')}, uid limit {int(n)}"
     )
     rows = run.sql(query).to_arrow_table().to_pylist()
     if not rows and reason is not None:
-        there = [r["reason"] for r in run.stats().to_pylist() if r["table"] == "images"]
+        found = run.sql(f"select distinct coalesce(drop_reason, 'kept') from {table} order by 1").fetchall()
+        there = [r for (r,) in found]
         if reason not in there:
             raise RecipeError(f"nothing was dropped for {reason}; there are: {', '.join(there)}")
-    return cards(run.store, rows)
+    return rows
 
 
 def pairs(run: Any, step: str, n: int, child: Isolated | None = None) -> list[Pair]:
@@ -215,8 +222,8 @@ def _brief(card: Card, scores: Sequence[str]) -> Html:
 
 
 def words(row: dict[str, Any]) -> str:
-    """The caption; blanks that would not be seen are named."""
-    text = row.get("text")
+    """The caption, of a document its title; blanks that would not be seen are named."""
+    text = row.get("text", row.get("title"))
     return "no text" if text is None else text if text.strip() else f"{len(text)} blank character{'s' * (len(text) != 1)}"
 
 
@@ -285,11 +292,10 @@ def grid(shown_cards: Iterable[Html], kind: str = "grid") -> Html:
 
 def written(run: Any) -> list[str]:
     """The columns with captions that models wrote."""
-    found = run.sql("select * from images limit 0")
     return [
         n
-        for n, k in zip(found.columns, found.types)
-        if n.startswith("caption_") and str(k) == "VARCHAR" and not n.endswith(("_model", "_source"))
+        for n, k in columns(run, "images").items()
+        if n.startswith("caption_") and k == "VARCHAR" and not n.endswith(("_model", "_source"))
     ]
 
 
@@ -314,17 +320,7 @@ def documents(
     run: Any, n: int, reason: str | None = None, where: str | None = None, child: Isolated | None = None
 ) -> list[Html]:
     """`n` web pages with their texts and images in page order; what was dropped from them is shown pale, with its reason."""
-    chosen = "kept" if reason is None else f"drop_reason = {quoted(reason)}"
-    rows = (
-        run.sql(
-            f"select {light(run, 'documents')} from documents where {chosen}"
-            + (f" and ({where})" if where else "")
-            + f" order by {coin_sql('uid', 0, 'show')}, uid limit {int(n)}"
-        )
-        .to_arrow_table()
-        .to_pylist()
-    )
-    return [document(run, row, child) for row in rows]
+    return [document(run, row, child) for row in _drawn(run, "documents", reason, n, where)]
 
 
 def document(run: Any, row: dict[str, Any], child: Isolated | None = None) -> Html:
@@ -393,12 +389,10 @@ def contents(run: Any, reason: str | None, n: int, where: str | None) -> tuple[H
 
 def write_page(run: Any, reason: str | None, n: int, where: str | None, out: str | None, pages: bool = False) -> str:
     """Write a grid (or documents as pages) as an HTML file; returns its path."""
-    title = f"dropped for {reason}" if reason else "kept"
+    title = "kept" if reason in (None, "kept") else f"dropped for {reason}"
     if pages:
-        body, words = (
-            join(documents(run, n, reason, where), "\n"),
-            f"documents of {run.store.url}, drawn by a hash of their uid",
-        )
+        words = f"documents of {run.store.url}, drawn by a hash of their uid"
+        body = join(documents(run, n, reason, where), "\n") or Html("<p>no such rows</p>")
     else:
         body, words = contents(run, reason, n, where)
     name = "show.html" if reason is None else f"show-{''.join(c if c.isalnum() else '-' for c in reason)}.html"

@@ -1,9 +1,12 @@
 """What a run shows while it works: a live display in a terminal, plain lines elsewhere, nothing for programs."""
 
+import contextlib
 import json
+import os
 import sys
 import time
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, TextIO
 
@@ -19,6 +22,11 @@ class Stage:
     began: float = field(default_factory=time.monotonic)
     ended: float | None = None
     computed: int = 0
+    seconds: float = 0.0  # of workers
+
+    def pace(self, now: float) -> float:
+        """Rows a second while it was at work: a stage that waits for the one before it, in the same process, takes no time."""
+        return self.computed / max(1e-6, min((self.ended or now) - self.began, self.seconds))
 
 
 class Quiet:
@@ -45,6 +53,7 @@ class Quiet:
                 stage.ended = time.monotonic()
         if done is not None:
             self.stages[name].computed += max(done.computed.values(), default=0)
+            self.stages[name].seconds += sum(done.seconds.values())
             self.bytes += done.bytes
             self.reasons.subtract(self.by_part.get(done.part, {}))
             self.reasons.update(done.dropped)
@@ -70,6 +79,7 @@ class Quiet:
                 "rows": s.rows,
                 "done": s.done,
                 "computed": s.computed,
+                "seconds": s.seconds,
                 "began": s.began - self.began,
                 "ended": s.ended and s.ended - self.began,
             }
@@ -96,6 +106,7 @@ class Quiet:
                 self.began + s["began"],
                 None if s["ended"] is None else self.began + s["ended"],
                 s["computed"],
+                s.get("seconds", 0.0),
             )
             for s in state["stages"]
         }
@@ -180,31 +191,27 @@ class Lines(Quiet):
 
     def __init__(self, out: TextIO | None = None, every: float = 5.0):
         self.out, self.every, self.last = out or sys.stderr, every, 0.0
+        self.said: set[str] = set()
 
     def begin(self, name: str, place: str) -> None:
         super().begin(name, place)
+        self.said.clear()
         print(f"{name} → {place}", file=self.out, flush=True)
 
     def show(self) -> None:
         now = time.monotonic()
         for stage in self.stages.values():
-            if stage.ended and stage.name not in self._said():
-                self._said().add(stage.name)
+            if stage.ended and stage.name not in self.said:
+                self.said.add(stage.name)
                 self._line(stage, now)
         if now - self.last >= self.every and self.current:
             self._line(self.current, now)
 
-    def _said(self) -> set[str]:
-        if not hasattr(self, "said"):
-            self.said: set[str] = set()
-        return self.said
-
     def _line(self, stage: Stage, now: float) -> None:
         self.last = now
-        pace = stage.computed / max(1e-6, (stage.ended or now) - stage.began)
         words = [f"{stage.name}: {stage.done}/{stage.total}"]
         if stage.computed:
-            words.append(f"{pace:,.0f} rows/s")
+            words.append(f"{stage.pace(now):,.0f} rows/s")
         words.append(f"took {span(stage.ended - stage.began)}" if stage.ended else f"{left(stage, now)} left")
         if self.dropped():
             words.append("dropped so far: " + self.dropped())
@@ -252,7 +259,7 @@ class Live(Quiet):
             table.add_column(heading, justify=side)
         for s in self.stages.values():
             seconds = (s.ended or now) - s.began
-            pace = f"{s.computed / max(seconds, 1e-6):,.0f}" if s.computed else ""
+            pace = f"{s.pace(now):,.0f}" if s.computed else ""
             state = Text(span(seconds), "green") if s.ended else Text(left(s, now), "yellow")
             bar = ProgressBar(total=max(1, s.total), completed=s.done, width=24)
             table.add_row(Text(s.name[:48]), bar, f"{s.done:,}/{s.total:,}", pace, state)
@@ -263,6 +270,19 @@ class Live(Quiet):
             f"{self.bytes / 1e6:,.0f} MB fetched" if self.bytes else "",
         ]
         return Group(Text(f"{self.name} → {self.place}", "bold"), table, Text(" · ".join(w for w in foot if w), "dim"))
+
+
+@contextlib.contextmanager
+def display() -> Iterator[Quiet]:
+    """What suits standard error: a live table in a terminal, which is given back whatever happens, else plain lines."""
+    if not sys.stderr.isatty() or os.environ.get("TERM") == "dumb":
+        yield Lines()
+        return
+    live = Live()
+    try:
+        yield live
+    finally:
+        live.close()
 
 
 def funnel(rows: list[dict[str, Any]]) -> str:

@@ -8,7 +8,8 @@ from typing import Any
 from curate.reporting.facts import Facts, Histogram, edge
 from curate.reporting.grid import beside, brief, captioned, documents, grid, pairs, written
 from curate.reporting.look import Html, bar, fill, join, legend, number, ranked, size, stacked, table, thinned
-from curate.reporting.story import bounds
+from curate.reporting.story import BESIDES, bounds
+from curate.selector import identifier
 
 #: Samples at each side of a bound, pairs for each step, documents, captions.
 SIDE, PAIRS, PAGES, CAPTIONS = 8, 6, 4, 8
@@ -134,8 +135,10 @@ def _chart(h: Histogram) -> Html:
 def kept(f: Facts) -> Html:
     """Kept samples."""
     found = f.samples.get("kept", [])
+    if not found:
+        return Html("")
     bounded = list(dict.fromkeys(b.column for b in reversed(f.bounds) if b.column in f.scores("images")))
-    return brief(found, (bounded or f.scores("images")[-2:])[:2]) if found else Html("")
+    return brief(found, (bounded or f.scores("images")[-2:])[:2])
 
 
 def dropped(f: Facts) -> Html:
@@ -236,7 +239,7 @@ def _makings(f: Facts, name: str) -> Iterator[tuple[str, ...]]:
     if "url" in f.columns[name]:
         yield "domain", "lower(regexp_extract(url, '^https?://([^/:?#]+)', 1))"
     for word in f.words(name):
-        yield word, f'"{word}"'
+        yield word, identifier(word)
     if "original_width" in f.columns[name]:
         side = "least(original_width, original_height)"
         power = f"case when {side} is null then null else (2 ** floor(log2(greatest({side}, 1))))::bigint end"
@@ -358,12 +361,11 @@ def speed(f: Facts) -> Html:
 
 def recipe(f: Facts) -> Html:
     """What ran: steps with parameters and fingerprints, inputs with hashes, versions."""
-    hidden = {"step", "kind", "table", "fingerprint", "class", "version", "name"}
     steps = [
         (
             s["step"],
             s.get("class", ""),
-            _parameters({k: v for k, v in s.items() if k not in hidden}),
+            _parameters({k: v for k, v in s.items() if k not in BESIDES}),
             fill("<code>{}</code>", s.get("fingerprint", "")),
         )
         for s in f.steps

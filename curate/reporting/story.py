@@ -6,9 +6,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from curate.errors import RecipeError
-from curate.reporting.grid import Card, beside, cards, dimensions, grid, light, pairs_of, picture, put, quoted
+from curate.reporting.grid import Card, beside, cards, columns, dimensions, grid, light, pairs_of, picture, put
 from curate.reporting.look import Html, fill, join, number, page, table
+from curate.selector import quoted
 from curate.shards import shard_name
+
+#: What recipe.json says of a step besides its parameters.
+BESIDES = {"step", "kind", "table", "fingerprint", "adds", "class", "version", "name"}
 
 #: Parameters that are bounds, as they are said.
 BOUNDS = {
@@ -62,8 +66,7 @@ def _tables(run: Any) -> list[str]:
 
 def _rows(run: Any, name: str, who: str) -> list[dict[str, Any]]:
     match = re.fullmatch(r"([0-9a-f]{32})(-\d+)?", who)
-    columns = run.sql(f"select * from {name} limit 0").columns
-    if not match and "url" not in columns:
+    if not match and "url" not in columns(run, name):
         return []
     condition = f"uid = {quoted(match[1])}" if match else f"url = {quoted(who)}"
     query = f"select {light(run, name)} from {name} where {condition} order by kept desc, source_file, source_row limit 20"
@@ -85,13 +88,17 @@ def _lines(run: Any, name: str, row: dict[str, Any]) -> Iterator[Line]:
             continue
         here = step["step"] == fell
         outcome = "not reached" if over else f"dropped: {row['drop_reason']}" if here else "passed"
-        yield Line(step["step"], _values(row, step), bounds(step), outcome)
+        yield Line(step["step"], _values(row, step, run.recipe["steps"]), bounds(step), outcome)
         over = over or here
 
 
-def _values(row: dict[str, Any], step: dict[str, Any]) -> str:
+def _values(row: dict[str, Any], step: dict[str, Any], steps: list[dict[str, Any]]) -> str:
+    """The columns that a step added, and the one that it looks at. Of a run whose recipe.json does not name them (`adds`): those that
+    begin with its name, and not with a longer one."""
     name, column = step["step"], step.get("column")
-    mine = {k: v for k, v in row.items() if (k == name or k.startswith(f"{name}_") or k == column) and v is not None}
+    longer = tuple(s["step"] for s in steps if s["step"].startswith(f"{name}_"))
+    adds = step.get("adds", [k for k in row if k == name or (k.startswith(f"{name}_") and not k.startswith(longer))])
+    mine = {k: v for k, v in row.items() if (k in adds or k == column) and v is not None}
     return ", ".join(number(v) if k == name else f"{k} {number(v)}" for k, v in mine.items())
 
 

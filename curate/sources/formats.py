@@ -5,6 +5,7 @@ of at most `size` rows. `bad` has one boolean a row: True for a row that could n
 """
 
 import csv
+import functools
 import io
 import itertools
 import json
@@ -22,6 +23,9 @@ COMPRESSED = {"gz": "gzip", "zst": "zstd", "bz2": "bz2"}
 
 #: Characters; a longer line is not a row but a broken file.
 LONGEST_LINE = 16 << 20
+
+#: Lines; a longer record of CSV is a quote that nobody closed, and the rows that it swallowed.
+MOST_LINES = 100
 
 Stream = Iterator[tuple[pa.Table, list[bool]]]
 Opened = Callable[[], BinaryIO]
@@ -65,9 +69,9 @@ def read_parquet(opened: Opened, size: int, without: frozenset[str]) -> Stream:
 # ---- CSV and TSV: every value is text; an empty one is null
 
 
-def read_csv(opened: Opened, size: int, without: frozenset[str], delimiter: str = ",") -> Stream:
+def read_csv(opened: Opened, size: int, without: frozenset[str], parsed: Callable = csv.reader) -> Stream:
     with opened() as f:
-        rows = csv.reader(_lines(f, newline=""), delimiter=delimiter)
+        rows = parsed(_lines(f, newline=""))
         names = next(rows, [])
         yield _strings([], names), []
         records = _records(rows, len(names))
@@ -76,7 +80,16 @@ def read_csv(opened: Opened, size: int, without: frozenset[str], delimiter: str 
 
 
 def read_tsv(opened: Opened, size: int, without: frozenset[str]) -> Stream:
-    return read_csv(opened, size, without, "\t")
+    return read_csv(opened, size, without, functools.partial(map, _cells))
+
+
+def _cells(line: str) -> list[str]:
+    """The cells of a line of TSV. Published lists (CC3M, CC12M) quote nothing: a quote is one where it closes before the next
+    tab or the end of the line, else a character."""
+    try:
+        return next(csv.reader([line], delimiter="\t", strict=True))
+    except csv.Error:
+        return next(csv.reader([line], delimiter="\t", quoting=csv.QUOTE_NONE))
 
 
 def _lines(f: BinaryIO, newline: str) -> Iterator[str]:
@@ -86,7 +99,7 @@ def _lines(f: BinaryIO, newline: str) -> Iterator[str]:
 
 
 def _records(rows: Iterator[list[str]], width: int) -> Iterator[list[str] | None]:
-    """The records, with None for one that has not `width` fields or is not CSV. Blank lines are not records."""
+    """The records, with None for one that has not `width` fields, has too many lines or is not CSV. Blank lines are not records."""
     while True:
         try:
             row = next(rows)
@@ -96,7 +109,7 @@ def _records(rows: Iterator[list[str]], width: int) -> Iterator[list[str] | None
             yield None
             continue
         if row:
-            yield row if len(row) == width else None
+            yield row if len(row) == width and sum(v.count("\n") for v in row) < MOST_LINES else None
 
 
 def _strings(records: list[list[str] | None], names: list[str]) -> pa.Table:
@@ -139,7 +152,7 @@ def _objects(f: BinaryIO) -> Iterator[dict[str, Any] | None]:
     return (json_object(line) for line in _lines(f, newline="\n") if line.strip())
 
 
-def json_object(text: str | bytes) -> dict[str, Any] | None:
+def json_object(text: str) -> dict[str, Any] | None:
     """A JSON object, or None for anything else."""
     try:
         value = json.loads(text)
@@ -157,18 +170,24 @@ def json_types(objects: Iterable[dict[str, Any] | None]) -> dict[str, pa.DataTyp
     return {name: _json_type(seen - {type(None)}) for name, seen in kinds.items()}
 
 
+class _Long(int):
+    """A whole number of 64 bits that a float may not hold."""
+
+
 def _kind(value: Any) -> type:
-    """The Python type of a JSON value, with whole numbers beyond 64 bits counted as objects."""
-    return object if type(value) is int and not -(2**63) <= value < 2**63 else type(value)
+    """The Python type of a JSON value, with long whole numbers told apart, and those beyond 64 bits counted as objects."""
+    if type(value) is not int or abs(value) <= 2**53:
+        return type(value)
+    return _Long if -(2**63) <= value < 2**63 else object
 
 
 def _json_type(kinds: set[type]) -> pa.DataType:
     """Numbers and booleans are themselves; lists, objects and mixtures are carried as JSON text."""
     if kinds == {bool}:
         return pa.bool_()
-    if kinds and kinds <= {int, float}:
-        return pa.int64() if kinds == {int} else pa.float64()
-    return STR
+    if kinds and kinds <= {int, _Long}:
+        return pa.int64()
+    return pa.float64() if kinds and kinds <= {int, float} else STR
 
 
 def json_table(objects: list[dict[str, Any] | None], types: dict[str, pa.DataType]) -> pa.Table:

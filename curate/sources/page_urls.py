@@ -4,9 +4,10 @@ import asyncio
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import fsspec
+import pyarrow as pa
 import pyarrow.parquet as pq
 
 from curate.errors import PoolError
@@ -15,6 +16,7 @@ from curate.fetch.stage import Fetch, loop_factory
 from curate.source import expand
 from curate.sources import warc
 from curate.sources.columns import text_type
+from curate.sources.url_pairs import as_text
 from curate.sources.warc import Answer
 from curate.sources.web_pages import WebPages
 
@@ -33,6 +35,8 @@ class PageUrls(WebPages):
     otherwise. allow_private, contact, per_host, rate, timeout: as in Fetch.
     """
 
+    asks: ClassVar[bool] = True
+
     allow_private: tuple[str, ...] = ()
     contact: str = ""
     per_host: int = 2
@@ -48,9 +52,13 @@ class PageUrls(WebPages):
         manners = ("allow_private", "contact", "per_host", "rate", "timeout", "robots")
         return {k: v for k, v in super().identity().items() if k not in manners}
 
-    def answers(self, file: str) -> Iterator[Answer]:
+    def read(self, file: str, part_size: int, last: int = -1) -> Iterator[dict[str, pa.Table]]:
+        return self.parts(file, self.answers(file, last), part_size)
+
+    def answers(self, file: str, last: int = -1) -> Iterator[Answer]:
+        """The pages of a list behind its row `last`."""
         urls = listed(file)
-        for start in range(0, len(urls), BATCH):
+        for start in range(last + 1, len(urls), BATCH):
             some = urls[start : start + BATCH]
             found = {u: Fetched("removed") for u in some if self.removed and self.removed.has_url(u)}
             with asyncio.Runner(loop_factory=loop_factory()) as runner:
@@ -77,7 +85,7 @@ class PageUrls(WebPages):
         """What came as a page; its address is the one it was found at."""
         if found.outcome != "ok":
             return Answer(row, url, status=found.status, outcome=found.outcome)
-        kind = (found.kind or "").split(";")[0].strip().lower()
+        kind = warc.media_type(found.kind)
         charset = _CHARSET.search(found.kind or "")
         outcome = "not_html" if kind not in warc.PAGES else warc.judged(found.body, kind, self.max_bytes)
         return Answer(
@@ -107,8 +115,8 @@ def listed(file: str) -> list[str]:
             if file.endswith(".parquet"):
                 table = pq.ParquetFile(f)
                 text_type(table.schema_arrow.field("url"), file)  # values of extension types may be code
-                return [u or "" for u in table.read(columns=["url"])["url"].to_pylist()]
-            lines = (line.strip() for line in f.read().decode("utf-8").splitlines())
+                return [u or "" for u in as_text(table.read(columns=["url"])["url"]).to_pylist()]
+            lines = (line.strip() for line in f.read().decode("utf-8-sig").splitlines())
             return [line for line in lines if line and not line.startswith("#")]
     except (OSError, ValueError, KeyError) as e:
         raise PoolError(f"{file}: not a list of URLs: {e}") from e

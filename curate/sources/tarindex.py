@@ -126,10 +126,8 @@ def _number(field: bytes) -> int | None:
     """An octal number, or GNU's binary one; None for anything else."""
     if field[0] == 0x80:
         return int.from_bytes(field[1:], "big")
-    try:
-        return int(field.strip(b" \0") or b"0", 8)
-    except ValueError:
-        return None
+    digits = field.strip(b" \0") or b"0"
+    return None if digits.strip(b"01234567") else int(digits, 8)  # int alone takes signs, and a size below 0 has no end
 
 
 def _long_name(data: bytes) -> dict[str, str]:

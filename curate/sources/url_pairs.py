@@ -1,8 +1,10 @@
 """Tables of image URLs and captions: the main job's input."""
 
 import contextlib
+import csv
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import ClassVar
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -23,11 +25,14 @@ class UrlPairs(Source):
     """One row = one image URL and its caption. Parquet, CSV, TSV or JSON lines; globs, folders, any fsspec path.
 
     url, text: the names of the two columns. All other columns are carried along, but for those in `without`; one whose
-    name curate uses itself travels as `source_<name>`. Values of CSV and TSV are text, an empty one is null.
+    name curate uses itself travels as `source_<name>`. Values of CSV and TSV are text, an empty one is null; a quote in
+    TSV that does not close in its line is a character.
 
-    Rows that are wrong stay, with a `drop_reason`: `source:bad_row` (a wrong number of fields, no JSON object, no UTF-8)
-    or `fetch:bad_url` (null, blank, not http or https). A null caption is left for a filter to judge.
+    Rows that are wrong stay, with a `drop_reason`: `source:bad_row` (a wrong number of fields, no JSON object, no UTF-8,
+    a record of CSV over 100 lines: a quote that nobody closed) or `fetch:bad_url` (null, blank, not http or https). A null caption is left for a filter to judge.
     """
+
+    version: ClassVar[int] = 2
 
     paths: str | list[str]
     url: str = "url"
@@ -122,7 +127,7 @@ def naming(file: str, row: int) -> Iterator[None]:
     """What goes wrong inside is said of the file, with the row reached."""
     try:
         yield
-    except (OSError, pa.ArrowException, EOFError, ValueError) as e:
+    except (OSError, pa.ArrowException, EOFError, ValueError, csv.Error) as e:
         raise PoolError(f"{file}: cannot be read from row {row} on: {e}") from e
 
 

@@ -53,7 +53,7 @@ _COLUMNS = {"documents": _DOCUMENT, "texts": _TEXT, "images": _IMAGE}
 
 @dataclass
 class Videos(Source):
-    """Clips of video files (local, or any fsspec path that is not the web's), or of tables of clips.
+    """Clips of video files (on disks, or in the object stores of videos/local.py), or of tables of clips.
 
     A video's speech lies beside it: `talk.vtt`, `.srt` or `.json` (Whisper's) for `talk.mp4`. A table (Parquet, CSV, TSV, JSON lines)
     has columns `video` (a path, relative to the table), `start` and `end` in seconds, and `text`; each row is a clip.
@@ -65,12 +65,14 @@ class Videos(Source):
     max_video: seconds; a longer video is dropped whole.
     seconds, memory: CPU time and address space that one question about a video may cost.
 
-    Rows that are wrong stay, with a `drop_reason`: `video:broken`, `video:missing`, `video:no_picture`, `video:no_duration`,
+    Rows that are wrong stay, with a `drop_reason`: `video:refused` (a table names what is on no disk or object store that can be
+    read here), `video:missing` (no such file), `video:broken`, `video:no_picture`, `video:no_duration`,
     `video:too_many_pixels`, `video:too_long`, `video:no_speech`, `video:timeout`, `video:memory`, `video:crash`,
     `clip:bad_times`, `clip:beyond_the_end`.
     """
 
     tables: ClassVar[tuple[str, ...]] = ("documents", "texts", "images")
+    version: ClassVar[int] = 2
 
     paths: str | list[str]
     cut: str = "speech"
@@ -141,6 +143,14 @@ class Videos(Source):
         end = min(found["seconds"], self.max_seconds)
         return video, found, [Clip(0.0, end, within(said, 0.0, end))]
 
+    def _probed(self, ask: Contained, video: str) -> dict[str, Any]:
+        """What a video of a table is. Such a table may be a stranger's: a video that is refused costs its own rows."""
+        try:
+            with opened(video) as path:
+                return questioned(ask, "probe", path)
+        except RecipeError:
+            return {"outcome": "refused"}
+
     def _listed(self, ask: Contained, file: str) -> Iterator[tuple[str, dict[str, Any], list[Clip]]]:
         """The clips of a table, row by row; a video is looked at once while its rows follow each other."""
         with naming(file, 0):
@@ -156,8 +166,7 @@ class Videos(Source):
             for row in table.select(list(columns.values())).rename_columns(list(columns)).to_pylist():
                 video = _joined(folder, str(row["video"] or ""))
                 if video != seen:
-                    with opened(video) as path:
-                        seen, found = video, questioned(ask, "probe", path)
+                    seen, found = video, self._probed(ask, video)
                 yield video, found, [_clip(row, found, self.max_seconds)]
             done += len(table)
 
@@ -184,6 +193,11 @@ def _clip(row: dict[str, Any], found: dict[str, Any], longest: float) -> Clip:
     return Clip(start, min(end, found["seconds"], start + longest), said)
 
 
+def moment(time: float) -> str:
+    """Seconds in an address: six digits, and milliseconds however late it is."""
+    return f"{time:g}" if time < 1000 else f"{time:.3f}".rstrip("0").rstrip(".")
+
+
 def _joined(folder: str, video: str) -> str:
     return video if "://" in video or video.startswith("/") else f"{folder}/{video}"
 
@@ -205,7 +219,7 @@ class Rows:
 
     def add(self, video: str, found: dict[str, Any], clip: Clip, times: list[float]) -> None:
         """One clip: its frames and its speech share the positions, in order of time."""
-        url = f"{video}#t={clip.start:g},{clip.end:g}"
+        url = f"{video}#t={moment(clip.start)},{moment(clip.end)}"
         uid = schema.uid(" ".join(s.text for s in clip.said), url)
         own = {"source_file": self.file, "source_row": self.clip}
         self.documents.append(
@@ -232,7 +246,7 @@ class Rows:
                 self.texts.append({**child_, "text": what.text, "kind": "speech", "start": what.start, "end": what.end})
             else:
                 self.images.append(
-                    {**child_, "url": f"{video}#t={time:g}", "text": heard(clip.said, time), "video": video, "at": time}
+                    {**child_, "url": f"{video}#t={moment(time)}", "text": heard(clip.said, time), "video": video, "at": time}
                 )
         self.clip += 1
 

@@ -2,6 +2,7 @@
 
 import io
 import re
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
@@ -22,7 +23,7 @@ _DECODERS = {
     "chunked": ChunkedReader,
 }
 _HTML = re.compile(
-    rb"\s*(?:<\?xml[^>]*>\s*)?(?:<!--.*?-->\s*)*<(?:!doctype\s+html|html|head|title|body|meta|script|style|div|p|h1|table|a|br)\b",
+    rb"\s*(?:<\?xml[^>]*>\s*)?(?:<!--(?>.*?-->)\s*)*+<(?:!doctype\s+html|html|head|title|body|meta|script|style|div|p|h1|table|a|br)\b",
     re.IGNORECASE | re.DOTALL,
 )
 _OTHER = (b"\x89PNG", b"%PDF", b"GIF8", b"\xff\xd8\xff", b"PK\x03\x04", b"\x1f\x8b", b"RIFF", b"wOF", b"\0\0\0")
@@ -48,13 +49,24 @@ class Answer:
 
 
 def records(file: BinaryIO, name: str, max_bytes: int) -> Iterator[Answer]:
-    """The responses (and resources) of a WARC file, compressed or not. PoolError naming the place if it cannot be read on."""
+    """The responses (and resources) of a WARC file, compressed or not. PoolError naming the place if it cannot be read on.
+
+    FastWARC takes a file that was cut short for one that ends: every record is held against the length that it states, and a
+    page that is cut is not given."""
     row, offset = -1, 0
-    types = WarcRecordType.response | WarcRecordType.resource
     try:
-        for row, record in enumerate(ArchiveIterator(file, record_types=types)):
-            offset = record.stream_pos
-            yield answer(row, record, max_bytes)
+        for record in ArchiveIterator(file, parse_http=False):
+            wanted = record.record_type in (WarcRecordType.response, WarcRecordType.resource)
+            if wanted:
+                record.parse_http()
+            length = record.content_length
+            found = answer(row + 1, record, max_bytes) if wanted else None
+            record.reader.consume()
+            if not record.headers.get("Content-Length") or record.reader.tell() < length:
+                raise EOFError("the next record is cut short")
+            if found:
+                row, offset = found.row, record.stream_pos
+                yield found
     except (OSError, ValueError, EOFError) as e:
         raise PoolError(f"{name}: cannot be read after record {row} (at byte {offset}): {e}") from e
 
@@ -66,18 +78,18 @@ def answer(row: int, record: WarcRecord, max_bytes: int) -> Answer:
     if headers is not None:
         found.status = headers.status_code
         found.robots = robots(headers.get_multiple("X-Robots-Tag"), headers.get("tdm-reservation"))
-    kind = record.http_content_type if headers is not None else record.headers.get("Content-Type")
+    kind = media_type(record.http_content_type if headers is not None else record.headers.get("Content-Type"))
     found.charset = (record.http_charset or "").strip("\"' ") or None
     if not url or not url.startswith(("http://", "https://", "file://")):
         found.outcome = "no_url"
     elif found.status is not None and found.status != 200:
         found.outcome = "bad_status"
-    elif (kind or "").split(";")[0].strip().lower() not in PAGES:
+    elif kind not in PAGES:
         found.outcome = "not_html"
     if found.outcome is None:
         found.body, found.outcome = body(record, max_bytes)
     if found.outcome is None:
-        found.outcome = judged(found.body, (kind or "").split(";")[0].strip().lower(), max_bytes)
+        found.outcome = judged(found.body, kind, max_bytes)
     if found.outcome:
         found.body = b""
     return found
@@ -108,10 +120,21 @@ def undone(raw: bytes, word: str, max_bytes: int) -> bytes | None:
     try:
         return _DECODERS[word](io.BytesIO(raw)).read(max_bytes + 1)
     except (OSError, ValueError, EOFError):
+        if word != "deflate":
+            return None
+    try:  # without zlib's header, as some servers send it and browsers take it
+        return zlib.decompressobj(-zlib.MAX_WBITS).decompress(raw, max_bytes + 1)
+    except zlib.error:
         return None
 
 
+def media_type(header: str | None) -> str:
+    """A Content-Type without its parameters, in lower case."""
+    return (header or "").split(";")[0].strip().lower()
+
+
 def robots(tags: tuple[str, ...], tdm: str | None) -> tuple[str, ...]:
+    """The directives, whichever robot they name: the one that crawled was not ours, and an owner named those that were known."""
     words = {w.strip().lower().rsplit(":", 1)[-1].strip() for tag in tags for w in tag.split(",")}
     return tuple(sorted(w for w in words | ({"tdm-reservation"} if (tdm or "").strip() == "1" else set()) if w))
 

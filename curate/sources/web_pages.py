@@ -2,9 +2,10 @@
 
 One page gives one row of `documents`, its paragraphs rows of `texts` and its images rows of `images`, with `position` as the
 page order over both. What is not content is a row too, with its reason: `boilerplate:nav`, `boilerplate:footer`,
-`image:inline`, `page:not_html` ... (html/boilerplate.py and html/page.py list the words).
+`image:inline`, `page:not_html` ... `boilerplate:` words are in html/boilerplate.py, the others at WebPages.
 """
 
+import os
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -72,10 +73,16 @@ class WebPages(Source):
     `base_url` is where a folder's files (or a single file) were found: without it they have file:// addresses, and so have
     their images. `max_bytes` is the largest page taken (Common Crawl cuts pages at 1 MiB, since 2025 at 5 MiB);
     `seconds` of CPU time and `memory` in bytes are what one page may cost; `honor_opt_out` drops what forbids its use.
+
+    Why a page gives nothing, `page:` and: `no_url` (the record names no http(s) address), `bad_status` (not 200), `not_html`
+    (neither by the declared type nor by the first bytes), `empty`, `too_large` (before or after undoing the encoding),
+    `bad_encoding` (unknown or broken), `too_many_nodes`, `parser_timeout`, `parser_memory`, `parser_crash`, `opt_out`
+    (robots noai, tdm-reservation). Why an image is not fetched, `image:` and: `inline` (a data URI, or only a placeholder),
+    `no_url`, `tracker` (declared as one pixel), `opt_out` (the page's robots noimageai, noimageindex).
     """
 
     tables: ClassVar[tuple[str, ...]] = ("documents", "texts", "images")
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
 
     paths: str | list[str]
     base_url: str | None = None
@@ -94,10 +101,14 @@ class WebPages(Source):
         return _COLUMNS[table]
 
     def read(self, file: str, part_size: int) -> Iterator[dict[str, pa.Table]]:
+        return self.parts(file, self.answers(file), part_size)
+
+    def parts(self, file: str, answers: Iterator[Answer], part_size: int) -> Iterator[dict[str, pa.Table]]:
+        """Pages as parts."""
         rows = Rows(file)
         try:
             with Parser(self.seconds, self.memory) as parser:
-                for page in self.answers(file):
+                for page in answers:
                     self.take(page, parser, rows)
                     if rows.full(part_size):
                         yield rows.tables()
@@ -130,7 +141,7 @@ class WebPages(Source):
             return
         base = self.base_url.rstrip("/") + "/" if self.base_url else _file_url(fs, root)
         for row, name in enumerate(names):
-            yield self.local(fs, name, row, base + quote(name.removeprefix(root)))
+            yield self.local(fs, name, row, base + quoted(name.removeprefix(root)))
 
     def local(self, fs: fsspec.AbstractFileSystem, name: str, row: int, url: str) -> Answer:
         try:
@@ -200,7 +211,7 @@ def named(path: str) -> list[str]:
         return [path]
     root = path.split("crawl-data/", 1)[0] if "crawl-data/" in path else path.rsplit("/", 1)[0] + "/" if "/" in path else ""
     try:
-        with fsspec.open(path, "rt", compression="infer", encoding="utf-8") as f:
+        with fsspec.open(path, "rt", compression="infer", encoding="utf-8-sig") as f:
             return [root + line.strip() for line in f if line.strip()]
     except (OSError, EOFError, ValueError) as e:
         raise PoolError(f"{path}: not a list of WARC files: {e}") from e
@@ -212,10 +223,15 @@ def domain(url: str | None) -> str:
     return found[1].lower() if found else ""
 
 
+def quoted(name: str) -> str:
+    """A path as a part of a URL; of a name that is not UTF-8 its bytes."""
+    return quote(os.fsencode(name))
+
+
 def _folder(path: str) -> bool:
     fs, inner = filesystem(path)
     return fs.isdir(inner)
 
 
 def _file_url(fs: fsspec.AbstractFileSystem, root: str) -> str:
-    return "file://" + quote(root) if "file" in fs.protocol else fs.unstrip_protocol(root)
+    return "file://" + quoted(root) if "file" in fs.protocol else fs.unstrip_protocol(root)

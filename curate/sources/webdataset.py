@@ -6,7 +6,7 @@ import os
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, ClassVar
 
 import fsspec
 import pyarrow as pa
@@ -47,6 +47,8 @@ class WebDataset(Source):
     was there is lost, the reading goes on behind it).
     """
 
+    version: ClassVar[int] = 2
+
     paths: str | list[str]
 
     def files(self) -> list[str]:
@@ -57,8 +59,8 @@ class WebDataset(Source):
         """The columns of the first file that can be read, as far as its first samples show them."""
         for file in self.files():
             with contextlib.suppress(PoolError), naming(file, 0):
-                first = next(_parts(file, 100))
-                return {f.name: f.type for f in first.schema if f.name != "drop_reason"}
+                for first in _parts(file, 100):
+                    return {f.name: f.type for f in first.schema if f.name != "drop_reason"}
         return {**super().adds(table), **schema.PAYLOAD, "source_key": STR}
 
     def read(self, file: str, part_size: int) -> Iterator[dict[str, pa.Table]]:
@@ -126,7 +128,7 @@ def _text(f: BinaryIO, member: Member | None) -> str | None:
     if member.size > LONGEST_TEXT or not member.whole:
         raise ValueError(member.name)
     f.seek(member.offset)
-    return f.read(member.size).decode("utf-8")
+    return f.read(member.size).decode("utf-8-sig")
 
 
 def _table(found: list[Found], side: "Sidecar", file: str, start: int, names: dict[str, int]) -> pa.Table:

@@ -3,15 +3,19 @@
 All of these add `chosen_text` and `chosen_origin` (`raw`, or a caption's name) and leave every variant where it is.
 """
 
+import math
 from dataclasses import dataclass, field
 
 import numpy as np
 import pyarrow as pa
 
 from curate.errors import RecipeError
-from curate.selector import NONE, Live, Selection, Selector, coin
+from curate.selector import NONE, Live, Selection, Selector, coin, identifier, quoted
 from curate.stage import Stage, reasons
+from curate.top_fraction import cut_at
 
+#: A character that str.strip() leaves, for DuckDB.
+BLACK = r"[^\s\x0b\x1c-\x1f\x85\p{Z}]"
 CHOSEN = {"chosen_text": pa.large_string(), "chosen_origin": pa.large_string()}
 
 
@@ -83,7 +87,7 @@ class Mix(Stage):
 
     def allowed(self, live: pa.Table, variant: str) -> np.ndarray:
         """For each row, whether the variant may be drawn."""
-        good = np.array([bool(t and t.strip()) for t in live[column(variant)].to_pylist()])
+        good = np.array([bool(t and t.strip()) for t in live[column(variant)].to_pylist()], dtype=bool)
         if variant in self.checked:
             good &= np.array(
                 [faults is not None and not faults for faults in live[f"{column(variant)}_faults"].to_pylist()], dtype=bool
@@ -124,6 +128,8 @@ class RawElseSynthetic(Selector):
     `caption_<variant>_faults` is there; a faulty text does not pass.
     """
 
+    version = 2
+
     variant: str = ""
     fraction: float = 0.3
     min: float | None = None
@@ -140,27 +146,26 @@ class RawElseSynthetic(Selector):
         return dict(CHOSEN)
 
     def select(self, live: Live) -> Selection:
-        cut = self._cut(live)
-        of, score = column(self.variant), score_column(self.variant)
-        flawless = f'and len("{of}_faults") = 0' if self.faults else ""
+        cut = cut_at(live, "clip_score", self.fraction) if self.min is None else float(self.min)
+        of, score, said = column(self.variant), identifier(score_column(self.variant)), quoted(self.variant)
+        text = identifier(of)
+        flawless = f"and len({identifier(f'{of}_faults')}) = 0" if self.faults else ""
+        passes = lambda score, text: (  # noqa: E731
+            f"""{score} >= '{cut!r}'::double and not isnan({score}) and regexp_matches({text}, '{BLACK}')"""
+        )
         rows = live.keep(f"""
-            select id, case when clip_score >= {cut!r}::double and not isnan(clip_score) and trim(text) <> '' then 'raw'
-                            when "{score}" >= {cut!r}::double and not isnan("{score}") and trim("{of}") <> '' 
-                                 {flawless} then '{self.variant}'
+            select id, case when {passes("clip_score", "text")} then 'raw'
+                            when {passes(score, text)} {flawless} then {said}
                        end as chosen_origin,
-                   case chosen_origin when 'raw' then text when '{self.variant}' then "{of}" end as chosen_text
+                   case chosen_origin when 'raw' then text when {said} then {text} end as chosen_text
             from live""")
         counts = rows.aggregate("chosen_origin, count(*)", "chosen_origin").order("chosen_origin").fetchall()
-        notes = {"cut": cut, "of": live.count, "chosen": {str(origin): n for origin, n in counts}}
+        notes = {
+            "cut": cut if math.isfinite(cut) else None,
+            "of": live.count,
+            "chosen": {str(origin): n for origin, n in counts},
+        }
         return Selection(rows.filter("chosen_origin is null"), rows, notes=notes)
-
-    def _cut(self, live: Live) -> float:
-        if self.min is not None:
-            return float(self.min)
-        scores = live.table("clip_score")["clip_score"].to_numpy().astype(np.float64)
-        known = np.sort(scores[~np.isnan(scores)])[::-1]
-        rank = int(len(scores) * self.fraction)
-        return float(known[rank]) if rank < len(known) else -1.0
 
 
 @dataclass
@@ -184,10 +189,11 @@ class CaptionRepeats(Selector):
         return {self.name: pa.int64(), f"{self.of}_once": pa.large_string()}
 
     def select(self, live: Live) -> Selection:
+        of, name = identifier(self.of), identifier(self.name)
         rows = live.keep(f"""
             with counted as (
-                select id, "{self.of}" as said, lower(trim(regexp_replace("{self.of}", '\\s+', ' ', 'g'))) as plain from live)
-            select id, if(plain is null, null, count(*) over (partition by plain)) as "{self.name}",
-                   if("{self.name}" <= {self.max}, said, null) as "{self.of}_once" from counted""")
-        repeated = rows.filter(f'"{self.name}" > {int(self.max)}').count("*").fetchall()[0][0]
+                select id, {of} as said, lower(trim(regexp_replace({of}, '\\s+', ' ', 'g'))) as plain from live)
+            select id, if(plain is null, null, count(*) over (partition by plain)) as {name},
+                   if({name} <= {self.max}, said, null) as {identifier(f"{self.of}_once")} from counted""")
+        repeated = rows.filter(f"{name} > {int(self.max)}").count("*").fetchall()[0][0]
         return Selection(NONE, rows, notes={"repeated": repeated, "of": live.count})

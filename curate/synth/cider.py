@@ -22,8 +22,9 @@ def grams(text: str) -> list[Counter]:
 def cider(captions: Sequence[str], references: Sequence[Sequence[str]]) -> float:
     """Mean CIDEr-D of captions against their references; 10 if each is its only reference word by word.
 
-    Rarity is that among the references given. No stemming: the words as they are. Texts under four words have fewer kinds of
-    n-gram and cannot reach 10; compare only values over the same references.
+    Rarity is that among the references given: what all of them have counts nothing, so that a single pair has 0. No
+    stemming: the words as they are. Texts under four words have fewer kinds of n-gram and cannot reach 10; compare only
+    values over the same references.
     """
     known = [[grams(r) for r in refs] for refs in references]
     seen: Counter = Counter()

@@ -8,6 +8,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from curate.filters.paragraph_ratios import words as spaced
 from curate.stage import Stage
 
 #: Every fault, in the order in which they are listed.
@@ -42,7 +43,7 @@ BOILERPLATE = re.compile(
     r"|description|sentence|translation)[\w ]{0,20}:\s*)?"
     r"((in )?(this|the) (image|picture|photo|photograph|illustration)( here)?( (shows|depicts|features|displays"
     r"|captures|presents|contains|is of)( us)?|,)\s+"
-    r"|(an?|the) (image|picture|photo|photograph) of (?=an?\b|the\b|some\b|two\b|three\b))?(caption|description)?:?\s*",
+    r"|(an?|the) (image|picture|photo|photograph) of (?=an?\b|the\b|some\b|two\b|three\b))?((caption|description)?\s*:)?\s*",
     re.I,
 )
 DANGLING = re.compile(r"\b(a|an|the|of|with|and|or|in|on|at|to|for|by|from|is|are|that|which|its|his|her|their)\s*$", re.I)
@@ -55,7 +56,7 @@ def stripped(text: str) -> str:
     """The text without an opening that says nothing ("The image shows", "Sure! Here is a caption:"), its first letter as it was
     there."""
     at = BOILERPLATE.match(text).end()
-    rest = text[at:].strip().strip('"“”').strip()
+    rest = re.sub(r'^["“]([^"“”]*)["”]$', r"\1", text[at:].strip()).strip()
     return rest[:1].upper() + rest[1:] if at and text[:1].isupper() else rest
 
 
@@ -84,8 +85,10 @@ class CaptionFaults(Stage):
     prompt: words of it that leak are found (6 in a row). sources: columns that numbers, quotes and names must come from (the
     raw text, OCR); with none, numbers, quotes and names are not looked at. finish: whether a record `<of>_made` is there to
     ask. The bounds are of our own choosing but for max_compression, which is Whisper's (2212.04356): a loop compresses by more
-    than 2.4.
+    than 2.4. In scripts without spaces two characters count as a word.
     """
+
+    version = 2
 
     of: str = ""
     prompt: str = ""
@@ -118,18 +121,18 @@ class CaptionFaults(Stage):
         """The faults of one text."""
         if text is None:
             return ["refusal"] if finish == "refused" else ["missing"]
-        words = re.findall(r"\w+", text.lower())
+        words, length = re.findall(r"\w+", text.lower()), len(spaced(text))
         tests: dict[str, Any] = {
             "empty": not any(c.isalpha() for c in text),
-            "refusal": REFUSAL.search(text),
+            "refusal": REFUSAL.search(text.replace("’", "'")),
             "prompt_leak": self._leaks(words),
             "markup": MARKUP.search(text),
             "repetition": repeated(words) > self.max_repetition or compression(text) > self.max_compression,
             "same_sentence": max(Counter(s.lower() for s in sentences(text)).values(), default=0) > 1,
-            "cut_off": (finish == "length" and not re.search(r"[.!?\"”)]\s*$", text)) or DANGLING.search(text),
+            "cut_off": (finish == "length" and not re.search(r"[.!?。！？\"”)]\s*$", text)) or DANGLING.search(text),
             "language": self._foreign(text),
-            "short": len(words) < self.min_words,
-            "long": len(words) > self.max_words,
+            "short": length < self.min_words,
+            "long": length > self.max_words,
             **(self._unsupported(text, source) if self.sources else {}),
         }
         return [fault for fault, hit in tests.items() if hit and fault not in self.without]
@@ -160,6 +163,8 @@ class CaptionFaults(Stage):
 @dataclass
 class CaptionStrip(Stage):
     """Adds `caption_<name>`: the text of column `of` without an opening that says nothing, such as "The image shows"."""
+
+    version = 2
 
     of: str = ""
 

@@ -13,7 +13,7 @@ from curate.synth.caption import Rewrite
 #: Where the picture stands in the first turn of a person.
 IMAGE = "<image>"
 TURN = pa.struct([("from", pa.large_string()), ("value", pa.large_string())])
-_SPOKEN = re.compile(r"^\s*\**(question|answer)\**\s*:\s*", re.I | re.M)
+_SPOKEN = re.compile(r"^\s*\**(question|answer)(?:\s*:\*+(?!\S)|\**\s*:)\s*", re.I | re.M)
 
 
 @dataclass
@@ -26,6 +26,8 @@ class Instruct(Rewrite):
     prompt: `conversation`, `detail` or `reasoning` of synth.prompts (LLaVA: 58,000, 23,000 and 77,000 samples), or a text with
     `{facts}`.
     """
+
+    version = 2
 
     prompt: str = "conversation"
     of: dict[str, str] = field(default_factory=dict)  # made of texts and boxes

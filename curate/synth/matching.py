@@ -1,13 +1,14 @@
 """Pairs for image-text matching: each picture with its own text, and with the text of another that is hard to tell from it."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from curate.errors import RecipeError
-from curate.selector import NONE, Live, Selection, Selector, coin
+from curate.filters.clip_score import flat
+from curate.selector import NONE, Live, Selection, Selector, coin_sql, identifier
 
 
 @dataclass
@@ -17,7 +18,8 @@ class MatchingNegatives(Selector):
 
     As BLIP and ALBEF mine them in a batch, with the cosine of the CLIP embeddings; here in groups of `group` rows, dealt out by
     the hash of the uid: the larger, the harder. A text equal to the row's own (case aside) is no negative, nor one that fits
-    better than its own by more than `margin`: that one is likely true as well. A row for which none is left has nulls.
+    better than its own by more than `margin`: that one is likely true as well. A row for which none is left, or which lacks
+    an embedding, has nulls.
     """
 
     image: str = "clip_image"
@@ -42,40 +44,41 @@ class MatchingNegatives(Selector):
         }
 
     def select(self, live: Live) -> Selection:
-        rows = live.table("id", "uid", self.of, self.image, self.vector)
-        rows = rows.filter(pc.and_(rows[self.of].is_valid(), rows[self.vector].is_valid()))
-        turn = np.lexsort(
-            (np.asarray(rows["uid"].to_pylist(), dtype=object), coin(rows["uid"].to_pylist(), self.seed, self.name))
-        )
-        other, score = np.full(len(rows), -1), np.full(len(rows), np.nan, np.float32)
-        plain = np.array([" ".join(t.lower().split()) for t in rows[self.of].to_pylist()], dtype=object)
-        for first in range(0, len(rows), self.group):
-            at = turn[first : first + self.group]
-            some = rows.take(pa.array(at))
-            other[at], score[at] = self._hardest(matrix(some[self.image]), matrix(some[self.vector]), plain[at], at)
-        picks = pa.array(other, mask=other < 0)
-        found = {
-            f"{self.name}_uid": rows["uid"].take(picks),
-            f"{self.name}_text": rows[self.of].take(picks),
-            f"{self.name}_score": pa.array(score, mask=other < 0),
-        }
-        return Selection(
-            NONE,
-            pa.table({"id": rows["id"], **found}),
-            notes={"mined": int(np.sum(other >= 0)), "without": int(np.sum(other < 0))},
-        )
+        schema = pa.schema({"id": pa.int64(), **self.adds()})
+        found = [schema.empty_table(), *(self._mined(rows).cast(schema) for rows in self._groups(live))]
+        columns = pa.concat_tables(found).sort_by("id")
+        without = columns[f"{self.name}_uid"].null_count
+        return Selection(NONE, columns, notes={"mined": len(columns) - without, "without": without})
 
-    def _hardest(self, image: np.ndarray, text: np.ndarray, plain: np.ndarray, at: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def _groups(self, live: Live) -> Iterator[pa.Table]:
+        """Rows with a text and both embeddings; one group is in memory at a time."""
+        columns = ", ".join(identifier(c) for c in ("id", "uid", *self.reads))
+        whole = " and ".join(f"{identifier(c)} is not null" for c in self.reads)
+        dealt = f"select {columns} from live where {whole} order by {coin_sql('uid', self.seed, self.name)}, uid"
+        reader = live.sql(dealt).to_arrow_reader(self.group)
+        waiting = reader.schema.empty_table()
+        for batch in reader:  # of any size
+            waiting = pa.concat_tables([waiting, pa.Table.from_batches([batch])])
+            while len(waiting) >= self.group:
+                yield waiting.slice(0, self.group)
+                waiting = waiting.slice(self.group)
+        if len(waiting):
+            yield waiting
+
+    def _mined(self, rows: pa.Table) -> pa.Table:
+        plain = np.array([" ".join(t.lower().split()) for t in rows[self.of].to_pylist()], dtype=object)
+        image, text = (flat(rows[c].combine_chunks()) for c in (self.image, self.vector))
+        other, score = self._hardest(image, text, plain)
+        picks = pa.array(other, mask=other < 0)
+        values = [rows["id"], rows["uid"].take(picks), rows[self.of].take(picks), pa.array(score, mask=other < 0)]
+        return pa.table(values, names=["id", *self.adds()])
+
+    def _hardest(self, image: np.ndarray, text: np.ndarray, plain: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """For each row the place of the text that fits its picture best, -1 if none is left, and how well it does."""
         scores = (image @ text.T).astype(np.float16).astype(np.float32)  # rounded, so that no machine decides otherwise
         own = scores.diagonal()[:, None]
         barred = (scores > own + self.margin) | (plain[:, None] == plain[None])
         scores[barred] = -np.inf
         best = scores.argmax(1)
         top = scores[np.arange(len(best)), best]
-        return np.where(np.isfinite(top), at[best], -1), top
-
-
-def matrix(vectors: pa.ChunkedArray) -> np.ndarray:
-    """A column of lists of one length as float32 (n, dim)."""
-    lists = vectors.combine_chunks()
-    return lists.flatten().to_numpy(zero_copy_only=False).astype(np.float32).reshape(len(lists), -1)
+        return np.where(np.isfinite(top), best, -1), top

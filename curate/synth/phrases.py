@@ -98,6 +98,8 @@ VERBS = frozenset(
 
 _JOINTS = sorted((*RELATIONS, *SYMMETRIC), key=len, reverse=True)
 _JOINT = re.compile(r"\b(" + "|".join(map(re.escape, _JOINTS)) + r")\b", re.I)
+_VOWEL = re.compile(r"(?!(uni([cfoqtv]|que)|use|usu|eu|one\b|once\b|ufo\b))[aeiou]|hour|honest|heir")
+_ARTICLE = re.compile(r"\b(an?)(\s+)(\w+)", re.I)
 _WORD = re.compile(r"[A-Za-z][\w'-]*|\d+")
 
 
@@ -160,14 +162,17 @@ def _describes(word: str) -> bool:
     return word in ATTRIBUTES or word in NUMBERS or word.isdigit()
 
 
-def with_articles(text: str) -> str:
-    """`a` and `an` as the next word wants them; other words as they were."""
+def with_articles(text: str, model: str = "") -> str:
+    """`a` and `an` as the next word wants them, other words as they were. What the model has before a word is right there: spelling
+    does not tell "a US flag" from "an SUV", nor "an apple" from "vitamin A in"."""
+    known = {m[3].lower(): len(m[1]) == 2 for m in _ARTICLE.finditer(model)}
 
     def right(match: re.Match) -> str:
-        an = bool(re.match(r"(?!(uni([cfoqtv]|que)|use|usu|eu|one\b|once\b|ufo\b))[aeiou]|hour|honest|heir", match[3], re.I))
+        word = match[3].lower()
+        an = known.get(word, bool(_VOWEL.match(word)))
         return (match[1][0] + ("n" if an else "")) + match[2] + match[3]
 
-    return re.sub(r"\b(an?)(\s+)(\w+)", right, text, flags=re.I)
+    return _ARTICLE.sub(right, text)
 
 
 def capital_like(text: str, model: str) -> str:

@@ -36,7 +36,7 @@ class SceneGraph(Stage):
         return {self.name: GRAPH}
 
     def run(self, live: pa.Table) -> pa.Table:
-        return pa.table({self.name: pa.array([t and graph(t) for t in live[self.of].to_pylist()], GRAPH)})
+        return pa.table({self.name: pa.array([None if t is None else graph(t) for t in live[self.of].to_pylist()], GRAPH)})
 
 
 def graph(text: str) -> dict[str, list[dict[str, Any]]]:

@@ -32,13 +32,14 @@ class Scored(Stage):
         self._clip = clip(self.model)
 
     def scores(self, live: pa.Table, texts: list[list[str]]) -> list[np.ndarray]:
-        """Cosines of each row's texts with its picture, rounded to float16 precision."""
+        """Cosines of each row's texts with its picture, rounded to float16 precision; none where there is no picture."""
+        pictures = live[self.image].to_pylist()
+        texts = [each if picture is not None else [] for each, picture in zip(texts, pictures)]
         every = [t for each in texts for t in each]
         if not every:
             return [np.zeros(0, np.float32) for _ in texts]
         unique = {t: i for i, t in enumerate(dict.fromkeys(every))}
         vectors = self._clip.encode_texts(list(unique))
-        pictures = live[self.image].to_pylist()
         if len(next(p for p in pictures if p is not None)) != vectors.shape[1]:
             raise RecipeError(f"{self.name}: {self.image} was not made by {self.model}: give both stages the same model")
         found = []
@@ -53,7 +54,8 @@ class CaptionScore(Scored):
     """Adds `<of>_score` and `<of>_score_min`: mean and minimum over the sentences of the cosine of sentence and picture.
 
     Sentence by sentence, because CLIP reads 77 tokens and rates by length: on 180,000 pairs CLIP-L prefers neither the detailed
-    caption nor the alt text, LongCLIP the detailed one in 90 % (Recap-DataComp, 2406.08478). A null text has null scores.
+    caption nor the alt text, LongCLIP the detailed one in 90 % (Recap-DataComp, 2406.08478). A null text has null scores,
+    and so has a row without the picture's embedding.
     """
 
     of: str = ""
@@ -79,8 +81,8 @@ class BestOf(Scored):
 
     Named `caption_best` it adds `caption_best`, `caption_best_score` and `caption_best_origin` (`raw` for the column text, else
     the column without `caption_`), and for the k-th best `caption_best_k`, `caption_best_k_score`, `caption_best_k_origin`. A
-    text that is there twice counts once; ties go to the one named first. BLIP-2 (2301.12597): ten captions and the raw text,
-    keep=2.
+    row without a picture's embedding has none. A text that is there twice counts once; ties go to the one named first. BLIP-2
+    (2301.12597): ten captions and the raw text, keep=2.
     """
 
     of: tuple[str, ...] = ()
@@ -102,7 +104,7 @@ class BestOf(Scored):
     def run(self, live: pa.Table) -> pa.Table:
         texts = [self._candidates(row) for row in live.select(list(self.of)).to_pylist()]
         rows = [self._best(t, s) for t, s in zip(texts, self.scores(live, [list(t) for t in texts]))]
-        return pa.table([pa.array(c, t) for c, t in zip(zip(*rows), self.adds().values())], names=list(self.adds()))
+        return pa.table({n: pa.array([row[k] for row in rows], t) for k, (n, t) in enumerate(self.adds().items())})
 
     def _candidates(self, row: dict[str, Any]) -> dict[str, str]:
         """Each text, with where it is from; the first to have it."""

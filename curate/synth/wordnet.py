@@ -51,6 +51,8 @@ class WordnetLinks(Stage):
     folder: of the database files `index.noun` and `noun.exc`.
     """
 
+    version = 2
+
     of: str = "text"
     folder: str = "/usr/share/wordnet"
     free = ("folder",)
@@ -81,11 +83,15 @@ class WordnetLinks(Stage):
 
 @dataclass(frozen=True)
 class Nouns:
-    """Lemma -> (offset of the first synset, number of senses); irregular plural -> lemma; the most words in a lemma."""
+    """Lemma -> (offset of the first synset, number of senses); irregular plural -> lemma."""
 
     first: dict[str, tuple[str, int]]
     irregular: dict[str, str]
-    longest: int = 4
+
+    @functools.cached_property
+    def longest(self) -> int:
+        """The most words in a lemma."""
+        return max((lemma.count("_") + 1 for lemma in self.first), default=0)
 
     def lemma(self, words: str) -> str | None:
         """The lemma of words joined by `_`, singular or plural."""

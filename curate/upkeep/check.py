@@ -14,6 +14,7 @@ from curate import removed, seal, shards, tables
 from curate.documents.verify import document_faults, place_faults, places
 from curate.errors import PoolError
 from curate.members import SUFFIX, bulky, caption, redacted, to_json
+from curate.selector import identifier
 from curate.sources.tarindex import Sample, members, samples
 from curate.store import Store
 
@@ -121,7 +122,7 @@ def _count(con: duckdb.DuckDBPyConnection, query: str, name: str, fault: str) ->
     """The fault with the number of rows of a query and the first of them, if there are any."""
     count, first = con.sql(f"select count(*), min({name}) {query}").fetchall()[0]
     if count:
-        yield f"{fault.format(n=count)} (first: {first})"
+        yield f"{fault.replace('{n}', str(count))} (first: {first})"
 
 
 # ---- the folder of shards
@@ -303,10 +304,11 @@ def agreement_faults(store: Store, con: duckdb.DuckDBPyConnection, sound: list[s
     in_both = set(con.table("sample").columns) & set(con.table(table).columns) - {"key", "shard", "uid"}
     hidden = redacted(con.table(table).columns)
     for column in sorted(in_both):
-        value = f'coalesce(l."{hidden[column]}", l."{column}")' if column in hidden else f'l."{column}"'
+        name = identifier(column)
+        value = f"coalesce(l.{identifier(hidden[column])}, l.{name})" if column in hidden else f"l.{name}"
         yield from _count(
             con,
-            f'{joined} and s."{column}" is distinct from {value}',
+            f"{joined} and s.{name} is distinct from {value}",
             "s.key",
             f"ledger/{table}: {{n}} samples have another {column} than their row",
         )

@@ -2,11 +2,15 @@
 
 A stage's commit is named by itself and stays, also that of an older recipe: that is what makes going back free. What goes:
 half-written files of dead writers, payload tars that no commit names (of an attempt that died, or lost to another), and, once
-a run is finished, what selectors read on the way and shards or ledger files that SHA256SUMS does not name.
+a run is finished, what selectors read on the way, what they decided for other bounds, the plan of the shards, and shards or
+ledger files that SHA256SUMS does not name.
 """
 
+import json
 from collections.abc import Iterator
+from typing import Any
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 
 from curate import seal
@@ -34,20 +38,33 @@ def _garbage(store: Store) -> Iterator[tuple[str, int]]:
     sums = seal.read(store)
     if sums is None or not seal.is_whole(store):
         return
-    # Made again from the commits, should another recipe ask. After a takedown the places of the samples could not be.
-    for folder in ("gathered", "planned", *(() if store.names("removed") else ("assigned",))):
-        yield from ((f"{folder}/{n}", size) for n, size in sorted(store.sizes(folder).items()))
-    for folder in ("shards", *(f"ledger/{t}" for t in ("images", "documents", "texts"))):
-        yield from ((f"{folder}/{n}", size) for n, size in sorted(store.sizes(folder).items()) if f"{folder}/{n}" not in sums)
+    # The rest is made again from the commits, should another recipe ask. The places of the samples could not be after a takedown,
+    # nor what was decided.
+    recipe, dataset = (json.loads(store.read(name)) for name in seal.SMALL)
+    stays = {*sums, *decided(recipe), dataset.get("assigned")}
+    for folder in (*seal.DERIVED, *seal.SHOWN):
+        yield from ((name, size) for n, size in sorted(store.sizes(folder).items()) if (name := f"{folder}/{n}") not in stays)
+
+
+def decided(recipe: dict[str, Any]) -> set[str]:
+    """The files of what the selectors of a finished run decided, by its record."""
+    edges = recipe.get("edges", [])
+    return {*edges, *(name.replace("edges/", "decisions/", 1) for name in edges)}
 
 
 def named(store: Store, part: str, sizes: dict[str, int]) -> set[str]:
     """The tars that some commit of a part names in its column `payload`. A commit that cannot be read ends in its PoolError."""
     found: set[str] = set()
-    for n in [n for n in sizes if n.endswith(".parquet")]:
-        with store.open(f"parts/{part}/{n}") as f:
+    for name in [f"parts/{part}/{n}" for n in sizes if n.endswith(".parquet")]:
+        with store.open(name) as f:
             has = "payload" in pq.ParquetFile(f).schema_arrow.names
-        if has:
-            payloads = store.table(f"parts/{part}/{n}", ["payload"])["payload"].unique().drop_null().to_pylist()
-            found |= {name.rpartition("/")[2] for name in payloads}
+        found |= tars(store.table(name, ["payload"]), part) if has else set()
     return found
+
+
+def tars(table: pa.Table, part: str) -> set[str]:
+    """The part's own tars that a commit's rows lie in."""
+    if "payload" not in table.column_names:
+        return set()
+    folder = f"parts/{part}/"
+    return {n.removeprefix(folder) for n in table["payload"].unique().drop_null().to_pylist() if n.startswith(folder)}

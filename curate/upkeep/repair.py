@@ -4,10 +4,9 @@ Page checksums tell of damaged tables, the name of a payload tar of damaged byte
 that is lost is fetched again, and so is what was computed from it, because the web may answer differently today.
 """
 
-import json
+import errno
 from collections.abc import Callable, Iterator
 from functools import partial
-from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -17,6 +16,7 @@ from curate.errors import PoolError
 from curate.recipe import Recipe
 from curate.stage import Stage
 from curate.store import Store
+from curate.upkeep import gc
 
 
 def repair(store: Store, recipe: Recipe, run_map: Callable = map) -> list[str]:
@@ -30,17 +30,7 @@ def repair(store: Store, recipe: Recipe, run_map: Callable = map) -> list[str]:
     )  # they may name payloads that are gone
     if store.names("removed") and any(not line.startswith("shards/") for line in found):
         # Without the rows taken down decisions may be others, under the same names: all that follows from them is made again.
-        folders = [
-            "gathered",
-            "decisions",
-            "edges",
-            "assigned",
-            "planned",
-            "ledger/images",
-            "ledger/documents",
-            "ledger/texts",
-            "shards",
-        ]
+        folders = [*seal.DERIVED, *seal.SHOWN]
     for name in [f"{folder}/{n}" for folder in folders for n in store.names(folder)]:
         store.remove(name)
     if found:
@@ -56,13 +46,9 @@ def _drop(store: Store, name: str, why: str) -> str:
 def _outputs(store: Store) -> Iterator[str]:
     """Files that SHA256SUMS names and that have other bytes; without it the ledger, and shards that are not as their `.json` says."""
     sums = seal.read(store)
-    shown = [
-        f"{folder}/{n}"
-        for folder in ("shards", *(f"ledger/{t}" for t in ("images", "documents", "texts")))
-        for n in store.names(folder)
-    ]
-    for name in [*shown, *(n for n in ("recipe.json", "dataset.json") if store.exists(n))]:
-        if sums is not None and sums.get(name) != store.hash(name):
+    shown = [f"{folder}/{n}" for folder in seal.SHOWN for n in store.names(folder)]
+    for name in [*shown, *(n for n in seal.SMALL if store.exists(n))]:
+        if sums is not None and sums.get(name) != _hash(store, name):
             yield _drop(store, name, "other bytes than SHA256SUMS says; it is made again")
         elif sums is None and name.startswith("ledger/"):
             yield _drop(store, name, "no SHA256SUMS to tell whether it is whole; it is made again")
@@ -72,23 +58,34 @@ def _outputs(store: Store) -> Iterator[str]:
 
 def _is_as_said(store: Store, name: str) -> bool:
     try:
-        info = json.loads(store.read(name))
-        return all(store.hash(f"{name[: -len('.json')]}.{k}") == info[k]["sha256"] for k in ("tar", "parquet"))
-    except (ValueError, KeyError, TypeError, FileNotFoundError):
+        info = store.json(name)
+        said = {f"{name[: -len('.json')]}.{k}": info[k]["sha256"] for k in ("tar", "parquet")}
+    except (PoolError, KeyError, TypeError):
         return name == "shards/sizes.json"
+    return all(_hash(store, file) == hash for file, hash in said.items())
+
+
+def _hash(store: Store, name: str) -> str:
+    """The SHA-256 of a file; empty if it is gone or the disk cannot read it. An object store that does not answer is no damage."""
+    try:
+        return store.hash(name)
+    except OSError as e:
+        if isinstance(e, FileNotFoundError) or (store.local and e.errno == errno.EIO):
+            return ""
+        raise PoolError(f"{store.path(name)}: cannot be read: {e.strerror or e}") from e
 
 
 def _inputs(store: Store) -> Iterator[str]:
     """Records of input files that do not agree with the parts read from them."""
     for n in store.names("inputs"):
         try:
-            record = json.loads(store.read(f"inputs/{n}"))
+            record = store.json(f"inputs/{n}")
             sound = f"{record['key']}.json" == n and all(
                 part["id"] == f"{record['key']}-{i:06d}"
                 and part["rows"] == {t: _rows(store, f"parts/{part['id']}/source.{t}.parquet") for t in part["rows"]}
                 for i, part in enumerate(record["parts"])
             )
-        except (ValueError, KeyError, TypeError, FileNotFoundError, pa.ArrowException):
+        except (PoolError, KeyError, TypeError, OSError, pa.ArrowException):
             sound = False
         if not sound:
             yield _drop(store, f"inputs/{n}", "does not agree with its parts; the input is read again")
@@ -101,7 +98,7 @@ def _rows(store: Store, name: str) -> int:
 
 def _derived(store: Store) -> Iterator[str]:
     """Tables that follow from others: what selectors read and decided, and the plan."""
-    for folder in ("gathered", "decisions", "edges", "assigned", "planned"):
+    for folder in seal.DERIVED:
         for n in store.names(folder):
             if _table(store, f"{folder}/{n}") is None:
                 yield _drop(store, f"{folder}/{n}", "damaged; it is made again")
@@ -124,13 +121,13 @@ def _part(store: Store, stages: list[Stage], part: str) -> list[str]:
             _drop(store, f"{folder}/{n}", "damaged; the input is read again"),
         ]
     tars = {n for n in names if n.endswith(".tar")}
-    damaged = {t for t in tars if not store.hash(f"{folder}/{t}").startswith(t[: -len(".tar")])}
+    damaged = {t for t in tars if not _hash(store, f"{folder}/{t}").startswith(t[: -len(".tar")])}
     parked: set[int] | None = None
     home = ""  # the table whose rows were parked
     for stage in stages:
         for n in [n for n in names if n.startswith(f"{stage.table}.{stage.name}-")]:
             table = _table(store, f"{folder}/{n}")
-            named = _payloads(table, folder)
+            named = gc.tars(table, part) if table is not None else set()
             rows = set(table["row"].to_pylist()) if table is not None else set()
             # A value of a row that no payload was ever parked for: the commit that said so is gone.
             lost = lost or (parked is not None and stage.table == home and not stage.parks and not rows <= parked)
@@ -151,11 +148,3 @@ def _part(store: Store, stages: list[Stage], part: str) -> list[str]:
         if stage.parks and not stage.passes and parked is None:
             parked, home = set(), stage.table
     return found + [_drop(store, f"{folder}/{t}", "damaged") for t in sorted(damaged)]
-
-
-def _payloads(table: pa.Table | None, folder: str) -> set[str]:
-    """The names of the part's own tars that a commit's rows lie in."""
-    if table is None or "payload" not in table.column_names:
-        return set()
-    named: list[Any] = table["payload"].unique().drop_null().to_pylist()
-    return {n.removeprefix(f"{folder}/") for n in named if n.startswith(f"{folder}/")}

@@ -8,11 +8,13 @@ hold such samples are written again; all other samples keep their places.
 Each step can be done twice: after a kill the next `curate takedown` or `curate run` goes on from the list.
 """
 
+import contextlib
 import hashlib
 import json
 import time
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -26,14 +28,11 @@ from curate.ledger import still_there, uid_hash, write_rows
 from curate.part import SHIFT
 from curate.removed import BEGUN, FOLDER, REASON, Removed, emptied, is_in, pending, removed, unnoted, url_digest
 from curate.schema import TABLES
-from curate.shards import Shards
+from curate.shards import Shards, pretty
 from curate.store import Store
 from curate.tables import database, scan
 from curate.upkeep import gc
 from curate.upkeep.lease import held
-
-#: Folders whose files follow from the parts.
-DERIVED = ("gathered", "decisions", "edges", "assigned", "planned")
 
 
 @dataclass
@@ -49,9 +48,13 @@ class Taken:
 
 def takedown(store: Store, asked: Removed, tell: Callable[[], None], dry: bool = False) -> Taken:
     """Take down what is asked for. `tell` writes the report and the card anew. dry: only say what would go."""
-    if not store.exists("recipe.json") and set(store.names("")) - {"lease", "inputs", "parts", FOLDER, "progress.json"}:
+    here = set(store.names(""))
+    # A run that was killed early has no recipe.json yet. An empty folder may wait for one; what is not there is mistyped.
+    waits = not dry and store.local and Path(store.root).is_dir()
+    begun = {"lease", "inputs", "parts", FOLDER, "progress.json"}
+    if "recipe.json" not in here and (here - begun or not (here or waits)):
         raise PoolError(f"{store.url}: no recipe.json here, so this is not a run's folder")
-    with held(store):
+    with contextlib.nullcontext() if dry else held(store):
         if not dry:
             store.sweep()
             finish(store, tell)
@@ -64,16 +67,20 @@ def takedown(store: Store, asked: Removed, tell: Callable[[], None], dry: bool =
         return taken
 
 
-def finish(store: Store, tell: Callable[[], None]) -> bool:
-    """Go on with what was begun: a takedown that was killed, or another run's parts taken over. False if there is nothing."""
+def finish(store: Store, tell: Callable[[], None]) -> None:
+    """Go on with what was begun: a takedown that was killed, or another run's parts taken over."""
     if not pending(store):
-        return False
+        return
     known = removed(store)
     new = widened(store, known) - known
     if len(new):
         store.commit_table(f"{FOLDER}/{new.digest}.parquet", new.table())
     _clear(store, known | new, Taken(), tell)
-    return True
+
+
+def begin_anew(store: Store) -> None:
+    """Let a takedown end as that of a run that was not finished: all that follows from the parts goes, and is made again."""
+    store.publish_bytes(BEGUN, pretty({"dataset": None, "affected": [], "shard": None}))
 
 
 # ---- what goes
@@ -144,7 +151,7 @@ def survey(store: Store, new: Removed) -> Taken:
             taken.rows[table] = taken.rows.get(table, 0) + len(places) - before
             outside |= set(source["payload"].to_pylist()) - {None} if "payload" in source.column_names else set()
     taken.elsewhere = sorted(outside)
-    dataset = _json(store, "dataset.json")
+    dataset = store.json("dataset.json")
     taken.shards = _affected(store, dataset, new.uids) if dataset else []
     return taken
 
@@ -152,11 +159,10 @@ def survey(store: Store, new: Removed) -> Taken:
 def _affected(store: Store, dataset: dict[str, Any], uids: set[str]) -> list[str]:
     """The shards that hold something of these rows, by the ledger."""
     found: set[int] = set()
-    for table in TABLES:
-        for name in store.names(f"ledger/{table}"):
-            rows = store.table(f"ledger/{table}/{name}", ["uid", "shard"])
-            if "shard" in rows.column_names:
-                found |= set(rows["shard"].filter(is_in(rows["uid"], uids)).drop_null().to_pylist())
+    for name in [f"{folder}/{n}" for folder in seal.LEDGER for n in store.names(folder)]:
+        rows = store.table(name, ["uid", "shard"])
+        if "shard" in rows.column_names:
+            found |= set(rows["shard"].filter(is_in(rows["uid"], uids)).drop_null().to_pylist())
     return [shards.shard_name(n, len(dataset["shards"])) for n in sorted(found)]
 
 
@@ -184,7 +190,7 @@ def _clear(store: Store, gone: Removed, taken: Taken, tell: Callable[[], None]) 
         "root_hash": {"before": before, "after": after},
     }
     for name in unnoted(store):
-        store.publish_bytes(f"{FOLDER}/{name}.json", _pretty(note))
+        store.publish_bytes(f"{FOLDER}/{name}.json", pretty(note))
     for name in [n for n in store.names(FOLDER) if n.startswith("moved-")]:
         store.remove(f"{FOLDER}/{name}")
     store.remove(BEGUN)
@@ -193,18 +199,18 @@ def _clear(store: Store, gone: Removed, taken: Taken, tell: Callable[[], None]) 
 
 def _begin(store: Store, gone: Removed) -> dict[str, Any]:
     """What the run was before anything was touched."""
-    if begun := _json(store, BEGUN):
+    if begun := store.json(BEGUN):
         return begun
-    recipe, dataset = _json(store, "recipe.json"), _json(store, "dataset.json")
+    recipe, dataset = store.json("recipe.json"), store.json("dataset.json")
     if dataset is None or recipe is None or recipe.get("state") != "finished":
         dataset = None
     affected = _affected(store, dataset, gone.uids) if dataset else []
     begun = {
         "dataset": dataset,
         "affected": affected,
-        "shard": _json(store, f"shards/{dataset['shards'][0]['name']}.json") if dataset and dataset["shards"] else None,
+        "shard": store.json(f"shards/{dataset['shards'][0]['name']}.json") if dataset and dataset["shards"] else None,
     }
-    store.publish_bytes(BEGUN, _pretty(begun))
+    store.publish_bytes(BEGUN, pretty(begun))
     return begun
 
 
@@ -212,13 +218,13 @@ def _clear_part(store: Store, part: str, gone: Removed) -> dict[str, str]:
     """Rewrite a part's rows, columns and payloads; for each payload that changed its new name."""
     folder, note = f"parts/{part}", f"{FOLDER}/moved-{part}.json"
     places = {t: _places(list(_views(store, part, t)), gone) for t in _tables(store, part)}
-    moved = _json(store, note) or {}
+    moved = store.json(note) or {}
     if any(map(len, places.values())):
         commits = {n: t for t in places for n in store.names(folder) if n.startswith(f"{t}.") and len(places[t])}
         for name, table in commits.items():
             moved |= _blanked(store, folder, name, places[table])
         if moved:
-            store.publish_bytes(note, _pretty(moved))
+            store.publish_bytes(note, pretty(moved))
         for name in [n for n in store.names(folder) if n.split(".")[0] in places]:
             _leave_out(store, f"{folder}/{name}", moved, {"row": places[name.split(".")[0]].tolist()})
         for table, rows in places.items():
@@ -267,9 +273,8 @@ def _copied(old: BinaryIO, new: BinaryIO, cut: list[tuple[int, int]]) -> tuple[s
 
 def _clear_unfinished(store: Store) -> None:
     """Of a run that has not reached its end nothing stays but its parts: the next run makes the rest again."""
-    for folder in (*DERIVED, *(f"ledger/{t}" for t in TABLES), "shards"):
-        for name in store.names(folder):
-            store.remove(f"{folder}/{name}")
+    for name in [f"{folder}/{n}" for folder in (*seal.DERIVED, *seal.SHOWN) for n in store.names(folder)]:
+        store.remove(name)
 
 
 def _clear_finished(store: Store, gone: Removed, moved: dict[str, str], begun: dict[str, Any], tell: Callable[[], None]) -> str:
@@ -281,11 +286,11 @@ def _clear_finished(store: Store, gone: Removed, moved: dict[str, str], begun: d
     infos = _clear_shards(store, recipe, begun, ledger)
     dataset = {k: v for k, v in begun["dataset"].items() if k not in ("root_hash", "samples", "bytes", "shards")}
     sums = {n: store.hash(n) for files in ledger.values() for n in files}
-    recipe["rows"] = {t: counts for t, counts in _counts(store, ledger).items() if counts}
+    recipe["rows"] = _counts(store, ledger)
     if infos is None:
         root, count = uid_hash(store, ledger[dataset["table"]], "kept")
         made = {**dataset, "root_hash": root, "samples": count, "bytes": 0, "shards": []}
-        store.publish_bytes("dataset.json", _pretty(made))
+        store.publish_bytes("dataset.json", pretty(made))
     else:
         made = shards.finish(store, infos, dataset)
         sums |= {f"shards/{i['name']}.{kind}": i[kind]["sha256"] for i in infos for kind in ("tar", "parquet")}
@@ -300,7 +305,7 @@ def _clear_ledger(store: Store, files: list[str], gone: Removed, moved: dict[str
     ids: set[int] = set()
     for name in files:
         hit = np.flatnonzero(np.asarray(is_in(store.table(name, ["uid"])["uid"], gone.uids)))
-        ids |= set(((int(name[-14:-8]) << SHIFT) + hit).tolist())
+        ids |= set(((int(Path(name).stem) << SHIFT) + hit).tolist())
         _empty(store, name, hit, {"drop_reason": REASON, "drop_stage": "source", "kept": False}, moved)
     return ids
 
@@ -314,14 +319,10 @@ def _clear_derived(
     ids: dict[str, set[int]],
 ) -> None:
     """What selectors read and decided, and the plan, without the rows; those of other recipes go, they can be made again."""
-    edges = set(recipe.get("edges", []))
-    current = (
-        edges
-        | {n.replace("edges/", "decisions/", 1) for n in edges}
-        | {dataset.get("assigned"), *(file for files in dataset.get("planned", {}).values() for file in files)}
-    )
+    planned = {file for files in dataset.get("planned", {}).values() for file in files}
+    current = {*gc.decided(recipe), dataset.get("assigned"), *planned}
     table = {s["step"]: s["table"] for s in recipe["steps"]}
-    for folder in DERIVED:
+    for folder in seal.DERIVED:
         for name in [f"{folder}/{n}" for n in store.names(folder)]:
             if folder == "decisions" and name in current:
                 _leave_out(store, name, moved, {"id": ids[table[name.split("/")[1].rsplit("-", 1)[0]]]})
@@ -414,11 +415,3 @@ def _renamed(table: pa.Table, moved: dict[str, str]) -> pa.Table:
         return table
     new = pa.array(list(moved.values()), old.type).take(at)
     return table.set_column(table.column_names.index("payload"), table.schema.field("payload"), pc.coalesce(new, old))
-
-
-def _json(store: Store, name: str) -> dict[str, Any] | None:
-    return json.loads(store.read(name)) if store.exists(name) else None
-
-
-def _pretty(value: dict[str, Any]) -> bytes:
-    return (json.dumps(value, indent=1, sort_keys=True) + "\n").encode()

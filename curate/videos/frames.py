@@ -176,11 +176,11 @@ def grouped(live: pa.Table) -> Iterator[tuple[str, dict[str, list[dict[str, Any]
 
 @contextlib.contextmanager
 def opened(video: str) -> Iterator[str | None]:
-    """A video's path on this machine; None where it is gone."""
+    """A video's path on this machine; None where it is gone. RecipeError if it is refused."""
     with contextlib.ExitStack() as stack:
         try:
             path = stack.enter_context(local(video))
-        except OSError:
+        except (OSError, ValueError):
             path = None
         yield path
 

@@ -3,17 +3,22 @@
 import contextlib
 import os
 import shutil
+import stat
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-import fsspec
+from fsspec.core import split_protocol
 
 from curate.contained import Contained
 from curate.errors import RecipeError
+from curate.source import filesystem
 
 #: CPU seconds for one question about a video, and bytes of the child's address space.
 SECONDS, MEMORY = 600.0, 4 << 30
+
+#: Protocols of disks and object stores: those whose addresses name a bucket of a known service, and no host.
+STORES = (None, "file", "local", "memory", "s3", "s3a", "gs", "gcs", "az", "abfs", "abfss")
 
 
 def child(seconds: float = SECONDS, memory: int = MEMORY) -> Contained:
@@ -23,10 +28,14 @@ def child(seconds: float = SECONDS, memory: int = MEMORY) -> Contained:
 
 @contextlib.contextmanager
 def local(video: str) -> Iterator[str]:
-    """The path of a video on this machine; one from an object store is copied for as long as it is needed. OSError if it is gone."""
-    fs, inner = fsspec.core.url_to_fs(refuse_web(video))
+    """The path of a video on this machine; one from an object store is copied for as long as it is needed.
+
+    RecipeError if it is refused; OSError (ValueError for a name with a NUL) if there is no such file, or it is a pipe or a device.
+    """
+    fs, inner = filesystem(refuse_web(video))
     if "file" in fs.protocol:
-        os.stat(inner)
+        if not stat.S_ISREG(os.stat(inner).st_mode):
+            raise FileNotFoundError(f"{video}: not a regular file")
         yield inner
         return
     handle, path = tempfile.mkstemp(prefix="curate-video-", suffix=Path(inner).suffix)
@@ -39,7 +48,8 @@ def local(video: str) -> Iterator[str]:
 
 
 def refuse_web(video: str) -> str:
-    """The same path; RecipeError for a web address, which only curate's own client may ask."""
-    if video.split("://", 1)[0].lower() in ("http", "https", "ftp"):
+    """The same path; RecipeError for one that leads to the web, which only curate's own client may ask, be it through a chain
+    (`simplecache::http://...`)."""
+    if "::" in video or split_protocol(video)[0] not in STORES:
         raise RecipeError(f"{video}: videos are read from disks and object stores, not from the web: download it first")
     return video

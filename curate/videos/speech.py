@@ -2,6 +2,7 @@
 
 import html
 import json
+import math
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -47,9 +48,10 @@ def read(path: str) -> list[Said]:
     text = data.decode("utf-8-sig", "replace")
     found = _json(text, path) if path.endswith(".json") else _cues(text)
     kept: list[Said] = []
-    for one in sorted(found, key=lambda s: (s.start, s.end)):
+    timed = (s for s in found if math.inf > s.end > s.start >= 0)
+    for one in sorted(timed, key=lambda s: (s.start, s.end)):
         words = _BLANKS.sub(" ", one.text).strip()
-        if words and one.end > one.start >= 0 and not (kept and kept[-1].text == words and one.start <= kept[-1].end + 0.1):
+        if words and not (kept and kept[-1].text == words and one.start <= kept[-1].end + 0.1):
             kept.append(Said(one.start, one.end, words))
     return kept
 
@@ -71,7 +73,7 @@ def _cues(text: str) -> Iterator[Said]:
 
 def _seconds(found: tuple[str | None, ...]) -> Iterator[float]:
     for hours, minutes, seconds, part in (found[:4], found[4:]):
-        yield 3600 * int(hours or 0) + 60 * int(minutes) + int(seconds) + int(part) / 10 ** len(part)
+        yield 3600 * float(hours or 0) + 60 * int(minutes) + int(seconds) + int(part) / 10 ** len(part)
 
 
 def _json(text: str, path: str) -> Iterator[Said]:
@@ -81,5 +83,5 @@ def _json(text: str, path: str) -> Iterator[Said]:
         segments = found["segments"] if isinstance(found, dict) else found
         for one in segments:
             yield Said(float(one["start"]), float(one["end"]), str(one["text"]))
-    except (ValueError, KeyError, TypeError, RecursionError) as e:
+    except (ValueError, KeyError, TypeError, RecursionError, OverflowError) as e:
         raise PoolError(f"{path}: no list of segments with start, end and text ({type(e).__name__}: {e})") from e

@@ -7,6 +7,7 @@ import pytest
 from curate.balance.budget import Budget
 from curate.errors import RecipeError
 from curate.selector import Live
+from tests.dedup.pool import live
 
 
 def kept(budget, files, costs=None, scores=None):
@@ -43,3 +44,12 @@ def test_budgets_are_numbers():
     for budgets in ({}, {"a": -1}):
         with pytest.raises(RecipeError, match="budgets="):
             Budget(budgets)
+
+
+@pytest.mark.parametrize("column", ["pool", "cost", "total", "keep", "named", "place"])
+def test_columns_may_have_any_name(column):
+    costs = live(source_file=["a", "b", "a"], **{column: [1, 2, 3]})
+    found = Budget({"a": 1, "b": 5}, cost=column, by=(f"-{column}",)).select(costs)
+    assert found.dropped().tolist() == [2] and found.notes["spent"] == {"a": 1, "b": 2}
+    pools = live(**{column: ["apple", "banana", "apple"]})
+    assert Budget({"apple": 5, "banana": 5}, key=column).select(pools).notes["spent"] == {"apple": 2, "banana": 1}

@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from curate.balance.entries import ngram_entries, read_entries, wordnet_entries
+from curate.balance.entries import ngram_entries, read_entries
 from curate.balance.matcher import Matcher, Substrings, spacing
 from curate.errors import RecipeError
 
@@ -90,11 +90,7 @@ def test_lists_of_entries(tmp_path):
         read_entries(str(tmp_path / "nowhere"))
 
 
-def test_entries_from_wordnet_and_from_captions(tmp_path):
-    (tmp_path / "index.noun").write_text("  1 licence\nsports_car n 1 1 @ 1 0 04285008\ncat n 1 1 @ 1 0 02121620\n")
-    assert wordnet_entries(str(tmp_path)) == ["cat", "sports car"]
-    with pytest.raises(RecipeError):
-        wordnet_entries(str(tmp_path / "empty"))
+def test_entries_from_captions():
     # 15 pieces, 12 pairs: New York is 3 of the pairs, its words 3 of the pieces each, so log2(3/12 * 15*15 / 9) = 2.64 bits.
     texts = ["New York a b c"] * 3
     assert ngram_entries(texts, min_count=3, min_pmi=2.6) == ["New", "York", "a", "b", "c", "New York", "York a", "a b", "b c"]

@@ -3,6 +3,7 @@ import math
 import numpy as np
 import pytest
 
+from curate.balance import metaclip
 from curate.balance.metaclip import Balance, t_for_tail, tail_share
 from curate.errors import RecipeError
 from curate.selector import coin
@@ -117,3 +118,17 @@ def test_the_entries_are_part_of_the_identity(tmp_path):
 def test_an_empty_pool():
     chosen = Balance(entries=["cat"]).select(live(text=[]))
     assert len(chosen.dropped()) == 0 and chosen.notes["kept"] == 0
+
+
+@pytest.mark.parametrize(("beta", "target"), [(700, 200.0), (700, 400.0), (900, 600.0)])
+def test_t_from_a_target_does_not_hang_on_how_the_rows_are_cut(beta, target):
+    texts = np.random.default_rng(0).permutation(["alpha"] * 1600 + ["beta"] * beta).tolist()
+    found = [Balance(["alpha", "beta"], target=target, chunk=c).select(live(text=texts)).notes for c in (10_000, 333, 97, 21)]
+    assert all(notes == found[0] for notes in found)
+
+
+def test_sums_of_probabilities_may_outgrow_64_bits(monkeypatch):
+    """As those of 10^10 rows do: here a probability of 1 is a larger number instead."""
+    monkeypatch.setattr(metaclip, "_WHOLE", 2**62)
+    for parameters in ({"t": 100}, {"target": 10}):
+        assert Balance(["cat"], chunk=1, **parameters).select(live(text=["a cat"] * 10)).notes["expected_kept"] == 10

@@ -1,6 +1,8 @@
 import numpy as np
+import pyarrow as pa
 import pytest
 
+from curate.balance.clusters import ClusterBalance
 from curate.balance.image_based import ImageBased, NormSim, lowest
 from curate.balance.text_based import TextBased, read_synsets
 from curate.balance.wordnet import WordNet
@@ -81,3 +83,31 @@ def test_norm_sim(tmp_path):
 
 def test_lowest_is_the_value_at_the_rank():
     assert lowest(np.array([1.0, 3.0, 2.0, 2.0]), 0.5) == 2.0 and lowest(np.array([1.0]), 1.0) == 1.0
+
+
+@pytest.mark.parametrize("rows", [[], [None, None]])
+def test_a_pool_without_embeddings(tmp_path, rows):
+    file = save(tmp_path / "r.npy", np.eye(3))
+    selectors = (
+        ImageBased(file, "v", clusters=2),
+        ImageBased(file, "v", centroids=file),
+        NormSim(file, "v", fraction=0.5),
+        ClusterBalance(1, "v", centroids=file),
+    )
+    for selector in selectors:
+        pool = live(v=pa.array(rows, pa.list_(pa.float32())))
+        assert list(selector.select(pool).dropped()) == list(range(len(rows)))
+
+
+def test_reference_files_with_nan_or_nothing_in_them_are_refused(tmp_path):
+    centroids, rows = save(tmp_path / "c.npy", np.eye(2)), live(v=[[1.0, 0], [0, 1.0]])
+    for vectors, said in (([[1.0, 0], [np.nan, 0]], "row 1"), (np.empty((0, 2)), "no vectors")):
+        file = save(tmp_path / "r.npy", vectors)
+        selectors = (
+            ImageBased(file, "v", centroids=centroids),
+            NormSim(file, "v", min=0.5),
+            ClusterBalance(1, "v", centroids=file),
+        )
+        for selector in selectors:
+            with pytest.raises(RecipeError, match=f"r.npy: {said}"):
+                selector.select(rows)

@@ -16,6 +16,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from curate.cli import COMMANDS, main, parse, parser
+from curate.driver import open_run
+from curate.errors import PoolError
 from curate.recipes import load, names
 
 RECIPE = '''
@@ -72,6 +74,85 @@ def test_run_prints_the_funnel_and_the_shards(recipe, pairs, tmp_path, capsys):
     assert "toy_fetch: 1/1" in err  # plain lines where there is no terminal
 
 
+def test_options_may_stand_before_the_recipe(recipe, pairs, tmp_path, capsys):
+    """Also those of the recipe itself, and a list of values that ends at the next option."""
+    options = ["--words", "4", "--pairs", pairs, pairs, "--text", "caption", "--part-size=100"]
+    code, out, _ = said(capsys, "plan", f"-o{tmp_path}/r", *options, recipe)
+    assert code == 0 and "min 4" in out and "parts of 100 rows" in out
+    with pytest.raises(SystemExit):
+        main(["plan", "--help"])
+    assert capsys.readouterr().out.startswith("usage: curate plan RECIPE [options]")
+
+
+def test_curate_tells_its_version(capsys):
+    with pytest.raises(SystemExit) as e:
+        main(["--version"])
+    assert e.value.code == 0 and re.fullmatch(r"curate \d+\.\d+.*\n", capsys.readouterr().out)
+
+
+BAD = {
+    "raise": ("def recipe(source):\n    raise KeyError('boom')", "bad.py: 2: KeyError: 'boom'"),
+    "keyword": (
+        "from toys import ToyWords\ndef recipe(source):\n    return ToyWords(mni=3)",
+        "bad.py: 3: TypeError: ToyWords.__init__() got an unexpected keyword argument 'mni'",
+    ),
+    "nothing": ("def recipe(source):\n    pass", "bad.py: 1: recipe() returned NoneType, not a Recipe"),
+    "text": ("def recipe(source, text='a'):\n    pass", "bad.py: 1: parameter text: curate has an option --text"),
+    "help": ("def recipe(source, help=1):\n    pass", "bad.py: 1: parameter help: curate has an option --help"),
+    "file": ("def recipe(source, file='a', command='b'):\n    return file + command", "recipe() returned str"),
+}
+
+
+@pytest.mark.parametrize("what", BAD)
+def test_a_mistake_in_a_recipe_is_named_with_its_line(pairs, tmp_path, capsys, what):
+    (tmp_path / "bad.py").write_text(BAD[what][0])
+    code, _, err = said(capsys, "run", str(tmp_path / "bad.py"), "--pairs", pairs, "-o", str(tmp_path / "r"))
+    assert code == 2 and BAD[what][1] in err and err.count("\n") == 1 and not (tmp_path / "r").exists()
+
+
+def test_a_recipe_in_this_folder_is_not_taken_for_one_of_curate_s(recipe, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert "did you mean mine.py?" in said(capsys, "run", "mine", "--pairs", "x", "-o", "o")[2]
+
+
+def test_a_query_whose_columns_have_one_name_keeps_both(run, tmp_path, capsys):
+    assert main(["sql", run, "select 1 as a, 2 as a", "-o", str(tmp_path / "x.json")]) == 0
+    assert json.loads((tmp_path / "x.json").read_text()) == {"a": 1, "a_1": 2}
+
+
+DAMAGE = {
+    "unfinished": ("dataset.json", None, "report", "this run is not finished; the same `curate run` goes on with it"),
+    "dataset": ("dataset.json", b"{", "export", "dataset.json: damaged ("),
+    "record": ("recipe.json", b"[", "stats", "recipe.json: damaged ("),
+    "ledger": ("ledger/images/000000.parquet", b"x", "stats", "000000.parquet"),
+}
+
+
+@pytest.mark.parametrize("what", DAMAGE)
+def test_a_run_that_is_not_whole_is_told_in_a_line(run, tmp_path, capsys, what):
+    name, data, command, message = DAMAGE[what]
+    Path(run, name).write_bytes(data) if data else Path(run, name).unlink()
+    more = ["--format", "datacomp-subset", "-o", str(tmp_path / "x.npy")] if command == "export" else []
+    code, _, err = said(capsys, command, run, *more)
+    assert code == 1 and message in err and err.count("\n") == 1
+    if what != "unfinished":
+        return
+    with pytest.raises(PoolError, match="not finished"):
+        open_run(run).dataset  # noqa: B018
+
+
+def test_private_addresses_are_told_how_to_be_fetched(tmp_path, capsys):
+    (tmp_path / "l.csv").write_text("url,text\nhttp://127.0.0.1:8099/a.jpg,one\n")
+    argv = ["run", "datacomp_none", "--pairs", str(tmp_path / "l.csv"), "-o", str(tmp_path / "r"), "--engine", "local"]
+    code, _, err = said(capsys, *argv)
+    assert code == 0 and "1 rows are at private addresses; --allow-private NET" in err
+
+
+def test_doctor_takes_a_store_that_there_is_not(capsys):
+    code, out, _ = said(capsys, "doctor", "s4://x")
+    assert code == 1 and "Protocol not known: s4" in out
+
+
 def test_stats_counts_every_row(run, capsys):
     code, out, _ = said(capsys, "stats", run)
     numbers = [int(line.split()[-3].replace(",", "")) for line in out.splitlines()[1:]]
@@ -88,6 +169,23 @@ def test_a_run_that_reuses_another_has_its_parts(recipe, pairs, tmp_path, capsys
         counters["toy_fetch"]["computed"] == 0 < counters["toy_fetch"]["reused"]
         and len(list(tmp_path.glob("second/parts/*"))) == 8
     )
+
+
+def test_nothing_is_reused_in_a_folder_that_holds_something_else(recipe, pairs, run, tmp_path, capsys):
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "photos/cat.jpg").write_text("x")
+    argv = ["run", recipe, "--pairs", pairs, "--text", "caption", "--engine", "local"]
+    code, _, err = said(capsys, *argv, "-o", str(tmp_path / "photos"), "--reuse", run)
+    assert code == 2 and "holds something else (cat.jpg)" in err and os.listdir(tmp_path / "photos") == ["cat.jpg"]
+
+
+def test_a_damaged_record_is_named_and_made_again(recipe, pairs, run, tmp_path, capsys):
+    path = tmp_path / "run/recipe.json"
+    path.write_bytes(path.read_bytes()[:100])
+    argv = ["run", recipe, "--pairs", pairs, "--text", "caption", "--engine", "local", "-o", run]
+    code, _, err = said(capsys, *argv, "--repair")
+    assert code == 1 and "recipe.json: damaged" in err and "with --part-size" in err
+    assert said(capsys, *argv, "--repair", "--part-size", "10000")[0] == 0 and said(capsys, "check", run)[0] == 0
 
 
 @pytest.mark.parametrize("kind", ["csv", "parquet", "json"])
@@ -147,6 +245,11 @@ def test_help_explains_every_option_and_its_examples_are_commands(name, capsys):
         (["run", "RECIPE", "--pairs", "x", "-o", "o", "--wrods", "3"], "did you mean --words?"),
         (["run", "RECIPE", "--pairs", "x", "-o", "o", "--words", "three"], "invalid int value: 'three'"),
         (["run", "RECIPE", "--pairs", "x"], "the following arguments are required: -o/--out"),
+        (["run", "RECIPE", "--pairs", "x", "-o", "RECIPE"], "mine.py is a file, and a run is a folder"),
+        (["run", "RECIPE", "--pairs", "x", "-o", "s4://x"], "Protocol not known: s4"),
+        (["run", "RECIPE", "--pairs", "x", "-o", "o", "--workers", "0"], "0 is less than 1"),
+        (["report", "x", "--rows", "0"], "0 is less than 1"),
+        (["show", "x", "-n", "-3"], "-3 is less than 1"),
     ],
 )
 def test_a_wrong_command_exits_2_and_suggests(recipe, capsys, argv, message):
@@ -162,8 +265,23 @@ def test_a_wrong_command_exits_2_and_suggests(recipe, capsys, argv, message):
         (["run", "RECIPE", "-o", "o"], "say where the rows come from"),
         (["run", "RECIPE", "--pairs", "PAIRS", "--text", "kaption", "-o", "o"], "kaption"),
         (["run", "RECIPE", "--pairs", "/nowhere/*.parquet", "-o", "o"], "no input file matches /nowhere/*.parquet"),
+        (
+            ["run", "RECIPE", "--pairs", "PAIRS", "--text", "caption", "-o", "o", "--part-size", "-5"],
+            "--part-size -5: a part has one row",
+        ),
         (["sql", "RUN", "selec 1"], "SQL: "),
+        (["sql", "RUN", " ; "], "the query is empty"),
+        (["sql", "RUN", "select 1", "-o", "/nowhere/x.csv"], "/nowhere/x.csv: there is no such folder"),
         (["show", "RUN", "--reason", "nothing"], "nothing was dropped for nothing; there are: "),
+        (["show", "RUN", "--documents"], "there are no documents in this run; there are images"),
+        (["plan", ""], "no recipe called ; there are: "),
+        (["run", "m3w", "--pairs", "PAIRS", "-o", "o"], "give --pages, --page-urls or --videos in place of --pairs"),
+        (["run", "RECIPE", "--pairs", "PAIRS", "-o", "o", "--allow-private", "here"], "'here' is not a network"),
+        (["run", "RECIPE", "--pairs", "PAIRS", "-o", "o", "--engine", "local", "--address", "auto"], "--address auto: "),
+        (
+            ["run", "metaclip_400m", "--entries", "no.json", "--pairs", "PAIRS", "--text", "caption", "-o", "o"],
+            "no.json: No such file or",
+        ),
     ],
 )
 def test_a_wrong_argument_exits_2_with_one_line(recipe, pairs, run, capsys, argv, message):

@@ -1,5 +1,6 @@
 """Bits that flip, files cut short: `check` tells of every one, and `run` with `repair` computes again just what was hit."""
 
+import errno
 import random
 import shutil
 from pathlib import Path
@@ -162,3 +163,29 @@ def test_damage_within_a_run_costs_the_part_it_hit(sound, pattern, stages, told,
         assert any(told in line for line in again.repaired), again.repaired
     assert {name for name, c in again.counters.items() if c["computed"]} == stages
     assert all(c["computed"] <= 50 for c in again.counters.values())  # rows of one part
+
+
+def test_a_damaged_record_of_a_run_that_had_not_ended_is_made_again(sound):
+    folder, root, _ = sound
+    (folder / "run/SHA256SUMS").unlink()
+    path = folder / "run/recipe.json"
+    path.write_bytes(path.read_bytes()[:20])
+    with pytest.raises(CurateError, match=r"recipe.json: damaged .*--repair"):
+        run(folder)
+    assert run(folder, repair=True).dataset["root_hash"] == root and check(Store(folder / "run")) == []
+
+
+@pytest.mark.parametrize("pattern", ["shards/00001.tar", "ledger/images/000001.parquet", "parts/*/*.tar", "recipe.json"])
+def test_a_file_that_the_disk_cannot_read_is_damaged(sound, monkeypatch, pattern):
+    folder, root, _ = sound
+    bad, hash = next((folder / "run").glob(pattern)), Store.hash
+    inode = bad.stat().st_ino
+
+    def failing(self, name):
+        if Path(self.path(name)) == bad and bad.stat().st_ino == inode:
+            raise OSError(errno.EIO, "Input/output error")
+        return hash(self, name)
+
+    monkeypatch.setattr(Store, "hash", failing)
+    again = run(folder, repair=True)
+    assert again.dataset["root_hash"] == root and any(bad.name in line for line in again.repaired)

@@ -2,6 +2,7 @@ import io
 import tarfile
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from PIL import Image
 
@@ -80,3 +81,18 @@ def test_wrong_sets_are_refused(tmp_path):
             Decontaminate(sets)
     with pytest.raises(RecipeError, match="neither a folder nor a tar"):
         Decontaminate({"a": str(tmp_path / "x.bin")}).select(pool([picture(1)], text=["x"]))
+
+
+@pytest.mark.parametrize("rows", [[], [None, None], [[1.0, 0.0]]])
+def test_no_embeddings_on_either_side_match_nothing(tmp_path, rows):
+    np.save(tmp_path / "none.npy", np.empty((0, 2)))
+    np.save(tmp_path / "some.npy", [[0.0, 1.0]])
+    sets = {name: str(tmp_path / f"{name}.npy") for name in ("none", "some")}
+    pool = live(v=pa.array(rows, pa.list_(pa.float32())))
+    assert not len(Decontaminate(sets, column="v").select(pool).dropped())
+
+
+def test_a_broken_embedding_is_refused_by_its_row(tmp_path):
+    np.save(tmp_path / "e.npy", [[0.0, 1.0], [np.nan, 1.0]])
+    with pytest.raises(RecipeError, match="npy: row 1 has"):
+        Decontaminate({"e": str(tmp_path / "e.npy")}, column="v").select(live(v=[[0.0, 1.0]]))

@@ -1,8 +1,10 @@
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from curate.dedup.exact import ExactDedup
+from curate.dedup.uid import DuplicateUid
 from tests.dedup.pool import live, rows, uid
 
 
@@ -48,3 +50,16 @@ def test_the_order_of_the_rows_decides_nothing(rows, random):
     best = {key: min((i for i, r in enumerate(rows) if r[0] == key), key=lambda i: (-rows[i][1], uid(i))) for key, _ in rows}
     assert first == set(best.values())
     assert np.all([i in first for i in best.values()])
+
+
+@pytest.mark.parametrize("column", ["h", "k0", "k1", "survivor", "best", "first"])
+def test_columns_may_have_any_name(column):
+    given = {"x": ["a", "a", "b", "a"], column: [1, 1, 1, 2]}
+    assert list(ExactDedup((column, "x")).select(live(uid=list("1234"), **given)).dropped()) == [1]
+    assert list(ExactDedup(("x",), by=(column,)).select(live(**given)).dropped()) == [0, 1]
+    assert list(DuplicateUid(newest=column).select(live(uid=["a"] * 3, **{column: [1, 3, 2]})).dropped()) == [0, 2]
+
+
+def test_the_newest_may_be_in_any_column():
+    for column in ("fetched at", "order"):
+        assert list(DuplicateUid(newest=column).select(live(**{"uid": ["a", "a"], column: [1, 2]})).dropped()) == [0]

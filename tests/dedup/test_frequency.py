@@ -48,3 +48,16 @@ def test_on_another_table():
 
 def test_an_empty_pool():
     assert len(Frequency().select(live(text=[])).dropped()) == 0
+
+
+def test_columns_may_have_any_name():
+    for column in ("n", "k0", "seen", "keyed"):
+        assert list(Frequency((column,), max=1).select(live(**{column: ["a", "a", "b"]})).dropped()) == [0, 1]
+        two = live(x=["a"] * 4, **{column: [1, 1, 2, 3]}, other=[1, 2, 3, 3])
+        assert list(Frequency(("x", column), distinct="other", max=1).select(two).dropped()) == [0, 1]
+
+
+def test_a_key_without_a_host_or_a_word_is_null():
+    urls = ["", "data:image/png;base64,xx", "//cdn.x/y.jpg", "HTTP://WWW.A.com/x", "http://a.com/y"]
+    assert rows(Frequency(("host(url)",), max=9).select(live(url=urls)).columns) == {"id": [3, 4], "frequency": [2, 2]}
+    assert not len(ExactDedup(("words(text)",)).select(live(text=["😀", "😡", "!!!", "dog"])).dropped())

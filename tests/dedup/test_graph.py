@@ -58,3 +58,15 @@ def test_memory_is_bounded_by_the_limit():
     n = 300
     done = resolve(n, finder([(i, j) for i in range(n) for j in range(i)]), limit=3)
     assert done.dropped.sum() == n - 1 and done.pairs <= 3 * n and set(done.survivor[1:]) == {0}
+
+
+def test_a_row_paired_with_itself_is_asked_about_again():
+    rounds = []
+
+    def find(asked, alive):
+        rounds.append(np.flatnonzero(asked).tolist())
+        pairs = [(1, 0), (3, 3)] if len(rounds) == 1 else [(3, 2)]
+        yield (*np.array(pairs, np.int64).T, np.array([0.9 * (w != b) for w, b in pairs], np.float32))
+
+    done = resolve(4, find)
+    assert rounds == [[0, 1, 2, 3], [3]] and done.survivor[done.dropped].tolist() == [0, 2] and done.pairs == 2

@@ -182,3 +182,13 @@ def test_the_centroids_are_named_in_the_notes(tmp_path):
     again = SemanticDedup(column="v", centroids=str(tmp_path / "semantic_dedup-centroids.npy"))
     assert again.identity()["centroids_hash"] == selection.notes["centroids_hash"]
     assert again.select(live(v=mixture(100))).edges == selection.edges
+
+
+def test_zeros_and_nan_are_like_nothing_not_even_each_other():
+    nan = [float("nan")] * 2
+    assert not len(chosen([[0.0, 0.0], [0.0, 0.0], nan, nan, [1.0, 0.0]]).dropped())
+
+
+def test_the_sample_is_as_large_where_rows_have_no_vector(tmp_path):
+    rows = live(v=[[1.0, float(i)] if i % 50 == 0 else None for i in range(2000)])
+    assert sample(rows, write_vectors(rows, "v", tmp_path / "v.npy"), 30, 7).shape == (30, 2)

@@ -1,7 +1,9 @@
 import random
+import unicodedata
 
 import pytest
 
+from curate.dedup import text
 from curate.dedup.text import TextDedup, jaccard, normal, shingles
 from curate.errors import RecipeError
 from tests.dedup.pool import backwards, live, uid
@@ -81,3 +83,39 @@ def test_wrong_parameters_are_refused():
 
 def test_an_empty_pool():
     assert len(TextDedup().select(live(text=[None, ""])).dropped()) == 0
+
+
+def test_marks_belong_to_words():
+    """Hindi and Thai write vowels as marks: without them these are the same."""
+    for one, other in (("दिन", "दीन"), ("ปี", "ปู"), ("কি", "কী")):
+        assert normal(one) != normal(other) and normal(f"«{one}»") == unicodedata.normalize("NFKC", one)
+    assert not survivors(["एक दिन की बात", "एक दीन का बात"], min=1)
+
+
+def test_blanks_of_any_kind_are_no_text():
+    assert not survivors(["\u00a0", "\u3000", "\u00a0\u2003", "\x85", "\x1c"])
+
+
+def crowd():
+    """Twelve near copies of a text, best first, then two near copies of one that is a little like it."""
+    base = " ".join(captions(1)[0].split() * 2)
+    other = base[:-14] + " quite an end"
+    return [f"{base} {n}" for n in range(12)] + [other, other + "s"]
+
+
+def test_rows_that_fall_do_not_hide_others_from_each_other(monkeypatch):
+    """One bucket, and a row is compared with 3: those that fell in the first round make room in the next."""
+    monkeypatch.setattr(text, "_BUCKET", 3)
+    rows = live(text=crowd(), score=list(range(14, 0, -1)))
+    at = {"min": 0.95, "bands": 1, "rows": 1, "by": ("score",)}
+    for seed in range(20):  # of some seeds the bucket holds them all
+        chosen = TextDedup(**at, seed=seed).select(rows)
+        if chosen.notes["rounds"] > 1:
+            break
+    assert chosen.dropped().tolist() == [*range(1, 12), 13] and chosen.notes["crowded"] == 0
+
+
+def test_buckets_in_which_too_many_stay_are_counted(monkeypatch):
+    monkeypatch.setattr(text, "_BUCKET", 3)
+    notes = TextDedup(min=0.999, bands=1, rows=1).select(live(text=crowd())).notes
+    assert notes["crowded"] == 1

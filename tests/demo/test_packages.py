@@ -6,8 +6,10 @@ import tarfile
 
 import pytest
 
-from curate.demo import packages
+from curate.demo import packages, pages
 from curate.demo.packages import Missing, Package, fetch, unpacked
+from curate.demo.web import WebError
+from curate.errors import CurateError
 
 
 @pytest.fixture
@@ -44,6 +46,23 @@ def test_what_cannot_be_had_is_left_out_with_the_reason(registry):
     fetched = fetch(["gone", "there"], say=lambda line: None)
     assert list(fetched.folders) == ["there"]
     assert fetched.left_out == {"gone": "no package gone"}
+
+
+def test_pages_whose_package_was_missing_are_built_again(tmp_path, monkeypatch):
+    asked = []
+
+    def nothing(names, say):
+        asked.append(names)
+        return packages.Fetched(left_out={} if len(asked) > 1 else {"wireshark": "gone"})
+
+    monkeypatch.setattr(pages, "fetch", nothing)
+    for left in ({"wireshark": "gone"}, {}, {}):
+        assert pages.build(tmp_path / "pages", say=lambda line: None).left_out == left
+    assert len(asked) == 2
+
+
+def test_what_goes_wrong_is_told_in_a_line():
+    assert issubclass(Missing, CurateError) and issubclass(WebError, CurateError)
 
 
 def test_a_killed_fetch_leaves_nothing_half_used(registry, monkeypatch):

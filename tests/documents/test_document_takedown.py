@@ -84,6 +84,7 @@ def test_a_page_is_not_asked_for_again(tmp_path):
     files = {f"/{n}.html": page([], [sentence(n)] * 3) for n in range(3)}
     with serving(files) as (address, hits):
         (tmp_path / "list.txt").write_text("".join(f"{address}{p}\n" for p in files))
+        (tmp_path / "run").mkdir()
         take(tmp_path / "run", urls={url_digest(f"{address}/1.html")})
         source = PageUrls(str(tmp_path / "list.txt"), allow_private=("127.0.0.0/8",), rate=0)
         made = start(Recipe(source, [], shards=None), tmp_path / "run")

@@ -75,6 +75,12 @@ def test_the_box_is_blurred_and_the_rest_is_not():
     assert (blurred(picture, [[0.0, 0.0, 1.0, 1.0]], 0.1).astype(int) - picture).std() > 20
 
 
+def test_what_lies_beyond_the_picture_is_no_work():
+    """Nor does it make the blur wider: its cost grows with its sigma."""
+    picture = busy()
+    assert (blurred(picture, [[0.5, -1, 2, 2]], 0.1) == blurred(picture, [[0.5, 0, 1, 1]], 0.1)).all()
+
+
 def test_shards_hold_blurred_faces_and_everything_else_as_it_came(tmp_path):
     files = [
         ("jpg", encoded("JPEG"), [BOX]),
@@ -154,6 +160,23 @@ def test_boxes_in_whatever_form():
         [[0, 0.5, 1, 1]]
     ) == [[0, 0.5, 1, 1]]
     assert listed("[[1, 2]]") is listed("x") is listed([["a"] * 4]) is listed("7") is None
+
+
+@pytest.mark.parametrize(
+    "box",
+    [
+        [120.0, 120.0, 160.0, 160.0],  # pixels
+        [float("nan")] * 4,
+        [0.1, 0.1, float("inf"), 0.2],
+        [0.4, 0.4, 0.2, 0.2],  # reversed
+        [0.4, 0.4, 0.4, 0.6],  # empty
+        [-0.4, -0.4, -0.2, -0.2],  # beside the picture
+        [1.0, 0.2, 1.5, 0.4],
+        [10**400, 0, 1, 1],
+    ],
+)
+def test_a_box_that_would_blur_nothing_is_none(box):
+    assert listed([BOX, box]) is None and listed(json.dumps([BOX, box])) is None and listed("[" * 100_000) is None
 
 
 def test_what_cannot_be_decoded_any_more_is_dropped(tmp_path):

@@ -8,12 +8,13 @@ import time
 import pytest
 
 from curate.errors import RecipeError
+from curate.fetch import resolve
 from curate.fetch.address import allowed, networks
 from curate.fetch.client import Client
 from curate.fetch.failure import Failed
 from curate.fetch.resolve import Resolver, system_lookup
 from curate.fetch.url import BadUrl, parse
-from curate.fetch.wire import Limits
+from curate.fetch.wire import Limits, Response
 
 PUBLIC = [
     "1.1.1.1",
@@ -396,6 +397,30 @@ def test_urls(url, parts):
 def test_urls_that_are_none(url):
     with pytest.raises(BadUrl):
         parse(url)
+
+
+def test_a_location_in_whatever_encoding():
+    a = parse("http://a/b")
+    said = Response(302, [(b"location", b" /voil\xc3\xa0\t")]).one(b"location")  # its last byte is a blank in Latin-1
+    assert a.join(said).path == a.join("/voil\xe0").path == a.join("/voil%C3%A0").path == "/voil%C3%A0"
+    assert a.join("/\u65e5.jpg").path == "/%E6%97%A5.jpg"
+
+
+def test_names_that_hang_do_not_time_out_the_others(monkeypatch):
+    """Waiting for a thread counts neither as look-up nor as part of the whole."""
+    monkeypatch.setattr(resolve, "THREADS", 1)
+
+    def lookup(host):
+        if host == "dead.test":
+            time.sleep(0.5)
+        return ["10.0.0.1"]
+
+    async def go():
+        async with Client(Resolver(lookup=lookup), Limits(connect=0.2, total=0.4), robots=False) as client:
+            answers = [client.get(parse(f"http://{host}.test/")) for host in ("dead", "honest")]
+            return [a.outcome for a in await asyncio.gather(*answers)]
+
+    assert asyncio.run(go()) == ["timeout", "private_address"]
 
 
 def test_a_request_cannot_be_split():

@@ -1,6 +1,8 @@
 """The decode stage, and decoders that crash, hang or eat memory: one picture is lost, and said so."""
 
 import os
+import subprocess
+import sys
 import time
 
 import numpy as np
@@ -10,7 +12,7 @@ from fetch_pictures import jpeg, photo, saved
 
 from curate import schema
 from curate.fetch.decode import Decode, decode_all
-from curate.fetch.isolate import Isolated
+from curate.fetch.isolate import _TELL, Isolated
 from curate.fetch.pixels import Resize, decode
 
 FILES = [jpeg(), None, b"nothing", jpeg()[:60], saved(photo(), "PNG")]
@@ -92,6 +94,17 @@ def test_crash_hang_and_memory_cost_one_picture_each(trapped):
         assert child.decode(jpeg()).shape == (48, 64, 3)
         child.decode(b"write")
         assert not os.path.exists(trapped / "written") or os.path.getsize(trapped / "written") == 0
+
+
+def test_a_child_that_lies_about_sizes_costs_one_picture(monkeypatch):
+    lie = "import sys; sys.stdin.buffer.read(10); sys.stdout.buffer.write(" + repr(_TELL.pack(0, 9, 9, 3) + b"abc") + ")"
+
+    def start(self):
+        return subprocess.Popen([sys.executable, "-c", lie], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+
+    monkeypatch.setattr(Isolated, "_start", start)
+    with Isolated() as child:
+        assert child.decode(b"12345678") == "decoder_crash"
 
 
 def test_a_child_ends_with_its_owner():

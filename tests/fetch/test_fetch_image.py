@@ -2,6 +2,7 @@
 
 import io
 import struct
+import time
 import zlib
 
 import cv2
@@ -14,6 +15,7 @@ from PIL import Image
 from curate.fetch.image import Broken, header, inspect, orientation, sniff
 from curate.fetch.isolate import Isolated
 from curate.fetch.pixels import Resize, decode, upright
+from curate.fetch.stage import Fetch
 
 FILES = {mime: saved(photo(), name) for mime, name in FORMATS.items()}
 
@@ -100,6 +102,33 @@ def test_a_jpeg_of_many_scans_is_a_bomb():
     assert inspect(data[:start] + data[start:-2] * 200 + data[-2:])[0] == "too_many_pixels"
 
 
+def scans(frame: int, count: int, between: bytes = b"") -> bytes:
+    """A JPEG of three components, each scan of which holds one of them; `between` comes after the first scan."""
+    tables = b"\xff\xdb\0\x43\0" + b"\1" * 64
+    tables += b"".join(b"\xff\xc4\0\x14" + bytes([kind, 1]) + bytes(15) + b"\0" for kind in (0, 0x10))
+    parts = b"".join(bytes((i, 0x11, 0)) for i in (1, 2, 3))
+    size = struct.pack(">HBHHB", 17, 8, 48, 64, 3)
+    scan = b"\xff\xda\0\x08\1\1\0\0" + (b"\x3f\0" if frame == 0xC0 else b"\0\0") + b"\0\0"
+    return b"\xff\xd8" + tables + bytes((0xFF, frame)) + size + parts + scan + between + scan * (count - 1) + b"\xff\xd9"
+
+
+def test_scans_are_counted_in_every_kind_of_jpeg_and_nowhere_but_in_its_scans():
+    hiding = b"\xff\xfe\0\4\xff\xd9"  # the end marker in a comment is none
+    for frame in (0xC0, 0xC1, 0xC2, 0xCA):
+        assert header(scans(frame, 100)).scans == header(scans(frame, 100, hiding)).scans == 100
+        assert inspect(scans(frame, 100))[0] == "ok"
+        assert inspect(scans(frame, 101))[0] == inspect(scans(frame, 101, hiding))[0] == "too_many_pixels"
+    comment = b"\xff\xfe\x01\x92" + b"\xff\xda" * 200
+    data = jpeg()
+    assert header(data[:2] + comment + data[2:] + b"\xff\xda" * 200).scans == 1  # nor are scans in comments, or behind the end
+
+
+def test_a_jpeg_of_many_segments_is_refused_soon():
+    started = time.perf_counter()
+    assert inspect(b"\xff\xd8" + b"\xff\xc2\0\2" * 40_000 + b"\xff\xda" + bytes(50))[0] == "broken_image"
+    assert time.perf_counter() - started < 1
+
+
 def test_a_thumbnails_end_is_not_the_pictures_end():
     small = jpeg(16, 16)
     inner = b"Exif\0\0" + small
@@ -116,6 +145,7 @@ def test_orientation():
         other_order = b"Exif\0\0MM" + struct.pack(">HIHHHIHH", 42, 8, 1, 0x112, 3, 1, value, 0)
         for data in (saved(photo(), exif=exif), saved(photo(), exif=other_order)):
             assert orientation(data) == value
+            assert orientation(data[:2] + b"\xff\xff" + data[2:]) == value  # bytes that fill up to the next marker
     assert orientation(jpeg()) == 1 and orientation(b"\xff\xd8\xff\xe1\x00\x10Exif\0\0II*\0") == 1
 
 
@@ -224,6 +254,15 @@ def test_broken_files_are_refused():
     bad[60:90] = bytes(30)
     with pytest.raises(Broken):
         decode(bytes(bad))
+
+
+def test_the_cap_of_pixels_is_the_operators():
+    with pytest.raises(Broken, match="too_many_pixels"):
+        Resize("no", max_pixels=64 * 48 - 1)(jpeg())
+    with Isolated() as child:
+        assert child.resize(Resize("no", max_pixels=64 * 48 - 1), jpeg())[0] == "broken"
+    assert Fetch(resize_mode="no", max_pixels=100_000_000).resizing().max_pixels == 100_000_000
+    assert Resize("keep_ratio", 32, max_pixels=100_000_000)(bomb_png(8200))[1:] == (32, 32)
 
 
 def test_damaged_animated_png():

@@ -28,13 +28,15 @@ from hostile_web import (
 
 from curate import schema
 from curate.errors import RecipeError
+from curate.fetch import receive
+from curate.fetch.shared import once
 from curate.fetch.stage import Fetch
 from curate.store import Parcel, Store
 
 GOOD = jpeg()
 HEAD = f"HTTP/1.1 200 OK\r\nContent-Length: {len(GOOD)}\r\n".encode()
 #: Seconds: of a whole download, and of each wait within it.
-TIMEOUT, WAIT = 1.5, 0.6
+TIMEOUT, WAIT = 2.5, 1.0
 
 
 def fetched(tmp_path, urls, extra=None, **options):
@@ -87,7 +89,6 @@ CASES = {
     "/410": (reply(b"", "410 Gone"), "http_410"),
     "/418": (reply(b"", "418 Teapot"), "http_4xx"),
     "/429": (reply(b"", "429 Slow Down", "Retry-After: 0\r\n"), "http_429"),
-    "/429_absurd": (reply(b"", "429 Slow Down", "Retry-After: 99999999999999999999\r\n"), "http_429"),
     "/500": (reply(b"", "500 Oops"), "http_5xx"),
     "/503_date": (reply(b"", "503 Later", "Retry-After: Mon, 01 Jan 2001 00:00:00 GMT\r\n"), "http_5xx"),
     "/204": (b"HTTP/1.1 204 No Content\r\n\r\n", "http_other"),
@@ -346,6 +347,9 @@ def test_wrong_parameters_are_refused():
     ):
         with pytest.raises(RecipeError, match="fetch"):
             Fetch(**wrong)
+    for required in (False, True):
+        with pytest.raises(RecipeError, match="hash_column cannot go with once"):
+            once(Fetch(hash_column="sha256", require_hash=required))
 
 
 def test_identity_ignores_what_does_not_change_the_bytes():
@@ -360,8 +364,8 @@ def is_good(data: bytes) -> bool:
 
 def test_judge():
     stage = Fetch()
-    columns = pa.table({"fetch": pa.array(["ok", "http_404", "timeout"], pa.large_string())})
-    assert stage.judge(columns).to_pylist() == [None, "fetch:http_404", "fetch:timeout"]
+    columns = pa.table({"fetch": pa.array(["ok", "http_404", "timeout", None], pa.large_string())})
+    assert stage.judge(columns).to_pylist() == [None, "fetch:http_404", "fetch:timeout", "fetch:connection"]
 
 
 # ---- courtesy
@@ -448,6 +452,12 @@ def test_retry_after_is_meant_for_the_whole_host(tmp_path):
     assert times[1] - times[0] >= 0.9
 
 
+def test_a_retry_after_without_end(tmp_path):
+    with Web({"/a.jpg": reply(b"", "429 Slow Down", "Retry-After: 99999999999999999999\r\n")}).serve() as web:
+        table, _ = fetched(tmp_path, [web.url(f"/a.jpg?{i}") for i in range(9)], per_host=2)
+        assert table["fetch"].to_pylist() == ["http_429"] * 9 and sum(web.hits.values()) <= 2
+
+
 def test_a_dead_host_is_given_up(tmp_path):
     with Web({"/a.jpg": then_silence()}).serve() as web:
         started = time.monotonic()
@@ -461,6 +471,14 @@ def test_a_part_has_a_deadline(tmp_path):
         started = time.monotonic()
         table, _ = fetched(tmp_path, [web.url(f"/a.jpg?{i}") for i in range(50)], per_host=2, timeout=5, deadline=1)
         assert table["fetch"].to_pylist() == ["timeout"] * 50 and time.monotonic() - started < 2
+
+
+def test_an_answer_that_waits_for_room_at_the_deadline_is_in_no_time(web, tmp_path, monkeypatch):
+    monkeypatch.setattr(receive, "HELD", 1)
+    urls = [web.url(f"/good.jpg?{i}") for i in range(20)]
+    table, _ = fetched(tmp_path, urls, deadline=0.3, match=lambda _: time.sleep(0.05))
+    outcomes = table["fetch"].to_pylist()
+    assert set(outcomes) == {"ok", "timeout"} and len(outcomes) == 20
 
 
 def test_a_full_disk_is_an_error_not_an_outcome(web, tmp_path, monkeypatch):

@@ -1,6 +1,8 @@
 """What files say besides their pixels: reported of originals, gone after re-encoding."""
 
 import io
+import struct
+import tracemalloc
 import zlib
 
 import pyarrow as pa
@@ -61,6 +63,62 @@ def raw_profile(data: bytes) -> bytes:
 )
 def test_metadata(data, found):
     assert metadata(data) == found
+
+
+def text(kind: bytes, body: bytes, times: int = 1) -> bytes:
+    data, chunk = saved("PNG"), struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+    return data[:33] + chunk * times + data[33:]
+
+
+def packed(data: bytes, window: int = 15) -> bytes:
+    squeeze = zlib.compressobj(9, wbits=window)
+    return squeeze.compress(data) + squeeze.flush()
+
+
+XMP_GPS = XMP % b'exif:GPSLatitude="52,31.2N"'
+
+
+@pytest.mark.parametrize(
+    "chunk",
+    [
+        *((b"zTXt", b"Raw profile type exif\0\0", lambda d, w=w: packed(d, w), "exif") for w in (9, 12, 14, 15)),
+        (b"tEXt", b"Raw profile type exif\0", bytes, "exif"),
+        (b"tEXt", b"Raw profile type APP1\0", bytes, "exif"),
+        (b"zTXt", b"Raw profile type xmp\0\0", packed, "xmp"),
+        (b"iTXt", b"XML:com.adobe.xmp\0\0\0\0\0", bytes, None),
+        (b"iTXt", b"XML:com.adobe.xmp\0\1\0\0\0", lambda d: packed(d, 12), None),
+        (b"iTXt", b"XML:com.adobe.xmp\0\1\0x-default\0xXx\0", packed, None),
+    ],
+)
+def test_places_in_the_texts_of_a_png(chunk):
+    kind, head, pack, profile = chunk
+    data = exif(True) if profile == "exif" else XMP_GPS
+    if profile:
+        data = f"\n{profile}\n{len(data):8d}\n".encode() + b"\n".join(
+            data.hex()[i : i + 72].encode() for i in range(0, 2 * len(data), 72)
+        )
+    assert metadata(text(kind, head + pack(data))) == PLACE
+
+
+def test_bytes_that_fill_up_to_a_marker():
+    data = saved("JPEG", exif=exif(True))
+    assert metadata(data[:2] + b"\xff\xff" + data[2:]) == PLACE
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        lambda: text(b"zTXt", b"Comment\0\0" + zlib.compress(bytes(1 << 20)), 200),  # 200 MB
+        lambda: saved("AVIF", exif=exif(False)) + struct.pack(">I4s", 80_008, b"free") + b"II*\0" * 20_000,  # 800 MB of tails
+    ],
+)
+def test_memory_is_bounded_by_the_file(data):
+    data = data()
+    tracemalloc.start()
+    assert metadata(data) == SOME
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 4 << 20
 
 
 def test_a_text_chunk_is_unpacked_to_a_limit():

@@ -94,6 +94,8 @@ def test_what_arrow_passes_over_has_no_boilerplate():
             "\n",
             "12×34 px",
             "Kelvin ſpacer",
+            "PİXEL",
+            "thumbnaıl",
             "ab12" * 5,
             "cat",
             "-",

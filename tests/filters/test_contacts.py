@@ -56,6 +56,9 @@ def seen(text: str) -> tuple[int, int, str]:
         ("(030) 12 34 56", "<phone>"),
         ("phone number: 5551234567", "phone number: <phone>"),
         ("电话 010-8888 8888", "电话 <phone>"),
+        ("Звоните: тел. 84951234567", "Звоните: тел. <phone>"),
+        ("联系电话：13812345678", "联系电话：<phone>"),
+        ("電話0312345678", "電話<phone>"),
     ],
 )
 def test_found(text, redacted):
@@ -72,6 +75,7 @@ def test_found(text, redacted):
         "ISBN 978-3-16-148410-0",
         "1920 x 1080",
         "1,234,567 people",
+        "hôtel 75001123",
         "$1,299.00",
         "52.5200, 13.4050",
         "100 000 000",

@@ -25,13 +25,14 @@ from curate.filters.document_words import DocumentWords
 from curate.filters.document_words_per_image import ENOUGH, DocumentWordsPerImage
 from curate.filters.image_url_words import ImageUrlWords
 
-DOCUMENTS = pa.table({"uid": ["a", "b", "c"], "lang": ["en", "en", None]})
+DOCUMENTS = pa.table({"uid": ["a", "b", "c"], "source_row": [0, 1, 2], "lang": ["en", "en", None]})
 #: Page a: two live images and a dead one, three texts of which one is dead; b: one image; c: nothing. Rows are not in order.
 IMAGES = pa.table(
     {
         "doc_uid": ["b", "a", "a", "a", "gone"],
         "position": [0, 4, 1, 2, 0],
         "live": [True, True, True, False, True],
+        "source_row": [1, 0, 0, 0, 9],
         "clip_image": [[1.0, 0.0]] * 5,
     }
 )
@@ -62,14 +63,37 @@ def test_all_images_must_pass_unless_some_may_fall():
     assert scored(DocumentFallenImages(max=1))[1] == [None] * 3
 
 
+def test_images_of_a_pages_second_capture_are_none_of_the_first():
+    """The capture that fell took its images along; they have the doc_uid of the one that stayed."""
+    twice = pa.table({"doc_uid": ["a", "a", "a"], "source_row": [0, 7, 7], "live": [True, False, False]})
+    assert DocumentFallenImages().score(DOCUMENTS, twice, TEXTS).tolist() == [0, 0, 0]
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        DocumentCharRepetition,
+        DocumentWordRepetition,
+        DocumentSymbols,
+        DocumentPunctuation,
+        DocumentStopWords,
+        DocumentFlaggedWords,
+    ],
+)
+def test_a_paragraph_without_a_text_is_as_none(kind):
+    missing = TEXTS.set_column(3, "text", pa.array(["and the dog.", None, "dead"], pa.large_string()))
+    only = TEXTS.slice(0, 1)
+    assert kind().score(DOCUMENTS, IMAGES, missing) == kind().score(DOCUMENTS, IMAGES, only)
+
+
 def test_children_come_in_page_order():
     assert gathered(DOCUMENTS, TEXTS, "text") == [["The cat sat", "and the dog."], [], []]
 
 
 def test_ratios_of_the_whole_text():
     text = "The cat sat\nand the dog."
-    assert scored(DocumentSymbols())[0] == pytest.approx([1 / len(text), 1.0, 1.0])
-    assert scored(DocumentPunctuation())[0] == pytest.approx([1 / 6, 0, 0])
+    assert scored(DocumentSymbols())[0] == pytest.approx([6 / len(text), 1.0, 1.0])
+    assert scored(DocumentPunctuation())[0] == pytest.approx([1 / 7, 0, 0])
     assert scored(DocumentStopWords()) == ([0.5, 0, 0], [None, "document_stop_words", "document_stop_words"])
     assert scored(DocumentFlaggedWords(words=("dog",)))[0] == pytest.approx([1 / 6, 0, 0])
     assert scored(DocumentCharRepetition(n=3))[0][0] > 0 and scored(DocumentWordRepetition(n=1))[0][0] == pytest.approx(2 / 6)
@@ -101,6 +125,7 @@ def test_a_slice_scores_as_the_whole():
         ("https://e.org/logo.png", 1),
         ("https://e.org/img/icons/x.png", 1),
         ("https://e.org/siteLogo.png", 1),
+        ("https://e.org/_next/image?url=%2Fimages%2Flogo.png&w=3", 1),
         ("https://e.org/big_button2.gif", 1),
         ("https://e.org/lexicon.png", 0),
         ("https://essex.org/silicon.jpg", 0),
@@ -145,6 +170,8 @@ def test_pages_with_the_same_images_have_the_same_set():
 
 def test_a_document_is_its_live_paragraphs_in_page_order():
     assert DocumentText().run(DOCUMENTS, TEXTS)["document_text"].to_pylist() == ["The cat sat\nand the dog.", None, None]
+    missing = TEXTS.set_column(3, "text", pa.array(["and the dog.", None, "dead"], pa.large_string()))
+    assert DocumentText().run(DOCUMENTS, missing)["document_text"].to_pylist() == ["and the dog.", None, None]
 
 
 def test_the_language_of_a_document_is_that_of_its_paragraphs_together():

@@ -76,9 +76,10 @@ def test_rules(ruled, text, code):
     assert found == code if code else found is not None
 
 
-def test_without_letters_fasttext_decides(ruled, language):
-    for text in ("", "123", "...", "👧"):
-        assert run(ruled, text)[0] == run(language, text)[0]
+def test_without_letters_the_rules_find_no_language_and_fasttext_says_english(ruled, language):
+    texts = ("", "  ", "123", "1024×768", "👧", "A dog.")
+    assert run(ruled, *texts) == ([None] * 5 + ["en"], ["language"] * 5 + [None])
+    assert run(language, *texts)[0] == ["en"] * 6  # DataComp takes its word
 
 
 @pytest.mark.parametrize(
@@ -91,6 +92,7 @@ def test_without_letters_fasttext_decides(ruled, language):
         ("12 👧", None),
         ("naïve", "latin"),
         ("ⅻ", None),
+        ("300 × 200 ÷", None),
     ],
 )
 def test_script(text, expected):

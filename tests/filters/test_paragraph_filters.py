@@ -35,6 +35,10 @@ def scored(filter: Filter, *texts, **columns) -> tuple[list, list]:
         ("我喜欢猫", ["我喜", "欢猫"]),
         ("用GIMP画图", ["用", "gimp", "画图"]),
         ("Über-größe 3.5", ["über-größe", "3.5"]),
+        ("राम का घर, राम की बेटी", ["राम", "का", "घर", "राम", "की", "बेटी"]),
+        ("பூனை மீது நாய்!", ["பூனை", "மீது", "நாய்"]),
+        ("ที่นี่", ["ที่นี่"]),
+        ("«cafe\u0301» _x_ C++ ①", ["cafe\u0301", "_x_", "c", "①"]),
     ],
 )
 def test_words(text, expected):
@@ -50,8 +54,8 @@ def test_paragraph_words():
 
 
 def test_paragraph_symbols():
-    scores, reasons = scored(ParagraphSymbols(), "abcdefg hi", "ab12!?🙂***", "", "école Straße")
-    assert scores == pytest.approx([0.0, 8 / 10, 1.0, 0.0]) and reasons == [
+    scores, reasons = scored(ParagraphSymbols(), "abcdefg hi", "ab12!?🙂***", "", "e\u0301cole Straße")
+    assert scores == pytest.approx([1 / 10, 8 / 10, 1.0, 1 / 13]) and reasons == [
         None,
         "paragraph_symbols",
         "paragraph_symbols",
@@ -60,8 +64,24 @@ def test_paragraph_symbols():
 
 
 def test_paragraph_punctuation_is_asked_of_long_paragraphs():
-    scores, reasons = scored(ParagraphPunctuation(), ENGLISH, "no marks " * 6, "short one")
-    assert scores == pytest.approx([2 / len(ENGLISH), 0.0, 1.0]) and reasons == [None, "paragraph_punctuation", None]
+    scores, reasons = scored(ParagraphPunctuation(), ENGLISH, "no marks " * 6, "short one", "don't " * 9 + "- a, b.", "-")
+    assert scores == pytest.approx([2 / 22, 0.0, 1.0, 2 / 13, 0.0])
+    assert reasons == [None, "paragraph_punctuation", None, None, "paragraph_punctuation"]
+
+
+def test_punctuation_is_what_obelics_computes():
+    """compute_punctuation_ratio of its obelics/processors/web_document_filtering.py, written anew."""
+    import re
+
+    def theirs(text, least):
+        found = re.findall(r"[\w']+|[,;:?!.]", text)
+        marks = sum(f in {",", ";", ":", "?", "!", "."} for f in found)
+        return 1.0 if 0 < len(found) < least else marks / max(len(found), 1)
+
+    texts = [ENGLISH, "", "-", "a", "Hm... (what?) it's 3.5; no: $4! " * 3, "über_all, ñandú. Привет, мир!", "x " * 300 + "."]
+    for least in (0, 12):
+        found = paragraph_ratios.punctuation(pa.array(texts, pa.large_string()), least)
+        assert found.to_pylist() == [theirs(t, least) for t in texts]
 
 
 def test_paragraph_stop_words():
@@ -126,11 +146,11 @@ def test_shares_of_characters_are_those_that_a_loop_counts():
 
     texts = [*TEXTS, None, "", "𝔘𝔫𝔦! 👩‍👩‍👧 ١٢", "¡Hola, señor!\u3000\x85\u2028"] * 3
     given = pa.chunked_array([pa.array(texts[:40], pa.large_string()), pa.array(texts[40:], pa.large_string())]).slice(3)
-    odd = lambda t: sum(unicodedata.category(c)[0] not in "LMZ" and not c.isspace() for c in t)  # noqa: E731
+    odd = lambda t: sum(unicodedata.category(c)[0] not in "LM" for c in t)  # noqa: E731
     expected = [None if t is None else odd(t) / len(t) if t else 1.0 for t in texts[3:]]
     assert paragraph_ratios.special(given).to_pylist() == expected
-    marks = [sum(unicodedata.category(c)[0] == "P" for c in t or "") for t in texts[3:]]
-    assert paragraph_ratios.punctuation(given).tolist() == marks
+    alone = [paragraph_ratios.punctuation(pa.array([t], pa.large_string()))[0].as_py() for t in texts[3:]]
+    assert paragraph_ratios.punctuation(given).to_pylist() == alone
 
 
 def test_long_texts_are_counted_like_short_ones():

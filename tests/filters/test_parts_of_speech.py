@@ -19,6 +19,10 @@ def test_cc12m_needs_a_noun_and_a_determiner(text, count):
     assert missing(PartsOfSpeech(), text) == [count]
 
 
+def test_nouns_in_ly():
+    assert missing(PartsOfSpeech(), "a butterfly", "the family", "a slowly") == [0, 0, 1]
+
+
 def test_cc3m_needs_a_preposition_too():
     assert missing(PartsOfSpeech(needs=("noun", "determiner", "preposition")), "A dog", "A dog on grass", "sitting") == [
         1,

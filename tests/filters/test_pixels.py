@@ -44,6 +44,18 @@ def test_text_is_found_where_it_is():
     assert 0.02 < left < 0.15 and 0.35 < top < 0.5 and 0.6 < right < 1 and 0.5 < bottom < 0.7
 
 
+def test_long_thin_pictures_have_boxes_too():
+    """RapidOCR fails on these."""
+    strip = Image.new("RGB", (2600, 20), "white")
+    ImageDraw.Draw(strip).text((30, -2), "HELLO WORLD the quick brown fox", fill="black", font_size=18)
+    thin = np.full((10, 2500, 3), 200, np.uint8)
+    table = scored(OcrArea(side=2000), np.asarray(strip), thin, thin.transpose(1, 0, 2))
+    assert "".join(table["ocr_area_text"][0].as_py().split()) == "HELLOWORLDthequickbrownfox"
+    assert 0 < table["ocr_area"][0].as_py() < 0.2
+    assert table["ocr_area"].to_pylist()[1:] == [0, 0]
+    assert all(0 <= v <= 1 for box in table["ocr_area_boxes"][0].as_py() for v in box)
+
+
 def test_overlapping_boxes_count_once():
     image = np.zeros((100, 200, 3), np.uint8)
     square = np.float32([[0, 0], [99, 0], [99, 49], [0, 49]])

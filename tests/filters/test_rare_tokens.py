@@ -29,6 +29,12 @@ def test_bigrams(vocabulary):
     assert rare(RareTokens(vocabulary=vocabulary, bigrams=True), "big dog", "a dog") == [1, 1]
 
 
+def test_the_vocabulary_is_read_as_captions_are(tmp_path):
+    (tmp_path / "words.txt").write_text("लड़की\nC++\nNew York!\n", "utf-8")
+    listed = RareTokens(vocabulary=str(tmp_path / "words.txt"), bigrams=True)
+    assert rare(listed, "लड़की", "C++", "new york") == [0, 0, 2]
+
+
 def test_without_a_vocabulary_it_is_refused():
     with pytest.raises(RecipeError, match="rare_tokens: no weights; give a file"):
         RareTokens().identity()

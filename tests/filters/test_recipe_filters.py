@@ -25,6 +25,11 @@ def test_listed_words_counts_each_word_once(tmp_path):
     stage.load()
     found = stage.run(live("A dog, a Dog in a field!", "dogs", "", None, "狗"))
     assert found["listed_words"].to_pylist() == [2, 0, 0, None, 1]
+    (tmp_path / "more.txt").write_text("लड़की\nC++\nNew York\n火山爆发\n", "utf-8")
+    stage = ListedWords(words=str(tmp_path / "more.txt"))
+    stage.load()
+    found = stage.run(live("एक लड़की खड़ी है", "a C++ book", "in New York, new york", "york new", "火山爆发！"))
+    assert found["listed_words"].to_pylist() == [1, 1, 1, 0, 1]
     with pytest.raises(RecipeError, match="listed_words"):
         ListedWords().weights()
 

@@ -68,5 +68,8 @@ def test_a_classifier_in_the_hubs_format(tmp_path):
     one, _ = scored(Toxicity(model=str(tmp_path)), "a dog", "a dog, a damn dog")
     other, _ = scored(Toxicity(model=str(tmp_path), labels=("neutral",)), "a dog", "a dog, a damn dog")
     assert np.allclose(np.add(one, other), 1, atol=2e-3) and one[0] != one[1]
+    assert (
+        0 <= scored(Toxicity(model=str(tmp_path)), "a dog " * 400)[0][0] <= 1
+    )  # the tokenizer names no limit, the model has 512
     with pytest.raises(RecipeError, match="its labels are neutral, toxic, not rude"):
         Toxicity(model=str(tmp_path), labels=("rude",)).load()

@@ -6,15 +6,18 @@ from collections import Counter
 from pathlib import Path
 from xml.etree import ElementTree
 
+import duckdb
+import pyarrow as pa
 import pytest
 from pictured import EVIL, pictured, pool, recipe
 
 from curate.cli import main
 from curate.driver import open_run, run
 from curate.errors import PoolError, RecipeError
-from curate.judging.agreement import Cuts, Verdicts, spelled
-from curate.judging.annotate import FORMS, blank, borderline, config, draw, inert, shares, storable, stratified
+from curate.judging.agreement import Cuts, Verdicts, spelled, within
+from curate.judging.annotate import FORMS, _strata, blank, borderline, config, draw, inert, inside, shares, storable, stratified
 from curate.judging.verdicts import judgements, keep
+from curate.reporting.facts import Bound
 from curate.upkeep.check import check
 from curate.upkeep.gc import collect
 
@@ -66,6 +69,34 @@ def test_any_column_makes_strata_and_numbers_are_cut_into_tenths(made):
     assert len({r["stratum_"] for r in stratified(open_run(made), 30, "length(url) * source_row")}) == 10
     with pytest.raises(RecipeError, match="60 values"):
         stratified(open_run(made), 30, "url")
+
+
+class Frame:
+    """A run of one table."""
+
+    def __init__(self, **columns):
+        self.con, self.table = duckdb.connect(), pa.table(columns)
+
+    def sql(self, query):
+        images = self.table  # noqa: F841
+        return self.con.sql(query)
+
+
+def test_rows_without_a_number_are_a_stratum_of_their_own():
+    scores = [None] * 30 + [float("nan")] * 30 + [i / 40 for i in range(40)]
+    run = Frame(score=pa.array(scores, pa.float32()))
+    found = run.sql(f"select {_strata(run, '(score)')} as s, count(*) from images group by s order by s").fetchall()
+    assert found == [*((tenth, 4) for tenth in range(10)), (None, 60)]
+
+
+def test_a_bound_is_as_precise_as_its_column():
+    scores = pa.array([0.2, 0.7, 1e-5, 0.3], pa.float32())
+    run = Frame(score=scores)
+    for value in (0.2, 0.7, 1e-5):
+        for side in ("min", "max"):
+            bound = Bound("rule", "score", side, value)
+            sql = [x for (x,) in run.sql(f"select {inside(bound, 'FLOAT')} from images").fetchall()]
+            assert within(pa.chunked_array([scores]), bound).tolist() == sql and sql[[0.2, 0.7, 1e-5].index(value)]
 
 
 def test_shares_are_even_and_small_strata_leave_theirs():
@@ -193,6 +224,12 @@ def test_spreadsheets_write_in_many_ways():
             (r["verdict"], r["weight"], r["annotator"])
             for r in judgements(text.format(u="a" * 32).encode(), "/x/ben.csv").to_pylist()
         ] == [("good", 2.5, "ben")]
+
+
+def test_a_row_ends_where_a_table_says():
+    words = ["plain", "line\u2028here", "next\x85line", "tab\x0bdown", "fs\x1chere", '"two\nlines"']
+    text = "uid,text,verdict\n" + "".join(f"{i:032x},{w},good\n" for i, w in enumerate(words))
+    assert judgements(text.encode(), "a.csv")["uid"].to_pylist() == [f"{i:032x}" for i in range(6)]
 
 
 @pytest.mark.parametrize(

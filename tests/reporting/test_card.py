@@ -1,12 +1,14 @@
 """The data set's card, and its Croissant metadata as its own checker sees it."""
 
 import json
+from types import SimpleNamespace
 
+import duckdb
 import pytest
 from pictured import pictured
 
 from curate.driver import open_run
-from curate.reporting.card import card
+from curate.reporting.card import _licences, _rights, card
 
 
 @pytest.fixture(scope="module")
@@ -21,6 +23,13 @@ def test_croissant_is_valid_and_its_records_can_be_read(run):
     first = next(iter(dataset.records("samples")))
     key = first["samples/key"].decode()
     assert run.sql(f"select caption_words from shards where key = '{key}'").fetchall()[0][0] == first["samples/caption_words"]
+
+
+def test_a_licence_may_be_a_number():
+    con = duckdb.connect()
+    con.execute("create table images as select true as kept, unnest([1, 1, 4]) as license")
+    run = SimpleNamespace(sql=con.sql, recipe={"rows": {"images": {}}, "steps": []})
+    assert _licences(run) == [("1", 2), ("4", 1)] and "1 (2), 4 (1)." in "".join(_rights(run, _licences(run)))
 
 
 def test_croissant_names_every_file_with_its_hash(run):

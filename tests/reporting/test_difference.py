@@ -1,5 +1,9 @@
 """curate diff, and a run that begins with what another one computed."""
 
+from types import SimpleNamespace
+
+import duckdb
+import pyarrow as pa
 import pytest
 from pictured import pictured, recipe
 
@@ -9,6 +13,7 @@ from curate.driver import run as start
 from curate.errors import RecipeError
 from curate.reporting.difference import ABSENT, Difference
 from curate.store import Store
+from curate.tables import scan
 from curate.upkeep.adopt import adopt
 
 
@@ -51,6 +56,21 @@ def test_a_row_that_the_other_run_never_saw(runs, tmp_path):
     (tmp_path / "more").mkdir()
     other = pictured(tmp_path / "more")  # the same pictures in another tar: rows without a uid of their own get others
     assert {c.reason for c in Difference(runs[0], open_run(other.store.url)).changes} <= {ABSENT}
+
+
+def test_documents_are_compared_as_documents(runs, tmp_path):
+    sides = []
+    for name, uids in (("a", ["1", "2"]), ("b", ["2", "3"])):
+        store = Store(tmp_path / name)
+        rows = {"uid": ["1", "2", "3"], "title": ["one", "two", "three"], "kept": [u in uids for u in ("1", "2", "3")]}
+        store.publish_table("ledger/documents/000000.parquet", pa.table({**rows, "drop_reason": ["short"] * 3}))
+        con = duckdb.connect()
+        con.execute(f"create view documents as select * from {scan(store, ['ledger/documents/000000.parquet'])}")
+        sides.append(SimpleNamespace(store=store, dataset={"table": "documents"}, recipe={}, sql=con.sql))
+    found = Difference(*sides)
+    assert found.counts == (2, 2, 1) and "2 documents kept" in found.as_text() and "three" in found.as_html()
+    with pytest.raises(RecipeError, match=r"are images, those of .* documents"):
+        Difference(runs[0], sides[0])
 
 
 def test_diff_prints_and_writes(runs, tmp_path, capsys):

@@ -33,6 +33,10 @@ def test_samples_are_drawn_by_a_hash_and_have_the_reason_asked_for(run):
     assert all(c.row["kept"] and c.row["caption_words"] > 5 for c in samples(run, None, 5, "caption_words > 5"))
 
 
+def test_kept_is_a_reason_too(run):
+    assert [c.row for c in samples(run, "kept", 3, None)] == [c.row for c in samples(run, None, 3, None)]
+
+
 def test_a_thumbnail_is_made_anew_and_small():
     with Isolated() as child:
         made = small(child, picture(3, 640), 100)

@@ -11,9 +11,13 @@ from pictured import EVIL, pictured
 from PIL import Image
 
 from curate.driver import open_run
+from curate.driver import run as start
+from curate.filters.document_words import DocumentWords
+from curate.recipe import Recipe
 from curate.reporting import report
 from curate.reporting.facts import Bound, Facts, bins
 from curate.reporting.look import Html, fill, page, table
+from curate.sources.web_pages import WebPages
 
 
 @pytest.fixture(scope="module")
@@ -94,6 +98,19 @@ def test_an_upper_bound_keeps_the_value_it_names(run):
     edges = bins(0.0, 10.0, [Bound("x", "x", "max", 3.0)], whole=False)
     assert any(abs(e - 3.0) < 1e-9 for e in edges)
     assert bins(0, 10, [Bound("x", "x", "max", 3)], whole=True)[:5] == [0, 1, 2, 3, 4]
+
+
+def test_whole_numbers_begin_at_one(run):
+    with (facts := Facts(run, 10**6)).child:
+        assert facts.histogram("images", "caption_words").low == 0
+
+
+def test_pages_without_images(tmp_path):
+    (tmp_path / "a.html").write_text("<html><body><p>Some words about nothing in particular.</p></body></html>")
+    made = start(
+        Recipe(WebPages(str(tmp_path / "a.html")), [DocumentWords(min=1)], shards=None), str(tmp_path / "run"), engine="local"
+    )
+    assert "report.html" in made.store.names("") and "Documents" in report.html_of(made)
 
 
 def test_the_words_under_a_slider_come_from_numbers_only(text):

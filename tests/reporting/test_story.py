@@ -6,7 +6,7 @@ from pictured import pictured
 from curate.cli import main
 from curate.driver import open_run
 from curate.errors import RecipeError
-from curate.reporting.story import as_text, tell
+from curate.reporting.story import _values, as_text, tell
 
 
 @pytest.fixture(scope="module")
@@ -25,6 +25,13 @@ def test_a_dropped_row_says_which_rule_and_what_was_never_reached(run):
     assert steps["caption_words"].outcome == "dropped: caption_words" and steps["caption_words"].bounds == "≥ 3"
     assert steps["duplicate_uid"].outcome == "passed" and steps["image_side"].outcome == "not reached"
     assert "dropped by caption_words" in as_text(story)
+
+
+def test_a_step_shows_its_own_columns():
+    row = {"caption": "a", "caption_words": 3, "caption_model": "m", "w": 1}
+    steps = [{"step": "caption"}, {"step": "caption_words", "column": "w"}]
+    assert _values(row, steps[0], steps) == "a, caption_model m" and _values(row, steps[1], steps) == "3, w 1"
+    assert _values(row, {**steps[0], "adds": ["caption"]}, steps) == "a"
 
 
 def test_a_kept_row_names_its_shard(run):

@@ -3,6 +3,7 @@
 import io
 import json
 import threading
+import time
 
 import pytest
 from toys import recipe
@@ -10,9 +11,10 @@ from toys import recipe
 from curate.driver import run as start
 from curate.errors import CurateError, PoolError
 from curate.reporting import watch as watching
-from curate.reporting.progress import Lines, Published, Quiet
+from curate.reporting.progress import Lines, Published, Quiet, display
 from curate.reporting.watch import watch
 from curate.store import Store
+from curate.work import Done
 
 
 def test_a_watcher_sees_the_run_to_its_end(inputs, tmp_path):
@@ -38,6 +40,35 @@ def test_a_run_that_fails_says_so_to_its_watchers(inputs, tmp_path):
     with pytest.raises(CurateError):
         start(recipe([inputs / "*.txt"]), str(tmp_path / "run"), engine="local")
     assert watch(Store(tmp_path / "run"), Quiet()).startswith("stopped: ")
+
+
+def test_a_second_run_tells_where_its_stages_end():
+    out = io.StringIO()
+    lines = Lines(out)
+    for _ in range(2):
+        lines.begin("toy", "here")
+        lines.stage("fetch", 1, 10)
+        lines.step("fetch", None)
+    assert out.getvalue().count("fetch: 1/1") == 2
+
+
+def test_a_rule_that_waits_for_the_fetch_before_it_has_its_own_pace():
+    shown = Quiet()
+    shown.begin("toy", "here")
+    shown.stage("rule", 2, 1000)
+    shown.stages["rule"].began -= 100
+    shown.step("rule", Done("p", {"rule": 500}, seconds={"rule": 0.5}))
+    shown.restore(json.loads(json.dumps(shown.state())))
+    assert shown.stages["rule"].pace(time.monotonic()) == 1000
+
+
+def test_the_terminal_is_given_back(monkeypatch):
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True, raising=False)
+    monkeypatch.setenv("TERM", "xterm")
+    with pytest.raises(ZeroDivisionError), display() as live:
+        live.begin("toy", "here")
+        raise ZeroDivisionError
+    assert not live.display.is_started
 
 
 def test_silence_is_told_from_work(tmp_path, monkeypatch):

@@ -209,3 +209,34 @@ def test_one_huge_row_group_is_read_in_bounded_memory(tmp_path):
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert most < whole / 4 and peak < whole / 4
+
+
+def test_quotes_of_tsv_that_do_not_close_in_their_line_are_characters(tmp_path):
+    path = tmp_path / "p.tsv"
+    path.write_text('text\turl\n"Oh" he said\thttp://a/0\n"begin\thttp://a/1\n"with ""tab\t"""\thttp://a/2\nend\thttp://a/3\n')
+    table = read(UrlPairs(str(path)))
+    assert table["text"].to_pylist() == ['"Oh" he said', '"begin', 'with "tab\t"', "end"]
+    assert table["url"].to_pylist() == [f"http://a/{i}" for i in range(4)] and table["drop_reason"].null_count == 4
+
+
+def test_rows_that_an_unclosed_quote_swallows_are_told(tmp_path):
+    path = tmp_path / "p.csv"
+    path.write_text('url,text\nhttp://a/0,x\nhttp://a/1,"open\n' + "http://a/2,z\n" * 99)
+    assert read(UrlPairs(str(path)))["drop_reason"].to_pylist() == [None, "source:bad_row"]
+
+
+def test_a_first_line_that_is_no_header_is_named(tmp_path):
+    path = tmp_path / "p.csv"
+    path.write_text("x" * 200_000 + "\nurl,text\n")
+    with pytest.raises(PoolError, match=r"p\.csv: cannot be read from row 0 on: field larger"):
+        read(UrlPairs(str(path)))
+    assert list(UrlPairs(str(path)).adds()) == list(schema.IMAGES)
+
+
+def test_whole_numbers_that_no_float_holds_stay_exact_beside_floats(tmp_path):
+    path = tmp_path / "p.jsonl"
+    path.write_text(
+        '{"url":"http://a/0","text":"t","x":9007199254740993,"y":9007199254740993}\n{"url":"http://a/1","text":"t","x":0.5}\n'
+    )
+    table = read(UrlPairs(str(path)))
+    assert table["x"].to_pylist() == ["9007199254740993", "0.5"] and table["y"].to_pylist() == [9007199254740993, None]

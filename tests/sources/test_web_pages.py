@@ -3,6 +3,8 @@
 import gzip
 import io
 import json
+import os
+import zlib
 from pathlib import Path
 
 import pyarrow.compute as pc
@@ -11,6 +13,7 @@ import pytest
 from curate import schema
 from curate.errors import PoolError, RecipeError
 from curate.sources.html.contained import Parser
+from curate.sources.warc import records
 from curate.sources.web_pages import WebPages
 
 HTML = [("Content-Type", "text/html; charset=utf-8")]
@@ -89,6 +92,12 @@ def test_columns_are_the_declared_ones_also_without_rows(pages):
         (b"<p>stored decoded", [*HTML, ("Content-Encoding", "gzip")], 200, None),
         (b"\x1f\x8b\x08junk", [*HTML, ("Content-Encoding", "gzip")], 200, "bad_encoding"),
         (b"\x01\x02", [*HTML, ("Content-Encoding", "compress")], 200, "bad_encoding"),
+        (zlib.compress(b"<p>x"), [*HTML, ("Content-Encoding", "deflate")], 200, None),
+        (zlib.compress(b"<p>x", wbits=-15), [*HTML, ("Content-Encoding", "deflate")], 200, None),
+        (zlib.compress(b"x" * 9000, wbits=-15), [*HTML, ("Content-Encoding", "deflate")], 200, "too_large"),
+        (b"\xff junk", [*HTML, ("Content-Encoding", "deflate")], 200, "bad_encoding"),
+        (b"<!---->" * 40 + b"x", [("Content-Type", "text/plain")], 200, "not_html"),
+        (b"<!-- a --> <!-- b > -- --><p>x", [("Content-Type", "text/plain")], 200, None),
         (b"4\r\n<p>x\r\n0\r\n\r\n", [*HTML, ("Transfer-Encoding", "chunked")], 200, None),
         (b"<p>x", [*HTML, ("X-Robots-Tag", "otherbot: noai")], 200, "opt_out"),
         (b"<p>x", [*HTML, ("tdm-reservation", "1")], 200, "opt_out"),
@@ -107,8 +116,6 @@ def test_every_record_has_an_outcome(tmp_path, body, headers, status, outcome):
 
 
 def test_a_record_without_a_web_address():
-    from curate.sources.warc import records
-
     data = warc([("dns:site.org", b"<p>x", HTML, 200), ("<https://site.org/wget>", b"<p>x", HTML, 200)])
     found = list(records(io.BytesIO(data), "x", 1000))
     assert [(f.url, f.outcome) for f in found] == [("dns:site.org", "no_url"), ("https://site.org/wget", None)]
@@ -135,6 +142,42 @@ def test_a_broken_file_is_named_and_what_came_before_stays(tmp_path):
     assert len(next(parts)["documents"]) == 3
     with pytest.raises(PoolError, match=r"x\.warc\.gz: cannot be read after record 2"):
         next(parts)
+
+
+@pytest.mark.parametrize("compress", [False, True])
+def test_a_file_cut_short_anywhere_is_told_and_gives_no_half_page(compress):
+    words = [os.urandom(300).hex().encode() for _ in range(3)]
+    data = warc([(f"https://site.org/{i}", b"<p>" + w, HTML, 200) for i, w in enumerate(words)], compress)
+    first = len(warc([("https://site.org/0", b"<p>" + words[0], HTML, 200)], compress))
+    told = []
+    for cut in range(first, len(data) - 8, 7):
+        found = []
+        try:
+            found += records(io.BytesIO(data[:cut]), "x", 10_000)
+            told.append(False)
+        except PoolError as e:
+            assert "x: cannot be read after record" in str(e)
+            told.append(True)
+        assert all(f.body == b"<p>" + w for f, w in zip(found, words))
+    assert sum(told) > 0.8 * len(told)  # what a gzip member's first bytes hold, and that there is one, nothing tells
+
+
+def test_the_pages_before_a_cut_stay(tmp_path):
+    path = tmp_path / "x.warc"
+    path.write_bytes(warc([(f"https://site.org/{i}", b"<p>" + b"word " * 50, HTML, 200) for i in range(3)], False)[:-100])
+    parts = []
+    with pytest.raises(PoolError, match=r"after record 1 .*: the next record is cut short"):
+        parts += WebPages(str(path)).read(str(path), 1)
+    parts = WebPages(str(path)).read(str(path), 1)
+    assert [next(parts)["documents"]["url"].to_pylist() for _ in range(2)] == [["https://site.org/0"], ["https://site.org/1"]]
+
+
+def test_a_cut_among_other_records_is_told():
+    page = warc([("https://site.org/0", b"<p>x", HTML, 200)], False)
+    data = page + page.replace(b"WARC-Type: response", b"WARC-Type: metadata")
+    assert len(list(records(io.BytesIO(data), "x", 1000))) == 1
+    with pytest.raises(PoolError, match=r"after record 0 .*cut short"):
+        list(records(io.BytesIO(data[:-9]), "x", 1000))
 
 
 def test_junk_is_an_error_and_an_empty_file_is_nothing(tmp_path):
@@ -179,6 +222,13 @@ def test_a_folder_of_html(tmp_path):
     ]
     assert part["images"]["url"].to_pylist() == ["https://site.org/i.png"] * 2 + ["https://site.org/docs/i.png"]
     assert part["documents"]["source_row"].to_pylist() == [0, 1, 2]
+
+
+def test_a_file_whose_name_is_not_utf8_has_an_address(tmp_path):
+    with open(os.fsencode(tmp_path) + b"/caf\xe9.html", "wb") as f:
+        f.write(b"<p>x")
+    (part,) = read(tmp_path, base_url="https://site.org")
+    assert part["documents"]["url"].to_pylist() == ["https://site.org/caf%E9.html"]
 
 
 def test_a_single_file_without_an_address_points_to_files(tmp_path):

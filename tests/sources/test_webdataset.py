@@ -213,3 +213,31 @@ def test_long_names_in_every_dialect(tmp_path, form):
         name = tar(tmp_path / "b.tar", [(f"{'ü' * 120}.jpg", b"i"), (f"{'ü' * 120}.txt", b"t")], form)
         table = read(name)
         assert table["source_key"].to_pylist() == ["ü" * 120] and bytes_of(table) == ["i"]
+
+
+def test_a_size_below_zero_is_a_broken_header(tmp_path):
+    """int() takes b"-0001000", and a member of -512 bytes would be followed by itself."""
+    path = tar(tmp_path / "a.tar", [*sample("a"), *sample("b")])
+    with open(path, "r+b") as f:
+        header = bytearray(f.read(512))
+        header[124:136] = b"-0001000".ljust(12, b"\0")
+        header[148:156] = b" " * 8
+        header[148:156] = b"%06o\0 " % sum(header)
+        f.seek(1024)
+        f.write(header)
+    assert read(path)["drop_reason"].to_pylist() == ["source:broken_tar", None, None]
+
+
+def test_the_columns_are_those_of_the_first_tar_with_a_sample(tmp_path):
+    tar(tmp_path / "0.tar", [])
+    tar(tmp_path / "1.tar", sample("a", likes=3))
+    assert WebDataset(str(tmp_path)).adds()["likes"] == pa.int64()
+    (tmp_path / "1.tar").unlink()
+    assert "source_key" in WebDataset(str(tmp_path)).adds()
+
+
+def test_a_byte_order_mark_is_no_text(tmp_path):
+    mark = "\ufeff".encode()
+    members = [("a.jpg", b"x"), ("a.txt", mark + b"hi"), ("a.json", mark + b'{"likes": 3}')]
+    table = read(tar(tmp_path / "a.tar", members))
+    assert (table["text"].to_pylist(), table["likes"].to_pylist(), table["drop_reason"].to_pylist()) == (["hi"], [3], [None])

@@ -10,7 +10,7 @@ from synth.writers import Parrot
 
 from curate.captioners import Answer
 from curate.errors import PoolError, RecipeError
-from curate.selector import Live
+from curate.selector import Live, coin
 from curate.synth import science_qa
 from curate.synth.instruct import Instruct, check, conversation, facts, llava
 from curate.synth.matching import MatchingNegatives
@@ -33,8 +33,9 @@ def test_and_relates_nothing_and_places_hold_in_any_script():
     assert graph("a cat and a dog")["relations"] == []
     text = "ein “Hund” — a dog under a tree"
     assert all(text[o["start"] : o["end"]].lower().endswith(o["name"]) for o in graph(text)["objects"])
-    found = SceneGraph().run(pa.table({"uid": ["1", "2"], "text": ["a dog", None]}))
-    assert found["text_graph"].to_pylist()[1] is None
+    found = SceneGraph().run(pa.table({"uid": ["1", "2", "3"], "text": ["a dog", None, ""]}))
+    nothing = {"objects": [], "attributes": [], "relations": []}
+    assert found["text_graph"].to_pylist()[1:] == [None, nothing]
 
 
 # ---- WordNet
@@ -65,6 +66,11 @@ def test_the_longest_lemma_wins_and_plurals_are_known():
         ("cream", "cream"),
     ]
     assert next(links("dogs", KNOWN)) == {"start": 0, "end": 4, "lemma": "dog", "synset": "n02084071", "senses": 7}
+
+
+def test_a_lemma_has_as_many_words_as_it_has():
+    known = Nouns({"man_of_the_people_and_more": ("1", 1)}, {})
+    assert [f["lemma"] for f in links("a man of the people and more", known)] == ["man_of_the_people_and_more"]
 
 
 def test_the_database_is_read_as_it_lies(tmp_path):
@@ -112,6 +118,23 @@ def test_a_text_that_fits_better_than_the_own_is_no_negative():
     assert found.columns["matching_negative_uid"].to_pylist() == [None, None]
 
 
+def test_a_row_without_a_picture_is_no_partner():
+    found = MatchingNegatives(margin=2.0).select(pool(["a", "b", "c"], [[1.0, 0.0], None, [0.0, 1.0]], np.eye(3, 2)))
+    assert found.columns["id"].to_pylist() == [0, 2] and found.columns["matching_negative_uid"].to_pylist() == ["u2", "u0"]
+    nobody = MatchingNegatives().select(pool(["a"], [None], [None]))
+    assert len(nobody.columns) == 0 and nobody.notes == {"mined": 0, "without": 0}
+
+
+def test_a_row_s_partner_is_of_its_group():
+    """Groups of three, in the order of the coin."""
+    live = pool([f"text {i}" for i in range(7)], np.eye(7), np.eye(7))
+    found = MatchingNegatives(group=3).select(live).columns
+    order = sorted((f"u{i}" for i in range(7)), key=lambda u: coin([u], 0, "matching_negative")[0])
+    group = {u: n // 3 for n, u in enumerate(order)}
+    partners = dict(zip([f"u{i}" for i in found["id"].to_pylist()], found["matching_negative_uid"].to_pylist()))
+    assert partners.pop(order[6]) is None and all(group[a] == group[b] for a, b in partners.items())
+
+
 def test_groups_do_not_depend_on_the_order_of_rows():
     rng = np.random.default_rng(0)
     image, text = (v / np.linalg.norm(v, axis=1, keepdims=True) for v in rng.normal(size=(2, 60, 8)).astype(np.float32))
@@ -139,6 +162,8 @@ def test_a_conversation_has_one_placeholder_and_turns_that_alternate():
     turns = conversation("Question: What is it? <image>\nAnswer: A dog.\n**Question:** Where?\n**Answer:** On a sofa.")
     assert [t["from"] for t in turns] == ["human", "gpt", "human", "gpt"]
     assert turns[0]["value"] == "<image>\nWhat is it?" and "<image>" not in "".join(t["value"] for t in turns[1:])
+    assert [t["value"] for t in turns[2:]] == ["Where?", "On a sofa."]
+    assert conversation("Question: What?\nAnswer: **bold** words")[1]["value"] == "**bold** words"
     check({"id": "1", "image": "a.jpg", "conversations": turns})
 
 

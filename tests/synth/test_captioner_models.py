@@ -158,6 +158,17 @@ def test_a_chat_model_without_eyes(chat):
     assert chat.weights().startswith("sha256:")
 
 
+def test_a_chat_model_s_own_settings_do_not_count(chat):
+    plain = chat.write([Request("the red dog", None, 7)], Decoding(max_tokens=8))
+    settings = chat._model.generation_config
+    before = settings.to_dict()
+    settings.update(repetition_penalty=5.0, no_repeat_ngram_size=1, min_new_tokens=8)
+    try:
+        assert chat.write([Request("the red dog", None, 7)], Decoding(max_tokens=8)) == plain
+    finally:
+        settings.update(**before)
+
+
 def test_image_to_text(tmp_path_factory, words):
     import torch
     from transformers import BlipConfig, BlipForConditionalGeneration, BlipImageProcessor, BlipProcessor

@@ -93,6 +93,28 @@ def test_nguyen_the_best_stay_raw_the_rest_pass_the_same_cut():
     )
 
 
+def test_nguyen_takes_no_blank_text_and_keeps_all_when_few_have_a_score():
+    table = rows(
+        4,
+        text=["\n", " \u00a0\u3000\x1c", "r", None],
+        caption_b=["s", None, "s", "\t"],
+        clip_score=pa.array([0.5, 0.5, 0.1, None], pa.float32()),
+        caption_b_score=pa.array([0.5] * 4, pa.float32()),
+    )
+    found = RawElseSynthetic("b", fraction=0.9).select(live_of(table))
+    assert by_id(found.columns)["chosen_origin"] == ["b", None, "raw", None] and found.notes["cut"] is None
+
+
+def test_a_part_without_rows_is_drawn_from():
+    empty = rows(0, text=[], caption_a=[], caption_a_faults=[], clip_score=[], caption_a_score=[])
+    empty = empty.cast(
+        pa.schema(
+            [(f.name, {"clip_score": pa.float32(), "caption_a_score": pa.float32()}.get(f.name, f.type)) for f in empty.schema]
+        )
+    )
+    assert len(Mix({"raw": 1, "a": 1}, min=0.3, checked=("a",)).run(empty)) == 0
+
+
 def test_nguyen_passes_over_faults_and_takes_a_cut_of_ones_own():
     table = rows(
         3,

@@ -143,6 +143,24 @@ def test_a_refusal_and_a_filtered_answer_are_rows_without_text():
     assert (answer.text, answer.finish) == (None, "refused")
 
 
+def test_an_answer_that_ends_before_it_begins_is_paid_once():
+    thought = {"choices": [{"message": {"content": None}, "finish_reason": "length"}], "usage": {"completion_tokens": 64}}
+    with Server(thought) as server:
+        (answer,) = asked(server)
+    assert (answer.text, answer.finish, answer.tokens, len(server.asked)) == (None, "length", 64, 1)
+
+
+def test_beams_are_refused():
+    with pytest.raises(RecipeError, match="Endpoint"):
+        Endpoint("m").write([Request("what", None, 0)], Decoding(beams=2))
+
+
+def test_what_only_some_servers_know_is_asked_where_it_changes_something():
+    plain = Endpoint("m").body(Request("what", None, 0), Decoding(min_tokens=0))
+    more = Endpoint("m").body(Request("what", None, 0), Decoding(top_k=50, min_tokens=5, repetition=1.2))
+    assert more == plain | {"top_k": 50, "min_tokens": 5, "repetition_penalty": 1.2}
+
+
 def test_one_rejected_request_costs_one_row_but_all_of_them_the_run():
     with Server(GOOD, (400, {}, b"bad image"), GOOD) as server:
         finish = [a.finish for a in asked(server, 3, at_once=1)]

@@ -85,12 +85,27 @@ def test_a_refusal_by_the_server_is_a_refusal():
         ("This photo depicts two cats.", "Two cats."),
         ("A dog on a sofa", "A dog on a sofa"),
         ("image processing on a screen", "image processing on a screen"),
+        ("Captioned photo of a cat", "Captioned photo of a cat"),
+        ("Captions on a board", "Captions on a board"),
+        ("Description of a dog", "Description of a dog"),
+        ('The image shows a sign reading "STOP"', 'A sign reading "STOP"'),
+        ('"Go" and "Stop"', '"Go" and "Stop"'),
     ],
 )
 def test_openings_that_say_nothing_are_stripped(text, plain):
     assert stripped(text) == plain
     stage = CaptionStrip(of="caption_a", name="plain")
     assert stage.run(pa.table({"caption_a": [text]}))["caption_plain"].to_pylist() == [plain]
+
+
+def test_a_refusal_with_a_curly_apostrophe_is_one():
+    assert CaptionFaults("caption_a").faults("I’m afraid I can’t describe this.") == ["refusal"]
+
+
+def test_a_script_without_spaces_has_words():
+    check = CaptionFaults("caption_a", script="han", max_words=5)
+    assert check.faults("一只橙色的猫。", "length") == [] and check.faults("猫") == ["short"]
+    assert check.faults("一只橙色的猫睡在窗台上") == ["long"]
 
 
 def test_measures():

@@ -61,6 +61,25 @@ def test_a_replaced_attribute_is_not_a_near_synonym():
     assert "a gray cat" not in made("replace_attribute", "a grey cat")
 
 
+def test_a_capital_that_is_two_letters_when_small_moves_nothing():
+    assert made("replace_relation", "İKİ KEDİ with a cat on a box") == {
+        "İKİ KEDİ without a cat on a box",
+        "İKİ KEDİ with a cat under a box",
+    }
+
+
+@pytest.mark.parametrize(
+    "kind, text, expected",
+    [
+        ("swap_objects", "an SUV behind a utility pole", "a utility pole behind an SUV"),
+        ("replace_relation", "a US flag above a Ukrainian flag", "a US flag below a Ukrainian flag"),
+        ("negation", "vitamin A on a plate", "vitamin A on no plate"),
+    ],
+)
+def test_articles_are_those_of_the_caption(kind, text, expected):
+    assert made(kind, text) == {expected}
+
+
 NOUNS = st.sampled_from("dog owl umbrella house hour elephant car apple unicorn".split())
 THING = st.tuples(st.sampled_from(["a", "the", "two", ""]), st.sampled_from([*COLOURS, "old", "wooden", ""]), NOUNS).map(
     lambda t: with_articles(" ".join(w for w in t if w))

@@ -44,6 +44,15 @@ def test_the_best_of_all_with_where_they_are_from():
     assert stage.run(rows.slice(0, 1)).to_pylist() == found[:1]
 
 
+def test_without_a_picture_there_is_no_score():
+    rows = pa.table({"text": ["one", "two"], "clip_image": pa.array([[1.0, 0.0], None], pa.list_(pa.float16()))})
+    assert loaded(CaptionScore(of="text")).run(rows)["text_score"].to_pylist() == [0.375, None]
+    best = loaded(BestOf(of=("text",)))
+    assert best.run(rows)["caption_best"].to_pylist() == ["one", None]
+    assert best.run(rows.slice(1))["caption_best"].to_pylist() == [None]
+    assert best.run(rows.slice(2)).num_rows == 0
+
+
 def test_embeddings_of_another_model_are_an_error():
     rows = pa.table({"caption_a": ["one"], "clip_image": pa.array([[1.0, 0.0, 0.0]], pa.list_(pa.float16()))})
     with pytest.raises(RecipeError, match="same model"):

@@ -17,19 +17,20 @@ import pyarrow.parquet as pq
 import pytest
 from artefacts import holding
 from documents.page_web import picture, serving
+from toys import recipe as toy
 
 from curate.cli import main
 from curate.dedup.near import NearDedup
 from curate.dedup.phash import PerceptualHash, thumbnail
-from curate.driver import open_run, run
-from curate.errors import RecipeError
+from curate.driver import open_run, run, tell
+from curate.errors import PoolError, RecipeError
 from curate.fetch.isolate import Isolated
 from curate.fetch.pixels import Resize, decode
 from curate.fetch.shared import once
 from curate.fetch.stage import Fetch
 from curate.filters.caption_words import CaptionWords
 from curate.recipe import Recipe
-from curate.removed import asked, canonical, url_digest
+from curate.removed import Removed, asked, canonical, url_digest
 from curate.reporting.grid import small
 from curate.shards import Shards
 from curate.sources.url_pairs import UrlPairs
@@ -37,6 +38,7 @@ from curate.stage import Stage
 from curate.store import Store
 from curate.upkeep.adopt import adopt
 from curate.upkeep.check import check
+from curate.upkeep.takedown import takedown
 
 SETTINGS = {"allow_private": ("127.0.0.0/8",), "robots": False, "timeout": 5, "wait": 5, "retries": 0}
 FILES = {f"/{i}.jpg": picture(i, 96) for i in range(16)}
@@ -269,13 +271,18 @@ def test_bytes_that_come_again_under_a_new_url_are_let_go(taken, web, tmp_path):
     clean(tmp_path / "new", web)
 
 
-def test_a_list_may_be_there_before_anything_is_fetched(web, tmp_path):
+def test_a_list_may_be_there_before_anything_is_fetched(web, tmp_path, capsys):
     _, address, hits = web
     (tmp_path / "list.txt").write_text(f"{address}/9.jpg\n{hashlib.sha256(FILES['/3.jpg']).hexdigest()}\n")
     (tmp_path / "in").mkdir()
     pairs(tmp_path / "in/b.parquet", address, ["/3.jpg", "/9.jpg", "/8.jpg"])
     hits.clear()
+    mistyped = ["takedown", str(tmp_path / "run"), "--list", str(tmp_path / "list.txt")]
+    assert main([*mistyped, "--dry-run"]) == main(mistyped) == 1 and not (tmp_path / "run").exists()
+    assert capsys.readouterr().err.count("not a run's folder") == 2
+    (tmp_path / "run").mkdir()
     assert main(["takedown", str(tmp_path / "run"), "--list", str(tmp_path / "list.txt")]) == 0
+    assert "no run is here yet" in capsys.readouterr().out
     made = start(tmp_path, tmp_path / "run")
     assert made.sql("select drop_reason from images order by source_row").fetchall() == [
         ("fetch:removed",),
@@ -341,3 +348,32 @@ def test_a_list_that_is_wrong_is_named_with_its_row(tmp_path, name, text, says):
         (tmp_path / name).write_text(text)
     with pytest.raises(RecipeError, match=says):
         asked(str(tmp_path / name))
+
+
+@pytest.mark.parametrize("damaged", ["ledger/images/000001.parquet", "parts/*/source.images.parquet"])
+def test_a_takedown_that_meets_damage_is_ended_by_repair(tmp_path, damaged):
+    (tmp_path / "a.txt").write_text("40")
+    out, url = tmp_path / "run", "http://toy/a.txt/25"
+    made = toy([tmp_path / "a.txt"], words=None, score=None, half=0.0, fails="ok", size=10)
+    samples = run(made, str(out), engine="local", part_size=20).dataset["samples"]
+    assert len(holding(out, url.encode() * 2)) > 1
+    for path in out.glob(damaged):
+        data = bytearray(path.read_bytes())
+        data[len(data) // 3] ^= 255
+        path.write_bytes(data)
+    with pytest.raises(PoolError, match="--repair"):
+        takedown(Store(out), Removed(urls={url_digest(url)}), lambda: tell(open_run(str(out))))
+    assert (out / "removed/begun.json").exists()
+    again = run(made, str(out), engine="local", part_size=20, repair=True)
+    assert again.dataset["samples"] == samples - 1 and check(Store(out)) == [] and holding(out, url.encode() * 2) == []
+    assert not (out / "removed/begun.json").exists() and run(made, str(out), engine="local", part_size=20).counters == {}
+
+
+def test_what_is_taken_over_from_elsewhere_is_copied_a_piece_at_a_time(tmp_path, monkeypatch):
+    (tmp_path / "parts/x").mkdir(parents=True)
+    (tmp_path / "parts/x/0.tar").write_bytes(bytes(3 << 20))
+    (tmp_path / "recipe.json").write_text("{}")
+    whole = Store.read
+    monkeypatch.setattr(Store, "read", lambda s, name: pytest.fail(name) if name.endswith(".tar") else whole(s, name))
+    here = Store(f"memory://{tmp_path.name}/run")
+    assert adopt(here, Store(tmp_path)) == 1 and here.sizes("parts/x") == {"0.tar": 3 << 20}

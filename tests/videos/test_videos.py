@@ -2,6 +2,7 @@
 
 import io
 import json
+import socket
 import tarfile
 import wave
 
@@ -20,10 +21,11 @@ import itertools
 from curate.driver import run
 from curate.errors import PoolError, RecipeError
 from curate.recipes import load
-from curate.sources.videos import Videos, heard
+from curate.sources.videos import Rows, Videos, heard, moment
 from curate.upkeep import check
 from curate.videos import media, speech
-from curate.videos.cut import at_cuts, by_speech, evenly, moments
+from curate.videos.cut import Clip, at_cuts, by_speech, evenly, moments
+from curate.videos.local import local
 from curate.videos.speech import Said
 
 
@@ -65,6 +67,11 @@ def test_subrip_webvtt_and_whisper(tmp_path):
     assert speech.read(str(tmp_path / "b.vtt")) == [Said(62.5, 64.0, "one two")]  # rolling captions repeat themselves
     (tmp_path / "c.json").write_text('[{"start": 1, "end": 2, "text": " hi "}, {"start": 3, "end": 3, "text": "no length"}]')
     assert speech.read(str(tmp_path / "c.json")) == [Said(1.0, 2.0, "hi")]
+    (tmp_path / "b.vtt").write_text(f"{'9' * 5000}:00:00.000 --> 00:00:01.000\nx\n\n00:01.000 --> {'9' * 400}:00:00.000\ny\n")
+    assert speech.read(str(tmp_path / "b.vtt")) == []
+    (tmp_path / "d.json").write_text('[{"start": 0, "end": ' + "9" * 400 + ', "text": "x"}]')
+    with pytest.raises(PoolError, match="no list of segments"):
+        speech.read(str(tmp_path / "d.json"))
     (tmp_path / "d.json").write_text('{"segments": [{"start": 1}]}')
     with pytest.raises(PoolError, match=r"d\.json: no list of segments"):
         speech.read(str(tmp_path / "d.json"))
@@ -209,6 +216,59 @@ def test_a_table_of_clips(pool):
     with pytest.raises(RecipeError, match=r"no column 'start'.*did you mean 'star'"):
         pq.write_table(pa.table({"video": ["a"], "star": [1.0]}), pool / "wrong.parquet")
         rows(Videos(str(pool / "wrong.parquet")))
+
+
+@pytest.mark.parametrize(
+    ("video", "reason"),
+    [
+        ("WEB", "video:refused"),
+        ("simplecache::WEB", "video:refused"),
+        ("blockcache::WEB", "video:refused"),
+        ("zip://a.mp4::WEB", "video:refused"),
+        ("webhdfs://HOST/a.mp4", "video:refused"),
+        ("HTTP://HOST/a.mp4", "video:refused"),
+        ("data:video/mp4;base64,eA==", "video:missing"),
+        ("foo://a.mp4", "video:refused"),
+        ("a\0b.mp4", "video:missing"),
+        ("/dev/zero", "video:missing"),
+    ],
+)
+def test_a_row_of_a_stranger_s_table_reaches_no_server_and_costs_itself_alone(tmp_path, video, reason):
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        server.settimeout(0)
+        host = f"127.0.0.1:{server.getsockname()[1]}"
+        video = video.replace("WEB", f"http://{host}/a.mp4").replace("HOST", host)
+        row = {"start": 0, "end": 1, "text": "hi"}
+        (tmp_path / "c.jsonl").write_text("".join(json.dumps({**row, "video": v}) + "\n" for v in (video, "gone.mp4")))
+        found = rows(Videos(str(tmp_path / "c.jsonl")))
+        assert [d["drop_reason"] for d in found] == [reason, "video:missing"]
+        with pytest.raises(BlockingIOError):
+            server.accept()
+
+
+def test_a_store_that_is_not_installed_refuses_its_rows(tmp_path, monkeypatch):
+    def missing(path):
+        raise ImportError("Please install gcsfs")
+
+    monkeypatch.setattr("fsspec.core.url_to_fs", missing)
+    with pytest.raises(RecipeError, match="install gcsfs"), local("gs://x/y.mp4"):
+        pass
+
+
+def test_addresses_tell_milliseconds_apart_however_late(tmp_path):
+    assert [moment(t) for t in (0.0, 12.5, 3.33333333, 999.9994)] == ["0", "12.5", "3.33333", "999.999"]  # as ever
+    assert [moment(t) for t in (1000.0, 1234.567, 10000.01, 10000.04, 1e6)] == [
+        "1000",
+        "1234.567",
+        "10000.01",
+        "10000.04",
+        "1000000",
+    ]
+    gathered = Rows("f")
+    for start in (10000.01, 10000.04):
+        gathered.add("v.mp4", {}, Clip(start, start + 2), [start])
+    tables = gathered.tables()
+    assert len(set(tables["documents"]["uid"].to_pylist())) == len(set(tables["images"]["url"].to_pylist())) == 2
 
 
 def test_wrong_words_are_said_before_anything_is_read(pool):

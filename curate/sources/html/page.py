@@ -2,29 +2,6 @@
 
 from dataclasses import dataclass, field
 
-#: Why a page gives no content. The drop reason of the document is `page:` + the word.
-OUTCOMES = {
-    "no_url": "the record names no http(s) address",
-    "bad_status": "the server answered with something else than 200",
-    "not_html": "neither the declared type nor the first bytes are those of HTML",
-    "empty": "no bytes",
-    "too_large": "more bytes than allowed, before or after undoing the Content-Encoding",
-    "bad_encoding": "the Content-Encoding or Transfer-Encoding is unknown or broken",
-    "too_many_nodes": "more elements than allowed",
-    "parser_timeout": "the parser did not come back in time",
-    "parser_memory": "the parser asked for more memory than allowed",
-    "parser_crash": "the parser crashed its process",
-    "opt_out": "the page forbids use for machine learning (robots noai, tdm-reservation)",
-}
-
-#: Why an image is not fetched. The drop reason is `image:` + the word.
-IMAGES = {
-    "inline": "the bytes are in the page (data URI) or only a placeholder is",
-    "no_url": "no attribute holds an http(s) URL",
-    "tracker": "declared as one pixel",
-    "opt_out": "the page forbids use of its images (robots noimageai, noimageindex)",
-}
-
 
 @dataclass(eq=False)
 class Mark:
@@ -78,7 +55,6 @@ class Image:
     dom_path: str
     marks: tuple[Mark, ...]
     figure: Figure | None = None
-    inline: bool = False  # stands inside a line of text
     reason: str | None = None
 
 

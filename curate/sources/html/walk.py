@@ -272,7 +272,6 @@ class Walk:
         """An icon inside a line waits for the line's end; any other image ends the paragraph before it."""
         symbol = images.symbol(image)
         if (symbol or images.icon(image)) and not blank(self.buffer):
-            image.inline = True
             if symbol:
                 self.buffer.append(f" {image.alt} ")
             self.waiting.append(image)
