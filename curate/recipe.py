@@ -3,6 +3,7 @@
 import difflib
 import importlib.metadata
 import platform
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -70,6 +71,10 @@ class Recipe:
                 raise RecipeError(f"recipe {self.name}: {step!r} is neither a stage nor a selector")
             if step.table not in have:
                 raise RecipeError(f"{step.name} works on table {step.table}, which {type(self.source).__name__} does not have")
+            if not re.fullmatch(r'[^\x00-\x1f"/\\]+', step.name):
+                raise RecipeError(
+                    f"{step.name!r} names files and columns: it has no quotation marks, slashes or control characters"
+                )
             if step.name in names:
                 raise RecipeError(f"two steps are called {step.name}: give one of them another name=")
             names.add(step.name)

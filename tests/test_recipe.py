@@ -44,6 +44,12 @@ def test_two_steps_of_one_name_are_refused():
         Recipe(Toy(), [ToyWords(), ToyWords(min=5)]).check()
 
 
+@pytest.mark.parametrize("name", ['a"b', "a/b", "a\nb"])
+def test_names_that_no_file_can_have_are_refused(name):
+    with pytest.raises(RecipeError, match="names files and columns"):
+        Recipe(Toy(), [ToyWords(name=name)]).check()
+
+
 def test_something_that_is_no_step_is_refused():
     with pytest.raises(RecipeError, match="neither a stage nor a selector"):
         Recipe(Toy(), [len]).check()
