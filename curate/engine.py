@@ -374,6 +374,8 @@ def flow(
             running[lane] -= 1
             key = (lane, id(item))
             tries[key] = tries.get(key, 0) + 1
+            if isinstance(result, RecipeError):
+                raise result  # what is wrong with the recipe is so for every part
             if isinstance(result, CurateError):
                 if getattr(result, "again", isinstance(result, Crash)) and tries[key] < ATTEMPTS:
                     log.warning(

@@ -2,7 +2,8 @@
 
 import pytest
 
-from curate.engine import Lane, RayEngine, fitting
+from curate.engine import Lane, LocalEngine, RayEngine, fitting, flow
+from curate.errors import RecipeError
 
 
 def lanes(*gpus):
@@ -52,3 +53,19 @@ def test_calls_wait_so_that_an_autoscaler_sees_them_and_nodes_that_come_get_more
     engine.ray.cores = 12
     engine._grow()
     assert [lane.limit for lane in engine.lanes] == [24, 2]
+
+
+def test_what_is_wrong_with_the_recipe_is_not_tried_on_every_part():
+    asked = []
+
+    def target(item, isolate):
+        asked.append(item)
+        raise RecipeError("no such model")
+
+    with pytest.raises(RecipeError, match="no such model"):
+        flow(LocalEngine(), [Lane("a", target)], [Item(), Item(), Item()])
+    assert len(asked) == 1
+
+
+class Item:
+    """A part, as far as a lane is concerned."""
