@@ -25,10 +25,11 @@ from curate.demo.job import NETWORK, entry_list
 from curate.demo.packages import cache
 from curate.demo.pairs import Pair, encode, pairs
 from curate.demo.web import DemoWeb, build
-from curate.driver import Run, open_run, run
+from curate.driver import run
 from curate.evaluate import evaluate
 from curate.fetch.stage import Fetch
 from curate.models.trainer import Training
+from curate.opened import Run, open_run
 from curate.recipe import Recipe
 from curate.recipes import load
 from curate.reporting.progress import Lines

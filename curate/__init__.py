@@ -11,8 +11,8 @@ from typing import Any
 
 _HOMES = {
     "run": ("driver", "run"),
-    "open": ("driver", "open_run"),
-    "Run": ("driver", "Run"),
+    "open": ("opened", "open_run"),
+    "Run": ("opened", "Run"),
     "show": ("reporting.gallery", "show"),
     "Recipe": ("recipe", "Recipe"),
     "Shards": ("shards", "Shards"),

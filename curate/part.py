@@ -11,23 +11,19 @@ import bisect
 import functools
 import hashlib
 import itertools
-import json
 import logging
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from curate.errors import CurateError, PartError, PoolError
-from curate.removed import removed
+from curate.errors import PartError, PoolError
 from curate.schema import KEPT
 from curate.selector import Selector
-from curate.source import Source, file_identity
 from curate.stage import Stage, Step, column, digest
 from curate.store import Store
 
@@ -61,69 +57,6 @@ class Decision:
     step: str
     table: str
     file: str
-
-
-# ---- rows come in
-
-
-def ingest(store: Store, source: Source, path: str, part_size: int) -> dict[str, Any]:
-    """Read one input file into parts, each committed; the file's own record is committed last and makes a rerun free.
-
-    An unreadable file does not stop the others: its record names the error, and the parts before the fault stay. Parts that
-    an interrupted reading left stay too; a source that asks the web, which may answer otherwise, goes on behind them.
-    """
-    try:
-        known = file_identity(path)
-    except OSError as e:
-        return {"path": path, "error": f"{path}: {e.strerror or e}", "parts": []}
-    key = input_key(known, source, part_size)
-    name = f"inputs/{key}.json"
-    if (done := store.json(name)) is not None:
-        return done
-    parts, last = begun(store, source, key) if source.asks else ([], -1)
-    record = {**known, "key": key, "parts": parts}
-    source.removed = removed(store)
-    read = source.read(path, part_size, last) if source.asks else source.read(path, part_size)
-    while True:
-        try:  # a fault of the input; one of the run's own disk ends the run
-            tables = next(read, None)
-        except (CurateError, OSError, pa.ArrowException) as e:
-            return {**record, "error": str(e)}
-        except Exception as e:
-            log.warning("%s: cannot be read", path, exc_info=True)
-            return {**record, "error": f"{path}: cannot be read: {type(e).__name__}: {e}"}
-        if tables is None:
-            break
-        part, counts = f"{key}-{len(parts):06d}", {}
-        for table, rows in tables.items():
-            file = f"parts/{part}/source.{table}.parquet"
-            fresh = store.commit_table(file, source.removed.scrubbed(rows))
-            counts[table] = len(rows if fresh else store.table(file, ["uid"]))
-        parts.append({"id": part, "rows": counts})
-    store.commit_bytes(name, json.dumps(record).encode())
-    return record
-
-
-def begun(store: Store, source: Source, key: str) -> tuple[list[dict[str, Any]], int]:
-    """The whole parts of an input that an interrupted reading left, and the last row of the input in them. What there is of
-    a part that is not whole goes: tables of different answers do not belong together."""
-    parts, last = [], -1
-    while True:
-        part = f"{key}-{len(parts):06d}"
-        files = {t: f"parts/{part}/source.{t}.parquet" for t in source.tables}
-        if not all(store.exists(f) for f in files.values()):
-            break
-        rows = {t: store.table(f, ["source_row"])["source_row"] for t, f in files.items()}
-        parts.append({"id": part, "rows": {t: len(r) for t, r in rows.items()}})
-        last = pc.max(rows[source.tables[0]]).as_py()
-    for file in files.values():
-        store.remove(file)
-    return parts, last
-
-
-def input_key(known: dict[str, Any], source: Source, part_size: int) -> str:
-    """The name under which an input file's parts are kept: its content, its path, and how it is read."""
-    return digest({"hash": known["hash"], "path": known["path"], "source": source.identity(), "part_size": part_size})
 
 
 # ---- a part in memory

@@ -5,7 +5,7 @@ from collections import Counter
 from typing import Any
 
 from curate import tables
-from curate.part import input_key
+from curate.ingest import input_key
 from curate.recipe import Recipe, kind, place, segments
 from curate.reporting.look import plain
 from curate.selector import Selector

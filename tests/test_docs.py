@@ -17,7 +17,7 @@ from pictured import pictured, pool
 
 from curate import tables
 from curate.cli import main, parse
-from curate.driver import open_run
+from curate.opened import open_run
 from curate.recipes import names
 
 ROOT = Path(__file__).parent.parent

@@ -2,8 +2,9 @@
 
 import pytest
 
-from curate.engine import Lane, LocalEngine, RayEngine, fitting, flow
+from curate.engine import LocalEngine, RayEngine
 from curate.errors import RecipeError
+from curate.lanes import Lane, fitting, flow
 
 
 def lanes(*gpus):

@@ -44,6 +44,7 @@ FLOORS = {
     # a recipe, and a run's parts and tables
     "recipe": 3,
     "part": 3,
+    "ingest": 3,
     "work": 3,
     "tables": 3,
     "pool": 3,
@@ -55,7 +56,9 @@ FLOORS = {
     # for later
     "upkeep": 3,
     # running it
+    "lanes": 4,
     "engine": 4,
+    "opened": 4,
     "driver": 4,
     "recipes": 4,
     "planning": 4,

@@ -13,7 +13,8 @@ import pytest
 from toys import recipe as pairs
 
 from curate import ledger
-from curate.driver import open_run, run, tell
+from curate.driver import run, tell
+from curate.opened import open_run
 from curate.recipe import Recipe
 from curate.removed import Removed
 from curate.selector import Selection, Selector

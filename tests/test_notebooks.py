@@ -9,9 +9,9 @@ from pictured import pictured, pool, recipe
 from tiny import tiny_clip
 
 from curate import schema
-from curate.driver import open_run
 from curate.driver import run as start
 from curate.filters.clip_embed import ClipEmbed
+from curate.opened import open_run
 from curate.recipe import Recipe
 from curate.reporting.difference import Difference
 from curate.sources.web_pages import WebPages

@@ -10,6 +10,7 @@ from toys import ToyScore, recipe
 from curate.driver import Driver, run
 from curate.engine import RayEngine
 from curate.errors import CurateError
+from curate.lanes import Lane
 from curate.reporting.progress import Quiet
 from curate.store import Store
 from tests.dedup import test_dedup_run
@@ -88,4 +89,5 @@ def _first_dies(item):
 def test_a_worker_that_dies_outside_the_stages_costs_an_attempt(tmp_path, ray_engine):
     """Gathering, the ledger, shards and the tasks of selectors."""
     items = [(n, str(tmp_path / "mark")) for n in range(6)]
+    ray_engine.carry([Lane("", _first_dies)])
     assert list(ray_engine.map(_first_dies, items)) == [n * n for n in range(6)] and (tmp_path / "mark").exists()

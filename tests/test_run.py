@@ -6,12 +6,12 @@ import logging
 import pytest
 from toys import ROWS, ToyScore, recipe
 
-from curate import part
-from curate.driver import open_run
+from curate import ingest
 from curate.driver import run as start
 from curate.errors import CurateError, PoolError, RecipeError
 from curate.export import export
 from curate.filters.document_words import DocumentWords
+from curate.opened import open_run
 from curate.recipe import Recipe
 from curate.reporting import report
 from curate.sources.web_pages import WebPages
@@ -171,14 +171,14 @@ def test_the_record_says_what_ran(done):
 
 
 def test_an_input_that_cannot_be_read_any_more_stops_the_run_and_changes_nothing(done, inputs, tmp_path, monkeypatch):
-    identity = part.file_identity
+    identity = ingest.file_identity
 
     def refused(path):
         if path.endswith("b.txt"):
             raise PermissionError(13, "Permission denied")
         return identity(path)
 
-    monkeypatch.setattr(part, "file_identity", refused)
+    monkeypatch.setattr(ingest, "file_identity", refused)
     with pytest.raises(PoolError, match=r"b.txt: Permission denied; this run has rows of it .* --reuse"):
         run(recipe([inputs / "*.txt"], words=5), tmp_path / "run")
     monkeypatch.undo()

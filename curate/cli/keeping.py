@@ -16,7 +16,7 @@ def _check_options(sub: argparse.ArgumentParser, _: str | None) -> None:
 
 
 def check(args: argparse.Namespace) -> int:
-    from curate.driver import open_run
+    from curate.opened import open_run
     from curate.upkeep.check import check as faults_of
 
     run = open_run(args.folder)
@@ -38,7 +38,7 @@ def _gc_options(sub: argparse.ArgumentParser, _: str | None) -> None:
 
 
 def gc(args: argparse.Namespace) -> int:
-    from curate.driver import open_run
+    from curate.opened import open_run
     from curate.upkeep.gc import collect
 
     removed = collect(open_run(args.folder).store, args.dry_run)
@@ -65,7 +65,8 @@ def _takedown_options(sub: argparse.ArgumentParser, _: str | None) -> None:
 
 
 def takedown(args: argparse.Namespace) -> int:
-    from curate.driver import open_run, tell
+    from curate.driver import tell
+    from curate.opened import open_run
     from curate.removed import Removed, asked
     from curate.store import Store
     from curate.upkeep.takedown import takedown as take
@@ -118,8 +119,8 @@ def _export_options(sub: argparse.ArgumentParser, _: str | None) -> None:
 
 
 def export(args: argparse.Namespace) -> int:
-    from curate.driver import open_run
     from curate.export import export as write
+    from curate.opened import open_run
 
     run = open_run(args.folder)
     print(f"{write(run.store, run.dataset, args.format, args.out):,} samples: {args.out}")

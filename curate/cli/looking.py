@@ -19,7 +19,7 @@ def _stats_options(sub: argparse.ArgumentParser, _: str | None) -> None:
 
 
 def stats(args: argparse.Namespace) -> int:
-    from curate.driver import open_run
+    from curate.opened import open_run
     from curate.reporting.progress import funnel
 
     print(funnel(open_run(args.folder).stats().to_pylist()))
@@ -43,7 +43,7 @@ More queries: docs/queries.md"""
 def sql(args: argparse.Namespace) -> int:
     import duckdb
 
-    from curate.driver import open_run
+    from curate.opened import open_run
 
     run = open_run(args.folder)
     if not args.query.strip(" \n\t;"):
@@ -110,7 +110,7 @@ def _show_options(sub: argparse.ArgumentParser, _: str | None) -> None:
 def show(args: argparse.Namespace) -> int:
     import duckdb
 
-    from curate.driver import open_run
+    from curate.opened import open_run
     from curate.reporting.grid import write_page
 
     try:
@@ -133,7 +133,7 @@ def _report_options(sub: argparse.ArgumentParser, _: str | None) -> None:
 
 
 def report(args: argparse.Namespace) -> int:
-    from curate.driver import open_run
+    from curate.opened import open_run
     from curate.reporting.report import ROWS, write
 
     print(write(open_run(args.folder), args.out, args.rows or ROWS))
@@ -149,7 +149,7 @@ def _why_options(sub: argparse.ArgumentParser, _: str | None) -> None:
 
 
 def why(args: argparse.Namespace) -> int:
-    from curate.driver import open_run
+    from curate.opened import open_run
     from curate.reporting.story import as_text, tell, write
 
     run = open_run(args.folder)
@@ -173,7 +173,7 @@ def _diff_options(sub: argparse.ArgumentParser, _: str | None) -> None:
 
 
 def diff(args: argparse.Namespace) -> int:
-    from curate.driver import open_run
+    from curate.opened import open_run
     from curate.reporting.difference import Difference
 
     found = Difference(open_run(args.first), open_run(args.second))
@@ -224,10 +224,10 @@ def _annotate_options(sub: argparse.ArgumentParser, _: str | None) -> None:
 
 
 def annotate(args: argparse.Namespace) -> int:
-    from curate.driver import open_run
     from curate.judging.agreement import Verdicts
     from curate.judging.annotate import draw, write
     from curate.judging.verdicts import keep
+    from curate.opened import open_run
 
     if (args.out is None) == (args.verdicts is None):
         raise RecipeError("say -o FOLDER to ask people, or --verdicts FILE to read what they said")

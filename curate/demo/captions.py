@@ -11,12 +11,13 @@ import pyarrow.parquet as pq
 
 from curate.captioners import Decoding, named
 from curate.captioners.base import Writer
-from curate.driver import Run, run
+from curate.driver import run
 from curate.fetch.stage import Fetch
 from curate.filters.boilerplate_text import boilerplate
 from curate.filters.clip_embed import ClipEmbed
 from curate.filters.clip_score import ClipScore
 from curate.filters.image_side import ImageSide
+from curate.opened import Run
 from curate.recipe import Recipe
 from curate.reporting.look import clean
 from curate.reporting.progress import span

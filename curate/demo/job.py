@@ -13,7 +13,8 @@ from curate.demo.documents import document_job
 from curate.demo.packages import cache
 from curate.demo.truth import measure
 from curate.demo.web import build
-from curate.driver import Run, run
+from curate.driver import run
+from curate.opened import Run
 from curate.recipes import load
 from curate.reporting.look import clean
 from curate.reporting.progress import display, funnel, span

@@ -8,9 +8,9 @@ import duckdb
 import pyarrow.compute as pc
 
 from curate import shards
-from curate.driver import open_run
 from curate.errors import PoolError, RecipeError
 from curate.evaluate.heldout import samples_in
+from curate.opened import open_run
 from curate.selector import coin_sql
 from curate.source import file_identity
 from curate.sources.webdataset import WebDataset

@@ -301,6 +301,11 @@ def agreement_faults(store: Store, con: duckdb.DuckDBPyConnection, sound: list[s
             "uid",
             f"ledger/{table}: {{n}} kept rows are not in the shards, or not as often as they should be",
         )
+    yield from _value_faults(con, table, joined)
+
+
+def _value_faults(con: duckdb.DuckDBPyConnection, table: str, joined: str) -> Iterator[str]:
+    """Each sample has the values of its row, redacted where they were."""
     in_both = set(con.table("sample").columns) & set(con.table(table).columns) - {"key", "shard", "uid"}
     hidden = redacted(con.table(table).columns)
     for column in sorted(in_both):

@@ -16,8 +16,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from curate.cli import COMMANDS, main, parse, parser
-from curate.driver import open_run
 from curate.errors import PoolError
+from curate.opened import open_run
 from curate.recipes import load, names
 
 RECIPE = '''

@@ -65,7 +65,8 @@ def work(request: dict) -> dict:
 
 def take(run: str, urls: list[str]) -> dict:
     """Take down these URLs."""
-    from curate.driver import open_run, tell
+    from curate.driver import tell
+    from curate.opened import open_run
     from curate.removed import Removed, url_digest
     from curate.store import Store
     from curate.upkeep.takedown import takedown

@@ -12,8 +12,9 @@ from toys import ToyFetch, recipe
 
 from curate import failpoints
 from curate.driver import Driver
-from curate.engine import Lane, LocalEngine, RayEngine, flow
+from curate.engine import LocalEngine, RayEngine
 from curate.fetch import isolate
+from curate.lanes import Lane, flow
 from curate.reporting.progress import Quiet
 from curate.stage import Filter
 from curate.store import Store
@@ -110,6 +111,7 @@ def test_on_ray_a_call_that_hangs_is_given_up_at_its_deadline_and_made_again_apa
     seen, again = [], []
     began = time.monotonic()
     lanes = [Lane("slow", sleeps, kind, limit=2, deadline=8.0)]
+    ray_engine.carry(lanes)
     assert flow(ray_engine, lanes, ["x"], seen=lambda *a: seen.append(a), again=lambda *a: again.append(a)) == []
     assert (0, "x", "x") in seen and ["not back after 8 s" in str(e) for _, _, e in again] == [True]
     assert time.monotonic() - began < 60

@@ -5,7 +5,7 @@ import pyarrow.parquet as pq
 import pytest
 from page_web import serving
 
-from curate.part import ingest
+from curate.ingest import ingest
 from curate.sources.page_urls import PageUrls, listed
 from curate.store import Store
 

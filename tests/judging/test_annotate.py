@@ -12,11 +12,12 @@ import pytest
 from pictured import EVIL, pictured, pool, recipe
 
 from curate.cli import main
-from curate.driver import open_run, run
+from curate.driver import run
 from curate.errors import PoolError, RecipeError
 from curate.judging.agreement import Cuts, Verdicts, spelled, within
 from curate.judging.annotate import FORMS, _strata, blank, borderline, config, draw, inert, inside, shares, storable, stratified
 from curate.judging.verdicts import judgements, keep
+from curate.opened import open_run
 from curate.reporting.facts import Bound
 from curate.upkeep.check import check
 from curate.upkeep.gc import collect

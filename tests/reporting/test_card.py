@@ -7,7 +7,7 @@ import duckdb
 import pytest
 from pictured import pictured
 
-from curate.driver import open_run
+from curate.opened import open_run
 from curate.reporting.card import _licences, _rights, card
 
 

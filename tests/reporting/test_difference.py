@@ -8,9 +8,9 @@ import pytest
 from pictured import pictured, recipe
 
 from curate.cli import main
-from curate.driver import open_run
 from curate.driver import run as start
 from curate.errors import RecipeError
+from curate.opened import open_run
 from curate.reporting.difference import ABSENT, Difference
 from curate.store import Store
 from curate.tables import scan

@@ -4,8 +4,8 @@ import pytest
 from pictured import picture, pictured
 
 from curate.cli import main
-from curate.driver import open_run
 from curate.fetch.isolate import Isolated
+from curate.opened import open_run
 from curate.reporting.grid import cards, pairs, rows_at, samples, small
 
 

@@ -11,9 +11,9 @@ from chromium import chromium, dom, needs_chromium
 from pictured import EVIL, pictured
 from PIL import Image
 
-from curate.driver import open_run
 from curate.driver import run as start
 from curate.filters.document_words import DocumentWords
+from curate.opened import open_run
 from curate.recipe import Recipe
 from curate.reporting import report
 from curate.reporting.facts import Bound, Facts, bins

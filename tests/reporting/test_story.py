@@ -4,8 +4,8 @@ import pytest
 from pictured import pictured
 
 from curate.cli import main
-from curate.driver import open_run
 from curate.errors import RecipeError
+from curate.opened import open_run
 from curate.reporting.story import _values, as_text, tell
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import pytest
 from toys import Toy, images
 
-from curate.part import ingest
+from curate.ingest import ingest
 from curate.store import Store
 
 

@@ -22,13 +22,14 @@ from toys import recipe as toy
 from curate.cli import main
 from curate.dedup.near import NearDedup
 from curate.dedup.phash import PerceptualHash, thumbnail
-from curate.driver import open_run, run, tell
+from curate.driver import run, tell
 from curate.errors import PoolError, RecipeError
 from curate.fetch.isolate import Isolated
 from curate.fetch.pixels import Resize, decode
 from curate.fetch.shared import once
 from curate.fetch.stage import Fetch
 from curate.filters.caption_words import CaptionWords
+from curate.opened import open_run
 from curate.recipe import Recipe
 from curate.removed import Removed, asked, canonical, url_digest
 from curate.reporting.grid import small
