@@ -60,7 +60,9 @@ def with_room(store: Store, act: Callable[[duckdb.DuckDBPyConnection, str], T]) 
         with database(store, memory) as (con, folder):
             try:
                 return act(con, folder)
-            except duckdb.OutOfMemoryException as e:
+            except (duckdb.OutOfMemoryException, OSError) as e:
+                if isinstance(e, OSError) and "Out of Memory Error" not in str(e):  # so it is told by a reader of batches
+                    raise
                 if 2 * memory > free_memory():
                     raise PoolError(f"{memory >> 20} MiB of memory do not do for this pool, and no more is free: {e}") from e
         log.info("%d MiB of memory do not do for this pool: again, with twice as much", memory >> 20)
