@@ -24,7 +24,7 @@ from curate.store import Store
 from curate.upkeep.lease import held
 from curate.upkeep.repair import repair
 from curate.upkeep.takedown import begin_anew, finish
-from curate.work import Work
+from curate.work import Done, Work
 
 log = logging.getLogger(__name__)
 
@@ -299,7 +299,7 @@ class Driver:
                 pool.decide(self.store, selector, rows, made, wanted, self.engine.map)
                 self.decided[selector.name] = {"rows": total, "seconds": time.perf_counter() - began}
             made.append(wanted)
-            self.progress.step(selector.name, None)
+            self.progress.step(selector.name, Done(selector.name, dropped=pool.fallen(self.store, wanted)))
         return made
 
     # ---- act 3

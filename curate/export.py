@@ -1,7 +1,10 @@
 """A pool's kept rows in the formats of other tools."""
 
+import contextlib
 import io
-from collections.abc import Iterable
+import os
+import shutil
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -24,32 +27,56 @@ FORMS = {
 
 
 def export(store: Store, dataset: dict[str, Any], form: str, out: str) -> int:
-    """Write a finished run's samples in one of FORMS; returns how many. `dataset` is what its dataset.json says. RecipeError if
-    the form is not one of these samples, or is made of shards where the run has none."""
+    """Write a finished run's samples in one of FORMS, whole or not at all; returns how many. `dataset` is what its dataset.json says.
+
+    A file that is there is replaced; a folder must be empty, so that two runs never mix. RecipeError if it is not, if the form is
+    not one of these samples, or is made of shards where the run has none.
+    """
     shards = [s["name"] for s in dataset["shards"]]
     if form in WRITERS:
         if dataset.get("table", "images") != "documents":
             raise RecipeError(f"{form} is a form of documents; the samples of this run are {dataset.get('table', 'images')}")
         if not shards and dataset["samples"]:
             raise RecipeError(f"{form} is made of shards, and this run has none: its recipe says shards=None")
-        return write(store, shards, form, Path(out))
-    uids = (
-        [u for s in shards for u in store.table(f"shards/{s}.parquet", ["uid"])["uid"].to_pylist()]
-        if shards
-        else _kept(store, f"ledger/{dataset.get('table', 'images')}")
-    )
-    Path(out).write_bytes(datacomp_subset(uids))
-    return len(uids)
+    with _whole(Path(out)) as path:
+        if form in WRITERS:
+            return write(store, shards, form, path)
+        uids = _sharded(store, shards) if shards else _kept(store, f"ledger/{dataset.get('table', 'images')}")
+        path.write_bytes(datacomp_subset(uids))
+        return len(np.load(path, mmap_mode="r"))
 
 
-def _kept(store: Store, ledger: str) -> list[str]:
+@contextlib.contextmanager
+def _whole(out: Path) -> Iterator[Path]:
+    """A path beside `out`, for a file or a folder that takes its place once it is whole."""
+    if out.is_dir() and any(out.iterdir()):
+        raise RecipeError(f"{out}: is a folder that holds something; choose an empty one, or another name")
+    if not out.absolute().parent.is_dir():
+        raise RecipeError(f"{out}: there is no folder {out.absolute().parent}")
+    making = out.with_name(f".{out.name}.{os.getpid()}.part")
+    try:
+        yield making
+        if making.is_file() and out.is_dir():
+            raise RecipeError(f"{out}: is a folder; this form is a file")
+        if making.is_dir() and out.is_file():
+            raise RecipeError(f"{out}: is a file; this form is a folder")
+        making.replace(out)
+    finally:
+        shutil.rmtree(making, ignore_errors=True)
+        making.unlink(missing_ok=True)
+
+
+def _sharded(store: Store, shards: list[str]) -> Iterator[str]:
+    for name in shards:
+        yield from store.table(f"shards/{name}.parquet", ["uid"])["uid"].to_pylist()
+
+
+def _kept(store: Store, ledger: str) -> Iterator[str]:
     """The uids of the kept rows, as often as they would be in shards."""
-    uids: list[str] = []
     for name in store.names(ledger):
         rows = store.table(f"{ledger}/{name}", ["uid", "kept", "copies"])
         for row in rows.filter(rows["kept"]).to_pylist():
-            uids += [row["uid"]] * max(row.get("copies") or 1, 1)
-    return uids
+            yield from [row["uid"]] * max(row.get("copies") or 1, 1)
 
 
 def datacomp_subset(uids: Iterable[str]) -> bytes:

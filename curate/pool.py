@@ -1,6 +1,7 @@
 """The pool at a point of the recipe: what selectors read of it, and what they decided."""
 
 import json
+from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
@@ -155,3 +156,12 @@ def notes(store: Store, decision: Decision) -> dict[str, Any]:
     """What a selector noted for the report."""
     with store.open(decision.file) as f:
         return json.loads((pq.ParquetFile(f).schema_arrow.metadata or {}).get(b"curate", b"{}"))
+
+
+def fallen(store: Store, decision: Decision) -> dict[str, int]:
+    """How many rows a decision dropped, by reason."""
+    counts: Counter[str] = Counter()
+    with store.open(decision.file) as f:
+        for batch in pq.ParquetFile(f).iter_batches(1 << 20, columns=["reason"]):
+            counts.update({r["values"]: r["counts"] for r in batch["reason"].value_counts().to_pylist() if r["values"]})
+    return dict(counts)

@@ -23,7 +23,8 @@ from curate.store import Parcel, Store, read_slices
 
 @dataclass
 class Done:
-    """What one visit to a part did: rows computed and reused by stage, drops by reason, seconds by stage."""
+    """What one visit to a part did: rows computed and reused by stage, drops by reason (not those of selectors, which decide over
+    the pool), seconds by stage."""
 
     part: str
     computed: dict[str, int] = field(default_factory=dict)
@@ -81,9 +82,11 @@ class Visit:
     def run(self) -> Done:
         for stages in grouped(self.work.stages):
             self._group(stages)
+        decided = [d.step for d in self.work.decisions]
+        dropped: Counter[str] = Counter()
         for rows in self.bench.tables.values():
-            for word, n in Counter(rows.reason[~rows.alive].tolist()).items():
-                self.done.dropped[word] = self.done.dropped.get(word, 0) + n
+            dropped.update(rows.reason[~rows.alive & ~np.isin(rows.stage, decided)].tolist())
+        self.done.dropped = dict(dropped)
         return self.done
 
     def _group(self, stages: list[Stage]) -> None:

@@ -40,3 +40,25 @@ def test_a_run_without_shards_is_exported_from_its_ledger(tmp_path):
     assert (tmp_path / "s.npy").read_bytes() == datacomp_subset([uid(0), uid(0), uid(2), uid(3)])
     with pytest.raises(RecipeError, match="markdown is made of shards, and this run has none"):
         export(store, dataset | {"table": "documents"}, "markdown", str(tmp_path / "m"))
+
+
+def test_an_export_is_whole_or_not_there_and_mixes_with_nothing(tmp_path):
+    store = Store(tmp_path / "run")
+    store.publish_table("ledger/images/000000.parquet", pa.table({"uid": [uid(0)], "kept": [True]}))
+    dataset = {"shards": [], "samples": 1, "table": "images"}
+    (tmp_path / "s.npy").write_bytes(b"earlier")
+    store.publish_table("ledger/images/000001.parquet", pa.table({"uid": ["photo-1"], "kept": [True]}))
+    with pytest.raises(PoolError, match="photo-1"):
+        export(store, dataset, "datacomp-subset", str(tmp_path / "s.npy"))
+    assert (tmp_path / "s.npy").read_bytes() == b"earlier"
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "mine.md").write_text("x")
+    for place, said in (("full", "holds something"), ("none/s.npy", "there is no folder")):
+        with pytest.raises(RecipeError, match=said):
+            export(store, dataset, "datacomp-subset", str(tmp_path / place))
+    store.remove("ledger/images/000001.parquet")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(RecipeError, match="is a folder; this form is a file"):
+        export(store, dataset, "datacomp-subset", str(tmp_path / "empty"))
+    assert export(store, dataset, "datacomp-subset", str(tmp_path / "s.npy")) == 1
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["empty", "full", "run", "s.npy"]

@@ -84,7 +84,7 @@ def _source_options(sub: argparse.ArgumentParser) -> None:
         "--pages",
         metavar="GLOB",
         nargs="+",
-        help="web pages: WARC, WARC.gz, Common Crawl's warc.paths.gz, HTML files or folders",
+        help="web pages: WARC, WARC.gz, Common Crawl's warc.paths.gz, HTML files, folders of them",
     )
     source.add_argument(
         "--page-urls",

@@ -45,7 +45,7 @@ class Quiet:
         self.show()
 
     def step(self, name: str, done: Any) -> None:
-        """A step of a bar ended; `done` (part.Done) says what it did. An empty name: time passes."""
+        """A step of a bar ended; `done` (work.Done) says what it did. An empty name: time passes."""
         if name:
             stage = self.stages[name]
             stage.done += 1

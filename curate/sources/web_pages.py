@@ -9,6 +9,7 @@ import os
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import chain
 from typing import ClassVar
 from urllib.parse import quote
 
@@ -16,7 +17,7 @@ import fsspec
 import pyarrow as pa
 
 from curate import schema
-from curate.errors import PoolError
+from curate.errors import PoolError, RecipeError
 from curate.schema import STR
 from curate.source import Source, expand, filesystem
 from curate.sources import warc
@@ -66,7 +67,7 @@ _HTML = re.compile(r"\.x?html?(?:\.[A-Za-z-]{2,12})?$")
 
 @dataclass
 class WebPages(Source):
-    """Pages of WARC files, folders of HTML files and single HTML files.
+    """Pages of WARC files, HTML files, and folders of both.
 
     A list of WARC files as Common Crawl publishes it, `.../crawl-data/CC-MAIN-.../warc.paths.gz`, stands for the files it
     names: from where `crawl-data` lies (a copy's root, `s3://commoncrawl`, `https://data.commoncrawl.org`).
@@ -93,9 +94,9 @@ class WebPages(Source):
 
     def files(self) -> list[str]:
         paths = [name for path in ([self.paths] if isinstance(self.paths, str) else self.paths) for name in named(path)]
-        folders = [p for p in paths if _folder(p)]
+        folders = {p: held(p) for p in paths if _folder(p)}
         rest = [p for p in paths if p not in folders]
-        return sorted({*folders, *(expand(rest) if rest else [])})
+        return sorted({*chain(*folders.values()), *(expand(rest) if rest else [])})
 
     def adds(self, table: str = "images") -> dict[str, pa.DataType]:
         return _COLUMNS[table]
@@ -215,6 +216,18 @@ def named(path: str) -> list[str]:
             return [root + line.strip() for line in f if line.strip()]
     except (OSError, EOFError, ValueError) as e:
         raise PoolError(f"{path}: not a list of WARC files: {e}") from e
+
+
+def held(folder: str) -> list[str]:
+    """What a folder holds for us: itself, if there are HTML files below it, and each WARC file. RecipeError if there is neither."""
+    fs, inner = filesystem(folder)
+    names = fs.find(inner)
+    warcs = [fs.unstrip_protocol(n) if "://" in folder else n for n in names if _WARC.search(n)]
+    if any(_HTML.search(n) for n in names):
+        return [folder, *warcs]
+    if not warcs:
+        raise RecipeError(f"{folder}: no page is below it, neither HTML (.html, .htm, .xhtml) nor WARC files (.warc, .warc.gz)")
+    return warcs
 
 
 def domain(url: str | None) -> str:

@@ -95,3 +95,14 @@ def test_what_is_told_can_be_shown_again():
     one.step("fetch", None)
     other.restore(json.loads(json.dumps(one.state())))
     assert other.stages["fetch"].done == 1 and other.stages["fetch"].total == 4 and other.stages["fetch"].ended is None
+
+
+def test_what_selectors_dropped_is_counted_once(inputs, tmp_path):
+    """Parts go on after the first selector (`duplicate_uid`), and nothing is counted twice in a run that goes on."""
+    for half in (0.5, 0.6):
+        shown = Quiet()
+        built = recipe([inputs / "*.txt"], fails="ok", half=half)
+        made = start(built, str(tmp_path / "run"), engine="local", part_size=250, progress=shown)
+        told = {r["reason"]: r["rows"] for r in made.stats().to_pylist() if r["reason"] != "kept"}
+        fallen = {reason: n for reason, n in shown.reasons.items() if n}
+        assert {"duplicate_uid", "toy_half"} < set(fallen) and fallen == told

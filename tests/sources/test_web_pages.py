@@ -224,6 +224,19 @@ def test_a_folder_of_html(tmp_path):
     assert part["documents"]["source_row"].to_pylist() == [0, 1, 2]
 
 
+def test_a_folder_of_warcs_and_one_without_pages(tmp_path):
+    (tmp_path / "crawl").mkdir()
+    (tmp_path / "crawl" / "notes.txt").write_text("x")
+    with pytest.raises(RecipeError, match="crawl: no page is below it"):
+        WebPages(str(tmp_path / "crawl")).files()
+    for name in ("b.warc.gz", "a.warc"):
+        (tmp_path / "crawl" / name).write_bytes(b"")
+    warcs = [f"{tmp_path}/crawl/a.warc", f"{tmp_path}/crawl/b.warc.gz"]
+    assert WebPages(str(tmp_path / "crawl")).files() == warcs
+    (tmp_path / "crawl" / "index.html").write_text("<p>x")
+    assert WebPages(str(tmp_path / "crawl")).files() == [f"{tmp_path}/crawl", *warcs]
+
+
 def test_a_file_whose_name_is_not_utf8_has_an_address(tmp_path):
     with open(os.fsencode(tmp_path) + b"/caf\xe9.html", "wb") as f:
         f.write(b"<p>x")
