@@ -103,7 +103,8 @@ def run_curate(mode: dict, listed: Path, out: Path) -> None:
 
     from curate import schema
     from curate.fetch.stage import Fetch
-    from curate.store import Parcel, Store
+    from curate.payload import Parcel
+    from curate.store import Store
 
     urls = pq.read_table(listed)["url"].to_pylist()
     uids = [schema.uid(None, u) for u in urls]

@@ -3,7 +3,7 @@
     python -m benchmarks.filters [--juicer VENV/bin/python] [--texts 20000] [--images 200]
 
 `--juicer` is the Python of an environment of its own with py-data-juicer (and aiohttp, opencv-python-headless<5,
-fasttext-numpy2). Input: the demo's real pairs (`curate demo` fetches them); documents are ten of its captions and two pictures
+fasttext-numpy2). Input: the demo's real pairs; documents are ten of its captions and two pictures
 each. "Core" is CPU time of all threads. Filters of pixels share one decode in a run; here decoding (Pillow) is a line of its
 own, and is added where a line is set beside an operator that decodes too. What the filters find is in benchmarks/planted.py.
 Last: clip_embed against its bare forward pass.
@@ -21,11 +21,10 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 from PIL import Image
 from safetensors.numpy import save_file
 
-from curate.demo.packages import cache
+from curate.demo.pairs import pairs as demo_pairs
 from curate.fetch.blur_faces import blurred
 from curate.fetch.pixels import encode
 from curate.filters.language import packaged
@@ -117,12 +116,11 @@ TOGETHER = 10
 
 
 def pairs(texts: int, images: int) -> tuple[list[str], list[np.ndarray], list[bytes]]:
-    """Captions, pictures on white, and the pictures as PNG files, out of the demo's largest set of pairs."""
-    (*_, file) = sorted((cache() / "pairs").glob("*.parquet"), key=lambda p: p.stat().st_size)
-    table = pq.read_table(file, columns=["text", "image"])
-    chosen = np.random.default_rng(0).choice(len(table), images, replace=False)
+    """Captions, pictures on white, and the pictures as PNG files, out of the demo's pairs."""
+    drawn, _ = demo_pairs("S", say=lambda line: None)
+    chosen = np.random.default_rng(0).choice(len(drawn), images, replace=False)
     pictures, files = [], []
-    for data in table["image"].take(pa.array(chosen)).to_pylist():
+    for data in (drawn[i].image for i in chosen):
         with Image.open(io.BytesIO(data)) as im:
             seen = im.convert("RGBA")
         white = Image.new("RGBA", seen.size, "white")
@@ -131,7 +129,7 @@ def pairs(texts: int, images: int) -> tuple[list[str], list[np.ndarray], list[by
         buffer = io.BytesIO()
         white.convert("RGB").save(buffer, "PNG")
         files.append(buffer.getvalue())
-    captions = table["text"].to_pylist()
+    captions = [p.text for p in drawn]
     return (captions * (texts // len(captions) + 1))[:texts], pictures, files
 
 

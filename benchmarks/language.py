@@ -1,6 +1,6 @@
 """Recall of `language` on short texts, fastText alone and with rules: `python benchmarks/language.py`.
 
-Captions: the demo's stamps (`curate demo` fetches Debian's tuxpaint-stamps-default): one caption, mostly of two to five words,
+Captions: the demo's stamps (Debian's tuxpaint-stamps-default): one caption, mostly of two to five words,
 for each of a thousand pictures, translated by people into 78 locales. On those of 21 languages the rules were chosen.
 Headings: those of the Debian handbook's translations, full of Latin names; a heading that the English edition has too is left
 out. They were looked at once: that Latin letters count a third was chosen after most of them had made Greek and Korean Latin.
@@ -13,7 +13,7 @@ from collections import Counter
 import numpy as np
 import pyarrow as pa
 
-from curate.demo.packages import cache
+from curate.demo.packages import PACKAGES, unpacked
 from curate.filters.language import Language
 
 #: The 21 languages of the published comparison, by fastText's code.
@@ -35,7 +35,7 @@ Said = list[tuple[str, str]]
 def stamps() -> Said:
     """(language, caption) of the stamps, distinct, without those left in English."""
     rows = []
-    for file in sorted((cache() / "debian" / "tuxpaint-stamps-default").rglob("*.txt")):
+    for file in sorted(unpacked(PACKAGES["stamps"]).rglob("*.txt")):
         lines = file.read_text("utf-8", "replace").splitlines() or [""]
         said = [line.split(".utf8=", 1) for line in lines[1:] if ".utf8=" in line]
         rows += [("en", lines[0].strip())] + [
@@ -47,7 +47,7 @@ def stamps() -> Said:
 def headings() -> Said:
     """(language, heading) of the handbook's editions, distinct, of two words and more, without those left in English."""
     found: dict[str, list[str]] = {}
-    for file in sorted((cache() / "debian" / "debian-handbook").rglob("html/*-*/*.html")):
+    for file in sorted(unpacked(PACKAGES["handbook"]).rglob("html/*-*/*.html")):
         marked = re.findall(r"<h[1-4][^>]*>(.*?)</h[1-4]>", file.read_text("utf-8", "replace"), re.S)
         plain = (re.sub(r"^[\d. ]+|\s+", " ", html.unescape(re.sub(r"<[^>]*>", "", m))).strip() for m in marked)
         found.setdefault(file.parent.name, []).extend(re.sub(r"^[\d.]+\s*", "", p) for p in plain)

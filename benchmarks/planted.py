@@ -1,7 +1,7 @@
 """Precision and recall of the filters on planted faults: `python benchmarks/planted.py [--count 100] [--vocabulary FILE]`.
 
 Each filter sees as many rows with a fault that was put there as rows without, and drops by its bound. Pictures and captions are
-the demo's real pairs (`curate demo` fetches them), faces those of scikit-image (LFW, Huang et al. 2007). The two filters on
+the demo's real pairs, faces those of scikit-image (LFW, Huang et al. 2007). The two filters on
 embeddings get heads fitted here, on other pictures than they are measured on; toxicity gets a fastText model fitted here.
 What a score of a fault made by a program says about the same fault on the web is for the reader to judge.
 """

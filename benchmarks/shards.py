@@ -21,8 +21,9 @@ import pyarrow.parquet as pq
 import webdataset
 
 from curate import shards
+from curate.payload import Parcel
 from curate.schema import uid
-from curate.store import Parcel, Store
+from curate.store import Store
 
 PARTS = 8
 

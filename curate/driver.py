@@ -10,7 +10,7 @@ from typing import Any
 from curate import engine as engines
 from curate import ledger, pool, seal, shards
 from curate.errors import CurateError, PoolError, RecipeError
-from curate.ingest import ingest
+from curate.ingest import ingest, same_run, unchanged
 from curate.lanes import Lane, flow
 from curate.opened import Run
 from curate.part import Decision, Part
@@ -181,7 +181,8 @@ class Driver:
 
     def _inputs(self) -> list[dict[str, Any]]:
         files = self.recipe.source.files()
-        self._same_run(files)
+        if self.earlier:
+            same_run(self.store, self.earlier, self.recipe.record()["source"], self.part_size, files)
         lane = Lane("read", _Ingest(self.store, self.recipe.source, self.part_size), limit=self.engine.slots("cpu"))
         self.progress.stage("read", len(files), 0)
         found: dict[str, dict[str, Any]] = {}
@@ -193,42 +194,9 @@ class Driver:
 
         failures = flow(self.engine, [lane], files, seen=seen)
         _raise(failures)
-        self._unchanged(found)
+        if self.earlier:
+            unchanged(self.earlier, found)
         return [found[f] for f in files]
-
-    def _same_run(self, files: list[str]) -> None:
-        """RecipeError if the folder holds a run over another source."""
-        if not self.earlier:
-            return
-        before = self.earlier["source"]
-        now = json.loads(json.dumps(self.recipe.record()["source"], default=str))
-        for key in sorted(set(before) | set(now)):
-            if key != "paths" and before.get(key) != now.get(key):
-                raise RecipeError(
-                    f"{self.store.url}: holds a run over another source: its {key} is {before.get(key)!r}, now {now.get(key)!r}"
-                )
-        if self.earlier["part_size"] != self.part_size:
-            raise RecipeError(
-                f"{self.store.url}: was begun with parts of {self.earlier['part_size']} rows; say --part-size {self.earlier['part_size']}"
-            )
-        gone = [i["path"] for i in self.earlier["inputs"] if i["path"] not in files]
-        if gone:
-            raise RecipeError(
-                f"{self.store.url}: holds a run over another source: it also reads {gone[0]}"
-                + (f" and {len(gone) - 1} more" if len(gone) > 1 else "")
-            )
-
-    def _unchanged(self, found: dict[str, dict[str, Any]]) -> None:
-        """RecipeError if a file has changed since the run read it, PoolError if rows that it gave then cannot be read now."""
-        for before in self.earlier["inputs"] if self.earlier else []:
-            now = found[before["path"]]
-            if before.get("hash") and now.get("hash", before["hash"]) != before["hash"] and "error" not in before:
-                raise RecipeError(f"{before['path']}: has changed since this run read it; a run reads one state of its input")
-            if "error" in now and sum(before["rows"].values()) > sum(sum(p["rows"].values()) for p in now["parts"]):
-                raise PoolError(
-                    f"{now['error']}; this run has rows of it and would lose them: make it readable again, or begin a run "
-                    "without it in another folder, with --reuse of this one"
-                )
 
     # ---- acts 1 and 2
 

@@ -7,7 +7,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from curate.errors import CurateError
+from curate.errors import CurateError, PoolError, RecipeError
 from curate.removed import removed
 from curate.source import Source, file_identity
 from curate.stage import digest
@@ -74,3 +74,33 @@ def begun(store: Store, source: Source, key: str) -> tuple[list[dict[str, Any]],
 def input_key(known: dict[str, Any], source: Source, part_size: int) -> str:
     """The name under which an input file's parts are kept: its content, its path, and how it is read."""
     return digest({"hash": known["hash"], "path": known["path"], "source": source.identity(), "part_size": part_size})
+
+
+def same_run(store: Store, earlier: dict[str, Any], source: dict[str, Any], part_size: int, files: list[str]) -> None:
+    """RecipeError if the run in the folder, whose record is `earlier`, is one over another source, or has other parts."""
+    before, now = earlier["source"], json.loads(json.dumps(source, default=str))
+    for key in sorted(set(before) | set(now)):
+        if key != "paths" and before.get(key) != now.get(key):
+            raise RecipeError(
+                f"{store.url}: holds a run over another source: its {key} is {before.get(key)!r}, now {now.get(key)!r}"
+            )
+    if earlier["part_size"] != part_size:
+        size = earlier["part_size"]
+        raise RecipeError(f"{store.url}: was begun with parts of {size} rows; say --part-size {size}")
+    if gone := [i["path"] for i in earlier["inputs"] if i["path"] not in files]:
+        more = f" and {len(gone) - 1} more" if len(gone) > 1 else ""
+        raise RecipeError(f"{store.url}: holds a run over another source: it also reads {gone[0]}{more}")
+
+
+def unchanged(earlier: dict[str, Any], found: dict[str, dict[str, Any]]) -> None:
+    """RecipeError if a file has changed since the run read it, PoolError if rows that it gave then cannot be read now. `found`:
+    what `ingest` says of each file."""
+    for before in earlier["inputs"]:
+        now = found[before["path"]]
+        if before.get("hash") and now.get("hash", before["hash"]) != before["hash"] and "error" not in before:
+            raise RecipeError(f"{before['path']}: has changed since this run read it; a run reads one state of its input")
+        if "error" in now and sum(before["rows"].values()) > sum(sum(p["rows"].values()) for p in now["parts"]):
+            raise PoolError(
+                f"{now['error']}; this run has rows of it and would lose them: make it readable again, or begin a run "
+                "without it in another folder, with --reuse of this one"
+            )

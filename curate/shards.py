@@ -19,8 +19,10 @@ import pyarrow as pa
 
 from curate.errors import PoolError, RecipeError
 from curate.members import Members, Slice, bulky, image_members
+from curate.parquet import write_table
+from curate.payload import BLOCK, END, tar_header
 from curate.selector import coin_sql, identifier
-from curate.store import BLOCK, END, Store, tar_header, write_table
+from curate.store import Store
 
 #: Ledger columns that stay out of the shards. Some depend on the moment or on the place of a run, not on its bytes;
 #: the others are the same for every row of a shard. The ledger has them all, by `uid`.

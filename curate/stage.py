@@ -86,14 +86,14 @@ class Stage(Step):
     Write `run`. It gets the live rows (their `reads`, and `uid`) and returns a table of the columns in `adds()`, one
     row for each row given, in order. A stage that reads "image" gets a second argument: a list of uint8 arrays of shape
     (height, width, 3), RGB; one that reads "bytes" a list of bytes.
-    One that `parks` bytes gets a store.Parcel, the payload being written; it is given all live rows of the part at once.
+    One that `parks` bytes gets a payload.Parcel, the payload being written; it is given all live rows of the part at once.
     A stage that overrides `load` keeps a model: it lives in an actor, and may ask for a GPU with `gpus`.
     """
 
     gpus: ClassVar[float] = 0  # of a GPU, for each actor; where there is none the stage runs on the CPU
     network: ClassVar[bool] = False  # waits on the network rather than on a core
     chunk: ClassVar[int] = 256  # rows handed to `run` at a time; fixed, so that scheduling cannot move a score
-    parks: ClassVar[bool] = False  # writes bytes (fetching): `run` gets a store.Parcel
+    parks: ClassVar[bool] = False  # writes bytes (fetching): `run` gets a payload.Parcel
     context: ClassVar[tuple[str, ...]] = ()  # tables of which the part's rows are given too, as keyword arguments
     passes: ClassVar[str] = ""  # a column: rows in which it is not null get no values of this stage
     tells: ClassVar[tuple[tuple[str, str], ...]] = ()  # texts (table, column) of other tables that its strings pass on

@@ -20,15 +20,15 @@ import time
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import fsspec
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from curate import failpoints
 from curate.errors import PoolError
+from curate.parquet import write_table
 
 log = logging.getLogger(__name__)
 
@@ -37,10 +37,6 @@ UPLOADS, PAUSE = 6, 4.0
 
 #: Where files are written before they have a name, on the same disk as the run.
 PRIVATE = ".private"
-
-#: Bytes of a tar's block, and how a tar ends.
-BLOCK = 512
-END = b"\0" * (2 * BLOCK)
 
 
 class Store:
@@ -117,7 +113,7 @@ class Store:
         except FileNotFoundError:
             return None
         except (OSError, ValueError) as e:
-            raise PoolError(f"{self.path(name)}: damaged ({e}){_hint(name)}") from e
+            raise PoolError(f"{self.path(name)}: damaged ({e}){hint(name)}") from e
 
     def open(self, name: str):
         """A seekable binary file for reading, of a name in the store or of a full path or URL elsewhere."""
@@ -132,9 +128,9 @@ class Store:
             with self.open(name) as f:
                 return pq.ParquetFile(f, page_checksum_verification=True).read(columns=columns)
         except FileNotFoundError as e:
-            raise PoolError(f"{self.path(name)}: missing{_hint(name)}") from e
+            raise PoolError(f"{self.path(name)}: missing{hint(name)}") from e
         except (pa.ArrowException, OSError, ValueError) as e:
-            raise PoolError(f"{self.path(name)}: cannot be read: {e}{_hint(name)}") from e
+            raise PoolError(f"{self.path(name)}: cannot be read: {e}{hint(name)}") from e
 
     # ---- writing
 
@@ -311,109 +307,7 @@ class Store:
             raise PoolError(f"{self.path(name)}: cannot be removed: {e.strerror or e}") from e
 
 
-class Parcel:
-    """The payload tar of one part being written: members are added one by one, in any order.
-
-    The tar's name holds the hash of its bytes and is known when it is closed; until then rows keep offset and size.
-    """
-
-    def __init__(self, store: Store, file: BinaryIO):
-        self.store, self.file, self.offset, self.count, self.hash = store, file, 0, 0, hashlib.sha256()
-
-    def add(self, name: str, data: bytes) -> int:
-        """Append a member; returns the offset of its bytes in the tar."""
-        start = self.offset + BLOCK
-        pad = -len(data) % BLOCK
-        for piece in (tar_header(name, len(data)), data, b"\0" * pad):
-            self.file.write(piece)
-            self.hash.update(piece)
-        self.offset = start + len(data) + pad
-        self.count += 1
-        return start
-
-    def close(self) -> str:
-        """Write the tar's end; returns the SHA-256 of the whole file, in hex."""
-        self.file.write(END)
-        self.hash.update(END)
-        self.offset += len(END)
-        return self.hash.hexdigest()
-
-
-def read_slices(
-    store: Store, files: list[str | None], offsets: list[int | None], sizes: list[int | None]
-) -> list[bytes | None]:
-    """Slices of files, in the order given; each file is opened once. None where the file is None. PoolError names a file that
-    is gone, or too short."""
-    found: list[bytes | None] = [None] * len(files)
-    for name in dict.fromkeys(f for f in files if f is not None):
-        try:
-            with store.open(name) as f:
-                for i in sorted((i for i, n in enumerate(files) if n == name), key=lambda i: offsets[i]):
-                    f.seek(offsets[i])
-                    found[i] = f.read(sizes[i])
-                    if len(found[i]) != sizes[i]:
-                        held = f"holds {len(found[i])} bytes at {offsets[i]}, not {sizes[i]}"
-                        raise PoolError(f"{store.path(name)}: {held}{_hint(name)}")
-        except FileNotFoundError as e:
-            raise PoolError(f"{store.path(name)}: missing{_hint(name)}") from e
-    return found
-
-
-def tar_header(name: str, size: int) -> bytes:
-    """A ustar header that depends on nothing but name (at most 100 bytes) and size: time 0, owner 0, mode 0644."""
-    raw = name.encode()
-    if len(raw) > 100:
-        raise ValueError(f"member name longer than 100 bytes: {name}")
-    head = bytearray(512)
-    head[0 : len(raw)] = raw
-    head[100:108], head[108:116], head[116:124] = b"0000644\0", b"0000000\0", b"0000000\0"
-    head[124:136], head[136:148] = b"%011o\0" % size, b"%011o\0" % 0
-    head[148:156], head[156:157] = b" " * 8, b"0"
-    head[257:265] = b"ustar\x0000"
-    head[148:156] = b"%06o\0 " % sum(head)
-    return bytes(head)
-
-
-def write_table(path: Path, table: pa.Table) -> int:
-    """Parquet as curate writes it: zstd, page checksums, and the same bytes for the same table. Returns the bytes written."""
-    with open(path, "wb") as f:
-        pq.write_table(
-            table, f, compression="zstd", write_page_checksum=True, row_group_size=100_000, use_dictionary=_repeating(table)
-        )
-        return f.tell()
-
-
-def write_batches(path: Path, batches: pa.RecordBatchReader, count: int) -> int:
-    """The same from a stream of about `count` rows, of which readers want a part's at a time (part.slice_of): in row groups of
-    about a part, but not many more than 4,096, so that neither a group nor the list of them costs a reader much. One group
-    is in memory at a time. Returns the bytes written."""
-    held, rows, group = [], 0, max(10_000, count // 4096)
-    with open(path, "wb") as f:
-        with pq.ParquetWriter(
-            f, batches.schema, compression="zstd", write_page_checksum=True, use_dictionary=["reason"]
-        ) as writer:
-            for batch in batches:
-                held, rows = [*held, batch], rows + len(batch)
-                while rows >= group:
-                    table = pa.Table.from_batches(held)
-                    writer.write_table(table.slice(0, group), group)
-                    held, rows = table.slice(group).to_batches(), rows - group
-            if rows:  # an empty group would have no bounds
-                writer.write_table(pa.Table.from_batches(held), group)
-        return f.tell()
-
-
-def _repeating(table: pa.Table) -> list[str]:
-    """The columns with repeating values: a dictionary makes them smaller. It makes others larger, and slower to write."""
-    return [name for name in table.column_names if _repeats(table[name].slice(0, 1000))]
-
-
-def _repeats(column: pa.ChunkedArray) -> bool:
-    flat = not pa.types.is_nested(column.type) and not pa.types.is_null(column.type)
-    return flat and 2 * pc.count_distinct(column, "all").as_py() <= len(column)
-
-
-def _hint(name: str) -> str:
+def hint(name: str) -> str:
     """What helps where a file of the run itself is damaged."""
     return "" if "://" in name or os.path.isabs(name) else "; `curate run --repair` makes it again"
 

@@ -14,8 +14,9 @@ import pyarrow as pa
 
 from curate.errors import PoolError
 from curate.judging import verdicts
+from curate.parquet import write_batches
 from curate.selector import quoted
-from curate.store import Store, write_batches
+from curate.store import Store
 
 log = logging.getLogger(__name__)
 

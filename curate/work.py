@@ -17,8 +17,9 @@ from curate.errors import CurateError, PartError
 from curate.fetch.decode import decode_all
 from curate.fetch.isolate import Isolated
 from curate.part import Decision, Part, Rows, Workbench, commits
+from curate.payload import Parcel, read_slices
 from curate.stage import Stage, Step
-from curate.store import Parcel, Store, read_slices
+from curate.store import Store
 
 
 @dataclass

@@ -12,8 +12,9 @@ import pyarrow.parquet as pq
 from PIL import Image
 
 from curate import seal, shards
+from curate.payload import Parcel
 from curate.schema import uid
-from curate.store import Parcel, Store
+from curate.store import Store
 
 KINDS = ("JPEG", "PNG", "WEBP")
 

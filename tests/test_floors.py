@@ -20,6 +20,8 @@ FLOORS = {
     "selector": 1,
     "source": 1,
     "store": 1,
+    "parquet": 1,
+    "payload": 1,
     "contained": 1,
     "models": 1,
     "captioners": 1,

@@ -11,9 +11,10 @@ import pytest
 
 from curate import pool, schema, tables
 from curate.errors import PoolError
+from curate.parquet import write_batches, write_table
 from curate.part import SHIFT, Part, Rows, slice_of
 from curate.selector import EDGES, Selection, Selector
-from curate.store import Store, write_batches, write_table
+from curate.store import Store
 
 
 def sorted_file(store: Store, rows: int, per_part: int, batch: int) -> str:

@@ -15,7 +15,8 @@ from small_run import parked, planned, write_shards
 from curate import shards as S
 from curate.errors import PoolError
 from curate.members import SUFFIX, Members, Slice, to_json
-from curate.store import Parcel, Store
+from curate.payload import Parcel
+from curate.store import Store
 
 
 def ledger(store: Store, n: int = 25, parts: int = 3) -> pa.Table:

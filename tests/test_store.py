@@ -10,7 +10,8 @@ import pyarrow as pa
 import pytest
 
 from curate.errors import PoolError
-from curate.store import Parcel, Store, read_slices, tar_header
+from curate.payload import Parcel, read_slices, tar_header
+from curate.store import Store
 
 
 @pytest.fixture(params=["local", "memory"])

@@ -10,8 +10,9 @@ import pyarrow.parquet as pq
 
 from curate.documents import export
 from curate.errors import PoolError
+from curate.payload import tar_header
 from curate.sources.tarindex import Broken, Sample, members, samples
-from curate.store import Store, tar_header
+from curate.store import Store
 
 _TEXTS = pa.list_(pa.large_string())
 OBELICS = pa.schema(

@@ -22,8 +22,9 @@ from PIL import Image, ImageDraw
 from curate.errors import PoolError, RecipeError
 from curate.fetch.isolate import Isolated
 from curate.reporting.facts import Bound, bounds_of
-from curate.reporting.grid import cards, columns, light, missing, quoted
-from curate.selector import coin, coin_sql, identifier
+from curate.reporting.grid import missing
+from curate.reporting.samples import cards, columns, light
+from curate.selector import coin, coin_sql, identifier, quoted
 
 #: Each form, and what it writes.
 FORMS = {

@@ -5,8 +5,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from curate.reporting.croissant import croissant
-from curate.reporting.grid import columns
 from curate.reporting.look import number, size
+from curate.reporting.samples import columns
 from curate.reporting.story import BESIDES
 
 #: Columns in which lists name a sample's licence.

@@ -5,7 +5,7 @@ import re
 import time
 from typing import Any
 
-from curate.reporting.grid import columns
+from curate.reporting.samples import columns
 from curate.shards import LEFT_OUT
 
 #: The context of the specification, http://mlcommons.org/croissant/1.0

@@ -8,9 +8,10 @@ import duckdb
 
 from curate.errors import PoolError, RecipeError
 from curate.fetch.isolate import Isolated
-from curate.reporting.grid import brief, cards, light, put, quoted
+from curate.reporting.grid import brief, put
 from curate.reporting.look import Html, fill, join, page, table
-from curate.selector import coin_sql
+from curate.reporting.samples import cards, light
+from curate.selector import coin_sql, quoted
 from curate.tables import scan
 
 #: A row that the other run has never seen.

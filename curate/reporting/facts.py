@@ -10,8 +10,8 @@ import duckdb
 
 from curate import tables
 from curate.fetch.isolate import Isolated
-from curate.reporting.grid import QUIET, Card, cards, columns, light, quoted
-from curate.selector import coin_sql, identifier
+from curate.reporting.samples import QUIET, Card, cards, columns, light
+from curate.selector import coin_sql, identifier, quoted
 
 #: Columns that say how a row came here; no histogram or table of values is made of them.
 PLUMBING = QUIET | {

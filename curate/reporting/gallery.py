@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from curate.errors import RecipeError
-from curate.reporting import grid
+from curate.reporting import grid, samples
 from curate.reporting.look import Html, fill, join, page
 from curate.selector import identifier, quoted
 
@@ -67,11 +67,11 @@ def show(
 
 
 def _captions(run: Any, reason: str | None, where: str | None, n: int) -> Shown:
-    made = grid.written(run)
+    made = samples.written(run)
     if not made:
         raise RecipeError(f"{run.store.url}: no model wrote captions in this run")
     any_of = " or ".join(f"{identifier(c)} is not null" for c in made)
-    found = grid.samples(run, reason, n, f"({any_of})" + (f" and ({where})" if where else ""))
+    found = samples.samples(run, reason, n, f"({any_of})" + (f" and ({where})" if where else ""))
     return Shown("raw and synthetic captions", f"{len(found)} samples of {run.store.url}", grid.captioned(found, made), 900)
 
 
@@ -79,8 +79,10 @@ def _these(run: Any, what: Any, n: int) -> Shown:
     """The samples that are named, in the order in which they are."""
     uids = _uids(what)[:n]
     listed = ", ".join(map(quoted, uids)) or "''"
-    rows = run.sql(f"select {grid.light(run)} from images where uid in ({listed}) order by kept").to_arrow_table().to_pylist()
-    known = {c.row["uid"]: c for c in grid.cards(run.store, rows)}
+    rows = (
+        run.sql(f"select {samples.light(run)} from images where uid in ({listed}) order by kept").to_arrow_table().to_pylist()
+    )
+    known = {c.row["uid"]: c for c in samples.cards(run.store, rows)}
     found = [known[u] for u in uids if u in known]
     return Shown(f"{len(found)} samples", run.store.url, grid.grid(map(grid.shown, found)), 620 if found else 120)
 

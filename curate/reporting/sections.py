@@ -6,8 +6,9 @@ from collections.abc import Iterator
 from typing import Any
 
 from curate.reporting.facts import Facts, Histogram, edge
-from curate.reporting.grid import beside, brief, captioned, documents, grid, pairs, written
+from curate.reporting.grid import beside, brief, captioned, documents, grid
 from curate.reporting.look import Html, bar, fill, join, legend, number, ranked, size, stacked, table, thinned
+from curate.reporting.samples import pairs, written
 from curate.reporting.story import BESIDES, bounds
 from curate.selector import identifier
 

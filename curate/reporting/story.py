@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from curate.errors import RecipeError
-from curate.reporting.grid import Card, beside, cards, columns, dimensions, grid, light, pairs_of, picture, put
-from curate.reporting.look import Html, fill, join, number, page, table
+from curate.reporting.grid import beside, dimensions, grid, put
+from curate.reporting.look import Html, fill, join, number, page, picture, table
+from curate.reporting.samples import Card, cards, columns, light, pairs_of
 from curate.selector import quoted
 from curate.shards import shard_name
 
@@ -44,7 +45,7 @@ class Story:
     table: str
     card: Card
     lines: list[Line]
-    twins: list[Any]  # grid.Pair: the row and its survivor, or those that fell for it
+    twins: list[Any]  # samples.Pair: the row and its survivor, or those that fell for it
 
 
 def tell(run: Any, who: str) -> list[Story]:

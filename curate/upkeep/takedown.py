@@ -9,30 +9,29 @@ Each step can be done twice: after a kill the next `curate takedown` or `curate 
 """
 
 import contextlib
-import hashlib
 import json
 import time
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from curate import seal, shards
 from curate.errors import PoolError
 from curate.ledger import still_there, uid_hash, write_rows
 from curate.part import SHIFT
-from curate.removed import BEGUN, FOLDER, REASON, Removed, emptied, is_in, pending, removed, unnoted, url_digest
+from curate.removed import BEGUN, FOLDER, REASON, Removed, is_in, pending, removed, unnoted, url_digest
 from curate.schema import TABLES
 from curate.shards import Shards, pretty
 from curate.store import Store
 from curate.tables import database, scan
 from curate.upkeep import gc
 from curate.upkeep.lease import held
+from curate.upkeep.rewrite import copied, empty, leave_out
 
 
 @dataclass
@@ -180,7 +179,7 @@ def _clear(store: Store, gone: Removed, taken: Taken, tell: Callable[[], None]) 
     for part in store.names("parts"):
         moved |= _clear_part(store, part, gone)
     for name in store.names("verdicts"):  # what people wrote of it
-        _leave_out(store, f"verdicts/{name}", moved, {"uid": gone.uids})
+        leave_out(store, f"verdicts/{name}", moved, {"uid": gone.uids})
     after = _clear_finished(store, gone, moved, begun, tell) if begun["dataset"] else _clear_unfinished(store)
     before = begun["dataset"] and begun["dataset"]["root_hash"]
     note = {
@@ -226,9 +225,9 @@ def _clear_part(store: Store, part: str, gone: Removed) -> dict[str, str]:
         if moved:
             store.publish_bytes(note, pretty(moved))
         for name in [n for n in store.names(folder) if n.split(".")[0] in places]:
-            _leave_out(store, f"{folder}/{name}", moved, {"row": places[name.split(".")[0]].tolist()})
+            leave_out(store, f"{folder}/{name}", moved, {"row": places[name.split(".")[0]].tolist()})
         for table, rows in places.items():
-            _empty(store, f"{folder}/source.{table}.parquet", rows, {"drop_reason": REASON}, {})
+            empty(store, f"{folder}/source.{table}.parquet", rows, {"drop_reason": REASON}, {})
     sizes = store.sizes(folder)
     tars = [n for n in sizes if n.endswith(".tar")]
     for name in set(tars) - gc.named(store, part, sizes) if tars else ():
@@ -249,26 +248,11 @@ def _blanked(store: Store, folder: str, commit: str, places: np.ndarray) -> dict
     moved = {}
     for tar, cut in slices.items():
         with store.private(tar) as path, store.open(tar) as old, open(path, "wb") as new:
-            hash, size = _copied(old, new, sorted(set(cut)))
+            hash, size = copied(old, new, sorted(set(cut)))
             new.flush()
             moved[tar] = f"{folder}/{hash[:32]}.tar"
             store.commit(moved[tar], path, size)
     return moved
-
-
-def _copied(old: BinaryIO, new: BinaryIO, cut: list[tuple[int, int]]) -> tuple[str, int]:
-    """Copy a file with zeros at some slices (offset, bytes); returns its SHA-256 and size."""
-    hash, at = hashlib.sha256(), 0
-    while data := old.read(1 << 20):
-        data, end = bytearray(data), at + len(data)
-        for start, size in cut:
-            low, high = max(start, at), min(start + size, end)
-            if low < high:
-                data[low - at : high - at] = bytes(high - low)
-        new.write(data)
-        hash.update(data)
-        at = end
-    return hash.hexdigest(), at
 
 
 def _clear_unfinished(store: Store) -> None:
@@ -306,7 +290,7 @@ def _clear_ledger(store: Store, files: list[str], gone: Removed, moved: dict[str
     for name in files:
         hit = np.flatnonzero(np.asarray(is_in(store.table(name, ["uid"])["uid"], gone.uids)))
         ids |= set(((int(Path(name).stem) << SHIFT) + hit).tolist())
-        _empty(store, name, hit, {"drop_reason": REASON, "drop_stage": "source", "kept": False}, moved)
+        empty(store, name, hit, {"drop_reason": REASON, "drop_stage": "source", "kept": False}, moved)
     return ids
 
 
@@ -325,9 +309,9 @@ def _clear_derived(
     for folder in seal.DERIVED:
         for name in [f"{folder}/{n}" for n in store.names(folder)]:
             if folder == "decisions" and name in current:
-                _leave_out(store, name, moved, {"id": ids[table[name.split("/")[1].rsplit("-", 1)[0]]]})
+                leave_out(store, name, moved, {"id": ids[table[name.split("/")[1].rsplit("-", 1)[0]]]})
             elif folder == "gathered" or name in current:
-                _leave_out(store, name, moved, {"uid": gone.uids, "survivor": gone.uids})
+                leave_out(store, name, moved, {"uid": gone.uids, "survivor": gone.uids})
             else:
                 store.remove(name)
 
@@ -362,56 +346,3 @@ def _counts(store: Store, ledger: dict[str, list[str]]) -> dict[str, dict[str, i
             )
             for t, files in ledger.items()
         }
-
-
-# ---- rewriting a table's file
-
-
-def _empty(store: Store, name: str, rows: np.ndarray, said: dict[str, Any], moved: dict[str, str]) -> None:
-    """Leave nothing of some rows of a file but who they were."""
-    table = store.table(name)
-    hit = np.zeros(len(table), dtype=bool)
-    hit[rows] = True
-    made = _renamed(emptied(table, hit, said) if hit.any() else table, moved)
-    if not made.equals(table):
-        store.publish_table(name, made)
-
-
-def _leave_out(store: Store, name: str, moved: dict[str, str], gone: dict[str, Collection]) -> None:
-    """A file without the rows whose value in one of these columns is one of these; a row group at a time."""
-    with store.open(name) as f:
-        data = pq.ParquetFile(f, page_checksum_verification=True)
-        groups = range(data.num_row_groups)
-        keys = [c for c in (*gone, "payload") if c in data.schema_arrow.names]
-        if not any(_changed(data.read_row_group(g, keys), moved, gone) for g in groups):
-            return
-        with store.private(name) as path:
-            with pq.ParquetWriter(path, data.schema_arrow, compression="zstd", write_page_checksum=True) as out:
-                for some in (data.read_row_group(g) for g in groups):
-                    some = _renamed(some.filter(pc.invert(_hit(some, gone))), moved)
-                    if len(some):
-                        out.write_table(some)
-            store.publish(name, path, path.stat().st_size)
-
-
-def _changed(keys: pa.Table, moved: dict[str, str], gone: dict[str, Collection]) -> bool:
-    return bool(pc.any(_hit(keys, gone)).as_py()) or _renamed(keys, moved) is not keys
-
-
-def _hit(table: pa.Table, gone: dict[str, Collection]) -> pa.Array:
-    hit = pa.array(np.zeros(len(table), dtype=bool))
-    for column in gone.keys() & set(table.column_names):
-        hit = pc.or_(hit, is_in(table[column], gone[column]))
-    return hit
-
-
-def _renamed(table: pa.Table, moved: dict[str, str]) -> pa.Table:
-    """The table with the new names of payloads; the same object where there is none."""
-    if not moved or "payload" not in table.column_names:
-        return table
-    old = table["payload"].combine_chunks()
-    at = pc.index_in(old, value_set=pa.array(list(moved), old.type))
-    if at.null_count == len(at):
-        return table
-    new = pa.array(list(moved.values()), old.type).take(at)
-    return table.set_column(table.column_names.index("payload"), table.schema.field("payload"), pc.coalesce(new, old))

@@ -10,8 +10,8 @@ import pyarrow as pa
 
 from curate import schema
 from curate.contained import Contained, Died
+from curate.payload import Parcel
 from curate.stage import Stage
-from curate.store import Parcel
 from curate.videos.local import child, local
 
 #: Frames asked for at a time, about: whole clips. What they hold is in memory twice.

@@ -13,7 +13,7 @@ from curate.documents import export, windows
 from curate.documents.document import broken, document_members, read_document
 from curate.errors import PoolError
 from curate.members import Slice
-from curate.store import tar_header
+from curate.payload import tar_header
 
 ROW = {"uid": "d" * 32, "url": "https://site.org/p", "title": "T"}
 

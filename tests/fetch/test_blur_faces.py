@@ -182,7 +182,8 @@ def test_a_box_that_would_blur_nothing_is_none(box):
 def test_what_cannot_be_decoded_any_more_is_dropped(tmp_path):
     import pyarrow as pa
 
-    from curate.store import Parcel, Store
+    from curate.payload import Parcel
+    from curate.store import Store
 
     store = Store(tmp_path)
     (tmp_path / "x.tar").write_bytes(b"\xff\xd8 no picture")

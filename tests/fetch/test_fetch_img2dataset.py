@@ -12,7 +12,8 @@ from hostile_web import Web, reply, then_close
 from curate import schema
 from curate.errors import RecipeError
 from curate.fetch.img2dataset import Img2Dataset, meaning
-from curate.store import Parcel, Store
+from curate.payload import Parcel
+from curate.store import Store
 
 
 @pytest.mark.parametrize(

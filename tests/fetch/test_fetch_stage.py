@@ -31,7 +31,8 @@ from curate.errors import RecipeError
 from curate.fetch import receive
 from curate.fetch.shared import once
 from curate.fetch.stage import Fetch
-from curate.store import Parcel, Store
+from curate.payload import Parcel
+from curate.store import Store
 
 GOOD = jpeg()
 HEAD = f"HTTP/1.1 200 OK\r\nContent-Length: {len(GOOD)}\r\n".encode()

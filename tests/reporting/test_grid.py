@@ -6,7 +6,7 @@ from pictured import picture, pictured
 from curate.cli import main
 from curate.fetch.isolate import Isolated
 from curate.opened import open_run
-from curate.reporting.grid import cards, pairs, rows_at, samples, small
+from curate.reporting.samples import cards, pairs, rows_at, samples, small
 
 
 @pytest.fixture(scope="module")

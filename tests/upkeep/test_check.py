@@ -14,7 +14,8 @@ from small_run import small_run
 
 from curate import shards
 from curate.members import to_json
-from curate.store import Store, write_table
+from curate.parquet import write_table
+from curate.store import Store
 from curate.upkeep.check import check
 
 

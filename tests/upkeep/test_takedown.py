@@ -32,7 +32,7 @@ from curate.filters.caption_words import CaptionWords
 from curate.opened import open_run
 from curate.recipe import Recipe
 from curate.removed import Removed, asked, canonical, url_digest
-from curate.reporting.grid import small
+from curate.reporting.samples import small
 from curate.shards import Shards
 from curate.sources.url_pairs import UrlPairs
 from curate.stage import Stage
