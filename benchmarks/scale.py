@@ -166,7 +166,7 @@ class Clock:
 def child(folder: str, out: str, engine: str, free: str) -> None:
     """One size in a process of its own; prints its acts as JSON."""
     from curate import engine as engines
-    from curate import ledger, tables
+    from curate import layout, tables
     from curate.cli.costs import measured
     from curate.driver import Driver
     from curate.store import Store
@@ -175,9 +175,9 @@ def child(folder: str, out: str, engine: str, free: str) -> None:
     class Planner(Driver):
         """A run that ends where bytes would be copied."""
 
-        def _write_shards(self, assigned: ledger.Assigned, entries: dict, state: str) -> None:
+        def _write_shards(self, assigned: Any, entries: dict, state: str) -> None:
             self.progress.stage("plan", 1, 0)
-            planned = ledger.plan(self.store, assigned, entries, "images", self.recipe.shards)
+            planned = layout.plan(self.store, assigned, entries, "images", self.recipe.shards)
             self.progress.stage("planned", 1, 0)
             self.store.publish_bytes(
                 "dataset.json",

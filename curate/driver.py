@@ -8,7 +8,7 @@ from functools import partial
 from typing import Any
 
 from curate import engine as engines
-from curate import ledger, pool, seal, shards
+from curate import layout, ledger, pool, seal, shards
 from curate.errors import CurateError, PoolError, RecipeError
 from curate.ingest import ingest, same_run, unchanged
 from curate.lanes import Lane, flow
@@ -316,11 +316,11 @@ class Driver:
 
     def _write_shards(self, assigned: ledger.Assigned, entries: dict[str, list[str]], state: str) -> None:
         how = self.recipe.shards
-        planned = ledger.plan(self.store, assigned, entries, self.recipe.samples, how)
+        planned = layout.plan(self.store, assigned, entries, self.recipe.samples, how)
         self.progress.stage("shards", assigned.shards, 0)
         captions = {s.name: s.provenance() for s in self.recipe.steps if hasattr(s, "provenance")}
         provenance = {"recipe": self.recipe.fingerprint, **({"captions": captions} if captions else {})}
-        write = partial(ledger.write_shard, self.store, planned, how, assigned.shards, provenance, self._hashed())
+        write = partial(layout.write_shard, self.store, planned, how, assigned.shards, provenance, self._hashed())
         infos = []
         for info in self.engine.map(write, range(assigned.shards)):
             infos.append(info)

@@ -6,12 +6,15 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+#: Rows of a group, where nobody wants less than a part.
+GROUP = 100_000
 
-def write_table(path: Path, table: pa.Table) -> int:
+
+def write_table(path: Path, table: pa.Table, group: int = GROUP) -> int:
     """Parquet as curate writes it: zstd, page checksums, and the same bytes for the same table. Returns the bytes written."""
     with open(path, "wb") as f:
         pq.write_table(
-            table, f, compression="zstd", write_page_checksum=True, row_group_size=100_000, use_dictionary=_repeating(table)
+            table, f, compression="zstd", write_page_checksum=True, row_group_size=group, use_dictionary=_repeating(table)
         )
         return f.tell()
 

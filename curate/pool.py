@@ -42,10 +42,11 @@ class Point:
 
 @dataclass(frozen=True)
 class Gathered:
-    """The live rows of a part at a point, with the columns that the next selectors read, as a file."""
+    """The live rows of a part at a point, with the columns that the next selectors read, as a file; `fields`: its columns and types."""
 
     file: str
     rows: int
+    fields: str = ""
 
 
 def gather(point: Point, table: str, columns: tuple[str, ...], part: Part) -> Gathered:
@@ -53,14 +54,29 @@ def gather(point: Point, table: str, columns: tuple[str, ...], part: Part) -> Ga
     file = f"gathered/{table}-{digest([point.state(part), columns])}.parquet"
     if point.store.exists(file):
         with point.store.open(file) as f:
-            return Gathered(file, pq.ParquetFile(f).metadata.num_rows)
+            data = pq.ParquetFile(f)
+        return Gathered(file, data.metadata.num_rows, _said(data.schema_arrow))
     bench = point.open(part, {table: set(columns)})
     conclude(bench)
     rows = bench.tables[table]
     found = rows.take(dict.fromkeys(["uid", *(c for c in columns if c != "id")]), rows.live)
     found = found.add_column(0, "id", pa.array(rows.live + part.base, pa.int64()))
     point.store.publish_table(file, found)
-    return Gathered(file, len(found))
+    return Gathered(file, len(found), _said(found.schema))
+
+
+def _said(fields: pa.Schema) -> str:
+    return " ".join(f"{quoted(f.name)} {f.type}" for f in fields)
+
+
+def gathered_rows(store: Store, gathered: list[Gathered]) -> str:
+    """An SQL expression that reads gathered rows. Files with the same columns are read together: to find out what columns each of
+    them has DuckDB keeps 30 kB a file."""
+    kinds: dict[str, list[str]] = {}
+    for g in gathered:
+        kinds.setdefault(g.fields, []).append(g.file)
+    each = [scan(store, files, alike=True) for files in kinds.values()]
+    return each[0] if len(each) == 1 else f"({' union all by name '.join(f'from {one}' for one in each)})"
 
 
 def decision(selector: Selector, gathered: list[Gathered], earlier: list[Decision], print_: str) -> Decision:
@@ -104,7 +120,7 @@ def _survivors(store: Store, gathered: list[Gathered], earlier: list[Decision], 
         added += "".join(f", d{i}.{identifier(n)}" for n in names)
         joins += f" left join {scan(store, [d.file])} d{i} on d{i}.id = g.id"
         keep += f" and d{i}.reason is null"
-    return f"select g.*{added} from {scan(store, [g.file for g in gathered])} g{joins} where true{keep}"
+    return f"select g.*{added} from {gathered_rows(store, gathered)} g{joins} where true{keep}"
 
 
 def _keep(store: Store, con: duckdb.DuckDBPyConnection, selector: Selector, decision: Decision, made: Selection) -> None:

@@ -28,7 +28,7 @@ import pyarrow.parquet as pq
 
 from curate import failpoints
 from curate.errors import PoolError
-from curate.parquet import write_table
+from curate.parquet import GROUP, write_table
 
 log = logging.getLogger(__name__)
 
@@ -265,9 +265,9 @@ class Store:
         with self.private(name) as path:
             return self.commit(name, path, write_table(path, table))
 
-    def publish_table(self, name: str, table: pa.Table) -> None:
+    def publish_table(self, name: str, table: pa.Table, group: int = GROUP) -> None:
         with self.private(name) as path:
-            self.publish(name, path, write_table(path, table))
+            self.publish(name, path, write_table(path, table, group))
 
     def commit_bytes(self, name: str, data: bytes) -> bool:
         with self.private(name) as path:

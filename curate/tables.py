@@ -87,10 +87,10 @@ def free_memory() -> int:
     return max(free, 0)
 
 
-def scan(store: Store, files: list[str]) -> str:
-    """An SQL expression that reads Parquet files of the store."""
+def scan(store: Store, files: list[str], alike: bool = False) -> str:
+    """An SQL expression that reads Parquet files of the store. alike: all of them have the columns of the first."""
     listed = ", ".join(quoted(store.path(f)) for f in files)
-    return f"read_parquet([{listed}], union_by_name = true)"
+    return f"read_parquet([{listed}], union_by_name = {str(not alike).lower()})"
 
 
 def stream(store: Store, put: Callable, name: str, batches: pa.RecordBatchReader, count: int) -> None:

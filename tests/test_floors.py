@@ -51,6 +51,7 @@ FLOORS = {
     "tables": 3,
     "pool": 3,
     "ledger": 3,
+    "layout": 3,
     "ray_token": 3,
     # for people
     "reporting": 3,

@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 from toys import recipe as pairs
 
-from curate import ledger
+from curate import layout
 from curate.driver import run, tell
 from curate.opened import open_run
 from curate.recipe import Recipe
@@ -20,7 +20,6 @@ from curate.removed import Removed
 from curate.selector import Selection, Selector
 from curate.shards import Shards
 from curate.store import Store
-from curate.tables import database
 from curate.upkeep import gc
 from curate.upkeep.check import check
 from curate.upkeep.takedown import takedown
@@ -44,7 +43,7 @@ def test_the_number_of_files_of_a_plan_moves_nothing(inputs, tmp_path, monkeypat
     made, outcome = pairs([inputs / "*.txt"]), []
     recipe = Recipe(made.source, made.score, [*made.select, Thrice()], shards=Shards(size=100), name="thrice")
     for piece in (1 << 30, 3_000):
-        monkeypatch.setattr(ledger, "PIECE", piece)
+        monkeypatch.setattr(layout, "PIECE", piece)
         out = tmp_path / str(piece)
         made = run(recipe, str(out), engine="local", part_size=250)
         assert not check(Store(out))
@@ -68,15 +67,47 @@ def test_the_ledger_tells_the_place_of_a_sample(inputs, tmp_path):
         assert [keys[place] for place in held.place] == list(held.key) and sorted(held.place) == list(range(len(keys)))
 
 
-def test_a_piece_in_which_no_row_is_has_a_file_all_the_same(tmp_path):
-    """Pages without pictures may fill the shards of a piece."""
-    store, files = Store(tmp_path / "run"), [f"planned/p-{n:05d}.parquet" for n in range(3)]
-    query = "select * from (values (0, 1, 0, 'b'), (2, 0, 0, 'c'), (0, 0, 0, 'a')) rows(shard, place, position, key)"
-    with database(store) as (con, folder):
-        ledger._write_pieces(store, con, folder, files, query, 3, False)
-    assert [store.table(file)["key"].to_pylist() for file in files] == [["a", "b"], [], ["c"]]
-    assert len({tuple((f.name, f.type) for f in store.table(file).schema) for file in files}) == 1
-    assert ledger.planned(store, files[1], 1, own=False).num_rows == 0
+def test_a_piece_in_which_no_row_is_has_a_file_all_the_same(tmp_path, monkeypatch):
+    """Pages without pictures may fill the shards of a piece. Rows come in any order, and not all at once."""
+    monkeypatch.setattr(layout, "WAIT", 1)
+    store, columns = Store(tmp_path / "run"), pa.schema([("position", pa.int32()), ("name", pa.large_string())])
+    schema = pa.schema([*layout._PLACED, *columns])
+    rows = [{"shard": 0, "place": 1, "position": 0, "name": "b"}, {"shard": 2, "place": 0, "position": 0, "name": "d"}]
+    rows += [{"shard": 0, "place": 0, "position": 1, "name": "a"}, {"shard": 2, "place": 0, "position": 1, "name": "e"}]
+    paths = [tmp_path / str(n) for n in range(3)]
+    layout.split((pa.Table.from_pylist([r], schema) for r in rows), 3, paths)
+    made = [layout.in_order(path, columns, False) for path in paths]
+    assert [m["name"].to_pylist() for m in made] == [["a", "b"], [], ["d", "e"]] and len({m.schema for m in made}) == 1
+    store.publish_table("planned/p.parquet", made[1])
+    assert layout.planned(store, "planned/p.parquet", 1, own=False).num_rows == 0
+
+
+def test_columns_that_inputs_gave_in_several_types_are_one(tmp_path):
+    """A list has a number where another has a word, half floats, or lacks a column; redacted text takes the place of the other."""
+    store, half = Store(tmp_path / "run"), pa.list_(pa.float16())
+    common = {"uid": ["a", "b"], "kept": [True, True], "drop_reason": pa.nulls(2), "text": ["me@x.org", "y"]}
+    first = common | {"rank": [1, 2], "size": pa.array([1, 2], pa.int32()), "redacted_text": ["<e-mail>", None]}
+    first["vector"] = pa.array([np.ones(2, np.float16)] * 2, half)
+    second = common | {"uid": ["c", "d"], "kept": [True, False], "rank": [[1], None], "size": [2.5, 3.5], "only": ["z", "z"]}
+    files = ["ledger/images/000000.parquet", "ledger/images/000001.parquet"]
+    for file, rows in zip(files, (first, second)):
+        store.publish_table(file, pa.table(rows))
+    columns = layout.columns_of(store, files, True, False)
+    assert columns.names == ["uid", "text", "rank", "size", "only"]
+    columns = layout.columns_of(store, files, True, True)
+    assert columns.field("rank").type == pa.large_string() and columns.field("size").type == pa.float64()
+    places = pa.table(
+        {"uid": ["b", "a", "b", "c", "d"], "key": ["b", "a", "b-2", "c", "d"], "shard": [0] * 5, "place": range(5)}
+    )
+    layout.split((layout.placed(store, f, places, columns, True) for f in files), 1, [tmp_path / "rows"])
+    made = layout.in_order(tmp_path / "rows", columns, True).to_pylist()
+    assert [(m["key"], m["text"], m["rank"], m["size"], m["only"]) for m in made] == [
+        ("b", "y", "2", 2.0, None),
+        ("a", "<e-mail>", "1", 1.0, None),
+        ("b-2", "y", "2", 2.0, None),
+        ("c", "me@x.org", "[1]", 2.5, "z"),
+    ]
+    assert made[0]["vector"] == [1.0, 1.0] and made[3]["vector"] is None
 
 
 SEEDED = """
@@ -146,14 +177,14 @@ def test_a_last_shard_that_a_takedown_emptied_stays(tmp_path):
 
 
 def test_a_plan_in_fewer_files_than_before_a_takedown_has_all_shards(tmp_path, monkeypatch):
-    sizes, measured = [], ledger._bytes
+    sizes, measured = [], layout._bytes
 
     def first(*given):  # the ledger as it is before the takedown is larger than a piece by one byte
         sizes.append(measured(*given))
-        monkeypatch.setattr(ledger, "PIECE", max(sum(sizes[:2]) - 1, 1))
+        monkeypatch.setattr(layout, "PIECE", max(sum(sizes[:2]) - 1, 1))
         return sizes[-1]
 
-    monkeypatch.setattr(ledger, "_bytes", first)
+    monkeypatch.setattr(layout, "_bytes", first)
     taken, again, faults = made_again(tmp_path, "shard = 0")
     assert len(taken["planned"]["images"]) == 2 and len(again["planned"]["images"]) == 1
     assert taken["root_hash"] == again["root_hash"] and not faults

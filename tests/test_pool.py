@@ -208,3 +208,22 @@ def test_a_selector_of_any_name(tmp_path):
     decision = pool.decision(selector, gathered, [], "print")
     pool.decide(store, selector, gathered, [], decision)
     assert set(store.table(decision.file)["reason"].to_pylist()) == {"bob's", None}
+
+
+def test_parts_may_have_a_column_in_several_types(tmp_path):
+    store = Store(tmp_path)
+    kinds = {"a": {"n": [1]}, "b": {"n": [2.5]}, "c": {"n": [3]}, "d": {}}
+    made = []
+    for at, (name, more) in enumerate(kinds.items()):
+        table = pa.table({"id": [at], "uid": [name], **more})
+        store.publish_table(f"gathered/{name}.parquet", table)
+        made.append(pool.Gathered(f"gathered/{name}.parquet", 1, pool._said(table.schema)))
+    read = pool.gathered_rows(store, made)
+    assert read.count("read_parquet") == 3
+    with tables.database(store) as (con, _):
+        assert con.sql(f"select uid, n from {read} order by uid").fetchall() == [
+            ("a", 1.0),
+            ("b", 2.5),
+            ("c", 3.0),
+            ("d", None),
+        ]

@@ -22,7 +22,8 @@ import pyarrow.compute as pc
 
 from curate import seal, shards
 from curate.errors import PoolError
-from curate.ledger import still_there, uid_hash, write_rows
+from curate.layout import still_there, write_rows
+from curate.ledger import uid_hash
 from curate.part import SHIFT
 from curate.removed import BEGUN, FOLDER, REASON, Removed, is_in, pending, removed, unnoted, url_digest
 from curate.schema import TABLES
