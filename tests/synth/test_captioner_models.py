@@ -63,14 +63,18 @@ COCA = {
 }
 
 
-@pytest.fixture(scope="module")
-def coca(tmp_path_factory):
-    import torch
-
+@pytest.fixture(scope="module", autouse=True)
+def torchvision():
+    """Whatever is imported first: a torchvision of another build than torch's must not stop it."""
     from curate.models import ensure_torchvision
 
     ensure_torchvision()
+
+
+@pytest.fixture(scope="module")
+def coca(tmp_path_factory):
     import open_clip
+    import torch
     from safetensors.torch import save_file
 
     torch.manual_seed(0)
