@@ -1,6 +1,6 @@
 """Real pictures from end to end: fetched, decoded, filtered, deduplicated, written as shards, checked; and what a row of it costs.
 
-    python -m benchmarks.pictures [--rows 10000 100000] [--engine ray] [--json FILE]
+    python -m benchmarks.pictures [--rows 10000 100000] [--engine ray] [--crops] [--json FILE]
 
 The pictures are windows of some 380 photographs (wallpapers and landscapes in Debian's packages, fetched by name), 160 to 512 pixels
 wide, JPEG. A web server on loopback (nginx, which ends with this script) has them under eight addresses. One row in twenty is another
@@ -8,9 +8,8 @@ one's file under another URL, one in twenty another one's picture at lower quali
 in a hundred is cut off in the middle, one in ten has a caption that is too short. Every row must be accounted for, every planted copy
 must fall, and `curate check` must find nothing.
 
-The recipe: captions of three words, sides of 96 pixels, at most 3:1, not of one colour, exact duplicates and near ones (without crops:
-windows of one photograph overlap), shards. Watched:
-the whole process tree and the driver alone; memory shared by n processes counts as an n-th for each.
+The recipe: captions of three words, sides of 96 pixels, at most 3:1, not of one colour, exact duplicates and near ones (without crops,
+unless `--crops`: windows of one photograph overlap), shards. Watched: the whole process tree and the driver alone; memory shared by n processes counts as an n-th for each.
 """
 
 import argparse
@@ -127,12 +126,12 @@ def edited(data: bytes, chance: np.random.Generator) -> bytes:
     return out.getvalue()
 
 
-def measure(rows: int, engine: str, keep: Path | None) -> dict[str, Any]:
+def measure(rows: int, engine: str, crops: bool, keep: Path | None) -> dict[str, Any]:
     """One size: its pool, a run in a process of its own, the check, and what was found of what was planted."""
     with tempfile.TemporaryDirectory(dir=keep) as scratch:
         root, out = Path(scratch), Path(scratch) / "run"
         planted = lay(root, rows)
-        (root / "pictures.py").write_text(RECIPE)
+        (root / "pictures.py").write_text(RECIPE.replace("crops=False", f"crops={crops}"))
         run = [sys.executable, "-m", "curate.cli", "run", str(root / "pictures.py"), "--pairs", str(root / "list.parquet")]
         run += ["-o", str(out), "--engine", engine, "--allow-private", "127.0.0.0/8"]
         with nginx(root):
@@ -220,12 +219,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--rows", type=int, nargs="+", default=[10_000, 100_000])
     parser.add_argument("--engine", default="ray", choices=["local", "ray"])
+    parser.add_argument("--crops", action="store_true", help="near duplicates may be cut off at the sides")
     parser.add_argument("--folder", type=Path, help="where pictures and runs are made, and removed (about 80 kB a row)")
     parser.add_argument("--json", type=Path, help="write what was measured here")
     args = parser.parse_args()
     points = []
     for rows in args.rows:
-        points.append(measure(rows, args.engine, args.folder))
+        points.append(measure(rows, args.engine, args.crops, args.folder))
         report(points[-1])
         if args.json:
             args.json.write_text(json.dumps(points, indent=1))

@@ -14,6 +14,28 @@ from curate.errors import PoolError
 #: File name suffix by MIME type. open_clip's loader takes jpg, png and webp by default.
 SUFFIX = {"image/jpeg": "jpg", "image/png": "png", "image/webp": "webp", "image/gif": "gif", "image/avif": "avif"}
 
+#: Ledger columns that stay out of the shards. Some depend on the moment or on the place of a run, not on its bytes;
+#: the others are the same for every row of a shard. The ledger has them all, by `uid`.
+LEFT_OUT = frozenset(
+    {
+        "fetched_at",
+        "payload",
+        "payload_offset",
+        "payload_size",
+        "part",
+        "row",
+        "source_file",
+        "source_row",
+        "kept",
+        "drop_reason",
+        "drop_stage",
+        "shard",
+        "place",
+        "position",
+        "fetched_with",
+    }
+)
+
 
 @dataclass(frozen=True)
 class Slice:

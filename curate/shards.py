@@ -18,33 +18,11 @@ import duckdb
 import pyarrow as pa
 
 from curate.errors import PoolError, RecipeError
-from curate.members import Members, Slice, bulky, image_members
+from curate.members import LEFT_OUT, Members, Slice, bulky, image_members
 from curate.parquet import write_table
 from curate.payload import BLOCK, END, tar_header
 from curate.selector import coin_sql, identifier
 from curate.store import Store
-
-#: Ledger columns that stay out of the shards. Some depend on the moment or on the place of a run, not on its bytes;
-#: the others are the same for every row of a shard. The ledger has them all, by `uid`.
-LEFT_OUT = frozenset(
-    {
-        "fetched_at",
-        "payload",
-        "payload_offset",
-        "payload_size",
-        "part",
-        "row",
-        "source_file",
-        "source_row",
-        "kept",
-        "drop_reason",
-        "drop_stage",
-        "shard",
-        "place",
-        "position",
-        "fetched_with",
-    }
-)
 
 
 @dataclass

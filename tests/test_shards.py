@@ -14,7 +14,7 @@ from small_run import parked, planned, write_shards
 
 from curate import shards as S
 from curate.errors import PoolError
-from curate.members import SUFFIX, Members, Slice, to_json
+from curate.members import LEFT_OUT, SUFFIX, Members, Slice, to_json
 from curate.payload import Parcel
 from curate.store import Store
 
@@ -88,7 +88,7 @@ def test_tar_sidecar_and_json_say_the_same(tmp_path):
         assert info["tar"]["sha256"] == hashlib.sha256(store.read(f"shards/{name}.tar")).hexdigest()
         assert info["parquet"]["sha256"] == hashlib.sha256(store.read(f"shards/{name}.parquet")).hexdigest()
         side = pq.read_table(tmp_path / f"shards/{name}.parquet")
-        assert not set(side.column_names) & S.LEFT_OUT and "vector" in side.column_names
+        assert not set(side.column_names) & LEFT_OUT and "vector" in side.column_names
         with tarfile.open(tmp_path / f"shards/{name}.tar") as tar:
             members = tar.getmembers()
             assert all(m.mtime == 0 and m.isreg() for m in members)

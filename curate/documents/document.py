@@ -16,28 +16,11 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from curate import schema
 from curate.errors import PoolError
-from curate.members import SUFFIX, Members, Slice, to_json
+from curate.members import LEFT_OUT, SUFFIX, Members, Slice, to_json
 
 #: Columns of an image that say where its bytes lie or what became of it, and not what it is.
-_LEDGER = {
-    *schema.PAYLOAD,
-    "doc_uid",
-    "fetched_at",
-    "part",
-    "row",
-    "source_file",
-    "source_row",
-    "kept",
-    "drop_reason",
-    "drop_stage",
-    "shard",
-    "key",
-    "candidates",
-    "fetched_with",
-    "place",
-}
+_LEDGER = LEFT_OUT - {"position"} | {"doc_uid", "key", "candidates"}
 
 
 class DocumentMembers:

@@ -5,8 +5,8 @@ import re
 import time
 from typing import Any
 
+from curate.members import LEFT_OUT
 from curate.reporting.samples import columns
-from curate.shards import LEFT_OUT
 
 #: The context of the specification, http://mlcommons.org/croissant/1.0
 CONTEXT = {
