@@ -190,7 +190,7 @@ class Driver:
         def seen(at: int, item: Any, result: Any) -> None:
             if at >= 0 and not isinstance(result, CurateError):
                 found[item] = result
-            self.progress.step("read", None)
+            self.progress.step("read" if at >= 0 else "", None)
 
         failures = flow(self.engine, [lane], files, seen=seen)
         _raise(failures)

@@ -4,6 +4,7 @@ import contextlib
 import json
 import os
 import sys
+import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -136,33 +137,49 @@ class Quiet:
 
 
 class Published:
-    """Passes everything on to a display, and keeps `RUN/progress.json` for those who watch from elsewhere."""
+    """Passes everything on to a display, and keeps `RUN/progress.json` for those who watch from elsewhere. Every few seconds it says that
+    time passes: a selector may be at work for minutes before there is news of it."""
 
     NAME = "progress.json"
 
     def __init__(self, display: Quiet, store: Any, every: float = 2.0):
         self.display, self.store, self.every, self.last, self.begun = display, store, every, 0.0, False
+        self.lock, self.over = threading.Lock(), threading.Event()
 
     def begin(self, name: str, place: str) -> None:
         self.display.begin(name, place)
         self.begun = True
+        threading.Thread(target=self._beat, name="progress", daemon=True).start()
 
     def stage(self, name: str, total: int, rows: int) -> None:
-        self.display.stage(name, total, rows)
-        self._tell("running")
+        with self.lock:
+            self.display.stage(name, total, rows)
+            self._tell("running")
 
     def step(self, name: str, done: Any) -> None:
-        self.display.step(name, done)
-        self._tell("running")
+        with self.lock:
+            self.display.step(name, done)
+            self._tell("running")
 
     def end(self, run: Any, word: str) -> None:
-        self.display.end(run, word)
-        self._tell("finished", now=True)
+        self.over.set()
+        with self.lock:
+            self.display.end(run, word)
+            self._tell("finished", now=True)
 
     def stopped(self, why: BaseException) -> None:
         """The run ends before its end."""
+        self.over.set()
         if self.begun:
-            self._tell(f"stopped: {str(why).splitlines()[0] if str(why) else type(why).__name__}", now=True)
+            with self.lock:
+                self._tell(f"stopped: {str(why).splitlines()[0] if str(why) else type(why).__name__}", now=True)
+
+    def _beat(self) -> None:
+        while not self.over.wait(self.every):
+            with self.lock:
+                if not self.over.is_set():
+                    self.display.step("", None)
+                    self._tell("running")
 
     def _tell(self, state: str, now: bool = False) -> None:
         if not now and time.monotonic() - self.last < self.every:
@@ -172,10 +189,10 @@ class Published:
 
 
 def left(stage: Stage, now: float) -> str:
-    """Time left at the pace so far, like `2 min 10 s`."""
+    """Time left at the pace so far, like `2 min 10 s left`; before there is a pace, for how long there is nothing."""
     if not stage.done:
-        return "…"
-    return span((now - stage.began) * (stage.total - stage.done) / stage.done)
+        return f"nothing yet after {span(now - stage.began)}"
+    return span((now - stage.began) * (stage.total - stage.done) / stage.done) + " left"
 
 
 def span(seconds: float) -> str:
@@ -212,7 +229,7 @@ class Lines(Quiet):
         words = [f"{stage.name}: {stage.done}/{stage.total}"]
         if stage.computed:
             words.append(f"{stage.pace(now):,.0f} rows/s")
-        words.append(f"took {span(stage.ended - stage.began)}" if stage.ended else f"{left(stage, now)} left")
+        words.append(f"took {span(stage.ended - stage.began)}" if stage.ended else left(stage, now))
         if self.dropped():
             words.append("dropped so far: " + self.dropped())
         print("  " + " · ".join(words), file=self.out, flush=True)
@@ -255,7 +272,7 @@ class Live(Quiet):
 
         now = time.monotonic()
         table = Table(box=None, padding=(0, 1), header_style="dim")
-        for heading, side in (("stage", "left"), ("", "left"), ("parts", "right"), ("rows/s", "right"), ("left", "right")):
+        for heading, side in (("stage", "left"), ("", "left"), ("parts", "right"), ("rows/s", "right"), ("", "right")):
             table.add_column(heading, justify=side)
         for s in self.stages.values():
             seconds = (s.ended or now) - s.began

@@ -106,3 +106,22 @@ def test_what_selectors_dropped_is_counted_once(inputs, tmp_path):
         told = {r["reason"]: r["rows"] for r in made.stats().to_pylist() if r["reason"] != "kept"}
         fallen = {reason: n for reason, n in shown.reasons.items() if n}
         assert {"duplicate_uid", "toy_half"} < set(fallen) and fallen == told
+
+
+def test_a_long_silence_of_the_run_is_told_as_time_that_passes(tmp_path):
+    """A selector that takes minutes: who watches is told that the driver is at work, until it ends."""
+    out, store = io.StringIO(), Store(tmp_path)
+    told = Published(Lines(out, every=0.0), store, every=0.02)
+    told.begin("toy", "here")
+    told.stage("near_dedup", 1, 1000)
+    states = set()
+    for _ in range(200):
+        states.add(store.json(Published.NAME)["seconds"])
+        if len(states) > 3:
+            break
+        time.sleep(0.02)
+    assert len(states) > 3 and "near_dedup: 0/1 · nothing yet after 0 s" in out.getvalue()
+    told.stopped(KeyboardInterrupt())
+    before = (store.json(Published.NAME), out.getvalue())
+    time.sleep(0.1)
+    assert (store.json(Published.NAME), out.getvalue()) == before and before[0]["state"] == "stopped: KeyboardInterrupt"
