@@ -9,6 +9,7 @@ import resource
 import sys
 import tempfile
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
 import duckdb
@@ -31,12 +32,27 @@ def clock() -> tuple[float, float]:
     return time.perf_counter(), sum(u.ru_utime + u.ru_stime for u in use)
 
 
-def run(selector: Selector, file: str, folder: str) -> tuple[Selection, str]:
+@dataclass
+class Cost:
+    """Seconds, CPU seconds, and the peak of memory in GB."""
+
+    wall: float
+    cpu: float
+    peak: float
+
+    def __str__(self) -> str:
+        return f"{self.wall:7.1f} s, {self.cpu:7.1f} CPU s, peak {self.peak:.1f} GB"
+
+
+def since(start: tuple[float, float]) -> Cost:
+    return Cost(*np.subtract(clock(), start), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20)
+
+
+def run(selector: Selector, file: str, folder: str) -> tuple[Selection, Cost]:
     con = duckdb.connect(config={"temp_directory": folder})
     start = clock()
     chosen = selector.select(Live(con.sql(f"select * from '{file}'"), con, map, folder))
-    wall, cpu = np.subtract(clock(), start)
-    return chosen, f"{wall:7.1f} s, {cpu:7.1f} CPU s, peak {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20:.1f} GB"
+    return chosen, since(start)
 
 
 # ---- embeddings
@@ -75,7 +91,7 @@ def mixture(rows: int, file: str, width: int = 512, seed: int = 0) -> np.ndarray
     return of
 
 
-def published(vectors: np.ndarray, centroids: np.ndarray, eps: float) -> tuple[np.ndarray, str]:
+def published(vectors: np.ndarray, centroids: np.ndarray, eps: float) -> tuple[np.ndarray, Cost]:
     """SemDeDup as its repository does it, given centroids: sort a cluster by distance, drop what any earlier row resembles."""
     import torch
 
@@ -90,8 +106,7 @@ def published(vectors: np.ndarray, centroids: np.ndarray, eps: float) -> tuple[n
         alike = torch.triu(points[order] @ points[order].T, diagonal=1)
         if len(rows):
             dropped.append(rows[order[alike.max(dim=0).values > 1 - eps].numpy()])
-    wall, cpu = np.subtract(clock(), start)
-    return np.concatenate(dropped), f"{wall:7.1f} s, {cpu:7.1f} CPU s"
+    return np.concatenate(dropped), since(start)
 
 
 def semantic(sizes: list[int], eps: float = 0.05) -> None:
@@ -111,11 +126,11 @@ def semantic(sizes: list[int], eps: float = 0.05) -> None:
                 false = (fell & ~np.isin(np.arange(rows), np.concatenate([planted, of[planted]]))).sum()
                 if probes == 2:
                     print(f"ratio semantic dedup, recall of planted copies: {settled:.3f}")
-                ours = float(cost.split()[2])
+                ours = cost.cpu
                 how = "centroids of the run above given, k-means not included" if given else "k-means included"
                 print(
                     f"  probes {probes}, {how}: {cost}; recall {settled:.4f}, unplanted rows that fell {false}; "
-                    f"{chosen.notes['clusters']} clusters, largest {chosen.notes['cluster_largest']}, {rows / float(cost.split()[0]):,.0f} vectors/s"
+                    f"{chosen.notes['clusters']} clusters, largest {chosen.notes['cluster_largest']}, {rows / cost.wall:,.0f} vectors/s"
                 )
             vectors = np.concatenate(
                 [
@@ -125,7 +140,7 @@ def semantic(sizes: list[int], eps: float = 0.05) -> None:
             )
             gone, cost = published(vectors, np.load(f"{folder}/given.npy"), eps)
             print(f"  as published, centroids and vectors in memory given: {cost}; dropped {len(gone):,}")
-            print(f"ratio semantic dedup, CPU as published over ours with one probe: {float(cost.split()[2]) / ours:.3f}")
+            print(f"ratio semantic dedup, CPU as published over ours with one probe: {cost.cpu / ours:.3f}")
 
 
 # ---- growth of the others
