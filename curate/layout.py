@@ -3,6 +3,7 @@ local disk by the range of shards that they belong to, and each range is sorted 
 
 import math
 import tempfile
+from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -38,14 +39,10 @@ def plan(store: Store, assigned: Assigned, ledger: dict[str, list[str]], samples
 
 
 def _plan(store: Store, assigned: Assigned, ledger: list[str], own: bool, embeddings: bool) -> list[str]:
-    columns, marks, size = columns_of(store, ledger, own, embeddings), [], 0
-    for name in ledger:
-        with store.open(name) as f:
-            data = pq.ParquetFile(f)
-        marks.append(mark(data))
-        size += _bytes(data.metadata, set(columns.names))
-    pieces = max(1, min(math.ceil(size / PIECE), MOST, assigned.shards))
-    named = digest([assigned.file, list(zip(ledger, marks)), embeddings, pieces])
+    seen = Footers(store, ledger)
+    columns = columns_of(seen.schemas, own, embeddings)
+    pieces = max(1, min(math.ceil(seen.size(columns) / PIECE), MOST, assigned.shards))
+    named = digest([assigned.file, list(zip(ledger, seen.marks)), embeddings, pieces])
     files = [f"planned/{named}-{n:05d}.parquet" for n in range(pieces)]
     if not all(store.exists(file) for file in files):
         rows = (placed(store, name, _places(store, assigned, name), columns, own) for name in ledger)
@@ -58,11 +55,25 @@ def _plan(store: Store, assigned: Assigned, ledger: list[str], own: bool, embedd
     return files
 
 
-def _bytes(file: pq.FileMetaData, columns: set[str]) -> int:
-    """Of these columns, encoded but not compressed."""
-    groups = [file.row_group(g) for g in range(file.num_row_groups)]
-    chunks = (g.column(c) for g in groups for c in range(g.num_columns))
-    return sum(c.total_uncompressed_size for c in chunks if c.path_in_schema.split(".")[0] in columns)
+class Footers:
+    """What the footers of a ledger's files say: the marks of all files, the different schemas, and bytes of columns, encoded but not
+    compressed."""
+
+    def __init__(self, store: Store, ledger: list[str]):
+        self.marks: list[str] = []
+        self.schemas: dict[pa.Schema, None] = {}
+        self.bytes: Counter[str] = Counter()
+        for name in ledger:
+            with store.open(name) as f:
+                data = pq.ParquetFile(f)
+            self.marks.append(mark(data))
+            self.schemas[data.schema_arrow.remove_metadata()] = None
+            groups = [data.metadata.row_group(g) for g in range(data.num_row_groups)]
+            for chunk in (g.column(c) for g in groups for c in range(g.num_columns)):
+                self.bytes[chunk.path_in_schema.split(".")[0]] += chunk.total_uncompressed_size
+
+    def size(self, columns: pa.Schema) -> int:
+        return sum(self.bytes[c] for c in columns.names)
 
 
 def _places(store: Store, assigned: Assigned, ledger: str) -> pa.Table:
@@ -73,13 +84,9 @@ def _places(store: Store, assigned: Assigned, ledger: str) -> pa.Table:
 # ---- the columns that shards have
 
 
-def columns_of(store: Store, ledger: list[str], own: bool, embeddings: bool) -> pa.Schema:
+def columns_of(schemas: Iterable[pa.Schema], own: bool, embeddings: bool) -> pa.Schema:
     """The columns of a ledger's files that shards have. Embeddings and raw bytes stay behind, unless those of samples (`own`) are
     wanted (`embeddings`). Where inputs gave a column in more than one type it has one that holds both, or is text."""
-    schemas: dict[pa.Schema, None] = {}
-    for name in ledger:
-        with store.open(name) as f:
-            schemas[pq.ParquetFile(f).schema_arrow.remove_metadata()] = None
     found: dict[str, pa.DataType] = {}
     for field in (f for schema in schemas for f in schema):
         found[field.name] = _common(found.get(field.name, field.type), field.type)
@@ -150,11 +157,13 @@ def _as(values: pa.ChunkedArray, kind: pa.DataType) -> pa.ChunkedArray:
 def split(tables: Iterable[pa.Table], shards: int, files: list[Path]) -> None:
     """Append each row to one of the files, which divide so many shards evenly. One that gets no row is not there."""
     held: list[pa.Table] = []
+    size = 0
     for table in tables:
         held.append(table)
-        if sum(t.nbytes for t in held) > WAIT:
+        size += table.nbytes
+        if size > WAIT:
             _append(pa.concat_tables(held), shards, files)
-            held = []
+            held, size = [], 0
     if held:
         _append(pa.concat_tables(held), shards, files)
 
@@ -196,7 +205,7 @@ def still_there(store: Store, name: str, ledger: dict[str, list[str]], samples: 
     found = {}
     for table in ledger if samples == "documents" else [samples]:
         own = table == samples
-        columns = columns_of(store, ledger[table], own, how.embeddings)
+        columns = columns_of(Footers(store, ledger[table]).schemas, own, how.embeddings)
         with tempfile.TemporaryDirectory(prefix="curate-") as folder:
             rows = Path(folder) / "rows"
             split((placed(store, file, places, columns, own) for file in ledger[table]), 1, [rows])

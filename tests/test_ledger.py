@@ -92,9 +92,9 @@ def test_columns_that_inputs_gave_in_several_types_are_one(tmp_path):
     files = ["ledger/images/000000.parquet", "ledger/images/000001.parquet"]
     for file, rows in zip(files, (first, second)):
         store.publish_table(file, pa.table(rows))
-    columns = layout.columns_of(store, files, True, False)
+    columns = layout.columns_of(layout.Footers(store, files).schemas, True, False)
     assert columns.names == ["uid", "text", "rank", "size", "only"]
-    columns = layout.columns_of(store, files, True, True)
+    columns = layout.columns_of(layout.Footers(store, files).schemas, True, True)
     assert columns.field("rank").type == pa.large_string() and columns.field("size").type == pa.float64()
     places = pa.table(
         {"uid": ["b", "a", "b", "c", "d"], "key": ["b", "a", "b-2", "c", "d"], "shard": [0] * 5, "place": range(5)}
@@ -177,14 +177,14 @@ def test_a_last_shard_that_a_takedown_emptied_stays(tmp_path):
 
 
 def test_a_plan_in_fewer_files_than_before_a_takedown_has_all_shards(tmp_path, monkeypatch):
-    sizes, measured = [], layout._bytes
+    sizes, measured = [], layout.Footers.size
 
     def first(*given):  # the ledger as it is before the takedown is larger than a piece by one byte
         sizes.append(measured(*given))
-        monkeypatch.setattr(layout, "PIECE", max(sum(sizes[:2]) - 1, 1))
+        monkeypatch.setattr(layout, "PIECE", sizes[0] - 1)
         return sizes[-1]
 
-    monkeypatch.setattr(layout, "_bytes", first)
+    monkeypatch.setattr(layout.Footers, "size", first)
     taken, again, faults = made_again(tmp_path, "shard = 0")
     assert len(taken["planned"]["images"]) == 2 and len(again["planned"]["images"]) == 1
     assert taken["root_hash"] == again["root_hash"] and not faults
