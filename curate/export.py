@@ -24,6 +24,8 @@ FORMS = {
     "openflamingo": "documents with images in base64, a folder of tars for its training loader",
     "markdown": "documents for people, a folder of .md and images",
 }
+#: Those that are folders.
+FOLDERS = frozenset({"openflamingo", "markdown"})
 
 
 def export(store: Store, dataset: dict[str, Any], form: str, out: str) -> int:
@@ -38,7 +40,7 @@ def export(store: Store, dataset: dict[str, Any], form: str, out: str) -> int:
             raise RecipeError(f"{form} is a form of documents; the samples of this run are {dataset.get('table', 'images')}")
         if not shards and dataset["samples"]:
             raise RecipeError(f"{form} is made of shards, and this run has none: its recipe says shards=None")
-    with _whole(Path(out)) as path:
+    with _whole(Path(out), form in FOLDERS) as path:
         if form in WRITERS:
             return write(store, shards, form, path)
         uids = _sharded(store, shards) if shards else _kept(store, f"ledger/{dataset.get('table', 'images')}")
@@ -47,19 +49,17 @@ def export(store: Store, dataset: dict[str, Any], form: str, out: str) -> int:
 
 
 @contextlib.contextmanager
-def _whole(out: Path) -> Iterator[Path]:
+def _whole(out: Path, folder: bool) -> Iterator[Path]:
     """A path beside `out`, for a file or a folder that takes its place once it is whole."""
-    if out.is_dir() and any(out.iterdir()):
+    if out.is_file() if folder else out.is_dir():
+        raise RecipeError(f"{out}: is a {'file' if folder else 'folder'}; this form is a {'folder' if folder else 'file'}")
+    if folder and out.is_dir() and any(out.iterdir()):
         raise RecipeError(f"{out}: is a folder that holds something; choose an empty one, or another name")
     if not out.absolute().parent.is_dir():
         raise RecipeError(f"{out}: there is no folder {out.absolute().parent}")
     making = out.with_name(f".{out.name}.{os.getpid()}.part")
     try:
         yield making
-        if making.is_file() and out.is_dir():
-            raise RecipeError(f"{out}: is a folder; this form is a file")
-        if making.is_dir() and out.is_file():
-            raise RecipeError(f"{out}: is a file; this form is a folder")
         making.replace(out)
     finally:
         shutil.rmtree(making, ignore_errors=True)

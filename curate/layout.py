@@ -133,7 +133,7 @@ def placed(store: Store, ledger: str, places: pa.Table, columns: pa.Schema, own:
     theirs = pa.table({"uid": places["uid"].cast(pa.large_string()), "at": np.arange(len(places))})
     met = mine.join(theirs, "uid", join_type="inner")
     found = [places[f.name].take(met["at"]).cast(f.type) for f in _PLACED]
-    hidden = {c: f"redacted_{c}" for c in columns.names}
+    hidden = {c: members.redacted_form(c) for c in columns.names}
     rows = store.table(ledger, [*columns.names, *hidden.values()]).take(met["row"])
     for field in columns:
         value = _as(rows[field.name], field.type) if field.name in rows.column_names else pa.nulls(len(rows), field.type)

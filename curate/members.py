@@ -56,10 +56,15 @@ def caption(row: dict[str, Any]) -> str:
     return row.get("chosen_text") or row["text"] or ""
 
 
+def redacted_form(column: str) -> str:
+    """The name of a column's redacted form."""
+    return f"redacted_{column}"
+
+
 def redacted(columns: Iterable[str]) -> dict[str, str]:
     """The columns of which there is a redacted form, and that form's name: shards hold it in the column's place."""
     there = set(columns)
-    return {c: f"redacted_{c}" for c in there if f"redacted_{c}" in there}
+    return {c: redacted_form(c) for c in there if redacted_form(c) in there}
 
 
 def image_members(row: dict[str, Any], meta: dict[str, Any], hashed: str | None) -> Members:

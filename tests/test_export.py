@@ -53,7 +53,7 @@ def test_an_export_is_whole_or_not_there_and_mixes_with_nothing(tmp_path):
     assert (tmp_path / "s.npy").read_bytes() == b"earlier"
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "mine.md").write_text("x")
-    for place, said in (("full", "holds something"), ("none/s.npy", "there is no folder")):
+    for place, said in (("full", "is a folder; this form is a file"), ("none/s.npy", "there is no folder")):
         with pytest.raises(RecipeError, match=said):
             export(store, dataset, "datacomp-subset", str(tmp_path / place))
     store.remove("ledger/images/000001.parquet")

@@ -10,27 +10,11 @@ import pyarrow.types as pt
 
 from curate import schema
 from curate.errors import PoolError, RecipeError
+from curate.members import LEFT_OUT
 from curate.schema import STR
 
 #: Names that a pool gives a meaning of its own. A source's column of that name is carried as `source_<name>`.
-RESERVED = frozenset(
-    {
-        *schema.IMAGES,
-        *schema.FETCHED,
-        "part",
-        "row",
-        "id",
-        "kept",
-        "drop_reason",
-        "drop_stage",
-        "shard",
-        "place",
-        "position",
-        "key",
-        "copies",
-        "decode",
-    }
-)
+RESERVED = frozenset({*schema.IMAGES, *schema.FETCHED, *LEFT_OUT, "id", "key", "copies", "decode"})
 
 
 def pick(wanted: str, names: list[str], file: str, role: str) -> str:

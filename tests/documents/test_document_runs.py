@@ -318,9 +318,12 @@ def test_a_run_exports_to_what_others_read(done, form, tmp_path):
     import pyarrow.parquet as pq
 
     from curate.cli import main
+    from curate.export import FOLDERS
 
     out = tmp_path / "out"
     assert main(["export", done[0].store.url, "--format", form, "-o", str(out)]) == 0
+    again = ["export", done[0].store.url, "--format", form, "-o", str(out)]
+    assert main(again) == (2 if form in FOLDERS else 0)  # a folder that holds something stays as it is
     page_3 = next(d for u, (d, _) in documents(done[0]).items() if u.endswith("/3"))
     if form in ("obelics", "mint"):
         rows = pq.read_table(out).to_pylist()
