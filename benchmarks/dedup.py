@@ -2,6 +2,7 @@
 
 python benchmarks/dedup.py semantic [N ...]              time, memory, recall; beside the algorithm as published
 python benchmarks/dedup.py rows [N ...]                  ExactDedup, NearDedup and TextDedup on N rows
+python benchmarks/dedup.py crowd [N ...]                 NearDedup on N versions of one picture
 python benchmarks/dedup.py hashes [N ...]                hashes within 7 bits of the 37 views of N pictures; beside FAISS's multi-hash
 """
 
@@ -12,6 +13,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+import cv2
 import duckdb
 import faiss
 import numpy as np
@@ -21,7 +23,7 @@ import pyarrow.parquet as pq
 from curate.dedup.exact import ExactDedup
 from curate.dedup.hamming import within
 from curate.dedup.near import NearDedup
-from curate.dedup.phash import THUMB, VIEWS
+from curate.dedup.phash import THUMB, VIEWS, PerceptualHash
 from curate.dedup.semantic import SemanticDedup
 from curate.dedup.text import TextDedup
 from curate.selector import Live, Selection, Selector
@@ -181,6 +183,41 @@ def rows(sizes: list[int]) -> None:
                 print(f"  {selector.name:12} {cost}; dropped {len(chosen.dropped()):,}")
 
 
+# ---- a crowd
+
+
+def crowd(sizes: list[int]) -> None:
+    """A picture that many sites use, as each of them has it: other sizes, other JPEG qualities. One stays. Half of the rows of the pool
+    are others, with hashes of their own."""
+    rng = np.random.default_rng(0)
+    picture = cv2.resize(rng.integers(0, 256, (8, 8, 3)).astype(np.float32), (640, 480), interpolation=cv2.INTER_CUBIC)
+    picture = picture.clip(0, 255).astype(np.uint8)
+    for n in sizes:
+        versions = []
+        for width, quality in zip(rng.integers(100, 640, n).tolist(), rng.integers(30, 95, n).tolist()):
+            small = cv2.resize(picture, (width, width * 3 // 4), interpolation=cv2.INTER_AREA)
+            versions.append(cv2.imdecode(cv2.imencode(".jpg", small, [cv2.IMWRITE_JPEG_QUALITY, quality])[1], cv2.IMREAD_COLOR))
+        same = PerceptualHash().run(pa.table({"uid": [""] * n}), versions)
+        other = rng.integers(0, 2**63, (n, 2 + len(VIEWS) - 1), dtype=np.uint64)
+        thumbs = rng.integers(0, 256, (n, 3 * THUMB**2), dtype=np.uint8)
+        others = pa.table(
+            {
+                "phash": other[:, 0],
+                "phash_mirror": other[:, 1],
+                "phash_views": pa.array(list(other[:, 2:])),
+                "thumbnail": pa.array([t.tobytes() for t in thumbs], pa.large_binary()),
+            }
+        )
+        sides = [[v.shape[1] for v in versions] + [800] * n, [v.shape[0] for v in versions] + [600] * n]
+        table = pa.concat_tables([same, others]).append_column("original_width", [sides[0]])
+        table = table.append_column("original_height", [sides[1]]).append_column("id", [np.arange(2 * n)])
+        table = table.append_column("uid", [[f"{i * 2654435761 % 2**64:032x}" for i in range(2 * n)]])
+        with tempfile.TemporaryDirectory() as folder:
+            pq.write_table(table, f"{folder}/p.parquet")
+            chosen, cost = run(NearDedup(), f"{folder}/p.parquet", folder)
+        print(f"{n:,} versions of a picture among {n:,} others: {cost}; dropped {len(chosen.dropped()):,}, {chosen.notes}")
+
+
 # ---- hashes within a few bits
 
 
@@ -215,7 +252,7 @@ def hashes(sizes: list[int], distance: int = 7) -> None:
 if __name__ == "__main__":
     said = sys.argv[1:] or ["semantic"]
     while said:
-        what = {"semantic": semantic, "rows": rows, "hashes": hashes}[said.pop(0)]
+        what = {"semantic": semantic, "rows": rows, "crowd": crowd, "hashes": hashes}[said.pop(0)]
         sizes = []
         while said and said[0][0].isdigit():
             sizes.append(int(float(said.pop(0))))

@@ -2,7 +2,7 @@
 
     python -m benchmarks.pictures [--rows 10000 100000] [--engine ray] [--crops] [--json FILE]
 
-The pictures are windows of some 380 photographs (wallpapers and landscapes in Debian's packages, fetched by name), 160 to 512 pixels
+The pictures are windows of some 500 photographs (wallpapers and landscapes in Debian's packages, fetched by name), 160 to 512 pixels
 wide, JPEG. A web server on loopback (nginx, which ends with this script) has them under eight addresses. One row in twenty is another
 one's file under another URL, one in twenty another one's picture at lower quality or smaller, one in fifty is not there (404), one
 in a hundred is cut off in the middle, one in ten has a caption that is too short. Every row must be accounted for, every planted copy

@@ -39,7 +39,7 @@ class Decontaminate(Selector):
     Adds `<name>_match`, set and item, and `<name>_similarity`.
     """
 
-    version = 2
+    version = 3
 
     sets: dict[str, str] | None = None
     column: str = "clip_embed"

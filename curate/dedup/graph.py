@@ -21,7 +21,13 @@ KEPT, DROPPED, UNKNOWN = 0, 1, 2
 #: worse row, better row, how alike: three arrays of one length.
 Pairs = tuple[np.ndarray, np.ndarray, np.ndarray]
 
+#: Finds the pairs of the rows asked about with those alive, see resolve.
+Find = Callable[[np.ndarray, np.ndarray], Iterable[Pairs]]
+
 _STEP = 1 << 20  # pairs turned into Python numbers at a time
+_PAIRS = 1 << 13  # so many are no crowd, however few the rows
+_TELLING, _MORE = 8, 8  # so many pairs tell of a crowd; else so many times the rows are looked at,
+_SMALL = 4  # as long as all are more than so many times these
 
 
 @dataclass
@@ -41,23 +47,73 @@ class Resolved:
         return table.sort_by("id")
 
 
-def resolve(count: int, find: Callable[[np.ndarray, np.ndarray], Iterable[Pairs]], limit: int = 64) -> Resolved:
+def resolve(count: int, find: Find, limit: int = 64, sample: int | None = None) -> Resolved:
     """Judge `count` rows.
 
     `find(asked, alive)` gets two boolean masks and yields the pairs whose worse row is asked about and whose better row is
     alive, in any order; a pair may come twice. A row that may have more pairs once others fell is paired with itself.
+
+    With `sample`, so many rows are compared first, to see how many pairs there will be. In a crowd of look-alikes the better half
+    is judged first, then the others are asked about those of it that stay, and only what is left about each other: a few looks
+    a row, not all pairs. `find` knows such a question by masks that have no row in common: the alive all stay, and the
+    best-ranked pair of each row is enough. The outcome is the same.
     """
-    state = np.full(count, UNKNOWN, np.uint8)
-    survivor, similarity = np.full(count, -1), np.zeros(count, np.float32)
-    pairs = rounds = 0
-    while (asked := state == UNKNOWN).any():
-        listed, partial = _first(find(asked, state != DROPPED), limit, count)
-        state[asked & ~partial] = KEPT
-        at = _judge(listed, state)
+    judge = _Judge(count, find, limit, sample)
+    judge.between(0, count)
+    return Resolved(judge.state == DROPPED, judge.survivor, judge.similarity, judge.pairs, judge.rounds)
+
+
+class _Judge:
+    """What is known of each row so far: a rule asked in parts. See resolve."""
+
+    def __init__(self, count: int, find: Find, limit: int, sample: int | None):
+        self.find, self.limit, self.sample = find, limit, sample
+        self.state = np.full(count, UNKNOWN, np.uint8)
+        self.survivor, self.similarity = np.full(count, -1), np.zeros(count, np.float32)
+        self.pairs = self.rounds = 0
+
+    def between(self, start: int, stop: int) -> None:
+        """Judge what is unknown between two ranks, and resembles none of the better rows that stay."""
+        rows = start + np.flatnonzero(self.state[start:stop] == UNKNOWN)
+        if self.sample and self.crowded(rows):
+            middle = int(rows[len(rows) // 2])
+            self.between(start, middle)
+            self.ask(self.these(middle, stop, UNKNOWN), self.these(start, middle, KEPT), 1)
+            self.between(middle, stop)
+            return
+        alive = self.mask(rows)
+        while (asked := self.these(start, stop, UNKNOWN)).any():
+            self.ask(asked, alive & (self.state != DROPPED), self.limit, final=True)
+            self.rounds += 1
+
+    def crowded(self, rows: np.ndarray) -> bool:
+        """Whether there are more pairs than half the rows: as some of them tell, or where those have none to tell of, more of them."""
+        size = self.sample
+        while len(rows) > _SMALL * size:
+            some = self.mask(rows[:: len(rows) // size])
+            pairs = len(_first(self.find(some, some), self.limit, len(some))[0][0])
+            size *= _MORE
+            if pairs >= _TELLING or len(rows) <= _SMALL * size:
+                return pairs * (len(rows) / some.sum()) ** 2 > max(len(rows) / 2, _PAIRS)
+        return False
+
+    def ask(self, asked: np.ndarray, alive: np.ndarray, limit: int, final: bool = False) -> None:
+        """Have rows fall for those that stay. final: what is asked about and has no pair, and will have none, stays."""
+        listed, partial = _first(self.find(asked, alive), limit, len(asked))
+        if final:
+            self.state[asked & ~partial] = KEPT
+        at = _fall(listed, self.state)
         fallen = listed[0][at]
-        survivor[fallen], similarity[fallen] = listed[1][at], listed[2][at]
-        pairs, rounds = pairs + len(listed[0]), rounds + 1
-    return Resolved(state == DROPPED, survivor, similarity, pairs, rounds)
+        self.survivor[fallen], self.similarity[fallen] = listed[1][at], listed[2][at]
+        self.pairs += len(listed[0])
+
+    def these(self, start: int, stop: int, state: int) -> np.ndarray:
+        return self.mask(start + np.flatnonzero(self.state[start:stop] == state))
+
+    def mask(self, rows: np.ndarray) -> np.ndarray:
+        mask = np.zeros(len(self.state), bool)
+        mask[rows] = True
+        return mask
 
 
 def _first(found: Iterable[Pairs], limit: int, count: int) -> tuple[Pairs, np.ndarray]:
@@ -89,7 +145,7 @@ def _merge(pieces: list[Pairs], limit: int, partial: np.ndarray) -> Pairs:
     return worse[few], better[few], alike[few]
 
 
-def _judge(listed: Pairs, state: np.ndarray) -> np.ndarray:
+def _fall(listed: Pairs, state: np.ndarray) -> np.ndarray:
     """Settle `state` in place, best rows first; returns for each fallen row the pair with its best survivor."""
     mood, chosen = bytearray(state.tobytes()), []
     for start in range(0, len(listed[0]), _STEP):

@@ -1,23 +1,26 @@
 """Whether two thumbnails show the same picture: alike as a whole, and different in no place."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import lru_cache
 
 import numpy as np
 
 from curate.dedup.phash import CROPS, THUMB, VIEWS, resample
 
-_STEP, _GLANCES = 4_096, 1 << 20  # pairs compared at a time, and before that at a glance
+_STEP, _CLOSE = 2048, 512  # pairs looked at a few places at a time, and in all places
 _GAINS = (0.88, 0.94, 1.0, 1.06, 1.12)  # times that of a view: how much brighter a thumbnail is made before it is compared
 _SHIFTS = (-0.125, 0.0, 0.125)  # of what a crop takes off: where else it is looked for
 _BLUR = np.eye(THUMB) * 6 + np.eye(THUMB, k=1) + np.eye(THUMB, k=-1)
 _BLUR = (_BLUR / _BLUR.sum(axis=1, keepdims=True)).astype(np.float32)  # what cutting a crop out of a thumbnail does to it
+_FEW = np.repeat(np.eye(10, dtype=np.float32), 3, axis=1) / 3  # a tenth of the places: averages of 3 x 3 pixels side by side
+_FEW = np.pad(_FEW, ((0, 0), (1, 1)))
 _GREY = np.array([0.299, 0.587, 0.114], np.float32)
 _SHARE = 0.4  # of a picture's contrast: the least of the bounds where there is little to see, as of a small thing on white
-_SLACK, _TRIED = (
-    1.3,
-    3,
-)  # variants that differ at 8 x 8 pixels by less than so many times the bounds; how many are looked at closely
+_GLANCE, _HOPE = (
+    2.5,
+    1.15,
+)  # times the bounds by which a view as it is, and a variant of it, may differ at a tenth of the places
+_TRIED = 3  # so many variants are looked at in all places
 
 
 @dataclass(frozen=True)
@@ -54,41 +57,114 @@ def cropped(view: int) -> bool:
 def likeness(
     first: np.ndarray, second: np.ndarray, one: np.ndarray, other: np.ndarray, view: int, mirrored: np.ndarray, same: Same
 ) -> np.ndarray:
-    """For each pair of places the correlation of a view of a thumbnail of `first` with a whole one of `second`; 0 where they
-    are not the same."""
+    """For each pair of places the correlation of a view of a thumbnail of `first` with a whole one of `second`, mirrored or not;
+    0 where they are not the same.
+
+    A tenth of the places tells most pairs apart: first those whose view differs by more than twice the bounds as it is, then
+    those of which no variant keeps to them. Only what is left is looked at in all places, the nearest variant first. What is
+    computed of a picture is computed once for all of its pairs; a pair's value is the same in any company.
+    """
     out = np.zeros(len(one))
-    for low in range(0, len(one), _GLANCES):
-        part = slice(low, low + _GLANCES)
-        near = low + np.flatnonzero(_glance(first, second, one[part], other[part], view, mirrored[part], same))
-        for start in range(0, len(near), _STEP):
-            at = near[start : start + _STEP]
-            b = _pictures(second, other[at])
-            b = np.where(mirrored[at, None, None, None], b[..., ::-1], b)
-            out[at] = _best(_pictures(first, one[at]), _BLUR @ b @ _BLUR.T if cropped(view) else b, view, same)
+    bounds, middle = np.array(same.most(view)), len(_variants(view)) // 2
+    wholes, to = np.unique(other * 2 + mirrored, return_inverse=True)
+    soft = _FEW @ _BLUR if cropped(view) else _FEW
+    faces = _Faces.join([_at_few(_wholes(second, wholes[n : n + _STEP]), soft, soft.T) for n in range(0, len(wholes), _STEP)])
+    order = np.argsort(one, kind="stable")
+    for low in range(0, len(one), _STEP):
+        part = order[low : low + _STEP]
+        rows, at = np.unique(one[part], return_inverse=True)
+        pictures = _pictures(first, rows)
+        near = np.flatnonzero(_compare(_few_of(pictures, view, middle), at, faces, to[part], bounds)[1] <= _GLANCE)
+        part, (some, at) = part[near], np.unique(at[near], return_inverse=True)
+        pictures = pictures[some]
+        tried = [_few_of(pictures, view, n) for n in range(len(_variants(view)))]
+        excess = np.stack([_compare(t, at, faces, to[part], bounds)[1] for t in tried], axis=1)
+        nearest = np.argsort(excess, axis=1, kind="stable")[:, :_TRIED]
+        for variant in nearest.T:
+            hope = np.flatnonzero((excess[np.arange(len(part)), variant] <= _HOPE) & (out[part] == 0))
+            for n in range(0, len(hope), _CLOSE):
+                h = hope[n : n + _CLOSE]
+                out[part[h]] = _closely(pictures, at[h], variant[h], second, wholes[to[part[h]]], view, same)
     return out
 
 
-def _glance(
-    first: np.ndarray, second: np.ndarray, one: np.ndarray, other: np.ndarray, view: int, mirrored: np.ndarray, same: Same
+def _closely(
+    pictures: np.ndarray, at: np.ndarray, variant: np.ndarray, second: np.ndarray, wholes: np.ndarray, view: int, same: Same
 ) -> np.ndarray:
-    """Which pairs are worth a look at all: those whose view as it is differs by no more than twice the bounds at 8 x 8 pixels.
-    Each picture is made that small once, in however many pairs it is."""
-    middle, whole = len(_variants(view)) // 2, _coarse(0.0, 1.0)
-    (rows, at), (others, to) = (np.unique(n, return_inverse=True) for n in (one, other))
-    a = np.empty((len(rows), 3, 8, 8), np.float32)
-    b = np.empty((len(others), 3, 8, 8), np.float32)
-    for low in range(0, len(rows), _STEP):
-        a[low : low + _STEP] = _small_variant(_pictures(first, rows[low : low + _STEP]), view, middle)
-    soft = whole @ _BLUR if cropped(view) else whole
-    for low in range(0, len(others), _STEP):
-        b[low : low + _STEP] = soft @ _pictures(second, others[low : low + _STEP]) @ soft.T
-    near, bounds = np.empty(len(one), bool), np.array(same.most(view))
-    for low in range(0, len(one), _STEP):
-        part = slice(low, low + _STEP)
-        y = b[to[part]]
-        y = np.where(mirrored[part, None, None, None], y[..., ::-1], y)
-        near[part] = _excess(_left(a[at[part]], y), bounds) <= 2
-    return near
+    """The correlation of each pair, seen in all places; 0 where it is not the same."""
+    many = len(_variants(view))
+    wanted, at = np.unique(variant * len(pictures) + at, return_inverse=True)
+    n, rows = np.divmod(wanted, len(pictures))
+    a = _Faces.join([_at_all(_variant(pictures[rows[n == v]], view, v)) for v in range(many) if (n == v).any()])
+    wholes, to = np.unique(wholes, return_inverse=True)
+    b = _wholes(second, wholes)
+    b = _at_all(_BLUR @ b @ _BLUR.T if cropped(view) else b)
+    contrast = np.abs(b.places[:, 1:] - b.mean[:, None, None]).max(axis=(1, 2), initial=0)
+    most = np.minimum(same.most(view), _SHARE * same.tolerance * contrast[:, None])
+    alike, excess = _compare(a, at, b, to, np.maximum(most, 1e-9)[to])
+    return np.where((excess <= 1) & (alike >= same.least(view)), alike, 0)
+
+
+@dataclass(frozen=True)
+class _Faces:
+    """What of pictures is compared.
+
+    levels  (pictures, size), less their `mean`; `power` is the sum of their squares
+    places  (pictures, 4, places): averages of 3 x 3 pixels, in grey and in each colour
+    """
+
+    levels: np.ndarray
+    mean: np.ndarray
+    power: np.ndarray
+    places: np.ndarray
+
+    @classmethod
+    def of(cls, levels: np.ndarray, places: np.ndarray) -> "_Faces":
+        levels, places = (a.reshape(len(a), 3, a.shape[2] * a.shape[3]) for a in (levels, places))
+        mean = levels.mean(axis=(1, 2))
+        levels = levels.reshape(len(levels), 3 * levels.shape[2]) - mean[:, None]
+        grey = sum(share * places[:, [n]] for n, share in enumerate(_GREY))
+        return cls(levels, mean, np.vecdot(levels, levels), np.concatenate([grey, places], axis=1))
+
+    @classmethod
+    def join(cls, pieces: list["_Faces"]) -> "_Faces":
+        if len(pieces) == 1:
+            return pieces[0]
+        pieces = pieces or [_at_few(np.empty((0, 3, THUMB, THUMB), np.float32))]
+        return cls(*(np.concatenate([getattr(p, f.name) for p in pieces]) for f in fields(cls)))
+
+
+def _at_few(pictures: np.ndarray, down: np.ndarray = _FEW, across: np.ndarray = _FEW.T) -> _Faces:
+    few = down @ pictures @ across
+    return _Faces.of(few, few)
+
+
+def _few_of(pictures: np.ndarray, view: int, n: int) -> _Faces:
+    """A variant at few places; of a crop without making the crop."""
+    change = _variants(view)[n]
+    return _at_few(pictures, *change[2:]) if isinstance(change, tuple) else _at_few(_variant(pictures, view, n))
+
+
+def _at_all(pictures: np.ndarray) -> _Faces:
+    n = THUMB - 2
+    rows = pictures[..., :n, :] + pictures[..., 1 : n + 1, :] + pictures[..., 2:, :]
+    return _Faces.of(pictures, (rows[..., :n] + rows[..., 1 : n + 1] + rows[..., 2:]) / 9)
+
+
+def _compare(a: _Faces, at: np.ndarray, b: _Faces, to: np.ndarray, bounds: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """For each pair the correlation, and how many times its bounds, in grey and in any colour, the most that a place of `b` differs
+    from that of `a`, made as bright, in levels of the brighter one."""
+    size = a.levels.shape[1]
+    both = np.vecdot(a.levels[at], b.levels[to])
+    alike = both / np.maximum(np.sqrt(a.power[at] * b.power[to]), 1)
+    gain = (both + size * a.mean[at] * b.mean[to]) / np.maximum(a.power[at] + size * a.mean[at] ** 2, 1)
+    gain = np.maximum(gain, np.float32(0.01))
+    left = a.places[at]
+    left *= gain[:, None, None]
+    np.subtract(b.places[to], left, out=left)
+    np.abs(left, out=left)
+    most = np.stack([left[:, 0].max(axis=1, initial=0), left[:, 1:].max(axis=(1, 2), initial=0)], axis=1)
+    return alike, (most / bounds).max(axis=1, initial=0) / np.minimum(gain, 1)
 
 
 def _pictures(thumbs: np.ndarray, rows: np.ndarray) -> np.ndarray:
@@ -97,58 +173,23 @@ def _pictures(thumbs: np.ndarray, rows: np.ndarray) -> np.ndarray:
     return np.ascontiguousarray(thumbs[rows].reshape(-1, THUMB, THUMB, 3).transpose(0, 3, 1, 2), np.float32)
 
 
-def _best(a: np.ndarray, b: np.ndarray, view: int, same: Same) -> np.ndarray:
-    """The likeness of each pair of pictures in the variant of the view that differs least."""
-    best, least = np.zeros(len(a)), np.ones(len(a))
-    bounds = np.array(same.most(view))
-    for n, hope in enumerate(_hopes(a, b, view, bounds).T):
-        at = np.flatnonzero(hope)
-        x, y = _variant(a[at], view, n), b[at]
-        plain = centred(y)
-        alike = _cosines(centred(x), plain)
-        good = alike >= same.least(view)
-        at, alike = at[good], alike[good]
-        most = np.minimum(bounds, _SHARE * same.tolerance * _contrast(plain[good])[:, None])
-        excess = _excess(_places(_left(x[good], y[good])), np.maximum(most, 1e-9))
-        less = excess <= least[at]
-        best[at[less]], least[at[less]] = alike[less], excess[less]
-    return best
-
-
-def _hopes(a: np.ndarray, b: np.ndarray, view: int, bounds: np.ndarray) -> np.ndarray:
-    """(pairs, variants of the view): which are worth a close look. At 8 x 8 pixels, at a tenth of the cost: the _TRIED that differ
-    least, if they nearly keep to the bounds."""
-    whole, variants = _coarse(0.0, 1.0), _variants(view)
-    small = whole @ b @ whole.T
-    excess = np.stack([_excess(_left(_small_variant(a, view, n), small), bounds) for n in range(len(variants))], axis=1)
-    rank = np.argsort(np.argsort(excess, axis=1, kind="stable"), axis=1, kind="stable")
-    return (excess <= _SLACK) & (rank < _TRIED)
-
-
-def _small_variant(a: np.ndarray, view: int, n: int) -> np.ndarray:
-    """A variant of a view, at 8 x 8 pixels."""
-    change, whole = _variants(view)[n], _coarse(0.0, 1.0)
-    return change[2] @ a @ change[3] if isinstance(change, tuple) else whole @ _variant(a, view, n) @ whole.T
-
-
-@lru_cache(maxsize=512)
-def _coarse(low: float, high: float) -> np.ndarray:
-    return resample(low, high, THUMB, 8).astype(np.float32)
+def _wholes(thumbs: np.ndarray, wholes: np.ndarray) -> np.ndarray:
+    """Pictures by twice their place, one more if mirrored."""
+    rows, mirrored = np.divmod(wholes, 2)
+    pictures = _pictures(thumbs, rows)
+    return np.where(mirrored.astype(bool)[:, None, None, None], pictures[..., ::-1], pictures)
 
 
 @lru_cache(maxsize=len(VIEWS))
 def _variants(view: int) -> tuple:
-    """What is tried of a view: gains, or of a crop the matrices that cut it out, in full and as 8 x 8 pixels."""
+    """What is tried of a view: gains, or of a crop the matrices that cut it out, whole and at few places."""
     gain, (top, bottom, left, _right) = VIEWS[view]
     if not cropped(view):
         return (np.float32(1),) if gain == 1 else tuple(np.float32(gain * more) for more in _GAINS)
     off = 1 - (bottom - top)
     tops, lefts = ([min(max(edge + shift * off, 0), off) for shift in _SHIFTS] for edge in (top, left))
-    return tuple(
-        (_cut(y, y + 1 - off), _cut(x, x + 1 - off).T, _coarse(y, y + 1 - off), _coarse(x, x + 1 - off).T)
-        for y in tops
-        for x in lefts
-    )
+    cuts = [(_cut(y, y + 1 - off), _cut(x, x + 1 - off).T) for y in tops for x in lefts]
+    return tuple((down, across, _FEW @ down, across @ _FEW.T) for down, across in cuts)
 
 
 def _cut(low: float, high: float) -> np.ndarray:
@@ -160,39 +201,3 @@ def _variant(a: np.ndarray, view: int, n: int) -> np.ndarray:
     if isinstance(change, tuple):
         return change[0] @ a @ change[1]
     return a if change == 1 else np.minimum(a * change, 255)
-
-
-def centred(a: np.ndarray) -> np.ndarray:
-    """Pictures less their mean level."""
-    return a - a.mean(axis=(1, 2, 3), keepdims=True)
-
-
-def _cosines(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """Correlations of centred pictures, pair by pair; 0 where one of them has no contrast."""
-    size = np.sqrt((a * a).sum(axis=(1, 2, 3)) * (b * b).sum(axis=(1, 2, 3)))
-    return (a * b).sum(axis=(1, 2, 3)) / np.maximum(size, 1.0)
-
-
-def _places(a: np.ndarray) -> np.ndarray:
-    """Averages of all 3 x 3 pixels."""
-    n = THUMB - 2
-    return sum(a[..., y : y + n, x : x + n] for y in range(3) for x in range(3)) / 9
-
-
-def _contrast(plain: np.ndarray) -> np.ndarray:
-    """How far any place of a centred picture is from its mean, in levels."""
-    return np.abs(_places(plain)).max(axis=(1, 2, 3), initial=0)
-
-
-def _excess(left: np.ndarray, bounds: np.ndarray) -> np.ndarray:
-    """For each pair how many times its bounds the largest of what is left is, in grey or in any colour."""
-    grey = np.abs(np.einsum("pcyx,c->pyx", left, _GREY)).max(axis=(1, 2), initial=0)
-    most = np.stack([grey, np.abs(left).max(axis=(1, 2, 3), initial=0)], axis=1)
-    return (most / bounds).max(axis=1, initial=0)
-
-
-def _left(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """What is left of `b` without `a`, made as bright; in levels of the brighter one."""
-    gain = (a * b).sum(axis=(1, 2, 3)) / np.maximum((a * a).sum(axis=(1, 2, 3)), 1.0)
-    gain = np.maximum(gain, np.float32(0.01))[:, None, None, None]
-    return (b - gain * a) / np.minimum(gain, np.float32(1))

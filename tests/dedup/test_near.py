@@ -158,8 +158,31 @@ def test_what_a_task_has_in_memory_moves_nothing(monkeypatch):
     outcome = []
     for most, chunk in ((1 << 22, 65_536), (3, 65_536), (1 << 22, 4)):
         monkeypatch.setattr("curate.dedup.near._LOOKED_AT", most)
+        monkeypatch.setattr("curate.dedup.near._FEW", min(chunk, 8_192))
         outcome.append(NearDedup(chunk=chunk).select(pool(pictures)).edges)
     assert outcome[0] == outcome[1] == outcome[2] and len(outcome[0]) >= 6
+
+
+def test_in_a_crowd_few_pairs_are_looked_at_and_the_outcome_is_that_of_all_pairs(monkeypatch):
+    big, rng = picture(7, (300, 400)), np.random.default_rng(0)
+    cuts = [(y, x, 260 - s, 340 - s) for y, x, s in rng.integers(0, 40, (300, 3)).tolist()]
+    windows = pool([big[y : y + h, x : x + w] for y, x, h, w in cuts])
+    looked, outcome = [], []
+
+    def counted(first, second, one, *rest):
+        looked[-1] += len(one)
+        return likeness(first, second, one, *rest)
+
+    monkeypatch.setattr("curate.dedup.near.likeness", counted)
+    monkeypatch.setattr("curate.dedup.graph._PAIRS", 64)
+    for sample, most, chunk in ((None, 1 << 22, 65_536), (16, 1 << 22, 65_536), (16, 200, 65_536), (16, 1 << 22, 7)):
+        monkeypatch.setattr("curate.dedup.near._SAMPLE", sample)
+        monkeypatch.setattr("curate.dedup.near._FEW", chunk)
+        monkeypatch.setattr("curate.dedup.near._LOOKED_AT", most)
+        looked.append(0)
+        outcome.append(NearDedup(chunk=chunk).select(windows).edges)
+    assert all(edges == outcome[0] for edges in outcome) and 150 < len(outcome[0]) < 300
+    assert looked[1] < looked[0] / 2, looked
 
 
 def test_agrees_with_comparing_all_with_all():
