@@ -140,6 +140,8 @@ class Connection(asyncio.Protocol):
             self.transport.write(block)
             while self.transport.get_write_buffer_size() > 500_000:
                 await asyncio.sleep(0.01)
+            if self.transport.is_closing():  # the client left: a loop that never waits is not told
+                return
         self.transport.abort()
 
     async def do_reset(self, fault: dict, address: str) -> None:

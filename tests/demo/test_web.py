@@ -1,8 +1,10 @@
 """The web is laid out as its truth says, and its servers do wrong as told."""
 
+import asyncio
 import hashlib
 import http.client
 import io
+import json
 import os
 import signal
 import socket
@@ -18,6 +20,7 @@ from PIL import Image
 
 from curate.demo import faults
 from curate.demo.lay import HOSTS, LIST, SHARES
+from curate.demo.server import Connection, Site
 from curate.demo.web import DemoWeb, WebError
 from curate.schema import FETCH
 
@@ -229,3 +232,30 @@ def test_the_real_web_has_real_pairs_in_many_languages(demo_web):
     truth = pq.read_table(demo_web.truth).to_pylist()
     assert len(of(truth, "clean")) >= 150 and len({r["language"] for r in of(truth, "other_language")}) > 5
     assert demo_web.notes["packages"]["openmoji"]["version"] and demo_web.left_out == {}
+
+
+def test_a_picture_without_end_ends_when_nobody_reads_on(tmp_path, caplog):
+    (tmp_path / "site" / "127.0.0.1").mkdir(parents=True)
+    (tmp_path / "site" / "127.0.0.1" / "e.png").write_bytes(bytes(3_000))
+    (tmp_path / "faults.json").write_text(json.dumps({"127.0.0.1/e.png": {"do": "endless"}}))
+
+    def leave(address: tuple[str, int]) -> None:
+        with socket.create_connection(address, timeout=20) as s:
+            s.sendall(b"GET /e.png HTTP/1.1\r\nHost: x\r\n\r\n")
+            for _ in range(100):
+                assert s.recv(1 << 20)
+
+    async def serve() -> None:
+        made = []
+        server = await asyncio.get_running_loop().create_server(
+            lambda: made.append(Connection(Site(tmp_path))) or made[-1], "127.0.0.1", 0
+        )
+        for _ in range(5):
+            await asyncio.to_thread(leave, server.sockets[0].getsockname())
+        async with asyncio.timeout(20):
+            while any(c.task for c in made):
+                await asyncio.sleep(0.01)
+        server.close()
+
+    asyncio.run(serve())
+    assert "socket.send() raised" not in caplog.text
