@@ -7,7 +7,7 @@ import numpy as np
 
 from curate.dedup.phash import CROPS, THUMB, VIEWS, resample
 
-_STEP, _CLOSE = 2048, 512  # pairs looked at a few places at a time, and in all places
+_STEP, _CLOSE = 4_096, 512  # pairs looked at a few places at a time, and in all places
 _GAINS = (0.88, 0.94, 1.0, 1.06, 1.12)  # times that of a view: how much brighter a thumbnail is made before it is compared
 _SHIFTS = (-0.125, 0.0, 0.125)  # of what a crop takes off: where else it is looked for
 _BLUR = np.eye(THUMB) * 6 + np.eye(THUMB, k=1) + np.eye(THUMB, k=-1)
@@ -16,10 +16,8 @@ _FEW = np.repeat(np.eye(10, dtype=np.float32), 3, axis=1) / 3  # a tenth of the 
 _FEW = np.pad(_FEW, ((0, 0), (1, 1)))
 _GREY = np.array([0.299, 0.587, 0.114], np.float32)
 _SHARE = 0.4  # of a picture's contrast: the least of the bounds where there is little to see, as of a small thing on white
-_GLANCE, _HOPE = (
-    2.5,
-    1.15,
-)  # times the bounds by which a view as it is, and a variant of it, may differ at a tenth of the places
+# Times the bounds by which a view as it is, and a variant of it, may differ at a tenth of the places to be looked at further.
+_GLANCE, _HOPE = 2.5, 1.15
 _TRIED = 3  # so many variants are looked at in all places
 
 
@@ -60,8 +58,8 @@ def likeness(
     """For each pair of places the correlation of a view of a thumbnail of `first` with a whole one of `second`, mirrored or not;
     0 where they are not the same.
 
-    A tenth of the places tells most pairs apart: first those whose view differs by more than twice the bounds as it is, then
-    those of which no variant keeps to them. Only what is left is looked at in all places, the nearest variant first. What is
+    A tenth of the places tells most pairs apart: first those whose view as it is differs by far more than the bounds, then
+    those of which no variant nearly keeps to them. Only what is left is looked at in all places, the nearest variant first. What is
     computed of a picture is computed once for all of its pairs; a pair's value is the same in any company.
     """
     out = np.zeros(len(one))
