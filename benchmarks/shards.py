@@ -67,7 +67,7 @@ def park(store: Store, count: int, size: int) -> pa.Table:
 def with_curate(store: Store, rows: pa.Table, size: int) -> None:
     pq.write_table(rows, store.path("rows.parquet"))
     con = duckdb.connect(config={"threads": 1})
-    plan = shards.plan(con.read_parquet(store.path("rows.parquet")), shards.Shards(size)).to_arrow_table()
+    plan = shards.plan(con.read_parquet(store.path("rows.parquet")), shards.Shards(size))
     count, infos = len(shards.assign(len(rows), size)), []
     for i in range(count):
         infos.append(shards.write_shard(store, plan.filter(pc.equal(plan["shard"], i)), shards.shard_name(i, count), "plan"))

@@ -7,7 +7,11 @@ curate.show(run, reason="language")   # pictures, in a notebook
 """
 
 import importlib
+import os
 from typing import Any
+
+# Arrow's own allocator keeps what each thread took at most; it is chosen when Arrow is loaded.
+os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")
 
 _HOMES = {
     "run": ("driver", "run"),

@@ -21,6 +21,7 @@ from curate.reporting.progress import Published, Quiet
 from curate.selector import Selector
 from curate.stage import Stage, digest
 from curate.store import Store
+from curate.tables import give_back, one_heap
 from curate.upkeep.lease import held
 from curate.upkeep.repair import repair
 from curate.upkeep.takedown import begin_anew, finish
@@ -114,6 +115,7 @@ class Driver:
 
     def run(self) -> Run:
         began = time.time()
+        one_heap()
         self.progress.begin(self.recipe.name or "run", self.store.url)
         repaired, inputs = self._whole()
         problems = [i["error"] for i in inputs if "error" in i]
@@ -268,6 +270,7 @@ class Driver:
                 self.decided[selector.name] = {"rows": total, "seconds": time.perf_counter() - began}
             made.append(wanted)
             self.progress.step(selector.name, Done(selector.name, dropped=pool.fallen(self.store, wanted)))
+            give_back()
         return made
 
     # ---- act 3
@@ -294,6 +297,7 @@ class Driver:
                     counts.setdefault(table, {}).setdefault(reason or "kept", 0)
                     counts[table][reason or "kept"] += n
             self.progress.step("ledger", None)
+        give_back()
         for table, reasons in counts.items():
             rows = sum(p.rows.get(table, 0) for p in parts)
             if sum(reasons.values()) != rows:

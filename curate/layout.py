@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from curate import members, shards
+from curate import members, pieces, shards
 from curate.documents.document import DocumentMembers
 from curate.ledger import PLACE, Assigned, mark
 from curate.part import Part, slice_of
@@ -21,10 +21,8 @@ from curate.shards import Shards
 from curate.stage import digest, plain
 from curate.store import Store
 
-#: Bytes of the ledger, not compressed, for which a plan has a file, and the most files of a plan. A file's rows are sorted in memory.
-PIECE, MOST = 64 << 20, 2048
-#: Bytes of rows that wait in memory for their files.
-WAIT = 32 << 20
+#: Bytes of the ledger, not compressed, for which a plan has a file. A file's rows are sorted in memory.
+PIECE = 32 << 20
 #: Rows of a group in such a file: a shard is read without many of its neighbours.
 GROUP = 10_240
 
@@ -41,14 +39,14 @@ def plan(store: Store, assigned: Assigned, ledger: dict[str, list[str]], samples
 def _plan(store: Store, assigned: Assigned, ledger: list[str], own: bool, embeddings: bool) -> list[str]:
     seen = Footers(store, ledger)
     columns = columns_of(seen.schemas, own, embeddings)
-    pieces = max(1, min(math.ceil(seen.size(columns) / PIECE), MOST, assigned.shards))
-    named = digest([assigned.file, list(zip(ledger, seen.marks)), embeddings, pieces])
-    files = [f"planned/{named}-{n:05d}.parquet" for n in range(pieces)]
+    count = max(1, min(math.ceil(seen.size(columns) / PIECE), pieces.MOST, assigned.shards))
+    named = digest([assigned.file, list(zip(ledger, seen.marks)), embeddings, count])
+    files = [f"planned/{named}-{n:05d}.parquet" for n in range(count)]
     if not all(store.exists(file) for file in files):
         rows = (placed(store, name, _places(store, assigned, name), columns, own) for name in ledger)
         with tempfile.TemporaryDirectory(prefix="curate-") as folder:
-            paths = [Path(folder) / str(n) for n in range(pieces)]
-            split(rows, assigned.shards, paths)
+            paths = [Path(folder) / str(n) for n in range(count)]
+            pieces.scatter(rows, lambda table: table["shard"].to_numpy().astype(np.int64) * count // assigned.shards, paths)
             for file, path in zip(files, paths):
                 if not store.exists(file):
                     store.publish_table(file, in_order(path, columns, own), GROUP)
@@ -154,40 +152,9 @@ def _as(values: pa.ChunkedArray, kind: pa.DataType) -> pa.ChunkedArray:
         return pa.chunked_array([[None if v is None else str(v) for v in values.to_pylist()]], kind)
 
 
-def split(tables: Iterable[pa.Table], shards: int, files: list[Path]) -> None:
-    """Append each row to one of the files, which divide so many shards evenly. One that gets no row is not there."""
-    held: list[pa.Table] = []
-    size = 0
-    for table in tables:
-        held.append(table)
-        size += table.nbytes
-        if size > WAIT:
-            _append(pa.concat_tables(held), shards, files)
-            held, size = [], 0
-    if held:
-        _append(pa.concat_tables(held), shards, files)
-
-
-def _append(rows: pa.Table, shards: int, files: list[Path]) -> None:
-    piece = rows["shard"].to_numpy().astype(np.int64) * len(files) // shards
-    order = np.argsort(piece, kind="stable")
-    rows, bounds = rows.take(order), np.searchsorted(piece[order], np.arange(len(files) + 1))
-    packed = pa.ipc.IpcWriteOptions(compression="lz4")
-    for file, first, last in zip(files, bounds, bounds[1:]):
-        if last > first:  # one stream after another: there may be more files than a process may hold open
-            with open(file, "ab") as f, pa.ipc.new_stream(f, rows.schema, options=packed) as out:
-                out.write_table(rows.slice(first, last - first))
-
-
 def in_order(file: Path, columns: pa.Schema, own: bool) -> pa.Table:
     """The rows of such a file in the order of the shards."""
-    batches = []
-    if file.exists():
-        with pa.OSFile(str(file)) as f:
-            while f.tell() < f.size():
-                batches += pa.ipc.open_stream(f)
-    rows = pa.Table.from_batches(batches, pa.schema([*_PLACED, *columns]))
-    return rows.sort_by(_order(own))
+    return pieces.load(file, pa.schema([*_PLACED, *columns])).sort_by(_order(own))
 
 
 def _order(own: bool) -> list[tuple[str, str]]:
@@ -208,7 +175,9 @@ def still_there(store: Store, name: str, ledger: dict[str, list[str]], samples: 
         columns = columns_of(Footers(store, ledger[table]).schemas, own, how.embeddings)
         with tempfile.TemporaryDirectory(prefix="curate-") as folder:
             rows = Path(folder) / "rows"
-            split((placed(store, file, places, columns, own) for file in ledger[table]), 1, [rows])
+            pieces.scatter(
+                (placed(store, file, places, columns, own) for file in ledger[table]), lambda t: np.zeros(len(t), int), [rows]
+            )
             found[table] = in_order(rows, columns, own)
     return found
 

@@ -2,7 +2,9 @@
 
 import hashlib
 import json
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import duckdb
@@ -11,9 +13,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from curate import shards
+from curate import pieces, shards
 from curate.part import Part, Workbench, conclude, overlay, slice_of
-from curate.pool import Gathered, Point, gathered_rows
+from curate.pool import BATCH, Gathered, Point, by_row, gathered_rows
 from curate.shards import Shards
 from curate.stage import digest
 from curate.store import Store
@@ -21,6 +23,8 @@ from curate.tables import scan, stream, with_room
 
 #: What the ledger says of the sample that a kept row became.
 PLACE = ("shard", "place", "key")
+
+_PLACED = pa.schema({"id": pa.int64(), "uid": pa.string(), "key": pa.string(), "shard": pa.int32(), "place": pa.int32()})
 
 
 @dataclass(frozen=True)
@@ -37,19 +41,42 @@ def assign(store: Store, gathered: list[Gathered], how: Shards) -> Assigned:
     """Give every kept row its places in the shards."""
     file = f"assigned/{digest([[g.file for g in gathered], how.size, how.seed, PLACE, 'counted'])}.parquet"
 
-    def act(con: duckdb.DuckDBPyConnection, _: str) -> None:
+    def act(con: duckdb.DuckDBPyConnection, folder: str) -> None:
         kept = con.sql(f"select * from {gathered_rows(store, gathered)}")
         samples = shards.total(kept)
-        counts = {"samples": samples, "shards": len(shards.assign(samples, how.size))}
-        placed = shards.plan(kept, how).query("placed", "select id, uid, key, shard, place from placed order by id, key")
-        rows = placed.to_arrow_reader(10_000)
-        rows = pa.RecordBatchReader.from_batches(rows.schema.with_metadata({"curate": json.dumps(counts)}), rows)
+        sizes = shards.assign(samples, how.size)
+        rows = pa.RecordBatchReader.from_batches(
+            _PLACED.with_metadata({"curate": json.dumps({"samples": samples, "shards": len(sizes)})}),
+            _in_order_of_rows(
+                _in_order_of_shards(shards.named(kept, how.seed), samples, sizes, Path(folder)), gathered, Path(folder)
+            ),
+        )
         stream(store, store.publish, file, rows, sum(g.rows for g in gathered))
 
     if not store.exists(file):
         with_room(store, act)
     with store.open(file) as f:
         return Assigned(file, **json.loads(mark(pq.ParquetFile(f))))
+
+
+def _in_order_of_shards(named: duckdb.DuckDBPyRelation, samples: int, sizes: list[int], folder: Path) -> Iterator[pa.Table]:
+    """The samples with their places, sorted by shard and place, some at a time."""
+    files, first = pieces.places(folder / "by-coin", samples), 0
+    reader = named.project("id, uid, key, coin").to_arrow_reader(BATCH)
+    tables = (pa.Table.from_batches([b]) for b in reader)
+    pieces.scatter(tables, lambda t: (t["coin"].to_numpy() * len(files)).astype(np.int64), files)
+    for file in files:
+        yield (placed := shards.numbered(pieces.load(file, reader.schema), first, sizes))
+        first += len(placed)
+
+
+def _in_order_of_rows(tables: Iterable[pa.Table], gathered: list[Gathered], folder: Path) -> Iterator[pa.RecordBatch]:
+    """The same, sorted by row and key."""
+    files = pieces.places(folder / "by-row", sum(g.rows for g in gathered))
+    tables = (table.select(_PLACED.names).cast(_PLACED) for table in tables)
+    pieces.scatter(tables, by_row(gathered, len(files)), files)
+    for file in files:
+        yield from pieces.load(file, _PLACED).sort_by([("id", "ascending"), ("key", "ascending")]).to_batches()
 
 
 def enter(point: Point, assigned: Assigned | None, samples: str, part: Part) -> tuple[dict[str, Any], dict[str, str]]:

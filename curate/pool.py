@@ -2,20 +2,28 @@
 
 import json
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import duckdb
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from curate import pieces
 from curate.errors import CurateError, PoolError
-from curate.part import Decision, Part, Workbench, conclude
+from curate.part import SHIFT, Decision, Part, Workbench, conclude, overlay
 from curate.selector import EDGES, Live, Rows, Selection, Selector, identifier, quoted
 from curate.stage import Stage, Step, digest
 from curate.store import Store
 from curate.tables import scan, stream, with_room
+
+#: Rows that are read at a time.
+BATCH = 100_000
+
+_DROP = pa.schema({"id": pa.int64(), "reason": pa.large_string()})
 
 
 @dataclass(frozen=True)
@@ -105,67 +113,97 @@ def decide(
             raise
         except Exception as e:
             raise PoolError(f"selector {selector.name}: {type(e).__name__}: {e}") from e
-        _keep(store, con, selector, wanted, selection)
+        _keep_edges(store, con, selector, wanted, selection)
+        _keep(store, gathered, selector, wanted, selection, Path(folder))
 
     with_room(store, act)
 
 
 def _survivors(store: Store, gathered: list[Gathered], earlier: list[Decision], selector: Selector) -> str:
     """Gathered rows that no earlier selector of this block dropped, with the columns that those added."""
-    mine = [d for d in earlier if d.table == selector.table]
-    added, joins, keep = "", "", ""
-    for i, d in enumerate(mine):
+    added, joins = "", ""
+    for i, d in enumerate(d for d in earlier if d.table == selector.table):
         with store.open(d.file) as f:
             names = [n for n in pq.ParquetFile(f).schema_arrow.names if n not in ("id", "reason") and n in selector.reads]
-        added += "".join(f", d{i}.{identifier(n)}" for n in names)
-        joins += f" left join {scan(store, [d.file])} d{i} on d{i}.id = g.id"
-        keep += f" and d{i}.reason is null"
-    return f"select g.*{added} from {gathered_rows(store, gathered)} g{joins} where true{keep}"
+        decided = scan(store, [d.file])
+        joins += f" anti join (select id from {decided} where reason is not null) f{i} on f{i}.id = g.id"
+        if names:
+            added += "".join(f", d{i}.{identifier(n)}" for n in names)
+            joins += f" left join {decided} d{i} on d{i}.id = g.id"
+    return f"select g.*{added} from {gathered_rows(store, gathered)} g{joins}"
 
 
-def _keep(store: Store, con: duckdb.DuckDBPyConnection, selector: Selector, decision: Decision, made: Selection) -> None:
-    """Edges first, then the decision; both are streams that DuckDB sorts, so that no pool is too large for this process."""
-    if made.edges is not None and (count := _name(con, "edge", made.edges, EDGES.names, selector)):
-        named = con.sql("""select d.uid as uid, s.uid as survivor, e.similarity::float as similarity, e.id, e.survivor as survivor_id
-            from edge e join survivors d on d.id = e.id join survivors s on s.id = e.survivor order by e.id, e.survivor""")
-        file = decision.file.replace("decisions/", "edges/", 1)
+def _keep_edges(store: Store, con: duckdb.DuckDBPyConnection, selector: Selector, wanted: Decision, made: Selection) -> None:
+    if made.edges is None:
+        return
+    _need(made.edges, EDGES.names, selector)
+    if isinstance(made.edges, pa.Table):
+        con.register("edge", made.edges)
+    else:
+        made.edges.create_view("edge")
+    # One join after another, each kept: what DuckDB knows the size of it does not put the whole pool into a hash table for.
+    con.execute("create temp table half as select edge.*, d.uid from edge join survivors d on d.id = edge.id")
+    if count := con.sql("select count(*) from half").fetchall()[0][0]:
+        named = con.sql("""select half.uid, s.uid as survivor, half.similarity::float as similarity, half.id, half.survivor as survivor_id
+            from half join survivors s on s.id = half.survivor order by half.id, half.survivor""")
+        file = wanted.file.replace("decisions/", "edges/", 1)
         stream(store, store.publish, file, named.to_arrow_reader(10_000), count)
+
+
+def _keep(store: Store, gathered: list[Gathered], selector: Selector, wanted: Decision, made: Selection, folder: Path) -> None:
+    """The decision, sorted by id piece by piece, so that no pool is too large for this process."""
     drop = made.drop if isinstance(made.drop, Rows) else pa.table({"id": pa.array(made.drop, pa.int64())})
-    count = _name(con, "fallen", drop, ["id"], selector)
-    said = "min(reason)" if "reason" in _names(drop) else quoted(selector.name)
-    con.execute(f"create temp view dropped as select id, {said} as reason from fallen group by id")
-    extra = selector.adds() if made.columns is not None else {}
-    if extra:
-        count = max(count, _name(con, "extra", made.columns, ["id", *extra], selector))
-    listed = ", ".join(["id", "reason::varchar as reason", *map(identifier, extra)])
-    found = con.sql(f"select {listed} from dropped {'full join extra using (id)' if extra else ''} order by id")
-    notes = {"curate": json.dumps(made.notes, default=str)}
-    fields = pa.schema({"id": pa.int64(), "reason": pa.large_string(), **selector.adds()}, notes)
-    batches = pa.RecordBatchReader.from_batches(fields, (_filled(b, fields) for b in found.to_arrow_reader(10_000)))
-    stream(store, store.commit, decision.file, batches, count)
+    extra, adds = made.columns, pa.schema({"id": pa.int64(), **selector.adds()})
+    _need(drop, ["id"], selector)
+    files = pieces.places(folder / "drop", sum(g.rows for g in gathered))
+    piece = by_row(gathered, len(files))
+    count = pieces.scatter(_tables(drop, _DROP, selector.name), piece, files)
+    more = [file.with_suffix(".more") for file in files]
+    if extra is not None and len(adds) > 1:
+        _need(extra, adds.names, selector)
+        count = max(count, pieces.scatter(_tables(extra, adds), piece, more))
+    fields = pa.schema([*_DROP, *list(adds)[1:]], {"curate": json.dumps(made.notes, default=str)})
+    decided = (_decided(pieces.load(f, _DROP), pieces.load(m, adds)) for f, m in zip(files, more))
+    batches = (batch for table in decided for batch in table.to_batches())
+    stream(store, store.commit, wanted.file, pa.RecordBatchReader.from_batches(fields, batches), count)
 
 
-def _name(con: duckdb.DuckDBPyConnection, name: str, rows: Rows, needs: Iterable[str], selector: Selector) -> int:
-    """Let SQL know rows by a name; returns how many there are."""
-    if missing := sorted(set(needs) - set(_names(rows))):
+def by_row(gathered: list[Gathered], count: int) -> Callable[[pa.Table], np.ndarray]:
+    """What tells rows' pieces by their `id`: so many pieces divide the gathered rows, in the order of the pool."""
+    rows = np.array([g.rows for g in gathered])
+    of = (np.cumsum(rows) - rows) * count // max(rows.sum(), 1)
+    return lambda table: of[table["id"].to_numpy() >> SHIFT]
+
+
+def _need(rows: Rows, names: Iterable[str], selector: Selector) -> None:
+    if missing := sorted(set(names) - set(_names(rows))):
         raise PoolError(f"selector {selector.name} did not return {', '.join(missing)}")
-    if isinstance(rows, pa.Table):
-        con.register(name, rows)
-        return len(rows)
-    rows.create_view(name)
-    return rows.count("*").fetchall()[0][0]
 
 
 def _names(rows: Rows) -> list[str]:
     return rows.column_names if isinstance(rows, pa.Table) else rows.columns
 
 
-def _filled(batch: pa.RecordBatch, fields: pa.Schema) -> pa.RecordBatch:
-    """The same rows with these fields; one that is not there is null."""
-    there = set(batch.schema.names)
-    return pa.record_batch(
-        [batch[f.name].cast(f.type) if f.name in there else pa.nulls(len(batch), f.type) for f in fields], fields
-    )
+def _tables(rows: Rows, fields: pa.Schema, reason: str = "") -> Iterator[pa.Table]:
+    """These fields of the rows, some rows at a time; where they have no `reason` it is this one."""
+    there = [n for n in fields.names if n in _names(rows)]
+    if isinstance(rows, pa.Table):
+        reader = rows.select(there).to_reader(BATCH)
+    else:
+        reader = rows.project(", ".join(map(identifier, there))).to_arrow_reader(BATCH)
+    for batch in reader:
+        columns = {n: batch[n].cast(fields.field(n).type) for n in there}
+        yield pa.table({"reason": pa.repeat(pa.scalar(reason, pa.large_string()), len(batch))} | columns).select(fields.names)
+
+
+def _decided(drop: pa.Table, extra: pa.Table) -> pa.Table:
+    """What is decided of the rows of one piece, sorted by id: the first reason of those that fall, and what is added."""
+    drop = drop.sort_by([("id", "ascending"), ("reason", "ascending")])
+    fallen, first = np.unique(drop["id"].to_numpy(), return_index=True)
+    ids = np.union1d(fallen, extra["id"].to_numpy())
+    at = np.searchsorted(ids, extra["id"].to_numpy())
+    found = {"id": pa.array(ids), "reason": overlay(None, len(ids), np.searchsorted(ids, fallen), drop["reason"].take(first))}
+    return pa.table(found | {n: overlay(None, len(ids), at, extra[n]) for n in extra.column_names[1:]})
 
 
 def notes(store: Store, decision: Decision) -> dict[str, Any]:
@@ -178,6 +216,6 @@ def fallen(store: Store, decision: Decision) -> dict[str, int]:
     """How many rows a decision dropped, by reason."""
     counts: Counter[str] = Counter()
     with store.open(decision.file) as f:
-        for batch in pq.ParquetFile(f).iter_batches(1 << 20, columns=["reason"]):
+        for batch in pq.ParquetFile(f).iter_batches(BATCH, columns=["reason"]):
             counts.update({r["values"]: r["counts"] for r in batch["reason"].value_counts().to_pylist() if r["values"]})
     return dict(counts)

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import duckdb
+import numpy as np
 import pyarrow as pa
 
 from curate.errors import PoolError, RecipeError
@@ -60,13 +61,13 @@ def shard_name(shard: int, count: int) -> str:
     return f"{shard:0{max(5, len(str(count - 1)))}d}"
 
 
-def plan(rows: duckdb.DuckDBPyRelation, shards: Shards) -> duckdb.DuckDBPyRelation:
+def plan(rows: duckdb.DuckDBPyRelation, shards: Shards) -> pa.Table:
     """The kept rows with `shard`, `place` and `key`, sorted by (shard, place).
 
     The order is that of a hash of key and seed, whatever order the rows came in. A row whose `copies` is 2 or more is
     repeated at places of their own, with the keys uid, uid-2, uid-3 …
     """
-    return rows.query("kept", plan_sql(rows, shards, total(rows)))
+    return numbered(named(rows, shards.seed).to_arrow_table(), 0, assign(total(rows), shards.size))
 
 
 def total(rows: duckdb.DuckDBPyRelation) -> int:
@@ -74,21 +75,25 @@ def total(rows: duckdb.DuckDBPyRelation) -> int:
     return rows.query("kept", f"select coalesce(sum({copies(rows)}), 0)::bigint from kept").fetchall()[0][0]
 
 
-def plan_sql(rows: duckdb.DuckDBPyRelation, shards: Shards, total: int) -> str:
-    """The plan as a query over `kept`, which has the columns of `rows` and makes `total` samples."""
+def named(rows: duckdb.DuckDBPyRelation, seed: int) -> duckdb.DuckDBPyRelation:
+    """The samples that the kept rows make, in any order, each with its `key` and its `coin`, by which they are ordered."""
     columns = ", ".join(identifier(c) for c in rows.columns if c not in ("shard", "place", "key"))
-    sizes = assign(total, shards.size) or [1]
-    # The first `large` shards have `most` samples, the others one less.
-    most, large = sizes[0], sizes.count(sizes[0])
-    less, border = sizes[-1], sizes[0] * sizes.count(sizes[0])
-    return f"""
-        with repeated as (select {columns}, unnest(range(1, 1 + {copies(rows)})) as copy from kept),
-        named as (select * exclude (copy), if(copy = 1, uid, uid || '-' || copy) as key from repeated),
-        numbered as (select *, row_number() over (order by {coin_sql("key", shards.seed)}, key) - 1 as n from named)
-        select if(n < {border}, n // {most}, {large} + (n - {border}) // {less})::int as shard,
-               if(n < {border}, n % {most}, (n - {border}) % {less})::int as place,
-               key, * exclude (n, key)
-        from numbered order by n"""
+    return rows.query(
+        "kept",
+        f"""with repeated as (select {columns}, unnest(range(1, 1 + {copies(rows)})) as copy from kept),
+        named as (select * exclude (copy), if(copy = 1, uid, uid || '-' || copy) as key from repeated)
+        select *, {coin_sql("key", seed)} as coin from named""",
+    )
+
+
+def numbered(samples: pa.Table, first: int, sizes: list[int]) -> pa.Table:
+    """Named samples in order, with their places: those of the `first` one of all and its followers. sizes: of all shards (`assign`)."""
+    ordered = samples.sort_by([("coin", "ascending"), ("key", "ascending")])
+    starts = np.cumsum([0, *sizes])
+    n = first + np.arange(len(ordered))
+    shard = np.searchsorted(starts, n, side="right") - 1
+    found = {"shard": pa.array(shard, pa.int32()), "place": pa.array(n - starts[shard], pa.int32()), "key": ordered["key"]}
+    return pa.table(found | {c: ordered[c] for c in ordered.column_names if c != "coin"})
 
 
 def copies(rows: duckdb.DuckDBPyRelation) -> str:

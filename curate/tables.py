@@ -1,6 +1,8 @@
 """A run's tables in DuckDB: connections that keep to their memory, and the views of a run that has ended."""
 
 import contextlib
+import ctypes
+import gc
 import json
 import logging
 import os
@@ -21,10 +23,12 @@ from curate.store import Store
 log = logging.getLogger(__name__)
 
 #: Bytes of memory that a thread of DuckDB gets to sort well beyond them.
-THREAD = 128 << 20
+THREAD = 64 << 20
 
 #: Where the kernel tells of the control group that this process runs in.
 GROUP = Path("/sys/fs/cgroup")
+
+_ARENA_MAX = -8  # of mallopt(3)
 
 T = TypeVar("T")
 
@@ -50,7 +54,22 @@ def database(store: Store, memory: int = 0) -> Iterator[tuple[duckdb.DuckDBPyCon
             yield con, folder
         finally:
             con.close()
-            pa.default_memory_pool().release_unused()
+            give_back()
+
+
+def one_heap() -> None:
+    """Let threads that begin from now on take their memory from one heap, from which it is given back after each act: a heap for
+    each keeps what it took at most, and a run would hold the sum of these."""
+    with contextlib.suppress(AttributeError):  # not every C library has it
+        ctypes.CDLL(None).mallopt(_ARENA_MAX, 1)
+
+
+def give_back() -> None:
+    """Let the system have the memory that nobody needs any more, so that no act begins with what the one before it took."""
+    gc.collect()
+    pa.default_memory_pool().release_unused()
+    with contextlib.suppress(AttributeError):
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 def with_room(store: Store, act: Callable[[duckdb.DuckDBPyConnection, str], T]) -> T:

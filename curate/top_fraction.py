@@ -1,10 +1,18 @@
 """The best rows of the pool by a score."""
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
+
+import numpy as np
 
 from curate.errors import RecipeError
 from curate.selector import Live, Selection, Selector, identifier
+
+#: Values that are sorted, not counted in ranges; and values that are read at a time.
+_FEW, _BATCH = 1 << 18, 100_000
+
+_SIGN, _MASK, _DIGIT = np.uint64(1 << 63), np.uint64(0xFFFF), np.uint64(16)
 
 
 @dataclass
@@ -32,8 +40,37 @@ class TopFraction(Selector):
 
 
 def cut_at(live: Live, column: str, fraction: float) -> float:
-    """The value at 0-based rank int(N * fraction) in descending order; -inf if so many rows have none."""
+    """The value at 0-based rank int(N * fraction) in descending order; -inf if so many rows have none.
+
+    No pool is sorted for it: values are counted by their first 16 bits, those that begin like the one of that rank by their next
+    16, until few are left.
+    """
+    begin, rank = np.uint64(0), int(live.count * fraction)
+    for rest in map(np.uint64, (48, 32, 16, 0)):
+        counts = np.zeros(1 << 16, np.int64)
+        for places in _places(live, column):
+            alike = places if rest == 48 else places[places >> rest + _DIGIT == begin]
+            counts += np.bincount((alike >> rest & _MASK).astype(np.int64), minlength=1 << 16)
+        reached = counts[::-1].cumsum()
+        if reached[-1] <= rank:
+            return -math.inf
+        at = int(np.searchsorted(reached, rank, side="right"))
+        rank -= int(reached[at - 1]) if at else 0
+        begin = begin << _DIGIT | np.uint64(_MASK - at)
+        if reached[at] - (reached[at - 1] if at else 0) <= _FEW:
+            few = np.concatenate([places[places >> rest == begin] for places in _places(live, column)])
+            return float(_value(np.sort(few)[-1 - rank]))
+    return float(_value(begin))
+
+
+def _places(live: Live, column: str) -> Iterator[np.ndarray]:
+    """The values of a column that are numbers, as whole numbers in the same order, some at a time."""
     score = f"{identifier(column)}::double"
-    n = int(live.count * fraction)
-    found = live.sql(f"select {score} from live where not isnan({score}) order by 1 desc limit 1 offset {n}").fetchall()
-    return found[0][0] if found else -math.inf
+    for batch in live.sql(f"select {score} as score from live where not isnan({score})").to_arrow_reader(_BATCH):
+        bits = (batch["score"].to_numpy(zero_copy_only=False) + 0.0).view(np.uint64)  # -0.0 becomes 0.0
+        yield np.where(bits & _SIGN, ~bits, bits | _SIGN)
+
+
+def _value(place: np.uint64) -> np.float64:
+    """The number that has a place."""
+    return (place & ~_SIGN if place & _SIGN else ~place).view(np.float64)

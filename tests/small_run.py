@@ -66,7 +66,7 @@ def parked(store: Store, n: int, parts: int = 3, kinds: tuple[str, ...] = KINDS)
 def planned(folder: Path, table: pa.Table, how: shards.Shards) -> pa.Table:
     """The plan over the kept rows, as the engine makes it: from Parquet."""
     pq.write_table(table.filter(table["kept"]) if "kept" in table.column_names else table, folder / "kept.parquet")
-    made = shards.plan(duckdb.connect().read_parquet(str(folder / "kept.parquet")), how).to_arrow_table()
+    made = shards.plan(duckdb.connect().read_parquet(str(folder / "kept.parquet")), how)
     (folder / "kept.parquet").unlink()
     return made
 

@@ -21,6 +21,7 @@ FLOORS = {
     "source": 1,
     "store": 1,
     "parquet": 1,
+    "pieces": 1,
     "payload": 1,
     "contained": 1,
     "models": 1,

@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 from toys import recipe as pairs
 
-from curate import layout
+from curate import layout, pieces
 from curate.driver import run, tell
 from curate.opened import open_run
 from curate.recipe import Recipe
@@ -69,13 +69,13 @@ def test_the_ledger_tells_the_place_of_a_sample(inputs, tmp_path):
 
 def test_a_piece_in_which_no_row_is_has_a_file_all_the_same(tmp_path, monkeypatch):
     """Pages without pictures may fill the shards of a piece. Rows come in any order, and not all at once."""
-    monkeypatch.setattr(layout, "WAIT", 1)
+    monkeypatch.setattr(pieces, "WAIT", 1)
     store, columns = Store(tmp_path / "run"), pa.schema([("position", pa.int32()), ("name", pa.large_string())])
     schema = pa.schema([*layout._PLACED, *columns])
     rows = [{"shard": 0, "place": 1, "position": 0, "name": "b"}, {"shard": 2, "place": 0, "position": 0, "name": "d"}]
     rows += [{"shard": 0, "place": 0, "position": 1, "name": "a"}, {"shard": 2, "place": 0, "position": 1, "name": "e"}]
     paths = [tmp_path / str(n) for n in range(3)]
-    layout.split((pa.Table.from_pylist([r], schema) for r in rows), 3, paths)
+    pieces.scatter((pa.Table.from_pylist([r], schema) for r in rows), lambda t: t["shard"].to_numpy(), paths)
     made = [layout.in_order(path, columns, False) for path in paths]
     assert [m["name"].to_pylist() for m in made] == [["a", "b"], [], ["d", "e"]] and len({m.schema for m in made}) == 1
     store.publish_table("planned/p.parquet", made[1])
@@ -99,7 +99,8 @@ def test_columns_that_inputs_gave_in_several_types_are_one(tmp_path):
     places = pa.table(
         {"uid": ["b", "a", "b", "c", "d"], "key": ["b", "a", "b-2", "c", "d"], "shard": [0] * 5, "place": range(5)}
     )
-    layout.split((layout.placed(store, f, places, columns, True) for f in files), 1, [tmp_path / "rows"])
+    rows = (layout.placed(store, f, places, columns, True) for f in files)
+    pieces.scatter(rows, lambda t: t["shard"].to_numpy(), [tmp_path / "rows"])
     made = layout.in_order(tmp_path / "rows", columns, True).to_pylist()
     assert [(m["key"], m["text"], m["rank"], m["size"], m["only"]) for m in made] == [
         ("b", "y", "2", 2.0, None),

@@ -121,7 +121,12 @@ def test_a_decision_is_sorted_whole_and_of_the_declared_types(tmp_path):
 
 @pytest.mark.parametrize(
     ("free", "cores", "limit", "threads"),
-    [(4 << 30, 64, "1.0 GiB", 8), (64 << 30, 8, "1.0 GiB", 8), (64 << 30, 1, "256.0 MiB", 1), (512 << 20, 8, "256.0 MiB", 2)],
+    [
+        (4 << 30, 64, "1.0 GiB", 16),
+        (64 << 30, 8, "512.0 MiB", 8),
+        (64 << 30, 1, "128.0 MiB", 1),
+        (256 << 20, 8, "128.0 MiB", 2),
+    ],
 )
 def test_a_database_knows_its_bounds(tmp_path, monkeypatch, free, cores, limit, threads):
     monkeypatch.setattr(tables, "free_memory", lambda: free)
@@ -159,10 +164,10 @@ def test_where_memory_does_not_do_there_is_more(tmp_path, monkeypatch):
 
     monkeypatch.setattr(tables.os, "sched_getaffinity", lambda pid: range(2))
     monkeypatch.setattr(tables, "free_memory", lambda: 8 << 30)
-    assert tables.with_room(Store(tmp_path), act) == 42 and limits == ["256.0 MiB", "512.0 MiB", "1.0 GiB"]
+    assert tables.with_room(Store(tmp_path), act) == 42 and limits == ["128.0 MiB", "256.0 MiB", "512.0 MiB"]
     limits.clear()
-    monkeypatch.setattr(tables, "free_memory", lambda: 300 << 20)
-    with pytest.raises(PoolError, match=r"256 MiB of memory do not do for this pool, and no more is free"):
+    monkeypatch.setattr(tables, "free_memory", lambda: 200 << 20)
+    with pytest.raises(PoolError, match=r"128 MiB of memory do not do for this pool, and no more is free"):
         tables.with_room(Store(tmp_path), act)
 
 

@@ -5,9 +5,10 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from curate import top_fraction
 from curate.errors import RecipeError
 from curate.selector import Live
-from curate.top_fraction import TopFraction
+from curate.top_fraction import TopFraction, cut_at
 
 
 def kept(scores, fraction, column="clip_score"):
@@ -33,6 +34,27 @@ def datacomp(scores, fraction):
 def test_as_datacomp_codes_it(count, fraction):
     scores = np.random.default_rng(count).integers(0, 20, count) / 64  # few values, so many ties
     assert kept(scores.tolist(), fraction) == datacomp(scores.tolist(), fraction)
+
+
+@pytest.mark.parametrize("few", [0, 1, 50])
+def test_the_cut_is_that_of_sorting_whatever_the_values(few, monkeypatch):
+    """Negative, tiny, huge, infinite, the two zeros, ties, and values that differ in their last bits only."""
+    monkeypatch.setattr(top_fraction, "_FEW", few)
+    monkeypatch.setattr(top_fraction, "_BATCH", 7)
+    draw = np.random.default_rng(few)
+    values = np.concatenate(
+        [
+            draw.normal(size=40) * 10.0 ** draw.integers(-300, 300, 40),
+            1.0 + np.arange(20) * 2.0**-52,
+            [0.0, -0.0, 5e-324, -5e-324, np.inf, -np.inf, 0.25, 0.25, 0.25],
+        ]
+    )
+    con = duckdb.connect()
+    rows = con.from_arrow(pa.table({"s": draw.permutation(np.concatenate([values, [np.nan] * 5]))}))
+    for rank in range(len(values)):
+        live = Live(rows, con, count=len(values))
+        assert cut_at(live, "s", (rank + 0.5) / len(values)) == np.sort(values)[-1 - rank]
+    assert cut_at(Live(rows, con, count=len(values) + 5), "s", 0.999) == -np.inf
 
 
 def test_ties_at_the_cut_stay():

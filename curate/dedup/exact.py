@@ -30,11 +30,10 @@ class ExactDedup(Selector):
     def select(self, live: Live) -> Selection:
         each = keys.listed(self.key)
         whole = " and ".join(f"{keys.sql(k)} is not null" for k in self.key)
-        # Most keys occur once: a hash aggregate finds the others, so that only those are sorted.
-        edges = live.keep(f"""
-            with twice as (select hash({each}) as "__hash" from live where {whole} group by all having count(*) > 1),
-                 best as (select id, first_value(id) over (partition by {each} order by {better_first(self.by)}) as survivor
-                          from live semi join twice on hash({each}) = "__hash" where {whole})
-            select id, survivor, 1.0::float as similarity from best where id != survivor""")
+        with keys.repeated(live, each, whole) as twice:
+            edges = live.keep(f"""
+                with best as (select id, first_value(id) over (partition by {each} order by {better_first(self.by)}) as survivor
+                              from live semi join {twice} on hash({each}) = "__hash" where {whole})
+                select id, survivor, 1.0::float as similarity from best where id != survivor""")
         groups = edges.aggregate("count(distinct survivor)").fetchall()[0][0]
         return Selection(edges, edges=edges, notes={"groups": groups})

@@ -1,8 +1,20 @@
-"""Keys that rows are grouped by: columns, or simple functions of columns, written `host(url)`."""
+"""Keys that rows are grouped by: columns, or simple functions of columns, written `host(url)`; and which of them occur twice."""
 
+import contextlib
 import re
+from collections.abc import Iterator
 
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from curate import pieces
+from curate.dedup.chunks import scratch
 from curate.errors import RecipeError
+from curate.selector import Live, quoted
+
+#: Rows whose keys are hashed at a time.
+_BATCH = 100_000
 
 #: What may stand around a column, and its SQL. Without a host, or without a word, a key is null.
 FUNCTIONS = {
@@ -37,3 +49,29 @@ def listed(keys: tuple[str, ...]) -> str:
 def reads(keys: tuple[str, ...], *more: str) -> tuple[str, ...]:
     """The columns behind keys and further columns, each once."""
     return tuple(dict.fromkeys([*(column(k) for k in keys), *more]))
+
+
+@contextlib.contextmanager
+def repeated(live: Live, key: str, where: str = "true") -> Iterator[str]:
+    """The SQL of a table whose column `__hash` has the hashes of the keys that more than one row has. `key`, `where`: SQL over `live`.
+
+    Most keys occur once, and an aggregate over all of them takes memory with the pool. So their hashes are set down in pieces, and
+    each piece is sorted by itself.
+    """
+    with scratch(live) as folder:
+        hashes = live.sql(f'select hash({key}) as "__hash" from live where {where}').to_arrow_reader(_BATCH)
+        files = pieces.places(folder / "hashes", live.count // 8)
+        few = (pa.table({"__hash": _at_most_twice(batch["__hash"].to_numpy())}) for batch in hashes)
+        pieces.scatter(few, lambda t: (t["__hash"].to_numpy() >> np.uint64(32)).astype(np.int64) * len(files) >> 32, files)
+        found, fields = folder / "repeated.parquet", pa.schema({"__hash": pa.uint64()})
+        with pq.ParquetWriter(found, fields) as writer:
+            for file in files:
+                ordered = np.sort(pieces.load(file, fields)["__hash"].to_numpy())
+                writer.write_table(pa.table({"__hash": np.unique(ordered[1:][ordered[1:] == ordered[:-1]])}))
+        yield f"read_parquet({quoted(str(found))})"
+
+
+def _at_most_twice(hashes: np.ndarray) -> np.ndarray:
+    """Two tell as much as a million of the same, which would all be of one piece."""
+    ordered = np.sort(hashes)
+    return ordered[np.append([True, True], ordered[2:] != ordered[:-2])[: len(ordered)]]

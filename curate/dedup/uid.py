@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 
+from curate.dedup.keys import repeated
 from curate.selector import Live, Selection, Selector
 
 
@@ -18,11 +19,10 @@ class DuplicateUid(Selector):
         self.reads = ("uid", self.newest) if self.newest else ("uid",)
 
     def select(self, live: Live) -> Selection:
-        # Most uids occur once: an aggregate over 8-byte hashes finds the few that may not, and only those are compared.
         order = f'"{self.newest}" desc nulls last, id' if self.newest else "id"
-        pairs = live.keep(f"""
-            with twice as (select hash(uid) as h from live group by all having count(*) > 1),
-                 few as (select id, first_value(id) over (partition by uid order by {order}) as first
-                         from live semi join twice on hash(live.uid) = twice.h)
-            select id, first as survivor, 1.0::float as similarity from few where id != first""")
+        with repeated(live, "uid") as twice:
+            pairs = live.keep(f"""
+                with few as (select id, first_value(id) over (partition by uid order by {order}) as first
+                             from live semi join {twice} on hash(live.uid) = "__hash")
+                select id, first as survivor, 1.0::float as similarity from few where id != first""")
         return Selection(pairs, edges=pairs)

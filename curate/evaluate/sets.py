@@ -80,7 +80,7 @@ def fetched(folder: str, out: str, size: int | None = None, seed: int = 0) -> st
         )
     adopt(store, run.store)
     how = shards.Shards(size=1_000, seed=seed)
-    plan = shards.plan(duckdb.from_arrow(rows), how).to_arrow_table()
+    plan = shards.plan(duckdb.from_arrow(rows), how)
     made_for = digest([run.dataset["root_hash"], size, seed, plan["uid"].to_pylist()])
     count = len(shards.assign(len(plan), how.size))
     infos = [

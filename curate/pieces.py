@@ -1,0 +1,59 @@
+"""Rows that are too many for memory: set down on the local disk in pieces, each of which is then taken by itself."""
+
+import math
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+
+#: About how many rows a piece has where these are narrow, and the most pieces.
+ROWS, MOST = 1 << 17, 2048
+#: Bytes of rows that wait in memory for their pieces.
+WAIT = 8 << 20
+
+
+def places(folder: Path, rows: int) -> list[Path]:
+    """Files for the pieces of so many rows, in a new folder."""
+    folder.mkdir()
+    return [folder / str(n) for n in range(max(1, min(math.ceil(rows / ROWS), MOST)))]
+
+
+def scatter(tables: Iterable[pa.Table], piece: Callable[[pa.Table], np.ndarray], files: list[Path]) -> int:
+    """Append each row to the file of its piece; `piece` numbers those of a table's rows. Returns how many rows there were. A file
+    that gets no row is not there."""
+    held: list[tuple[pa.Table, np.ndarray]] = []
+    size = rows = 0
+    for table in tables:
+        held.append((table, piece(table).astype(np.uint16)))  # numpy sorts short integers in linear time
+        size, rows = size + table.nbytes, rows + len(table)
+        if size > WAIT:
+            _append(held, files)
+            held, size = [], 0
+    if held:
+        _append(held, files)
+    return rows
+
+
+def _append(held: list[tuple[pa.Table, np.ndarray]], files: list[Path]) -> None:
+    numbers = np.concatenate([n for _, n in held])
+    order = np.argsort(numbers, kind="stable")
+    rows, bounds = (
+        pa.concat_tables([t for t, _ in held]).take(order),
+        np.searchsorted(numbers[order], np.arange(len(files) + 1)),
+    )
+    packed = pa.ipc.IpcWriteOptions(compression="lz4")
+    for file, first, last in zip(files, bounds, bounds[1:]):
+        if last > first:  # one stream after another: there may be more files than a process may hold open
+            with open(file, "ab") as f, pa.ipc.new_stream(f, rows.schema, options=packed) as out:
+                out.write_table(rows.slice(first, last - first))
+
+
+def load(file: Path, fields: pa.Schema) -> pa.Table:
+    """The rows of a piece, in the order in which they came."""
+    batches = []
+    if file.exists():
+        with pa.OSFile(str(file)) as f:
+            while f.tell() < f.size():
+                batches += pa.ipc.open_stream(f)
+    return pa.Table.from_batches(batches, fields)
