@@ -52,7 +52,7 @@ def test_the_order_of_the_rows_decides_nothing(rows, random):
     assert np.all([i in first for i in best.values()])
 
 
-@pytest.mark.parametrize("column", ["h", "k0", "k1", "survivor", "best", "first"])
+@pytest.mark.parametrize("column", ["h", "k0", "k1", "survivor", "best", "first", "similarity"])
 def test_columns_may_have_any_name(column):
     given = {"x": ["a", "a", "b", "a"], column: [1, 1, 1, 2]}
     assert list(ExactDedup((column, "x")).select(live(uid=list("1234"), **given)).dropped()) == [1]
