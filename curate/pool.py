@@ -18,7 +18,7 @@ from curate.part import SHIFT, Decision, Part, Workbench, conclude, overlay
 from curate.selector import EDGES, Live, Rows, Selection, Selector, identifier, quoted
 from curate.stage import Stage, Step, digest
 from curate.store import Store
-from curate.tables import scan, stream, with_room
+from curate.tables import out_of_memory, scan, stream, with_room
 
 #: Rows that are read at a time.
 BATCH = 100_000
@@ -109,12 +109,12 @@ def decide(
         live = Live(con.sql("select * from survivors"), con, run_map, folder, count)
         try:
             selection = selector.select(live)
-        except (CurateError, duckdb.OutOfMemoryException):
-            raise
+            _keep_edges(store, con, selector, wanted, selection)
+            _keep(store, gathered, selector, wanted, selection, Path(folder))
         except Exception as e:
+            if isinstance(e, CurateError) or out_of_memory(e):
+                raise
             raise PoolError(f"selector {selector.name}: {type(e).__name__}: {e}") from e
-        _keep_edges(store, con, selector, wanted, selection)
-        _keep(store, gathered, selector, wanted, selection, Path(folder))
 
     with_room(store, act)
 
@@ -172,7 +172,14 @@ def by_row(gathered: list[Gathered], count: int) -> Callable[[pa.Table], np.ndar
     """What tells rows' pieces by their `id`: so many pieces divide the gathered rows, in the order of the pool."""
     rows = np.array([g.rows for g in gathered])
     of = (np.cumsum(rows) - rows) * count // max(rows.sum(), 1)
-    return lambda table: of[table["id"].to_numpy() >> SHIFT]
+
+    def piece(table: pa.Table) -> np.ndarray:
+        part = table["id"].to_numpy() >> SHIFT
+        if len(wrong := np.flatnonzero((part < 0) | (part >= len(of)))):
+            raise ValueError(f"there is no row with the id {table['id'][int(wrong[0])]}")
+        return of[part]
+
+    return piece
 
 
 def _need(rows: Rows, names: Iterable[str], selector: Selector) -> None:

@@ -80,13 +80,20 @@ def with_room(store: Store, act: Callable[[duckdb.DuckDBPyConnection, str], T]) 
         with database(store, memory) as (con, folder):
             try:
                 return act(con, folder)
-            except (duckdb.OutOfMemoryException, OSError) as e:
-                if isinstance(e, OSError) and "Out of Memory Error" not in str(e):  # so it is told by a reader of batches
+            except Exception as e:
+                if not out_of_memory(e):
                     raise
                 if 2 * memory > free_memory():
                     raise PoolError(f"{memory >> 20} MiB of memory do not do for this pool, and no more is free: {e}") from e
         log.info("%d MiB of memory do not do for this pool: again, with twice as much", memory >> 20)
         memory *= 2
+
+
+def out_of_memory(error: Exception) -> bool:
+    """Whether it is DuckDB that lacks memory; a reader of batches tells it as an OSError."""
+    return isinstance(error, duckdb.OutOfMemoryException) or (
+        isinstance(error, OSError) and "Out of Memory Error" in str(error)
+    )
 
 
 def _first() -> int:

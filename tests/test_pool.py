@@ -171,7 +171,8 @@ def test_where_memory_does_not_do_there_is_more(tmp_path, monkeypatch):
         tables.with_room(Store(tmp_path), act)
 
 
-def test_a_selector_gets_the_room_it_needs(tmp_path, monkeypatch):
+@pytest.mark.parametrize("lack", [duckdb.OutOfMemoryException("used"), OSError("Out of Memory Error: could not pin")])
+def test_a_selector_gets_the_room_it_needs(tmp_path, monkeypatch, lack):
     store, selector, tries = Store(tmp_path), Numbered(), []
     store.publish_table("gathered/g.parquet", pa.table({"id": np.arange(300), "uid": np.arange(300).astype(str)}))
     gathered = [pool.Gathered("gathered/g.parquet", 300)]
@@ -180,13 +181,25 @@ def test_a_selector_gets_the_room_it_needs(tmp_path, monkeypatch):
     def hungry(self, live):
         tries.append(live)
         if len(tries) == 1:
-            raise duckdb.OutOfMemoryException("used")
+            raise lack
         return sound(self, live)
 
     monkeypatch.setattr(Numbered, "select", hungry)
     decision = pool.decision(selector, gathered, [], "print")
     pool.decide(store, selector, gathered, [], decision)
     assert len(tries) == 2 and pool.notes(store, decision) == {"of": 300}
+
+
+@pytest.mark.parametrize("wrong", [-1, 1 << SHIFT])
+def test_a_selector_that_names_a_row_that_is_not_there_is_told_so(tmp_path, monkeypatch, wrong):
+    store, selector = Store(tmp_path), Numbered()
+    store.publish_table("gathered/g.parquet", pa.table({"id": np.arange(300), "uid": np.arange(300).astype(str)}))
+    gathered = [pool.Gathered("gathered/g.parquet", 300)]
+    monkeypatch.setattr(Numbered, "select", lambda self, live: Selection(np.array([3, wrong])))
+    decision = pool.decision(selector, gathered, [], "print")
+    with pytest.raises(PoolError, match=f"selector numbered: ValueError: there is no row with the id {wrong}$"):
+        pool.decide(store, selector, gathered, [], decision)
+    assert not store.exists(decision.file)
 
 
 def test_free_memory_is_some_of_the_machine():
