@@ -374,7 +374,8 @@ sys.exit(main({argv!r}))"""
             time.sleep(0.1)
         process.send_signal(signal.SIGINT)
         _, err = process.communicate(timeout=100)
-    assert process.returncode == 130 and "the same command goes on from here" in err and "Traceback" not in err
+    assert process.returncode == 130, err
+    assert "the same command goes on from here" in err and "Traceback" not in err
     fetched = len(list(tmp_path.glob("r/parts/*/images.toy_fetch-*.parquet")))
     assert 0 < fetched < 10 and not (tmp_path / "r" / "dataset.json").exists()
     (tmp_path / "slow.py").write_text(SLOW.replace("1.0", "0.0"))
