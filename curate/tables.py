@@ -2,7 +2,6 @@
 
 import contextlib
 import ctypes
-import gc
 import json
 import logging
 import os
@@ -65,8 +64,7 @@ def one_heap() -> None:
 
 
 def give_back() -> None:
-    """Let the system have the memory that nobody needs any more, so that no act begins with what the one before it took."""
-    gc.collect()
+    """Let the system have the memory that was freed, so that no act begins with what the one before it took."""
     pa.default_memory_pool().release_unused()
     with contextlib.suppress(AttributeError):
         ctypes.CDLL(None).malloc_trim(0)
