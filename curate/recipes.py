@@ -117,6 +117,8 @@ def load(name: str) -> RecipeFile:
     """A recipe by its name in `pipelines/` or by the path of a file; RecipeError says what is near, or what is wrong in it."""
     path = Path(name) if name.endswith(".py") else FOLDER / f"{name}.py"
     if not path.is_file():
+        if name.endswith(".py"):
+            raise RecipeError(f"{name}: there is no such file")
         near = [f"{name}.py"] if Path(f"{name}.py").is_file() else difflib.get_close_matches(name, names(), 1)
         raise RecipeError(
             f"no recipe called {name}" + (f"; did you mean {near[0]}?" if near else f"; there are: {', '.join(names())}")
