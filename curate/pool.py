@@ -10,6 +10,7 @@ from typing import Any
 import duckdb
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from curate import pieces
@@ -104,7 +105,7 @@ def decide(
     """Let a selector decide, and keep its decision as files sorted by id."""
 
     def act(con: duckdb.DuckDBPyConnection, folder: str) -> None:
-        con.execute(f"create temp view survivors as {_survivors(store, gathered, earlier, selector)}")
+        con.execute(f"create temp view survivors as {_survivors(store, gathered, earlier, con, selector)}")
         count = con.sql("select count(*) from survivors").fetchall()[0][0]
         live = Live(con.sql("select * from survivors"), con, run_map, folder, count)
         try:
@@ -119,18 +120,45 @@ def decide(
     with_room(store, act)
 
 
-def _survivors(store: Store, gathered: list[Gathered], earlier: list[Decision], selector: Selector) -> str:
+def _survivors(
+    store: Store, gathered: list[Gathered], earlier: list[Decision], con: duckdb.DuckDBPyConnection, selector: Selector
+) -> str:
     """Gathered rows that no earlier selector of this block dropped, with the columns that those added."""
-    added, joins = "", ""
-    for i, d in enumerate(d for d in earlier if d.table == selector.table):
+    earlier = [d for d in earlier if d.table == selector.table]
+    rows, added, joins = gathered_rows(store, gathered), "", ""
+    if earlier:
+        # A bit a row instead of a hash table of all that fell, which would take memory with the pool.
+        con.register("fallen_bits", _fallen_bits(store, earlier))
+        con.execute("create temp table fell as select part, bits::bit as bits from fallen_bits")
+        row = f"(g.id & {(1 << SHIFT) - 1})"
+        bit = f"case when {row} < bit_length(fell.bits) then get_bit(fell.bits, {row}::int) else 0 end"
+        rows = f"(select g.* from {rows} g left join fell on fell.part = g.id >> {SHIFT} where coalesce({bit}, 0) = 0)"
+    for i, d in enumerate(earlier):
         with store.open(d.file) as f:
             names = [n for n in pq.ParquetFile(f).schema_arrow.names if n not in ("id", "reason") and n in selector.reads]
-        decided = scan(store, [d.file])
-        joins += f" anti join (select id from {decided} where reason is not null) f{i} on f{i}.id = g.id"
         if names:
             added += "".join(f", d{i}.{identifier(n)}" for n in names)
-            joins += f" left join {decided} d{i} on d{i}.id = g.id"
-    return f"select g.*{added} from {gathered_rows(store, gathered)} g{joins}"
+            joins += f" left join {scan(store, [d.file])} d{i} on d{i}.id = g.id"
+    return f"select g.*{added} from {rows} g{joins}"
+
+
+def _fallen_bits(store: Store, decisions: list[Decision]) -> pa.Table:
+    """By `part`, in which rows fell by these decisions: `bits`, a set bit for each, from row 0 on, up to the last that fell."""
+    parts: dict[int, np.ndarray] = {}
+    for d in decisions:
+        with store.open(d.file) as f:
+            for batch in pq.ParquetFile(f).iter_batches(BATCH, columns=["id", "reason"]):
+                ids = batch.filter(pc.field("reason").is_valid())["id"].to_numpy()
+                for some in np.split(ids, np.flatnonzero(np.diff(ids >> SHIFT)) + 1) if len(ids) else ():
+                    part, rows = int(some[0]) >> SHIFT, some & (1 << SHIFT) - 1
+                    bits = np.packbits(np.bincount(rows).astype(bool))
+                    have = parts.get(part, bits[:0])
+                    short, long = sorted((bits, have), key=len)
+                    long[: len(short)] |= short
+                    parts[part] = long
+    return pa.table(
+        {"part": pa.array(list(parts), pa.int64()), "bits": pa.array([b.tobytes() for b in parts.values()], pa.large_binary())}
+    )
 
 
 def _keep_edges(store: Store, con: duckdb.DuckDBPyConnection, selector: Selector, wanted: Decision, made: Selection) -> None:
