@@ -60,7 +60,7 @@ def select(file: str, count: int, entries: list[str], workers: int, **parameters
         rows = con.sql(f"select * from '{file}' where id < {count}")
         start = time.perf_counter(), time.process_time()
         with multiprocessing.get_context("spawn").Pool(workers) as pool:
-            chosen = Balance(entries, **parameters).select(Live(rows, con, pool.imap if workers > 1 else map, folder, count))
+            chosen = Balance(entries, **parameters).select(Live(rows, con, folder, count, pool.imap if workers > 1 else map))
         spent = time.perf_counter() - start[0], time.process_time() - start[1]
         return (chosen.dropped().tolist(), chosen.columns.order("id").to_arrow_table()), chosen.notes, *spent
 

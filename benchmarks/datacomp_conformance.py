@@ -106,7 +106,8 @@ def by_curate(made: list, table: pa.Table) -> bytes:
     for step in made:
         if hasattr(step, "select"):
             con.register("rows", table)
-            dropped = step.select(Live(con.sql("select * from rows"), con, count=len(table))).dropped()
+            with tempfile.TemporaryDirectory() as folder:
+                dropped = step.select(Live(con.sql("select * from rows"), con, folder, len(table))).dropped()
             table = table.filter(~np.isin(table["id"].to_numpy(), dropped))
         else:
             step.load()

@@ -53,7 +53,7 @@ def since(start: tuple[float, float]) -> Cost:
 def run(selector: Selector, file: str, folder: str) -> tuple[Selection, Cost]:
     con = duckdb.connect(config={"temp_directory": folder})
     start = clock()
-    chosen = selector.select(Live(con.sql(f"select * from '{file}'"), con, map, folder))
+    chosen = selector.select(Live(con.sql(f"select * from '{file}'"), con, folder, pq.read_metadata(file).num_rows))
     return chosen, since(start)
 
 

@@ -124,7 +124,7 @@ def select(selector: Selector, table: pa.Table, folder: str) -> tuple[dict[int, 
     pq.write_table(table, f"{folder}/pool.parquet")
     con = duckdb.connect(config={"temp_directory": folder})
     start = cpu()
-    chosen = selector.select(Live(con.sql(f"select * from '{folder}/pool.parquet'"), con, map, folder))
+    chosen = selector.select(Live(con.sql(f"select * from '{folder}/pool.parquet'"), con, folder, len(table)))
     return dict(zip(chosen.edges["id"].to_pylist(), chosen.edges["survivor"].to_pylist())), cpu() - start
 
 

@@ -1,5 +1,6 @@
 """Tables as Parquet: zstd, page checksums, and the same bytes for the same rows."""
 
+import math
 from pathlib import Path
 
 import pyarrow as pa
@@ -21,9 +22,9 @@ def write_table(path: Path, table: pa.Table, group: int = GROUP) -> int:
 
 def write_batches(path: Path, batches: pa.RecordBatchReader, count: int) -> int:
     """The same from a stream of about `count` rows, of which readers want a part's at a time (part.slice_of): in row groups of
-    about a part, but not many more than 4,096, so that neither a group nor the list of them costs a reader much. One group
-    is in memory at a time. Returns the bytes written."""
-    held, rows, group = [], 0, max(10_000, count // 4096)
+    about a part, that grow with the square root of many rows, as then does what a reader spends on a group and on the list of
+    them. One group is in memory at a time. Returns the bytes written."""
+    held, rows, group = [], 0, max(10_000, math.isqrt(100 * count))
     with open(path, "wb") as f:
         with pq.ParquetWriter(
             f, batches.schema, compression="zstd", write_page_checksum=True, use_dictionary=["reason"]

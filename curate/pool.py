@@ -107,7 +107,7 @@ def decide(
     def act(con: duckdb.DuckDBPyConnection, folder: str) -> None:
         con.execute(f"create temp view survivors as {_survivors(store, gathered, earlier, con, selector)}")
         count = con.sql("select count(*) from survivors").fetchall()[0][0]
-        live = Live(con.sql("select * from survivors"), con, run_map, folder, count)
+        live = Live(con.sql("select * from survivors"), con, folder, count, run_map)
         try:
             selection = selector.select(live)
             _keep_edges(store, con, selector, wanted, selection)

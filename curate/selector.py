@@ -22,25 +22,26 @@ Rows = pa.Table | duckdb.DuckDBPyRelation
 class Live:
     """The live rows of one table, as a selector sees them: `id` (the row's number in the pool), `uid`, and its `reads`.
 
-    `rows` is a DuckDB relation over files; nothing is in memory until asked for. `map` runs a function over items on the
-    run's engine (`map(f, items)` yields results in the order of the items); `folder` is a local scratch folder.
+    `rows` is a DuckDB relation over files, of `count` rows; nothing is in memory until asked for. `folder` is a local scratch
+    folder. `map` runs a function over items on the run's engine (`map(f, items)` yields results in the order of the items).
     """
 
     rows: duckdb.DuckDBPyRelation
     con: duckdb.DuckDBPyConnection
+    folder: str
+    count: int
     map: Callable[[Callable, Iterable], Iterable] = map
-    folder: str = ""
-    count: int = 0
 
     def sql(self, query: str) -> duckdb.DuckDBPyRelation:
         """A query in which `live` names the rows."""
         return self.rows.query("live", query)
 
     def keep(self, query: str) -> duckdb.DuckDBPyRelation:
-        """What a query gives, computed once and held by DuckDB, on the disk where it is large."""
-        name = f"kept_{secrets.token_hex(4)}"
-        self.sql(query).create(name)
-        return self.con.table(name)
+        """What a query gives, computed once and kept in a file, with the types that Parquet has: a sum of whole numbers, a HUGEINT,
+        becomes a double unless cast."""
+        file = f"{self.folder}/kept-{secrets.token_hex(4)}.parquet"
+        self.sql(query).to_parquet(file, compression="uncompressed")
+        return self.con.read_parquet(file)
 
     def table(self, *columns: str) -> pa.Table:
         """Columns of the live rows, in order of `id`."""

@@ -12,7 +12,7 @@ import pytest
 from curate import pool, schema, tables
 from curate.errors import PoolError
 from curate.parquet import write_batches, write_table
-from curate.part import SHIFT, Part, Rows, slice_of
+from curate.part import SHIFT, Decision, Part, Rows, slice_of
 from curate.selector import EDGES, Selection, Selector
 from curate.store import Store
 
@@ -43,6 +43,13 @@ def test_a_part_reads_few_groups_of_a_large_file(tmp_path):
     store = Store(tmp_path)
     file = pq.ParquetFile(store.path(sorted_file(store, 200_000, 5_000, 10_000)))
     assert [file.metadata.row_group(g).num_rows for g in range(file.num_row_groups)] == [10_000] * 20
+
+
+def test_groups_grow_with_the_root_of_many_rows(tmp_path):
+    table = pa.table({"id": range(50_000), "reason": pa.nulls(50_000, pa.large_string())})
+    write_batches(tmp_path / "d", table.to_reader(7_000), 9_000_000)
+    file = pq.ParquetFile(tmp_path / "d")
+    assert [file.metadata.row_group(g).num_rows for g in range(file.num_row_groups)] == [30_000, 20_000]
 
 
 def test_columns_that_never_repeat_get_no_dictionary(tmp_path):
@@ -117,6 +124,51 @@ def test_a_decision_is_sorted_whole_and_of_the_declared_types(tmp_path):
     assert edges["uid"].to_pylist() == [str(i) for i in range(0, 30_000, 4)] and edges["survivor"].to_pylist() == [
         str(i + 1) for i in range(0, 30_000, 4)
     ]
+
+
+class Listing(Selector):
+    """Notes which rows it saw, and what an earlier one added."""
+
+    reads = ("marked",)
+
+    def select(self, live):
+        seen = live.sql("select id, marked from live order by id").fetchall()
+        return Selection(np.empty(0, np.int64), notes={"seen": seen, "of": live.count})
+
+
+@pytest.mark.parametrize("batch", [3, 1000])
+def test_a_selector_sees_what_no_earlier_one_dropped(tmp_path, monkeypatch, batch):
+    """Rows of several parts, of which some lost all, some none, some their first, their last, or many to two selectors."""
+    monkeypatch.setattr(pool, "BATCH", batch)
+    store, draw = Store(tmp_path), np.random.default_rng(batch)
+    parts = [np.sort(draw.choice(60, 40, replace=False)) + (part << SHIFT) for part in range(6)]
+    gathered = []
+    for number, ids in enumerate(parts):
+        store.publish_table(f"gathered/{number}.parquet", pa.table({"id": ids, "uid": ids.astype(str)}))
+        gathered.append(pool.Gathered(f"gathered/{number}.parquet", len(ids)))
+    fell = [parts[1], parts[2][[0, 7]], parts[4][[-1]], parts[5][::2]], [parts[2][[7, 8, 9]], parts[5][:30]]
+    marked = np.concatenate(parts)[::3]
+    earlier = []
+    for number, some in enumerate(fell):
+        ids = np.concatenate(some)
+        rows = {"id": ids, "reason": ["no"] * len(ids)}
+        if number:  # named for what was added, not for a fall
+            more = np.setdiff1d(marked, ids)
+            rows = {"id": np.append(ids, more), "reason": ["no"] * len(ids) + [None] * len(more)}
+            rows["marked"] = [int(i) if i in marked else None for i in rows["id"]]
+        file = f"decisions/{number}.parquet"
+        store.publish_table(file, pa.table(rows).sort_by("id").cast(decided(rows)))
+        earlier.append(Decision(f"s{number}", "images", file))
+    earlier.append(Decision("of pages", "documents", "decisions/not-there.parquet"))
+    wanted = pool.decision(Listing(), gathered, earlier, "print")
+    pool.decide(store, Listing(), gathered, earlier, wanted)
+    live = sorted(set(np.concatenate(parts).tolist()) - set(np.concatenate([i for some in fell for i in some]).tolist()))
+    assert pool.notes(store, wanted) == {"seen": [[i, i if i in marked else None] for i in live], "of": len(live)}
+
+
+def decided(rows):
+    kinds = {"id": pa.int64(), "reason": pa.large_string(), "marked": pa.int64()}
+    return pa.schema({name: kinds[name] for name in rows})
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ from curate import top_fraction
 from curate.errors import RecipeError
 from curate.selector import Live
 from curate.top_fraction import TopFraction, cut_at
+from tests.dedup.pool import FOLDER
 
 
 def kept(scores, fraction, column="clip_score"):
@@ -17,7 +18,8 @@ def kept(scores, fraction, column="clip_score"):
     live = Live(
         con.from_arrow(pa.table({"id": ids, "uid": [str(i) for i in ids], column: pa.array(scores, pa.float32())})),
         con,
-        count=len(ids),
+        FOLDER,
+        len(ids),
     )
     return sorted(set(ids.tolist()) - set(TopFraction(column, fraction).select(live).dropped().tolist()))
 
@@ -52,9 +54,9 @@ def test_the_cut_is_that_of_sorting_whatever_the_values(few, monkeypatch):
     con = duckdb.connect()
     rows = con.from_arrow(pa.table({"s": draw.permutation(np.concatenate([values, [np.nan] * 5]))}))
     for rank in range(len(values)):
-        live = Live(rows, con, count=len(values))
+        live = Live(rows, con, FOLDER, len(values))
         assert cut_at(live, "s", (rank + 0.5) / len(values)) == np.sort(values)[-1 - rank]
-    assert cut_at(Live(rows, con, count=len(values) + 5), "s", 0.999) == -np.inf
+    assert cut_at(Live(rows, con, FOLDER, len(values) + 5), "s", 0.999) == -np.inf
 
 
 def test_ties_at_the_cut_stay():

@@ -8,6 +8,7 @@ import pytest
 from curate.errors import RecipeError
 from curate.selector import Live
 from curate.where import Where
+from tests.dedup.pool import FOLDER
 
 
 @pytest.fixture
@@ -22,7 +23,7 @@ def live():
             "text": ["logo", "a dog", None, "cat", "cat", "it's"],
         }
     )
-    return Live(con.from_arrow(pool), con, count=6)
+    return Live(con.from_arrow(pool), con, FOLDER, 6)
 
 
 def dropped(where, live):
@@ -60,7 +61,7 @@ def test_an_sql_error_names_the_selector_and_the_cause(live):
 def test_bounds_as_numbers_come():
     con, inf = duckdb.connect(), float("inf")
     rows = pa.table({"id": [0, 1], "uid": ["a", "b"], "x": pa.array([1e-05, inf], pa.float32())})
-    pool = Live(con.from_arrow(rows), con, count=2)
+    pool = Live(con.from_arrow(rows), con, FOLDER, 2)
     assert dropped(Where("x", min=1e-05, max=np.float64(1)), pool) == [1]  # a bound is as precise as its column
     assert dropped(Where("x", min=-inf, max=inf), pool) == [] and dropped(Where("x", max=-inf), pool) == [0, 1]
 

@@ -55,7 +55,7 @@ class ClusterBalance(Selector):
         order = better_first(self.by) if self.by else f"{coin_sql('uid', self.seed, self.name)}, uid"
         with scratch(live) as folder:
             vectors = write_vectors(live, self.column, folder / "vectors.npy")
-            saved = Path(live.folder or folder) / f"{self.name}-centroids.npy"
+            saved = Path(live.folder) / f"{self.name}-centroids.npy"
             centroids, home, hashed = clusters(
                 live, vectors, self.clusters[0], 1, self.centroids, self.seed, self.device, saved
             )

@@ -50,7 +50,7 @@ class ImageBased(Selector):
             reference = vectors.given(self.reference)
             if not len(vectors.ids):
                 return Selection(vectors.without(live), notes={"kept": 0})
-            saved = Path(live.folder or folder) / f"{self.name}-centroids.npy"
+            saved = Path(live.folder) / f"{self.name}-centroids.npy"
             centroids, home, hashed = clusters(live, vectors, self.clusters, 1, self.centroids, self.seed, self.device, saved)
         home, hit = home[:, 0], np.zeros(len(centroids), bool)
         hit[nearest(reference, centroids, 1, self.device)] = True

@@ -13,7 +13,7 @@ from curate.selector import Live
 @contextlib.contextmanager
 def scratch(live: Live) -> Iterator[Path]:
     """A private folder below the run's scratch folder, removed afterwards."""
-    with tempfile.TemporaryDirectory(dir=live.folder or None, prefix="select-", ignore_cleanup_errors=True) as folder:
+    with tempfile.TemporaryDirectory(dir=live.folder, prefix="select-", ignore_cleanup_errors=True) as folder:
         yield Path(folder)
 
 

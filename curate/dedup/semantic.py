@@ -71,7 +71,7 @@ class SemanticDedup(Selector):
             if not len(vectors.ids):
                 return Selection(NONE, notes={"vectors": 0})
             k = self.clusters or max(1, round((2 * len(vectors.ids)) ** 0.5))
-            saved = Path(live.folder or folder) / f"{self.name}-centroids.npy"
+            saved = Path(live.folder) / f"{self.name}-centroids.npy"
             centroids, home, hashed = clusters(live, vectors, k, self.probes, self.centroids, self.seed, self.device, saved)
             rows = self._order(live, vectors, home, centroids)
             first = first_of(vectors.keys[rows], vectors.open(), rows)

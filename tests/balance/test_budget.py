@@ -7,7 +7,7 @@ import pytest
 from curate.balance.budget import Budget
 from curate.errors import RecipeError
 from curate.selector import Live
-from tests.dedup.pool import live
+from tests.dedup.pool import FOLDER, live
 
 
 def kept(budget, files, costs=None, scores=None):
@@ -22,7 +22,7 @@ def kept(budget, files, costs=None, scores=None):
         }
     )
     con = duckdb.connect()
-    found = budget.select(Live(con.from_arrow(table), con, count=n))
+    found = budget.select(Live(con.from_arrow(table), con, FOLDER, n))
     return sorted(set(range(n)) - set(found.dropped().tolist())), found
 
 

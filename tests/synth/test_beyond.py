@@ -16,6 +16,7 @@ from curate.synth.instruct import Instruct, check, conversation, facts, llava
 from curate.synth.matching import MatchingNegatives
 from curate.synth.scene_graph import SceneGraph, graph
 from curate.synth.wordnet import Nouns, WordnetLinks, links
+from tests.dedup.pool import FOLDER
 
 # ---- scene graphs
 
@@ -99,7 +100,7 @@ def pool(texts, image, text):
     )
     con = duckdb.connect()
     con.register("source", table)
-    return Live(con.sql("select * from source"), con, count=len(table))
+    return Live(con.sql("select * from source"), con, FOLDER, len(table))
 
 
 def test_the_hardest_other_text_is_taken_and_never_the_own():
@@ -142,7 +143,7 @@ def test_groups_do_not_depend_on_the_order_of_rows():
     stage = MatchingNegatives(group=16, margin=2.0)
     forward = stage.select(pool(texts, image, text)).columns
     live = pool(texts, image, text)
-    backward = stage.select(Live(live.sql("select * replace (59 - id as id) from live"), live.con, count=60)).columns
+    backward = stage.select(Live(live.sql("select * replace (59 - id as id) from live"), live.con, FOLDER, 60)).columns
     pairs = [
         dict(
             zip(

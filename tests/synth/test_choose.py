@@ -9,6 +9,7 @@ from curate.errors import RecipeError
 from curate.schema import uid
 from curate.selector import Live
 from curate.synth.choose import CapFilt, CaptionRepeats, Mix, RawElseSynthetic
+from tests.dedup.pool import FOLDER
 from tests.dedup.pool import rows as by_id
 
 N = 100_000
@@ -67,7 +68,7 @@ def test_shares_that_make_no_sense_are_refused(shares_):
 def live_of(table):
     con = duckdb.connect()
     con.register("source", table.append_column("id", pa.array(range(len(table)))))
-    return Live(con.sql("select * from source"), con, count=len(table))
+    return Live(con.sql("select * from source"), con, FOLDER, len(table))
 
 
 def test_nguyen_the_best_stay_raw_the_rest_pass_the_same_cut():
