@@ -265,18 +265,13 @@ class Workbench:
             rows.columns[name] = overlay(rows.columns.get(name), rows.count, at, found[name])
         for name in step.adds():
             before = self.marks.get((step.table, name))
-            self.marks[step.table, name] = functools.cache(partial(self._said, decision, name, before))
+            # Nothing that refers back here: a part is out of memory as soon as nobody looks at it.
+            said = partial(_said, self.store, self.part, rows.count, decision, name, before)
+            self.marks[step.table, name] = functools.cache(said)
         if step.adds():
             self.added.setdefault(step.table, []).append(decision.file)
         self.used.append(decision.file)
         self.orphans(step)
-
-    def _said(self, decision: Decision, name: str, before: Callable[[], np.ndarray] | None) -> np.ndarray:
-        """Marks of a column after a decision."""
-        found = slice_of(self.store, decision.file, self.part, [name])
-        marks = before().copy() if before else np.zeros(self.tables[decision.table].count, np.uint64)
-        marks[(found["id"].to_numpy() - self.part.base).astype(np.int64)] = hashes(found[name])
-        return marks
 
     def orphans(self, step: Step) -> None:
         """A dropped document takes its images and texts along, with its reason."""
@@ -289,6 +284,16 @@ class Workbench:
             gone = np.flatnonzero(~documents.alive[owner] & (owner >= 0) & self.tables[table].alive)
             words = [f"document:{w}" for w in documents.reason[owner[gone]]]
             self.tables[table].drop(gone, pa.array(words, pa.large_string()), step)
+
+
+def _said(
+    store: Store, part: Part, count: int, decision: Decision, name: str, before: Callable[[], np.ndarray] | None
+) -> np.ndarray:
+    """Marks of a column after a decision."""
+    found = slice_of(store, decision.file, part, [name])
+    marks = before().copy() if before else np.zeros(count, np.uint64)
+    marks[(found["id"].to_numpy() - part.base).astype(np.int64)] = hashes(found[name])
+    return marks
 
 
 def hashes(values: pa.ChunkedArray) -> np.ndarray:

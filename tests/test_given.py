@@ -1,5 +1,7 @@
 """What hangs on the whole pool: a stage's values count as long as what it read of a selector's columns is the same."""
 
+import gc
+import weakref
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,6 +11,7 @@ import pytest
 from toys import Toy, ToyScore, ToyWords
 
 from curate.driver import run
+from curate.part import Workbench
 from curate.recipe import Recipe
 from curate.selector import NONE, Selection, Selector
 from curate.stage import Stage
@@ -103,6 +106,24 @@ def test_values_follow_the_decision_that_they_were_made_of(paths, tmp_path):
     again = made(paths, tmp_path / "run", 0.0, synth)  # the first values count again
     assert values(again) == before and all(again.counters[s]["computed"] == 0 for s in ("twice", "plus"))
     assert check(again.store) == []
+
+
+def test_a_part_is_out_of_memory_when_its_work_is_done(paths, tmp_path, monkeypatch):
+    """By itself: a collector that comes when it likes would find many parts at once."""
+    opened, replay = [], Workbench.replay
+
+    def followed(bench, steps):
+        opened.append(weakref.ref(bench))
+        return replay(bench, steps)
+
+    monkeypatch.setattr(Workbench, "replay", followed)
+    gc.disable()
+    try:
+        made(paths, tmp_path / "run", 0.0, [Twice(), Plus(), Among(), Half()])
+        left = sum(bench() is not None for bench in opened)
+    finally:
+        gc.enable()
+    assert len(opened) > 8 and left == 0
 
 
 def test_only_rows_with_another_input_are_computed_again(paths, tmp_path):
