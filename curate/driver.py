@@ -321,6 +321,7 @@ class Driver:
     def _write_shards(self, assigned: ledger.Assigned, entries: dict[str, list[str]], state: str) -> None:
         how = self.recipe.shards
         planned = layout.plan(self.store, assigned, entries, self.recipe.samples, how)
+        give_back()
         self.progress.stage("shards", assigned.shards, 0)
         captions = {s.name: s.provenance() for s in self.recipe.steps if hasattr(s, "provenance")}
         provenance = {"recipe": self.recipe.fingerprint, **({"captions": captions} if captions else {})}

@@ -148,7 +148,7 @@ def uid_hash(store: Store, files: list[str], where: str = "true") -> tuple[str, 
 
     def act(con: duckdb.DuckDBPyConnection, _: str) -> tuple[str, int]:
         hash, count = hashlib.sha256(), 0
-        for batch in con.sql(f"select uid from {scan(store, files, alike=True)} where {where} order by uid").to_arrow_reader():
+        for batch in con.sql(f"select uid from {scan(store, files)} where {where} order by uid").to_arrow_reader():
             hash.update("".join(f"{u}\n" for u in batch["uid"].to_pylist()).encode())
             count += len(batch)
         return hash.hexdigest(), count

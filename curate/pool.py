@@ -79,13 +79,8 @@ def _said(fields: pa.Schema) -> str:
 
 
 def gathered_rows(store: Store, gathered: list[Gathered]) -> str:
-    """An SQL expression that reads gathered rows. Files with the same columns are read together: to find out what columns each of
-    them has DuckDB keeps 30 kB a file."""
-    kinds: dict[str, list[str]] = {}
-    for g in gathered:
-        kinds.setdefault(g.fields, []).append(g.file)
-    each = [scan(store, files, alike=True) for files in kinds.values()]
-    return each[0] if len(each) == 1 else f"({' union all by name '.join(f'from {one}' for one in each)})"
+    """An SQL expression that reads gathered rows."""
+    return scan(store, [g.file for g in gathered], [g.fields for g in gathered])
 
 
 def decision(selector: Selector, gathered: list[Gathered], earlier: list[Decision], print_: str) -> Decision:

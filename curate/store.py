@@ -124,9 +124,19 @@ class Store:
 
     def table(self, name: str, columns: list[str] | None = None) -> pa.Table:
         """A Parquet file as a table; page checksums are verified."""
+        with self._parquet(name) as file:
+            return file.read(columns=columns)
+
+    def fields(self, name: str) -> pa.Schema:
+        """The columns of a Parquet file."""
+        with self._parquet(name) as file:
+            return file.schema_arrow
+
+    @contextlib.contextmanager
+    def _parquet(self, name: str) -> Iterator[pq.ParquetFile]:
         try:
             with self.open(name) as f:
-                return pq.ParquetFile(f, page_checksum_verification=True).read(columns=columns)
+                yield pq.ParquetFile(f, page_checksum_verification=True)
         except FileNotFoundError as e:
             raise PoolError(f"{self.path(name)}: missing{hint(name)}") from e
         except (pa.ArrowException, OSError, ValueError) as e:

@@ -6,7 +6,8 @@ import json
 import logging
 import os
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TypeVar
 
@@ -26,6 +27,9 @@ THREAD = 64 << 20
 
 #: Where the kernel tells of the control group that this process runs in.
 GROUP = Path("/sys/fs/cgroup")
+
+#: Footers that are read at a time.
+_READERS = 8
 
 _ARENA_MAX = -8  # of mallopt(3)
 
@@ -111,10 +115,17 @@ def free_memory() -> int:
     return max(free, 0)
 
 
-def scan(store: Store, files: list[str], alike: bool = False) -> str:
-    """An SQL expression that reads Parquet files of the store. alike: all of them have the columns of the first."""
-    listed = ", ".join(quoted(store.path(f)) for f in files)
-    return f"read_parquet([{listed}], union_by_name = {str(not alike).lower()})"
+def scan(store: Store, files: list[str], fields: Iterable[str] | None = None) -> str:
+    """An SQL expression that reads Parquet files of the store, which may differ in their columns (`fields` tells those of each). Files
+    with the same ones are read together: to find out by itself what each of them has DuckDB keeps 30 kB a file."""
+    if fields is None:
+        with ThreadPoolExecutor(_READERS) as readers:
+            fields = list(readers.map(lambda file: str(store.fields(file).remove_metadata()), files))
+    alike: dict[str, list[str]] = {}
+    for file, told in zip(files, fields):
+        alike.setdefault(told, []).append(quoted(store.path(file)))
+    each = [f"read_parquet([{', '.join(paths)}])" for paths in alike.values()]
+    return each[0] if len(each) == 1 else f"({' union all by name '.join(f'from {one}' for one in each)})"
 
 
 def stream(store: Store, put: Callable, name: str, batches: pa.RecordBatchReader, count: int) -> None:
