@@ -12,6 +12,7 @@ from curate import layout, ledger, pool, seal, shards
 from curate.errors import CurateError, PoolError, RecipeError
 from curate.ingest import ingest, same_run, unchanged
 from curate.lanes import Lane, flow
+from curate.memory import give_back, one_heap
 from curate.opened import Run
 from curate.part import Decision, Part
 from curate.recipe import Recipe, place, segments
@@ -21,7 +22,6 @@ from curate.reporting.progress import Published, Quiet
 from curate.selector import Selector
 from curate.stage import Stage, digest
 from curate.store import Store
-from curate.tables import give_back, one_heap
 from curate.upkeep.lease import held
 from curate.upkeep.repair import repair
 from curate.upkeep.takedown import begin_anew, finish

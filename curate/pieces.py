@@ -7,10 +7,12 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
+from curate.memory import give_back
+
 #: About how many rows a piece has where these are narrow, and the most pieces.
 ROWS, MOST = 1 << 17, 2048
 #: Bytes of rows that wait in memory for their pieces.
-WAIT = 8 << 20
+WAIT = 4 << 20
 
 
 def places(folder: Path, rows: int) -> list[Path]:
@@ -32,6 +34,8 @@ def scatter(tables: Iterable[pa.Table], piece: Callable[[pa.Table], np.ndarray],
             held, size = [], 0
     if held:
         _append(held, files)
+    held.clear()
+    give_back()
     return rows
 
 

@@ -1,14 +1,12 @@
 """A run's tables in DuckDB: connections that keep to their memory, and the views of a run that has ended."""
 
 import contextlib
-import ctypes
 import json
 import logging
 import os
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import TypeVar
 
 import duckdb
@@ -16,6 +14,7 @@ import pyarrow as pa
 
 from curate.errors import PoolError
 from curate.judging import verdicts
+from curate.memory import free_memory, give_back
 from curate.parquet import write_batches
 from curate.selector import quoted
 from curate.store import Store
@@ -25,13 +24,8 @@ log = logging.getLogger(__name__)
 #: Bytes of memory that a thread of DuckDB gets to sort well beyond them.
 THREAD = 64 << 20
 
-#: Where the kernel tells of the control group that this process runs in.
-GROUP = Path("/sys/fs/cgroup")
-
 #: Footers that are read at a time.
 _READERS = 8
-
-_ARENA_MAX = -8  # of mallopt(3)
 
 T = TypeVar("T")
 
@@ -60,20 +54,6 @@ def database(store: Store, memory: int = 0) -> Iterator[tuple[duckdb.DuckDBPyCon
             give_back()
 
 
-def one_heap() -> None:
-    """Let threads that begin from now on take their memory from one heap, from which it is given back after each act: a heap for
-    each keeps what it took at most, and a run would hold the sum of these."""
-    with contextlib.suppress(AttributeError):  # not every C library has it
-        ctypes.CDLL(None).mallopt(_ARENA_MAX, 1)
-
-
-def give_back() -> None:
-    """Let the system have the memory that was freed, so that no act begins with what the one before it took."""
-    pa.default_memory_pool().release_unused()
-    with contextlib.suppress(AttributeError):
-        ctypes.CDLL(None).malloc_trim(0)
-
-
 def with_room(store: Store, act: Callable[[duckdb.DuckDBPyConnection, str], T]) -> T:
     """What `act` makes of a connection and its scratch folder. Where the memory does not do, not even with the disk, it acts again with
     twice as much, as long as that is free: to sort a hundred times as many rows takes somewhat more memory. PoolError if it is not."""
@@ -100,19 +80,6 @@ def out_of_memory(error: Exception) -> bool:
 
 def _first() -> int:
     return max(min(free_memory() // 4, len(os.sched_getaffinity(0)) * THREAD), 2 * THREAD)
-
-
-def free_memory() -> int:
-    """Bytes that this process may still take: of the machine, or of the control group that it runs in if that has fewer."""
-    lines = dict(line.split(":") for line in Path("/proc/meminfo").read_text().splitlines())
-    free = int(lines["MemAvailable"].split()[0]) << 10
-    with contextlib.suppress(FileNotFoundError, ValueError):  # no control group, or no limit
-        group = GROUP
-        held = int((group / "memory.current").read_text())
-        kinds = dict(line.split() for line in (group / "memory.stat").read_text().splitlines())
-        cached = int(kinds.get("inactive_file", 0))  # of files: given back when it is needed
-        free = min(free, int((group / "memory.max").read_text()) - held + cached)
-    return max(free, 0)
 
 
 def scan(store: Store, files: list[str], fields: Iterable[str] | None = None) -> str:

@@ -22,6 +22,7 @@ FLOORS = {
     "store": 1,
     "parquet": 1,
     "pieces": 1,
+    "memory": 1,
     "payload": 1,
     "contained": 1,
     "models": 1,

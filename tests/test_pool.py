@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from curate import pool, schema, tables
+from curate import memory, pool, schema, tables
 from curate.errors import PoolError
 from curate.parquet import write_batches, write_table
 from curate.part import SHIFT, Decision, Part, Rows, slice_of
@@ -255,20 +255,20 @@ def test_a_selector_that_names_a_row_that_is_not_there_is_told_so(tmp_path, monk
 
 
 def test_free_memory_is_some_of_the_machine():
-    assert 0 < tables.free_memory() < 1 << 50
+    assert 0 < memory.free_memory() < 1 << 50
 
 
 def test_files_that_the_kernel_has_cached_are_free_memory(tmp_path, monkeypatch):
-    monkeypatch.setattr(tables, "GROUP", tmp_path)
+    monkeypatch.setattr(memory, "GROUP", tmp_path)
     for name, text in {
         "memory.max": 64 << 20,
         "memory.current": 60 << 20,
         "memory.stat": f"anon 1\ninactive_file {50 << 20}",
     }.items():
         (tmp_path / name).write_text(f"{text}\n")
-    assert tables.free_memory() == 54 << 20
+    assert memory.free_memory() == 54 << 20
     (tmp_path / "memory.max").write_text("max\n")
-    assert tables.free_memory() > 64 << 20
+    assert memory.free_memory() > 64 << 20
 
 
 def test_a_selector_of_any_name(tmp_path):

@@ -60,7 +60,7 @@ def repeated(live: Live, key: str, where: str = "true") -> Iterator[str]:
     """
     with scratch(live) as folder:
         hashes = live.sql(f'select hash({key}) as "__hash" from live where {where}').to_arrow_reader(_BATCH)
-        files = pieces.places(folder / "hashes", live.count // 8)
+        files = pieces.places(folder / "hashes", live.count // 2)
         few = (pa.table({"__hash": _at_most_twice(batch["__hash"].to_numpy())}) for batch in hashes)
         pieces.scatter(few, lambda t: (t["__hash"].to_numpy() >> np.uint64(32)).astype(np.int64) * len(files) >> 32, files)
         found, fields = folder / "repeated.parquet", pa.schema({"__hash": pa.uint64()})
