@@ -15,7 +15,8 @@ import pyarrow.parquet as pq
 
 from curate import pieces, shards
 from curate.part import Part, Workbench, conclude, overlay, slice_of
-from curate.pool import BATCH, Gathered, Point, by_row, gathered_rows
+from curate.pool import Gathered, Point, by_row, gathered_rows
+from curate.selector import BATCH
 from curate.shards import Shards
 from curate.stage import digest
 from curate.store import Store

@@ -16,13 +16,10 @@ import pyarrow.parquet as pq
 from curate import pieces
 from curate.errors import CurateError, PoolError
 from curate.part import SHIFT, Decision, Part, Workbench, conclude, overlay
-from curate.selector import EDGES, Live, Rows, Selection, Selector, identifier, quoted
+from curate.selector import BATCH, EDGES, Live, Rows, Selection, Selector, identifier, quoted
 from curate.stage import Stage, Step, digest
 from curate.store import Store
 from curate.tables import out_of_memory, scan, stream, with_room
-
-#: Rows that are read at a time.
-BATCH = 100_000
 
 _DROP = pa.schema({"id": pa.int64(), "reason": pa.large_string()})
 

@@ -12,6 +12,9 @@ import pyarrow as pa
 
 from curate.stage import Step
 
+#: Rows of a pool that are read at a time.
+BATCH = 100_000
+
 #: Why a row fell, pair by pair: the dropped row, its survivor, and how alike they are (1.0 = the same).
 EDGES = pa.schema([("id", pa.int64()), ("survivor", pa.int64()), ("similarity", pa.float32())])
 

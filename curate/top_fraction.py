@@ -7,10 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from curate.errors import RecipeError
-from curate.selector import Live, Selection, Selector, identifier
+from curate.selector import BATCH, Live, Selection, Selector, identifier
 
-#: Values that are sorted, not counted in ranges; and values that are read at a time.
-_FEW, _BATCH = 1 << 18, 100_000
+#: Values that are sorted, not counted in ranges.
+_FEW = 1 << 18
 
 _SIGN, _MASK, _DIGIT = np.uint64(1 << 63), np.uint64(0xFFFF), np.uint64(16)
 
@@ -66,7 +66,7 @@ def cut_at(live: Live, column: str, fraction: float) -> float:
 def _places(live: Live, column: str) -> Iterator[np.ndarray]:
     """The values of a column that are numbers, as whole numbers in the same order, some at a time."""
     score = f"{identifier(column)}::double"
-    for batch in live.sql(f"select {score} as score from live where not isnan({score})").to_arrow_reader(_BATCH):
+    for batch in live.sql(f"select {score} as score from live where not isnan({score})").to_arrow_reader(BATCH):
         bits = (batch["score"].to_numpy(zero_copy_only=False) + 0.0).view(np.uint64)  # -0.0 becomes 0.0
         yield np.where(bits & _SIGN, ~bits, bits | _SIGN)
 

@@ -110,7 +110,7 @@ def test_a_decision_in_pieces_is_the_whole_decision(tmp_path, small):
 
 @pytest.mark.parametrize("seed", range(3))
 def test_repeated_keys_are_those_that_occur_twice(tmp_path, small, monkeypatch, seed):
-    monkeypatch.setattr(keys, "_BATCH", 13)
+    monkeypatch.setattr(keys, "BATCH", 13)
     draw = np.random.default_rng(seed)
     texts = [f"t{i}" for i in np.concatenate([np.zeros(300, int), draw.integers(0, 2_000, 700)])]
     rows = live(folder=tmp_path, t=[texts[i] for i in draw.permutation(1_000)])

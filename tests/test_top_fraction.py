@@ -42,7 +42,7 @@ def test_as_datacomp_codes_it(count, fraction):
 def test_the_cut_is_that_of_sorting_whatever_the_values(few, monkeypatch):
     """Negative, tiny, huge, infinite, the two zeros, ties, and values that differ in their last bits only."""
     monkeypatch.setattr(top_fraction, "_FEW", few)
-    monkeypatch.setattr(top_fraction, "_BATCH", 7)
+    monkeypatch.setattr(top_fraction, "BATCH", 7)
     draw = np.random.default_rng(few)
     values = np.concatenate(
         [

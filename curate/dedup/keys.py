@@ -11,10 +11,7 @@ import pyarrow.parquet as pq
 from curate import pieces
 from curate.dedup.chunks import scratch
 from curate.errors import RecipeError
-from curate.selector import Live, quoted
-
-#: Rows whose keys are hashed at a time.
-_BATCH = 100_000
+from curate.selector import BATCH, Live, quoted
 
 #: What may stand around a column, and its SQL. Without a host, or without a word, a key is null.
 FUNCTIONS = {
@@ -59,7 +56,7 @@ def repeated(live: Live, key: str, where: str = "true") -> Iterator[str]:
     each piece is sorted by itself.
     """
     with scratch(live) as folder:
-        hashes = live.sql(f'select hash({key}) as "__hash" from live where {where}').to_arrow_reader(_BATCH)
+        hashes = live.sql(f'select hash({key}) as "__hash" from live where {where}').to_arrow_reader(BATCH)
         files = pieces.places(folder / "hashes", live.count // 2)
         few = (pa.table({"__hash": _at_most_twice(batch["__hash"].to_numpy())}) for batch in hashes)
         pieces.scatter(few, lambda t: (t["__hash"].to_numpy() >> np.uint64(32)).astype(np.int64) * len(files) >> 32, files)
