@@ -5,9 +5,12 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 
 from curate.selector import Live
+
+_ROWS = 4_096  # copied at a time
 
 
 @contextlib.contextmanager
@@ -27,6 +30,13 @@ def spill(live: Live, query: str, folder: Path, rows: int) -> list[Path]:
             writer.write_batch(batch)
         paths.append(path)
     return paths
+
+
+def save_rows(path: Path, values: np.ndarray, rows: np.ndarray) -> None:
+    """Write these rows of an array, which lies in a file, to another .npy file, a few at a time."""
+    out = np.lib.format.open_memmap(path, "w+", values.dtype, (len(rows), *values.shape[1:]))
+    for low in range(0, len(rows), _ROWS):
+        out[low : low + _ROWS] = values[rows[low : low + _ROWS]]
 
 
 def load(path: Path) -> pa.Table:

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from curate.dedup.chunks import scratch
+from curate.dedup.chunks import save_rows, scratch
 from curate.dedup.graph import Pairs, first_of, resolve, spread
 from curate.dedup.hamming import within
 from curate.dedup.likeness import Same, likeness
@@ -109,9 +109,9 @@ def _write(live: Live, ranks: Ranks, folder: Path) -> np.ndarray:
         thumbs[at] = np.frombuffer(b"".join(batch["thumbnail"].to_pylist()), np.uint8).reshape(len(at), -1)
         keys[at] = batch["key"].to_numpy()
     first = first_of(keys, thumbs, np.arange(total))
-    distinct = first == np.arange(total)
-    np.save(folder / "hashes.npy", hashes[distinct])
-    np.save(folder / "thumbs.npy", thumbs[distinct])
+    distinct = np.flatnonzero(first == np.arange(total))
+    save_rows(folder / "hashes.npy", hashes, distinct)
+    save_rows(folder / "thumbs.npy", thumbs, distinct)
     return first
 
 

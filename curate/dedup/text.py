@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from curate.dedup.chunks import load, scratch, spill
+from curate.dedup.chunks import load, save_rows, scratch, spill
 from curate.dedup.graph import Pairs, first_of, resolve, spread
 from curate.dedup.quality import better_first, columns, ranked
 from curate.errors import RecipeError
@@ -87,11 +87,13 @@ class TextDedup(Selector):
             bands = self.bands if self.min < 1 else 0
             items = [(str(p), self.shingle, bands, self.rows, self.seed) for p in paths]
             order = np.argsort(ranks.of(np.concatenate([np.empty(0, np.int64), *live.map(_sign, items)])))
-            keys = _join(paths, ".keys.npy", (0, 2), order)
+            keys = _joined(paths, ".keys.npy", folder / "keys.npy", 2, len(order))[order]
             first = first_of(keys[:, 0], keys[:, 1:], np.arange(len(keys)))
             distinct = np.flatnonzero(first == np.arange(len(keys)))
             if bands:
-                np.save(folder / "bands.npy", _join(paths, ".bands.npy", (0, bands), order[distinct]))
+                save_rows(
+                    folder / "bands.npy", _joined(paths, ".bands.npy", folder / "all.npy", bands, len(order)), order[distinct]
+                )
                 _write_texts(paths, folder, order[distinct])
             judged = resolve(len(distinct), lambda asked, alive: self._find(live, folder, bands, asked, alive))
             np.save(folder / "alive.npy", ~judged.dropped)
@@ -128,9 +130,14 @@ def _sign(item: tuple[str, int, int, int, int]) -> np.ndarray:
     return chunk["id"].to_numpy()
 
 
-def _join(paths: list[Path], suffix: str, empty: tuple[int, int], order: np.ndarray) -> np.ndarray:
-    """What the chunks wrote, in the order wanted."""
-    return np.concatenate([np.empty(empty, np.uint64), *(np.load(f"{p}{suffix}") for p in paths)])[order]
+def _joined(paths: list[Path], suffix: str, file: Path, width: int, count: int) -> np.ndarray:
+    """What the chunks wrote of all rows, as one file, mapped."""
+    out, at = np.lib.format.open_memmap(file, "w+", np.uint64, (count, width)), 0
+    for path in paths:
+        some = np.load(f"{path}{suffix}")
+        out[at : at + len(some)] = some
+        at += len(some)
+    return out
 
 
 def _write_texts(paths: list[Path], folder: Path, order: np.ndarray) -> None:
