@@ -1,6 +1,7 @@
 """Rows that are too many for memory: set down on the local disk in pieces, each of which is then taken by itself."""
 
 import math
+import struct
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
@@ -13,6 +14,8 @@ from curate.memory import give_back
 ROWS, MOST = 1 << 17, 2048
 #: Bytes of rows that wait in memory for their pieces.
 WAIT = 4 << 20
+
+_SIZES = struct.Struct("<QQ")  # before each batch: its bytes, and those before they were packed
 
 
 def places(folder: Path, rows: int) -> list[Path]:
@@ -46,18 +49,21 @@ def _append(held: list[tuple[pa.Table, np.ndarray]], files: list[Path]) -> None:
         pa.concat_tables([t for t, _ in held]).take(order),
         np.searchsorted(numbers[order], np.arange(len(files) + 1)),
     )
-    packed = pa.ipc.IpcWriteOptions(compression="lz4")
     for file, first, last in zip(files, bounds, bounds[1:]):
-        if last > first:  # one stream after another: there may be more files than a process may hold open
-            with open(file, "ab") as f, pa.ipc.new_stream(f, rows.schema, options=packed) as out:
-                out.write_table(rows.slice(first, last - first))
+        if last > first:  # there may be more files than a process may hold open
+            some = rows.slice(first, last - first).combine_chunks().to_batches()[0].serialize()
+            packed = pa.compress(some, "lz4")
+            with open(file, "ab") as f:
+                f.write(_SIZES.pack(packed.size, some.size))
+                f.write(packed)
 
 
 def load(file: Path, fields: pa.Schema) -> pa.Table:
     """The rows of a piece, in the order in which they came."""
     batches = []
     if file.exists():
-        with pa.OSFile(str(file)) as f:
-            while f.tell() < f.size():
-                batches += pa.ipc.open_stream(f)
+        with open(file, "rb") as f:
+            while sizes := f.read(_SIZES.size):
+                packed, size = _SIZES.unpack(sizes)
+                batches.append(pa.ipc.read_record_batch(pa.decompress(f.read(packed), size, "lz4"), fields))
     return pa.Table.from_batches(batches, fields)
