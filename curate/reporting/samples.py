@@ -108,10 +108,14 @@ def drawn(run: Any, table: str, reason: str | None, n: int, where: str | None) -
 
 def pairs(run: Any, step: str, n: int, child: Isolated | None = None) -> list[Pair]:
     """`n` duplicates of a step with their survivors: half of them the least alike, half drawn by a hash of their uid."""
-    coin = coin_sql("uid", 0, "show")
-    edges = run.sql(f"""with mine as (select *, row_number() over (order by similarity, {coin}, id) as alike,
-        row_number() over (order by {coin}, id) as drawn from edges where step = {quoted(step)})
-        select step, id, survivor_id, similarity from mine order by least(2 * alike, 2 * drawn + 1), alike limit {int(n)}""").fetchall()
+    orders = [f"similarity, {(coin := coin_sql('uid', 0, 'show'))}, id", f"{coin}, id"]
+    few = (
+        f"""select *, 2 * row_number() over (order by {order}) + {odd} as turn
+        from (select * from edges where step = {quoted(step)} order by {order} limit {int(n)})"""
+        for odd, order in enumerate(orders)
+    )
+    edges = run.sql(f"""select step, id, survivor_id, similarity from ({" union all ".join(few)})
+        group by all order by min(turn) limit {int(n)}""").fetchall()
     return _pairs(run, edges, child)
 
 
