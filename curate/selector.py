@@ -43,7 +43,7 @@ class Live:
         """What a query gives, computed once and kept in a file, with the types that Parquet has: a sum of whole numbers, a HUGEINT,
         becomes a double unless cast."""
         file = f"{self.folder}/kept-{secrets.token_hex(4)}.parquet"
-        self.sql(query).to_parquet(file, compression="uncompressed")
+        self.sql(query).to_parquet(file)
         return self.con.read_parquet(file)
 
     def table(self, *columns: str) -> pa.Table:

@@ -12,6 +12,7 @@ from toys import ToyWords, recipe
 from curate import ray_token
 from curate.driver import Driver
 from curate.engine import LocalEngine, RayEngine
+from curate.lanes import Lane
 from curate.reporting.progress import Quiet
 from curate.store import Store
 from curate.upkeep.check import check
@@ -104,6 +105,40 @@ def test_a_node_that_dies_in_the_middle_costs_attempts_and_no_row(pool, golden, 
     assert check(made.store) == []
     assert made.sql("select count(*) from images").fetchall() == [(800,)]
     assert all("died" in r["error"] for r in made.recipe["retries"])
+
+
+def _ticks(path) -> None:
+    for _ in range(600):
+        with open(path, "a") as f:
+            f.write("tick\n")
+        time.sleep(0.1)
+
+
+def test_a_cluster_has_no_work_left_when_the_run_that_gave_it_has_stopped(tmp_path, monkeypatch):
+    monkeypatch.setenv("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "1")
+    ray_token.before_start()
+    from ray.cluster_utils import Cluster
+
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
+    try:
+        engine = RayEngine(address=cluster.address)
+        lanes, ticks = [Lane("ticks", _ticks)], tmp_path / "ticks"
+        engine.carry(lanes)
+        engine.open(lanes)
+        engine.submit(0, "token", str(ticks))
+        waited(lambda: ticks.exists())
+        engine.shutdown()  # what a run does when it is stopped
+        waited(lambda: time.time() - ticks.stat().st_mtime > 3)
+        assert len(ticks.read_text().splitlines()) < 500
+    finally:
+        cluster.shutdown()
+
+
+def waited(so) -> None:
+    deadline = time.monotonic() + 45
+    while not so():
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
 
 
 def _kill_at_work(cluster, node, run) -> None:
