@@ -1,5 +1,6 @@
 """The same protocol on an S3-compatible server on loopback that is slow, busy, in conflict, or does not know exclusive create."""
 
+import itertools
 import os
 import random
 import socket
@@ -30,22 +31,28 @@ s3fs = pytest.importorskip("s3fs")
 ERROR = "<?xml version='1.0'?><Error><Code>{0}</Code><Message>{0}</Message></Error>"
 
 
+#: What befalls one upload after another (see `Trouble._put`): each kind of trouble, and none after it.
+UPLOADS = (0.9, 0.1, 0.5, 0.22, 0.7, 0.29, 0.8, 0.03, 0.6)
+
+
 class Trouble:
-    """A server in front of the server: what it does to a request is drawn with a seed."""
+    """A server in front of the server: what it does to a request is drawn with a seed, and in turn where a test counts on it."""
 
     def __init__(self, app):
         self.app, self.calm, self.lock = app, True, threading.Lock()
         self.dice, self.told = random.Random(5), {}
+        self.uploads = {exclusive: itertools.cycle(UPLOADS) for exclusive in (False, True)}
         self.exclusive = True
 
     def __call__(self, environ, respond):
         if not self.exclusive:
             environ.pop("HTTP_IF_NONE_MATCH", None)
-        with self.lock:
-            draw = self.dice.random()
         if self.calm:
             return self.app(environ, respond)
-        if environ["REQUEST_METHOD"] == "PUT":
+        with self.lock:
+            put = environ["REQUEST_METHOD"] == "PUT"
+            draw = next(self.uploads["HTTP_IF_NONE_MATCH" in environ]) if put else self.dice.random()
+        if put:
             return self._put(environ, respond, draw)
         if environ["REQUEST_METHOD"] == "GET" and "list-type" in environ.get("QUERY_STRING", ""):
             time.sleep(0.05 * draw)  # a slow listing
