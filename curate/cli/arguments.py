@@ -58,10 +58,11 @@ def place(text: str) -> str:
 
 
 def count(text: str) -> int:
-    """A whole number from 1 on."""
-    if int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text} is less than 1")
-    return int(text)
+    """A whole number from 1 on, which may be written as 1e8."""
+    number = float(text) if "e" in text.lower() else int(text)
+    if number < 1 or number != number // 1:
+        raise argparse.ArgumentTypeError(f"{text} is not a whole number from 1 on")
+    return int(number)
 
 
 def folder(sub: argparse.ArgumentParser) -> None:

@@ -177,7 +177,7 @@ def _plan_options(sub: argparse.ArgumentParser, recipe: str | None) -> None:
     )
     sub.add_argument(
         "--rows",
-        type=int,
+        type=count,
         metavar="N",
         help="say what it costs for a pool of so many rows, with the formulas; with -o at the rates of that run",
     )
@@ -191,8 +191,6 @@ def _plan_options(sub: argparse.ArgumentParser, recipe: str | None) -> None:
 def plan(args: argparse.Namespace) -> int:
     from curate.planning import describe
 
-    if args.rows is not None and args.rows < 1:
-        raise RecipeError(f"--rows {args.rows}: a pool has one row or more")
     recipe = _build(args).check()
     part_size = _part_size(args)
     print(describe(recipe, args.out, part_size))

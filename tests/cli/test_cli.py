@@ -247,9 +247,9 @@ def test_help_explains_every_option_and_its_examples_are_commands(name, capsys):
         (["run", "RECIPE", "--pairs", "x"], "the following arguments are required: -o/--out"),
         (["run", "RECIPE", "--pairs", "x", "-o", "RECIPE"], "mine.py is a file, and a run is a folder"),
         (["run", "RECIPE", "--pairs", "x", "-o", "s4://x"], "Protocol not known: s4"),
-        (["run", "RECIPE", "--pairs", "x", "-o", "o", "--workers", "0"], "0 is less than 1"),
-        (["report", "x", "--rows", "0"], "0 is less than 1"),
-        (["show", "x", "-n", "-3"], "-3 is less than 1"),
+        (["run", "RECIPE", "--pairs", "x", "-o", "o", "--workers", "0"], "0 is not a whole number from 1 on"),
+        (["report", "x", "--rows", "0"], "0 is not a whole number from 1 on"),
+        (["show", "x", "-n", "-3"], "-3 is not a whole number from 1 on"),
     ],
 )
 def test_a_wrong_command_exits_2_and_suggests(recipe, capsys, argv, message):

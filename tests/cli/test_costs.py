@@ -31,7 +31,9 @@ def test_plan_prints_formulas(tmp_path, capsys):
     assert main(["plan", "clip_score_top30", "--pairs", str(tmp_path / "l.csv"), "--rows", "1000000"]) == 0
     out = capsys.readouterr().out
     assert "N x 25 µs" in out and "25.0 s" in out
-    assert main(["plan", "clip_score_top30", "--pairs", str(tmp_path / "l.csv"), "--rows", "-1"]) == 2
+    with pytest.raises(SystemExit) as refused:
+        main(["plan", "clip_score_top30", "--pairs", str(tmp_path / "l.csv"), "--rows", "-1"])
+    assert refused.value.code == 2 and "-1 is not a whole number" in capsys.readouterr().err
     assert "at N = 1,000,000 rows" in out and "N x 60 kB" in out and "60.0 GB" in out
 
 
@@ -67,6 +69,6 @@ def test_plan_takes_the_rates_of_a_run(tmp_path, capsys):
     command = ["high_resolution", "--pool", str(tmp_path / "pool.tar"), "-o", str(tmp_path / "out")]
     assert main(["run", *command, "--engine", "local"]) == 0
     capsys.readouterr()
-    assert main(["plan", *command, "--rows", "100000000"]) == 0
+    assert main(["plan", *command, "--rows", "1e8"]) == 0
     out = capsys.readouterr().out
     assert "at N = 100,000,000 rows like the" in out and "bytes: ledger" in out and "time: " in out
