@@ -45,10 +45,8 @@ def scatter(tables: Iterable[pa.Table], piece: Callable[[pa.Table], np.ndarray],
 def _append(held: list[tuple[pa.Table, np.ndarray]], files: list[Path]) -> None:
     numbers = np.concatenate([n for _, n in held])
     order = np.argsort(numbers, kind="stable")
-    rows, bounds = (
-        pa.concat_tables([t for t, _ in held]).take(order),
-        np.searchsorted(numbers[order], np.arange(len(files) + 1)),
-    )
+    rows = pa.concat_tables([t.cast(_plain(t.schema)) for t, _ in held]).take(order)
+    bounds = np.searchsorted(numbers[order], np.arange(len(files) + 1))
     for file, first, last in zip(files, bounds, bounds[1:]):
         if last > first:  # there may be more files than a process may hold open
             some = rows.slice(first, last - first).combine_chunks().to_batches()[0].serialize()
@@ -65,5 +63,10 @@ def load(file: Path, fields: pa.Schema) -> pa.Table:
         with open(file, "rb") as f:
             while sizes := f.read(_SIZES.size):
                 packed, size = _SIZES.unpack(sizes)
-                batches.append(pa.ipc.read_record_batch(pa.decompress(f.read(packed), size, "lz4"), fields))
-    return pa.Table.from_batches(batches, fields)
+                batches.append(pa.ipc.read_record_batch(pa.decompress(f.read(packed), size, "lz4"), _plain(fields)))
+    return pa.Table.from_batches(batches, _plain(fields)).cast(fields)
+
+
+def _plain(fields: pa.Schema) -> pa.Schema:
+    """The same fields without dictionaries, which a message does not carry."""
+    return pa.schema([f.with_type(f.type.value_type) if pa.types.is_dictionary(f.type) else f for f in fields])

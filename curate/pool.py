@@ -97,7 +97,7 @@ def decide(
     """Let a selector decide, and keep its decision as files sorted by id."""
 
     def act(con: duckdb.DuckDBPyConnection, folder: str) -> None:
-        con.execute(f"create temp view survivors as {_survivors(store, gathered, earlier, con, selector)}")
+        _view_survivors(con, store, gathered, [d for d in earlier if d.table == selector.table], selector)
         count = con.sql("select count(*) from survivors").fetchall()[0][0]
         live = Live(con.sql("select * from survivors"), con, folder, count, run_map)
         try:
@@ -112,11 +112,10 @@ def decide(
     with_room(store, act)
 
 
-def _survivors(
-    store: Store, gathered: list[Gathered], earlier: list[Decision], con: duckdb.DuckDBPyConnection, selector: Selector
-) -> str:
-    """Gathered rows that no earlier selector of this block dropped, with the columns that those added."""
-    earlier = [d for d in earlier if d.table == selector.table]
+def _view_survivors(
+    con: duckdb.DuckDBPyConnection, store: Store, gathered: list[Gathered], earlier: list[Decision], selector: Selector
+) -> None:
+    """`survivors`: gathered rows that no earlier selector of this block dropped, with the columns that those added."""
     rows, added, joins = gathered_rows(store, gathered), "", ""
     if earlier:
         # A bit a row instead of a hash table of all that fell, which would take memory with the pool.
@@ -131,7 +130,7 @@ def _survivors(
         if names:
             added += "".join(f", d{i}.{identifier(n)}" for n in names)
             joins += f" left join {scan(store, [d.file])} d{i} on d{i}.id = g.id"
-    return f"select g.*{added} from {rows} g{joins}"
+    con.execute(f"create temp view survivors as select g.*{added} from {rows} g{joins}")
 
 
 def _fallen_bits(store: Store, decisions: list[Decision]) -> pa.Table:

@@ -127,6 +127,15 @@ def test_one_of_many_sets_down_no_more_than_two_of_a_batch():
     assert [len(keys._at_most_twice(np.zeros(n, np.uint64))) for n in range(4)] == [0, 1, 2, 2]
 
 
+def test_a_column_of_words_by_number_comes_back_as_it_was(tmp_path):
+    words = [f"w{i % 3}" if i % 5 else None for i in range(40)]
+    rows = pa.table({"n": range(40), "word": pa.array(words).dictionary_encode()})
+    files = pieces.places(tmp_path / "pieces", 40)
+    assert pieces.scatter([rows.slice(0, 25), rows.slice(25)], lambda t: np.zeros(len(t), int), files) == 40
+    found = pieces.load(files[0], rows.schema)
+    assert found.schema == rows.schema and found["word"].to_pylist() == words
+
+
 @pytest.mark.parametrize(("given", "found"), [({}, "system"), ({"ARROW_DEFAULT_MEMORY_POOL": "mimalloc"}, "mimalloc")])
 def test_arrow_takes_memory_where_it_is_given_back_unless_somebody_says_otherwise(given, found):
     clean = {k: v for k, v in os.environ.items() if k != "ARROW_DEFAULT_MEMORY_POOL"}

@@ -1,5 +1,10 @@
 """curate show: grids, duplicates side by side, documents as pages."""
 
+from hashlib import md5
+
+import duckdb
+import numpy as np
+import pyarrow as pa
 import pytest
 from pictured import picture, pictured
 
@@ -7,6 +12,7 @@ from curate.cli import main
 from curate.fetch.isolate import Isolated
 from curate.opened import open_run
 from curate.reporting.samples import cards, pairs, rows_at, samples, small
+from curate.selector import coin
 
 
 @pytest.fixture(scope="module")
@@ -19,6 +25,28 @@ def test_a_pair_is_a_dropped_row_beside_the_one_it_fell_for(run):
     rows = pair.dropped.row, pair.survivor.row
     assert [r["source_key"] for r in rows] in (["00031", "00030"], ["00030", "00031"]) and pair.similarity == 1.0
     assert pair.dropped.row["drop_reason"] == "exact_dedup" and pair.survivor.row["kept"] and pair.dropped.thumbnail
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_half_of_the_pairs_are_the_least_alike_the_others_are_drawn(monkeypatch, seed):
+    draw = np.random.default_rng(seed)
+    ids = draw.permutation(1000)[: draw.integers(0, 60)].tolist()
+    rows = [
+        {"step": draw.choice(["a", "b"]), "uid": md5(b"%d" % i).hexdigest(), "id": i, "survivor_id": i + 1}
+        | {"survivor": "x", "similarity": float(draw.integers(0, 4)) / 4}
+        for i in ids
+    ]
+    fields = {"step": "string", "uid": "string", "id": "int64", "survivor_id": "int64", "survivor": "string"}
+    table = pa.Table.from_pylist(rows, pa.schema([*fields.items(), ("similarity", pa.float32())]))
+    con = duckdb.connect()
+    con.register("edges", table)
+    monkeypatch.setattr("curate.reporting.samples._pairs", lambda run, edges, child: [e[1] for e in edges])
+    coins = dict(zip(ids, coin([r["uid"] for r in rows], 0, "show").tolist()))
+    mine = [r for r in rows if r["step"] == "a"]
+    drawn = [r["id"] for r in sorted(mine, key=lambda r: (coins[r["id"]], r["id"]))]
+    alike = [r["id"] for r in sorted(mine, key=lambda r: (r["similarity"], coins[r["id"]], r["id"]))]
+    turns = list(dict.fromkeys(i for two in zip(alike, drawn) for i in two))
+    assert [pairs(con, "a", n) for n in (1, 2, 7, 100)] == [turns[:n] for n in (1, 2, 7, 100)]
 
 
 def test_rows_are_found_by_their_number_in_the_pool(run):
