@@ -59,7 +59,10 @@ def place(text: str) -> str:
 
 def count(text: str) -> int:
     """A whole number from 1 on, which may be written as 1e8."""
-    number = float(text) if "e" in text.lower() else int(text)
+    try:
+        number = float(text) if "e" in text.lower() else int(text)
+    except ValueError:
+        number = 0
     if number < 1 or number != number // 1:
         raise argparse.ArgumentTypeError(f"{text} is not a whole number from 1 on")
     return int(number)

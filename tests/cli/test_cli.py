@@ -249,6 +249,10 @@ def test_help_explains_every_option_and_its_examples_are_commands(name, capsys):
         (["run", "RECIPE", "--pairs", "x", "-o", "s4://x"], "Protocol not known: s4"),
         (["run", "RECIPE", "--pairs", "x", "-o", "o", "--workers", "0"], "0 is not a whole number from 1 on"),
         (["report", "x", "--rows", "0"], "0 is not a whole number from 1 on"),
+        (["report", "x", "--rows", "1.5"], "1.5 is not a whole number from 1 on"),
+        (["report", "x", "--rows", "1e-3"], "1e-3 is not a whole number from 1 on"),
+        (["report", "x", "--rows", "1e999"], "1e999 is not a whole number from 1 on"),
+        (["report", "x", "--rows", "many"], "many is not a whole number from 1 on"),
         (["show", "x", "-n", "-3"], "-3 is not a whole number from 1 on"),
     ],
 )
