@@ -15,7 +15,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from curate.demo.packages import cache
+from curate.models.packages import cache
 
 HOME = Path(__file__).parent
 RECORDED = HOME / "recorded.json"

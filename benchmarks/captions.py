@@ -16,13 +16,13 @@ import numpy as np
 import pyarrow as pa
 from PIL import Image
 
-from curate.captioners import Decoding, Request, Writer, named
-from curate.captioners.small import plain_words
-from curate.demo.pairs import Pair, flat, pairs
+from curate.extras.demo.pairs import Pair, flat, pairs
 from curate.fetch.pixels import decode
 from curate.models import clip
 from curate.schema import uid
 from curate.synth.caption import Caption
+from curate.synth.captioners import Decoding, Request, Writer, named
+from curate.synth.captioners.small import plain_words
 from curate.synth.choose import Mix
 from curate.synth.score import CaptionScore
 

@@ -39,7 +39,7 @@ FAULTS = {
 CHILD = """
 import sys; sys.path[:0] = {path!r}
 from slow_toys import slow
-from curate.driver import run
+from curate.runner.driver import run
 made = run(slow({folder!r}), {folder!r} + "/run", engine={engine!r}, workers=2, part_size=10)
 print(made.dataset["root_hash"])
 """

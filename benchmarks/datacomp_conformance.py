@@ -19,15 +19,15 @@ import pyarrow as pa
 
 from curate.balance.text_based import TextBased
 from curate.balance.wordnet import WordNet
-from curate.export import datacomp_subset
 from curate.filters.aspect_ratio import AspectRatio
 from curate.filters.caption_chars import CaptionChars
 from curate.filters.caption_words import CaptionWords
 from curate.filters.image_side import ImageSide
 from curate.filters.language import Language, packaged
+from curate.select.top_fraction import TopFraction
+from curate.select.where import Where
 from curate.selector import Live
-from curate.top_fraction import TopFraction
-from curate.where import Where
+from curate.shard.export import datacomp_subset
 
 WORDS = (
     "a photo of the red car cats running men city 橙色的猫 Katze sehr schön dogs' geese ÉTÉ leaves 12 x … img_2031.jpg click "

@@ -22,10 +22,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from fastwarc.warc import ArchiveIterator
 
-from curate.demo.packages import cache
-from curate.demo.pages import build
 from curate.documents.write import documents
-from curate.driver import run
+from curate.extras.demo.pages import build
 from curate.fetch.shared import SharedUrl
 from curate.filters import paragraph_ratios
 from curate.filters.document_images import DocumentImages
@@ -35,9 +33,11 @@ from curate.filters.image_url_words import ImageUrlWords
 from curate.filters.paragraph_language import ParagraphLanguage
 from curate.filters.paragraph_symbols import ParagraphSymbols
 from curate.filters.paragraph_words import ParagraphWords
-from curate.planning import requests
+from curate.models.packages import cache
 from curate.recipe import Recipe
-from curate.recipes import load
+from curate.runner.driver import run
+from curate.runner.planning import requests
+from curate.runner.recipes import load
 from curate.sources.web_pages import WebPages
 
 SIZES = (1_000, 10_000, 100_000)

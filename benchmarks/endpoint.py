@@ -16,9 +16,9 @@ import time
 from collections import Counter
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
-from curate.captioners import Answer, Decoding, Request
-from curate.captioners import endpoint as client
-from curate.captioners.endpoint import Endpoint
+from curate.synth.captioners import Answer, Decoding, Request
+from curate.synth.captioners import endpoint as client
+from curate.synth.captioners.endpoint import Endpoint
 
 PASSING = ("429", "500", "503", "closed", "late", "cut short", "not JSON", "wrong shape")
 LASTING = ("refusal", "filtered", "400")

@@ -20,24 +20,23 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from PIL import Image
 
-from curate.demo.faults import opened
-from curate.demo.job import NETWORK, entry_list
-from curate.demo.packages import cache
-from curate.demo.pairs import Pair, encode, pairs
-from curate.demo.web import DemoWeb, build
-from curate.driver import run
-from curate.evaluate import evaluate
+from curate.extras.demo.faults import opened
+from curate.extras.demo.job import NETWORK, entry_list
+from curate.extras.demo.pairs import Pair, encode, pairs
+from curate.extras.demo.web import DemoWeb, build
+from curate.extras.evaluate import evaluate
+from curate.extras.evaluate.trainer import Training
 from curate.fetch.stage import Fetch
-from curate.models.trainer import Training
-from curate.opened import Run, open_run
-from curate.recipe import Recipe
-from curate.recipes import load
-from curate.reporting.progress import Lines
-from curate.shards import Shards
+from curate.models.packages import cache
+from curate.recipe import Recipe, Shards
+from curate.runner.driver import run
+from curate.runner.recipes import load
 from curate.sources.url_pairs import UrlPairs
 from curate.sources.webdataset import WebDataset
-from curate.store import Store
+from curate.store.atomic import Store
 from curate.upkeep.adopt import adopt
+from curate.view.progress import Lines
+from curate.view.run import Run, open_run
 
 SIDE = 72
 

@@ -63,7 +63,7 @@ def photos(root: Path, count: int) -> float:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    from curate.demo.pairs import sample_photos
+    from curate.extras.demo.pairs import sample_photos
 
     (root / "www").mkdir()
     total = 0
@@ -103,8 +103,8 @@ def run_curate(mode: dict, listed: Path, out: Path) -> None:
 
     from curate import schema
     from curate.fetch.stage import Fetch
-    from curate.payload import Parcel
-    from curate.store import Store
+    from curate.store.atomic import Store
+    from curate.store.payload import Parcel
 
     urls = pq.read_table(listed)["url"].to_pylist()
     uids = [schema.uid(None, u) for u in urls]

@@ -24,7 +24,7 @@ import pyarrow as pa
 from PIL import Image
 from safetensors.numpy import save_file
 
-from curate.demo.pairs import pairs as demo_pairs
+from curate.extras.demo.pairs import pairs as demo_pairs
 from curate.fetch.blur_faces import blurred
 from curate.fetch.pixels import encode
 from curate.filters.language import packaged

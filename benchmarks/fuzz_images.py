@@ -26,7 +26,7 @@ import numpy as np
 from PIL import Image
 
 from curate import schema
-from curate.demo.pairs import sample_photos
+from curate.extras.demo.pairs import sample_photos
 from curate.fetch.image import MAX_PIXELS, inspect
 from curate.fetch.isolate import Isolated
 from curate.fetch.pixels import Resize

@@ -253,8 +253,8 @@ def blocks(n: int, peak: float) -> Iterator[dict]:
 
 def caption(tiny: bool) -> Iterator[dict]:
     """curate's CoCa captioner, as a stage drives it: pictures are prepared in threads while a batch is written."""
-    from curate.captioners.base import Decoding, Request
-    from curate.captioners.local import Coca
+    from curate.synth.captioners.base import Decoding, Request
+    from curate.synth.captioners.local import Coca
 
     architecture, count = "coca_ViT-B-32", 4 if tiny else 512
     writer = Coca(loaded(architecture).name)

@@ -13,8 +13,8 @@ from collections import Counter
 import numpy as np
 import pyarrow as pa
 
-from curate.demo.packages import PACKAGES, unpacked
 from curate.filters.language import Language
+from curate.models.packages import PACKAGES, unpacked
 
 #: The 21 languages of the published comparison, by fastText's code.
 LANGUAGES = tuple("en de fr es it pt nl sv da fi pl cs hu ru uk el ja ko zh ar tr".split())

@@ -49,10 +49,10 @@ def bare(path: Path) -> int:
 
 
 def ours(path: Path, out: str, engine: str) -> int:
-    from curate.driver import run
     from curate.filters.caption_chars import CaptionChars
     from curate.filters.caption_words import CaptionWords
     from curate.recipe import Recipe
+    from curate.runner.driver import run
     from curate.sources.url_pairs import UrlPairs
 
     recipe = Recipe(UrlPairs(str(path)), [CaptionWords(min=3), CaptionChars(min=6)], shards=None, name="ledger")

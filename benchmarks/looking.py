@@ -26,10 +26,10 @@ COMMANDS = {
 def make(rows: int, folder: Path) -> float:
     """A run in folder/run; returns the seconds it took."""
     from curate.dedup.frequency import Frequency
-    from curate.driver import run
     from curate.filters.caption_chars import CaptionChars
     from curate.filters.caption_words import CaptionWords
     from curate.recipe import Recipe
+    from curate.runner.driver import run
     from curate.sources.url_pairs import UrlPairs
 
     pool(folder / "pairs.parquet", rows)

@@ -29,7 +29,7 @@ from PIL import Image, ImageEnhance, ImageOps
 from curate.dedup.near import NearDedup
 from curate.dedup.phash import PerceptualHash, hashes
 from curate.dedup.semantic import SemanticDedup
-from curate.demo.pairs import flat, pairs
+from curate.extras.demo.pairs import flat, pairs
 from curate.models import clip
 from curate.selector import Live, Selector
 

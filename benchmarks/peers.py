@@ -78,7 +78,7 @@ def environment(envs: Path, name: str) -> Path:
 
 def rows(count: int) -> Iterator[tuple[bytes, str, str]]:
     """Picture, suffix and caption of each row; the i-th is always the same."""
-    from curate.demo.pairs import pairs, sample_photos
+    from curate.extras.demo.pairs import pairs, sample_photos
 
     drawn, _ = pairs("S", say=lambda line: None)
     base = count - count // 10
@@ -155,15 +155,14 @@ def curate(name: str, pool: Path, out: Path) -> None:
     """curate's side, in a process of its own; writes the kept rows' numbers."""
     from curate.dedup.near import NearDedup
     from curate.dedup.phash import PerceptualHash
-    from curate.driver import run
     from curate.fetch.stage import Fetch
     from curate.filters.aspect_ratio import AspectRatio
     from curate.filters.caption_chars import CaptionChars
     from curate.filters.caption_words import CaptionWords
     from curate.filters.image_side import ImageSide
     from curate.filters.language import Language
-    from curate.recipe import Recipe
-    from curate.shards import Shards
+    from curate.recipe import Recipe, Shards
+    from curate.runner.driver import run
     from curate.sources.url_pairs import UrlPairs
     from curate.sources.webdataset import WebDataset
 

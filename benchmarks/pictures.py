@@ -33,7 +33,7 @@ from PIL import Image
 from benchmarks.costs import report as compare
 from benchmarks.fetch import HOSTS, PORT, nginx
 from benchmarks.tree import watch
-from curate.demo.packages import Package, unpacked
+from curate.models.packages import Package, unpacked
 
 PACKAGES = (
     "endless-sky-data",
@@ -159,9 +159,9 @@ def measure(rows: int, engine: str, crops: bool, keep: Path | None) -> dict[str,
 def rates(root: Path, out: Path) -> dict[str, Any]:
     """What `curate plan --rows N -o RUN` goes by."""
     from curate.cli.costs import measured
-    from curate.recipes import load
+    from curate.runner.recipes import load
     from curate.sources.url_pairs import UrlPairs
-    from curate.store import Store
+    from curate.store.atomic import Store
 
     recipe = load(str(root / "pictures.py")).build(UrlPairs(str(root / "list.parquet")))
     for step in recipe.steps:

@@ -22,7 +22,7 @@ from PIL import Image, ImageDraw, ImageFilter, ImageFont
 from safetensors.numpy import save_file
 
 from benchmarks.filters import pairs
-from curate.demo.truth import auc
+from curate.extras.demo.truth import auc
 from curate.filters.aesthetic import Aesthetic
 from curate.filters.boilerplate_text import BoilerplateText
 from curate.filters.caption_repetition import CaptionRepetition

@@ -96,11 +96,10 @@ def recipe(folder: Path) -> Any:
     from curate.filters.caption_chars import CaptionChars
     from curate.filters.caption_words import CaptionWords
     from curate.filters.declared_size import DeclaredSize
-    from curate.recipe import Recipe
-    from curate.shards import Shards
+    from curate.recipe import Recipe, Shards
+    from curate.select.top_fraction import TopFraction
+    from curate.select.where import Where
     from curate.sources.url_pairs import UrlPairs
-    from curate.top_fraction import TopFraction
-    from curate.where import Where
 
     return Recipe(
         UrlPairs(str(folder / "*.parquet")),
@@ -165,12 +164,13 @@ class Clock:
 
 def child(folder: str, out: str, engine: str, free: str) -> None:
     """One size in a process of its own; prints its acts as JSON."""
-    from curate import engine as engines
-    from curate import layout, tables
     from curate.cli.costs import measured
-    from curate.driver import Driver
-    from curate.store import Store
-    from curate.upkeep.lease import held
+    from curate.runner import engine as engines
+    from curate.runner.driver import Driver
+    from curate.select import database as tables
+    from curate.shard import plan as layout
+    from curate.store.atomic import Store
+    from curate.store.lease import held
 
     class Planner(Driver):
         """A run that ends where bytes would be copied."""

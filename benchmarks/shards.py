@@ -20,10 +20,10 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import webdataset
 
-from curate import shards
-from curate.payload import Parcel
 from curate.schema import uid
-from curate.store import Store
+from curate.shard import write as shards
+from curate.store.atomic import Store
+from curate.store.payload import Parcel
 
 PARTS = 8
 

@@ -21,13 +21,13 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from benchmarks.train_small_clip import features
-from curate.captioners import Decoding
-from curate.captioners.decode import beam, draw
-from curate.captioners.local import SMALL
-from curate.captioners.small import END, LONGEST, PAD, START, Decoder, Words, load, plain_words
-from curate.demo.pairs import Pair, pairs
-from curate.demo.small_clip import small_clip
+from curate.extras.demo.pairs import Pair, pairs
 from curate.models import ensure_torchvision
+from curate.models.small_clip import small_clip
+from curate.synth.captioners import Decoding
+from curate.synth.captioners.decode import beam, draw
+from curate.synth.captioners.local import SMALL
+from curate.synth.captioners.small import END, LONGEST, PAD, START, Decoder, Words, load, plain_words
 from curate.synth.cider import cider
 
 #: Words and pieces of the vocabulary; tokens of a caption in training.

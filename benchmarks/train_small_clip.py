@@ -24,11 +24,11 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from curate.demo.packages import cache
-from curate.demo.pairs import Pair, pairs
-from curate.demo.small_clip import HEADS, assemble
-from curate.demo.truth import auc
+from curate.extras.demo.pairs import Pair, pairs
+from curate.extras.demo.truth import auc
 from curate.models import ensure_torchvision
+from curate.models.packages import cache
+from curate.models.small_clip import HEADS, assemble
 
 #: Features of each picture as it is, and of this many altered views; the caption as it is, and two other wordings.
 VIEWS, WORDINGS = 2, 3

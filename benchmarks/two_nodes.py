@@ -40,8 +40,7 @@ from curate.fetch.stage import Fetch
 from curate.filters.caption_words import CaptionWords
 from curate.filters.sharpness import Sharpness
 from curate.filters.single_colour import SingleColour
-from curate.recipe import Recipe
-from curate.shards import Shards
+from curate.recipe import Recipe, Shards
 
 
 def recipe(source) -> Recipe:

@@ -22,9 +22,8 @@ import psutil
 import simplejpeg
 from PIL import Image
 
-from curate.driver import run
-from curate.recipe import Recipe
-from curate.shards import Shards
+from curate.recipe import Recipe, Shards
+from curate.runner.driver import run
 from curate.sources.videos import Videos
 from curate.videos import media
 from curate.videos.frames import Frames, Sound

@@ -14,12 +14,12 @@ from typing import Any
 os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")
 
 _HOMES = {
-    "run": ("driver", "run"),
-    "open": ("opened", "open_run"),
-    "Run": ("opened", "Run"),
-    "show": ("reporting.gallery", "show"),
+    "run": ("runner.driver", "run"),
+    "open": ("view.run", "open_run"),
+    "Run": ("view.run", "Run"),
+    "show": ("view.gallery", "show"),
     "Recipe": ("recipe", "Recipe"),
-    "Shards": ("shards", "Shards"),
+    "Shards": ("recipe", "Shards"),
     "Source": ("source", "Source"),
     "Stage": ("stage", "Stage"),
     "Filter": ("stage", "Filter"),

@@ -14,7 +14,6 @@ from curate.errors import RecipeError
 from curate.fetch.decode import Decode
 from curate.schema import KEPT
 from curate.selector import Selector
-from curate.shards import Shards
 from curate.source import Source
 from curate.stage import Stage, Step, column, digest, plain
 
@@ -23,6 +22,27 @@ _ALWAYS = ("id", "uid")
 
 #: Columns that commits and the ledger add to those of the steps.
 RESERVED = {"id", "row", "given", "drop_reason", "drop_stage", "kept", "shard", "place", "key"}
+
+
+@dataclass
+class Shards:
+    """How kept rows become shards.
+
+    size: most samples in a shard (img2dataset and DataComp use 10,000); sizes differ by at most one sample.
+    seed: of the shuffle.
+    embeddings: put lists of floats into the sidecars. They are in the ledger anyway; their last bits depend on the machine, and
+        without them the root hash does not.
+    without: further columns to leave out of the `.json` members and the Parquet sidecars.
+    """
+
+    size: int = 10_000
+    seed: int = 0
+    without: tuple[str, ...] = ()
+    embeddings: bool = False
+
+    def __post_init__(self):
+        if self.size < 1:
+            raise RecipeError(f"shards of {self.size} samples: the size must be 1 or more")
 
 
 @dataclass

@@ -18,7 +18,7 @@ import pyarrow.compute as pc
 from curate.errors import RecipeError
 from curate.sources.columns import text_type
 from curate.sources.formats import tables
-from curate.store import Store
+from curate.store.atomic import Store
 
 FOLDER = "removed"
 

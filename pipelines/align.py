@@ -19,8 +19,7 @@ from curate.filters.image_side import ImageSide
 from curate.filters.nsfw import Nsfw
 from curate.filters.rare_tokens import RareTokens
 from curate.filters.script_words import ScriptWords
-from curate.recipe import Recipe
-from curate.shards import Shards
+from curate.recipe import Recipe, Shards
 from curate.source import Source
 
 

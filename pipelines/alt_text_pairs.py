@@ -19,10 +19,9 @@ from curate.filters.declared_aspect import DeclaredAspect
 from curate.filters.declared_size import DeclaredSize
 from curate.filters.image_side import ImageSide
 from curate.filters.image_url_words import ImageUrlWords
-from curate.recipe import Recipe
-from curate.shards import Shards
+from curate.recipe import Recipe, Shards
+from curate.select.where import Where
 from curate.source import Source
-from curate.where import Where
 
 
 def recipe(

@@ -5,14 +5,13 @@ raw text competing; one of the two is drawn for `.txt`, and a loader may draw ag
 The paper ranks with ViT-L/14, captions by BLIP-large, 129M pictures.
 """
 
-from curate.captioners import Decoding, named
 from curate.fetch.stage import Fetch
 from curate.filters.clip_embed import ClipEmbed
 from curate.filters.clip_score import ClipScore
-from curate.recipe import Recipe
-from curate.shards import Shards
+from curate.recipe import Recipe, Shards
 from curate.source import Source
 from curate.synth.caption import Caption
+from curate.synth.captioners import Decoding, named
 from curate.synth.choose import Mix
 from curate.synth.score import BestOf
 

@@ -5,14 +5,13 @@ BLIP judges by a matching head and trains on the union of texts; here the CLIP s
 Published with 14M pictures: COCO retrieval 78.4 / 60.7 without, 80.6 / 63.1 with (recall at 1). --min-clip is for ViT-B/32.
 """
 
-from curate.captioners import Decoding, named
 from curate.fetch.stage import Fetch
 from curate.filters.clip_embed import ClipEmbed
 from curate.filters.clip_score import ClipScore
-from curate.recipe import Recipe
-from curate.shards import Shards
+from curate.recipe import Recipe, Shards
 from curate.source import Source
 from curate.synth.caption import Caption
+from curate.synth.captioners import Decoding, named
 from curate.synth.choose import CapFilt
 from curate.synth.faults import CaptionFaults
 from curate.synth.score import CaptionScore

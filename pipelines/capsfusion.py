@@ -6,12 +6,11 @@ The paper fuses alt texts with LAION-COCO's captions by a fine-tuned LLaMA-13B (
 takes the fused text alone (--raw 0). Numbers, quotes and names in the fused text must be in one of the two sources.
 """
 
-from curate.captioners import Decoding, named
 from curate.fetch.stage import Fetch
-from curate.recipe import Recipe
-from curate.shards import Shards
+from curate.recipe import Recipe, Shards
 from curate.source import Source
 from curate.synth.caption import Caption, Rewrite
+from curate.synth.captioners import Decoding, named
 from curate.synth.choose import Mix
 from curate.synth.faults import CaptionFaults
 

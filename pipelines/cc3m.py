@@ -22,10 +22,9 @@ from curate.filters.listed_words import ListedWords
 from curate.filters.nsfw import Nsfw
 from curate.filters.parts_of_speech import PartsOfSpeech
 from curate.filters.rare_tokens import RareTokens
-from curate.recipe import Recipe
-from curate.shards import Shards
+from curate.recipe import Recipe, Shards
+from curate.select.where import Where
 from curate.source import Source
-from curate.where import Where
 
 
 def recipe(

@@ -10,8 +10,7 @@ then MULTIS, instructions for 16 tasks; MSVD-QA 45.3 % zero-shot, by accounts of
 from curate.filters.document_images import DocumentImages
 from curate.filters.document_motion import DocumentMotion
 from curate.filters.document_seconds import DocumentSeconds
-from curate.recipe import Recipe
-from curate.shards import Shards
+from curate.recipe import Recipe, Shards
 from curate.source import Source
 from curate.sources.videos import clips
 from curate.videos.frames import Frames, Sound

@@ -11,8 +11,7 @@ Published: 400M pairs; ImageNet zero-shot 63.4 / 68.3 / 75.5 % with ViT-B/32, B/
 from curate.balance.metaclip import Balance
 from curate.fetch.stage import Fetch
 from curate.filters.language import Language
-from curate.recipe import Recipe
-from curate.shards import Shards
+from curate.recipe import Recipe, Shards
 from curate.source import Source
 
 

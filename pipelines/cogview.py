@@ -16,10 +16,9 @@ from curate.filters.clip_score import ClipScore
 from curate.filters.image_side import ImageSide
 from curate.filters.language import Language
 from curate.filters.script_words import ScriptWords
-from curate.recipe import Recipe
-from curate.shards import Shards
+from curate.recipe import Recipe, Shards
+from curate.select.where import Where
 from curate.source import Source
-from curate.where import Where
 
 
 def recipe(

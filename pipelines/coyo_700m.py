@@ -22,8 +22,7 @@ from curate.filters.language import Language
 from curate.filters.listed_words import ListedWords
 from curate.filters.nsfw import Nsfw
 from curate.filters.parts_of_speech import PartsOfSpeech
-from curate.recipe import Recipe
-from curate.shards import Shards
+from curate.recipe import Recipe, Shards
 from curate.source import Source
 
 

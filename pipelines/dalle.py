@@ -10,8 +10,7 @@ from curate.filters.aspect_ratio import AspectRatio
 from curate.filters.boilerplate_text import BoilerplateText
 from curate.filters.caption_words import CaptionWords
 from curate.filters.language import Language
-from curate.recipe import Recipe
-from curate.shards import Shards
+from curate.recipe import Recipe, Shards
 from curate.source import Source
 
 

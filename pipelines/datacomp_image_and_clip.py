@@ -12,10 +12,9 @@ from curate.filters.caption_words import CaptionWords
 from curate.filters.clip_embed import ClipEmbed
 from curate.filters.clip_score import ClipScore
 from curate.filters.language import Language
-from curate.recipe import Recipe
-from curate.shards import Shards
+from curate.recipe import Recipe, Shards
+from curate.select.top_fraction import TopFraction
 from curate.source import Source
-from curate.top_fraction import TopFraction
 
 
 def recipe(

@@ -13,8 +13,7 @@ from curate.filters.caption_chars import CaptionChars
 from curate.filters.caption_words import CaptionWords
 from curate.filters.clip_embed import ClipEmbed
 from curate.filters.language import Language
-from curate.recipe import Recipe
-from curate.shards import Shards
+from curate.recipe import Recipe, Shards
 from curate.source import Source
 
 

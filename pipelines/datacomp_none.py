@@ -8,8 +8,7 @@ xlarge scale (12.8M, 128M, 1.28B, 12.8B samples).
 from curate.fetch.blur_faces import BlurFaces
 from curate.fetch.stage import Fetch
 from curate.filters.faces import Faces
-from curate.recipe import Recipe
-from curate.shards import Shards
+from curate.recipe import Recipe, Shards
 from curate.source import Source
 
 

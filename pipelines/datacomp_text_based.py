@@ -8,8 +8,7 @@ A word names it if the word's first WordNet synset is in the list. --synsets is 
 from curate.balance.text_based import TextBased
 from curate.fetch.stage import Fetch
 from curate.filters.language import Language
-from curate.recipe import Recipe
-from curate.shards import Shards
+from curate.recipe import Recipe, Shards
 from curate.source import Source
 
 

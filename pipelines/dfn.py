@@ -9,10 +9,9 @@ accuracy does not tell how it filters.
 from curate.fetch.stage import Fetch
 from curate.filters.clip_embed import ClipEmbed
 from curate.filters.clip_score import ClipScore
-from curate.recipe import Recipe
-from curate.shards import Shards
+from curate.recipe import Recipe, Shards
+from curate.select.top_fraction import TopFraction
 from curate.source import Source
-from curate.top_fraction import TopFraction
 
 
 def recipe(

@@ -15,8 +15,7 @@ from curate.fetch.stage import Fetch
 from curate.filters.caption_label import CaptionLabel
 from curate.filters.image_side import ImageSide
 from curate.filters.script_words import ScriptWords
-from curate.recipe import Recipe
-from curate.shards import Shards
+from curate.recipe import Recipe, Shards
 from curate.source import Source
 
 

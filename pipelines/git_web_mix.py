@@ -12,8 +12,7 @@ from curate.dedup.phash import PerceptualHash
 from curate.fetch.stage import Fetch
 from curate.filters.image_side import ImageSide
 from curate.filters.script_words import ScriptWords
-from curate.recipe import Recipe
-from curate.shards import Shards
+from curate.recipe import Recipe, Shards
 from curate.source import Source
 
 

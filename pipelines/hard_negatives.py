@@ -6,8 +6,7 @@ own one (`matching_negative_text`), as ALBEF and BLIP mine them in a batch.
 from curate.fetch.stage import Fetch
 from curate.filters.clip_embed import ClipEmbed
 from curate.filters.clip_score import ClipScore
-from curate.recipe import Recipe
-from curate.shards import Shards
+from curate.recipe import Recipe, Shards
 from curate.source import Source
 from curate.synth.matching import MatchingNegatives
 from curate.synth.negatives import HardNegatives

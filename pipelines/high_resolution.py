@@ -14,10 +14,9 @@ from curate.filters.aspect_ratio import AspectRatio
 from curate.filters.image_side import ImageSide
 from curate.filters.ocr_area import OcrArea
 from curate.filters.sharpness import Sharpness
-from curate.recipe import Recipe
-from curate.shards import Shards
+from curate.recipe import Recipe, Shards
+from curate.select.where import Where
 from curate.source import Source
-from curate.where import Where
 
 
 def recipe(

@@ -17,8 +17,7 @@ from curate.filters.paragraph_links import ParagraphLinks
 from curate.filters.paragraph_symbols import ParagraphSymbols
 from curate.filters.paragraph_words import ParagraphWords
 from curate.filters.single_colour import SingleColour
-from curate.recipe import Recipe
-from curate.shards import Shards
+from curate.recipe import Recipe, Shards
 from curate.source import Source
 
 

@@ -12,8 +12,7 @@ from curate.fetch.stage import Fetch
 from curate.filters.grounding import Grounding
 from curate.filters.image_side import ImageSide
 from curate.filters.language import Language
-from curate.recipe import Recipe
-from curate.shards import Shards
+from curate.recipe import Recipe, Shards
 from curate.source import Source
 
 

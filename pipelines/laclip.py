@@ -5,12 +5,11 @@ The paper rewrites with LLaMA-7B and four sets of examples in the prompt; here o
 15.8 -> 21.5 % (CC3M), 40.2 -> 48.4 % (CC12M), 67.0 -> 69.3 % (LAION-400M, ViT-B/16).
 """
 
-from curate.captioners import Decoding, named
 from curate.fetch.stage import Fetch
-from curate.recipe import Recipe
-from curate.shards import Shards
+from curate.recipe import Recipe, Shards
 from curate.source import Source
 from curate.synth.caption import Rewrite
+from curate.synth.captioners import Decoding, named
 from curate.synth.choose import Mix
 from curate.synth.faults import CaptionFaults
 

@@ -16,10 +16,9 @@ from curate.filters.image_bytes import ImageBytes
 from curate.filters.language import Language
 from curate.filters.nsfw import Nsfw
 from curate.filters.watermark import Watermark
-from curate.recipe import Recipe
-from curate.shards import Shards
+from curate.recipe import Recipe, Shards
+from curate.select.where import Where
 from curate.source import Source
-from curate.where import Where
 
 
 def recipe(

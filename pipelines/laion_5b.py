@@ -14,10 +14,9 @@ from curate.filters.clip_embed import ClipEmbed
 from curate.filters.clip_score import ClipScore
 from curate.filters.image_bytes import ImageBytes
 from curate.filters.language import Language
-from curate.recipe import Recipe
-from curate.shards import Shards
+from curate.recipe import Recipe, Shards
+from curate.select.where import Where
 from curate.source import Source
-from curate.where import Where
 
 
 def recipe(

@@ -5,12 +5,11 @@ picture from its captions; `curate.synth.instruct.llava` turns the rows into LLa
 boxes; here the raw text and a detailed caption are the facts, and --boxes names a column of boxes if the source brings one.
 """
 
-from curate.captioners import Decoding, named
 from curate.fetch.stage import Fetch
-from curate.recipe import Recipe
-from curate.shards import Shards
+from curate.recipe import Recipe, Shards
 from curate.source import Source
 from curate.synth.caption import Caption
+from curate.synth.captioners import Decoding, named
 from curate.synth.instruct import Instruct
 
 

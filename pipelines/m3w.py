@@ -15,8 +15,7 @@ from curate.filters.document_language import DocumentLanguage
 from curate.filters.document_words import DocumentWords
 from curate.filters.image_side import ImageSide
 from curate.filters.single_colour import SingleColour
-from curate.recipe import Recipe
-from curate.shards import Shards
+from curate.recipe import Recipe, Shards
 from curate.source import Source
 
 

@@ -10,8 +10,7 @@ from curate.dedup.exact import ExactDedup
 from curate.fetch.stage import Fetch
 from curate.filters.language import Language
 from curate.filters.nsfw import Nsfw
-from curate.recipe import Recipe
-from curate.shards import Shards
+from curate.recipe import Recipe, Shards
 from curate.source import Source
 
 

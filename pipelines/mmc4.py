@@ -27,10 +27,9 @@ from curate.filters.document_texts import DocumentTexts
 from curate.filters.image_side import ImageSide
 from curate.filters.image_url_words import ImageUrlWords
 from curate.filters.paragraph_words import ParagraphWords
-from curate.recipe import Recipe
-from curate.shards import Shards
+from curate.recipe import Recipe, Shards
+from curate.select.where import Where
 from curate.source import Source
-from curate.where import Where
 
 WORDS = ("logo", "button", "icon", "plugin", "widget")
 

@@ -5,14 +5,13 @@ same cut; the rest falls. Captions as in the paper's code: top-k 50, temperature
 128M samples: + 2 points of ImageNet, + 4 on the mean of 38 tasks, twice the retrieval; the gain shrinks at 1.28B.
 """
 
-from curate.captioners import Decoding, named
 from curate.fetch.stage import Fetch
 from curate.filters.clip_embed import ClipEmbed
 from curate.filters.clip_score import ClipScore
-from curate.recipe import Recipe
-from curate.shards import Shards
+from curate.recipe import Recipe, Shards
 from curate.source import Source
 from curate.synth.caption import Caption
+from curate.synth.captioners import Decoding, named
 from curate.synth.choose import RawElseSynthetic
 from curate.synth.faults import CaptionFaults
 from curate.synth.score import CaptionScore

@@ -42,10 +42,9 @@ from curate.filters.paragraph_symbols import ParagraphSymbols
 from curate.filters.paragraph_word_repetition import ParagraphWordRepetition
 from curate.filters.paragraph_words import ParagraphWords
 from curate.filters.url_blocklist import UrlBlocklist
-from curate.recipe import Recipe
-from curate.shards import Shards
+from curate.recipe import Recipe, Shards
+from curate.select.where import Where
 from curate.source import Source
-from curate.where import Where
 
 
 def recipe(source: Source, perplexity: str = "", blocklist: str = "", seed: int = 0, shard_size: int = 1_000) -> Recipe:

@@ -24,8 +24,7 @@ from curate.filters.document_text import DocumentText
 from curate.filters.document_words import DocumentWords
 from curate.filters.document_words_per_image import DocumentWordsPerImage
 from curate.filters.image_side import ImageSide
-from curate.recipe import Recipe
-from curate.shards import Shards
+from curate.recipe import Recipe, Shards
 from curate.source import Source
 
 

@@ -5,14 +5,13 @@ raw text and what it gave (ViT-B/16): 0.0 / 0.5 / 0.8 / 1.0 -> ImageNet 36.0 / 6
 42.7 / 42.2 / 37.7. Sentence scores are for the report; a long caption is not gated by CLIP, which reads 77 tokens.
 """
 
-from curate.captioners import Decoding, named
 from curate.fetch.stage import Fetch
 from curate.filters.clip_embed import ClipEmbed
 from curate.filters.clip_score import ClipScore
-from curate.recipe import Recipe
-from curate.shards import Shards
+from curate.recipe import Recipe, Shards
 from curate.source import Source
 from curate.synth.caption import Caption
+from curate.synth.captioners import Decoding, named
 from curate.synth.choose import Mix
 from curate.synth.faults import CaptionFaults
 from curate.synth.score import CaptionScore

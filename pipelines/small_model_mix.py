@@ -14,8 +14,7 @@ from curate.fetch.stage import Fetch
 from curate.filters.clip_embed import ClipEmbed
 from curate.filters.clip_score import ClipScore
 from curate.filters.script_words import ScriptWords
-from curate.recipe import Recipe
-from curate.shards import Shards
+from curate.recipe import Recipe, Shards
 from curate.source import Source
 
 

@@ -15,10 +15,9 @@ from curate.filters.clip_embed import ClipEmbed
 from curate.filters.image_side import ImageSide
 from curate.filters.nsfw import Nsfw
 from curate.filters.watermark import Watermark
-from curate.recipe import Recipe
-from curate.shards import Shards
+from curate.recipe import Recipe, Shards
+from curate.select.where import Where
 from curate.source import Source
-from curate.where import Where
 
 
 def recipe(

@@ -9,12 +9,11 @@ AudioSet mAP 39.4 %, with no labels in pretraining.
 
 from curate.filters.document_images import DocumentImages
 from curate.filters.document_seconds import DocumentSeconds
-from curate.recipe import Recipe
-from curate.shards import Shards
+from curate.recipe import Recipe, Shards
+from curate.select.where import Where
 from curate.source import Source
 from curate.sources.videos import clips
 from curate.videos.frames import Frames, Sound
-from curate.where import Where
 
 
 def recipe(

@@ -11,8 +11,7 @@ from curate.filters.document_images import DocumentImages
 from curate.filters.document_language import DocumentLanguage
 from curate.filters.document_seconds import DocumentSeconds
 from curate.filters.document_speech_rate import DocumentSpeechRate
-from curate.recipe import Recipe
-from curate.shards import Shards
+from curate.recipe import Recipe, Shards
 from curate.source import Source
 from curate.sources.videos import clips
 from curate.videos.frames import Frames

@@ -7,14 +7,13 @@ import tarfile
 from PIL import Image, ImageDraw
 
 from curate.dedup.exact import ExactDedup
-from curate.driver import run
 from curate.fetch.stage import Fetch
 from curate.filters.caption_words import CaptionWords
 from curate.filters.image_side import ImageSide
-from curate.recipe import Recipe
-from curate.shards import Shards
+from curate.recipe import Recipe, Shards
+from curate.runner.driver import run
+from curate.select.where import Where
 from curate.sources.webdataset import WebDataset
-from curate.where import Where
 
 EVIL = "</script><script>document.title='owned'</script><img src=http://127.0.0.1:9/x onerror=\"document.title='owned'\"> & \u202eevil"
 

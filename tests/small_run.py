@@ -11,10 +11,11 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from PIL import Image
 
-from curate import seal, shards
-from curate.payload import Parcel
 from curate.schema import uid
-from curate.store import Store
+from curate.shard import write as shards
+from curate.store import checksums as seal
+from curate.store.atomic import Store
+from curate.store.payload import Parcel
 
 KINDS = ("JPEG", "PNG", "WEBP")
 

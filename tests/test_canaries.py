@@ -14,17 +14,16 @@ import pytest
 from documents.page_web import picture
 
 from curate.cli import main
-from curate.driver import run
 from curate.errors import CurateError
 from curate.fetch.stage import Fetch
 from curate.models.heads import head
-from curate.recipe import Recipe
-from curate.shards import Shards
+from curate.recipe import Recipe, Shards
+from curate.runner.driver import run
+from curate.select.top_fraction import TopFraction
+from curate.select.where import Where
 from curate.sources.url_pairs import UrlPairs
 from curate.sources.webdataset import WebDataset
-from curate.top_fraction import TopFraction
 from curate.upkeep.check import check
-from curate.where import Where
 
 ROOT = Path(__file__).parent.parent
 

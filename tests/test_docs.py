@@ -15,10 +15,10 @@ import fsspec
 import pytest
 from pictured import pictured, pool
 
-from curate import tables
 from curate.cli import main, parse
-from curate.opened import open_run
-from curate.recipes import names
+from curate.runner.recipes import names
+from curate.view import views
+from curate.view.run import open_run
 
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
@@ -88,7 +88,7 @@ def test_every_query_answers(run, query, capsys):
 
 def test_there_are_enough_queries_and_every_view_is_described():
     assert len(blocks("docs/queries.md", "sql")) >= 10
-    assert all(f"| `{view}` |" in (DOCS / "queries.md").read_text() for view in tables.VIEWS)
+    assert all(f"| `{view}` |" in (DOCS / "queries.md").read_text() for view in views.VIEWS)
 
 
 @pytest.fixture(scope="module")

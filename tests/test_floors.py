@@ -9,82 +9,30 @@ import curate
 
 ROOT = Path(curate.__file__).parent
 
-#: The floor of each module or package below curate; a package's modules share its floor.
-FLOORS = {
-    # the words: tables, errors
-    "schema": 0,
-    "errors": 0,
-    "failpoints": 0,
-    # what a step is, where its results are kept, models
-    "stage": 1,
-    "selector": 1,
-    "source": 1,
-    "store": 1,
-    "parquet": 1,
-    "pieces": 1,
-    "memory": 1,
-    "payload": 1,
-    "contained": 1,
-    "models": 1,
-    "captioners": 1,
-    "weights": 1,
-    # steps and sources
-    "sources": 2,
-    "fetch": 2,
-    "filters": 2,
-    "dedup": 2,
-    "balance": 2,
-    "synth": 2,
-    "documents": 2,
-    "videos": 2,
-    "where": 2,
-    "top_fraction": 2,
-    # what a run leaves
-    "shards": 2,
-    "export": 2,
-    "members": 2,
-    "seal": 2,
-    "removed": 2,
-    # a recipe, and a run's parts and tables
-    "recipe": 3,
-    "part": 3,
-    "ingest": 3,
-    "work": 3,
-    "tables": 3,
-    "pool": 3,
-    "ledger": 3,
-    "layout": 3,
-    "ray_token": 3,
-    # for people
-    "reporting": 3,
-    "judging": 3,
-    # for later
-    "upkeep": 3,
-    # running it
-    "lanes": 4,
-    "engine": 4,
-    "opened": 4,
-    "driver": 4,
-    "recipes": 4,
-    "planning": 4,
-    "evaluate": 4,
-    # the outside
-    "cli": 5,
-    "demo": 5,
-    "__init__": 5,
-}
+#: The levels of the architecture, lowest first: the modules at the top of `curate` are words, each folder has one level.
+LEVELS = (
+    ("errors", "schema", "stage", "selector", "source", "recipe"),
+    ("store",),
+    ("models",),
+    ("sources", "fetch", "filters", "documents", "videos", "synth", "dedup", "balance", "score", "select", "shard", "removed"),
+    ("view",),
+    ("upkeep",),
+    ("runner",),
+    ("cli", "extras", "__init__"),
+)
+FLOORS = {name: level for level, names in enumerate(LEVELS) for name in names}
 
-#: Libraries that only these modules import.
+#: The steps that every recipe begins with, and that none names.
+EXCUSED = {("recipe.py", "dedup"), ("recipe.py", "fetch")}
+
+#: Libraries that only these folders import.
 HOMES = {
-    "ray": {"engine"},
-    "torch": {"models", "captioners"},
-    "open_clip": {"models", "captioners"},
-    "transformers": {"models", "captioners"},
-    "vllm": {"captioners"},
+    "ray": {"runner", "view"},
+    "torch": {"models", "synth"},
+    "open_clip": {"models", "synth"},
+    "transformers": {"models", "synth"},
+    "vllm": {"synth"},
 }
-
-#: Functions that a lower module borrows from the demo's package when the small model is asked for by name.
-BORROWED = {("models", "demo")}
 
 
 def modules():
@@ -111,7 +59,7 @@ def test_imports_point_down():
     for home, path in modules():
         for name in imports(path):
             target = name.split(".")[1] if name.startswith("curate.") else None
-            if target in FLOORS and FLOORS[target] > FLOORS[home] and (home, target) not in BORROWED:
+            if target in FLOORS and FLOORS[target] > FLOORS[home]:
                 wrong.append(
                     f"{path.relative_to(ROOT)} (floor {FLOORS[home]}) imports curate.{target} (floor {FLOORS[target]})"
                 )
@@ -123,7 +71,7 @@ def test_heavy_libraries_have_one_home():
         f"{path.relative_to(ROOT)} imports {name}"
         for home, path in modules()
         for name in imports(path)
-        if home != "demo" and home not in HOMES.get(name.split(".")[0], {home})
+        if home != "extras" and home not in HOMES.get(name.split(".")[0], {home})
     ]
     assert not wrong
 

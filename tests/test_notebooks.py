@@ -9,15 +9,15 @@ from pictured import pictured, pool, recipe
 from tiny import tiny_clip
 
 from curate import schema
-from curate.driver import run as start
 from curate.filters.clip_embed import ClipEmbed
-from curate.opened import open_run
 from curate.recipe import Recipe
-from curate.reporting.difference import Difference
+from curate.runner.driver import run as start
 from curate.sources.web_pages import WebPages
 from curate.stage import Stage
-from curate.store import Store
+from curate.store.atomic import Store
 from curate.upkeep.adopt import adopt
+from curate.view.difference import Difference
+from curate.view.run import open_run
 
 nbclient = pytest.importorskip("nbclient")
 nbformat = pytest.importorskip("nbformat")

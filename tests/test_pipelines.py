@@ -21,9 +21,9 @@ from tiny import tiny_clip
 
 from curate.cli import main
 from curate.cli.looking import recipes as listing
-from curate.driver import run
 from curate.errors import RecipeError
-from curate.recipes import load, names
+from curate.runner.driver import run
+from curate.runner.recipes import load, names
 from curate.sources.videos import Videos
 from curate.sources.web_pages import WebPages
 from curate.sources.webdataset import WebDataset

@@ -118,7 +118,7 @@ def test_text_that_is_redacted_does_not_pass_by_way_of_its_document(tmp_path):
     from curate.fetch.stage import Fetch
     from curate.filters.document_text import DocumentText
     from curate.filters.redact_contacts import RedactContacts
-    from curate.shards import Shards
+    from curate.recipe import Shards
     from curate.sources.web_pages import WebPages
 
     (tmp_path / "a.html").write_text("<p>text</p>")
@@ -136,6 +136,6 @@ def test_text_that_is_redacted_does_not_pass_by_way_of_its_document(tmp_path):
 def test_options_of_either_spelling_of_maybe():
     import typing
 
-    from curate import recipes
+    from curate.runner import recipes
 
     assert recipes._parser(typing.Union[float, None]) is float  # noqa: UP007

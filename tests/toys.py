@@ -9,9 +9,8 @@ import pyarrow.compute as pc
 
 from curate import schema
 from curate.errors import PoolError
-from curate.recipe import Recipe
+from curate.recipe import Recipe, Shards
 from curate.selector import EDGES, Selection, Selector, coin
-from curate.shards import Shards
 from curate.source import Source, expand
 from curate.stage import Filter, Stage
 

@@ -10,7 +10,7 @@ from importlib.metadata import version
 from curate.cli import keeping, looking, proving, running
 from curate.cli.arguments import Commands, Help, Parser
 from curate.errors import CurateError, RecipeError
-from curate.reporting.look import clean
+from curate.view.look import clean
 
 EPILOG = """\
 A recipe is one of those that `curate recipes` lists, or a Python file with a function recipe(source, ...). Its parameters

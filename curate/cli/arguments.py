@@ -46,7 +46,7 @@ class Parser(argparse.ArgumentParser):
 
 def place(text: str) -> str:
     """A run's folder: a path or URL that can hold one."""
-    from curate.store import Store
+    from curate.store.atomic import Store
 
     try:
         store = Store(text)

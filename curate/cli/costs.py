@@ -8,12 +8,12 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
-from curate import seal
 from curate.recipe import Recipe
-from curate.reporting.look import plain, size
 from curate.schema import TABLES
 from curate.stage import Stage
-from curate.store import Store
+from curate.store import checksums as seal
+from curate.store.atomic import Store
+from curate.view.look import plain, size
 
 #: What is assumed where no run says it: bytes of a picture as fetched, dimensions of an embedding, and operations a second: of a GPU
 #: (half precision, sustained), and of a core (benchmarks/dedup.py: 25 to 39 at 10^5 to 10^7 vectors).

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from curate.errors import CurateError
-from curate.store import PRIVATE, Store
+from curate.store.atomic import PRIVATE, Store
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ import argparse
 import sys
 
 from curate.cli.arguments import folder
-from curate.reporting.look import clean
+from curate.view.look import clean
 
 
 def _check_options(sub: argparse.ArgumentParser, _: str | None) -> None:
@@ -16,8 +16,8 @@ def _check_options(sub: argparse.ArgumentParser, _: str | None) -> None:
 
 
 def check(args: argparse.Namespace) -> int:
-    from curate.opened import open_run
     from curate.upkeep.check import check as faults_of
+    from curate.view.run import open_run
 
     run = open_run(args.folder)
     faults = faults_of(run.store)
@@ -38,8 +38,8 @@ def _gc_options(sub: argparse.ArgumentParser, _: str | None) -> None:
 
 
 def gc(args: argparse.Namespace) -> int:
-    from curate.opened import open_run
     from curate.upkeep.gc import collect
+    from curate.view.run import open_run
 
     removed = collect(open_run(args.folder).store, args.dry_run)
     for name, size in removed.items():
@@ -65,11 +65,11 @@ def _takedown_options(sub: argparse.ArgumentParser, _: str | None) -> None:
 
 
 def takedown(args: argparse.Namespace) -> int:
-    from curate.driver import tell
-    from curate.opened import open_run
     from curate.removed import Removed, asked
-    from curate.store import Store
+    from curate.runner.driver import tell
+    from curate.store.atomic import Store
     from curate.upkeep.takedown import takedown as take
+    from curate.view.run import open_run
 
     wanted = Removed()
     for path in args.list:
@@ -99,7 +99,7 @@ def takedown(args: argparse.Namespace) -> int:
 
 
 def _export_options(sub: argparse.ArgumentParser, _: str | None) -> None:
-    from curate.export import FORMS
+    from curate.shard.export import FORMS
 
     folder(sub)
     sub.add_argument("--format", required=True, choices=FORMS, metavar="FORM", help="one of the forms below")
@@ -119,8 +119,8 @@ def _export_options(sub: argparse.ArgumentParser, _: str | None) -> None:
 
 
 def export(args: argparse.Namespace) -> int:
-    from curate.export import export as write
-    from curate.opened import open_run
+    from curate.shard.export import export as write
+    from curate.view.run import open_run
 
     run = open_run(args.folder)
     print(f"{write(run.store, run.dataset, args.format, args.out):,} samples: {args.out}")

@@ -9,7 +9,7 @@ from typing import Any
 
 from curate.cli.arguments import count, folder, place
 from curate.errors import PoolError, RecipeError
-from curate.reporting.look import clean, plain
+from curate.view.look import clean, plain
 
 
 def _stats_options(sub: argparse.ArgumentParser, _: str | None) -> None:
@@ -19,8 +19,8 @@ def _stats_options(sub: argparse.ArgumentParser, _: str | None) -> None:
 
 
 def stats(args: argparse.Namespace) -> int:
-    from curate.opened import open_run
-    from curate.reporting.progress import funnel
+    from curate.view.progress import funnel
+    from curate.view.run import open_run
 
     print(funnel(open_run(args.folder).stats().to_pylist()))
     return 0
@@ -43,7 +43,7 @@ More queries: docs/queries.md"""
 def sql(args: argparse.Namespace) -> int:
     import duckdb
 
-    from curate.opened import open_run
+    from curate.view.run import open_run
 
     run = open_run(args.folder)
     if not args.query.strip(" \n\t;"):
@@ -110,8 +110,8 @@ def _show_options(sub: argparse.ArgumentParser, _: str | None) -> None:
 def show(args: argparse.Namespace) -> int:
     import duckdb
 
-    from curate.opened import open_run
-    from curate.reporting.grid import write_page
+    from curate.view.grid import write_page
+    from curate.view.run import open_run
 
     try:
         print(write_page(open_run(args.folder), args.reason, args.n, args.where, args.out, args.documents))
@@ -133,8 +133,8 @@ def _report_options(sub: argparse.ArgumentParser, _: str | None) -> None:
 
 
 def report(args: argparse.Namespace) -> int:
-    from curate.opened import open_run
-    from curate.reporting.report import ROWS, write
+    from curate.view.report import ROWS, write
+    from curate.view.run import open_run
 
     print(write(open_run(args.folder), args.out, args.rows or ROWS))
     return 0
@@ -149,8 +149,8 @@ def _why_options(sub: argparse.ArgumentParser, _: str | None) -> None:
 
 
 def why(args: argparse.Namespace) -> int:
-    from curate.opened import open_run
-    from curate.reporting.story import as_text, tell, write
+    from curate.view.run import open_run
+    from curate.view.story import as_text, tell, write
 
     run = open_run(args.folder)
     stories = tell(run, args.who)
@@ -173,8 +173,8 @@ def _diff_options(sub: argparse.ArgumentParser, _: str | None) -> None:
 
 
 def diff(args: argparse.Namespace) -> int:
-    from curate.opened import open_run
-    from curate.reporting.difference import Difference
+    from curate.view.difference import Difference
+    from curate.view.run import open_run
 
     found = Difference(open_run(args.first), open_run(args.second))
     print(clean(found.as_text()) + "\n")
@@ -183,7 +183,7 @@ def diff(args: argparse.Namespace) -> int:
 
 
 def _annotate_options(sub: argparse.ArgumentParser, _: str | None) -> None:
-    from curate.judging.annotate import FORMS
+    from curate.view.annotate import FORMS
 
     folder(sub)
     ask = sub.add_argument_group("ask people")
@@ -224,10 +224,10 @@ def _annotate_options(sub: argparse.ArgumentParser, _: str | None) -> None:
 
 
 def annotate(args: argparse.Namespace) -> int:
-    from curate.judging.agreement import Verdicts
-    from curate.judging.annotate import draw, write
-    from curate.judging.verdicts import keep
-    from curate.opened import open_run
+    from curate.view.agreement import Verdicts
+    from curate.view.annotate import draw, write
+    from curate.view.run import open_run
+    from curate.view.verdicts import keep
 
     if (args.out is None) == (args.verdicts is None):
         raise RecipeError("say -o FOLDER to ask people, or --verdicts FILE to read what they said")
@@ -249,7 +249,7 @@ def _recipes_options(sub: argparse.ArgumentParser, _: str | None) -> None:
 
 
 def recipes(args: argparse.Namespace) -> int:
-    from curate.recipes import load, names
+    from curate.runner.recipes import load, names
 
     loaded = [load(name) for name in names()]
     wide, width = max(len(r.name) for r in loaded), shutil.get_terminal_size((160, 40)).columns
@@ -268,9 +268,9 @@ def _watch_options(sub: argparse.ArgumentParser, _: str | None) -> None:
 
 
 def watch(args: argparse.Namespace) -> int:
-    from curate.reporting.progress import display
-    from curate.reporting.watch import watch as follow
-    from curate.store import Store
+    from curate.store.atomic import Store
+    from curate.view.progress import display
+    from curate.view.watch import watch as follow
 
     with display() as shown:
         word = follow(Store(args.folder), shown)

@@ -4,7 +4,7 @@ import argparse
 import os
 import shlex
 
-from curate.reporting.look import clean
+from curate.view.look import clean
 
 
 def _evaluate_options(sub: argparse.ArgumentParser, _: str | None) -> None:
@@ -82,9 +82,9 @@ def _training_options(sub: argparse.ArgumentParser) -> None:
 
 
 def evaluate(args: argparse.Namespace) -> int:
-    from curate.evaluate import evaluate as compare
-    from curate.models.trainer import Training
-    from curate.reporting.progress import display
+    from curate.extras.evaluate import evaluate as compare
+    from curate.extras.evaluate.trainer import Training
+    from curate.view.progress import display
 
     how = Training(
         args.model,

@@ -8,12 +8,12 @@ from typing import Any
 
 from curate.cli.arguments import count, place
 from curate.errors import CurateError, PoolError, RecipeError
-from curate.reporting.look import clean
+from curate.view.look import clean
 
 
 def _recipe_options(sub: argparse.ArgumentParser, recipe: str | None) -> None:
     """The options of a recipe and of its source; to be added last, since those of the recipe may not be called like others."""
-    from curate.recipes import load
+    from curate.runner.recipes import load
 
     sub.usage = "%(prog)s RECIPE [options]"
     sub.add_argument("recipe", metavar="RECIPE", help="one of those that `curate recipes` lists, or a Python file")
@@ -189,14 +189,14 @@ def _plan_options(sub: argparse.ArgumentParser, recipe: str | None) -> None:
 
 
 def plan(args: argparse.Namespace) -> int:
-    from curate.planning import describe
+    from curate.runner.planning import describe
 
     recipe = _build(args).check()
     part_size = _part_size(args)
     print(describe(recipe, args.out, part_size))
     if args.rows:
         from curate.cli.costs import as_text, measured
-        from curate.store import Store
+        from curate.store.atomic import Store
 
         print("\n" + as_text(recipe, args.rows, part_size, measured(Store(args.out), recipe) if args.out else None))
     return 0
@@ -204,7 +204,7 @@ def plan(args: argparse.Namespace) -> int:
 
 def _part_size(args: argparse.Namespace) -> int:
     """As said, else that of the run that goes on, else of the one that is reused: parts of another size would have nothing in common."""
-    from curate.store import Store
+    from curate.store.atomic import Store
 
     if args.part_size is not None:
         if args.part_size < 1:
@@ -261,8 +261,8 @@ def _run_options(sub: argparse.ArgumentParser, recipe: str | None) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    from curate.driver import run as start
-    from curate.reporting.progress import display, funnel
+    from curate.runner.driver import run as start
+    from curate.view.progress import display, funnel
 
     if args.engine == "local" and args.address:
         raise RecipeError(f"--address {args.address}: of a Ray cluster, and --engine local works in this process")
@@ -301,8 +301,8 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _reuse(out: str, other: str, repair: bool) -> None:
-    from curate.driver import record
-    from curate.store import Store
+    from curate.runner.driver import record
+    from curate.store.atomic import Store
     from curate.upkeep.adopt import adopt
 
     record(Store(out), repair)  # refuses a folder with something else, before anything is put there
@@ -319,7 +319,7 @@ def _demo_options(sub: argparse.ArgumentParser, _: str | None) -> None:
 
 
 def demo(args: argparse.Namespace) -> int:
-    from curate.demo.job import main_job
+    from curate.extras.demo.job import main_job
 
     return main_job(args.out, args.tier, args.engine, args.seed)
 

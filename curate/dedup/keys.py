@@ -8,10 +8,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from curate import pieces
 from curate.dedup.chunks import scratch
 from curate.errors import RecipeError
 from curate.selector import BATCH, Live, quoted
+from curate.store import partitions as pieces
 
 #: What may stand around a column, and its SQL. Without a host, or without a word, a key is null.
 FUNCTIONS = {

@@ -17,7 +17,7 @@ import numpy as np
 import pyarrow as pa
 
 from curate.errors import PoolError
-from curate.members import LEFT_OUT, SUFFIX, Members, Slice, to_json
+from curate.shard.members import LEFT_OUT, SUFFIX, Members, Slice, to_json
 
 #: Columns of an image that say where its bytes lie or what became of it, and not what it is.
 _LEDGER = LEFT_OUT - {"position"} | {"doc_uid", "key", "candidates"}

@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from curate import schema
 from curate.documents.document import broken, spoken
-from curate.members import SUFFIX
+from curate.shard.members import SUFFIX
 from curate.sources.tarindex import Sample
 
 #: What a document holds at each place: a text or an image.

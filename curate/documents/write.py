@@ -10,9 +10,9 @@ import pyarrow.parquet as pq
 
 from curate.documents import export
 from curate.errors import PoolError
-from curate.payload import tar_header
 from curate.sources.tarindex import Broken, Sample, members, samples
-from curate.store import Store
+from curate.store.atomic import Store
+from curate.store.payload import tar_header
 
 _TEXTS = pa.list_(pa.large_string())
 OBELICS = pa.schema(

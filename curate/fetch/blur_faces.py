@@ -12,8 +12,8 @@ from curate import schema
 from curate.fetch.image import SUFFIX, orientation
 from curate.fetch.isolate import Isolated
 from curate.fetch.pixels import FORMATS, encode, upright
-from curate.payload import Parcel, read_slices
 from curate.stage import Stage, reasons
+from curate.store.payload import Parcel, read_slices
 
 #: Bytes are read for so many rows at a time.
 _READ = 128

@@ -16,9 +16,9 @@ from curate.errors import RecipeError
 from curate.fetch.failure import status_outcome
 from curate.fetch.image import SUFFIX, inspect
 from curate.fetch.stage import failed, fetched
-from curate.payload import Parcel
 from curate.removed import removed
 from curate.stage import Stage
+from curate.store.payload import Parcel
 
 #: What its error messages mean, the first that fits.
 _MESSAGES = tuple(

@@ -16,8 +16,8 @@ import numpy as np
 import simplejpeg
 from PIL import Image
 
-from curate import failpoints
 from curate.fetch.image import MAX_PIXELS, Broken, Header, inspect, orientation
+from curate.store import failpoints
 
 cv2.setNumThreads(1)  # parts run beside each other; threads inside one picture only get in the way
 

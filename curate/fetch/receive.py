@@ -15,8 +15,8 @@ from curate import schema
 from curate.fetch.client import Answer
 from curate.fetch.image import MAX_PIXELS, SUFFIX, Header, inspect
 from curate.fetch.isolate import Isolated
-from curate.payload import Parcel
 from curate.removed import Removed
+from curate.store.payload import Parcel
 
 #: Bytes that may wait for a thread before the network has to wait too.
 HELD = 64 << 20

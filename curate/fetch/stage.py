@@ -15,9 +15,9 @@ import pyarrow.compute as pc
 from curate import schema
 from curate.errors import RecipeError
 from curate.fetch.image import MAX_PIXELS
-from curate.payload import Parcel, read_slices
 from curate.removed import removed
 from curate.stage import Stage
+from curate.store.payload import Parcel, read_slices
 
 if TYPE_CHECKING:
     from curate.fetch.pixels import Resize

@@ -199,7 +199,7 @@ def _reason(e: Exception) -> str:
 def located(name: str) -> tuple[str, str | None]:
     """What open_clip is asked for: an architecture, and a tag, a file or None. RecipeError names the nearest model or tag."""
     if name == "small":
-        from curate.demo.small_clip import small_clip
+        from curate.models.small_clip import small_clip
 
         return small_clip(say=lambda line: None)[0], None
     if name.startswith(("local-dir:", "hf-hub:")):

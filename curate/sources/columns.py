@@ -10,8 +10,8 @@ import pyarrow.types as pt
 
 from curate import schema
 from curate.errors import PoolError, RecipeError
-from curate.members import LEFT_OUT
 from curate.schema import STR
+from curate.shard.members import LEFT_OUT
 
 #: Names that a pool gives a meaning of its own. A source's column of that name is carried as `source_<name>`.
 RESERVED = frozenset({*schema.IMAGES, *schema.FETCHED, *LEFT_OUT, "id", "key", "copies", "decode"})

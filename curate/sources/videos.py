@@ -13,8 +13,8 @@ from typing import Any, ClassVar
 import pyarrow as pa
 
 from curate import schema
-from curate.contained import Contained
 from curate.errors import RecipeError
+from curate.models.contained import Contained
 from curate.schema import STR
 from curate.source import Source, expand
 from curate.sources.columns import pick

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from curate.captioners.base import Answer, Decoding, Request, Seen, Writer, seed_of
 from curate.errors import CurateError, RecipeError
 from curate.stage import Stage, digest, plain
+from curate.synth.captioners.base import Answer, Decoding, Request, Seen, Writer, seed_of
 from curate.synth.prompts import names, prompt_hash, prompt_text
 
 log = logging.getLogger(__name__)
@@ -40,7 +40,7 @@ class Written(Stage):
     of where it came from (MADE and ANSWER). With n > 1 it adds `caption_x_candidates`, a list of n texts, for BestOf to choose
     from.
 
-    by: the model (curate.captioners). prompt: a name of synth.prompts.PROMPTS, or a text. The seed of a text is a hash of uid,
+    by: the model (curate.synth.captioners). prompt: a name of synth.prompts.PROMPTS, or a text. The seed of a text is a hash of uid,
     seed and its turn among the n. A text that could not be had is null, and `finish` says why; the row stays.
     """
 

@@ -10,9 +10,9 @@ import numpy as np
 import pyarrow as pa
 
 from curate.errors import RecipeError
+from curate.select.top_fraction import cut_at
 from curate.selector import NONE, Live, Selection, Selector, coin, identifier, quoted
 from curate.stage import Stage, reasons
-from curate.top_fraction import cut_at
 
 #: A character that str.strip() leaves, for DuckDB.
 BLACK = r"[^\s\x0b\x1c-\x1f\x85\p{Z}]"

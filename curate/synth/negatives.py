@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 import pyarrow as pa
 
-from curate.captioners.base import seed_of
 from curate.errors import RecipeError
 from curate.stage import Stage
+from curate.synth.captioners.base import seed_of
 from curate.synth.phrases import (
     COLOURS,
     MATERIALS,

@@ -7,7 +7,7 @@ import shutil
 
 from curate.errors import RecipeError
 from curate.removed import FOLDER, lists
-from curate.store import Store
+from curate.store.atomic import Store
 
 
 def adopt(store: Store, other: Store) -> int:

@@ -10,13 +10,16 @@ from typing import Any
 import duckdb
 import pyarrow as pa
 
-from curate import removed, seal, shards, tables
+from curate import removed
 from curate.documents.verify import document_faults, place_faults, places
 from curate.errors import PoolError
-from curate.members import SUFFIX, bulky, caption, redacted, to_json
 from curate.selector import identifier
+from curate.shard import write as shards
+from curate.shard.members import SUFFIX, bulky, caption, redacted, to_json
 from curate.sources.tarindex import Sample, members, samples
-from curate.store import Store
+from curate.store import checksums as seal
+from curate.store.atomic import Store
+from curate.view import views
 
 #: How an image file begins.
 MAGIC = {
@@ -51,7 +54,7 @@ def _faults(store: Store) -> Iterator[str]:
         return
     if recipe.get("state") != "finished":
         yield f"recipe.json: the run has not reached its end (state {recipe.get('state')!r})"
-    con = tables.connect(store)
+    con = views.connect(store)
     main = dataset.get("table", "images")
     yield from ledger_faults(con, recipe, () if without else tuple(recipe["rows"]) if main == "documents" else (main,))
     if without:

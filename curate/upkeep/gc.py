@@ -13,9 +13,9 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from curate import seal
-from curate.store import Store
-from curate.upkeep.lease import held
+from curate.store import checksums as seal
+from curate.store.atomic import Store
+from curate.store.lease import held
 
 
 def collect(store: Store, dry: bool = False) -> dict[str, int]:

@@ -11,11 +11,11 @@ from functools import partial
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from curate import seal
 from curate.errors import PoolError
 from curate.recipe import Recipe
 from curate.stage import Stage
-from curate.store import Store
+from curate.store import checksums as seal
+from curate.store.atomic import Store
 from curate.upkeep import gc
 
 

@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from curate.removed import emptied, is_in
-from curate.store import Store
+from curate.store.atomic import Store
 
 
 def empty(store: Store, name: str, rows: np.ndarray, said: dict[str, Any], moved: dict[str, str]) -> None:

@@ -20,18 +20,20 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from curate import seal, shards
 from curate.errors import PoolError
-from curate.layout import still_there, write_rows
-from curate.ledger import uid_hash
-from curate.part import SHIFT
+from curate.recipe import Shards
 from curate.removed import BEGUN, FOLDER, REASON, Removed, is_in, pending, removed, unnoted, url_digest
 from curate.schema import TABLES
-from curate.shards import Shards, pretty
-from curate.store import Store
-from curate.tables import database, scan
+from curate.score.part import SHIFT
+from curate.select.database import database, scan
+from curate.shard import write as shards
+from curate.shard.ledger import uid_hash
+from curate.shard.plan import still_there, write_rows
+from curate.shard.write import pretty
+from curate.store import checksums as seal
+from curate.store.atomic import Store
+from curate.store.lease import held
 from curate.upkeep import gc
-from curate.upkeep.lease import held
 from curate.upkeep.rewrite import copied, empty, leave_out
 
 

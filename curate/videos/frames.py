@@ -9,9 +9,9 @@ from typing import Any
 import pyarrow as pa
 
 from curate import schema
-from curate.contained import Contained, Died
-from curate.payload import Parcel
+from curate.models.contained import Contained, Died
 from curate.stage import Stage
+from curate.store.payload import Parcel
 from curate.videos.local import child, local
 
 #: Frames asked for at a time, about: whole clips. What they hold is in memory twice.

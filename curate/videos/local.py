@@ -10,8 +10,8 @@ from pathlib import Path
 
 from fsspec.core import split_protocol
 
-from curate.contained import Contained
 from curate.errors import RecipeError
+from curate.models.contained import Contained
 from curate.source import filesystem
 
 #: CPU seconds for one question about a video, and bytes of the child's address space.

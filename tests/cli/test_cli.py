@@ -17,8 +17,8 @@ import pytest
 
 from curate.cli import COMMANDS, main, parse, parser
 from curate.errors import PoolError
-from curate.opened import open_run
-from curate.recipes import load, names
+from curate.runner.recipes import load, names
+from curate.view.run import open_run
 
 RECIPE = '''
 """A recipe of the tests.
@@ -28,8 +28,7 @@ More about it.
 
 from toys import ToyHalf, ToyFetch, ToyScore, ToyWords
 
-from curate.recipe import Recipe
-from curate.shards import Shards
+from curate.recipe import Recipe, Shards
 
 
 def recipe(source, words: int = 3, tags: tuple[str, ...] = ("a",), loud: bool = False, seed: int = 0):

@@ -40,8 +40,8 @@ def test_plan_prints_formulas(tmp_path, capsys):
 def test_a_run_gives_its_rates(inputs, tmp_path, capsys):
     """What a run of 1,500 rows took, for 1,500 rows, is what it took."""
     from curate.cli.costs import as_text, measured
-    from curate.driver import run
-    from curate.store import Store
+    from curate.runner.driver import run
+    from curate.store.atomic import Store
 
     made = recipe([inputs / "a.txt", inputs / "b.txt"])
     assert measured(Store(tmp_path / "out"), made.check()) is None

@@ -3,7 +3,7 @@
 import pytest
 
 from curate.cli import doctor, main
-from curate.recipes import names
+from curate.runner.recipes import names
 
 
 def test_the_doctor_looks_at_everything_and_leaves_nothing(tmp_path, monkeypatch, capsys):

@@ -24,7 +24,7 @@ import independent_checker  # noqa: E402
 import pyarrow.parquet as pq  # noqa: E402
 from toys import recipe  # noqa: E402
 
-from curate import failpoints  # noqa: E402
+from curate.store import failpoints  # noqa: E402
 
 
 def toy(folder: str, half: float = 0.5):
@@ -45,7 +45,7 @@ def inputs(folder: Path) -> Path:
 
 def work(request: dict) -> dict:
     """One run; what came of it."""
-    import curate.driver
+    import curate.runner.driver
     from curate.errors import CurateError
 
     if request["spec"] or request["log"]:
@@ -53,7 +53,7 @@ def work(request: dict) -> dict:
     try:
         if request["urls"]:
             return take(f"{request['folder']}/run", request["urls"])
-        made = curate.driver.run(
+        made = curate.runner.driver.run(
             toy(request["folder"], request["half"]), f"{request['folder']}/run", engine="local", part_size=50
         )
         return {"root": made.dataset["root_hash"], "computed": {k: c["computed"] for k, c in made.counters.items()}}
@@ -65,11 +65,11 @@ def work(request: dict) -> dict:
 
 def take(run: str, urls: list[str]) -> dict:
     """Take down these URLs."""
-    from curate.driver import tell
-    from curate.opened import open_run
     from curate.removed import Removed, url_digest
-    from curate.store import Store
+    from curate.runner.driver import tell
+    from curate.store.atomic import Store
     from curate.upkeep.takedown import takedown
+    from curate.view.run import open_run
 
     takedown(Store(run), Removed(urls=set(map(url_digest, urls))), lambda: tell(open_run(run)))
     return {"root": open_run(run).dataset["root_hash"]}
@@ -78,7 +78,7 @@ def take(run: str, urls: list[str]) -> dict:
 def serve() -> None:
     import pyarrow.dataset  # noqa: F401  imported here once, and not in every child
 
-    import curate.driver  # noqa: F401
+    import curate.runner.driver  # noqa: F401
 
     for line in sys.stdin:
         request = json.loads(line)
@@ -182,7 +182,7 @@ def outcome(run: Path) -> list[tuple]:
 
 def wrong(run: Path, golden: dict) -> list[str]:
     """What distinguishes a finished run from the one that nothing disturbed."""
-    from curate.store import Store
+    from curate.store.atomic import Store
     from curate.upkeep.check import check
 
     found = check(Store(run))

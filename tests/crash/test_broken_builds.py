@@ -6,9 +6,12 @@ import pyarrow as pa
 import pytest
 from forge import half_files, inputs, toy
 
-from curate import layout, ledger, store, work
-from curate.driver import run as start
 from curate.errors import CurateError
+from curate.runner.driver import run as start
+from curate.score import segment as work
+from curate.shard import ledger
+from curate.shard import plan as layout
+from curate.store import atomic as store
 from curate.upkeep.check import check
 
 

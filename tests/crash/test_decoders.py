@@ -10,15 +10,15 @@ import pytest
 from PIL import Image
 from toys import ToyFetch, recipe
 
-from curate import failpoints
-from curate.driver import Driver
-from curate.engine import LocalEngine, RayEngine
 from curate.fetch import isolate
-from curate.lanes import Lane, flow
-from curate.reporting.progress import Quiet
+from curate.runner.driver import Driver
+from curate.runner.engine import LocalEngine, RayEngine
+from curate.runner.workers import Lane, flow
 from curate.stage import Filter
-from curate.store import Store
+from curate.store import failpoints
+from curate.store.atomic import Store
 from curate.upkeep.check import check
+from curate.view.progress import Quiet
 
 #: What each picture does to its decoder, by its number; no two have the same bytes.
 VICTIMS = {"segfault": 3, "hang": 6, "hog": 9}

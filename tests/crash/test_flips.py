@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 from forge import inputs, outcome, toy
 
-from curate.driver import run as start
 from curate.errors import CurateError
-from curate.store import Store
+from curate.runner.driver import run as start
+from curate.store.atomic import Store
 from curate.upkeep.check import check
 
 FLIPS = 1000
@@ -58,7 +58,7 @@ def spoil(path: Path, dice: random.Random) -> str:
 
 def test_a_thousand_flips_and_cuts_are_all_detected(sound):
     """The seal finds all of them by itself; `check`, which reads everything in detail first, is asked about every 25th."""
-    from curate import seal
+    from curate.store import checksums as seal
 
     folder, _, _ = sound
     dice, store, missed = random.Random(6), Store(folder / "run"), []

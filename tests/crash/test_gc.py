@@ -8,7 +8,7 @@ import pytest
 from forge import Forge, Scene, glob, wrong
 
 from curate.errors import RecipeError
-from curate.store import Store
+from curate.store.atomic import Store
 from curate.upkeep import gc, lease
 from curate.upkeep.check import check
 

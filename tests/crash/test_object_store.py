@@ -15,13 +15,12 @@ import pyarrow.parquet as pq
 import pytest
 from toys import ToyFetch, ToyHalf, ToyScore, ToyWords
 
-from curate import store as stores
-from curate.driver import run as start
 from curate.errors import PoolError, RecipeError
-from curate.recipe import Recipe
-from curate.shards import Shards
+from curate.recipe import Recipe, Shards
+from curate.runner.driver import run as start
 from curate.sources.url_pairs import UrlPairs
-from curate.store import Store
+from curate.store import atomic as stores
+from curate.store.atomic import Store
 from curate.upkeep import lease
 from curate.upkeep.check import check
 

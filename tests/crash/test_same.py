@@ -9,13 +9,13 @@ from functools import partial
 import pytest
 from toys import ToyWords, recipe
 
-from curate import ray_token
-from curate.driver import Driver
-from curate.engine import LocalEngine, RayEngine
-from curate.lanes import Lane
-from curate.reporting.progress import Quiet
-from curate.store import Store
+from curate.runner import ray_token
+from curate.runner.driver import Driver
+from curate.runner.engine import LocalEngine, RayEngine
+from curate.runner.workers import Lane
+from curate.store.atomic import Store
 from curate.upkeep.check import check
+from curate.view.progress import Quiet
 
 
 class Shuffled(LocalEngine):

@@ -18,9 +18,8 @@ from curate.dedup.phash import PerceptualHash
 from curate.dedup.semantic import SemanticDedup
 from curate.dedup.text import TextDedup
 from curate.fetch.stage import Fetch
-from curate.members import bulky
-from curate.recipe import Recipe
-from curate.shards import Shards
+from curate.recipe import Recipe, Shards
+from curate.shard.members import bulky
 from curate.sources.webdataset import WebDataset
 from curate.stage import Stage
 from tests.dedup.test_near import EDITS, picture

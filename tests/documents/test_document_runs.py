@@ -8,12 +8,9 @@ import pyarrow as pa
 import pytest
 from page_web import page, picture, sentence, serving, warc
 
-from curate import layout
 from curate.dedup.exact import ExactDedup
 from curate.dedup.frequency import Frequency
 from curate.documents.document import read_document
-from curate.driver import Driver, run
-from curate.engine import RayEngine
 from curate.fetch.shared import once
 from curate.fetch.stage import Fetch
 from curate.filters.document_fallen_images import DocumentFallenImages
@@ -21,13 +18,15 @@ from curate.filters.document_images import DocumentImages
 from curate.filters.document_texts import DocumentTexts
 from curate.filters.image_side import ImageSide
 from curate.filters.paragraph_words import ParagraphWords
-from curate.recipe import Recipe
-from curate.reporting.progress import Quiet
+from curate.recipe import Recipe, Shards
+from curate.runner.driver import Driver, run
+from curate.runner.engine import RayEngine
 from curate.selector import Selection, Selector
-from curate.shards import Shards
+from curate.shard import plan as layout
 from curate.sources.web_pages import WebPages
-from curate.store import Store
+from curate.store.atomic import Store
 from curate.upkeep.check import check
+from curate.view.progress import Quiet
 
 FILES = {f"/{i}.jpg": picture(i) for i in range(12)} | {"/shared.jpg": picture(99), "/small.jpg": picture(98, 40)}
 SETTINGS = {"allow_private": ("127.0.0.0/8",), "robots": False, "timeout": 5, "wait": 5, "retries": 0, "rate": 0}
@@ -318,7 +317,7 @@ def test_a_run_exports_to_what_others_read(done, form, tmp_path):
     import pyarrow.parquet as pq
 
     from curate.cli import main
-    from curate.export import FOLDERS
+    from curate.shard.export import FOLDERS
 
     out = tmp_path / "out"
     assert main(["export", done[0].store.url, "--format", form, "-o", str(out)]) == 0
@@ -347,7 +346,7 @@ def test_a_run_exports_to_what_others_read(done, form, tmp_path):
 
 
 def test_plan_says_how_many_requests_the_order_saved(done, web):
-    from curate.planning import describe
+    from curate.runner.planning import describe
 
     said = describe(recipe(web[0]), done[0].store.url, 3)
     assert "requests: 9 for 25 images of the input (64.0 % saved): 4 fell to rules that need no bytes, 12 share the URL" in said

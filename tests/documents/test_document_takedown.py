@@ -7,12 +7,12 @@ from artefacts import holding
 from page_web import sentence
 from test_document_runs import FILES, documents, recipe, start, web  # noqa: F401  web is a fixture
 
-from curate.driver import tell
-from curate.opened import open_run
 from curate.removed import Removed, url_digest
-from curate.store import Store
+from curate.runner.driver import tell
+from curate.store.atomic import Store
 from curate.upkeep.check import check
 from curate.upkeep.takedown import takedown
+from curate.view.run import open_run
 
 
 @pytest.fixture(scope="module")

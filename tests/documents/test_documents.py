@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from curate.documents import export, windows
 from curate.documents.document import broken, document_members, read_document
 from curate.errors import PoolError
-from curate.members import Slice
-from curate.payload import tar_header
+from curate.shard.members import Slice
+from curate.store.payload import tar_header
 
 ROW = {"uid": "d" * 32, "url": "https://site.org/p", "title": "T"}
 

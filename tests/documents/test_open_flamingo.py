@@ -12,12 +12,11 @@ from page_web import page, sentence, serving, warc
 from PIL import Image
 
 from curate.cli import main
-from curate.driver import run
 from curate.fetch.shared import once
 from curate.fetch.stage import Fetch
 from curate.models import ensure_torchvision
-from curate.recipe import Recipe
-from curate.shards import Shards
+from curate.recipe import Recipe, Shards
+from curate.runner.driver import run
 from curate.sources.web_pages import WebPages
 
 torch = pytest.importorskip("torch")

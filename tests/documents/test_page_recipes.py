@@ -6,8 +6,8 @@ import pytest
 from page_web import page, picture, sentence, serving, warc
 from tiny import tiny_clip
 
-from curate.driver import run
-from curate.recipes import load
+from curate.runner.driver import run
+from curate.runner.recipes import load
 from curate.sources.web_pages import WebPages
 from curate.upkeep.check import check
 

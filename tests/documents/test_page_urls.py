@@ -5,9 +5,9 @@ import pyarrow.parquet as pq
 import pytest
 from page_web import serving
 
-from curate.ingest import ingest
+from curate.score.ingest import ingest
 from curate.sources.page_urls import PageUrls, listed
-from curate.store import Store
+from curate.store.atomic import Store
 
 
 def test_a_list_as_text_and_as_parquet(tmp_path):

@@ -10,13 +10,13 @@ import pytest
 from PIL import Image
 from small_run import photo
 
-from curate.driver import run
 from curate.fetch.blur_faces import BlurFaces, blurred, listed
 from curate.fetch.pixels import decode
 from curate.fetch.stage import Fetch
 from curate.filters.sharpness import Sharpness, sharpness
 from curate.recipe import Recipe
-from curate.recipes import load
+from curate.runner.driver import run
+from curate.runner.recipes import load
 from curate.sources.tarindex import members, samples
 from curate.sources.webdataset import WebDataset
 from curate.upkeep.check import check
@@ -182,8 +182,8 @@ def test_a_box_that_would_blur_nothing_is_none(box):
 def test_what_cannot_be_decoded_any_more_is_dropped(tmp_path):
     import pyarrow as pa
 
-    from curate.payload import Parcel
-    from curate.store import Store
+    from curate.store.atomic import Store
+    from curate.store.payload import Parcel
 
     store = Store(tmp_path)
     (tmp_path / "x.tar").write_bytes(b"\xff\xd8 no picture")

@@ -17,8 +17,8 @@ import io, json, resource, sys, tempfile, time
 import pyarrow as pa
 from curate import schema
 from curate.fetch.stage import Fetch
-from curate.payload import Parcel
-from curate.store import Store
+from curate.store.payload import Parcel
+from curate.store.atomic import Store
 urls, honest, options = json.loads(sys.stdin.read())
 text = pa.large_string()
 live = pa.table({"uid": pa.array([schema.uid(None, u) for u in urls], text), "url": pa.array(urls, text)})

@@ -12,8 +12,8 @@ from hostile_web import Web, reply, then_close
 from curate import schema
 from curate.errors import RecipeError
 from curate.fetch.img2dataset import Img2Dataset, meaning
-from curate.payload import Parcel
-from curate.store import Store
+from curate.store.atomic import Store
+from curate.store.payload import Parcel
 
 
 @pytest.mark.parametrize(

@@ -31,8 +31,8 @@ from curate.errors import RecipeError
 from curate.fetch import receive
 from curate.fetch.shared import once
 from curate.fetch.stage import Fetch
-from curate.payload import Parcel
-from curate.store import Store
+from curate.store.atomic import Store
+from curate.store.payload import Parcel
 
 GOOD = jpeg()
 HEAD = f"HTTP/1.1 200 OK\r\nContent-Length: {len(GOOD)}\r\n".encode()

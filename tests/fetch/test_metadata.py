@@ -11,12 +11,11 @@ from documents.page_web import serving
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from curate.driver import run
 from curate.fetch.metadata import NONE, PLACE, SOME, metadata
 from curate.fetch.stage import Fetch
 from curate.filters.image_metadata import ImageMetadata
-from curate.recipe import Recipe
-from curate.shards import Shards
+from curate.recipe import Recipe, Shards
+from curate.runner.driver import run
 from curate.sources.url_pairs import UrlPairs
 
 XMP = b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF><rdf:Description %s/></rdf:RDF></x:xmpmeta>'

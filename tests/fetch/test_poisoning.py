@@ -9,10 +9,9 @@ from documents.page_web import picture, serving
 
 from curate.balance.caps import Caps
 from curate.cli import main
-from curate.driver import run
 from curate.fetch.stage import Fetch
-from curate.recipe import Recipe
-from curate.shards import Shards
+from curate.recipe import Recipe, Shards
+from curate.runner.driver import run
 from curate.sources.url_pairs import UrlPairs
 
 SETTINGS = {"allow_private": ("127.0.0.0/8",), "robots": False, "retries": 0}

@@ -76,7 +76,7 @@ def test_what_arrow_passes_over_has_no_boilerplate():
     """The quick look finds all that the pattern finds: in the planted texts, and in words and marks thrown together."""
     import random
 
-    from curate.demo.faults import BOILERPLATE
+    from curate.extras.demo.faults import BOILERPLATE
     from curate.filters.boilerplate_text import _PHRASES
     from tests.laws import TEXTS
 

@@ -8,7 +8,6 @@ import pytest
 from artefacts import holding
 from documents.page_web import page, picture, sentence, serving, warc
 
-from curate.driver import run
 from curate.errors import RecipeError
 from curate.fetch.stage import Fetch
 from curate.filters import contacts
@@ -16,8 +15,8 @@ from curate.filters.caption_contacts import CaptionContacts
 from curate.filters.caption_words import CaptionWords
 from curate.filters.paragraph_contacts import ParagraphContacts
 from curate.filters.redact_contacts import RedactContacts
-from curate.recipe import Recipe
-from curate.shards import Shards
+from curate.recipe import Recipe, Shards
+from curate.runner.driver import run
 from curate.sources.url_pairs import UrlPairs
 from curate.sources.web_pages import WebPages
 from curate.synth.choose import Mix

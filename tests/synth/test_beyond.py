@@ -8,10 +8,10 @@ import pyarrow as pa
 import pytest
 from synth.writers import Parrot
 
-from curate.captioners import Answer
 from curate.errors import PoolError, RecipeError
 from curate.selector import Live, coin
 from curate.synth import science_qa
+from curate.synth.captioners import Answer
 from curate.synth.instruct import Instruct, check, conversation, facts, llava
 from curate.synth.matching import MatchingNegatives
 from curate.synth.scene_graph import SceneGraph, graph

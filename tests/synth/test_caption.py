@@ -5,9 +5,9 @@ import pyarrow as pa
 import pytest
 from synth.writers import Parrot
 
-from curate.captioners import Decoding
 from curate.errors import RecipeError
 from curate.synth.caption import Caption, Rewrite
+from curate.synth.captioners import Decoding
 
 
 def live(n, **columns):

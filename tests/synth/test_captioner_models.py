@@ -7,10 +7,10 @@ import types
 import numpy as np
 import pytest
 
-from curate.captioners import Decoding, Request
-from curate.captioners.hugging import ChatText, ImageToText, smaller
-from curate.captioners.local import Coca
-from curate.captioners.vllm import Vllm
+from curate.synth.captioners import Decoding, Request
+from curate.synth.captioners.hugging import ChatText, ImageToText, smaller
+from curate.synth.captioners.local import Coca
+from curate.synth.captioners.vllm import Vllm
 
 DRAWN = Decoding(temperature=1.0, max_tokens=6)
 

@@ -6,10 +6,10 @@ import math
 import pytest
 import torch
 
-from curate.captioners import Decoding
-from curate.captioners.base import seed_of
-from curate.captioners.decode import Marks, beam, chance, draw, pick
 from curate.errors import RecipeError
+from curate.synth.captioners import Decoding
+from curate.synth.captioners.base import seed_of
+from curate.synth.captioners.decode import Marks, beam, chance, draw, pick
 
 MARKS = Marks(start=0, end=1)
 #: P(next | last): after the start 2 is likelier than 3, but what follows 3 is surer.

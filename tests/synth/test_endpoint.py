@@ -9,10 +9,10 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from curate.captioners import Decoding, Request
-from curate.captioners.endpoint import Endpoint, Pace, Unavailable
 from curate.errors import RecipeError
 from curate.synth.caption import Caption
+from curate.synth.captioners import Decoding, Request
+from curate.synth.captioners.endpoint import Endpoint, Pace, Unavailable
 
 GOOD = {
     "choices": [{"message": {"content": " a dog "}, "finish_reason": "stop"}],
@@ -86,7 +86,7 @@ def asked(server, requests=1, **options):
 def no_waiting(monkeypatch):
     """Pauses are recorded, not slept."""
     pauses = []
-    monkeypatch.setattr("curate.captioners.endpoint.sleep", lambda s: pauses.append(s) if s else None)
+    monkeypatch.setattr("curate.synth.captioners.endpoint.sleep", lambda s: pauses.append(s) if s else None)
     monkeypatch.delenv("CURATE_CACHE", raising=False)
     return pauses
 

@@ -4,10 +4,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from curate.captioners import named
 from curate.errors import RecipeError
-from curate.recipes import load
+from curate.runner.recipes import load
 from curate.sources.url_pairs import UrlPairs
+from curate.synth.captioners import named
 
 CAPTIONS = ["blip2_captions", "capfilt", "capsfusion", "hard_negatives", "laclip", "llava_instruct", "nguyen_mix", "recap"]
 
@@ -16,7 +16,7 @@ CAPTIONS = ["blip2_captions", "capfilt", "capsfusion", "hard_negatives", "laclip
 def test_recipes_are_sound(name, tmp_path, monkeypatch):
     monkeypatch.setattr("curate.synth.score.Scored.weights", lambda self: {"weights": self.model})
     monkeypatch.setattr("curate.filters.clip_embed.ClipEmbed.weights", lambda self: {"weights": self.model})
-    monkeypatch.setattr("curate.captioners.local.Coca.weights", lambda self: self.model)
+    monkeypatch.setattr("curate.synth.captioners.local.Coca.weights", lambda self: self.model)
     file = tmp_path / "x.parquet"
     pq.write_table(pa.table({"url": ["http://a/b.jpg"], "text": ["a dog"]}), file)
     recipe = load(name).build(UrlPairs(str(file))).check()

@@ -4,14 +4,14 @@ cache."""
 import numpy as np
 import pytest
 
-from curate.captioners import Decoding, Request
-from curate.captioners.local import Small
-from curate.demo.packages import PACKAGES, cache
+from curate.models.packages import PACKAGES, cache
+from curate.synth.captioners import Decoding, Request
+from curate.synth.captioners.local import Small
 from curate.synth.cider import cider
 
 
 def test_the_committed_weights_fit_and_words_come_back():
-    from curate.captioners.small import load
+    from curate.synth.captioners.small import load
 
     decoder, words = load(Small().path())
     assert sum(p.numel() for p in decoder.parameters()) == 2_360_512
@@ -23,7 +23,7 @@ def test_the_committed_weights_fit_and_words_come_back():
 def test_the_decoder_looks_at_the_picture_and_not_ahead():
     import torch
 
-    from curate.captioners.small import load
+    from curate.synth.captioners.small import load
 
     decoder, _ = load(Small().path())
     torch.manual_seed(0)

@@ -16,12 +16,11 @@ from synth.writers import Parrot
 from test_loaders import open_clip_data  # noqa: F401  a fixture
 
 import curate
-from curate.captioners import Decoding
 from curate.fetch.stage import Fetch
-from curate.recipe import Recipe
-from curate.shards import Shards
+from curate.recipe import Recipe, Shards
 from curate.sources.webdataset import WebDataset
 from curate.synth.caption import Caption, Rewrite
+from curate.synth.captioners import Decoding
 from curate.synth.choose import CaptionRepeats, Mix
 from curate.synth.faults import CaptionFaults
 from curate.synth.prompts import prompt_hash

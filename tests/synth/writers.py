@@ -4,8 +4,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from curate.captioners import Answer, Decoding, Request, Seen, Writer
-from curate.captioners.base import seen
+from curate.synth.captioners import Answer, Decoding, Request, Seen, Writer
+from curate.synth.captioners.base import seen
 
 
 @dataclass

@@ -12,10 +12,10 @@ import pyarrow.parquet as pq
 import pytest
 from small_run import small_run
 
-from curate import shards
-from curate.members import to_json
-from curate.parquet import write_table
-from curate.store import Store
+from curate.shard import write as shards
+from curate.shard.members import to_json
+from curate.store.atomic import Store
+from curate.store.parquet import write_table
 from curate.upkeep.check import check
 
 

@@ -22,24 +22,23 @@ from toys import recipe as toy
 from curate.cli import main
 from curate.dedup.near import NearDedup
 from curate.dedup.phash import PerceptualHash, thumbnail
-from curate.driver import run, tell
 from curate.errors import PoolError, RecipeError
 from curate.fetch.isolate import Isolated
 from curate.fetch.pixels import Resize, decode
 from curate.fetch.shared import once
 from curate.fetch.stage import Fetch
 from curate.filters.caption_words import CaptionWords
-from curate.opened import open_run
-from curate.recipe import Recipe
+from curate.recipe import Recipe, Shards
 from curate.removed import Removed, asked, canonical, url_digest
-from curate.reporting.samples import small
-from curate.shards import Shards
+from curate.runner.driver import run, tell
 from curate.sources.url_pairs import UrlPairs
 from curate.stage import Stage
-from curate.store import Store
+from curate.store.atomic import Store
 from curate.upkeep.adopt import adopt
 from curate.upkeep.check import check
 from curate.upkeep.takedown import takedown
+from curate.view.run import open_run
+from curate.view.samples import small
 
 SETTINGS = {"allow_private": ("127.0.0.0/8",), "robots": False, "timeout": 5, "wait": 5, "retries": 0}
 FILES = {f"/{i}.jpg": picture(i, 96) for i in range(16)}

@@ -18,9 +18,9 @@ pytest.importorskip("av")
 
 import itertools
 
-from curate.driver import run
 from curate.errors import PoolError, RecipeError
-from curate.recipes import load
+from curate.runner.driver import run
+from curate.runner.recipes import load
 from curate.sources.videos import Rows, Videos, heard, moment
 from curate.upkeep import check
 from curate.videos import media, speech
@@ -334,7 +334,7 @@ class Dying:
         pass
 
     def __call__(self, what, path, *about):
-        from curate.contained import Died
+        from curate.models.contained import Died
 
         if path.endswith("walk.mp4"):
             raise Died("crash")

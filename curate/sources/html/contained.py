@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from curate.contained import Contained, Died
+from curate.models.contained import Contained, Died
 
 
 class Parser(Contained):

@@ -1,0 +1,48 @@
+"""The demo's second run: real manuals become interleaved documents by OBELICS' rules."""
+
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from curate.extras.demo.pages import build
+from curate.runner.driver import run
+from curate.runner.planning import requests
+from curate.runner.recipes import load
+from curate.sources.web_pages import WebPages
+from curate.view.look import clean
+from curate.view.progress import funnel, span
+
+
+def document_job(out: str, folder: Path, engine: str, seed: int, allow_private: tuple[str, ...], progress: Any) -> int:
+    """Run it into a folder, the pages being kept in another; prints funnel, requests saved and shards. 0 if all went well, also
+    where no package of manuals can be had."""
+    began = time.monotonic()
+    web = build(folder, seed, say=lambda line: print(f"  {line}", file=sys.stderr, flush=True))
+    for name, why in web.left_out.items():
+        print(f"left out: {name}: {why}")
+    if not web.notes["pages"]:
+        return 0
+    recipe = load("obelics").build(WebPages(str(folder / "pages.warc.gz")), seed=seed)
+    recipe.name = "demo-pages"
+    for step in recipe.steps:
+        if hasattr(step, "allow_private"):
+            step.allow_private = allow_private
+    with web.serve():
+        made = run(recipe, out, engine, part_size=1_000, progress=progress)
+    dataset = made.dataset
+    print(
+        clean(
+            "\n".join(
+                [
+                    funnel(made.stats().to_pylist()),
+                    "",
+                    *requests(out),
+                    f"{dataset['samples']:,} documents in {len(dataset['shards'])} shards: {made.store.path('shards')}  (after {span(time.monotonic() - began)})",
+                    f"root hash {dataset['root_hash']}",
+                    f"look:  curate show {out} --documents    and:  curate export {out} --format markdown -o pages",
+                ]
+            )
+        )
+    )
+    return 1 if made.problems else 0

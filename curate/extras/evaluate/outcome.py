@@ -1,0 +1,119 @@
+"""What a comparison found: means and spreads over seeds, as text and as a page."""
+
+import math
+import statistics
+from dataclasses import dataclass
+from typing import Any
+
+from curate.extras.evaluate.heldout import score
+from curate.view.look import Html, dots, fill, join, page, plain, table
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """Sets, held-out sets, how it was trained, and one entry a training and held-out set: `set`, `seed`, `held_out`, `metrics`."""
+
+    sets: list[dict[str, Any]]
+    held_out: list[dict[str, Any]]
+    how: dict[str, Any]
+    measured: list[dict[str, Any]]
+    versions: dict[str, str]
+
+    def values(self, name: str, held_out: str, metric: str) -> list[float]:
+        """A metric of a set, seed by seed; `score` is the one number of a held-out set."""
+        mine = sorted((m for m in self.measured if m["set"] == name and m["held_out"] == held_out), key=lambda m: m["seed"])
+        return [score(m["metrics"]) if metric == "score" else m["metrics"][metric] for m in mine]
+
+    def average(self, name: str) -> list[float]:
+        """The mean of the scores over the held-out sets, seed by seed."""
+        return [statistics.mean(of) for of in zip(*(self.values(name, h["name"], "score") for h in self.held_out))]
+
+    def metrics(self, held_out: str) -> list[str]:
+        return next(list(m["metrics"]) for m in self.measured if m["held_out"] == held_out)
+
+    def rows(self) -> list[tuple[str, str, list[str]]]:
+        """(held-out set, metric, a cell for each set)."""
+        found = [
+            (h["name"], metric, [spread(self.values(s["name"], h["name"], metric)) for s in self.sets])
+            for h in self.held_out
+            for metric in self.metrics(h["name"])
+        ]
+        return [*found, ("all", "score", [spread(self.average(s["name"])) for s in self.sets])]
+
+    def verdicts(self) -> list[str]:
+        """How the first set stands to each of the others, in the score over all held-out sets."""
+        return [
+            verdict(self.sets[0]["name"], self.average(self.sets[0]["name"]), s["name"], self.average(s["name"]))
+            for s in self.sets[1:]
+        ]
+
+    def leaks(self) -> list[str]:
+        return [
+            f"{s['leaked']:,} of the {s['samples']:,} samples of {s['name']} have a caption that is held out"
+            for s in self.sets
+            if s["leaked"]
+        ]
+
+    def compute(self) -> str:
+        return (
+            f"{self.how['samples_seen']:,} samples seen by each training, batches of {self.how['batch']}, model {self.how['model']}, "
+            f"learning rate {self.how['rate']:g}, {self.how['seeds']} seeds; %, mean ± standard deviation over seeds"
+        )
+
+    def __str__(self) -> str:
+        head = ["held out", "metric", *(f"{s['name']} ({s['samples']:,})" for s in self.sets)]
+        lines = plain(head, [[h, m, *cells] for h, m, cells in self.rows()], numbers=range(2, len(head)))
+        return "\n".join([lines, self.compute(), "", *self.verdicts(), *(f"beware: {line}" for line in self.leaks())])
+
+    def as_html(self) -> str:
+        head = ["held out", "metric", *(s["name"] for s in self.sets)]
+        held = ", ".join(f"{h['name']} ({h['samples']:,} samples: {' and '.join(h['tasks'])})" for h in self.held_out)
+        sets = [(s["name"], f"{s['samples']:,}", f"{s['shards']:,}", s["hash"], f"{s['leaked']:,}") for s in self.sets]
+        return page(
+            "curate evaluate",
+            [
+                fill('<h1>Which samples train the better model</h1><p class="sub">{}</p>', self.compute()),
+                join(fill("<p>{}</p>", line) for line in self.verdicts()),
+                fill(
+                    '<div class="charts">{}</div>',
+                    join(self._chart(*of) for of in [("all", "score"), *((h, m) for h, m, _ in self.rows()[:-1])]),
+                ),
+                Html("<h2>Numbers</h2>"),
+                table(head, [[h, m, *cells] for h, m, cells in self.rows()], range(2, len(head))),
+                Html("<h2>Conditions</h2>"),
+                fill('<p class="sub">Held out: {}.</p>', held),
+                table(["set", "samples", "shards", "hash", "captions held out"], sets, [1, 2, 4]),
+                fill('<p class="sub">{}</p>', ", ".join(f"{k} {v}" for k, v in self.versions.items())),
+            ],
+        )
+
+    def _chart(self, held_out: str, metric: str) -> Html:
+        series = [
+            (s["name"], self.average(s["name"]) if held_out == "all" else self.values(s["name"], held_out, metric))
+            for s in self.sets
+        ]
+        return fill(
+            '<div class="chart"><h3>{}</h3><p class="sub">{}</p>{}</div>',
+            metric,
+            "mean over the held-out sets" if held_out == "all" else held_out,
+            dots([(name, [100 * v for v in values]) for name, values in series], "%"),
+        )
+
+
+def spread(values: list[float]) -> str:
+    """In percent: mean ± standard deviation over seeds."""
+    mean = f"{100 * statistics.mean(values):.2f}"
+    return f"{mean} ± {100 * statistics.stdev(values):.2f}" if len(values) > 1 else mean
+
+
+def verdict(one: str, first: list[float], other: str, second: list[float]) -> str:
+    """Which is better and whether seeds explain it: the difference of the means with its standard error (Welch's)."""
+    gap = statistics.mean(first) - statistics.mean(second)
+    words = f"{one} is {abs(100 * gap):.2f} points {'above' if gap >= 0 else 'below'} {other}"
+    if min(len(first), len(second)) < 2:
+        return f"{words}; one seed says nothing of chance"
+    error = math.sqrt(statistics.variance(first) / len(first) + statistics.variance(second) / len(second))
+    apart = min(first) > max(second) or max(first) < min(second)
+    return f"{words} (standard error {100 * error:.2f}); " + (
+        "no seed of one reaches the other" if apart else "their seeds overlap"
+    )

@@ -1,0 +1,384 @@
+"""A run: from a recipe and a folder to shards, and on again from wherever it stopped."""
+
+import json
+import logging
+import time
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from curate.errors import CurateError, PoolError, RecipeError
+from curate.recipe import Recipe, place, segments
+from curate.removed import pending
+from curate.runner import engine as engines
+from curate.runner.workers import Lane, flow
+from curate.score.ingest import ingest, same_run, unchanged
+from curate.score.part import Decision, Part
+from curate.score.segment import Done, Work
+from curate.select import pool
+from curate.selector import Selector
+from curate.shard import ledger
+from curate.shard import plan as layout
+from curate.shard import write as shards
+from curate.stage import Stage, digest
+from curate.store import checksums as seal
+from curate.store.atomic import Store
+from curate.store.lease import held
+from curate.store.memory import give_back, one_heap
+from curate.upkeep.repair import repair
+from curate.upkeep.takedown import begin_anew, finish
+from curate.view import card, report
+from curate.view.progress import Published, Quiet
+from curate.view.run import Run
+
+log = logging.getLogger(__name__)
+
+
+def run(
+    recipe: Recipe,
+    out: str,
+    engine: str = "ray",
+    address: str | None = None,
+    workers: int | None = None,
+    part_size: int = 10_000,
+    refetch: bool = False,
+    progress: Any = None,
+    repair: bool = False,
+    deadline: float = 3600,
+) -> Run:
+    """Run a recipe into a folder, or go on with the run there. Returns the run; its `problems` say what was not read.
+
+    engine: `ray` (a local one, or the cluster at `address`) or `local` (this process); the bytes are the same.
+    refetch: fetch again what failed before.
+    repair: read all that is there first, and compute again what is damaged.
+    deadline: seconds for one attempt at a part; a worker that is not back by then is killed (`ray`).
+    """
+    recipe.check()
+    store = Store(out)
+    earlier = record(store, repair)
+    store.probe()
+    with held(store):
+        store.sweep()
+        worker = engines.start(engine, address, workers)
+        told = Published(progress or Quiet(), store)
+        try:
+            worker.carry([recipe.source, *recipe.steps])
+            return Driver(recipe, store, worker, part_size, refetch, told, earlier, repair, deadline).run()
+        except BaseException as e:
+            told.stopped(e)
+            raise
+        finally:
+            worker.shutdown()
+
+
+def tell(made: Run) -> None:
+    """Write the report and the dataset's card. What is wrong with them is said and stops nothing; a full disk does."""
+    try:
+        pages = {"report.html": report.html_of(made), **card.files(made)}
+    except Exception as e:
+        log.warning(
+            "no report: %s: %s; `curate report` tries again", type(e).__name__, e, exc_info=log.isEnabledFor(logging.DEBUG)
+        )
+        return
+    for name, text in pages.items():
+        made.store.publish_bytes(name, text.encode())
+
+
+def record(store: Store, repair: bool) -> dict[str, Any] | None:
+    """The record of the run that is in the folder, None if it is empty; RecipeError if it holds something else. One that is damaged
+    is None if it is to be made again (`repair`), else a PoolError."""
+    if store.exists("recipe.json"):
+        sums = seal.read(store)
+        if repair and sums is not None and not seal.holds(store, "recipe.json", sums):
+            return None
+        try:
+            return store.json("recipe.json")
+        except PoolError:
+            if repair:
+                return None
+            raise
+    other = [n for n in store.names("") if n not in ("lease", "inputs", "parts", "removed", "verdicts", Published.NAME)]
+    if other and not (repair and store.names("parts")):
+        raise RecipeError(f"{store.url}: holds something else ({', '.join(other[:3])}), and no run; choose an empty folder")
+    return None
+
+
+@dataclass
+class Driver:
+    """One driver's way through a recipe: rows come in, blocks of stages and selectors, the ledger, the shards."""
+
+    recipe: Recipe
+    store: Store
+    engine: Any
+    part_size: int
+    refetch: bool
+    progress: Any
+    earlier: dict[str, Any] | None
+    repair: bool = False
+    deadline: float = 3600
+
+    def run(self) -> Run:
+        began = time.time()
+        one_heap()
+        self.progress.begin(self.recipe.name or "run", self.store.url)
+        repaired, inputs = self._whole()
+        problems = [i["error"] for i in inputs if "error" in i]
+        parts = [Part(p["id"], n, p["rows"]) for n, p in enumerate(p for i in inputs for p in i["parts"])]
+        if not any(sum(p.rows.values()) for p in parts):
+            raise RecipeError("; ".join(problems) or "the input has no rows")
+        self.counters: dict[str, dict[str, float]] = {}
+        self.decided: dict[str, dict[str, float]] = {}  # rows and seconds of the selectors that had to decide
+        self.retries: list[dict[str, str]] = []
+        self.drift: list[dict[str, str]] = []
+        self.record = {**self.recipe.record(), "part_size": self.part_size, "inputs": _slim(inputs)}
+        state = digest([self.recipe.fingerprint, [p.id for p in parts], problems])
+        made = Run(self.store, self.counters, problems, repaired)
+        if not self.refetch and self._finished(state):
+            self.progress.end(made, "nothing to do: this run is finished")
+            return made
+        self.store.remove(seal.NAME)
+        self._publish_record({"state": "running"})
+        point = self._score_and_select(parts)
+        if self.drift:
+            log.warning(
+                "%d files are not those that were fetched before (first: uid %s); all of them are in recipe.json, drift",
+                len(self.drift),
+                self.drift[0]["uid"],
+            )
+        counts = self._finish(point, parts, state)
+        self._publish_record(
+            {
+                "state": "finished",
+                "began": began,
+                "seconds": time.time() - began,
+                "rows": counts,
+                "edges": [d.file.replace("decisions/", "edges/", 1) for d in point.decisions],
+                "notes": self._notes(point),
+                "counters": self.counters,
+                "decided": self.decided,
+                "retries": self.retries,
+                "drift": self.drift,
+            }
+        )
+        tell(made)
+        seal.write(self.store, self.sums)
+        self.progress.end(made, "")
+        return made
+
+    def _finished(self, state: str) -> bool:
+        return seal.is_whole(self.store) and json.loads(self.store.read("dataset.json")).get("state") == state
+
+    def _publish_record(self, more: dict[str, Any]) -> None:
+        self.store.publish_bytes("recipe.json", (json.dumps(self.record | more, indent=1, default=str) + "\n").encode())
+
+    # ---- rows come in
+
+    def _whole(self) -> tuple[list[str], list[dict[str, Any]]]:
+        """End a takedown that was begun, repair if that is asked for, and read the input: what was repaired, and the input's files."""
+        if not self.repair:
+            finish(self.store, lambda: tell(Run(self.store)))  # before anything is read
+            return [], self._inputs()
+        # A takedown cannot go through damaged files, and would not look at rows that are missing: it ends when they are here again.
+        if pending(self.store):
+            begin_anew(self.store)
+        repaired, inputs = repair(self.store, self.recipe, self.engine.map), self._inputs()
+        finish(self.store, lambda: None)
+        return repaired, inputs
+
+    def _inputs(self) -> list[dict[str, Any]]:
+        files = self.recipe.source.files()
+        if self.earlier:
+            same_run(self.store, self.earlier, self.recipe.record()["source"], self.part_size, files)
+        lane = Lane("read", _Ingest(self.store, self.recipe.source, self.part_size), limit=self.engine.slots("cpu"))
+        self.progress.stage("read", len(files), 0)
+        found: dict[str, dict[str, Any]] = {}
+
+        def seen(at: int, item: Any, result: Any) -> None:
+            if at >= 0 and not isinstance(result, CurateError):
+                found[item] = result
+            self.progress.step("read" if at >= 0 else "", None)
+
+        failures = flow(self.engine, [lane], files, seen=seen)
+        _raise(failures)
+        if self.earlier:
+            unchanged(self.earlier, found)
+        return [found[f] for f in files]
+
+    # ---- acts 1 and 2
+
+    def _score_and_select(self, parts: list[Part]) -> pool.Point:
+        before: list[Any] = []
+        decisions: list[Decision] = []
+        for stages, selectors in self.recipe.blocks():
+            self._flow(stages, before, decisions, parts)
+            before = before + stages
+            decisions = decisions + self._select(selectors, before, decisions, parts)
+            before = before + selectors
+        return pool.Point(self.store, before, self.recipe.fingerprints, decisions)
+
+    def _flow(self, stages: list[Stage], before: list[Any], decisions: list[Decision], parts: list[Part]) -> None:
+        lanes = []
+        for segment in segments(stages):
+            work = Work(self.store, segment, list(before), self.recipe.fingerprints, decisions, self.refetch)
+            gpus = max(s.gpus for s in segment)
+            where = place(segment)
+            lanes.append(
+                Lane("+".join(s.name for s in segment), work, where, gpus, self.engine.slots(where, gpus), self.deadline)
+            )
+            before = [*before, *segment]
+        for lane in lanes:
+            self.progress.stage(lane.name, len(parts), sum(sum(p.rows.values()) for p in parts))
+        for run in self.engine.together(lanes) if lanes else ():
+            self._flow_through(run, parts)
+
+    def _flow_through(self, lanes: list[Lane], parts: list[Part]) -> None:
+        def seen(at: int, part: Any, done: Any) -> None:
+            if at >= 0 and not isinstance(done, CurateError):
+                self._count(done)
+            self.progress.step(lanes[at].name if at >= 0 else "", None if isinstance(done, CurateError) else done)
+
+        def again(at: int, part: Any, error: CurateError) -> None:
+            self.retries.append({"part": part.id, "stages": lanes[at].name, "error": str(error)})
+
+        _raise(flow(self.engine, lanes, parts, seen=seen, again=again))
+
+    def _count(self, done: Any) -> None:
+        self.engine.told(done)
+        self.drift += done.drift
+        for what in ("computed", "reused", "seconds"):
+            for name, n in getattr(done, what).items():
+                counter = self.counters.setdefault(name, {"computed": 0, "reused": 0, "seconds": 0.0})
+                counter[what] += n
+
+    def _select(
+        self, selectors: list[Selector], before: list[Any], decisions: list[Decision], parts: list[Part]
+    ) -> list[Decision]:
+        """Let the selectors of a block decide, one after another, each over what the one before left."""
+        if not selectors:
+            return []
+        point = pool.Point(self.store, before, self.recipe.fingerprints, decisions)
+        gathered: dict[str, list[pool.Gathered]] = {}
+        for table in dict.fromkeys(s.table for s in selectors):
+            added = {c for s in selectors if s.table == table for c in s.adds() if c not in s.fills}
+            reads = tuple(sorted({c for s in selectors if s.table == table for c in s.reads} - added - {"id"}))
+            gathered[table] = list(self.engine.map(partial(pool.gather, point, table, reads), parts))
+        made: list[Decision] = []
+        for selector in selectors:
+            rows = gathered[selector.table]
+            total = sum(g.rows for g in rows)
+            self.progress.stage(selector.name, 1, total)
+            wanted = pool.decision(selector, rows, made, self.recipe.fingerprints[selector.name])
+            began = time.perf_counter()
+            if not self.store.exists(wanted.file):
+                pool.decide(self.store, selector, rows, made, wanted, self.engine.map)
+                self.decided[selector.name] = {"rows": total, "seconds": time.perf_counter() - began}
+            made.append(wanted)
+            self.progress.step(selector.name, Done(selector.name, dropped=pool.fallen(self.store, wanted)))
+            give_back()
+        return made
+
+    # ---- act 3
+
+    def _finish(self, point: pool.Point, parts: list[Part], state: str) -> dict[str, dict[str, int]]:
+        """The ledger, then the shards; `dataset.json` is gone while they are being replaced."""
+        how = self.recipe.shards
+        samples = self.recipe.samples
+        entries = {t: [f"ledger/{t}/{p.index:06d}.parquet" for p in parts] for t in self.recipe.source.tables}
+        copies = ("copies",) if any("copies" in s.adds() for s in point.steps if s.table == samples) else ()
+        gathered = list(self.engine.map(partial(pool.gather, point, samples, copies), parts))
+        assigned = ledger.assign(self.store, gathered, how) if how else None
+        self.store.remove("dataset.json")
+        there = {f"{folder}/{n}" for folder in (seal.LEDGER if how else seal.SHOWN) for n in self.store.names(folder)}
+        for stale in there.difference(*entries.values()):
+            self.store.remove(stale)
+        self.progress.stage("ledger", len(parts), 0)
+        counts: dict[str, dict[str, int]] = {t: {} for p in parts for t in p.rows}
+        self.sums: dict[str, str] = {}
+        for entered, sums in self.engine.map(partial(ledger.enter, point, assigned, samples), parts):
+            self.sums |= sums
+            for table, reasons in entered.items():
+                for reason, n in reasons.items():
+                    counts.setdefault(table, {}).setdefault(reason or "kept", 0)
+                    counts[table][reason or "kept"] += n
+            self.progress.step("ledger", None)
+        give_back()
+        for table, reasons in counts.items():
+            rows = sum(p.rows.get(table, 0) for p in parts)
+            if sum(reasons.values()) != rows:
+                raise PoolError(f"table {table}: {rows} rows came in, the ledger accounts for {sum(reasons.values())}")
+        if how:
+            self._write_shards(assigned, entries, state)
+        else:
+            root, count = ledger.uid_hash(self.store, [g.file for g in gathered])
+            dataset = {
+                "state": state,
+                "root_hash": root,
+                "samples": count,
+                "bytes": 0,
+                "shards": [],
+                "table": samples,
+                "recipe": self.recipe.fingerprint,
+            }
+            self.store.publish_bytes("dataset.json", (json.dumps(dataset, indent=1) + "\n").encode())
+        return counts
+
+    def _write_shards(self, assigned: ledger.Assigned, entries: dict[str, list[str]], state: str) -> None:
+        how = self.recipe.shards
+        planned = layout.plan(self.store, assigned, entries, self.recipe.samples, how)
+        give_back()
+        self.progress.stage("shards", assigned.shards, 0)
+        captions = {s.name: s.provenance() for s in self.recipe.steps if hasattr(s, "provenance")}
+        provenance = {"recipe": self.recipe.fingerprint, **({"captions": captions} if captions else {})}
+        write = partial(layout.write_shard, self.store, planned, how, assigned.shards, provenance, self._hashed())
+        infos = []
+        for info in self.engine.map(write, range(assigned.shards)):
+            infos.append(info)
+            self.sums |= {f"shards/{info['name']}.{kind}": info[kind]["sha256"] for kind in ("tar", "parquet")}
+            self.progress.step("shards", None)
+        shards.finish(
+            self.store,
+            infos,
+            {"state": state, "table": self.recipe.samples, "assigned": assigned.file, "planned": planned, **provenance},
+        )
+
+    def _hashed(self) -> str | None:
+        """The column with the SHA-256 of the bytes kept; None if what wrote them last does not tell. `sha256` is of those fetched."""
+        for step in reversed(self.recipe.steps):
+            if getattr(step, "parks", False) and getattr(step, "hashes", ""):
+                return step.hashes
+            if getattr(step, "resize_mode", None) is not None:
+                return None
+        return "sha256"
+
+    def _notes(self, point: pool.Point) -> dict[str, Any]:
+        return {d.step: pool.notes(self.store, d) for d in point.decisions}
+
+
+def _slim(inputs: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Inputs for the record: path, size, hash, rows; not every part."""
+    tables = lambda i: {t for p in i["parts"] for t in p["rows"]}  # noqa: E731
+    return [
+        {
+            **{k: v for k, v in i.items() if k not in ("parts", "key")},
+            "rows": {t: sum(p["rows"].get(t, 0) for p in i["parts"]) for t in sorted(tables(i))},
+        }
+        for i in inputs
+    ]
+
+
+def _raise(failures: list[tuple[int, Any, CurateError]]) -> None:
+    """The first failure, and how many there were; all other parts have been through."""
+    if failures:
+        error = failures[0][2]
+        error.args = (f"{error}" + (f" (and {len(failures) - 1} more)" if len(failures) > 1 else ""),)
+        raise error
+
+
+@dataclass
+class _Ingest:
+    store: Store
+    source: Any
+    part_size: int
+
+    def __call__(self, path: str, isolate: bool = False) -> dict[str, Any]:
+        return ingest(self.store, self.source, path, self.part_size)

@@ -1,0 +1,91 @@
+"""What a run would do, before anything is started: where each step runs, what is done already, what is left."""
+
+import json
+from collections import Counter
+from typing import Any
+
+from curate.recipe import Recipe, kind, place, segments
+from curate.score.ingest import input_key
+from curate.selector import Selector
+from curate.source import file_identity
+from curate.stage import Stage
+from curate.store.atomic import Store
+from curate.view import views
+from curate.view.look import plain
+
+
+def describe(recipe: Recipe, out: str | None, part_size: int) -> str:
+    """The plan as text: one line a step, then the input, and what is done in the folder `out`."""
+    done, parts = progress_of(recipe, out, part_size) if out else (Counter(), 0)
+    head = ("step", "reads", "adds", "bounds", "on", f"done in {out}" if out else "")
+    lines = [_line(recipe, s, done, parts) for s in recipe.steps]
+    files = recipe.source.files()
+    lanes = [
+        " + ".join(s.name for s in segment) + f" ({place(segment)})"
+        for stages, _ in recipe.blocks()
+        for segment in segments(stages)
+    ]
+    return "\n".join(
+        [
+            f"recipe {recipe.name}, fingerprint {recipe.fingerprint}",
+            f"input: {len(files):,} file{'s' * (len(files) != 1)}, parts of {part_size:,} rows"
+            + (f"; {parts:,} parts are read already" if parts else ""),
+            "",
+            plain(head, lines, 10**6),
+            "",
+            "a part goes through: " + "  →  ".join(lanes),
+            f"shards: {recipe.shards.size:,} samples each, shuffled with seed {recipe.shards.seed}"
+            if recipe.shards
+            else "no shards: a ledger only",
+            *requests(out),
+        ]
+    )
+
+
+def requests(out: str | None) -> list[str]:
+    """Of a run that shares its fetches: how many images its pages had, how many were asked for, and why the others were not."""
+    store = Store(out) if out else None
+    record = json.loads(store.read("recipe.json")) if store and store.exists("recipe.json") else {}
+    shared = record.get("notes", {}).get("shared_url")
+    if not shared:
+        return []
+    brought = sum(
+        n
+        for stage, n in views.connect(store)
+        .sql("""select stage, sum(rows)::bigint from funnel where "table" = 'images' group by all""")
+        .fetchall()
+        if stage != "source"
+    )
+    return [
+        f"requests: {shared['requests']:,} for {brought:,} images of the input ({100 * (1 - shared['requests'] / max(1, brought)):.1f} % saved): "
+        f"{brought - shared['rows']:,} fell to rules that need no bytes, {shared['saved']:,} share the URL of another"
+    ]
+
+
+def _line(recipe: Recipe, step: Any, done: Counter, parts: int) -> tuple[str, ...]:
+    bounds = [
+        f"{k} {v}"
+        for k, v in step.parameters().items()
+        if k in ("min", "max", "among", "sql", "fraction", "t") and v not in (None, [], "")
+    ]
+    place = {"selector": "whole pool", "cpu": "core", "network": "network", "model": "actor"}[kind(step)]
+    gpus = getattr(step, "gpus", 0)
+    place += f", {gpus:g} GPU where there is one" if gpus else ""
+    state = "" if not parts or isinstance(step, Selector) else f"{done[step.name]:,} of {parts:,} parts"
+    return (step.name, ", ".join(step.reads) or "-", ", ".join(step.adds()) or "-", ", ".join(bounds) or "-", place, state)
+
+
+def progress_of(recipe: Recipe, out: str, part_size: int) -> tuple[Counter, int]:
+    """How many parts have columns of each stage, and how many parts there are."""
+    store, done, parts = Store(out), Counter(), 0
+    folders = set(store.names("parts"))
+    for path in recipe.source.files():
+        key = input_key(file_identity(path), recipe.source, part_size)
+        for folder in [f for f in folders if f.startswith(f"{key}-")]:
+            parts += 1
+            names = store.names(f"parts/{folder}")
+            for step in recipe.steps:
+                head = f"{step.table}.{step.name}-"
+                head += "" if getattr(step, "context", ()) else f"{recipe.fingerprints[step.name]}."
+                done[step.name] += isinstance(step, Stage) and any(n.startswith(head) for n in names)
+    return done, parts

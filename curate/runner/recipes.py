@@ -1,0 +1,203 @@
+"""Recipes as files: found, loaded, and their parameters turned into options."""
+
+import difflib
+import hashlib
+import importlib.util
+import inspect
+import re
+import sys
+import types
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Union
+
+from curate.errors import RecipeError
+from curate.recipe import Recipe
+from curate.stage import Stage, Step, snake
+
+FOLDER = Path(__file__).resolve().parents[2] / "pipelines"
+
+
+#: What parameters mean that many recipes have; a recipe's own docstring says the others, a line each: `name: what it is`.
+GLOSSARY = {
+    "seed": "seed of everything that is drawn, and of the order in the shards",
+    "shard_size": "samples in a shard",
+    "model": "CLIP by its open_clip name, NAME[:PRETRAINED], hf-hub:... or a file; small: the one that comes along",
+    "captioner": "model that looks at pictures and writes: caption:NAME, chat:NAME, coca, small or a URL of an endpoint",
+    "writer": "model that rewrites text: text:NAME or a URL of an endpoint",
+    "language_model": "file of fastText's lid.176 in place of the one that comes along",
+    "nsfw_model": "ONNX file in place of open_nsfw",
+    "entries": "file of the entries (JSON, or one a line) that texts are matched with",
+    "vocabulary": "file of words and how often they occur, one a line",
+    "nouns": "file of nouns (WordNet's index.noun) in place of the words that come along",
+    "profanity": "file of unwanted words, one a line; none: words are not judged",
+    "reference": ".npy file of the reference set's embeddings by the same model",
+    "clusters": "centroids trained on the pool",
+    "centroids": ".npy file of centroids trained before",
+    "budgets": "for each pool, named by a part of its path, so much of it: name=number,...",
+    "fraction": "share of the pool that stays, best first",
+    "min_side": "pixels that the shorter side needs",
+    "max_ratio": "longer side over shorter side that a picture may have",
+    "min_bytes": "bytes that an image file needs",
+    "min_clip": "CLIP score (cosine of image and text) that a pair needs",
+    "max_nsfw": "probability of unsafe content that a picture may have",
+    "min_words": "words that a text needs",
+    "max_words": "words that a text may have",
+    "min_chars": "characters that a text needs",
+    "max_repetition": "share of a text's words that may be repeats",
+}
+
+#: How values of a type are written on the command line.
+WRITTEN = {"int": "N", "float": "X", "yes or no": "yes|no", "list": "A,B", "name=value": "NAME=VALUE,..."}
+
+
+@dataclass(frozen=True)
+class Option:
+    """A parameter of a recipe: its name, type, default, whether it must be given, and what it means."""
+
+    name: str
+    type: Callable[[str], Any]
+    default: Any
+    required: bool
+    about: str = ""
+
+    @property
+    def flag(self) -> str:
+        return "--" + self.name.replace("_", "-")
+
+    @property
+    def metavar(self) -> str:
+        return WRITTEN.get(self.type.__name__, self.name.rsplit("_", 1)[-1].upper())
+
+
+@dataclass(frozen=True)
+class RecipeFile:
+    """A loaded recipe file: its name, its docstring, its function, the options that the function takes, and the kinds of steps
+    that it uses."""
+
+    name: str
+    doc: str
+    build: Callable[..., Recipe]
+    options: list[Option]
+    steps: tuple[type[Step], ...] = ()
+
+    def needs(self) -> list[str]:
+        """What it takes to run, besides the pool: options that must be given, the web, models (with the default by name), a GPU."""
+        loading = [s for s in self.steps if issubclass(s, Stage) and s.load is not Stage.load]
+        always = self.taken()
+        found = [o.flag for o in self.options if o.required]
+        found += ["--videos"] if any(s.__module__.startswith("curate.videos.") for s in self.steps) else []
+        found += ["web"] if any(issubclass(s, Stage) and s.network for s in self.steps) else []
+        for s in sorted(loading, key=lambda s: (s not in always, bool(s.gpus))):
+            notes = ["GPU"] * bool(s.gpus) + ["by an option"] * (s not in always)
+            found.append(snake(s.__name__) + (f" ({', '.join(notes)})" if notes else ""))
+        named = {"model", "captioner", "writer"}
+        return found + [f"{o.name} {o.default}" for o in self.options if o.name in named and o.default]
+
+    def taken(self) -> set[type[Step]]:
+        """The kinds of steps that it takes with the defaults of its options, and something for those that must be given."""
+        from curate.sources.url_pairs import UrlPairs
+
+        try:
+            return {
+                type(s)
+                for s in self.build(UrlPairs("*"), **{o.name: o.type("given=1") for o in self.options if o.required}).steps
+            }
+        except (RecipeError, ValueError):  # what must be given is something else
+            return set(self.steps)
+
+
+def names() -> list[str]:
+    """The recipes that come with curate."""
+    return sorted(p.stem for p in FOLDER.glob("*.py") if not p.stem.startswith("_"))
+
+
+def load(name: str) -> RecipeFile:
+    """A recipe by its name in `pipelines/` or by the path of a file; RecipeError says what is near, or what is wrong in it."""
+    path = Path(name) if name.endswith(".py") else FOLDER / f"{name}.py"
+    if not path.is_file():
+        if name.endswith(".py"):
+            raise RecipeError(f"{name}: there is no such file")
+        near = [f"{name}.py"] if Path(f"{name}.py").is_file() else difflib.get_close_matches(name, names(), 1)
+        raise RecipeError(
+            f"no recipe called {name}" + (f"; did you mean {near[0]}?" if near else f"; there are: {', '.join(names())}")
+        )
+    module = _module(path)
+    build = getattr(module, "recipe", None)
+    if not callable(build):
+        raise RecipeError(f"{path}: has no function recipe(source, ...)")
+    used = {v for v in vars(module).values() if inspect.isclass(v) and issubclass(v, Step)} - {Step, Stage}
+    steps = tuple(sorted(used, key=lambda s: s.__name__))
+    return RecipeFile(path.stem, inspect.getdoc(module) or "", build, _options(build, path), steps)
+
+
+def _module(path: Path) -> types.ModuleType:
+    key = "recipe_" + path.stem + "_" + hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:8]
+    spec = importlib.util.spec_from_file_location(key, path)
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[key] = module
+    try:
+        spec.loader.exec_module(module)
+    except Exception as e:
+        raise RecipeError(f"{path}: cannot be loaded: {type(e).__name__}: {e}") from e
+    return module
+
+
+def _options(build: Callable, path: Path) -> list[Option]:
+    said = {**GLOSSARY, **_said(inspect.getdoc(build) or "")}
+    found = []
+    for p in list(inspect.signature(build, eval_str=True).parameters.values())[1:]:
+        required = p.default is inspect.Parameter.empty
+        kind = (
+            p.annotation
+            if p.annotation is not inspect.Parameter.empty
+            else (str if required or p.default is None else type(p.default))
+        )
+        found.append(Option(p.name, _parser(kind), None if required else p.default, required, said.get(p.name, "")))
+    return found
+
+
+def _said(doc: str) -> dict[str, str]:
+    """What a docstring says of parameters: `name: what it is`, each from a line's start up to the next one or an empty line."""
+    found = re.findall(r"^(\w+): (.+(?:\n(?!\w+: ).+)*)", doc, re.M)
+    return {name: " ".join(words.split()).rstrip(".") for name, words in found}
+
+
+def _parser(kind: Any) -> Callable[[str], Any]:
+    """How an option's text becomes a value of the annotated type; `X | None` is read as X, tuples as comma-separated words, dicts
+    as comma-separated `name=value`."""
+    if isinstance(kind, types.UnionType) or getattr(kind, "__origin__", None) is Union:
+        kind = next(k for k in kind.__args__ if k is not type(None))
+    origin = getattr(kind, "__origin__", kind)
+    if origin in (tuple, list, set):
+        item = (getattr(kind, "__args__", ()) or (str,))[0]
+
+        def words(text: str) -> Any:
+            return origin(item(w.strip()) for w in text.split(",") if w.strip())
+
+        return _called("list", words)
+    if origin is dict:
+
+        def pairs(text: str) -> Any:
+            cut = [w.strip().rpartition("=") for w in text.split(",") if w.strip()]
+            if not all(name and mark for name, mark, _ in cut):
+                raise ValueError(text)
+            return {name: kind.__args__[1](value) for name, _, value in cut}
+
+        return _called("name=value", pairs)
+    if kind is bool:
+
+        def truth(text: str) -> bool:
+            if text.lower() not in ("true", "false", "yes", "no", "1", "0"):
+                raise ValueError(text)
+            return text.lower() in ("true", "yes", "1")
+
+        return _called("yes or no", truth)
+    return kind if kind in (int, float, str) else str
+
+
+def _called(name: str, parse: Callable[[str], Any]) -> Callable[[str], Any]:
+    """The function under the name that errors and help give it."""
+    parse.__name__ = name
+    return parse

@@ -1,0 +1,106 @@
+"""Rows come in: an input file is read into parts, each committed."""
+
+import json
+import logging
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from curate.errors import CurateError, PoolError, RecipeError
+from curate.removed import removed
+from curate.source import Source, file_identity
+from curate.stage import digest
+from curate.store.atomic import Store
+
+log = logging.getLogger(__name__)
+
+
+def ingest(store: Store, source: Source, path: str, part_size: int) -> dict[str, Any]:
+    """Read one input file into parts, each committed; the file's own record is committed last and makes a rerun free.
+
+    An unreadable file does not stop the others: its record names the error, and the parts before the fault stay. Parts that
+    an interrupted reading left stay too; a source that asks the web, which may answer otherwise, goes on behind them.
+    """
+    try:
+        known = file_identity(path)
+    except OSError as e:
+        return {"path": path, "error": f"{path}: {e.strerror or e}", "parts": []}
+    key = input_key(known, source, part_size)
+    name = f"inputs/{key}.json"
+    if (done := store.json(name)) is not None:
+        return done
+    parts, last = begun(store, source, key) if source.asks else ([], -1)
+    record = {**known, "key": key, "parts": parts}
+    source.removed = removed(store)
+    read = source.read(path, part_size, last) if source.asks else source.read(path, part_size)
+    while True:
+        try:  # a fault of the input; one of the run's own disk ends the run
+            tables = next(read, None)
+        except (CurateError, OSError, pa.ArrowException) as e:
+            return {**record, "error": str(e)}
+        except Exception as e:
+            log.warning("%s: cannot be read", path, exc_info=True)
+            return {**record, "error": f"{path}: cannot be read: {type(e).__name__}: {e}"}
+        if tables is None:
+            break
+        part, counts = f"{key}-{len(parts):06d}", {}
+        for table, rows in tables.items():
+            file = f"parts/{part}/source.{table}.parquet"
+            fresh = store.commit_table(file, source.removed.scrubbed(rows))
+            counts[table] = len(rows if fresh else store.table(file, ["uid"]))
+        parts.append({"id": part, "rows": counts})
+    store.commit_bytes(name, json.dumps(record).encode())
+    return record
+
+
+def begun(store: Store, source: Source, key: str) -> tuple[list[dict[str, Any]], int]:
+    """The whole parts of an input that an interrupted reading left, and the last row of the input in them. What there is of
+    a part that is not whole goes: tables of different answers do not belong together."""
+    parts, last = [], -1
+    while True:
+        part = f"{key}-{len(parts):06d}"
+        files = {t: f"parts/{part}/source.{t}.parquet" for t in source.tables}
+        if not all(store.exists(f) for f in files.values()):
+            break
+        rows = {t: store.table(f, ["source_row"])["source_row"] for t, f in files.items()}
+        parts.append({"id": part, "rows": {t: len(r) for t, r in rows.items()}})
+        last = pc.max(rows[source.tables[0]]).as_py()
+    for file in files.values():
+        store.remove(file)
+    return parts, last
+
+
+def input_key(known: dict[str, Any], source: Source, part_size: int) -> str:
+    """The name under which an input file's parts are kept: its content, its path, and how it is read."""
+    return digest({"hash": known["hash"], "path": known["path"], "source": source.identity(), "part_size": part_size})
+
+
+def same_run(store: Store, earlier: dict[str, Any], source: dict[str, Any], part_size: int, files: list[str]) -> None:
+    """RecipeError if the run in the folder, whose record is `earlier`, is one over another source, or has other parts."""
+    before, now = earlier["source"], json.loads(json.dumps(source, default=str))
+    for key in sorted(set(before) | set(now)):
+        if key != "paths" and before.get(key) != now.get(key):
+            raise RecipeError(
+                f"{store.url}: holds a run over another source: its {key} is {before.get(key)!r}, now {now.get(key)!r}"
+            )
+    if earlier["part_size"] != part_size:
+        size = earlier["part_size"]
+        raise RecipeError(f"{store.url}: was begun with parts of {size} rows; say --part-size {size}")
+    if gone := [i["path"] for i in earlier["inputs"] if i["path"] not in files]:
+        more = f" and {len(gone) - 1} more" if len(gone) > 1 else ""
+        raise RecipeError(f"{store.url}: holds a run over another source: it also reads {gone[0]}{more}")
+
+
+def unchanged(earlier: dict[str, Any], found: dict[str, dict[str, Any]]) -> None:
+    """RecipeError if a file has changed since the run read it, PoolError if rows that it gave then cannot be read now. `found`:
+    what `ingest` says of each file."""
+    for before in earlier["inputs"]:
+        now = found[before["path"]]
+        if before.get("hash") and now.get("hash", before["hash"]) != before["hash"] and "error" not in before:
+            raise RecipeError(f"{before['path']}: has changed since this run read it; a run reads one state of its input")
+        if "error" in now and sum(before["rows"].values()) > sum(sum(p["rows"].values()) for p in now["parts"]):
+            raise PoolError(
+                f"{now['error']}; this run has rows of it and would lose them: make it readable again, or begin a run "
+                "without it in another folder, with --reuse of this one"
+            )

@@ -1,0 +1,226 @@
+"""The layout of the shards: the rows of the ledger that each has, in order. No pool is sorted as a whole: rows are set down on the
+local disk by the range of shards that they belong to, and each range is sorted by itself."""
+
+import math
+import tempfile
+from collections import Counter
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from curate.documents.document import DocumentMembers
+from curate.recipe import Shards
+from curate.score.part import Part, slice_of
+from curate.shard import members
+from curate.shard import write as shards
+from curate.shard.ledger import PLACE, Assigned, mark
+from curate.stage import digest, plain
+from curate.store import partitions as pieces
+from curate.store.atomic import Store
+
+#: Bytes of the ledger, not compressed, for which a plan has a file. A file's rows are sorted in memory.
+PIECE = 32 << 20
+#: Rows of a group in such a file: a shard is read without many of its neighbours.
+GROUP = 10_240
+
+_PLACED = (pa.field("shard", pa.int32()), pa.field("place", pa.int32()), pa.field("key", pa.large_string()))
+
+
+def plan(store: Store, assigned: Assigned, ledger: dict[str, list[str]], samples: str, how: Shards) -> dict[str, list[str]]:
+    """For each table that goes into the shards files with the columns of its kept rows that shards have, sorted by shard and place, and
+    the rows of a document by their position on the page. Each has its share of the shards. `ledger`: the files of each table."""
+    tables = list(ledger) if samples == "documents" else [samples]
+    return {table: _plan(store, assigned, ledger[table], table == samples, how.embeddings) for table in tables}
+
+
+def _plan(store: Store, assigned: Assigned, ledger: list[str], own: bool, embeddings: bool) -> list[str]:
+    seen = Footers(store, ledger)
+    columns = columns_of(seen.schemas, own, embeddings)
+    count = max(1, min(math.ceil(seen.size(columns) / PIECE), pieces.MOST, assigned.shards))
+    named = digest([assigned.file, list(zip(ledger, seen.marks)), embeddings, count])
+    files = [f"planned/{named}-{n:05d}.parquet" for n in range(count)]
+    if not all(store.exists(file) for file in files):
+        rows = (placed(store, name, _places(store, assigned, name), columns, own) for name in ledger)
+        with tempfile.TemporaryDirectory(prefix="curate-") as folder:
+            paths = [Path(folder) / str(n) for n in range(count)]
+            pieces.scatter(rows, lambda table: table["shard"].to_numpy().astype(np.int64) * count // assigned.shards, paths)
+            for file, path in zip(files, paths):
+                if not store.exists(file):
+                    store.publish_table(file, in_order(path, columns, own), GROUP)
+    return files
+
+
+class Footers:
+    """What the footers of a ledger's files say: the marks of all files, the different schemas, and bytes of columns, encoded but not
+    compressed."""
+
+    def __init__(self, store: Store, ledger: list[str]):
+        self.marks: list[str] = []
+        self.schemas: dict[pa.Schema, None] = {}
+        self.bytes: Counter[str] = Counter()
+        for name in ledger:
+            with store.open(name) as f:
+                data = pq.ParquetFile(f)
+            self.marks.append(mark(data))
+            self.schemas[data.schema_arrow.remove_metadata()] = None
+            groups = [data.metadata.row_group(g) for g in range(data.num_row_groups)]
+            for chunk in (g.column(c) for g in groups for c in range(g.num_columns)):
+                self.bytes[chunk.path_in_schema.split(".")[0]] += chunk.total_uncompressed_size
+
+    def size(self, columns: pa.Schema) -> int:
+        return sum(self.bytes[c] for c in columns.names)
+
+
+def _places(store: Store, assigned: Assigned, ledger: str) -> pa.Table:
+    """The places of a part's samples, those of further copies too: uid, shard, place, key."""
+    return slice_of(store, assigned.file, Part("", int(Path(ledger).stem), {}), ["uid", *PLACE])
+
+
+# ---- the columns that shards have
+
+
+def columns_of(schemas: Iterable[pa.Schema], own: bool, embeddings: bool) -> pa.Schema:
+    """The columns of a ledger's files that shards have. Embeddings and raw bytes stay behind, unless those of samples (`own`) are
+    wanted (`embeddings`). Where inputs gave a column in more than one type it has one that holds both, or is text."""
+    found: dict[str, pa.DataType] = {}
+    for field in (f for schema in schemas for f in schema):
+        found[field.name] = _common(found.get(field.name, field.type), field.type)
+    left = {*PLACE, "kept", "drop_reason", "drop_stage", *members.redacted(found).values()}
+    return pa.schema([(n, _plain(t)) for n, t in found.items() if n not in left and _goes(n, t, own, embeddings)])
+
+
+def _goes(name: str, kind: pa.DataType, own: bool, embeddings: bool) -> bool:
+    if own:
+        return name != "position" and (embeddings or not members.bulky(kind))
+    return not (members.bulky(kind) or pa.types.is_list(kind) or pa.types.is_large_list(kind))
+
+
+def _common(one: pa.DataType, other: pa.DataType) -> pa.DataType:
+    if one == other:
+        return one
+    try:
+        both = [pa.schema([("", one)]), pa.schema([("", other)])]
+        return pa.unify_schemas(both, promote_options="permissive").field(0).type
+    except pa.ArrowTypeError:
+        return pa.large_string()
+
+
+def _plain(kind: pa.DataType) -> pa.DataType:
+    """The type that loaders meet: vectors of float32, no dictionaries, of which each batch would have its own, and lists that are
+    named as Parquet names them, so that a table is the same before and after it was a file."""
+    if pa.types.is_float16(kind):
+        return pa.float32()
+    if pa.types.is_dictionary(kind):
+        return _plain(kind.value_type)
+    is_list = pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind)
+    return pa.list_(pa.field("element", _plain(kind.value_type))) if is_list else kind
+
+
+# ---- rows with their places
+
+
+def placed(store: Store, ledger: str, places: pa.Table, columns: pa.Schema, own: bool) -> pa.Table:
+    """The kept rows of a file of the ledger whose samples have `places` (uid, shard, place, key), once for each of these. Where a column
+    was redacted the redacted text takes its place."""
+    sample = "uid" if own else "doc_uid"
+    who = store.table(ledger, [sample, "kept"])
+    mine = pa.table({"uid": who[sample].cast(pa.large_string()), "row": np.arange(len(who))}).filter(who["kept"])
+    theirs = pa.table({"uid": places["uid"].cast(pa.large_string()), "at": np.arange(len(places))})
+    met = mine.join(theirs, "uid", join_type="inner")
+    found = [places[f.name].take(met["at"]).cast(f.type) for f in _PLACED]
+    hidden = {c: members.redacted_form(c) for c in columns.names}
+    rows = store.table(ledger, [*columns.names, *hidden.values()]).take(met["row"])
+    for field in columns:
+        value = _as(rows[field.name], field.type) if field.name in rows.column_names else pa.nulls(len(rows), field.type)
+        if hidden[field.name] in rows.column_names:
+            value = pc.coalesce(_as(rows[hidden[field.name]], field.type), value)
+        found.append(value)
+    return pa.table(found, schema=pa.schema([*_PLACED, *columns]))
+
+
+def _as(values: pa.ChunkedArray, kind: pa.DataType) -> pa.ChunkedArray:
+    if values.type == kind:
+        return values
+    try:
+        return values.cast(kind)
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
+        if kind != pa.large_string():
+            raise
+        return pa.chunked_array([[None if v is None else str(v) for v in values.to_pylist()]], kind)
+
+
+def in_order(file: Path, columns: pa.Schema, own: bool) -> pa.Table:
+    """The rows of such a file in the order of the shards."""
+    return pieces.load(file, pa.schema([*_PLACED, *columns])).sort_by(_order(own))
+
+
+def _order(own: bool) -> list[tuple[str, str]]:
+    return [(name, "ascending") for name in ("shard", "place", *(() if own else ("position",)))]
+
+
+# ---- the rows of a shard
+
+
+def still_there(store: Store, name: str, ledger: dict[str, list[str]], samples: str, how: Shards) -> dict[str, pa.Table]:
+    """The rows of a shard that exists, as a plan would have them, as far as the ledger still keeps them."""
+    places = store.table(f"shards/{name}.parquet", ["uid", "key"])
+    places = places.append_column("shard", pa.array(np.zeros(len(places), np.int32)))
+    places = places.append_column("place", pa.array(np.arange(len(places), dtype=np.int32)))
+    found = {}
+    for table in ledger if samples == "documents" else [samples]:
+        own = table == samples
+        columns = columns_of(Footers(store, ledger[table]).schemas, own, how.embeddings)
+        with tempfile.TemporaryDirectory(prefix="curate-") as folder:
+            rows = Path(folder) / "rows"
+            pieces.scatter(
+                (placed(store, file, places, columns, own) for file in ledger[table]), lambda t: np.zeros(len(t), int), [rows]
+            )
+            found[table] = in_order(rows, columns, own)
+    return found
+
+
+def write_shard(
+    store: Store,
+    plan: dict[str, list[str]],
+    how: Shards,
+    count: int,
+    provenance: dict[str, Any],
+    hashed: str | None,
+    shard: int,
+) -> dict[str, Any]:
+    """Write one shard of a plan, unless it is there; returns what its `.json` says."""
+    own = "documents" if "documents" in plan else next(iter(plan))
+    rows = {t: planned(store, files[shard * len(files) // count], shard, t == own) for t, files in plan.items()}
+    return write_rows(store, rows, how, shards.shard_name(shard, count), digest([plan, plain(how)]), provenance, hashed)
+
+
+def write_rows(
+    store: Store,
+    rows: dict[str, pa.Table],
+    how: Shards,
+    name: str,
+    made_for: str,
+    provenance: dict[str, Any],
+    hashed: str | None,
+) -> dict[str, Any]:
+    """Write the shard that these rows of each table make; returns what its `.json` says."""
+    if "documents" not in rows:
+        return shards.write_shard(store, rows["images"], name, made_for, provenance, how, hashed)
+    members = DocumentMembers(rows["texts"], rows["images"], how.without)
+    return shards.write_shard(store, rows["documents"], name, made_for, provenance, how, hashed, members)
+
+
+def planned(store: Store, file: str, shard: int, own: bool = True) -> pa.Table:
+    """The rows of one shard, in order: samples (`own`), or what belongs to them."""
+    with store.open(file) as f:
+        data = pq.ParquetFile(f)
+        at = data.schema_arrow.names.index("shard")
+        stats = [data.metadata.row_group(g).column(at).statistics for g in range(data.num_row_groups)]
+        groups = [g for g, s in enumerate(stats) if s is None or s.min <= shard <= s.max]
+        found = data.read_row_groups(groups)
+    return found.filter(pc.equal(found["shard"], shard)).sort_by(_order(own))

@@ -1,0 +1,252 @@
+"""Shards: a plan (which sample goes where), then one task a shard that gathers bytes by offset, then the root hash.
+
+A shard is a pure function of its rows in the plan and of the bytes they name: any process may write it, in any order,
+and a second one writes the same bytes. Its `.json` is the commit: it appears last and names the plan it was made for.
+"""
+
+import hashlib
+import itertools
+import json
+import math
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import numpy as np
+import pyarrow as pa
+
+from curate.errors import PoolError
+from curate.recipe import Shards
+from curate.selector import coin_sql, identifier
+from curate.shard.members import LEFT_OUT, Members, Slice, bulky, image_members
+from curate.store.atomic import Store
+from curate.store.parquet import write_table
+from curate.store.payload import BLOCK, END, tar_header
+
+# ---- the plan
+
+
+def assign(n: int, size: int) -> list[int]:
+    """How many samples each shard gets: as few shards as hold `n` samples, equal within one."""
+    count = math.ceil(n / size)
+    return [n // count + (i < n % count) for i in range(count)]
+
+
+def shard_name(shard: int, count: int) -> str:
+    """`00042`: five digits, or as many as `count` shards need."""
+    return f"{shard:0{max(5, len(str(count - 1)))}d}"
+
+
+def plan(rows: duckdb.DuckDBPyRelation, shards: Shards) -> pa.Table:
+    """The kept rows with `shard`, `place` and `key`, sorted by (shard, place).
+
+    The order is that of a hash of key and seed, whatever order the rows came in. A row whose `copies` is 2 or more is
+    repeated at places of their own, with the keys uid, uid-2, uid-3 …
+    """
+    return numbered(named(rows, shards.seed).to_arrow_table(), 0, assign(total(rows), shards.size))
+
+
+def total(rows: duckdb.DuckDBPyRelation) -> int:
+    """How many samples the kept rows make."""
+    return rows.query("kept", f"select coalesce(sum({copies(rows)}), 0)::bigint from kept").fetchall()[0][0]
+
+
+def named(rows: duckdb.DuckDBPyRelation, seed: int) -> duckdb.DuckDBPyRelation:
+    """The samples that the kept rows make, in any order, each with its `key` and its `coin`, by which they are ordered."""
+    columns = ", ".join(identifier(c) for c in rows.columns if c not in ("shard", "place", "key"))
+    return rows.query(
+        "kept",
+        f"""with repeated as (select {columns}, unnest(range(1, 1 + {copies(rows)})) as copy from kept),
+        named as (select * exclude (copy), if(copy = 1, uid, uid || '-' || copy) as key from repeated)
+        select *, {coin_sql("key", seed)} as coin from named""",
+    )
+
+
+def numbered(samples: pa.Table, first: int, sizes: list[int]) -> pa.Table:
+    """Named samples in order, with their places: those of the `first` one of all and its followers. sizes: of all shards (`assign`)."""
+    ordered = samples.sort_by([("coin", "ascending"), ("key", "ascending")])
+    starts = np.cumsum([0, *sizes])
+    n = first + np.arange(len(ordered))
+    shard = np.searchsorted(starts, n, side="right") - 1
+    found = {"shard": pa.array(shard, pa.int32()), "place": pa.array(n - starts[shard], pa.int32()), "key": ordered["key"]}
+    return pa.table(found | {c: ordered[c] for c in ordered.column_names if c != "coin"})
+
+
+def copies(rows: duckdb.DuckDBPyRelation) -> str:
+    """How many samples a row makes, as SQL."""
+    return "greatest(coalesce(copies, 1), 1)" if "copies" in rows.columns else "1"
+
+
+# ---- writing a shard
+
+
+def write_shard(
+    store: Store,
+    rows: pa.Table,
+    name: str,
+    plan: str,
+    provenance: dict[str, Any] | None = None,
+    shards: Shards | None = None,
+    hashed: str | None = "sha256",
+    members: Callable[[dict, dict, str | None], Members] = image_members,
+) -> dict[str, Any]:
+    """Write the trio of one shard from its rows of the plan, in order of position; returns what its `.json` says.
+
+    plan: a hash of the plan and of all that decides the bytes; a shard already there for it is left as it is.
+    provenance: goes into the `.json` (stage fingerprints, captioners); it does not change the tar.
+    hashed: the column with the SHA-256 of the bytes kept, or None where there is no such column.
+    """
+    made = _made(store, name, plan)
+    if made:
+        return made
+    # An old `.json` beside a new tar would be believed if its plan came back.
+    store.remove(f"shards/{name}.json")
+    how = shards or Shards()
+    left_out = LEFT_OUT.union(how.without, () if how.embeddings else [f.name for f in rows.schema if bulky(f.type)])
+    kept = _canonical(rows.select([c for c in rows.column_names if c not in left_out]))
+    with store.private(f"shards/{name}.tar") as path:
+        write_tar(store, path, _samples(rows, kept, hashed, members))
+        tar = _publish(store, f"shards/{name}.tar", path)
+    with store.private(f"shards/{name}.parquet") as path:
+        write_table(path, kept)
+        parquet = _publish(store, f"shards/{name}.parquet", path)
+    info = {
+        **(provenance or {}),
+        "name": name,
+        "samples": len(rows),
+        "tar": tar,
+        "parquet": parquet,
+        "hashed": hashed,
+        "plan": plan,
+    }
+    store.publish_bytes(f"shards/{name}.json", pretty(info))
+    return info
+
+
+def _canonical(rows: pa.Table) -> pa.Table:
+    """The same rows in the one form from which the same file follows: 64-bit offsets, one chunk, no metadata."""
+    wide = {pa.string(): pa.large_string(), pa.binary(): pa.large_binary()}
+    return rows.cast(pa.schema([(f.name, wide.get(f.type, f.type)) for f in rows.schema])).combine_chunks()
+
+
+def _samples(rows: pa.Table, kept: pa.Table, hashed: str | None, members: Callable) -> Iterator[tuple[str, str, Members]]:
+    """(key, uid, members) of each row, in order; a slice of rows at a time as Python values."""
+    slim = rows.select([f.name for f in rows.schema if not bulky(f.type)])
+    spoken = [c for c in slim.column_names if c in kept.column_names]
+    for start in range(0, len(rows), 1000):
+        for row in slim.slice(start, 1000).to_pylist():
+            yield row["key"], row["uid"], members(row, {c: row[c] for c in spoken}, hashed)
+
+
+def write_tar(store: Store, path: Path, samples: Iterator[tuple[str, str, Members]]) -> None:
+    """A tar of the samples, in their order, at a local path.
+
+    All sizes are known beforehand, so every member has its place before a byte is read: parked bytes are copied in the
+    order in which they lie in their payloads, one open each, one image in memory at a time.
+    """
+    parked: list[tuple[Slice, int, str]] = []
+    with open(path, "wb") as f:
+        fd, place = f.fileno(), 0
+        for key, uid, members in samples:
+            for suffix, content in members.items():
+                size = content.size if isinstance(content, Slice) else len(content)
+                header, pad = tar_header(f"{key}.{suffix}", size), b"\0" * (-size % BLOCK)
+                if isinstance(content, Slice):
+                    parked.append((content, place + BLOCK, uid))
+                    _write(fd, header, place)
+                else:
+                    _write(fd, header + content + pad, place)
+                place += BLOCK + size + len(pad)
+        # The padding of parked bytes is never written: a file grows by zeros.
+        _write(fd, END, place)
+        _gather(store, fd, sorted(parked, key=lambda p: (p[0].payload, p[0].offset)))
+
+
+def _gather(store: Store, fd: int, parked: list[tuple[Slice, int, str]]) -> None:
+    """Copy parked bytes, sorted by payload and offset, to their places."""
+    for payload, group in itertools.groupby(parked, key=lambda p: p[0].payload):
+        for data, place in _read(store, payload, list(group)):
+            _write(fd, data, place)
+
+
+def _read(store: Store, payload: str, group: list[tuple[Slice, int, str]]) -> Iterator[tuple[bytes, int]]:
+    """The bytes of slices of one payload, each with its place; PoolError unless they are those that were parked."""
+    path, uid = store.path(payload), group[0][2]
+    try:
+        with store.open(payload) as source:
+            for wanted, place, uid in group:
+                source.seek(wanted.offset)
+                data = source.read(wanted.size)
+                if len(data) != wanted.size:
+                    raise PoolError(f"{path}: ends before byte {wanted.offset + wanted.size} (uid {uid})")
+                if wanted.sha256 and hashlib.sha256(data).hexdigest() != wanted.sha256:
+                    raise PoolError(f"{path}: the {wanted.size} bytes at {wanted.offset} are not those recorded (uid {uid})")
+                yield data, place
+    except OSError as e:
+        raise PoolError(f"{path}: cannot be read: {e.strerror or e} (uid {uid})") from e
+
+
+def _write(fd: int, data: bytes, place: int) -> None:
+    """All of data; one write takes at most 2 GiB and may take less."""
+    done = os.pwrite(fd, data, place)
+    while done < len(data):
+        done += os.pwrite(fd, data[done:], place + done)
+
+
+def _publish(store: Store, name: str, path: Path) -> dict[str, Any]:
+    """Give a finished private file its name; returns its size in bytes and SHA-256."""
+    with open(path, "rb") as f:
+        made = {"bytes": path.stat().st_size, "sha256": hashlib.file_digest(f, "sha256").hexdigest()}
+    store.publish(name, path, made["bytes"])
+    return made
+
+
+def _made(store: Store, name: str, plan: str) -> dict[str, Any] | None:
+    """What a shard's `.json` says if it is complete and made for this plan."""
+    if not store.exists(f"shards/{name}.json"):
+        return None
+    try:
+        info = json.loads(store.read(f"shards/{name}.json"))
+        whole = all(_size(store, f"shards/{name}.{kind}") == info[kind]["bytes"] for kind in ("tar", "parquet"))
+        return info if whole and info["plan"] == plan else None
+    except (ValueError, KeyError, TypeError, FileNotFoundError):
+        return None
+
+
+def _size(store: Store, name: str) -> int:
+    with store.open(name) as f:
+        return f.seek(0, os.SEEK_END)
+
+
+def pretty(value: dict[str, Any]) -> bytes:
+    """A record as its file has it."""
+    return (json.dumps(value, indent=1, sort_keys=True, ensure_ascii=False) + "\n").encode()
+
+
+# ---- the end
+
+
+def root_hash(infos: list[dict[str, Any]]) -> str:
+    """SHA-256 over name, samples and hashes of all shards: two data sets are the same if their root hashes are."""
+    lines = [f"{i['name']} {i['samples']} {i['tar']['sha256']} {i['parquet']['sha256']}\n" for i in infos]
+    return hashlib.sha256("".join(lines).encode()).hexdigest()
+
+
+def finish(store: Store, infos: list[dict[str, Any]], provenance: dict[str, Any] | None = None) -> dict[str, Any]:
+    """After all shards: remove those of an earlier plan, write `sizes.json`, and last `dataset.json`; returns the latter."""
+    infos = sorted(infos, key=lambda i: i["name"])
+    wanted = {f"{i['name']}.{kind}" for i in infos for kind in ("tar", "parquet", "json")}
+    for stale in set(store.names("shards")) - wanted - {"sizes.json"}:
+        store.remove(f"shards/{stale}")
+    store.publish_bytes("shards/sizes.json", pretty({f"{i['name']}.tar": i["samples"] for i in infos}))
+    dataset = {
+        **(provenance or {}),
+        "root_hash": root_hash(infos),
+        "samples": sum(i["samples"] for i in infos),
+        "bytes": sum(i["tar"]["bytes"] for i in infos),
+        "shards": [{k: i[k] for k in ("name", "samples", "tar", "parquet")} for i in infos],
+    }
+    store.publish_bytes("dataset.json", pretty(dataset))
+    return dataset

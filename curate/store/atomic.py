@@ -1,0 +1,330 @@
+"""The store: atomic commits of small files and payloads, on a local disk or an object store through fsspec.
+
+One rule: a file is written somewhere private, made durable, and then appears under its final name whole or not at all.
+A commit is an exclusive create: of two writers of one name the first wins and the second is told so. A published file
+(shards, ledger, report) may be replaced; a commit never is. What a commit does not name is garbage.
+
+On an object store "private" is a local file and the final name appears by one upload: nothing is ever streamed to a final
+key, because client libraries complete the upload when the writer raises.
+"""
+
+import contextlib
+import errno
+import hashlib
+import json
+import logging
+import os
+import random
+import tempfile
+import time
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import fsspec
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from curate.errors import PoolError
+from curate.store import failpoints
+from curate.store.parquet import GROUP, write_table
+
+log = logging.getLogger(__name__)
+
+#: Uploads of one file, and the longest pause before one, in seconds: for a store that is busy (429, 5xx) or in conflict (409).
+UPLOADS, PAUSE = 6, 4.0
+
+#: Where files are written before they have a name, on the same disk as the run.
+PRIVATE = ".private"
+
+
+class Store:
+    """Files below one root, named by relative paths with forward slashes.
+
+    exclusive: the store can create a file only where there is none (`probe` finds out). Where it cannot, a commit looks
+    first; that is enough while one driver holds the run and gives a part to one worker at a time.
+    holder: the lease under which this store is used; once a later one exists nothing more is written.
+    """
+
+    def __init__(self, root: str | os.PathLike, exclusive: bool = True, holder: str | None = None):
+        # Listings are never taken from memory: other processes write to the same folder.
+        remote = {"use_listings_cache": False} if "://" in str(root) and not str(root).startswith("file:") else {}
+        self.fs, self.root = fsspec.core.url_to_fs(str(root), **remote)
+        self.root = self.root.rstrip("/")
+        self.local = "file" in (self.fs.protocol if isinstance(self.fs.protocol, tuple) else (self.fs.protocol,))
+        if self.local:
+            self.root = os.path.abspath(self.root)
+        self.url = self.root if self.local else self.fs.unstrip_protocol(self.root)
+        self.exclusive, self.holder = exclusive, holder
+
+    def __reduce__(self):
+        return Store, (self.url, self.exclusive, self.holder)
+
+    def path(self, name: str) -> str:
+        """The full path or URL of a name; a full path or URL is returned as it is."""
+        return name if "://" in name or os.path.isabs(name) else f"{self.url}/{name}"
+
+    def _inner(self, name: str) -> str:
+        return f"{self.root}/{name}"
+
+    # ---- reading
+
+    def exists(self, name: str) -> bool:
+        return os.path.exists(self._inner(name)) if self.local else self.fs.exists(self._inner(name))
+
+    def names(self, folder: str) -> list[str]:
+        """The names of the files and folders directly in a folder, sorted; empty if there is none. Private ones are not listed."""
+        if not self.local:
+            return sorted(self.sizes(folder))
+        try:
+            return sorted(n for n in os.listdir(self._inner(folder)) if not n.startswith("."))
+        except FileNotFoundError:
+            return []
+
+    def sizes(self, folder: str) -> dict[str, int]:
+        """The same names with their sizes in bytes, from one listing."""
+        if self.local:
+            return {n: os.path.getsize(self._inner(f"{folder}/{n}")) for n in self.names(folder)}
+        inner = self._inner(folder).rstrip("/")
+        self.fs.invalidate_cache(inner)
+        try:
+            listed = self.fs.ls(inner, detail=True)
+        except FileNotFoundError:
+            return {}
+        found = {
+            i["name"].rstrip("/").rsplit("/", 1)[-1]: i["size"] or 0 for i in listed if i["name"].strip("/") != inner.strip("/")
+        }
+        return {n: size for n, size in found.items() if not n.startswith(".")}
+
+    def hash(self, name: str) -> str:
+        """The SHA-256 of a file's bytes, in hex."""
+        with self.open(name) as f:
+            return hashlib.file_digest(f, "sha256").hexdigest()
+
+    def read(self, name: str) -> bytes:
+        with self.open(name) as f:
+            return f.read()
+
+    def json(self, name: str) -> Any:
+        """What a JSON file says; None if there is no such file. PoolError if it is damaged."""
+        try:
+            return json.loads(self.read(name))
+        except FileNotFoundError:
+            return None
+        except (OSError, ValueError) as e:
+            raise PoolError(f"{self.path(name)}: damaged ({e}){hint(name)}") from e
+
+    def open(self, name: str):
+        """A seekable binary file for reading, of a name in the store or of a full path or URL elsewhere."""
+        if "://" not in name and not os.path.isabs(name) and not self.local:
+            return self.fs.open(self._inner(name), "rb")
+        path = self.path(name)
+        return fsspec.open(path, "rb").open() if "://" in path else open(path, "rb")
+
+    def table(self, name: str, columns: list[str] | None = None) -> pa.Table:
+        """A Parquet file as a table; page checksums are verified."""
+        with self._parquet(name) as file:
+            return file.read(columns=columns)
+
+    def fields(self, name: str) -> pa.Schema:
+        """The columns of a Parquet file."""
+        with self._parquet(name) as file:
+            return file.schema_arrow
+
+    @contextlib.contextmanager
+    def _parquet(self, name: str) -> Iterator[pq.ParquetFile]:
+        try:
+            with self.open(name) as f:
+                yield pq.ParquetFile(f, page_checksum_verification=True)
+        except FileNotFoundError as e:
+            raise PoolError(f"{self.path(name)}: missing{hint(name)}") from e
+        except (pa.ArrowException, OSError, ValueError) as e:
+            raise PoolError(f"{self.path(name)}: cannot be read: {e}{hint(name)}") from e
+
+    # ---- writing
+
+    @contextlib.contextmanager
+    def private(self, near: str = "") -> Iterator[Path]:
+        """A private local path to write to; removed afterwards if it is still there."""
+        folder, head = self._private()
+        for needed in (folder, os.path.dirname(self._inner(near)) if self.local else folder):
+            try:
+                os.makedirs(needed, exist_ok=True)
+            except OSError as e:
+                raise PoolError(f"{self.url}: cannot write here: {e.strerror}") from e
+        path = Path(folder) / f"{head}{os.path.basename(near) or 'tmp'}.{uuid.uuid4().hex}"
+        try:
+            failpoints.at("open", near)
+            yield path
+        except OSError as e:
+            if e.errno in (errno.ENOSPC, errno.EROFS, errno.EACCES, errno.EDQUOT, errno.EIO):
+                raise PoolError(f"{self.path(near)}: cannot write: {e.strerror}") from e
+            raise
+        finally:
+            with contextlib.suppress(FileNotFoundError):
+                path.unlink()
+
+    def _private(self) -> tuple[str, str]:
+        """The folder of private files, and how their names begin: those of an object store lie among other programs' files."""
+        if self.local:
+            return self._inner(PRIVATE), ""
+        return tempfile.gettempdir(), f"curate-{hashlib.sha256(self.url.encode()).hexdigest()[:16]}-"
+
+    def sweep(self) -> None:
+        """Remove what dead writers on this machine left half-written. For the driver that holds the run."""
+        folder, head = self._private()
+        for name in os.listdir(folder) if os.path.exists(folder) else ():
+            if name.startswith(head):
+                with contextlib.suppress(FileNotFoundError):
+                    os.unlink(f"{folder}/{name}")
+
+    def commit(self, name: str, path: Path, size: int | None = None) -> bool:
+        """Give a finished private file its final name, unless the name is taken. True if this call did it.
+
+        size: the bytes that were written; PoolError if the file has another size, because the disk lost some.
+        """
+        self._ready(name, path, size)
+        if not self.local:
+            return self._upload_new(name, path)
+        try:
+            os.link(path, self._inner(name))
+        except FileExistsError:
+            return False
+        self._named(name)
+        return True
+
+    def publish(self, name: str, path: Path, size: int | None = None) -> None:
+        """Give a finished private file its final name, replacing what was there."""
+        self._ready(name, path, size)
+        if not self.local:
+            self._upload(name, path, "overwrite")
+            return
+        os.replace(path, self._inner(name))
+        self._named(name)
+
+    def _ready(self, name: str, path: Path, size: int | None) -> None:
+        """Make a private file durable, and be sure that it is whole and that the run is still ours."""
+        failpoints.at("fsync", name, path)
+        _sync(path)
+        found = path.stat().st_size
+        if size is not None and found != size:
+            raise PoolError(f"{self.path(name)}: {size} bytes were written, the disk holds {found}")
+        self.fence()
+        failpoints.at("name", name)
+
+    def _named(self, name: str) -> None:
+        failpoints.at("sync", name)
+        _sync(Path(self._inner(name)).parent)
+        failpoints.at("named", name)
+
+    def fence(self) -> None:
+        """PoolError if another driver has taken the run over since this one did."""
+        if self.holder and any(n.split(".")[0] > self.holder for n in self.names("lease")):
+            raise PoolError(
+                f"{self.url}: another driver has taken this run over; this one (lease {self.holder}) writes no more"
+            )
+
+    def _upload(self, name: str, path: Path, mode: str) -> None:
+        """One file, in one step; again after a pause if the store is busy. FileExistsError if mode is create and it is there."""
+        for attempt in range(UPLOADS):
+            try:
+                failpoints.at("upload", name)
+                self.fs.put_file(str(path), self._inner(name), mode=mode)
+                failpoints.at("named", name)
+                return
+            except FileExistsError:
+                raise
+            except (OSError, TimeoutError) as e:
+                if attempt + 1 == UPLOADS or isinstance(e, (PermissionError, FileNotFoundError)):
+                    raise PoolError(f"{self.path(name)}: cannot write: {e}") from e
+                time.sleep(random.uniform(0, min(PAUSE, 0.1 * 2**attempt)))
+
+    def _upload_new(self, name: str, path: Path) -> bool:
+        if not self.exclusive and self.exists(name):
+            return False
+        try:
+            self._upload(name, path, "create" if self.exclusive else "overwrite")
+        except FileExistsError:
+            # An upload whose answer was lost is refused when it is repeated: what is there is ours if it is what we wrote.
+            return self._same(name, path)
+        return True
+
+    def _same(self, name: str, path: Path) -> bool:
+        with open(path, "rb") as f:
+            return hashlib.file_digest(f, "sha256").hexdigest() == self.hash(name)
+
+    def probe(self) -> None:
+        """Find out whether the store can create a file only where there is none, by trying twice."""
+        if self.local:
+            return
+        name = f".probe-{uuid.uuid4().hex}"
+        with self.private(name) as path:
+            path.write_bytes(name.encode())
+            try:
+                self._upload(name, path, "create")
+                self._upload(name, path, "create")
+                self.exclusive = False
+            except FileExistsError:
+                self.exclusive = True
+            except (PoolError, NotImplementedError, ValueError):
+                self.exclusive = False
+        self.remove(name)
+
+    def commit_table(self, name: str, table: pa.Table) -> bool:
+        with self.private(name) as path:
+            return self.commit(name, path, write_table(path, table))
+
+    def publish_table(self, name: str, table: pa.Table, group: int = GROUP) -> None:
+        with self.private(name) as path:
+            self.publish(name, path, write_table(path, table, group))
+
+    def commit_bytes(self, name: str, data: bytes) -> bool:
+        with self.private(name) as path:
+            return self.commit(name, path, path.write_bytes(data))
+
+    def publish_bytes(self, name: str, data: bytes) -> None:
+        with self.private(name) as path:
+            self.publish(name, path, path.write_bytes(data))
+
+    def note(self, name: str, data: bytes) -> None:
+        """Put a small file that nobody relies on: it is not made durable, and when it cannot be written nothing stops."""
+        try:
+            if self.local:
+                os.makedirs(self._inner(PRIVATE), exist_ok=True)
+                path = Path(self._inner(f"{PRIVATE}/{name}"))
+                path.write_bytes(data)
+                os.replace(path, self._inner(name))
+            else:
+                self.fs.pipe_file(self._inner(name), data)
+        except OSError as e:
+            log.debug("%s: cannot write: %s", self.path(name), e)
+
+    def remove(self, name: str) -> None:
+        """Remove a file; none there is fine."""
+        self.fence()
+        try:
+            failpoints.at("remove", name)
+            if self.local:
+                os.unlink(self._inner(name))
+                _sync(Path(self._inner(name)).parent)
+            else:
+                self.fs.rm_file(self._inner(name))
+            failpoints.at("removed", name)
+        except FileNotFoundError:
+            return
+        except OSError as e:
+            raise PoolError(f"{self.path(name)}: cannot be removed: {e.strerror or e}") from e
+
+
+def hint(name: str) -> str:
+    """What helps where a file of the run itself is damaged."""
+    return "" if "://" in name or os.path.isabs(name) else "; `curate run --repair` makes it again"
+
+
+def _sync(path: Path) -> None:
+    fd = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)

@@ -1,0 +1,159 @@
+"""The lease: one driver at a time holds a run.
+
+Holder n writes `lease/<n>.json` by exclusive create, beats in `lease/<n>.beat`, and ends with `lease/<n>.done`. The highest n
+counts. A lease whose holder ended or died is taken over by creating n + 1; from then on the store writes nothing for holder n
+or its workers (Store.fence). No clock decides: a holder on this machine is looked up by process id and start time, one
+elsewhere is dead when its beat has not changed while we watched for a minute.
+"""
+
+import contextlib
+import json
+import logging
+import os
+import socket
+import threading
+import time
+import uuid
+from collections.abc import Iterator
+from typing import Any
+
+from curate.errors import CurateError, RecipeError
+from curate.store.atomic import Store
+
+log = logging.getLogger(__name__)
+
+#: Seconds between two beats; how long a holder elsewhere is watched for one; how often it is looked at.
+BEAT, STALE, LOOK = 10, 60, 1
+#: Seconds after which two drivers have seen each other's lease, on a store without exclusive create.
+SETTLE = 2
+
+
+@contextlib.contextmanager
+def held(store: Store) -> Iterator[None]:
+    """Hold the run while the block lasts; RecipeError if another driver does."""
+    mine = _take(store)
+    store.holder = mine
+    stop = threading.Event()
+    thread = threading.Thread(target=_beat, args=(store, mine, stop), daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join()
+        _end(store, mine)
+        store.holder = None
+
+
+def _take(store: Store) -> str:
+    names = store.names("lease")
+    taken = sorted(n[: -len(".json")] for n in names if n.endswith(".json"))
+    if taken and f"{taken[-1]}.done" not in names:
+        _refuse_if_alive(store, taken[-1])
+    mine = f"{int(taken[-1]) + 1 if taken else 1:06d}"
+    me = json.dumps({**_self(), "began": time.time(), "nonce": uuid.uuid4().hex}).encode()
+    won = store.commit_bytes(f"lease/{mine}.json", me)
+    if won and not store.exclusive:
+        time.sleep(SETTLE)
+        won = store.read(f"lease/{mine}.json") == me
+    if not won:
+        raise RecipeError(f"{store.url}: another driver has just taken this run; one at a time")
+    for old in names:
+        if not old.startswith(mine):
+            store.remove(f"lease/{old}")
+    return mine
+
+
+def _end(store: Store, mine: str) -> None:
+    """Say that this holder has ended; on a full disk by removing its lease, which takes no space."""
+    try:
+        store.publish_bytes(f"lease/{mine}.done", b"")
+    except CurateError as e:
+        log.warning("%s", e)
+        with contextlib.suppress(CurateError):
+            store.remove(f"lease/{mine}.json")
+
+
+def _refuse_if_alive(store: Store, n: str) -> None:
+    try:
+        holder = json.loads(store.read(f"lease/{n}.json"))
+        here = all(holder[k] == v for k, v in _self().items() if k not in ("pid", "start"))
+        alive = _started(holder["pid"]) == holder["start"] if here else _beats(store, n, holder)
+    except FileNotFoundError:
+        return
+    except (ValueError, KeyError) as e:
+        log.warning("%s/lease/%s.json cannot be read (%s): taken for that of a dead driver", store.url, n, e)
+        return
+    if alive:
+        raise RecipeError(
+            f"{store.url}: another driver holds this run (pid {holder['pid']} on {holder['host']}); one at a time"
+        )
+
+
+def _beats(store: Store, n: str, holder: dict[str, Any]) -> bool:
+    """Watch the beat of a holder on another machine: True as soon as it changes, False if it does not or the lease ends."""
+    log.warning(
+        "%s is held by pid %s on %s: watching for up to %d s whether it is alive",
+        store.url,
+        holder["pid"],
+        holder["host"],
+        STALE,
+    )
+    first, until = _last(store, n), time.monotonic() + STALE
+    while time.monotonic() < until:
+        time.sleep(LOOK)
+        if store.exists(f"lease/{n}.done"):
+            return False
+        if _last(store, n) != first:
+            return True
+    return False
+
+
+def _last(store: Store, n: str) -> bytes:
+    try:
+        return store.read(f"lease/{n}.beat")
+    except FileNotFoundError:
+        return b""
+
+
+def _beat(store: Store, n: str, stop: threading.Event) -> None:
+    while not stop.wait(BEAT):
+        try:
+            store.publish_bytes(f"lease/{n}.beat", uuid.uuid4().hex.encode())
+        except (CurateError, OSError) as e:
+            log.warning("lease %s: no beat: %s", n, e)
+
+
+def _self() -> dict[str, Any]:
+    """Who this process is: machine, boot and process namespace, number and start time (numbers are used again)."""
+    return {"host": socket.gethostname(), "boot": _boot(), "pid": os.getpid(), "start": _started(os.getpid())}
+
+
+def _started(pid: int) -> str:
+    """When a process started, in the kernel's ticks since boot; empty if it does not run."""
+    try:
+        with open(f"/proc/{pid}/stat", encoding="ascii", errors="replace") as f:
+            fields = f.read().rsplit(")", 1)[1].split()
+    except (FileNotFoundError, ProcessLookupError):
+        return "" if os.path.isdir("/proc/self") or not _runs(pid) else "running"
+    return "" if fields[0] in ("Z", "X") else fields[19]
+
+
+def _runs(pid: int) -> bool:
+    """Where there is no /proc."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def _boot() -> str:
+    """This boot of this machine, and the namespace in which process numbers count."""
+    try:
+        with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as f:
+            return f"{f.read().strip()} {os.readlink('/proc/self/ns/pid')}"
+    except OSError:
+        return ""

@@ -1,0 +1,244 @@
+"""Samples as people look at them: grids of pictures, duplicates side by side, documents as pages; everything escaped."""
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from curate.errors import PoolError
+from curate.fetch.isolate import Isolated
+from curate.selector import quoted
+from curate.store.atomic import Store
+from curate.view.look import Html, fill, image, join, number, page, picture, table
+from curate.view.samples import QUIET, Card, Pair, cards, drawn, light, pairs, samples
+
+
+def shown(card: Card, scores: Iterable[str] | None = None) -> Html:
+    """A card: picture, caption, what became of it, where it came from, and its scores (all, or these)."""
+    row = card.row
+    why = row.get("drop_reason")
+    verdict = fill('<div class="drop">{}</div>', why) if why else fill('<div class="keep">{}</div>', kept_words(row))
+    names = [k for k, v in row.items() if scored(k, v)] if scores is None else [s for s in scores if row.get(s) is not None]
+    lines = join(fill("<tr><td>{}</td><td>{}</td></tr>", k, number(row[k])) for k in names)
+    return fill(
+        '<div class="card">{}<div class="body"><div class="text" dir="auto">{}</div>{}<div class="url">{}</div><div class="url">{}</div>{}</div></div>',
+        picture(card.thumbnail, missing(row)),
+        words(row),
+        verdict,
+        row.get("url") or "",
+        dimensions(row),
+        fill("<table>{}</table>", lines) if lines else "",
+    )
+
+
+def brief(cards: Sequence[Card], scores: Sequence[str]) -> Html:
+    """Small cards in a strip, for many at a time: picture, caption, address, these scores; lines of text where there is no picture."""
+    if not any(c.thumbnail for c in cards):
+        return table(
+            ("text", "url", *scores),
+            [
+                (
+                    words(c.row),
+                    fill('<span class="url">{}</span>', c.row.get("url") or ""),
+                    *(number(c.row.get(s)) for s in scores),
+                )
+                for c in cards
+            ],
+            numbers=range(2, 2 + len(scores)),
+        )
+    return grid((_brief(c, scores) for c in cards), "strip")
+
+
+def _brief(card: Card, scores: Sequence[str]) -> Html:
+    row = card.row
+    lines = join(
+        fill('<div class="score"><span>{}</span><b>{}</b></div>', s, number(row[s])) for s in scores if row.get(s) is not None
+    )
+    return fill(
+        '<div class="card" title="{}">{}<div class="body"><div class="text" dir="auto">{}</div><div class="url one">{}</div>{}</div></div>',
+        row.get("url") or "",
+        picture(card.thumbnail, missing(row)),
+        words(row),
+        tail(row.get("url") or ""),
+        lines,
+    )
+
+
+def words(row: dict[str, Any]) -> str:
+    """The caption, of a document its title; blanks that would not be seen are named."""
+    text = row.get("text", row.get("title"))
+    return "no text" if text is None else text if text.strip() else f"{len(text)} blank character{'s' * (len(text) != 1)}"
+
+
+def tail(url: str) -> str:
+    """The end of an address, which says more than its beginning."""
+    return url.rstrip("/").rsplit("/", 1)[-1] or url
+
+
+def kept_words(row: dict[str, Any]) -> str:
+    return "kept" if row.get("shard") is None else f"kept · shard {row['shard']}"
+
+
+def missing(row: dict[str, Any]) -> str:
+    """Why there is no picture."""
+    fetch = row.get("fetch") or row.get("frames")
+    return "not fetched" if fetch is None else f"no picture ({fetch})" if fetch != "ok" else "cannot be decoded"
+
+
+def dimensions(row: dict[str, Any]) -> str:
+    return f"{row['original_width']} × {row['original_height']} {row.get('mime') or ''}" if row.get("original_width") else ""
+
+
+def scored(name: str, value: Any) -> bool:
+    """True for a value that a card shows among the scores."""
+    return name not in QUIET and value is not None and not isinstance(value, (list, dict, bytes))
+
+
+def beside(pair: Pair) -> Html:
+    """A duplicate and its survivor, side by side."""
+    a, b = pair.dropped.row, pair.survivor.row
+    names = [k for k in a if scored(k, a[k]) and a[k] != b.get(k)][:6]
+    halves = join(fill("<div>{}</div>", _half(card, names)) for card in (pair.dropped, pair.survivor))
+    return fill(
+        '<div class="pair"><header><span class="drop">dropped</span> for <span class="keep">its survivor</span> · '
+        "similarity {}</header><div>{}</div></div>",
+        number(float(pair.similarity)),
+        halves,
+    )
+
+
+def _half(card: Card, names: list[str]) -> Html:
+    row = card.row
+    facts = (
+        fill("<table>{}</table>", join(fill("<tr><td>{}</td><td>{}</td></tr>", k, number(row.get(k))) for k in names))
+        if names
+        else ""
+    )
+    fate = row.get("drop_reason") or kept_words(row)
+    return fill(
+        '{}<div class="body"><div class="text" dir="auto">{}</div><div class="url">{}</div><div class="url">{}</div><div class="url">{}</div>{}</div>',
+        picture(card.thumbnail, missing(row)),
+        words(row),
+        fate,
+        row.get("url") or "",
+        dimensions(row),
+        facts,
+    )
+
+
+def grid(shown_cards: Iterable[Html], kind: str = "grid") -> Html:
+    return fill('<div class="{}">{}</div>', kind, join(shown_cards, "\n"))
+
+
+# ---- raw and synthetic captions
+
+
+def captioned(cards: Sequence[Card], columns: Sequence[str]) -> Html:
+    """Pictures with their raw text and, beside it, what models wrote, each with its score."""
+    rows = [
+        (image(c.thumbnail) if c.thumbnail else "", c.row.get("text") or "–", *(_caption(c.row, n) for n in columns))
+        for c in cards
+    ]
+    return fill('<div class="captions">{}</div>', table(("", "text", *columns), rows))
+
+
+def _caption(row: dict[str, Any], name: str) -> Html:
+    score = row.get(f"{name}_score")
+    return fill("{}{}", row.get(name) or "–", fill(' <span class="dim">{}</span>', number(score)) if score is not None else "")
+
+
+# ---- a document as a page
+
+
+def documents(
+    run: Any, n: int, reason: str | None = None, where: str | None = None, child: Isolated | None = None
+) -> list[Html]:
+    """`n` web pages with their texts and images in page order; what was dropped from them is shown pale, with its reason."""
+    return [document(run, row, child) for row in drawn(run, "documents", reason, n, where)]
+
+
+def document(run: Any, row: dict[str, Any], child: Isolated | None = None) -> Html:
+    """One page: its title and address, then its parts as they stood."""
+    mine = f"doc_uid = {quoted(row['uid'])}"
+    texts = (
+        run.sql(f"select {light(run, 'texts')} from texts where {mine} order by position limit 400")
+        .to_arrow_table()
+        .to_pylist()
+    )
+    images = cards(
+        run.store,
+        run.sql(f"select {light(run)} from images where {mine} order by position limit 60").to_arrow_table().to_pylist(),
+        480,
+        child,
+    )
+    places = sorted(
+        [(t["position"], _text(t)) for t in texts] + [(c.row["position"], _picture(c)) for c in images], key=lambda p: p[0]
+    )
+    fate = row.get("drop_reason") or "kept"
+    kind, title = ("doc clip", tail(row["video"])) if row.get("video") else ("doc", "no title")
+    return fill(
+        '<article class="{}"><h1 dir="auto">{}</h1><p class="sub">{} · {}</p>{}</article>',
+        kind,
+        row.get("title") or title,
+        row.get("url") or "",
+        fate,
+        join((p for _, p in places), "\n"),
+    )
+
+
+def _text(row: dict[str, Any]) -> Html:
+    why = row.get("drop_reason")
+    words = fill("<b>{}</b>", row["text"] or "") if row.get("kind") == "heading" else row["text"] or ""
+    return (
+        fill('<p class="gone" dir="auto">{}<br><span class="url">{}</span></p>', words, why)
+        if why
+        else fill('<p dir="auto">{}</p>', words)
+    )
+
+
+def _picture(card: Card) -> Html:
+    why = card.row.get("drop_reason")
+    inner = image(card.thumbnail) if card.thumbnail else ""
+    words = card.row.get("text") if card.row.get("at") is None else f"{card.row['at']:g} s"
+    said = " · ".join(w for w in (words, why, "" if card.thumbnail else missing(card.row)) if w)
+    return fill(
+        '<figure class="{}">{}<figcaption class="url" dir="auto">{}</figcaption></figure>', "gone" if why else "", inner, said
+    )
+
+
+# ---- curate show
+
+
+def contents(run: Any, reason: str | None, n: int, where: str | None) -> tuple[Html, str]:
+    """What `curate show` shows, and in words what it is: pairs where the reason names survivors, else a grid."""
+    steps = {s["step"] for s in run.recipe.get("steps", [])}
+    if reason in steps and where is None and (found := pairs(run, reason, n)):
+        return grid(
+            map(beside, found), "pairs"
+        ), f"{len(found)} pairs of {run.store.url}: the least alike, and others drawn by a hash"
+    found = samples(run, reason, n, where)
+    words = f"{len(found)} samples of {run.store.url}, drawn by a hash of their uid" + (f", where {where}" if where else "")
+    return grid(map(shown, found)) if found else Html("<p>no such rows</p>"), words
+
+
+def write_page(run: Any, reason: str | None, n: int, where: str | None, out: str | None, pages: bool = False) -> str:
+    """Write a grid (or documents as pages) as an HTML file; returns its path."""
+    title = "kept" if reason in (None, "kept") else f"dropped for {reason}"
+    if pages:
+        words = f"documents of {run.store.url}, drawn by a hash of their uid"
+        body = join(documents(run, n, reason, where), "\n") or Html("<p>no such rows</p>")
+    else:
+        body, words = contents(run, reason, n, where)
+    name = "show.html" if reason is None else f"show-{''.join(c if c.isalnum() else '-' for c in reason)}.html"
+    return put(run.store, page(title, [fill("<h1>{}</h1><p class=sub>{}</p>", title, words), body]), name, out)
+
+
+def put(store: Store, text: str, name: str, out: str | None) -> str:
+    """Write a page to the file `out`, or else into the run's folder; returns where it is."""
+    if out:
+        try:
+            Path(out).write_bytes(text.encode())
+        except OSError as e:
+            raise PoolError(f"{out}: cannot write: {e.strerror}") from e
+        return out
+    store.publish_bytes(name, text.encode())
+    return store.path(name)

@@ -1,0 +1,51 @@
+"""`RUN/report.html`: what a run did, in one file that needs nothing else."""
+
+from typing import Any
+
+from curate.view import sections
+from curate.view.facts import Facts
+from curate.view.grid import put
+from curate.view.look import Html, fill, join, page
+from curate.view.slider import SCRIPT
+
+#: Rows that are looked at for everything but the counts; of a larger run, whole parts spread evenly over it.
+ROWS = 200_000
+
+#: The sections in order: the anchor, the heading, and what writes it (nothing: the section is left out).
+SECTIONS = (
+    ("funnel", "Funnel", sections.funnel),
+    ("scores", "Scores and bounds", sections.scores),
+    ("documents", "Documents", sections.pages),
+    ("kept", "Kept", sections.kept),
+    ("dropped", "Dropped, by reason", sections.dropped),
+    ("borderline", "At the bounds", sections.borderline),
+    ("duplicates", "Duplicates", sections.duplicates),
+    ("captions", "Raw and synthetic captions", sections.captions),
+    ("make-up", "Make-up", sections.makeup),
+    ("balance", "Balance", sections.balance),
+    ("speed", "Throughput", sections.speed),
+    ("recipe", "Recipe", sections.recipe),
+)
+
+
+def write(run: Any, out: str | None = None, rows: int = ROWS) -> str:
+    """Write the report of a finished run into its folder (or the file `out`); returns where it is."""
+    return put(run.store, html_of(run, rows), "report.html", out)
+
+
+def html_of(run: Any, rows: int = ROWS) -> str:
+    """The report as text."""
+    facts = Facts(run, rows)
+    with facts.child:
+        return _page(facts)
+
+
+def _page(facts: Facts) -> str:
+    made = [(anchor, heading, found) for anchor, heading, write_section in SECTIONS if (found := write_section(facts))]
+    links = fill("<nav>{}</nav>", join(fill('<a href="#{}">{}</a>', anchor, heading) for anchor, heading, _ in made))
+    body = [
+        sections.head(facts),
+        links,
+        *(fill('<section><h2 id="{}">{}</h2>\n{}</section>', a, h, Html(f)) for a, h, f in made),
+    ]
+    return page(f"{facts.name}: report", body, SCRIPT)

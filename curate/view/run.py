@@ -1,0 +1,72 @@
+"""A run's folder, open for looking."""
+
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import duckdb
+import pyarrow as pa
+
+from curate.errors import PoolError
+from curate.store.atomic import Store
+from curate.view import views
+
+
+@dataclass
+class Run:
+    """A run's folder, open for looking: `sql`, `stats`, `funnel`, `to_ray_dataset`."""
+
+    store: Store
+    counters: dict[str, dict[str, float]] = field(default_factory=dict)
+    problems: list[str] = field(default_factory=list)
+    repaired: list[str] = field(default_factory=list)
+
+    @cached_property
+    def con(self) -> duckdb.DuckDBPyConnection:
+        return views.connect(self.store)
+
+    def sql(self, query: str) -> duckdb.DuckDBPyRelation:
+        """A DuckDB relation over images, documents, texts, shards, edges, verdicts, judgements, funnel."""
+        return self.con.sql(query)
+
+    def stats(self) -> pa.Table:
+        """The funnel: table, stage, reason, rows, percent; in the order of the recipe, kept rows last."""
+        order = {"": 10**6, "source": -1} | {s["step"]: i for i, s in enumerate(self.recipe["steps"])}
+        rows = self.con.sql('select * from funnel order by "table", rows desc, reason').to_arrow_table().to_pylist()
+        rows.sort(key=lambda r: (r["table"], order.get(r["stage"], 10**5)))
+        return pa.Table.from_pylist(rows)
+
+    @cached_property
+    def recipe(self) -> dict[str, Any]:
+        """What recipe.json says; PoolError if it is not there, or damaged."""
+        return self._said("recipe.json", "this is not a run's folder")
+
+    @cached_property
+    def dataset(self) -> dict[str, Any]:
+        """What dataset.json says; PoolError if the run is not finished, or it is damaged."""
+        return self._said("dataset.json", "this run is not finished; the same `curate run` goes on with it")
+
+    def _said(self, name: str, otherwise: str) -> dict[str, Any]:
+        said = self.store.json(name)
+        if not isinstance(said, dict):
+            raise PoolError(f"{self.store.url}: no {name} here: {otherwise}")
+        return said
+
+    @property
+    def tars(self) -> list[str]:
+        """The shards' paths, for a loader."""
+        return [self.store.path(f"shards/{s['name']}.tar") for s in self.dataset["shards"]]
+
+    def to_ray_dataset(self) -> Any:
+        """A Ray Dataset over the samples' columns (the shards' Parquet sidecars)."""
+        import ray.data
+
+        return ray.data.read_parquet([self.store.path(f"shards/{s['name']}.parquet") for s in self.dataset["shards"]])
+
+
+def open_run(folder: str) -> Run:
+    """Open a run's folder; PoolError if it holds none."""
+    store = Store(folder)
+    if not store.exists("recipe.json"):
+        raise PoolError(f"{store.url}: no recipe.json here, so this is not a run's folder")
+    return Run(store)

@@ -1,0 +1,175 @@
+"""Rows of a run that people look at: drawn, or found, with thumbnails made anew in a process of its own."""
+
+import contextlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from curate.errors import RecipeError
+from curate.fetch.image import inspect
+from curate.fetch.isolate import Isolated
+from curate.fetch.pixels import Resize
+from curate.score.part import SHIFT
+from curate.selector import coin_sql, identifier, quoted
+from curate.store.atomic import Store
+from curate.store.payload import read_slices
+
+#: Columns that say where a sample came from rather than what it is like; the cards leave them out of the scores.
+QUIET = {
+    "uid",
+    "url",
+    "text",
+    "source_file",
+    "source_row",
+    "payload",
+    "payload_offset",
+    "payload_size",
+    "final_url",
+    "fetched_at",
+    "sha256",
+    "fetch",
+    "http_status",
+    "drop_reason",
+    "drop_stage",
+    "kept",
+    "key",
+    "decode",
+    "mime",
+    "original_width",
+    "original_height",
+    "width",
+    "height",
+    "shard",
+    "place",
+    "doc_uid",
+    "position",
+    "source_key",
+    "phash",
+    "phash_mirror",
+}
+
+_WHERE = ("payload", "payload_offset", "payload_size")
+
+
+@dataclass
+class Card:
+    """One sample as it is shown: a thumbnail (None: no bytes, or none that decode), and its row of the ledger."""
+
+    row: dict[str, Any]
+    thumbnail: bytes | None
+
+
+@dataclass
+class Pair:
+    """A row that was dropped and the row for which it was, and how alike they are (1.0: the same)."""
+
+    step: str
+    dropped: Card
+    survivor: Card
+    similarity: float
+
+
+def columns(run: Any, table: str) -> dict[str, str]:
+    """The columns of a table or view, with their DuckDB types."""
+    found = run.sql(f"select * from {table} limit 0")
+    return dict(zip(found.columns, map(str, found.types)))
+
+
+def light(run: Any, table: str = "images") -> str:
+    """The columns of a table that a card can show: no vectors, no bytes."""
+    return ", ".join(identifier(c) for c, t in columns(run, table).items() if "[" not in t and t != "BLOB")
+
+
+def samples(run: Any, reason: str | None, n: int, where: str | None) -> list[Card]:
+    """`n` rows drawn by a hash of their uid: kept ones, or those dropped for a reason."""
+    return cards(run.store, drawn(run, "images", reason, n, where))
+
+
+def drawn(run: Any, table: str, reason: str | None, n: int, where: str | None) -> list[dict[str, Any]]:
+    if table not in run.recipe.get("rows", [table]):
+        raise RecipeError(f"there are no {table} in this run; there are {', '.join(run.recipe['rows'])}")
+    chosen = "kept" if reason in (None, "kept") else f"drop_reason = {quoted(reason)}"
+    query = (
+        f"select {light(run, table)} from {table} where {chosen}"
+        + (f" and ({where})" if where else "")
+        + f" order by {coin_sql('uid', 0, 'show')}, uid limit {int(n)}"
+    )
+    rows = run.sql(query).to_arrow_table().to_pylist()
+    if not rows and reason is not None:
+        found = run.sql(f"select distinct coalesce(drop_reason, 'kept') from {table} order by 1").fetchall()
+        there = [r for (r,) in found]
+        if reason not in there:
+            raise RecipeError(f"nothing was dropped for {reason}; there are: {', '.join(there)}")
+    return rows
+
+
+def pairs(run: Any, step: str, n: int, child: Isolated | None = None) -> list[Pair]:
+    """`n` duplicates of a step with their survivors: half of them the least alike, half drawn by a hash of their uid."""
+    orders = [f"similarity, {(coin := coin_sql('uid', 0, 'show'))}, id", f"{coin}, id"]
+    few = (
+        f"""select *, 2 * row_number() over (order by {order}) + {odd} as turn
+        from (select * from edges where step = {quoted(step)} order by {order} limit {int(n)})"""
+        for odd, order in enumerate(orders)
+    )
+    edges = run.sql(f"""select step, id, survivor_id, similarity from ({" union all ".join(few)})
+        group by all order by min(turn) limit {int(n)}""").fetchall()
+    return _pairs(run, edges, child)
+
+
+def pairs_of(run: Any, uid: str, n: int = 8) -> list[Pair]:
+    """Pairs in which a uid is the dropped row or the survivor."""
+    edges = run.sql(f"""select step, id, survivor_id, similarity from edges where {quoted(uid)} in (uid, survivor)
+        order by uid <> {quoted(uid)}, similarity desc, id limit {int(n)}""").fetchall()
+    return _pairs(run, edges, None)
+
+
+def _pairs(run: Any, edges: list[tuple[str, int, int, float]], child: Isolated | None) -> list[Pair]:
+    ids = sorted({i for e in edges for i in e[1:3]})
+    known = dict(zip(ids, cards(run.store, rows_at(run.store, "images", ids), child=child)))
+    return [Pair(step, known[dropped], known[survivor], similarity) for step, dropped, survivor, similarity in edges]
+
+
+def rows_at(store: Store, table: str, ids: Sequence[int]) -> list[dict[str, Any]]:
+    """Rows of the ledger by their number in the pool (part and row), in the order given; a file of the ledger is read once."""
+    found: dict[int, dict[str, Any]] = {}
+    for part in sorted({i >> SHIFT for i in ids}):
+        mine = [i for i in ids if i >> SHIFT == part]
+        with store.open(f"ledger/{table}/{part:06d}.parquet") as f:
+            data = pq.ParquetFile(f)
+            rows = data.read(
+                columns=[
+                    c.name for c in data.schema_arrow if not (pa.types.is_nested(c.type) or pa.types.is_large_binary(c.type))
+                ]
+            )
+        found |= dict(zip(mine, rows.take([i & ((1 << SHIFT) - 1) for i in mine]).to_pylist()))
+    return [found[i] for i in ids]
+
+
+def cards(store: Store, rows: list[dict[str, Any]], side: int = 320, child: Isolated | None = None) -> list[Card]:
+    """Rows of the ledger with their thumbnails, where there are bytes; `child` decodes them (none given: one for this call)."""
+    found = read_slices(store, *([r.get(c) for r in rows] for c in _WHERE))
+    with contextlib.nullcontext(child) if child else Isolated() as decoder:
+        return [Card(row, small(decoder, data, side) if data else None) for row, data in zip(rows, found)]
+
+
+def small(child: Isolated, data: bytes, side: int = 320) -> bytes | None:
+    """A JPEG thumbnail, encoded anew so that nothing of the original file remains; None if it cannot be decoded.
+
+    A picture may have been dropped before anything decoded it, so it is opened in a process of its own.
+    """
+    if inspect(data)[0] not in ("ok", "truncated"):
+        return None
+    outcome, _, _, jpeg = child.resize(Resize("keep_ratio_largest", side, only_if_bigger=True, quality=75), data)
+    return jpeg if outcome == "ok" else None
+
+
+def written(run: Any) -> list[str]:
+    """The columns with captions that models wrote."""
+    return [
+        n
+        for n, k in columns(run, "images").items()
+        if n.startswith("caption_") and k == "VARCHAR" and not n.endswith(("_model", "_source"))
+    ]

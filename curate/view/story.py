@@ -1,0 +1,179 @@
+"""`curate why`: one row's whole story. Each score beside its bound, the rule that dropped it or the shard that holds it."""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from curate.errors import RecipeError
+from curate.selector import quoted
+from curate.shard.write import shard_name
+from curate.view.grid import beside, dimensions, grid, put
+from curate.view.look import Html, fill, join, number, page, picture, table
+from curate.view.samples import Card, cards, columns, light, pairs_of
+
+#: What recipe.json says of a step besides its parameters.
+BESIDES = {"step", "kind", "table", "fingerprint", "adds", "class", "version", "name"}
+
+#: Parameters that are bounds, as they are said.
+BOUNDS = {
+    "min": "≥ {}",
+    "max": "≤ {}",
+    "among": "one of {}",
+    "sql": "{}",
+    "fraction": "best {} of the pool",
+    "t": "t {}",
+    "key": "same {}",
+}
+
+
+@dataclass
+class Line:
+    """A step of the recipe as the row met it: the columns it left, its bounds, and what came of it."""
+
+    step: str
+    values: str
+    bounds: str
+    outcome: str  # passed, dropped, or not reached
+
+
+@dataclass
+class Story:
+    """A row of a table, what each step made of it, and its duplicates."""
+
+    run: Any
+    table: str
+    card: Card
+    lines: list[Line]
+    twins: list[Any]  # samples.Pair: the row and its survivor, or those that fell for it
+
+
+def tell(run: Any, who: str) -> list[Story]:
+    """The stories of all rows with a uid, key or URL; RecipeError if there are none."""
+    stories = [
+        _story(run, name, row)
+        for name in ("images", "documents", "texts")
+        if name in _tables(run)
+        for row in _rows(run, name, who)
+    ]
+    if not stories:
+        raise RecipeError(f"no row has the uid or URL {who}")
+    return stories
+
+
+def _tables(run: Any) -> list[str]:
+    return list(run.recipe.get("rows", {"images": {}}))
+
+
+def _rows(run: Any, name: str, who: str) -> list[dict[str, Any]]:
+    match = re.fullmatch(r"([0-9a-f]{32})(-\d+)?", who)
+    if not match and "url" not in columns(run, name):
+        return []
+    condition = f"uid = {quoted(match[1])}" if match else f"url = {quoted(who)}"
+    query = f"select {light(run, name)} from {name} where {condition} order by kept desc, source_file, source_row limit 20"
+    return run.sql(query).to_arrow_table().to_pylist()
+
+
+def _story(run: Any, name: str, row: dict[str, Any]) -> Story:
+    twins = pairs_of(run, row["uid"]) if name == "images" else []
+    return Story(run, name, cards(run.store, [row], 480)[0], list(_lines(run, name, row)), twins)
+
+
+def _lines(run: Any, name: str, row: dict[str, Any]) -> Iterator[Line]:
+    fell = row.get("drop_stage")
+    if fell == "source":
+        yield Line("source", "", "", f"dropped: {row['drop_reason']}")
+    over = fell == "source"
+    for step in run.recipe.get("steps", []):
+        if step.get("table", "images") != name and step["step"] != fell:
+            continue
+        here = step["step"] == fell
+        outcome = "not reached" if over else f"dropped: {row['drop_reason']}" if here else "passed"
+        yield Line(step["step"], _values(row, step, run.recipe["steps"]), bounds(step), outcome)
+        over = over or here
+
+
+def _values(row: dict[str, Any], step: dict[str, Any], steps: list[dict[str, Any]]) -> str:
+    """The columns that a step added, and the one that it looks at. Of a run whose recipe.json does not name them (`adds`): those that
+    begin with its name, and not with a longer one."""
+    name, column = step["step"], step.get("column")
+    longer = tuple(s["step"] for s in steps if s["step"].startswith(f"{name}_"))
+    adds = step.get("adds", [k for k in row if k == name or (k.startswith(f"{name}_") and not k.startswith(longer))])
+    mine = {k: v for k, v in row.items() if (k in adds or k == column) and v is not None}
+    return ", ".join(number(v) if k == name else f"{k} {number(v)}" for k, v in mine.items())
+
+
+def bounds(step: dict[str, Any]) -> str:
+    """What a step asks of a row, in words."""
+    said = ((form, step.get(name)) for name, form in BOUNDS.items())
+    return " and ".join(
+        form.format(", ".join(map(str, v)) if isinstance(v, list) else v) for form, v in said if v not in (None, "", [])
+    )
+
+
+def fate(story: Story) -> str:
+    """What became of the row, in a line."""
+    row = story.card.row
+    if row.get("drop_reason"):
+        return f"dropped by {row['drop_stage']}: {row['drop_reason']}"
+    if row.get("shard") is None:
+        return "kept"
+    copies = f", {row['copies']} copies" if (row.get("copies") or 1) > 1 else ""
+    return f"kept: shards/{shard_name(row['shard'], len(story.run.dataset['shards']))}.tar, key {row['key']}{copies}"
+
+
+def _head(story: Story) -> list[tuple[str, str]]:
+    row = story.card.row
+    known = [
+        ("text", row.get("text") or row.get("title")),
+        ("url", row.get("url")),
+        ("image", dimensions(row)),
+        ("table", story.table),
+        ("read from", f"{row.get('source_file')}, row {row.get('source_row')}"),
+    ]
+    made = [(k, v) for k, v in row.items() if k.startswith("caption_") and isinstance(v, str)]
+    return [(k, str(v)) for k, v in known + made if v]
+
+
+def as_text(story: Story) -> str:
+    """The story for a terminal."""
+    lines = [story.card.row["uid"], *(f"  {k:<10} {v}" for k, v in _head(story)), f"  {fate(story)}", ""]
+    wide = max((len(line.step) for line in story.lines), default=0)
+    lines += [
+        f"  {line.step:<{wide}}  {line.values or '–':<28}  {line.bounds:<20}  {line.outcome}".rstrip() for line in story.lines
+    ]
+    for twin in story.twins:
+        lines.append(
+            f"  {twin.step}: {twin.dropped.row['uid']} fell for {twin.survivor.row['uid']}, similarity {number(float(twin.similarity))}"
+        )
+    return "\n".join(lines)
+
+
+def as_html(story: Story) -> Html:
+    """The story with its picture."""
+    row = story.card.row
+    verdict = fill('<p class="{}">{}</p>', "drop" if row.get("drop_reason") else "keep", fate(story))
+    twins = fill("<h2>Duplicates</h2>{}", grid(map(beside, story.twins), "pairs")) if story.twins else ""
+    body = fill(
+        '<h1>{}</h1>{}<div class="charts"><div class="card">{}</div>{}</div><h2>Step by step</h2>{}{}',
+        row["uid"],
+        verdict,
+        picture(story.card.thumbnail, "no picture"),
+        table(("", ""), _head(story)),
+        table(
+            ("step", "value", "bound", "outcome"), [(s.step, s.values or "–", s.bounds, _mark(s.outcome)) for s in story.lines]
+        ),
+        twins,
+    )
+    return body
+
+
+def _mark(outcome: str) -> Html:
+    kind = "drop" if outcome.startswith("dropped") else "dim" if outcome == "not reached" else "keep"
+    return fill('<span class="{}">{}</span>', kind, outcome)
+
+
+def write(run: Any, stories: list[Story], out: str | None) -> str:
+    """Write the stories as a page; returns where it is."""
+    uid = stories[0].card.row["uid"]
+    return put(run.store, page(f"why {uid}", [join(map(as_html, stories))]), f"why-{uid}.html", out)

@@ -1,0 +1,80 @@
+"""TopFraction: DataComp's rule, ties and all."""
+
+import duckdb
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from curate.errors import RecipeError
+from curate.select import top_fraction
+from curate.select.top_fraction import TopFraction, cut_at
+from curate.selector import Live
+from tests.dedup.pool import FOLDER
+
+
+def kept(scores, fraction, column="clip_score"):
+    con = duckdb.connect()
+    ids = np.arange(len(scores))
+    live = Live(
+        con.from_arrow(pa.table({"id": ids, "uid": [str(i) for i in ids], column: pa.array(scores, pa.float32())})),
+        con,
+        FOLDER,
+        len(ids),
+    )
+    return sorted(set(ids.tolist()) - set(TopFraction(column, fraction).select(live).dropped().tolist()))
+
+
+def datacomp(scores, fraction):
+    """The rule written down again: the cut is the value at rank n, and everything from it up stays."""
+    ranked = sorted(scores, reverse=True)
+    cut = ranked[int(len(ranked) * fraction)]
+    return [i for i, s in enumerate(scores) if s >= cut]
+
+
+@pytest.mark.parametrize("fraction", [0.1, 0.3, 0.5, 0.999])
+@pytest.mark.parametrize("count", [1, 2, 3, 10, 101])
+def test_as_datacomp_codes_it(count, fraction):
+    scores = np.random.default_rng(count).integers(0, 20, count) / 64  # few values, so many ties
+    assert kept(scores.tolist(), fraction) == datacomp(scores.tolist(), fraction)
+
+
+@pytest.mark.parametrize("few", [0, 1, 50])
+def test_the_cut_is_that_of_sorting_whatever_the_values(few, monkeypatch):
+    """Negative, tiny, huge, infinite, the two zeros, ties, and values that differ in their last bits only."""
+    monkeypatch.setattr(top_fraction, "_FEW", few)
+    monkeypatch.setattr(top_fraction, "BATCH", 7)
+    draw = np.random.default_rng(few)
+    values = np.concatenate(
+        [
+            draw.normal(size=40) * 10.0 ** draw.integers(-300, 300, 40),
+            1.0 + np.arange(20) * 2.0**-52,
+            [0.0, -0.0, 5e-324, -5e-324, np.inf, -np.inf, 0.25, 0.25, 0.25],
+        ]
+    )
+    con = duckdb.connect()
+    rows = con.from_arrow(pa.table({"s": draw.permutation(np.concatenate([values, [np.nan] * 5]))}))
+    for rank in range(len(values)):
+        live = Live(rows, con, FOLDER, len(values))
+        assert cut_at(live, "s", (rank + 0.5) / len(values)) == np.sort(values)[-1 - rank]
+    assert cut_at(Live(rows, con, FOLDER, len(values) + 5), "s", 0.999) == -np.inf
+
+
+def test_ties_at_the_cut_stay():
+    assert kept([0.1, 0.5, 0.5, 0.5, 0.9], 0.2) == [1, 2, 3, 4]
+
+
+def test_null_and_nan_are_never_kept_but_count():
+    assert kept([None, float("nan"), 0.5, 0.4, 0.3, 0.2, 0.1, 0.0], 0.25) == [2, 3, 4]
+    assert kept([None, 0.5, None], 1.0) == [1]
+    assert kept([None, None, None, 0.5], 0.9) == [3]
+
+
+def test_all_and_nobody():
+    assert kept([0.1, 0.2], 1.0) == [0, 1]
+    assert kept([], 0.3) == []
+
+
+@pytest.mark.parametrize("fraction", [0, -0.1, 1.1])
+def test_what_is_no_fraction(fraction):
+    with pytest.raises(RecipeError, match="top_fraction"):
+        TopFraction(fraction=fraction)

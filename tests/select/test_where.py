@@ -1,0 +1,75 @@
+"""Where: bounds and SQL over a pool; null and NaN are drops."""
+
+import duckdb
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from curate.errors import RecipeError
+from curate.select.where import Where
+from curate.selector import Live
+from tests.dedup.pool import FOLDER
+
+
+@pytest.fixture
+def live():
+    con = duckdb.connect()
+    nan = float("nan")
+    pool = pa.table(
+        {
+            "id": [0, 1, 2, 3, 4, 5],
+            "uid": list("abcdef"),
+            "clip_score": [0.1, 0.28, 0.3, None, nan, 0.9],
+            "text": ["logo", "a dog", None, "cat", "cat", "it's"],
+        }
+    )
+    return Live(con.from_arrow(pool), con, FOLDER, 6)
+
+
+def dropped(where, live):
+    return sorted(where.select(live).dropped().tolist())
+
+
+def test_bounds_are_inclusive_and_null_is_a_drop(live):
+    assert dropped(Where("clip_score", min=0.28), live) == [0, 3, 4]
+    assert dropped(Where("clip_score", max=0.3), live) == [3, 4, 5]
+    assert dropped(Where("clip_score", min=0.28, max=0.3), live) == [0, 3, 4, 5]
+    assert dropped(Where("clip_score"), live) == [3, 4]
+
+
+def test_sql(live):
+    assert dropped(Where(sql="text != 'logo' and clip_score >= 0.28"), live) == [0, 2, 3]
+    assert dropped(Where(sql="length(text) = 3"), live) == [0, 1, 2, 5]
+
+
+def test_it_reads_what_the_expression_names():
+    assert Where(sql="text != 'logo' and clip_score >= 0.28").reads == ("clip_score", "text")
+    assert Where("clip_score", min=0).reads == ("clip_score",)
+
+
+@pytest.mark.parametrize("wrong", [dict(), dict(column="a", sql="a > 1"), dict(sql="a >"), dict(sql="drop table x; select 1")])
+def test_what_cannot_be_is_refused(wrong):
+    with pytest.raises(RecipeError, match="where"):
+        Where(**wrong)
+
+
+def test_an_sql_error_names_the_selector_and_the_cause(live):
+    with pytest.raises(RecipeError, match=r"taste: .*nothing_of_the_kind"):
+        Where(sql="nothing_of_the_kind > 1", name="taste").select(live)
+
+
+def test_bounds_as_numbers_come():
+    con, inf = duckdb.connect(), float("inf")
+    rows = pa.table({"id": [0, 1], "uid": ["a", "b"], "x": pa.array([1e-05, inf], pa.float32())})
+    pool = Live(con.from_arrow(rows), con, FOLDER, 2)
+    assert dropped(Where("x", min=1e-05, max=np.float64(1)), pool) == [1]  # a bound is as precise as its column
+    assert dropped(Where("x", min=-inf, max=inf), pool) == [] and dropped(Where("x", max=-inf), pool) == [0, 1]
+
+
+def test_want_of_memory_is_not_a_fault_of_the_recipe(live, monkeypatch):
+    def keep(self, query):
+        raise duckdb.OutOfMemoryException("enough")
+
+    monkeypatch.setattr(Live, "keep", keep)
+    with pytest.raises(duckdb.OutOfMemoryException):
+        Where("clip_score", min=0).select(live)
