@@ -1,16 +1,14 @@
 """What was taken down: a run remembers it by digests, without the content, and never takes it in again.
 
-Each `removed/<digest>.parquet` is a list: `kind` (`url`, `uid`, `sha256`) and `value`: a uid as it is, the SHA-256 of a file's
-bytes, the SHA-256 of a URL. `removed/<digest>.json` says that this run holds nothing of it any more.
+Each `removed/<digest>.parquet` is a list: `kind` (`url`, `uid`, `sha256`), `value`: a uid as it is, the SHA-256 of a file's
+bytes, the SHA-256 of a URL, and `met`: whether there was such a row then. `removed/<digest>.json` says that this run holds nothing of it any more.
 """
 
 import hashlib
 import re
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
-from urllib.parse import urlsplit
 
-import fsspec
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -18,7 +16,9 @@ import pyarrow.compute as pc
 from curate.errors import RecipeError
 from curate.sources.columns import text_type
 from curate.sources.formats import tables
+from curate.sources.lines import bare, lines, unwrapped
 from curate.store.atomic import Store
+from curate.web.url import comparable, split
 
 FOLDER = "removed"
 
@@ -31,9 +31,13 @@ REASON = "removed"
 #: What stays of such a row: who it was and where it stood, so that every input row still has its one outcome.
 STAYS = frozenset({"uid", "source_file", "source_row", "doc_uid", "position"})
 
-_SCHEMA = pa.schema([("kind", pa.large_string()), ("value", pa.large_string())])
+_KINDS = ("url", "uid", "sha256")
+_SCHEMA = pa.schema([("kind", pa.large_string()), ("value", pa.large_string()), ("met", pa.bool_())])
 _UID, _SHA256 = re.compile(r"[0-9a-f]{32}"), re.compile(r"[0-9a-f]{64}")
-_PORTS = {"http": 80, "https": 443}
+_TEXT = re.compile(r"\.(?:txt|lst|list)(?:\.(?:gz|bz2|xz|zst))?$", re.IGNORECASE)
+_COMMENT = re.compile(r"(?:^|\s)#")
+#: Entries of a list that are wrong, of which an error tells.
+_TOLD = 5
 
 
 @dataclass
@@ -77,20 +81,33 @@ class Removed:
         hit = self.among(table) if len(self) else np.zeros(len(table), dtype=bool)
         return emptied(table, hit, {"drop_reason": REASON}) if hit.any() else table
 
-    def table(self) -> pa.Table:
+    def met(self, table: pa.Table) -> "Removed":
+        """Those of these that some row has: as its uid, its page's uid, one of its URLs, or the hash of its bytes."""
+        rows = {name: set(table[name].to_pylist()) for name in table.column_names} if len(self) else {}
+        urls = rows.get("url", set()) | rows.get("final_url", set()) if self.urls else set()
+        return Removed(
+            {digest for u in urls if u and (digest := url_digest(u)) in self.urls},
+            self.uids & (rows.get("uid", set()) | rows.get("doc_uid", set())),
+            self.hashes & rows.get("sha256", set()),
+        )
+
+    def has(self, kind: str, value: str) -> bool:
+        return value in {"url": self.urls, "uid": self.uids, "sha256": self.hashes}[kind]
+
+    def table(self, missing: "Removed | None" = None) -> pa.Table:
+        """As it is kept; `missing` are those of which no row was there."""
         rows = [
-            (kind, v)
-            for kind, values in (("url", self.urls), ("uid", self.uids), ("sha256", self.hashes))
-            for v in sorted(values)
+            {"kind": kind, "value": value, "met": not (missing and missing.has(kind, value))}
+            for kind, values in zip(_KINDS, (self.urls, self.uids, self.hashes))
+            for value in sorted(values)
         ]
-        return pa.table([[k for k, _ in rows], [v for _, v in rows]], schema=_SCHEMA)
+        return pa.Table.from_pylist(rows, _SCHEMA)
 
     @property
     def digest(self) -> str:
         """12 hex digits that name this list."""
-        return hashlib.sha256("\n".join(f"{k} {v}" for k, v in zip(*self.table().to_pydict().values())).encode()).hexdigest()[
-            :12
-        ]
+        kinds, values, _ = self.table().to_pydict().values()
+        return hashlib.sha256("\n".join(f"{k} {v}" for k, v in zip(kinds, values)).encode()).hexdigest()[:12]
 
 
 def is_in(column: pa.ChunkedArray, known: Collection) -> pa.Array:
@@ -110,18 +127,9 @@ def emptied(table: pa.Table, hit: np.ndarray, said: dict[str, object]) -> pa.Tab
     return pa.table(columns).replace_schema_metadata(table.schema.metadata)
 
 
-def canonical(url: str) -> str:
-    """What is compared of a URL: host in lower case, port unless it is the usual one, path, query; neither scheme nor fragment."""
-    try:
-        parts = urlsplit(url.strip())
-        port = "" if parts.port in (None, _PORTS.get(parts.scheme)) else f":{parts.port}"
-        return f"//{parts.hostname or ''}{port}{parts.path or '/'}" + (f"?{parts.query}" if parts.query else "")
-    except ValueError:
-        return url.strip()
-
-
 def url_digest(url: str) -> str:
-    return hashlib.sha256(canonical(url).encode("utf-8", "surrogatepass")).hexdigest()
+    """The SHA-256 of what the spellings of a URL have in common."""
+    return hashlib.sha256(comparable(unwrapped(url)).encode("utf-8", "surrogatepass")).hexdigest()
 
 
 # ---- what a run remembers
@@ -145,67 +153,93 @@ def pending(store: Store) -> bool:
 
 def removed(store: Store) -> Removed:
     """All that was taken down in a run, and may not come in again."""
+    return _listed(store, pc.scalar(True))
+
+
+def without_rows(store: Store, asked: Removed) -> Removed:
+    """Those that no row of the run has, and that no row had when they were asked for before."""
+    left = asked - (removed(store) - _listed(store, ~pc.field("met")))
+    for part in store.names("parts"):
+        for name in [n for n in store.names(f"parts/{part}") if n.endswith(".parquet")]:
+            if len(left):
+                left -= left.met(store.table(f"parts/{part}/{name}", ["uid", "doc_uid", "url", "final_url", "sha256"]))
+    return left
+
+
+def _listed(store: Store, wanted: pc.Expression) -> Removed:
     found = Removed()
     for name in lists(store):
-        table = store.table(f"{FOLDER}/{name}.parquet")
-        sets = {k: set(table["value"].filter(pc.equal(table["kind"], k)).to_pylist()) for k in ("url", "uid", "sha256")}
-        found.add(Removed(sets["url"], sets["uid"], sets["sha256"]))
+        table = store.table(f"{FOLDER}/{name}.parquet").filter(wanted)
+        found.add(Removed(*(set(table["value"].filter(pc.equal(table["kind"], k)).to_pylist()) for k in _KINDS)))
     return found
 
 
 # ---- what somebody asks for
 
 
-def asked(path: str) -> Removed:
+@dataclass(frozen=True)
+class Entry:
+    """What a list asks for: `value` is a uid, or the SHA-256 of bytes or of a URL; `said` is how and where it is written."""
+
+    kind: str  # url, uid, sha256
+    value: str
+    said: str
+
+
+def asked(path: str) -> list[Entry]:
     """A list of what is to go: Parquet, CSV, TSV or JSON lines with some of the columns url, uid, sha256; or a text file with one
-    of these a line. RecipeError names the row that is none."""
-    found = Removed()
-    for row, kind, value in _values(path):
-        value = value.strip()
+    of these a line (`#` at its start, or behind a blank, begins a comment). RecipeError names the entries that are none."""
+    found, wrong = [], []
+    for place, kind, written in _values(path):
+        value = unwrapped(written)
+        said = f"{path}: {place}: {value[:200]}"
+        if not value:
+            continue
         if kind == "url":
-            found.urls.add(url_digest(value))
-        elif kind == "uid" and _UID.fullmatch(value.lower()):
-            found.uids.add(value.lower())
-        elif kind == "sha256" and _SHA256.fullmatch(value.lower()):
-            found.hashes.add(value.lower())
+            found.append(Entry(kind, url_digest(value), said))
+        elif kind in ("", "uid") and _UID.fullmatch(value.lower()):
+            found.append(Entry("uid", value.lower(), said))
+        elif kind in ("", "sha256") and _SHA256.fullmatch(value.lower()):
+            found.append(Entry("sha256", value.lower(), said))
+        elif kind == "" and _is_url(value):
+            found.append(Entry("url", url_digest(value), said))
         else:
-            raise RecipeError(f"{path}: row {row}: {value[:80]!r} is no {kind or 'URL, uid or SHA-256'}")
-    if not len(found):
-        raise RecipeError(f"{path}: names nothing; it needs a column url, uid or sha256 with values")
+            wrong.append(f"{place}: {value[:80]!r} is no {kind or 'URL, uid or SHA-256'}")
+    if wrong:
+        more = f"; and {len(wrong) - _TOLD:,} more" if len(wrong) > _TOLD else ""
+        raise RecipeError(f"{path}: {'; '.join(wrong[:_TOLD])}{more}")
+    if not found:
+        raise RecipeError(
+            f"{path}: names nothing; it needs a column url, uid or sha256 with values, or a name that ends in .txt"
+        )
     return found
 
 
-def _values(path: str) -> Iterator[tuple[int, str, str]]:
-    """(row, kind, value) of all that is not null or blank."""
+def _values(path: str) -> Iterator[tuple[str, str, str]]:
+    """(place, kind, value) of all that is not null or blank."""
+    if _TEXT.search(path):
+        for number, line in enumerate(lines(path), 1):
+            yield f"line {number}", "", _COMMENT.split(bare(line), maxsplit=1)[0]
+        return
+    row = 0
     try:
-        if path.lower().endswith(".txt"):
-            with fsspec.open(path, "rt", encoding="utf-8") as f:
-                lines = [(row, line.strip()) for row, line in enumerate(f)]
-            yield from ((row, _kind(line), line) for row, line in lines if line and not line.startswith("#"))
-            return
-        row = 0
         for table, bad in tables(path, 10_000):
             if any(bad):
                 raise RecipeError(f"{path}: row {row + bad.index(True)}: cannot be read")
-            for name in [n for n in table.column_names if n.lower() in ("url", "uid", "sha256")]:
+            names = {name: kind for name in table.column_names if (kind := unwrapped(name).lower()) in _KINDS}
+            for name, kind in names.items():
                 text_type(table.schema.field(name), path)  # values of extension types may be code
-                yield from (
-                    (row + i, name.lower(), str(v))
-                    for i, v in enumerate(table[name].to_pylist())
-                    if v is not None and str(v).strip()
-                )
+                for i, value in enumerate(table[name].to_pylist(), row):
+                    if value is not None:
+                        yield f"row {i}", kind, str(value)
             row += len(table)
     except (OSError, ValueError, pa.ArrowException) as e:
         raise RecipeError(f"{path}: cannot be read: {getattr(e, 'strerror', None) or e}") from e
 
 
-def _kind(value: str) -> str:
-    return (
-        "url"
-        if "://" in value
-        else "uid"
-        if _UID.fullmatch(value.lower())
-        else "sha256"
-        if _SHA256.fullmatch(value.lower())
-        else ""
-    )
+def _is_url(value: str) -> bool:
+    """Whether it is meant as one: a list of URLs may hold what is none, and a takedown list the same."""
+    try:
+        return "://" in value or split(value).scheme in ("http", "https")
+    except ValueError:
+        return False

@@ -14,7 +14,7 @@ class Caps(Selector):
     A key is a column or a function of one, such as `host(url)`. Rows with a null in their key stay.
     """
 
-    version = 2
+    version = 3
 
     key: tuple[str, ...] = ("host(url)",)
     max: int = 1000
@@ -29,8 +29,8 @@ class Caps(Selector):
 
     def select(self, live: Live) -> Selection:
         order = better_first(self.by) if self.by else f"{coin_sql('uid', self.seed, self.name)}, uid"
-        each = keys.listed(self.key)
-        whole = " and ".join(f"{keys.sql(k)} is not null" for k in self.key)
+        each = keys.listed(live.con, self.key)
+        whole = " and ".join(f"{keys.sql(live.con, k)} is not null" for k in self.key)
         found = live.keep(f"""
             with placed as (select id, row_number() over (partition by {each} order by {order}) as place, hash({each}) as h
                             from live where {whole})

@@ -6,28 +6,35 @@ import math
 from collections import Counter
 from collections.abc import Iterable
 from itertools import pairwise
-from pathlib import Path
 
 from curate.balance.matcher import spacing
 from curate.errors import RecipeError
+from curate.sources.lines import bare, lines, read_text
 
 
 def read_entries(source: str | list[str]) -> list[str]:
-    """Distinct entries in the order given. A file holds a JSON list (as MetaCLIP publishes it) or one entry a line.
+    """Distinct entries in the order given. A file holds a JSON list (as MetaCLIP publishes it), a JSON object of which the entries
+    are the keys (as it publishes counts), or one entry a line.
 
-    Blank entries, and those with a NUL in them, are left out.
+    Blank entries, and those with a NUL in them, are left out. RecipeError names the file, and the line that cannot be read.
     """
-    if isinstance(source, (list, tuple)):
-        entries = list(source)
-    else:
-        try:
-            text = Path(source).read_text("utf-8")
-        except OSError as e:
-            raise RecipeError(f"entries: {source}: {e.strerror}") from e
-        entries = json.loads(text) if text.lstrip().startswith("[") else text.splitlines()
+    entries = list(source) if isinstance(source, (list, tuple)) else _read(source)
     if not all(isinstance(e, str) for e in entries):
         raise RecipeError(f"entries: {source}: not a list of strings")
     return [e for e in dict.fromkeys(entries) if e.strip() and "\0" not in e]
+
+
+def _read(file: str) -> list[str]:
+    whole = read_text(file).lstrip()
+    if whole[:1] not in ("[", "{"):
+        return [bare(line) for line in lines(file)]
+    try:
+        found = json.loads(whole)
+    except ValueError as e:
+        raise RecipeError(f"entries: {file}: begins like JSON, and is none: {e}") from e
+    if isinstance(found, dict) and not all(isinstance(n, (int, float)) for n in found.values()):
+        raise RecipeError(f"entries: {file}: a JSON object, but not one of entries and their counts")
+    return list(found)
 
 
 def entries_hash(entries: list[str]) -> str:

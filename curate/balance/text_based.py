@@ -12,6 +12,7 @@ from curate.dedup.chunks import load, scratch, spill
 from curate.dedup.vectors import file_hash
 from curate.errors import RecipeError
 from curate.selector import Live, Selection, Selector
+from curate.sources.lines import lines
 
 
 @dataclass
@@ -49,12 +50,15 @@ class TextBased(Selector):
 
 
 def read_synsets(path: str) -> frozenset[int]:
-    """Synset numbers, one a line."""
-    try:
-        lines = Path(path).read_text("utf-8").split()
-        return frozenset(int(re.sub(r"\D", "", line)) for line in lines)
-    except (OSError, ValueError) as e:
-        raise RecipeError(f"{path}: not a list of synsets: {e}") from e
+    """Synset numbers, one a line. RecipeError names the file, and the line that has none."""
+    found = set()
+    for number, line in enumerate(lines(path), 1):
+        for word in line.split():
+            digits = re.sub(r"[^0-9]", "", word)
+            if not digits:
+                raise RecipeError(f"{path}: line {number}: {word[:40]!r} is no synset")
+            found.add(int(digits))
+    return frozenset(found)
 
 
 @lru_cache(maxsize=2)

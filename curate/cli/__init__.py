@@ -20,6 +20,7 @@ exit codes:
   0    all rows accounted for
   1    the run or the check found something wrong; one line says what
   2    the command was wrong; one line says how
+  3    a takedown removed less than its list asks for; the rest is listed
   130  stopped with Ctrl-C; the same command goes on"""
 
 

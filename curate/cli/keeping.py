@@ -6,6 +6,9 @@ import sys
 from curate.cli.arguments import folder
 from curate.view.look import clean
 
+#: Entries of a takedown list that match nothing, of which each is listed.
+_LISTED = 1000
+
 
 def _check_options(sub: argparse.ArgumentParser, _: str | None) -> None:
     folder(sub)
@@ -59,7 +62,9 @@ def _takedown_options(sub: argparse.ArgumentParser, _: str | None) -> None:
     )
     sub.add_argument("--dry-run", action="store_true", help="only say what would go")
     sub.set_defaults(command=takedown)
-    sub.epilog = """examples:
+    sub.epilog = """The exit code is 3 if some entries of the list match no row: they are listed.
+
+examples:
   curate takedown out --list removed.parquet --dry-run
   curate takedown out --list removed.parquet"""
 
@@ -71,9 +76,8 @@ def takedown(args: argparse.Namespace) -> int:
     from curate.upkeep.takedown import takedown as take
     from curate.view.run import open_run
 
-    wanted = Removed()
-    for path in args.list:
-        wanted.add(asked(path))
+    entries = [entry for path in args.list for entry in asked(path)]
+    wanted = Removed(*({e.value for e in entries if e.kind == kind} for kind in ("url", "uid", "sha256")))
     store = Store(args.folder)
     taken = take(store, wanted, lambda: tell(open_run(args.folder)), args.dry_run)
     if not store.names("parts"):
@@ -95,7 +99,21 @@ def takedown(args: argparse.Namespace) -> int:
             f"curate: {clean(path)} is an input and still holds bytes of it: curate changes nothing outside a run",
             file=sys.stderr,
         )
-    return 0
+    return _missing([e.said for e in entries if taken.missing.has(e.kind, e.value)], len(entries))
+
+
+def _missing(said: list[str], count: int) -> int:
+    """List the entries that no row matches; the exit code."""
+    for entry in said[:_LISTED]:
+        print(f"matches no row: {clean(entry)}")
+    if len(said) > _LISTED:
+        print(f"… and {len(said) - _LISTED:,} more")
+    if said:
+        print(
+            f"curate: {len(said):,} of {count:,} entries match no row of this run; they stay on its list, for rows that come later",
+            file=sys.stderr,
+        )
+    return 3 if said else 0
 
 
 def _export_options(sub: argparse.ArgumentParser, _: str | None) -> None:

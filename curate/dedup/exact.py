@@ -16,7 +16,7 @@ class ExactDedup(Selector):
     more is better (`-column`: less is better), for example `("clip_score",)` to keep the best caption of an image.
     """
 
-    version = 2
+    version = 3
 
     key: tuple[str, ...] = ("sha256",)
     by: tuple[str, ...] = ()
@@ -28,8 +28,8 @@ class ExactDedup(Selector):
         self.reads = keys.reads(self.key, *columns(self.by))
 
     def select(self, live: Live) -> Selection:
-        each = keys.listed(self.key)
-        whole = " and ".join(f"{keys.sql(k)} is not null" for k in self.key)
+        each = keys.listed(live.con, self.key)
+        whole = " and ".join(f"{keys.sql(live.con, k)} is not null" for k in self.key)
         with keys.repeated(live, each, whole) as twice:
             edges = live.keep(f"""
                 with best as (select id, first_value(id) over (partition by {each} order by {better_first(self.by)}) as survivor

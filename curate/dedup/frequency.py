@@ -18,7 +18,7 @@ class Frequency(Selector):
     added as a column named like the selector. A row with a null in its key stays and has no count.
     """
 
-    version = 2
+    version = 3
 
     key: tuple[str, ...] = ("text",)
     max: int = 10
@@ -34,10 +34,10 @@ class Frequency(Selector):
         return {self.name: pa.int64()}
 
     def select(self, live: Live) -> Selection:
-        named = ", ".join(f"{keys.sql(k)} as k{i}" for i, k in enumerate(self.key))
+        named = ", ".join(f"{keys.sql(live.con, k)} as k{i}" for i, k in enumerate(self.key))
         each = ", ".join(f"k{i}" for i in range(len(self.key)))
         whole = " and ".join(f"k{i} is not null" for i in range(len(self.key)))
-        seen, count = (keys.sql(self.distinct), "count(distinct seen)") if self.distinct else ("id", "count(*)")
+        seen, count = (keys.sql(live.con, self.distinct), "count(distinct seen)") if self.distinct else ("id", "count(*)")
         found = live.keep(f"""
             with keyed as (select id, {named}, {seen} as seen from live),
                  counted as (select {each}, {count} as n from keyed where {whole} group by all)

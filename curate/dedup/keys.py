@@ -4,6 +4,7 @@ import contextlib
 import re
 from collections.abc import Iterator
 
+import duckdb
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -12,10 +13,15 @@ from curate.dedup.chunks import scratch
 from curate.errors import RecipeError
 from curate.selector import BATCH, Live, quoted
 from curate.store import partitions as pieces
+from curate.web.url import site
+
+#: URLs whose host is as it is written: lower case, nothing to be mapped, no address. Most are such.
+_WRITTEN = r"^https?://([a-z0-9]([a-z0-9-]*[a-z0-9])?\.)+[a-z]+(:[0-9]{{1,4}})?([/?#]|$)"
 
 #: What may stand around a column, and its SQL. Without a host, or without a word, a key is null.
 FUNCTIONS = {
-    "host": "nullif(regexp_extract(lower({}), '^[a-z][a-z0-9+.-]*://(?:[^/?#@]*@)?(?:www\\.)?([^/?#:]+)', 1), '')",
+    "host": f"""case when regexp_matches({{0}}, '{_WRITTEN}')
+        then regexp_extract({{0}}, '^https?://(?:www\\.)?([^/?#:]+)', 1) else url_site({{0}}) end""",
     "lower": "lower({})",
     "words": "nullif(trim(regexp_replace(lower(nfc_normalize({})), '[^\\pL\\pM\\pN]+', ' ', 'g')), '')",
 }
@@ -28,19 +34,25 @@ def column(key: str) -> str:
     return call[2] if call else key
 
 
-def sql(key: str) -> str:
-    """A key as SQL; RecipeError for a function that does not exist."""
+def sql(con: duckdb.DuckDBPyConnection, key: str) -> str:
+    """A key as SQL for a connection; RecipeError for a function that does not exist."""
     call = _CALL.fullmatch(key)
     if not call:
         return f'"{key}"'
     if call[1] not in FUNCTIONS:
         raise RecipeError(f"key {key}: there is no function {call[1]}; there are {', '.join(FUNCTIONS)}")
+    if call[1] == "host" and not con.sql("from duckdb_functions() where function_name = 'url_site'").fetchall():
+        con.create_function("url_site", _sites, ["VARCHAR"], "VARCHAR", type="arrow", null_handling="special")
     return FUNCTIONS[call[1]].format(f'"{call[2]}"')
 
 
-def listed(keys: tuple[str, ...]) -> str:
+def _sites(urls: pa.Array) -> pa.Array:
+    return pa.array([site(u) for u in urls.to_pylist()], pa.string())
+
+
+def listed(con: duckdb.DuckDBPyConnection, keys: tuple[str, ...]) -> str:
     """Several keys as an SQL list."""
-    return ", ".join(sql(k) for k in keys)
+    return ", ".join(sql(con, k) for k in keys)
 
 
 def reads(keys: tuple[str, ...], *more: str) -> tuple[str, ...]:

@@ -1,22 +1,26 @@
 """The web client: one attempt at one URL, every hop vetted, every end an outcome of schema.FETCH."""
 
 import asyncio
-import email.utils
 import os
 import ssl
 import time
 from collections import OrderedDict
 from dataclasses import dataclass
 
-from curate.fetch.courtesy import ROBOTS_BYTES, Robots, opted_out
+from curate.fetch.courtesy import Robots, opted_out
 from curate.fetch.failure import Failed, status_outcome
+from curate.fetch.machine import machine_limit
 from curate.fetch.resolve import Resolver
+from curate.fetch.robots import ROBOTS_BYTES
 from curate.fetch.url import BadUrl, Target
 from curate.fetch.wire import Connection, Lanes, Limits, Response, Stale
+from curate.web.headers import retry_after
 
 _REDIRECTS = frozenset((301, 302, 303, 307, 308))
 #: How often deadlines are looked at, in seconds.
 _BEAT = 0.1
+#: RFC 9309, 2.3.1.2: at least so many redirects of a robots.txt are followed.
+_ROBOTS_REDIRECTS = 5
 
 
 @dataclass(slots=True)
@@ -100,10 +104,12 @@ class Client:
     # ---- one attempt
 
     async def get(self, target: Target) -> Answer:
-        """Never raises; redirects are followed."""
+        """Follows redirects. Raises nothing but what stands for a limit of this machine (machine_limit)."""
         at = [target.url]
         try:
-            response = await self._follow(target, at, self.limits.max_bytes, robots=self.robots is not None)
+            response = await self._follow(
+                target, at, self.limits.max_bytes, self.limits.max_redirects, robots=self.robots is not None
+            )
             return Answer(
                 "ok",
                 response.status,
@@ -116,9 +122,11 @@ class Client:
         except Failed as e:
             return Answer(e.outcome, e.status, at[0], retry_after=e.retry_after, at=time.time())
 
-    async def _follow(self, target: Target, at: list, max_bytes: int, robots: bool, partial: bool = False) -> Response:
+    async def _follow(
+        self, target: Target, at: list, max_bytes: int, redirects: int, robots: bool, partial: bool = False
+    ) -> Response:
         deadline = self.loop.time() + self.limits.total
-        for _ in range(self.limits.max_redirects + 1):
+        for _ in range(redirects + 1):
             at[0] = target.url
             started = self.loop.time()
             if robots:
@@ -128,15 +136,16 @@ class Client:
             response = await self._hop(target, deadline, max_bytes, partial)
             location = response.one(b"location")
             if response.status not in _REDIRECTS or not location:
-                return judged(response)
+                return judged(response, partial)
             try:
                 target = target.join(location)
-            except (BadUrl, ValueError) as e:
+            except BadUrl as e:
                 raise Failed("bad_redirect", str(e), response.status) from e
         raise Failed("too_many_redirects", target.url, response.status)
 
     async def _robots_txt(self, target: Target) -> Response:
-        return await self._follow(target, [None], ROBOTS_BYTES, robots=False, partial=True)
+        redirects = max(self.limits.max_redirects, _ROBOTS_REDIRECTS)
+        return await self._follow(target, [None], ROBOTS_BYTES, redirects, robots=False, partial=True)
 
     async def _hop(self, target: Target, deadline: float, max_bytes: int, partial: bool) -> Response:
         """One request and its response, on a connection that is open already or on a new one."""
@@ -187,6 +196,13 @@ class Client:
             self.by_origin[oldest.origin].remove(oldest)
             oldest.close()
 
+    def close_idle(self) -> None:
+        """Give back the connections that are kept for further requests."""
+        for connection in self.idle:
+            connection.close()
+        self.idle.clear()
+        self.by_origin.clear()
+
     async def _connect(self, target: Target, deadline: float) -> Connection:
         """A connection to a vetted address: no name is looked up again between the check and the connect."""
         try:
@@ -202,10 +218,10 @@ class Client:
         raise failure
 
     async def _open(self, address: str, target: Target, deadline: float) -> Connection:
-        tls = None
-        if target.scheme == "https":
-            tls = self.tls = self.tls or tls_context()
         try:
+            tls = None
+            if target.scheme == "https":
+                tls = self.tls = self.tls or tls_context()
             async with asyncio.timeout_at(min(self.loop.time() + self.limits.connect, deadline)):
                 _, connection = await self.loop.create_connection(
                     lambda: Connection(target.origin, self.limits, self.lanes, self.active),
@@ -222,6 +238,8 @@ class Client:
         except (ssl.SSLError, ssl.CertificateError) as e:
             raise Failed("tls", str(e)) from e
         except OSError as e:
+            if limit := machine_limit(e, address):
+                raise limit from e
             # A peer that hangs up during the handshake: not a certificate's fault, but TLS never came to be.
             raise Failed("connection", str(e)) from e
 
@@ -230,22 +248,10 @@ def _any(_: Response) -> None:
     """Accepts every response."""
 
 
-def judged(response: Response) -> Response:
-    """The response if its status is 200. Raises Failed with the status's outcome."""
+def judged(response: Response, any_success: bool = False) -> Response:
+    """The response if its status is 200, or of any 2xx. Raises Failed with the status's outcome."""
     status = response.status
-    if status == 200:
+    if status == 200 or (any_success and 200 <= status < 300):
         return response
     wait = retry_after(response.one(b"retry-after"), time.time()) if status in (429, 503) else None
     raise Failed(status_outcome(status), "", status, wait)
-
-
-def retry_after(value: str | None, now: float) -> float | None:
-    """Seconds that a Retry-After header asks to wait (a number or a date); None if there is none, or it makes no sense."""
-    if not value:
-        return None
-    if value.isascii() and value.isdigit():
-        return float(value[:9])
-    try:
-        return max(0.0, email.utils.parsedate_to_datetime(value).timestamp() - now)
-    except (ValueError, TypeError, OverflowError):
-        return None

@@ -15,6 +15,7 @@ from curate import schema
 from curate.errors import RecipeError
 from curate.fetch.failure import status_outcome
 from curate.fetch.image import SUFFIX, inspect
+from curate.fetch.machine import MachineLimit, fitting, machine_limit
 from curate.fetch.stage import failed, fetched
 from curate.removed import removed
 from curate.stage import Stage
@@ -42,6 +43,7 @@ _MESSAGES = tuple(
     )
 )
 _STATUS = re.compile(r"HTTP Error (\d{3})")
+_ERRNO = re.compile(r"\[Errno (\d+)\]")
 
 
 @dataclass
@@ -89,6 +91,8 @@ class Img2Dataset(Stage):
             numbered = pa.table({"url": url, "row": pa.array(range(len(live)), pa.int64())})
             feather.write_feather(numbered, str(shard), compression="uncompressed")
             self._downloader(folder, len(live), rows).download_shard((0, str(shard)))
+        if rows.limit:
+            raise rows.limit
         return rows.table().rename_columns(list(self.adds()))
 
     def _downloader(self, folder: str, count: int, rows: "Rows") -> Any:
@@ -109,7 +113,7 @@ class Img2Dataset(Stage):
         return Downloader(
             sample_writer_class=lambda *_: rows,
             resizer=resizer,
-            thread_count=self.thread_count,
+            thread_count=fitting(self.thread_count),
             save_caption=False,
             extract_exif=False,
             output_folder=folder,
@@ -133,6 +137,7 @@ class Rows:
         self.uids, self.parcel, self.removed = uids, parcel, removed
         self.columns: dict[str, list] = {name: [None] * len(uids) for name in schema.FETCHED}
         self.columns["fetch"] = ["connection"] * len(uids)  # a row it never tells of was lost on its way
+        self.limit: MachineLimit | None = None  # of this machine, that was met
 
     def write(self, data: bytes | None, key: str, caption: str | None, meta: dict[str, Any]) -> None:
         row = meta["row"]
@@ -140,6 +145,8 @@ class Rows:
             return self._fill(row, fetch="removed")
         self._fill(row, fetched_at=int(time.time() * 1000), sha256=meta["sha256"])
         if data is None:
+            number = _ERRNO.search(meta["error_message"] or "")
+            self.limit = self.limit or (number and machine_limit(OSError(int(number[1]), "")))
             outcome, status = meaning(meta["error_message"] or "")
             return self._fill(row, fetch=outcome, http_status=status)
         outcome, header = inspect(data)

@@ -4,6 +4,7 @@ import asyncio
 import hashlib
 import queue
 import threading
+import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -15,6 +16,7 @@ from curate import schema
 from curate.fetch.client import Answer
 from curate.fetch.image import MAX_PIXELS, SUFFIX, Header, inspect
 from curate.fetch.isolate import Isolated
+from curate.fetch.machine import machine_limit
 from curate.removed import Removed
 from curate.store.payload import Parcel
 
@@ -50,16 +52,25 @@ class Receiver:
     """Takes answers, fills the columns of schema.FETCHED for the rows that wait for them, and parks bytes in the parcel.
 
     rows: for each key (a URL, or a row's own number where the source brought its bytes) the rows that wait for it.
-    hashes: for each row the list's own hash, or None.
+    hashes: for each row the list's own hash, or None. deadline: by `time.monotonic`; bytes that still wait for a thread then are
+    given up, and their rows are `timeout`.
     """
 
     def __init__(
-        self, uids: list[str], rows: dict[Any, list[int]], hashes: list[str | None], parcel: Parcel, rules: Rules, threads: int
+        self,
+        uids: list[str],
+        rows: dict[Any, list[int]],
+        hashes: list[str | None],
+        parcel: Parcel,
+        rules: Rules,
+        threads: int,
+        deadline: float = float("inf"),
     ):
         self.uids, self.rows, self.hashes, self.parcel, self.rules = uids, rows, hashes, parcel, rules
+        self.deadline = deadline
         self.columns: dict[str, list] = {name: [None] * len(uids) for name in schema.FETCHED}
         self.queue: queue.SimpleQueue = queue.SimpleQueue()
-        self.parking, self.counting = threading.Lock(), threading.Lock()
+        self.parking, self.counting = threading.Lock(), threading.Condition()
         self.held, self.error = 0, None
         self.waiting: list[asyncio.Future] = []
         self.threads = [threading.Thread(target=self._work, name=f"receive-{i}", daemon=True) for i in range(threads)]
@@ -99,6 +110,11 @@ class Receiver:
                         self.waiting.remove(room)
         self.give(key, answer)
 
+    def wait_for_room(self) -> None:
+        """Wait, outside of an event loop, until not too many bytes are held."""
+        with self.counting:
+            self.counting.wait_for(lambda: self.held <= HELD or self.error is not None)
+
     def give(self, key: Any, answer: Answer, place: Place | None = None) -> None:
         """Give an answer, or the bytes that a source brought with their place."""
         if self.error is not None:
@@ -119,15 +135,17 @@ class Receiver:
                 key, answer, place = item
                 try:
                     if self.error is None:
-                        self._take(self.rows[key], answer, place, child)
+                        late = answer.body and time.monotonic() > self.deadline
+                        self._take(self.rows[key], Answer("timeout") if late else answer, place, child)
                 except Exception as e:  # raised again where the answers come from
-                    self.error = e
+                    self.error = machine_limit(e) or e
                 self._done(len(answer.body))
 
     def _done(self, size: int) -> None:
         """Let one who waits go on. While one is listed his loop runs: he takes himself off the list before it can close."""
         with self.counting:
             self.held -= size
+            self.counting.notify_all()
             if self.waiting and (self.held <= HELD or self.error is not None):
                 room = self.waiting.pop()
                 room.get_loop().call_soon_threadsafe(lambda: room.done() or room.set_result(None))

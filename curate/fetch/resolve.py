@@ -1,6 +1,7 @@
 """Names to addresses: each name is asked for once, every address is vetted, and the connection goes to the vetted address."""
 
 import asyncio
+import errno
 import ipaddress
 import socket
 from collections.abc import Callable, Sequence
@@ -8,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from curate.fetch.address import Network, allowed
 from curate.fetch.failure import Failed, drop
+from curate.fetch.machine import MachineLimit, machine_limit, online
 
 #: Look-ups at a time. One of a dead name takes 10 to 30 s, and a thread that waits costs little.
 THREADS = 256
@@ -23,6 +25,8 @@ def system_lookup(host: str) -> list[str]:
     except socket.gaierror as e:
         if e.errno != socket.EAI_AGAIN:
             raise
+        if not online():
+            raise OSError(errno.ENETUNREACH, str(e)) from e
         found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
     return list(dict.fromkeys(entry[4][0] for entry in found))
 
@@ -34,9 +38,9 @@ class Resolver:
     and whoever rebinds a name does.
     """
 
-    def __init__(self, opened: Sequence[Network] = (), lookup: Lookup = system_lookup):
+    def __init__(self, opened: Sequence[Network] = (), lookup: Lookup = system_lookup, threads: int | None = None):
         self.opened, self.lookup = opened, lookup
-        self.pool = ThreadPoolExecutor(THREADS, "dns")
+        self.pool = ThreadPoolExecutor(threads or THREADS, "dns")
         self.known: dict[str, tuple[asyncio.Event, asyncio.Future[list[str]]]] = {}
 
     async def begun(self, host: str) -> None:
@@ -44,8 +48,14 @@ class Resolver:
         await self._known(host)[0].wait()
 
     async def addresses(self, host: str) -> list[str]:
-        """Addresses that may be contacted. Raises Failed: `dns` or `private_address`."""
-        return await asyncio.shield(self._known(host)[1])
+        """Addresses that may be contacted. Raises Failed: `dns` or `private_address`; MachineLimit."""
+        found = self._known(host)[1]
+        try:
+            return await asyncio.shield(found)
+        except MachineLimit:
+            if host in self.known and self.known[host][1] is found:
+                del self.known[host]  # looked up again
+            raise
 
     def _known(self, host: str) -> tuple[asyncio.Event, asyncio.Future[list[str]]]:
         if host not in self.known:
@@ -65,8 +75,8 @@ class Resolver:
         except ValueError:
             try:
                 found = await loop.run_in_executor(self.pool, look)
-            except (OSError, UnicodeError) as e:
-                raise Failed("dns", f"{host}: {e}") from e
+            except (OSError, UnicodeError, RuntimeError) as e:
+                raise machine_limit(e) or Failed("dns", f"{host}: {e}") from e
         finally:
             begun.set()
         if not found:

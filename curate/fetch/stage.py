@@ -5,6 +5,7 @@ import importlib
 import importlib.metadata
 import os
 import runpy
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -27,6 +28,8 @@ MODES = ("no", "border", "keep_ratio", "keep_ratio_largest", "center_crop")
 FORMATS = ("jpg", "png", "webp")
 #: Rows whose brought bytes are read at a time.
 _READ = 128
+#: The share of the time left after which nothing more is asked for; the rest is for what has arrived.
+_ASKING = 0.9
 
 
 @dataclass
@@ -34,13 +37,17 @@ class Fetch(Stage):
     """Downloads each row's picture, or inspects the bytes that the source brought; the outcome is one of schema.FETCH.
 
     The original bytes are kept, unless `resize_mode` says otherwise. Limits hold for each part; parts run beside each other.
+    A limit of this machine (open files, ports, memory, disk) is no outcome: requests wait and become fewer, and if that does not
+    help the part ends with an error.
 
-    concurrency, per_host: requests at a time, in all and to one host. rate: requests a second to one host, 0 for no limit.
+    concurrency, per_host: requests at a time, in all (fewer if the process may not open as many files) and to one host. rate: requests a second to one host, 0 for no limit.
     timeout: seconds for a whole download, redirects included. wait: seconds for the connection, the first byte and each further
-        byte. deadline: seconds for a part; what is not there by then is `timeout`.
+        byte. deadline: seconds for a part, of which the last tenth is for what has arrived; rows that are not done by then are
+        `timeout`, and all others are kept. It ends well before the attempt at the part does.
     retries: further attempts after a broken connection, a 429 or a 5xx, with growing pauses, or as Retry-After says;
         a host that says more than 30 s is left alone.
-    give_up: failures of a host in a row after which it is left alone; its other rows get the last failure's outcome.
+    give_up: failures of a host, or answers that it is busy, in a row after which it is left alone; its other rows get the last
+        failure's outcome.
     max_bytes, max_redirects, max_pixels: caps of a file, of a chain, of a picture.
     allow_private: networks that may be contacted though they are not public, like `127.0.0.0/8`.
     contact: an e-mail address or a URL where a site's owner reaches you; it is sent with every request. user_agent: replaces
@@ -58,6 +65,7 @@ class Fetch(Stage):
     network = True
     parks = True
     reads = ("url",)
+    version = 2
     # What these change is who fails, and that is fetched again only when asked for: `--refetch failed`.
     free = (
         "concurrency",
@@ -86,7 +94,7 @@ class Fetch(Stage):
     rate: float = 0
     timeout: float = 30
     wait: float = 10
-    deadline: float = 3600
+    deadline: float = 1800
     retries: int = 2
     give_up: int = 20
     max_bytes: int = 20_000_000
@@ -142,6 +150,7 @@ class Fetch(Stage):
 
     def run(self, live: pa.Table, parcel: Parcel) -> pa.Table:
         """Fetch all rows. A row that has a `payload` already (its source brought the bytes) is inspected and not requested."""
+        from curate.fetch.machine import machine_limit
         from curate.fetch.receive import Receiver, Rules
 
         urls = live["url"].to_pylist()
@@ -151,12 +160,17 @@ class Fetch(Stage):
         for row, url in enumerate(urls):
             rows.setdefault(row if brought[row] else url, []).append(row)
         rules = Rules(self.resizing(), self.max_pixels, self.require_hash, hook(self.match), removed(parcel.store))
-        with Receiver(live["uid"].to_pylist(), rows, hashes, parcel, rules, self._threads()) as receiver:
-            self._read(live, [r for r, b in enumerate(brought) if b], parcel, receiver)
-            wanted = [key for key in rows if not isinstance(key, int)]
-            if wanted:
-                with asyncio.Runner(loop_factory=loop_factory()) as runner:
-                    runner.run(self.crawl(wanted, receiver))
+        ends = time.monotonic() + self.deadline
+        try:
+            with Receiver(live["uid"].to_pylist(), rows, hashes, parcel, rules, self._threads(), ends) as receiver:
+                self._read(live, [r for r, b in enumerate(brought) if b], parcel, receiver)
+                if wanted := [key for key in rows if not isinstance(key, int)]:
+                    with asyncio.Runner(loop_factory=loop_factory()) as runner:
+                        runner.run(self.crawl(wanted, receiver, seconds=ends - time.monotonic()))
+        except (OSError, MemoryError) as e:
+            if limit := machine_limit(e):
+                raise limit from e
+            raise
         return receiver.table().rename_columns(list(self.adds()))
 
     def resizing(self) -> "Resize | None":
@@ -179,6 +193,11 @@ class Fetch(Stage):
 
         for start in range(0, len(rows), _READ):
             some = rows[start : start + _READ]
+            receiver.wait_for_room()
+            if time.monotonic() > receiver.deadline:
+                for row in some:
+                    receiver.give(row, Answer("timeout"))
+                continue
             where = [live[c].take(some).to_pylist() for c in schema.PAYLOAD]
             for row, data, place in zip(some, read_slices(parcel.store, *where), zip(*where)):
                 if len(data) > self.max_bytes:
@@ -186,16 +205,21 @@ class Fetch(Stage):
                 else:
                     receiver.give(row, Answer("ok", body=data), Place(*place))
 
-    async def crawl(self, urls: list[str | None], receiver: "Receiver", accept: str = "image/*,*/*;q=0.5") -> None:
-        """Ask for each URL once; the receiver's `put` gets each answer, its `give` those that were not in time."""
+    async def crawl(
+        self, urls: list[str | None], receiver: "Receiver", accept: str = "image/*,*/*;q=0.5", seconds: float | None = None
+    ) -> None:
+        """Ask for each URL once; the receiver's `put` gets each answer, its `give` those that were not there after nine tenths of
+        `seconds` (by default the deadline). Raises MachineLimit."""
         from curate.fetch.address import networks
         from curate.fetch.client import Answer, Client
         from curate.fetch.crawl import Pace, crawl
-        from curate.fetch.resolve import Resolver
+        from curate.fetch.machine import fitting
+        from curate.fetch.resolve import THREADS, Resolver
         from curate.fetch.wire import Limits
 
+        at_once = fitting(min(self.concurrency, len(urls)))
         limits = Limits(self.wait, self.wait, self.wait, self.timeout, self.max_bytes, max_redirects=self.max_redirects)
-        pace = Pace(self.concurrency, self.per_host, self.rate, self.retries, give_up=self.give_up)
+        pace = Pace(at_once, self.per_host, self.rate, self.retries, give_up=self.give_up)
         left = dict.fromkeys(urls)
 
         async def put(url: str | None, answer: Answer) -> None:
@@ -203,17 +227,17 @@ class Fetch(Stage):
             left.pop(url)  # not before: the deadline may come while it waits for room
 
         async with Client(
-            Resolver(networks(self.allow_private)),
+            Resolver(networks(self.allow_private), threads=min(THREADS, at_once)),
             limits,
             self.agent(),
             self.robot,
             self.robots,
             self.opt_out,
-            max_idle=self.concurrency,
+            max_idle=at_once,
             accept=accept,
         ) as client:
             try:
-                async with asyncio.timeout(self.deadline):
+                async with asyncio.timeout(_ASKING * (self.deadline if seconds is None else seconds)):
                     await crawl(client, urls, pace, put)
             except TimeoutError:
                 for url in left:

@@ -41,7 +41,7 @@ class Limits:
 
 @dataclass(slots=True)
 class Response:
-    """Status, headers (names in lower case) and body; the body is empty unless the status is 200.
+    """Status, headers (names in lower case) and body; the body is empty unless the status is 200 (or 2xx, if asked for).
 
     A body that took a lane keeps it until whoever has the body gives the lane back: memory is held until then.
     """
@@ -110,7 +110,7 @@ class Connection(asyncio.Protocol):
     ) -> asyncio.Future[Response]:
         """Send a request. `accept` sees a 200's headers and may raise Failed; the body is not read then.
 
-        partial: a body beyond `max_bytes` is cut there instead of being a failure.
+        partial: a body beyond `max_bytes` is cut there instead of being a failure, and any 2xx has one.
         """
         self.answer, self.response = self.loop.create_future(), Response()
         self.accept, self.deadline, self.max_bytes, self.partial = accept, deadline, max_bytes, partial
@@ -136,7 +136,7 @@ class Connection(asyncio.Protocol):
             and (now - self.heard > self.limits.idle if self.begun else now - self.sent > self.limits.first_byte)
         )
         if late and self.answer is not None:
-            if self.headed and self.response.status != 200:
+            if self.headed and not self._wanted():
                 self._settle(None)  # the status is known, only its useless body is late
             else:
                 self._settle(Failed("timeout", f"{now - self.sent:.1f} s, {self.size} bytes"))
@@ -202,7 +202,7 @@ class Connection(asyncio.Protocol):
         self.lost = True
         if self.answer is None:
             return
-        if self.headed and exc is None and (self.response.status != 200 or self._until_close()):
+        if self.headed and exc is None and (not self._wanted() or self._until_close()):
             self._settle(None)
         elif self.headed and exc is None:
             self._settle(Failed("truncated", f"{self.size} bytes, then the end"))
@@ -210,6 +210,10 @@ class Connection(asyncio.Protocol):
             self._settle(Stale())
         else:
             self._settle(Failed("connection", str(exc or "closed without an answer")))
+
+    def _wanted(self) -> bool:
+        """True if the body is of interest."""
+        return self.response.status == 200 or (self.partial and 200 <= self.response.status < 300)
 
     def _until_close(self) -> bool:
         """True if the body's end is the connection's end."""
@@ -241,7 +245,7 @@ class Connection(asyncio.Protocol):
         length = response.one(b"content-length")
         size = int(length) if length and length.isascii() and length.isdigit() else None
         try:
-            if status == 200:
+            if self._wanted():
                 self.accept(response)
                 if size is not None and size > self.max_bytes and not self.partial:
                     raise Failed("too_large", f"{size} bytes announced", status)
@@ -254,7 +258,7 @@ class Connection(asyncio.Protocol):
         if self.failure is not None:
             return
         self.size += len(data)
-        if self.response.status != 200:
+        if not self._wanted():
             if self.size > DRAIN:
                 self.failure = ENOUGH
             return

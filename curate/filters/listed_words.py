@@ -6,6 +6,7 @@ import pyarrow as pa
 
 from curate.filters import paragraph_ratios
 from curate.models import file_sha256, weights_file
+from curate.sources.lines import lines
 from curate.stage import Filter
 
 
@@ -21,7 +22,7 @@ class ListedWords(Filter):
 
     reads = ("text",)
     dtype = pa.int32()
-    version = 2
+    version = 3
 
     words: str = ""
 
@@ -29,8 +30,8 @@ class ListedWords(Filter):
         return {"weights": f"sha256:{file_sha256(str(weights_file(self.name, self.words)))}"}
 
     def load(self) -> None:
-        lines = weights_file(self.name, self.words).read_text("utf-8").splitlines()
-        entries = (" ".join(paragraph_ratios.words(line.partition("\t")[0])) for line in lines)
+        words = (line.partition("\t")[0] for line in lines(str(weights_file(self.name, self.words))))
+        entries = (" ".join(paragraph_ratios.words(word)) for word in words)
         self._listed = frozenset(filter(None, entries))
         self._lengths = {len(entry.split()) for entry in self._listed}
 

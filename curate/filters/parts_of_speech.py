@@ -7,6 +7,7 @@ import pyarrow as pa
 from curate.errors import RecipeError
 from curate.filters import paragraph_ratios
 from curate.models import file_sha256, weights_file
+from curate.sources.lines import lines
 from curate.stage import Filter
 
 #: English words of closed classes.
@@ -66,7 +67,7 @@ class PartsOfSpeech(Filter):
     reads = ("text",)
     dtype = pa.int32()
     max: float | None = 0
-    version = 2
+    version = 3
 
     needs: tuple[str, ...] = ("noun", "determiner")
     nouns: str = ""
@@ -81,8 +82,8 @@ class PartsOfSpeech(Filter):
         return {"weights": f"sha256:{file_sha256(str(weights_file(self.name, self.nouns)))}"} if self.nouns else {}
 
     def load(self) -> None:
-        lines = weights_file(self.name, self.nouns).read_text("utf-8").splitlines() if self.nouns else []
-        self._nouns = frozenset(w for line in lines if line[:1].strip() for w in paragraph_ratios.words(line.split()[0]))
+        listed = lines(str(weights_file(self.name, self.nouns))) if self.nouns else []
+        self._nouns = frozenset(w for line in listed if line[:1].strip() for w in paragraph_ratios.words(line.split()[0]))
 
     def run(self, live: pa.Table) -> pa.Table:
         found = (None if t is None else set(paragraph_ratios.words(t)) for t in live["text"].to_pylist())

@@ -5,8 +5,10 @@ from itertools import pairwise
 
 import pyarrow as pa
 
+from curate.errors import RecipeError
 from curate.filters import paragraph_ratios
 from curate.models import file_sha256, weights_file
+from curate.sources.lines import lines
 from curate.stage import Filter
 
 
@@ -23,7 +25,7 @@ class RareTokens(Filter):
     reads = ("text",)
     dtype = pa.int32()
     max: float | None = 0
-    version = 2
+    version = 3
 
     vocabulary: str = ""
     count: int = 5
@@ -33,9 +35,13 @@ class RareTokens(Filter):
         return {"weights": f"sha256:{file_sha256(str(weights_file(self.name, self.vocabulary)))}"}
 
     def load(self) -> None:
-        lines = weights_file(self.name, self.vocabulary).read_text("utf-8").splitlines()
-        entries = (line.partition("\t") for line in lines if line.strip())
-        known = (word for word, _, n in entries if not n.strip() or int(n) >= self.count)
+        file, known = str(weights_file(self.name, self.vocabulary)), []
+        for number, line in enumerate(lines(file), 1):
+            word, _, count = line.partition("\t")
+            if count.strip() and not count.strip().isdecimal():
+                raise RecipeError(f"{self.name}: {file}: line {number}: {count.strip()[:40]!r} is no count")
+            if word.strip() and int(count.strip() or self.count) >= self.count:
+                known.append(word)
         self._known = frozenset(" ".join(paragraph_ratios.words(word)) for word in known)
 
     def run(self, live: pa.Table) -> pa.Table:

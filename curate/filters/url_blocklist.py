@@ -1,16 +1,22 @@
 """URLs and sites that nobody wants, or that do not want to be taken."""
 
+import logging
 import re
 from dataclasses import dataclass
 
 import pyarrow as pa
 
+from curate.errors import RecipeError
 from curate.fetch.url import BadUrl, parse
 from curate.models import file_sha256, weights_file
+from curate.sources.lines import bare, lines, unwrapped
 from curate.stage import Filter
+from curate.web.url import comparable
 
-_PLAIN = re.compile(r"https?://([a-z0-9._-]+)(?:[/?#]|$)", re.ASCII | re.IGNORECASE)
+log = logging.getLogger(__name__)
+
 _COMMENT = re.compile(r"(?:^|\s)#")
+_SCHEME = re.compile(r"https?://", re.IGNORECASE)
 
 
 @dataclass
@@ -20,13 +26,14 @@ class UrlBlocklist(Filter):
 
     list: a text file, one domain or whole URL a line; `#` at its start or after a blank begins a comment, and the address that a
     hosts file puts before a domain is passed over. `example.org` means `www.example.org` too, but not `anexample.org`. Both
-    sides are compared as Fetch asks for them; a URL that it refuses scores 0.
+    sides are compared as web.url.comparable spells them; a URL that Fetch would refuse scores 0. Lines that are neither
+    are counted in a warning; a list without any other is a RecipeError.
     """
 
     reads = ("url",)
     dtype = pa.int32()
     max: float | None = 0
-    version = 2
+    version = 3
 
     list: str = ""
 
@@ -34,38 +41,50 @@ class UrlBlocklist(Filter):
         return {"weights": f"sha256:{file_sha256(str(weights_file(self.name, self.list)))}"}
 
     def load(self) -> None:
-        self._listed = frozenset(entries(weights_file(self.name, self.list).read_text("utf-8")))
-        self._urls = any("/" in entry for entry in self._listed)
+        file = str(weights_file(self.name, self.list))
+        found, wrong = entries(lines(file))
+        if wrong:
+            said = f"{self.name}: {file}: {len(wrong):,} lines are neither a domain nor a URL, first line {wrong[0]}"
+            if not found:
+                raise RecipeError(said)
+            log.warning("%s", said)
+        self._listed = frozenset(found)
+        self._urls = any("/" in entry for entry in found)
 
     def run(self, live: pa.Table) -> pa.Table:
         found = [None if u is None else int(self._hit(u)) for u in live["url"].to_pylist()]
         return pa.table({self.name: pa.array(found, self.dtype)})
 
     def _hit(self, url: str) -> bool:
-        plain = None if self._urls else _PLAIN.match(url)  # three times as fast as taking it apart
-        if plain:
-            return self._below(plain[1].lower())
         try:
             asked = parse(url)
         except BadUrl:
             return False  # nobody asks for it
-        return asked.url in self._listed or self._below(asked.host)
-
-    def _below(self, host: str) -> bool:
-        parts = host.rstrip(".").split(".")
-        return any(".".join(parts[i:]) in self._listed for i in range(len(parts)))
+        parts = asked.host.rstrip(".").split(".")
+        above = (".".join(parts[i:]) for i in range(len(parts)))
+        return not self._listed.isdisjoint(above) or (self._urls and comparable(url) in self._listed)
 
 
-def entries(text: str) -> list[str]:
-    """The domains and URLs of a list, written as Fetch asks for them; what it cannot ask for is left out."""
-    lines = (_COMMENT.split(line, maxsplit=1)[0].split() for line in text.splitlines())
-    return [found for line in lines if line and (found := _entry(line[-1]))]
+def entries(listed: list[str]) -> tuple[list[str], list[str]]:
+    """The domains of a list, and its URLs as they are compared; and the lines that are neither, with their numbers."""
+    found, wrong = [], []
+    for number, line in enumerate(listed, 1):
+        words = _COMMENT.split(bare(line), maxsplit=1)[0].split()
+        word = unwrapped(words[-1]) if words else ""
+        if not word:
+            continue
+        try:
+            found.append(_entry(word))
+        except BadUrl:
+            wrong.append(f"{number}: {line[:80]!r}")
+    return found, wrong
 
 
-def _entry(word: str) -> str | None:
-    url = "://" in word
-    try:
-        asked = parse(word if url else f"http://{word.strip('.').removeprefix('*.')}")
-    except BadUrl:
-        return None
-    return asked.url if url else asked.host
+def _entry(word: str) -> str:
+    """A domain, or a URL as it is compared. Raises BadUrl."""
+    if _SCHEME.match(word):
+        parse(word)
+        return comparable(word)
+    url = f"http://{word.strip('.').removeprefix('*.')}"
+    asked = parse(url)
+    return asked.host.rstrip(".") if asked.path == "/" else comparable(url)

@@ -16,6 +16,7 @@ from curate.fetch.stage import Fetch, loop_factory
 from curate.source import expand
 from curate.sources import warc
 from curate.sources.columns import text_type
+from curate.sources.lines import bare, lines
 from curate.sources.url_pairs import as_text
 from curate.sources.warc import Answer
 from curate.sources.web_pages import WebPages
@@ -108,15 +109,14 @@ class Taken:
 
 
 def listed(file: str) -> list[str]:
-    """The URLs of a list. PoolError if it cannot be read."""
+    """The URLs of a list. PoolError or RecipeError if it cannot be read."""
+    if not file.endswith(".parquet"):
+        return [line for line in map(bare, lines(file)) if line and not line.startswith("#")]
     fs, inner = fsspec.core.url_to_fs(file)
     try:
         with fs.open(inner, "rb") as f:
-            if file.endswith(".parquet"):
-                table = pq.ParquetFile(f)
-                text_type(table.schema_arrow.field("url"), file)  # values of extension types may be code
-                return [u or "" for u in as_text(table.read(columns=["url"])["url"]).to_pylist()]
-            lines = (line.strip() for line in f.read().decode("utf-8-sig").splitlines())
-            return [line for line in lines if line and not line.startswith("#")]
+            table = pq.ParquetFile(f)
+            text_type(table.schema_arrow.field("url"), file)  # values of extension types may be code
+            return [u or "" for u in as_text(table.read(columns=["url"])["url"]).to_pylist()]
     except (OSError, ValueError, KeyError) as e:
         raise PoolError(f"{file}: not a list of URLs: {e}") from e

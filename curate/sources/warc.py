@@ -13,6 +13,7 @@ from fastwarc.stream_io import BrotliReader, ChunkedReader, GzipReader, ZstdRead
 from fastwarc.warc import ArchiveIterator, WarcRecord, WarcRecordType
 
 from curate.errors import PoolError
+from curate.web.headers import opt_outs, reserved
 
 _DECODERS = {
     "gzip": GzipReader,
@@ -77,7 +78,7 @@ def answer(row: int, record: WarcRecord, max_bytes: int) -> Answer:
     headers = record.http_headers
     if headers is not None:
         found.status = headers.status_code
-        found.robots = robots(headers.get_multiple("X-Robots-Tag"), headers.get("tdm-reservation"))
+        found.robots = robots(headers.get_multiple("X-Robots-Tag"), headers.get_multiple("tdm-reservation"))
     kind = media_type(record.http_content_type if headers is not None else record.headers.get("Content-Type"))
     found.charset = (record.http_charset or "").strip("\"' ") or None
     if not url or not url.startswith(("http://", "https://", "file://")):
@@ -133,10 +134,9 @@ def media_type(header: str | None) -> str:
     return (header or "").split(";")[0].strip().lower()
 
 
-def robots(tags: tuple[str, ...], tdm: str | None) -> tuple[str, ...]:
+def robots(tags: tuple[str, ...], tdm: tuple[str, ...]) -> tuple[str, ...]:
     """The directives, whichever robot they name: the one that crawled was not ours, and an owner named those that were known."""
-    words = {w.strip().lower().rsplit(":", 1)[-1].strip() for tag in tags for w in tag.split(",")}
-    return tuple(sorted(w for w in words | ({"tdm-reservation"} if (tdm or "").strip() == "1" else set()) if w))
+    return tuple(sorted(opt_outs(tags) | ({"tdm-reservation"} if reserved(tdm) else set())))
 
 
 def judged(data: bytes, kind: str, max_bytes: int) -> str | None:

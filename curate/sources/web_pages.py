@@ -24,6 +24,7 @@ from curate.sources import warc
 from curate.sources.html.contained import Parser
 from curate.sources.html.extract import IMAGE, TEXT
 from curate.sources.warc import Answer
+from curate.web.url import site
 
 _DOCUMENT = {
     **schema.DOCUMENTS,
@@ -61,7 +62,6 @@ _IMAGE = {
 _COLUMNS = {"documents": _DOCUMENT, "texts": _TEXT, "images": _IMAGE}
 _WARC = re.compile(r"\.(?:warc|arc)(?:\.\w+)?$")
 _PATHS = re.compile(r"\.paths(?:\.gz)?$")
-_HOST = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://(?:[^/?#@]*@)?(?:www\.)?([^/?#:]+)")
 _HTML = re.compile(r"\.x?html?(?:\.[A-Za-z-]{2,12})?$")
 
 
@@ -83,7 +83,7 @@ class WebPages(Source):
     """
 
     tables: ClassVar[tuple[str, ...]] = ("documents", "texts", "images")
-    version: ClassVar[int] = 3
+    version: ClassVar[int] = 4
 
     paths: str | list[str]
     base_url: str | None = None
@@ -198,7 +198,7 @@ class Rows:
         pages = [self.documents[o] for o in owners]
         values["doc_uid"] = [p["uid"] for p in pages]
         if name == "texts":
-            domains = [domain(d["url"]) for d in self.documents]
+            domains = [site(d["url"]) or "" for d in self.documents]
             values["domain"] = [domains[o] for o in owners]
         values["uid"] = [schema.uid(d, str(at)) for d, at in zip(values["doc_uid"], values["position"])]
         values["source_row"] = [p["source_row"] for p in pages]
@@ -228,12 +228,6 @@ def held(folder: str) -> list[str]:
     if not warcs:
         raise RecipeError(f"{folder}: no page is below it, neither HTML (.html, .htm, .xhtml) nor WARC files (.warc, .warc.gz)")
     return warcs
-
-
-def domain(url: str | None) -> str:
-    """The host of a URL in lower case, without www."""
-    found = _HOST.match(url or "")
-    return found[1].lower() if found else ""
 
 
 def quoted(name: str) -> str:

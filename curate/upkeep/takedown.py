@@ -2,8 +2,7 @@
 
 What is asked for is widened first: to all rows with the same URL or the same bytes, to what stands on a page, and to what the run
 itself took for duplicates of these. Then the list (digests only) is committed, and everything in the folder is rewritten
-without the content. Rows stay, with the reason `removed`. Of the shards only those that
-hold such samples are written again; all other samples keep their places.
+without it. Rows stay, with the reason `removed`. Shards that hold such samples are written again; others keep their places.
 
 Each step can be done twice: after a kill the next `curate takedown` or `curate run` goes on from the list.
 """
@@ -22,7 +21,7 @@ import pyarrow.compute as pc
 
 from curate.errors import PoolError
 from curate.recipe import Shards
-from curate.removed import BEGUN, FOLDER, REASON, Removed, is_in, pending, removed, unnoted, url_digest
+from curate.removed import BEGUN, FOLDER, REASON, Removed, is_in, pending, removed, unnoted, url_digest, without_rows
 from curate.schema import TABLES
 from curate.score.part import SHIFT
 from curate.select.database import database, scan
@@ -39,13 +38,14 @@ from curate.upkeep.rewrite import copied, empty, leave_out
 
 @dataclass
 class Taken:
-    """What a takedown did: rows by table, shards written again, root hashes, and files outside the run that still hold bytes."""
+    """What a takedown did: rows by table, shards written again, root hashes, inputs that still hold bytes; and what no row has."""
 
     rows: dict[str, int] = field(default_factory=dict)
     shards: list[str] = field(default_factory=list)
     before: str | None = None
     after: str | None = None
     elsewhere: list[str] = field(default_factory=list)
+    missing: Removed = field(default_factory=Removed)
 
 
 def takedown(store: Store, asked: Removed, tell: Callable[[], None], dry: bool = False) -> Taken:
@@ -63,8 +63,9 @@ def takedown(store: Store, asked: Removed, tell: Callable[[], None], dry: bool =
         known = removed(store)
         new = widened(store, known | asked) - known
         taken = survey(store, new)
+        taken.missing = without_rows(store, asked)
         if len(new) and not dry:
-            store.commit_table(f"{FOLDER}/{new.digest}.parquet", new.table())
+            store.commit_table(f"{FOLDER}/{new.digest}.parquet", new.table(taken.missing))
             taken.before, taken.after = _clear(store, known | new, taken, tell)
         return taken
 

@@ -5,6 +5,7 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
+from curate.dedup import keys
 from curate.selector import identifier
 from curate.view.facts import Facts, Histogram, edge
 from curate.view.grid import beside, brief, captioned, documents, grid
@@ -238,7 +239,7 @@ def makeup(f: Facts) -> Html:
 def _makings(f: Facts, name: str) -> Iterator[tuple[str, ...]]:
     """What a table is made of: a title, an SQL expression, and the order of its values where that is not by frequency."""
     if "url" in f.columns[name]:
-        yield "domain", "lower(regexp_extract(url, '^https?://([^/:?#]+)', 1))"
+        yield "domain", keys.sql(f.con, "host(url)")
     for word in f.words(name):
         yield word, identifier(word)
     if "original_width" in f.columns[name]:

@@ -90,6 +90,31 @@ def test_lists_of_entries(tmp_path):
         read_entries(str(tmp_path / "nowhere"))
 
 
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+@pytest.mark.parametrize(
+    "text", ['["häuser", "boat"]\r\n', '{"häuser": 30, "boat": 2.5}', "häuser\r\nboat\r\n", " häuser \rboat"]
+)
+def test_lists_of_entries_as_strangers_save_them(tmp_path, encoding, text):
+    (tmp_path / "list").write_bytes(text.encode(encoding))
+    assert read_entries(str(tmp_path / "list")) == ["häuser", "boat"]
+
+
+@pytest.mark.parametrize(
+    ("data", "says"),
+    [
+        (b'["cat", "dog"', "begins like JSON"),
+        (b'{"cat": ["a"]}', "not one of entries and their counts"),
+        (b"[1, 2]", "not a list of strings"),
+        (b"cat\nd\xf6g\n", "list: line 2: not UTF-8"),
+        ("cat\n".encode("utf-16-le"), "full of NUL"),
+    ],
+)
+def test_lists_that_are_wrong(tmp_path, data, says):
+    (tmp_path / "list").write_bytes(data)
+    with pytest.raises(RecipeError, match=says):
+        read_entries(str(tmp_path / "list"))
+
+
 def test_entries_from_captions():
     # 15 pieces, 12 pairs: New York is 3 of the pairs, its words 3 of the pieces each, so log2(3/12 * 15*15 / 9) = 2.64 bits.
     texts = ["New York a b c"] * 3

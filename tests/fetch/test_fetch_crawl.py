@@ -7,7 +7,7 @@ import time
 import pytest
 
 from curate.fetch.client import Answer
-from curate.fetch.courtesy import directives, opted_out
+from curate.fetch.courtesy import opted_out
 from curate.fetch.crawl import Pace, crawl
 from curate.fetch.wire import Response
 
@@ -64,6 +64,19 @@ def test_a_host_that_wants_longer_rest_than_we_wait_is_left_alone():
     assert list(found.values()).count("http_5xx") == 9 and found["http://b.test/"] == "ok" and len(asked) == 2
 
 
+def test_a_host_that_is_always_busy_is_left_alone():
+    urls = [f"http://a.test/{i}" for i in range(50)]
+    found, asked = crawled(urls, lambda t: Answer("http_429", 429, t.url, retry_after=0.01), give_up=5, per_host=2)
+    assert set(found.values()) == {"http_429"} and len(found) == 50 and len(asked) <= 6
+    found, asked = crawled(
+        urls,
+        lambda t: Answer("http_429", 429, t.url, retry_after=0.001) if int(t.path[1:]) % 4 else Answer("ok", url=t.url),
+        give_up=5,
+        retries=0,
+    )
+    assert len(asked) == 50 and list(found.values()).count("ok") == 13  # one that is busy now and then is not
+
+
 @pytest.mark.parametrize("far", [False, True])
 def test_retry_after_holds_on_the_last_attempt_too(far):
     found, asked = crawled(
@@ -74,28 +87,6 @@ def test_retry_after_holds_on_the_last_attempt_too(far):
     )
     times = [t for _, t in asked]
     assert len(found) == len(times) == 3 and min(b - a for a, b in itertools.pairwise(times)) > 0.09
-
-
-@pytest.mark.parametrize(
-    ("tag", "words"),
-    [
-        ("noai, NoImageAI", {"noai", "noimageai"}),
-        ("*: noai", {"noai"}),
-        ("mybot: noai, noindex", {"noai", "noindex"}),
-        ("MyBot : noai", {"noai"}),
-        ("googlebot: noai, noindex", set()),
-        ("googlebot: noai, mybot: noindex", {"noindex"}),
-        ("unavailable_after: Wed, 25 Jun 2031 15:00:00 GMT, noai", {"noai"}),
-        ("unavailable_after: Wednesday, 25-Jun-31 15:00:00 GMT, noai", {"noai"}),
-        ("noai, unavailable_after: 25 Jun 2031 15:00:00 PST", {"noai"}),
-        ("unavailable_after: 2031-06-25T15:00:00Z, noai", {"noai"}),
-        ("max-image-preview: none, max-snippet: 20", {"max-image-preview: none", "max-snippet: 20"}),
-        ("two words: noai", {"two words: noai"}),
-        (" , ", set()),
-    ],
-)
-def test_directives(tag, words):
-    assert directives([tag], "MyBot") == words
 
 
 def test_opt_outs():

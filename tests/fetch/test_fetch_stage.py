@@ -7,6 +7,7 @@ import socket
 import ssl
 import subprocess
 import time
+import zlib
 
 import pyarrow as pa
 import pytest
@@ -29,6 +30,8 @@ from hostile_web import (
 from curate import schema
 from curate.errors import RecipeError
 from curate.fetch import receive
+from curate.fetch import stage as stage_module
+from curate.fetch.machine import MachineLimit
 from curate.fetch.shared import once
 from curate.fetch.stage import Fetch
 from curate.store.atomic import Store
@@ -227,7 +230,7 @@ def test_bad_urls_and_private_addresses(tmp_path):
         "ftp://127.0.0.2/cat.jpg",
         "/img/relative.jpg",
         "mailto:someone@example.com",
-        "http:///no-host.jpg",
+        "http://:80/no-host.jpg",
         "http://127.0.0.1:0/",
         "http://127.0.0.1:65536/",
         "http://127.0.0.1:22/",
@@ -385,25 +388,60 @@ def test_robots(tmp_path):
         assert table["fetch"].to_pylist() == ["ok"] * 3 and "+mailto:me@example.org)" in web.heads[-1]
 
 
+RULES = b"User-agent: *\r\nDisallow: /\r\n"
+
+
 @pytest.mark.parametrize(
     ("page", "outcome"),
     [
         (reply(b"", "404 No"), "ok"),
         (reply(b"", "403 No"), "ok"),
+        (reply(b"", "429 Slow"), "http_429"),
         (reply(b"", "500 Oops"), "robots"),
         (reply(b"", "503 Oops"), "robots"),
+        (reply(b"", "999 LinkedIn"), "robots"),
+        (reply(b"", "304 Not Modified"), "robots"),
         (redirect("/robots.txt"), "ok"),
-        (reply(b"\xff\xfe<html>"), "ok"),
+        (redirect("/rules"), "robots"),
+        (redirect("ftp://127.0.0.1/robots.txt"), "robots"),
+        (redirect("http://10.0.0.1/robots.txt"), "private_address"),
         (then_silence(), "timeout"),
-        (reply(b"User-agent: *\nDisallow: /\n" + b"#" * 600_000), "robots"),
-        (reply(gzip.compress(b"User-agent: *\nDisallow: /\n"), headers="Content-Encoding: gzip\r\n"), "ok"),
+        (then_close(b"HTTP/9.9 banana\r\n\r\n"), "robots"),
+        (b"HTTP/1.1 204 No Content\r\n\r\n", "ok"),
+        *((reply(RULES, f"{status} Fine"), "robots") for status in (200, 201, 202, 203, 206, 226, 299)),
+        (reply(b"<html>nothing", "203 Fine"), "ok"),
+        (reply(RULES.decode().encode("utf-8-sig")), "robots"),
+        (reply(RULES.decode().encode("utf-16")), "robots"),
+        (reply(RULES.decode().encode("utf-16-le")), "robots"),
+        (reply(b"\0no text"), "robots"),
+        (reply(RULES + b"#" * 600_000), "robots"),
+        (then_close(reply(RULES, length=1000)), "robots"),
+        (then_close(reply(b"Us", length=1000)), "robots"),
+        (then_close(b"HTTP/1.1 200 OK\r\n\r\n" + RULES), "robots"),
+        (then_close(chunked(RULES, end=b"")), "robots"),
+        (then_close(chunked(RULES, end=b"zz\r\n")), "robots"),
+        (reply(gzip.compress(RULES), headers="Content-Encoding: gzip\r\n"), "robots"),
+        (reply(gzip.compress(b"# none"), headers="Content-Encoding: x-gzip\r\n"), "ok"),
+        (reply(gzip.compress(b"# none" * 999)[:20], headers="Content-Encoding: gzip\r\n"), "robots"),
+        (reply(gzip.compress(b"# none")), "ok"),
+        (reply(zlib.compress(b"# none"), headers="Content-Encoding: deflate\r\n"), "ok"),
+        (reply(b"# none", headers="Content-Encoding: br\r\n"), "robots"),
+        (reply(b"# none", headers="Content-Encoding: gzip\r\nContent-Encoding: gzip\r\n"), "robots"),
+        (reply(b"# none", headers="X-Robots-Tag: noai\r\nContent-Encoding: identity\r\n"), "ok"),
     ],
 )
-def test_robots_that_cannot_be_read(tmp_path, page, outcome):
-    with Web({"/robots.txt": page, "/a.jpg": reply(GOOD)}).serve() as web:
-        table, _ = fetched(tmp_path, [web.url("/a.jpg")], robots=True, retries=0)
+def test_robots_that_are_odd(tmp_path, page, outcome):
+    with Web({"/robots.txt": page, "/rules": reply(RULES), "/a.jpg": reply(GOOD)}).serve() as web:
+        table, _ = fetched(tmp_path, [web.url("/a.jpg")], robots=True, retries=0, max_redirects=0)
         assert table["fetch"].to_pylist() == [outcome]
         assert web.hits["/a.jpg"] == (outcome == "ok")
+
+
+def test_a_busy_robots_txt_is_asked_for_again(tmp_path):
+    robots = flaky(1, reply(b"", "429 Slow", "Retry-After: 0\r\n"), reply(RULES.replace(b"/", b"/b")))
+    with Web({"/robots.txt": robots, "/a.jpg": reply(GOOD), "/b.jpg": reply(GOOD)}).serve() as web:
+        table, _ = fetched(tmp_path, [web.url("/a.jpg"), web.url("/b.jpg")], robots=True)
+    assert table["fetch"].to_pylist() == ["ok", "robots"]
 
 
 def test_a_redirect_to_a_host_whose_robots_forbid_it(tmp_path):
@@ -474,6 +512,61 @@ def test_a_part_has_a_deadline(tmp_path):
         assert table["fetch"].to_pylist() == ["timeout"] * 50 and time.monotonic() - started < 2
 
 
+@pytest.mark.parametrize("wish", ["29", "Fri, 31 Dec 2199 23:59:59 GMT", "9" * 99, "-1"])
+def test_no_retry_after_holds_a_part_past_its_deadline(tmp_path, wish):
+    """What was fetched is kept; what is left is `timeout`, or what its host said last."""
+    with (
+        Web({"/a.jpg": reply(b"", "503 Later", f"Retry-After: {wish}\r\n")}).serve() as busy,
+        Web({"/b.jpg": reply(GOOD)}, "127.0.0.2").serve() as web,
+    ):
+        started = time.monotonic()
+        urls = [busy.url(f"/a.jpg?{i}") for i in range(9)] + [web.url(f"/b.jpg?{i}") for i in range(9)]
+        table, tar = fetched(tmp_path, urls, per_host=1, deadline=2, retries=9)
+        assert time.monotonic() - started < 4
+    outcomes = table["fetch"].to_pylist()
+    assert outcomes[9:] == ["ok"] * 9 and set(outcomes[:9]) <= {"timeout", "http_5xx"} and GOOD in tar
+    assert wish != "29" or outcomes[:9] == ["timeout"] * 9
+
+
+def test_work_on_what_has_arrived_ends_at_the_deadline_too(web, tmp_path):
+    """Also on bytes that the source brought; what was done until then is kept."""
+    (tmp_path / "source.bin").write_bytes(GOOD)
+    extra = {
+        "payload": pa.array([str(tmp_path / "source.bin")] * 40, pa.large_string()),
+        "payload_offset": pa.array([0] * 40, pa.int64()),
+        "payload_size": pa.array([len(GOOD)] * 40, pa.int64()),
+    }
+    for brought in ({}, extra):
+        started = time.monotonic()
+        urls = [web.url(f"/good.jpg?{i}") for i in range(40)]
+        table, _ = fetched(tmp_path, urls, brought, deadline=1, match=lambda _: time.sleep(0.2))
+        assert time.monotonic() - started < 3
+        outcomes = table["fetch"].to_pylist()
+        assert outcomes.count("ok") >= 1 and set(outcomes) == {"ok", "timeout"}
+        assert [p is not None for p in table["payload_offset"].to_pylist()] == [o == "ok" for o in outcomes]
+
+
+def test_bytes_that_the_source_brought_are_not_all_held_at_once(tmp_path, monkeypatch):
+    monkeypatch.setattr(receive, "HELD", 3 * len(GOOD))
+    monkeypatch.setattr(stage_module, "_READ", 2)
+    most = [0]
+    give = receive.Receiver.give
+
+    def noting(self, *args):
+        give(self, *args)
+        most[0] = max(most[0], self.held)
+
+    monkeypatch.setattr(receive.Receiver, "give", noting)
+    (tmp_path / "source.bin").write_bytes(GOOD)
+    extra = {
+        "payload": pa.array([str(tmp_path / "source.bin")] * 40, pa.large_string()),
+        "payload_offset": pa.array([0] * 40, pa.int64()),
+        "payload_size": pa.array([len(GOOD)] * 40, pa.int64()),
+    }
+    table, _ = fetched(tmp_path, [None] * 40, extra, match=lambda _: time.sleep(0.002))
+    assert table["fetch"].to_pylist() == ["ok"] * 40 and most[0] <= 5 * len(GOOD)
+
+
 def test_an_answer_that_waits_for_room_at_the_deadline_is_in_no_time(web, tmp_path, monkeypatch):
     monkeypatch.setattr(receive, "HELD", 1)
     urls = [web.url(f"/good.jpg?{i}") for i in range(20)]
@@ -484,10 +577,10 @@ def test_an_answer_that_waits_for_room_at_the_deadline_is_in_no_time(web, tmp_pa
 
 def test_a_full_disk_is_an_error_not_an_outcome(web, tmp_path, monkeypatch):
     def full(self, name, data):
-        raise OSError(28, "No space left on device")
+        raise OSError(28, "No space left on device", "payload.tar")
 
     monkeypatch.setattr(Parcel, "add", full)
-    with pytest.raises(OSError, match="No space left"):
+    with pytest.raises(MachineLimit, match=r"disk is full.*No space left on device: payload\.tar"):
         fetched(tmp_path, [web.url(f"/good.jpg?{i}") for i in range(20)])
 
 

@@ -35,6 +35,14 @@ def test_the_vocabulary_is_read_as_captions_are(tmp_path):
     assert rare(listed, "लड़की", "C++", "new york") == [0, 0, 2]
 
 
+def test_a_line_that_is_wrong_is_named(tmp_path):
+    (tmp_path / "words.tsv").write_bytes("\ufeffa\t100\r\nb\tmany\r\n".encode())
+    with pytest.raises(RecipeError, match=r"words\.tsv: line 2: 'many' is no count"):
+        rare(RareTokens(vocabulary=str(tmp_path / "words.tsv")), "a")
+    (tmp_path / "words.tsv").write_bytes("\ufeffa\t100\r\n".encode())
+    assert rare(RareTokens(vocabulary=str(tmp_path / "words.tsv")), "a") == [0]
+
+
 def test_without_a_vocabulary_it_is_refused():
     with pytest.raises(RecipeError, match="rare_tokens: no weights; give a file"):
         RareTokens().identity()

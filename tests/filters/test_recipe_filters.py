@@ -20,7 +20,7 @@ def live(*texts):
 
 
 def test_listed_words_counts_each_word_once(tmp_path):
-    (tmp_path / "words.txt").write_text("dog\t12\nField\n\n狗\n")
+    (tmp_path / "words.txt").write_bytes("dog\t12\r\nField\r\n\r\n狗\r\n".encode("utf-8-sig"))
     stage = ListedWords(words=str(tmp_path / "words.txt"))
     stage.load()
     found = stage.run(live("A dog, a Dog in a field!", "dogs", "", None, "狗"))

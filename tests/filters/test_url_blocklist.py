@@ -3,6 +3,7 @@
 import pyarrow as pa
 import pytest
 
+from curate.errors import RecipeError
 from curate.filters.url_blocklist import UrlBlocklist, entries
 
 
@@ -52,4 +53,28 @@ def test_hosts_are_compared_as_fetch_asks_for_them(tmp_path, more):
 
 def test_a_comment_begins_at_the_line_or_after_a_blank():
     text = "#a\n http://x.org/a#b # see https://list.example/why\n0.0.0.0 evil.example #https://a/b\n||ads.com^\n"
-    assert entries(text) == ["http://x.org/a", "evil.example"]
+    assert entries(text.splitlines()) == (["//x.org/a", "evil.example"], ["4: '||ads.com^'"])
+
+
+def test_a_list_as_a_stranger_saved_it(tmp_path, caplog):
+    text = '\ufeffbad.example\r\n"worse.example"\r\n<https://fine.org:443/%41.jpg>\r\nfine.org/b.jpg\r\n[straße.de],\r\n||ads.com^\r\n'
+    for encoding in ("utf-8", "utf-16"):
+        (tmp_path / "list.txt").write_bytes(text.encode(encoding))
+        stage = UrlBlocklist(list=str(tmp_path / "list.txt"))
+        caplog.clear()
+        stage.load()
+        assert "list.txt: 1 lines are neither a domain nor a URL, first line 6: '||ads.com^'" in caplog.text
+        said = {
+            "http://bad.example/": 1,
+            "http://www.worse.example./": 1,
+            "http://fine.org/A.jpg": 1,
+            "https://FINE.org/b.jpg#x": 1,
+            "http://fine.org/c.jpg": 0,
+            "http://straße.de/": 1,
+            "http://xn--strae-oqa.de/": 1,
+            "http://strasse.de/": 0,
+        }
+        assert stage.run(pa.table({"url": list(said)}))["url_blocklist"].to_pylist() == list(said.values())
+    (tmp_path / "list.txt").write_text("||ads.com^\n")
+    with pytest.raises(RecipeError, match=r"list\.txt: 1 lines are neither"):
+        UrlBlocklist(list=str(tmp_path / "list.txt")).load()

@@ -100,7 +100,9 @@ def test_columns_are_the_declared_ones_also_without_rows(pages):
         (b"<!-- a --> <!-- b > -- --><p>x", [("Content-Type", "text/plain")], 200, None),
         (b"4\r\n<p>x\r\n0\r\n\r\n", [*HTML, ("Transfer-Encoding", "chunked")], 200, None),
         (b"<p>x", [*HTML, ("X-Robots-Tag", "otherbot: noai")], 200, "opt_out"),
+        (b"<p>x", [*HTML, ("x-robots-tag", "noindex"), ("X-ROBOTS-TAG", "all NoAI")], 200, "opt_out"),
         (b"<p>x", [*HTML, ("tdm-reservation", "1")], 200, "opt_out"),
+        (b"<p>x", [*HTML, ("TDM-Reservation", "0"), ("TDM-Reservation", '"1"')], 200, "opt_out"),
     ],
 )
 def test_every_record_has_an_outcome(tmp_path, body, headers, status, outcome):

@@ -153,6 +153,22 @@ def test_title_language_and_opt_outs():
     assert page("<h1>H</h1>")["title"] == "H"
     assert page("<meta name=robots content=noai><p>x")["outcome"] == "opt_out"
     assert page("<meta name=tdm-reservation content=1><p>x")["outcome"] == "opt_out"
+    for head in (
+        "<META NAME=Robots CONTENT='index NOAI'>",
+        "<meta name=' robots ' content='noindex;noai'>",
+        "<meta name=GPTBot content='nofollow,noai'>",
+        "<meta http-equiv=X-Robots-Tag content='googlebot: no-ai'>",
+        "<meta property=tdm_reservation content='1 '>",
+        "<meta name=robots content='unavailable_after: Wed, 25 Jun 2031 15:00:00 GMT, noai'>",
+    ):
+        assert page(head + "<p>x")["outcome"] == "opt_out"
+    for head in (
+        "<meta name=description content='noai, tdm-reservation: 1'>",
+        "<meta name=tdm-reservation content=0>",
+        "<meta name=robots content='none, max-image-preview:noimageai'>",
+    ):
+        found = page(head + "<p>x<img src=i.png>")
+        assert found["outcome"] is None and found["images"][0][-1] is None
     assert page("<p>x", robots=["noai"])["outcome"] == "opt_out"
     assert page("<p>x", robots=["noai"], honor=False)["outcome"] is None
 

@@ -29,7 +29,7 @@ from curate.fetch.shared import once
 from curate.fetch.stage import Fetch
 from curate.filters.caption_words import CaptionWords
 from curate.recipe import Recipe, Shards
-from curate.removed import Removed, asked, canonical, url_digest
+from curate.removed import Removed, asked, url_digest
 from curate.runner.driver import run, tell
 from curate.sources.url_pairs import UrlPairs
 from curate.stage import Stage
@@ -306,18 +306,8 @@ def test_reuse_takes_the_list_along_and_clears_what_it_takes(taken, web, tmp_pat
     assert open_run(str(folder / "run")).sql("select count(url) from images where url like '%3.jpg'").fetchall()[0] == (5,)
 
 
-@pytest.mark.parametrize(
-    ("one", "other", "same"),
-    [
-        ("http://A.example/x", "https://a.example:443/x#top", True),
-        ("http://a.example", "http://a.example:80/", True),
-        ("http://a.example/x", "http://a.example/X", False),
-        ("http://a.example/x?a=1", "http://a.example/x?a=2", False),
-        ("http://a.example:81/x", "http://a.example/x", False),
-    ],
-)
-def test_one_file_under_several_spellings(one, other, same):
-    assert (canonical(one) == canonical(other)) == same
+def wanted(path: Path) -> set[tuple[str, str]]:
+    return {(e.kind, e.value) for e in asked(str(path))}
 
 
 def test_lists_of_every_form(tmp_path):
@@ -328,26 +318,82 @@ def test_lists_of_every_form(tmp_path):
     (tmp_path / "a.txt").write_text(f"http://a.example/x\n\n{uid}\n{sha}\n")
     (tmp_path / "a.jsonl").write_text(f'{{"sha256": "{sha}"}}\n')
     for name in ("a.parquet", "a.csv"):
-        found = asked(str(tmp_path / name))
-        assert (found.urls, found.uids, found.hashes) == ({url_digest("https://A.example/x#y")}, {uid}, set())
-    assert len(asked(str(tmp_path / "a.txt"))) == 3 and asked(str(tmp_path / "a.jsonl")).hashes == {sha}
+        assert wanted(tmp_path / name) == {("url", url_digest("https://A.example/x#y")), ("uid", uid)}
+    assert len(wanted(tmp_path / "a.txt")) == 3 and wanted(tmp_path / "a.jsonl") == {("sha256", sha)}
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-32"])
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+def test_a_text_file_is_read_to_its_last_line(tmp_path, encoding, end):
+    uid, sha = "0123456789abcdef" * 2, "0123456789abcdef" * 4
+    written = [
+        "http://a.example/1",
+        '"http://a.example/2"',
+        "<http://a.example/3>",
+        "\u00a0 [http://a.example/4] ,",
+        "- http://a.example/5\t",
+        "\ufeffhttp://a.example/6",
+        "“http://a.example/7”;",
+        "http://a.example/%38  # said the owner",
+        "HTTPS://A.EXAMPLE.:443/9#top",
+        "# http://a.example/10",
+        "",
+        f"'{uid.upper()}'",
+        f" {sha}\u200b",
+        "http://a.example/münchen",
+    ]
+    (tmp_path / "a.txt").write_bytes(end.join(written).encode(encoding))
+    urls = [f"http://a.example/{n}" for n in range(1, 10)] + ["http://a.example/m%c3%bcnchen"]
+    assert wanted(tmp_path / "a.txt") == {*(("url", url_digest(u)) for u in urls), ("uid", uid), ("sha256", sha)}
+    assert [e.said.split(": ")[1] for e in asked(str(tmp_path / "a.txt"))][-1] == "line 14"
+
+
+def test_a_table_of_a_spreadsheet(tmp_path):
+    rows = '\ufeff" URL ";note\r\n'.replace(";", ",") + '"<http://a.example/1>",x\r\n http://a.example/2 ,y\r\n,z\r\n'
+    (tmp_path / "a.csv").write_bytes(rows.encode())
+    assert wanted(tmp_path / "a.csv") == {("url", url_digest(f"http://a.example/{n}")) for n in (1, 2)}
 
 
 @pytest.mark.parametrize(
     ("name", "text", "says"),
     [
-        ("a.txt", "http://a/x\nnonsense\n", "row 1: 'nonsense' is no URL, uid or SHA-256"),
+        ("a.txt", "http://a/x\nnonsense\n", "a.txt: line 2: 'nonsense' is no URL, uid or SHA-256"),
+        ("a.txt", "x\n" * 9, "line 5: 'x' is no URL, uid or SHA-256; and 4 more"),
+        ("a.txt", b"http://a/x\nhttp://a/\xe9\n", "a.txt: line 2: not UTF-8"),
+        ("a.txt", "http://a/x\n".encode("utf-16-le"), "a.txt: full of NUL characters"),
         ("a.csv", "uid\nabc\n", "row 0: 'abc' is no uid"),
         ("a.csv", "other\n1\n", "names nothing"),
+        ("a.csv", "http://a/x\nhttp://a/y\n", "names nothing"),
         ("a.xls", "x", "must end in"),
-        ("none.txt", None, "cannot be read"),
+        ("none.txt", None, "none.txt: No such file"),
     ],
 )
 def test_a_list_that_is_wrong_is_named_with_its_row(tmp_path, name, text, says):
     if text:
-        (tmp_path / name).write_text(text)
+        (tmp_path / name).write_bytes(text if isinstance(text, bytes) else text.encode())
     with pytest.raises(RecipeError, match=says):
         asked(str(tmp_path / name))
+
+
+def test_entries_that_match_nothing_are_listed_and_counted(web, tmp_path, capsys):
+    folder, address, _ = web
+    out = tmp_path / "run"
+    shutil.copytree(folder / "run", out)
+    (tmp_path / "list.txt").write_text(f"{address}/9.jpg\n{address}/none.jpg\n{'0' * 32}\n")
+    before = {p: p.stat().st_mtime_ns for p in out.rglob("*") if p.is_file()}
+    assert main(["takedown", str(out), "--list", str(tmp_path / "list.txt"), "--dry-run"]) == 3
+    assert before == {p: p.stat().st_mtime_ns for p in out.rglob("*") if p.is_file()}
+    for _ in range(2):  # it is no less missing when it is asked for again; what was taken down is not missing
+        capsys.readouterr()
+        assert main(["takedown", str(out), "--list", str(tmp_path / "list.txt")]) == 3
+        said = capsys.readouterr()
+        assert [line for line in said.out.splitlines() if line.startswith("matches no row")] == [
+            f"matches no row: {tmp_path}/list.txt: line 2: {address}/none.jpg",
+            f"matches no row: {tmp_path}/list.txt: line 3: {'0' * 32}",
+        ]
+        assert "2 of 3 entries match no row" in said.err
+    (tmp_path / "list.txt").write_text(f"{address}/9.jpg\n")
+    assert main(["takedown", str(out), "--list", str(tmp_path / "list.txt")]) == 0
 
 
 @pytest.mark.parametrize("damaged", ["ledger/images/000001.parquet", "parts/*/source.images.parquet"])

@@ -49,7 +49,7 @@ BAD_URLS = (
     "ftp://127.0.0.2/pub/cat.jpg",
     "/img/relative.jpg",
     "mailto:someone@example.com",
-    "http:///no-host.jpg",
+    "http://:80/no-host.jpg",
 )
 
 #: Addresses that no fetcher may contact, even where loopback is allowed for the demo.

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable, Mapping
 from pathlib import PurePosixPath
 
-from ada_url import join_url
+from curate.web.url import join
 
 #: Of several sizes of an image the widest up to this many pixels is taken; if all are wider, the narrowest.
 MAX_WIDTH = 2048
@@ -182,7 +182,7 @@ def resolve(base: str, raw: str) -> str | None:
     if not raw or raw[0] == "#" or len(raw) > MAX_URL:
         return None
     try:
-        url = join_url(base, raw).split("#", 1)[0]
+        url = join(base, raw).split("#", 1)[0]
     except ValueError:
         return None
     ok = url.startswith(("http://", "https://")) or (url.startswith("file://") and base.startswith("file://"))

@@ -13,6 +13,7 @@ from curate.sources.html.boilerplate import Names
 from curate.sources.html.page import Figure, Image, Mark, Page, Text
 from curate.sources.html.paragraphs import BREAK, CELL, blank, paragraphs
 from curate.sources.html.settle import finish
+from curate.web.headers import for_robots, opt_outs, reserved
 
 #: Elements walked of one page. The largest page of 10,000 manuals has 300,000.
 MAX_NODES = 1_000_000
@@ -208,15 +209,15 @@ class Walk:
             self.meta(node.attributes)
 
     def meta(self, attributes: dict) -> None:
-        name = (attributes.get("name") or attributes.get("property") or "").lower()
+        name = (attributes.get("name") or attributes.get("property") or attributes.get("http-equiv") or "").strip().lower()
         content = attributes.get("content") or ""
         if name == "generator":
             self.page.docbook = "docbook" in content.lower() or "publican" in content.lower()
         elif name in ("og:image", "og:image:url", "og:image:secure_url", "twitter:image", "twitter:image:src"):
             self.page.og_image = self.page.og_image or content.strip() or None
-        elif name in ("robots", "googlebot-image"):
-            self.page.robots |= {w.strip().lower() for w in content.split(",")}
-        elif name == "tdm-reservation" and content.strip() == "1":
+        elif for_robots(name):
+            self.page.robots |= opt_outs([content])
+        elif name.replace("_", "-") == "tdm-reservation" and reserved([content]):
             self.page.robots.add("tdm-reservation")
 
     # ---- text

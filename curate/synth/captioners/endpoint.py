@@ -8,11 +8,10 @@ import json
 import logging
 import os
 import threading
-import urllib.parse
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from time import monotonic, sleep
+from time import monotonic, sleep, time
 from typing import Any
 
 import numpy as np
@@ -21,6 +20,8 @@ from curate.errors import CurateError, RecipeError
 from curate.synth.captioners.base import Answer, Decoding, Request, Seen, Writer
 from curate.synth.captioners.decode import chance
 from curate.synth.captioners.hugging import smaller
+from curate.web.headers import retry_after
+from curate.web.url import split
 
 log = logging.getLogger(__name__)
 
@@ -85,8 +86,12 @@ class Endpoint(Writer):
     quality: int = 90
 
     def __post_init__(self):
-        if urllib.parse.urlsplit(self.url).scheme not in ("http", "https"):
-            raise RecipeError(f"endpoint {self.url}: it begins with http:// or https://")
+        try:
+            web = split(self.url).scheme in ("http", "https")
+        except ValueError:
+            web = False
+        if not web:
+            raise RecipeError(f"endpoint {self.url}: not a URL that begins with http:// or https://")
 
     def load(self) -> None:
         home = os.environ.get("CURATE_CACHE")
@@ -210,14 +215,14 @@ class Pace:
 
 def post(url: str, data: bytes, key: str, timeout: float) -> tuple[int, float, bytes]:
     """Status, Retry-After in seconds (0: none), body. OSError or HTTPException if it breaks, is late, too long or cut short."""
-    parts, deadline = urllib.parse.urlsplit(url), monotonic() + timeout
+    parts, deadline = split(url), monotonic() + timeout
     kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
-    connection = kind(parts.hostname, parts.port, timeout=timeout)
+    connection = kind(parts.host, parts.port, timeout=timeout)
     headers = {"Content-Type": "application/json", "Accept": "application/json"} | (
         {"Authorization": f"Bearer {key}"} if key else {}
     )
     try:
-        connection.request("POST", parts.path + (f"?{parts.query}" if parts.query else ""), data, headers)
+        connection.request("POST", parts.path, data, headers)
         answer = connection.getresponse()
         pieces, size = [], 0
         while piece := answer.read1(1 << 16):
@@ -231,7 +236,6 @@ def post(url: str, data: bytes, key: str, timeout: float) -> tuple[int, float, b
                 connection.sock.settimeout(max(0.001, deadline - monotonic()))
         if answer.length:
             raise http.client.IncompleteRead(b"".join(pieces), answer.length)
-        after = answer.headers.get("Retry-After", "")
-        return answer.status, float(after) if after.replace(".", "", 1).isdigit() else 0.0, b"".join(pieces)
+        return answer.status, retry_after(answer.headers.get("Retry-After"), time()) or 0.0, b"".join(pieces)
     finally:
         connection.close()

@@ -1,0 +1,72 @@
+"""Lists of one entry a line, as strangers save them: any line ends, any Unicode encoding that says so itself."""
+
+import codecs
+import re
+import zlib
+
+import fsspec
+
+from curate.errors import RecipeError
+
+#: Byte order marks; the one of UTF-32 begins like that of UTF-16.
+_MARKS = (
+    (codecs.BOM_UTF8, "utf-8-sig"),
+    (codecs.BOM_UTF32_LE, "utf-32"),
+    (codecs.BOM_UTF32_BE, "utf-32"),
+    (codecs.BOM_UTF16_LE, "utf-16"),
+    (codecs.BOM_UTF16_BE, "utf-16"),
+)
+_ENDS = re.compile(r"\r\n|\r|\n")
+#: Characters around an entry that nobody sees, besides blanks: byte order marks, zero-width and direction marks.
+_UNSEEN = "\ufeff\u200b\u200c\u200d\u200e\u200f\u2060\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
+_EDGES = re.compile(rf"^[\s{_UNSEEN}]+|[\s{_UNSEEN}]+$")
+
+_BULLET = re.compile(r"[-*•]\s+")
+_PAIRS = {a: b for a, b in ('""', "''", "``", "<>", "[]", "()", "{}", "“”", "„“", "‘’", "«»", "‹›")}
+
+
+def read_text(path: str) -> str:
+    """The text of a file: UTF-8, or what its byte order mark says; compressed, if its name says so. RecipeError names the file, and
+    the line that is none."""
+    try:
+        fs, inner = fsspec.core.url_to_fs(path) if "://" in path else (fsspec.filesystem("file"), path)
+        with fs.open(inner, "rb", compression="infer") as f:
+            data = f.read()
+    except (OSError, EOFError, ValueError, zlib.error) as e:
+        raise RecipeError(f"{path}: {getattr(e, 'strerror', None) or f'cannot be read: {e}'}") from e
+    encoding = next((name for mark, name in _MARKS if data.startswith(mark)), "utf-8")
+    try:
+        found = data.decode(encoding)
+    except UnicodeDecodeError as e:
+        line = data.count(b"\n", 0, e.start) + 1
+        raise RecipeError(f"{path}: line {line}: not {encoding.removesuffix('-sig').upper()}; save it as UTF-8") from e
+    if 4 * found.count("\0") > len(found):
+        raise RecipeError(f"{path}: full of NUL characters: no text, or UTF-16 that does not say so; save it as UTF-8")
+    return found
+
+
+def lines(path: str) -> list[str]:
+    """The lines of a file, without their ends; the n-th is line n + 1. RecipeError: see `read_text`."""
+    found = _ENDS.split(read_text(path))
+    return found[:-1] if not found[-1] else found
+
+
+def bare(entry: str) -> str:
+    """An entry without blanks and characters around it that nobody sees."""
+    return _EDGES.sub("", entry)
+
+
+def unwrapped(entry: str) -> str:
+    """A URL or a hash without what people put around it: quotes, brackets, a bullet, a comma behind it."""
+    entry = bare(entry)
+    while entry:
+        if bullet := _BULLET.match(entry):
+            inner = entry[bullet.end() :]
+        elif entry[-1] in ",;":
+            inner = entry[:-1]
+        elif len(entry) > 1 and _PAIRS.get(entry[0]) == entry[-1]:
+            inner = entry[1:-1]
+        else:
+            return entry
+        entry = bare(inner)
+    return entry
