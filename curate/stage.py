@@ -94,6 +94,7 @@ class Stage(Step):
     network: ClassVar[bool] = False  # waits on the network rather than on a core
     chunk: ClassVar[int] = 256  # rows handed to `run` at a time; fixed, so that scheduling cannot move a score
     parks: ClassVar[bool] = False  # writes bytes (fetching): `run` gets a payload.Parcel
+    optional_reads: ClassVar[tuple[str, ...]] = ()  # columns that it gets too where the rows have them
     context: ClassVar[tuple[str, ...]] = ()  # tables of which the part's rows are given too, as keyword arguments
     passes: ClassVar[str] = ""  # a column: rows in which it is not null get no values of this stage
     tells: ClassVar[tuple[tuple[str, str], ...]] = ()  # texts (table, column) of other tables that its strings pass on

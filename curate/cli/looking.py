@@ -9,7 +9,8 @@ from typing import Any
 
 from curate.cli.arguments import count, folder, place
 from curate.errors import PoolError, RecipeError
-from curate.view.look import clean, plain
+from curate.selector import identifier, quoted
+from curate.view.look import clean, inert, plain
 
 
 def _stats_options(sub: argparse.ArgumentParser, _: str | None) -> None:
@@ -31,7 +32,13 @@ def _sql_options(sub: argparse.ArgumentParser, _: str | None) -> None:
     sub.add_argument(
         "query", metavar="QUERY", help="DuckDB SQL over images, documents, texts, shards, edges, verdicts, judgements, funnel"
     )
-    sub.add_argument("-o", "--out", metavar="FILE", help="write the result as .csv, .parquet or .json instead of printing it")
+    sub.add_argument(
+        "-o",
+        "--out",
+        metavar="FILE",
+        help="write the result as .csv, .parquet or .json instead of printing it; in a .csv text that spreadsheets take for a formula "
+        "gets a ' before it, and control characters are replaced",
+    )
     sub.set_defaults(command=sql)
     sub.epilog = """examples:
   curate sql out "select reason, rows, percent from funnel order by rows desc"
@@ -58,7 +65,7 @@ def sql(args: argparse.Namespace) -> int:
             print(_printed(found))
             return 0
         write = {
-            ".csv": found.write_csv,
+            ".csv": lambda path: _for_people(found).write_csv(path),
             ".parquet": found.write_parquet,
             ".json": lambda path: Path(path).write_text(
                 # as a table of its own, in which no two columns have the same name
@@ -77,6 +84,18 @@ def sql(args: argparse.Namespace) -> int:
     except OSError as e:
         raise PoolError(f"{args.out}: cannot write: {e.strerror}") from e
     return 0
+
+
+def _for_people(found: Any) -> Any:
+    """A relation for a CSV file: no text in it is a formula or holds control characters."""
+    unseen = r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x{9f}]"
+    formula = r"^[\s\p{Cf}\x{fffd}]*[=+\-@\x{ff1d}\x{ff0b}\x{ff0d}\x{ff20}]"
+    columns = []
+    for number, (name, kind) in enumerate(zip(found.columns, found.types), 1):
+        shown = f"regexp_replace(#{number}, {quoted(unseen)}, chr(65533), 'g')"
+        cell = f"case when regexp_matches({shown}, {quoted(formula)}) then '''' || {shown} else {shown} end"
+        columns.append(f"{cell if str(kind) == 'VARCHAR' else f'#{number}'} as {identifier(inert(name))}")
+    return found.project(", ".join(columns))
 
 
 def _printed(found: Any, most: int = 40) -> str:

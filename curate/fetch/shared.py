@@ -44,6 +44,7 @@ class SharedFetch(Selector):
     `fetch:` and the outcome. The bytes lie in one place; rows only point there."""
 
     fills = tuple(schema.FETCHED)
+    version = 2
 
     outcome: str = "fetch"  # the column with the outcome
 
@@ -56,9 +57,13 @@ class SharedFetch(Selector):
         return fetched(self.outcome)
 
     def select(self, live: Live) -> Selection:
-        named = ", ".join(f"first.{identifier(c)}" for c in self.adds())
-        found = live.keep(f"select live.id, {named} from live join live as first on live.fetched_with = first.id")
         outcome = identifier(self.outcome)
+        named = ", ".join(
+            f"case when first.id is null then live.{c} else first.{c} end as {c}" for c in map(identifier, self.adds())
+        )
+        # Also what the rows that fall have themselves: a column that a decision does not name for a row is null there.
+        found = live.keep(f"""select live.id, {named} from live left join live as first on live.fetched_with = first.id
+            where first.id is not null or live.{outcome} is distinct from 'ok'""")
         failed = live.keep(f"""select live.id,
             'fetch:' || coalesce(first.{outcome}, live.{outcome}, 'connection') as reason
             from live left join live as first on live.fetched_with = first.id

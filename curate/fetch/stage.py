@@ -66,6 +66,7 @@ class Fetch(Stage):
     parks = True
     reads = ("url",)
     version = 2
+    optional_reads = ("candidates",)
     # What these change is who fails, and that is fetched again only when asked for: `--refetch failed`.
     free = (
         "concurrency",
@@ -149,7 +150,9 @@ class Fetch(Stage):
         return super().judge(columns) if self.shared else failed(columns[self.name])
 
     def run(self, live: pa.Table, parcel: Parcel) -> pa.Table:
-        """Fetch all rows. A row that has a `payload` already (its source brought the bytes) is inspected and not requested."""
+        """Fetch all rows. A row that has a `payload` already (its source brought the bytes) is inspected and not requested; of one that
+        fails the further addresses in `candidates` are tried."""
+        from curate.fetch.candidates import candidates, move_on
         from curate.fetch.machine import machine_limit
         from curate.fetch.receive import Receiver, Rules
 
@@ -161,17 +164,24 @@ class Fetch(Stage):
             rows.setdefault(row if brought[row] else url, []).append(row)
         rules = Rules(self.resizing(), self.max_pixels, self.require_hash, hook(self.match), removed(parcel.store))
         ends = time.monotonic() + self.deadline
-        try:
+
+        def fetched(rows: dict[Any, list[int]]) -> dict[str, list]:
             with Receiver(live["uid"].to_pylist(), rows, hashes, parcel, rules, self._threads(), ends) as receiver:
-                self._read(live, [r for r, b in enumerate(brought) if b], parcel, receiver)
+                self._read(live, [key for key in rows if isinstance(key, int)], parcel, receiver)
                 if wanted := [key for key in rows if not isinstance(key, int)]:
                     with asyncio.Runner(loop_factory=loop_factory()) as runner:
                         runner.run(self.crawl(wanted, receiver, seconds=ends - time.monotonic()))
+            return receiver.columns
+
+        further = [[] if b else c for b, c in zip(brought, candidates(live))]
+        try:
+            columns = fetched(rows)
+            move_on(columns, urls, further, fetched)
         except (OSError, MemoryError) as e:
             if limit := machine_limit(e):
                 raise limit from e
             raise
-        return receiver.table().rename_columns(list(self.adds()))
+        return pa.table([pa.array(columns[n], kind) for n, kind in schema.FETCHED.items()], names=list(self.adds()))
 
     def resizing(self) -> "Resize | None":
         """How pictures are re-encoded, or None where bytes are kept."""

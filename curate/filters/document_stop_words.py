@@ -4,19 +4,22 @@ from dataclasses import dataclass
 
 import pyarrow as pa
 
-from curate.filters import paragraph_ratios
 from curate.filters.document_children import DocumentFilter, joined
+from curate.filters.stop_word_share import shares, weights
 
 
 @dataclass
 class DocumentStopWords(DocumentFilter):
-    """The share of stop words in the live paragraphs, in the language the page declares. OBELICS keeps 0.35 and more of
-    English. A page without a live paragraph scores 0, one in a language without a list 1."""
+    """The share of stop words in the live paragraphs, in the language that they are in (see ParagraphStopWords), whatever the page
+    declares. OBELICS keeps 0.35 and more of English. A page without a live paragraph scores 0, one in a language without a list 1."""
 
-    reads = ("uid", "lang")
+    reads = ("uid",)
     min: float | None = 0.35
-    version = 2
+    model: str = ""
+    version = 3
+
+    def weights(self) -> dict[str, str]:
+        return weights(self.name, self.model)
 
     def score(self, live: pa.Table, images: pa.Table, texts: pa.Table) -> list:
-        pairs = zip(joined(live, texts), live["lang"].to_pylist())
-        return [paragraph_ratios.stop_words(paragraph_ratios.words(text), lang) for text, lang in pairs]
+        return shares(joined(live, texts), self.name, self.model)

@@ -16,7 +16,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from curate.filters.stop_words import STOP_WORDS
+from curate.filters.stop_words import LANGUAGES_OF, STOP_WORDS
 
 #: Scripts written without spaces: Han, kana, Thai, Lao, Khmer, Burmese.
 _UNSPACED = re.compile(
@@ -96,8 +96,10 @@ def stop_words(found: list[str], lang: str | None) -> float:
     code = (lang or "").lower().replace("_", "-").split("-")[0]
     if code and code not in STOP_WORDS:
         return 1.0
-    lists = [STOP_WORDS[code]] if code else STOP_WORDS.values()
-    return max(sum(w in listed for w in found) for listed in lists) / len(found)
+    if code:
+        return sum(w in STOP_WORDS[code] for w in found) / len(found)
+    counts = Counter(language for w in found for language in LANGUAGES_OF.get(w, ()))
+    return max(counts.values(), default=0) / len(found)
 
 
 def listed(found: list[str], listing: Iterable[str]) -> float:

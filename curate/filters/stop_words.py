@@ -58,3 +58,9 @@ _LISTS = {
 
 #: By the two-letter code of the language.
 STOP_WORDS = {language: frozenset(listed.split()) for language, listed in _LISTS.items()}
+
+#: The languages in which a word is a stop word.
+LANGUAGES_OF = {
+    word: tuple(language for language, listed in STOP_WORDS.items() if word in listed)
+    for word in frozenset().union(*STOP_WORDS.values())
+}

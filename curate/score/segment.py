@@ -73,7 +73,7 @@ class Visit:
         self.earlier: dict[int, str] = {}
         reads: dict[str, set[str] | None] = {}
         for stage in work.stages:
-            reads.setdefault(stage.table, set()).update(stage.reads, stage.adds(), {stage.passes})
+            reads.setdefault(stage.table, set()).update(stage.reads, stage.optional_reads, stage.adds(), {stage.passes})
             if stage.pixels or "bytes" in stage.reads or stage.parks:
                 reads[stage.table] |= set(schema.PAYLOAD)
         reads |= {table: None for stage in work.stages for table in stage.context}
@@ -222,7 +222,7 @@ class Chunk:
 
     def _call(self, stage: Stage, todo: np.ndarray) -> pa.Table:
         """Run a stage on rows, and hold it to its word: the columns it declares, one value a row."""
-        wanted = ["uid", *stage.reads, *(schema.PAYLOAD if stage.parks else ())]
+        wanted = ["uid", *stage.reads, *stage.optional_reads, *(schema.PAYLOAD if stage.parks else ())]
         live = self.rows.take(dict.fromkeys(c for c in wanted if c in self.rows.columns), todo)
         given: list[Any] = []
         if stage.pixels:

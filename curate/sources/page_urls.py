@@ -1,15 +1,16 @@
 """Source: a list of page URLs, fetched by the polite client and read like pages of a WARC file."""
 
 import asyncio
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any, ClassVar
 
 import fsspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from curate import schema
 from curate.errors import PoolError
 from curate.fetch.client import Answer as Fetched
 from curate.fetch.stage import Fetch, loop_factory
@@ -23,8 +24,6 @@ from curate.sources.web_pages import WebPages
 
 #: Pages that are asked for, and held in memory, together.
 BATCH = 200
-
-_CHARSET = re.compile(r"charset\s*=\s*[\"']?([\w.:-]+)", re.IGNORECASE)
 
 
 @dataclass
@@ -47,6 +46,10 @@ class PageUrls(WebPages):
 
     def files(self) -> list[str]:
         return expand(self.paths)
+
+    def adds(self, table: str = "images") -> dict[str, pa.DataType]:
+        """Of a page also when it was asked for, as of an image."""
+        return super().adds(table) | ({"fetched_at": schema.FETCHED["fetched_at"]} if table == "documents" else {})
 
     def identity(self) -> dict[str, Any]:
         """How polite the asking is decides nothing about the rows."""
@@ -84,14 +87,14 @@ class PageUrls(WebPages):
 
     def page(self, row: int, url: str, found: Fetched) -> Answer:
         """What came as a page; its address is the one it was found at."""
+        asked = datetime.fromtimestamp(found.at, UTC) if found.at else None
         if found.outcome != "ok":
-            return Answer(row, url, status=found.status, outcome=found.outcome)
+            return Answer(row, url, status=found.status, fetched_at=asked, outcome=found.outcome)
         kind = warc.media_type(found.kind)
-        charset = _CHARSET.search(found.kind or "")
-        outcome = "not_html" if kind not in warc.PAGES else warc.judged(found.body, kind, self.max_bytes)
-        return Answer(
-            row, found.url or url, b"" if outcome else found.body, found.status, charset and charset[1], outcome=outcome
-        )
+        outcome = warc.judged(found.body, kind, self.max_bytes) if warc.may_be_page(kind) else "not_html"
+        body = b"" if outcome else found.body
+        charset = warc.charset(found.kind)
+        return Answer(row, found.url or url, body, found.status, charset, fetched_at=asked, outcome=outcome)
 
 
 class Taken:

@@ -1,37 +1,38 @@
 """Pages from WARC files as they were answered: one record, one page, with the outcome of everything that is not a page."""
 
-import io
 import re
-import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
-from functools import partial
 from typing import BinaryIO
 
-from fastwarc.stream_io import BrotliReader, ChunkedReader, GzipReader, ZstdReader
-from fastwarc.warc import ArchiveIterator, WarcRecord, WarcRecordType
+from fastwarc.warc import ArchiveIterator, HeaderMap, WarcRecord, WarcRecordType
 
 from curate.errors import PoolError
+from curate.sources import archives
+from curate.sources.codings import undone
 from curate.web.headers import opt_outs, reserved
 
-_DECODERS = {
-    "gzip": GzipReader,
-    "x-gzip": GzipReader,
-    "deflate": partial(GzipReader, zlib=True),
-    "br": BrotliReader,
-    "zstd": ZstdReader,
-    "chunked": ChunkedReader,
-}
+_TAGS = (
+    "html head title body meta link base script style noscript iframe frameset div p h[1-6] table ul ol dl a b i u br hr em strong "
+    "span font center img section article main header footer nav aside form pre blockquote".replace(" ", "|")
+)
+#: What a page begins with, behind an XML declaration and comments.
 _HTML = re.compile(
-    rb"\s*(?:<\?xml[^>]*>\s*)?(?:<!--(?>.*?-->)\s*)*+<(?:!doctype\s+html|html|head|title|body|meta|script|style|div|p|h1|table|a|br)\b",
+    rb"\s*(?:<\?[^>]*>\s*|<!--(?>.*?-->)\s*)*+<(?:!doctype\s+html|(?:%s)(?=[\s/>]))" % _TAGS.encode(),
     re.IGNORECASE | re.DOTALL,
 )
+#: Bytes in which the beginning of a page is looked for.
+SNIFFED = 64 << 10
 _OTHER = (b"\x89PNG", b"%PDF", b"GIF8", b"\xff\xd8\xff", b"PK\x03\x04", b"\x1f\x8b", b"RIFF", b"wOF", b"\0\0\0")
-_MARKUP = {"text/html", "application/xhtml+xml", "application/vnd.wap.xhtml+xml"}
-_UNSURE = {"", "text/plain", "application/octet-stream", "unknown/unknown", "application/xml", "text/xml"}
-#: Content types that may be a page.
-PAGES = _MARKUP | _UNSURE
+_MEDIA = ("image/", "audio/", "video/", "font/", "model/")
+_CHARSET = re.compile(r"""charset\s*=\s*["']?\s*([\w.:+-]+)""", re.IGNORECASE)
+
+#: Damaged records that are passed over in one file, and places tried as the beginning of the next one.
+DAMAGED, TRIED = 1000, 10_000
+#: Bytes of the largest record that is believed.
+LARGEST = 1 << 40
+_BLOCK = 1 << 20
 
 
 @dataclass
@@ -44,51 +45,148 @@ class Answer:
     status: int | None = None
     charset: str | None = None  # of the Content-Type header
     captured_at: datetime | None = None
+    fetched_at: datetime | None = None  # of a page that was asked for
     offset: int | None = None  # of the record in its file, for reading it again
     robots: tuple[str, ...] = ()  # directives of X-Robots-Tag and tdm-reservation
+    truncated: str | None = None  # why the body is not whole: the word of WARC-Truncated, or `body`: by its coding or length
     outcome: str | None = None
 
 
 def records(file: BinaryIO, name: str, max_bytes: int) -> Iterator[Answer]:
-    """The responses (and resources) of a WARC file, compressed or not. PoolError naming the place if it cannot be read on.
+    """The responses (and resources) of a WARC file, compressed or not. PoolError naming the place if it cannot be read on."""
+    yield from Records(file, name, max_bytes)
 
-    FastWARC takes a file that was cut short for one that ends: every record is held against the length that it states, and a
-    page that is cut is not given."""
-    row, offset = -1, 0
-    try:
-        for record in ArchiveIterator(file, parse_http=False):
-            wanted = record.record_type in (WarcRecordType.response, WarcRecordType.resource)
-            if wanted:
-                record.parse_http()
-            length = record.content_length
-            found = answer(row + 1, record, max_bytes) if wanted else None
+
+class Records:
+    """The pages of a WARC file, one after the other.
+
+    FastWARC takes a file that was cut short for one that ends, so every record is held against the length that it states. A record
+    that is damaged is one answer, `bad_record`, if another one can be found behind it; if none can, the file is cut or broken.
+    """
+
+    def __init__(self, file: BinaryIO, name: str, max_bytes: int):
+        self.file, self.name, self.max_bytes = file, name, max_bytes
+        head = file.read(archives.HEAD)
+        mark = next((m for m in (archives.GZIP, archives.ZSTD, archives.LZ4) if head.startswith(m)), None)
+        self.packed = mark is not None
+        self.begins = re.compile(re.escape(mark)) if mark else re.compile(rb"(?<=\n)WARC/\d")
+        self.quirks = re.match(rb"WARC/[\d.]+\n", archives.unpacked(head)) is not None  # lines end as on Unix
+        self.row, self.offset = -1, 0  # of the last page
+        self.begun, self.length = 0, 0  # of the last record that was begun: where it is, and how many bytes it has at least
+        self.url: str | None = None  # of the record being read
+        self.pages = False
+        self.bad = False  # the last answer was a damaged record: what follows it up to the next one is a part of it
+
+    def __iter__(self) -> Iterator[Answer]:
+        at: int | None = 0
+        for _ in range(DAMAGED):
+            try:
+                yield from self._read(at)
+                return
+            except (OSError, ValueError, EOFError) as e:
+                fault = PoolError(f"{self.name}: cannot be read after record {self.row} (at byte {self.offset}): {e}")
+                fault.__cause__ = e
+            at = self._next_record()
+            if at is None:
+                break
+            if not self.bad:
+                self.row, self.offset, self.bad = self.row + 1, self.begun, True
+                yield Answer(self.row, self.url, offset=self.begun, outcome="bad_record")
+        raise fault
+
+    def _read(self, at: int) -> Iterator[Answer]:
+        self.file.seek(at)
+        for record in ArchiveIterator(self.file, parse_http=False, quirks_mode=self.quirks):
+            self.begun, self.length, self.url = record.stream_pos, 0, target(record)
+            stated = record.headers.get("Content-Length") or ""
+            if stated and not possible(stated):
+                raise ValueError(f"the next record has a Content-Length of {stated[:40]!r}")
+            found = self._page(record)
             record.reader.consume()
-            if not record.headers.get("Content-Length") or record.reader.tell() < length:
+            if not stated or record.reader.tell() < record.content_length:
                 raise EOFError("the next record is cut short")
+            self.length, self.url = int(stated), None
             if found:
-                row, offset = found.row, record.stream_pos
+                self.row, self.offset, self.bad = found.row, record.stream_pos, found.outcome == "bad_record"
                 yield found
-    except (OSError, ValueError, EOFError) as e:
-        raise PoolError(f"{name}: cannot be read after record {row} (at byte {offset}): {e}") from e
+
+    def _page(self, record: WarcRecord) -> Answer | None:
+        """The page of a record, None for one of another type. PoolError for records of WET and WAT files."""
+        if record.record_type in (WarcRecordType.response, WarcRecordType.resource):
+            self.pages = True
+            return answer(self.row + 1, record, self.max_bytes)
+        if self.pages:
+            return None
+        if record.record_type == WarcRecordType.conversion:
+            raise PoolError(f"{self.name}: {archives.WET}")
+        if record.record_type == WarcRecordType.metadata and record.reader.read(64).startswith(b'{"Container"'):
+            raise PoolError(f"{self.name}: {archives.WAT}")
+        return None
+
+    def _next_record(self) -> int | None:
+        """Where a record begins behind the damaged one."""
+        tried = 0
+        for at in self._places(self.begun + (1 if self.packed else max(1, self.length))):
+            tried += 1
+            if tried > TRIED:
+                return None
+            if self._begins_record(at):
+                return at
+        return None
+
+    def _places(self, start: int) -> Iterator[int]:
+        """Where a record, or a compressed part of the file, seems to begin."""
+        while True:
+            self.file.seek(start)
+            block = self.file.read(_BLOCK)
+            yield from (start + found.start() for found in self.begins.finditer(block))
+            if len(block) < _BLOCK:
+                return
+            start += _BLOCK - 16  # what lies across two blocks
+
+    def _begins_record(self, at: int) -> bool:
+        self.file.seek(at)
+        try:
+            record = next(iter(ArchiveIterator(self.file, parse_http=False, quirks_mode=self.quirks)), None)
+        except (OSError, ValueError, EOFError):
+            return False
+        known = record is not None and record.record_type not in (WarcRecordType.unknown, WarcRecordType.no_type)
+        return known and record.stream_pos == at and possible(record.headers.get("Content-Length") or "")
+
+
+def possible(length: str) -> bool:
+    """True for a Content-Length that a record can have."""
+    return length.isascii() and length.isdigit() and len(length) < 20 and int(length) <= LARGEST
+
+
+def target(record: WarcRecord) -> str | None:
+    """The address of a record; wget puts it in angle brackets."""
+    return (record.headers.get("WARC-Target-URI") or "").strip("<> ") or None
 
 
 def answer(row: int, record: WarcRecord, max_bytes: int) -> Answer:
-    url = (record.headers.get("WARC-Target-URI") or "").strip("<> ") or None  # wget puts it in angle brackets
-    found = Answer(row, url, captured_at=record.record_date, offset=record.stream_pos)
+    url = target(record)
+    try:
+        record.parse_http(quirks_mode=True)  # lines that end as on Unix too
+        found = Answer(row, url, captured_at=record.record_date, offset=record.stream_pos)
+    except (OSError, ValueError):
+        return Answer(row, url, offset=record.stream_pos, outcome="bad_record")
     headers = record.http_headers
     if headers is not None:
         found.status = headers.status_code
         found.robots = robots(headers.get_multiple("X-Robots-Tag"), headers.get_multiple("tdm-reservation"))
-    kind = media_type(record.http_content_type if headers is not None else record.headers.get("Content-Type"))
-    found.charset = (record.http_charset or "").strip("\"' ") or None
+    declared = (record.headers if headers is None else headers).get("Content-Type")
+    kind, found.charset = media_type(declared), charset(declared)
     if not url or not url.startswith(("http://", "https://", "file://")):
         found.outcome = "no_url"
     elif found.status is not None and found.status != 200:
         found.outcome = "bad_status"
-    elif kind not in PAGES:
+    elif not may_be_page(kind):
         found.outcome = "not_html"
     if found.outcome is None:
-        found.body, found.outcome = body(record, max_bytes)
+        found.body, cut, found.outcome = body(record.reader.read(max_bytes + 1), headers, max_bytes)
+        stated = record.headers.get("WARC-Truncated")
+        found.truncated = stated[:20].strip().lower() if stated else "body" if cut else None
     if found.outcome is None:
         found.outcome = judged(found.body, kind, max_bytes)
     if found.outcome:
@@ -96,47 +194,48 @@ def answer(row: int, record: WarcRecord, max_bytes: int) -> Answer:
     return found
 
 
-def body(record: WarcRecord, max_bytes: int) -> tuple[bytes, str | None]:
-    """The bytes with Transfer- and Content-Encoding undone, never more than `max_bytes` + 1; or an outcome."""
-    raw = record.reader.read(max_bytes + 1)
-    if len(raw) > max_bytes or record.http_headers is None:
-        return raw, None
-    for header in ("Transfer-Encoding", "Content-Encoding"):
-        for word in reversed((record.http_headers.get(header) or "").lower().replace(" ", "").split(",")):
-            raw = undone(raw, word, max_bytes)
-            if raw is None:
-                return b"", "bad_encoding"
-    return raw, None
-
-
-def undone(raw: bytes, word: str, max_bytes: int) -> bytes | None:
-    """One encoding undone, bounded; bytes that are not in it are taken as they are if they are HTML (many crawlers store
-    decoded bytes under the old header); None if they are neither."""
-    if word in ("", "identity", "none"):
-        return raw
-    if _HTML.match(raw[:1024]):
-        return raw
-    if word not in _DECODERS:
-        return None
-    try:
-        return _DECODERS[word](io.BytesIO(raw)).read(max_bytes + 1)
-    except (OSError, ValueError, EOFError):
-        if word != "deflate":
-            return None
-    try:  # without zlib's header, as some servers send it and browsers take it
-        return zlib.decompressobj(-zlib.MAX_WBITS).decompress(raw, max_bytes + 1)
-    except zlib.error:
-        return None
+def body(raw: bytes, headers: HeaderMap | None, max_bytes: int) -> tuple[bytes, bool, str | None]:
+    """The bytes with Transfer- and Content-Encoding undone, never more than `max_bytes` + 1, and whether some are missing; or an
+    outcome."""
+    if len(raw) > max_bytes or headers is None:
+        return raw, False, None
+    lists = (",".join(headers.get_multiple(name)).lower().split(",") for name in ("Transfer-Encoding", "Content-Encoding"))
+    codings = [word for words in lists for coding in reversed(words) if (word := coding.strip())]
+    found = undone(raw, codings, max_bytes)
+    if found is None:
+        return b"", False, "bad_encoding"
+    length = (headers.get("Content-Length") or "").strip()
+    short = not codings and possible(length) and int(length) > len(raw)
+    return found[0], short or not found[1], None
 
 
 def media_type(header: str | None) -> str:
     """A Content-Type without its parameters, in lower case."""
-    return (header or "").split(";")[0].strip().lower()
+    return re.split(r"[;,\s]", (header or "").strip().strip("\"'"), maxsplit=1)[0].lower()
+
+
+def charset(header: str | None) -> str | None:
+    """The charset that a Content-Type states."""
+    found = _CHARSET.search(header or "")
+    return found[1] if found else None
+
+
+def may_be_page(kind: str) -> bool:
+    """False for the types of pictures, sounds and the like. Servers send pages under all others: their bytes decide."""
+    return not kind.startswith(_MEDIA)
 
 
 def robots(tags: tuple[str, ...], tdm: tuple[str, ...]) -> tuple[str, ...]:
     """The directives, whichever robot they name: the one that crawled was not ours, and an owner named those that were known."""
     return tuple(sorted(opt_outs(tags) | ({"tdm-reservation"} if reserved(tdm) else set())))
+
+
+def is_html(data: bytes) -> bool:
+    """True for what begins like a page, in any coding of Unicode that says so itself."""
+    head = data[:SNIFFED]
+    if head.startswith((b"\xff\xfe", b"\xfe\xff")):
+        head = head.decode("utf-16", "ignore").encode("utf-8", "ignore")
+    return _HTML.match(head.removeprefix(b"\xef\xbb\xbf")) is not None
 
 
 def judged(data: bytes, kind: str, max_bytes: int) -> str | None:
@@ -145,6 +244,6 @@ def judged(data: bytes, kind: str, max_bytes: int) -> str | None:
         return "empty"
     if len(data) > max_bytes:
         return "too_large"
-    if data.startswith(_OTHER) or (kind in _UNSURE and not _HTML.match(data[:1024])):
+    if data.startswith(_OTHER) or ("html" not in kind and not is_html(data)):
         return "not_html"
     return None

@@ -5,6 +5,7 @@ page order over both. What is not content is a row too, with its reason: `boiler
 `image:inline`, `page:not_html` ... `boilerplate:` words are in html/boilerplate.py, the others at WebPages.
 """
 
+import logging
 import os
 import re
 from collections.abc import Iterator
@@ -20,7 +21,7 @@ from curate import schema
 from curate.errors import PoolError, RecipeError
 from curate.schema import STR
 from curate.source import Source, expand, filesystem
-from curate.sources import warc
+from curate.sources import archives, warc
 from curate.sources.html.contained import Parser
 from curate.sources.html.extract import IMAGE, TEXT
 from curate.sources.warc import Answer
@@ -33,6 +34,7 @@ _DOCUMENT = {
     "http_status": pa.int16(),
     "captured_at": pa.timestamp("ms", "UTC"),
     "source_offset": pa.int64(),  # of the WARC record
+    "truncated": STR,  # why the page is not whole: length, time, disconnect … as WARC-Truncated says, or body: it ends too early
     "html_bytes": pa.int64(),
 }
 _TEXT = {
@@ -40,7 +42,7 @@ _TEXT = {
     "domain": STR,  # of the page, without www: paragraphs are compared within a site
     "kind": STR,  # paragraph, heading, list, table, code, caption
     "level": pa.int8(),  # of a heading
-    "lang": STR,  # of the nearest lang attribute
+    "lang": STR,  # as the nearest lang attribute declares it, which often is wrong
     "dom_path": STR,
     "link_share": pa.float32(),  # of the characters, those inside links
 }
@@ -60,14 +62,15 @@ _IMAGE = {
     "dom_path": STR,
 }
 _COLUMNS = {"documents": _DOCUMENT, "texts": _TEXT, "images": _IMAGE}
-_WARC = re.compile(r"\.(?:warc|arc)(?:\.\w+)?$")
 _PATHS = re.compile(r"\.paths(?:\.gz)?$")
-_HTML = re.compile(r"\.x?html?(?:\.[A-Za-z-]{2,12})?$")
+_HTML = re.compile(r"\.[xs]?html?(?:\.[a-z-]{2,12})?$", re.IGNORECASE)
+
+log = logging.getLogger(__name__)
 
 
 @dataclass
 class WebPages(Source):
-    """Pages of WARC files, HTML files, and folders of both.
+    """Pages of WARC files, HTML files, and folders of both. What a file is its first bytes say, whatever it is called.
 
     A list of WARC files as Common Crawl publishes it, `.../crawl-data/CC-MAIN-.../warc.paths.gz`, stands for the files it
     names: from where `crawl-data` lies (a copy's root, `s3://commoncrawl`, `https://data.commoncrawl.org`).
@@ -75,11 +78,12 @@ class WebPages(Source):
     their images. `max_bytes` is the largest page taken (Common Crawl cuts pages at 1 MiB, since 2025 at 5 MiB);
     `seconds` of CPU time and `memory` in bytes are what one page may cost; `honor_opt_out` drops what forbids its use.
 
-    Why a page gives nothing, `page:` and: `no_url` (the record names no http(s) address), `bad_status` (not 200), `not_html`
-    (neither by the declared type nor by the first bytes), `empty`, `too_large` (before or after undoing the encoding),
-    `bad_encoding` (unknown or broken), `too_many_nodes`, `parser_timeout`, `parser_memory`, `parser_crash`, `opt_out`
+    Of a page that is cut what is there is taken, and `truncated` says that it is. Why a page gives nothing, `page:` and: `no_url`
+    (the record names no http(s) address), `bad_record` (of the WARC file: damaged), `bad_status` (not 200), `not_html` (neither by
+    the declared type nor by the first bytes), `empty`, `too_large` (before or after undoing the encoding, or its rows), `bad_encoding` (a
+    content coding that is unknown or broken, or a charset that no browser reads), `too_many_nodes`, `parser_timeout`, `parser_memory`, `parser_crash`, `opt_out`
     (robots noai, tdm-reservation). Why an image is not fetched, `image:` and: `inline` (a data URI, or only a placeholder),
-    `no_url`, `tracker` (declared as one pixel), `opt_out` (the page's robots noimageai, noimageindex).
+    `no_url`, `tracker` (declared as one pixel), `symbol` (a formula or emoji that is in the text by its alt), `opt_out` (the page's robots noimageai, noimageindex).
     """
 
     tables: ClassVar[tuple[str, ...]] = ("documents", "texts", "images")
@@ -106,14 +110,14 @@ class WebPages(Source):
 
     def parts(self, file: str, answers: Iterator[Answer], part_size: int) -> Iterator[dict[str, pa.Table]]:
         """Pages as parts."""
-        rows = Rows(file)
+        rows = Rows(file, self.adds("documents"))
         try:
             with Parser(self.seconds, self.memory) as parser:
                 for page in answers:
                     self.take(page, parser, rows)
                     if rows.full(part_size):
                         yield rows.tables()
-                        rows = Rows(file)
+                        rows = Rows(file, self.adds("documents"))
         except PoolError:
             if rows.documents:
                 yield rows.tables()  # what was read before the fault stays
@@ -132,14 +136,17 @@ class WebPages(Source):
         """The pages of one input file or folder, before parsing."""
         fs, inner = fsspec.core.url_to_fs(file)
         if fs.isdir(inner):
-            names = sorted(n for n in fs.find(inner) if _HTML.search(n))
+            names = sorted(n for n in fs.find(inner) if is_page(fs, n))
             root = inner.rstrip("/") + "/"
-        elif not _WARC.search(file):
-            names, root = [inner], inner.rsplit("/", 1)[0] + "/"
         else:
-            with fs.open(inner, "rb") as f:
-                yield from warc.records(f, file, self.max_bytes)
-            return
+            names, root = [inner], inner.rsplit("/", 1)[0] + "/"
+            head = first_bytes(fs, inner)
+            if why := archives.refused(head):
+                raise PoolError(f"{file}: {why}")
+            if archives.is_warc(head) or archives.warc_name(inner):
+                with fs.open(inner, "rb") as f:
+                    yield from warc.records(f, file, self.max_bytes)
+                return
         base = self.base_url.rstrip("/") + "/" if self.base_url else _file_url(fs, root)
         for row, name in enumerate(names):
             yield self.local(fs, name, row, base + quoted(name.removeprefix(root)))
@@ -150,15 +157,15 @@ class WebPages(Source):
                 body = f.read(self.max_bytes + 1)
         except OSError as e:
             raise PoolError(f"{name}: cannot be read: {e.strerror or e}") from e
-        outcome = warc.judged(body, "text/html", self.max_bytes)
+        outcome = warc.judged(body, "text/html" if _HTML.search(name) else "", self.max_bytes)
         return Answer(row, url, b"" if outcome else body, outcome=outcome)
 
 
 class Rows:
     """The rows of a part being gathered: tuples as the parser sends them, and for each of them its page."""
 
-    def __init__(self, file: str):
-        self.file = file
+    def __init__(self, file: str, columns: dict[str, pa.DataType]):
+        self.file, self.columns = file, columns
         self.documents: list[dict] = []
         self.children: dict[str, tuple[list[tuple], list[int]]] = {"texts": ([], []), "images": ([], [])}
 
@@ -182,14 +189,16 @@ class Rows:
                 "charset": found.get("charset"),
                 "http_status": page.status,
                 "captured_at": page.captured_at,
+                "fetched_at": page.fetched_at,
                 "source_offset": page.offset,
+                "truncated": page.truncated,
                 "html_bytes": len(page.body) or None,
                 "drop_reason": f"page:{found['outcome']}" if found["outcome"] else None,
             }
         )
 
     def tables(self) -> dict[str, pa.Table]:
-        documents = pa.Table.from_pylist(self.documents, schema.arrow({**_DOCUMENT, "drop_reason": STR}))
+        documents = pa.Table.from_pylist(self.documents, schema.arrow({**self.columns, "drop_reason": STR}))
         return {"documents": documents, "texts": self.table("texts", TEXT), "images": self.table("images", IMAGE)}
 
     def table(self, name: str, fields: tuple[str, ...]) -> pa.Table:
@@ -222,12 +231,44 @@ def held(folder: str) -> list[str]:
     """What a folder holds for us: itself, if there are HTML files below it, and each WARC file. RecipeError if there is neither."""
     fs, inner = filesystem(folder)
     names = fs.find(inner)
-    warcs = [fs.unstrip_protocol(n) if "://" in folder else n for n in names if _WARC.search(n)]
-    if any(_HTML.search(n) for n in names):
-        return [folder, *warcs]
-    if not warcs:
+    refused = {n: why for n in names if (why := archives.refused_name(n))}
+    warcs = [n for n in names if n not in refused and is_warc(fs, n)]
+    found = [fs.unstrip_protocol(n) if "://" in folder else n for n in warcs]
+    if any(is_page(fs, n) for n in names if n not in refused and n not in warcs):
+        found.insert(0, folder)
+    if not found and refused:
+        name, why = next(iter(refused.items()))
+        raise RecipeError(f"{name}: {why}")
+    if not found:
         raise RecipeError(f"{folder}: no page is below it, neither HTML (.html, .htm, .xhtml) nor WARC files (.warc, .warc.gz)")
-    return warcs
+    for name, why in refused.items():
+        log.warning("%s: is passed over: it %s", name, why)
+    return found
+
+
+def is_warc(fs: fsspec.AbstractFileSystem, name: str) -> bool:
+    """By its name, or where that says nothing by its first bytes."""
+    return archives.warc_name(name) or (not telling(name) and archives.is_warc(first_bytes(fs, name)))
+
+
+def is_page(fs: fsspec.AbstractFileSystem, name: str) -> bool:
+    """A file of HTML, by its name, or where that says nothing by its first bytes."""
+    if archives.warc_name(name) or archives.refused_name(name):
+        return False
+    return _HTML.search(name) is not None or (not telling(name) and warc.is_html(first_bytes(fs, name)))
+
+
+def telling(name: str) -> bool:
+    return _HTML.search(name) is not None or archives.telling_name(name)
+
+
+def first_bytes(fs: fsspec.AbstractFileSystem, name: str) -> bytes:
+    """PoolError if the file cannot be read."""
+    try:
+        with fs.open(name, "rb") as f:
+            return f.read(archives.HEAD)
+    except OSError as e:
+        raise PoolError(f"{name}: cannot be read: {e.strerror or e}") from e
 
 
 def quoted(name: str) -> str:

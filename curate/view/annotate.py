@@ -24,6 +24,7 @@ from curate.fetch.isolate import Isolated
 from curate.selector import coin, coin_sql, identifier, quoted
 from curate.view.facts import Bound, bounds_of
 from curate.view.grid import missing
+from curate.view.look import inert
 from curate.view.samples import cards, columns, light
 
 #: Each form, and what it writes.
@@ -188,11 +189,6 @@ def _write_csv(asked: list[dict[str, Any]], folder: Path) -> list[str]:
         writer.writeheader()
         writer.writerows({k: "" if v is None else inert(v) if k in ("text", "url") else v for k, v in a.items()} for a in asked)
     return ["verdicts.csv", "images/"]
-
-
-def inert(text: str) -> str:
-    """A cell that no spreadsheet takes for a formula."""
-    return f"'{text}" if text[:1] in ("=", "+", "-", "@", "\t", "\r") else text
 
 
 def rules(run: Any) -> list[str]:

@@ -1,11 +1,12 @@
 """What goes with a data set: a card (README.md, with the front matter that Hugging Face reads) and Croissant metadata."""
 
+import html
 import json
 from collections.abc import Iterator
 from typing import Any
 
 from curate.view.croissant import croissant
-from curate.view.look import number, size
+from curate.view.look import clean, number, size
 from curate.view.samples import columns
 from curate.view.story import BESIDES
 
@@ -42,7 +43,7 @@ def _about(run: Any) -> str:
 
 def card(run: Any, licences: list[tuple[str, int]]) -> str:
     """The card as Markdown."""
-    return (
+    return clean(
         "\n".join(
             [
                 *_front(run),
@@ -200,5 +201,6 @@ def _recipe(run: Any) -> Iterator[str]:
 
 
 def _cell(text: str) -> str:
-    """Text in a Markdown table: nothing in it is markup."""
-    return "".join(f"\\{c}" if c in "\\`*_[]<>|#" else " " if c in "\r\n" else c for c in text)
+    """Text in a Markdown table: nothing in it is markup, and nothing in it is invisible."""
+    shown = html.escape(clean(text.replace("\r", " ").replace("\n", " ")), quote=False)
+    return "".join(f"\\{c}" if c in "\\`*_[]|#" else c for c in shown)

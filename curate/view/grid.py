@@ -21,7 +21,7 @@ def shown(card: Card, scores: Iterable[str] | None = None) -> Html:
     lines = join(fill("<tr><td>{}</td><td>{}</td></tr>", k, number(row[k])) for k in names)
     return fill(
         '<div class="card">{}<div class="body"><div class="text" dir="auto">{}</div>{}<div class="url">{}</div><div class="url">{}</div>{}</div></div>',
-        picture(card.thumbnail, missing(row)),
+        shot(card),
         words(row),
         verdict,
         row.get("url") or "",
@@ -78,6 +78,13 @@ def kept_words(row: dict[str, Any]) -> str:
     return "kept" if row.get("shard") is None else f"kept · shard {row['shard']}"
 
 
+def shot(card: Card) -> Html:
+    """The picture of a card; nothing for a page or a paragraph, which is none."""
+    row = card.row
+    is_picture = card.thumbnail or "mime" in row or "fetch" in row or not ("title" in row or "doc_uid" in row)
+    return picture(card.thumbnail, missing(row)) if is_picture else Html("")
+
+
 def missing(row: dict[str, Any]) -> str:
     """Why there is no picture."""
     fetch = row.get("fetch") or row.get("frames")
@@ -116,7 +123,7 @@ def _half(card: Card, names: list[str]) -> Html:
     fate = row.get("drop_reason") or kept_words(row)
     return fill(
         '{}<div class="body"><div class="text" dir="auto">{}</div><div class="url">{}</div><div class="url">{}</div><div class="url">{}</div>{}</div>',
-        picture(card.thumbnail, missing(row)),
+        shot(card),
         words(row),
         fate,
         row.get("url") or "",

@@ -8,8 +8,11 @@ import base64
 import hashlib
 import html
 import math
+import re
 from collections.abc import Iterable, Sequence
 from typing import Any
+
+_FORMULA = re.compile(r"\s*[=+\-@\uff1d\uff0b\uff0d\uff20]")  # the wide signs are taken for the others in Asian locales
 
 
 class Html(str):
@@ -29,6 +32,12 @@ def join(pieces: Iterable[str], between: str = "") -> Html:
 def clean(text: str) -> str:
     """Text from outside, safe for a terminal: control characters are shown, not obeyed."""
     return "".join(c if c.isprintable() or c == "\n" else repr(c)[1:-1] for c in text)
+
+
+def inert(text: str) -> str:
+    """A cell of a CSV file that no spreadsheet takes for a formula, also behind blanks, and in which nothing is invisible."""
+    shown = clean(text)
+    return f"'{shown}" if _FORMULA.match(shown) else shown
 
 
 def plain(head: Sequence[str], rows: Sequence[Sequence[Any]], width: int = 160, numbers: Iterable[int] = ()) -> str:

@@ -84,8 +84,13 @@ def light(run: Any, table: str = "images") -> str:
 
 
 def samples(run: Any, reason: str | None, n: int, where: str | None) -> list[Card]:
-    """`n` rows drawn by a hash of their uid: kept ones, or those dropped for a reason."""
-    return cards(run.store, drawn(run, "images", reason, n, where))
+    """`n` rows drawn by a hash of their uid: kept images, or rows dropped for a reason, of the table that its step worked on."""
+    return cards(run.store, drawn(run, table_of(run, reason), reason, n, where))
+
+
+def table_of(run: Any, step: str | None) -> str:
+    """The table that a step of the recipe worked on; `images` for what is no step's name."""
+    return next((s.get("table", "images") for s in run.recipe.get("steps", ()) if s["step"] == step), "images")
 
 
 def drawn(run: Any, table: str, reason: str | None, n: int, where: str | None) -> list[dict[str, Any]]:
@@ -119,17 +124,25 @@ def pairs(run: Any, step: str, n: int, child: Isolated | None = None) -> list[Pa
     return _pairs(run, edges, child)
 
 
-def pairs_of(run: Any, uid: str, n: int = 8) -> list[Pair]:
-    """Pairs in which a uid is the dropped row or the survivor."""
+def pairs_of(run: Any, uid: str, table: str = "images", n: int = 8) -> list[Pair]:
+    """Pairs in which a uid of a table is the dropped row or the survivor."""
+    steps = ", ".join(quoted(s["step"]) for s in run.recipe.get("steps", ()) if s.get("table", "images") == table) or "null"
     edges = run.sql(f"""select step, id, survivor_id, similarity from edges where {quoted(uid)} in (uid, survivor)
-        order by uid <> {quoted(uid)}, similarity desc, id limit {int(n)}""").fetchall()
+        and step in ({steps}) order by uid <> {quoted(uid)}, similarity desc, id limit {int(n)}""").fetchall()
     return _pairs(run, edges, None)
 
 
 def _pairs(run: Any, edges: list[tuple[str, int, int, float]], child: Isolated | None) -> list[Pair]:
-    ids = sorted({i for e in edges for i in e[1:3]})
-    known = dict(zip(ids, cards(run.store, rows_at(run.store, "images", ids), child=child)))
-    return [Pair(step, known[dropped], known[survivor], similarity) for step, dropped, survivor, similarity in edges]
+    """Ids are numbers of rows in the table of their step: the same ones are other rows in another table."""
+    wanted = {(table_of(run, e[0]), i) for e in edges for i in e[1:3]}
+    known: dict[tuple[str, int], Card] = {}
+    for table in sorted({t for t, _ in wanted}):
+        ids = sorted(i for t, i in wanted if t == table)
+        known |= zip([(table, i) for i in ids], cards(run.store, rows_at(run.store, table, ids), child=child))
+    return [
+        Pair(step, known[table_of(run, step), dropped], known[table_of(run, step), survivor], similarity)
+        for step, dropped, survivor, similarity in edges
+    ]
 
 
 def rows_at(store: Store, table: str, ids: Sequence[int]) -> list[dict[str, Any]]:

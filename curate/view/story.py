@@ -34,7 +34,7 @@ class Line:
     step: str
     values: str
     bounds: str
-    outcome: str  # passed, dropped, or not reached
+    outcome: str  # passed, dropped, not reached, or failed (of a fetch that rows share)
 
 
 @dataclass
@@ -75,7 +75,7 @@ def _rows(run: Any, name: str, who: str) -> list[dict[str, Any]]:
 
 
 def _story(run: Any, name: str, row: dict[str, Any]) -> Story:
-    twins = pairs_of(run, row["uid"]) if name == "images" else []
+    twins = pairs_of(run, row["uid"], name)
     return Story(run, name, cards(run.store, [row], 480)[0], list(_lines(run, name, row)), twins)
 
 
@@ -89,6 +89,8 @@ def _lines(run: Any, name: str, row: dict[str, Any]) -> Iterator[Line]:
             continue
         here = step["step"] == fell
         outcome = "not reached" if over else f"dropped: {row['drop_reason']}" if here else "passed"
+        if step.get("shared") and not over and row.get(step["step"]) not in (None, "ok"):
+            outcome = f"failed: {row[step['step']]}"  # who falls for it is said by the step that shares it among rows
         yield Line(step["step"], _values(row, step, run.recipe["steps"]), bounds(step), outcome)
         over = over or here
 
@@ -169,7 +171,7 @@ def as_html(story: Story) -> Html:
 
 
 def _mark(outcome: str) -> Html:
-    kind = "drop" if outcome.startswith("dropped") else "dim" if outcome == "not reached" else "keep"
+    kind = "drop" if outcome.startswith(("dropped", "failed")) else "dim" if outcome == "not reached" else "keep"
     return fill('<span class="{}">{}</span>', kind, outcome)
 
 

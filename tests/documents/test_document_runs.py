@@ -26,7 +26,10 @@ from curate.shard import plan as layout
 from curate.sources.web_pages import WebPages
 from curate.store.atomic import Store
 from curate.upkeep.check import check
+from curate.view.grid import contents
 from curate.view.progress import Quiet
+from curate.view.samples import pairs, pairs_of
+from curate.view.story import as_text, tell
 
 FILES = {f"/{i}.jpg": picture(i) for i in range(12)} | {"/shared.jpg": picture(99), "/small.jpg": picture(98, 40)}
 SETTINGS = {"allow_private": ("127.0.0.0/8",), "robots": False, "timeout": 5, "wait": 5, "retries": 0, "rate": 0}
@@ -56,6 +59,7 @@ def web(tmp_path_factory):
         records = pages(address, 6)
         (folder / "a.warc.gz").write_bytes(warc(records[:3]))
         (folder / "b.warc.gz").write_bytes(warc(records[3:]))
+        (folder / "address").write_text(address)
         yield folder, hits
 
 
@@ -364,3 +368,48 @@ def test_a_page_goes_with_its_first_bad_image_or_stays_with_the_others(web, tmp_
     assert {u for (u,) in made.sql("select url from documents where kept").fetchall()} == kept and check(made.store) == []
     taken = dict(made.sql("select drop_reason, count(*) from images group by 1").fetchall())
     assert taken.get("document:document_fallen_images", 0) == (5 * 2 if most == 0 else 0) and taken["image_side"] == 5
+
+
+def test_what_was_learnt_of_a_file_that_did_not_come_is_in_the_ledger(done, capsys):
+    made, _ = done
+    rows = made.sql("""select "fetch", http_status, final_url, fetched_at is not null, drop_reason, drop_stage, uid from images
+        where url like '%/gone.jpg' and drop_reason like 'fetch:%' order by all""").fetchall()
+    assert len(rows) == 5 and {r[:2] for r in rows} == {("http_404", 404)}
+    assert all(r[2].endswith("/gone.jpg") and r[3] for r in rows)
+    assert {r[4:6] for r in rows} == {("fetch:http_404", "shared_fetch")}
+    ok = made.sql(
+        "select count(*) from images where \"fetch\" = 'ok' and http_status = 200 and final_url is not null"
+    ).fetchall()
+    assert ok == [(16,)]
+    story = as_text(tell(made, rows[0][-1])[0])
+    assert "failed: http_404" in story and "dropped: fetch:http_404" in story
+
+
+def test_pairs_are_of_the_table_that_their_step_worked_on(done):
+    """A page that came twice is one of `documents`; an image has the same number in the pool."""
+    made, _ = done
+    (pair,) = pairs(made, "duplicate_uid", 9)
+    for card in (pair.dropped, pair.survivor):
+        assert card.row["url"] == "http://site.example/1" and card.row["title"] == "T"
+    assert pair.dropped.row["drop_reason"] == "duplicate_uid" and pair.survivor.row["kept"]
+    assert pairs_of(made, pair.dropped.row["uid"], "documents") and not pairs_of(made, pair.dropped.row["uid"])
+    assert "not fetched" not in contents(made, "duplicate_uid", 9, None)[0]
+    stories = tell(made, pair.dropped.row["uid"])
+    assert all("fell for" in as_text(s) for s in stories)
+    assert "too short" in contents(made, "paragraph_words", 9, None)[0]
+
+
+def test_the_next_address_of_an_image_is_asked_for_when_one_fails(web, tmp_path):
+    """Also by rows that share it; and the placeholder that stands on the page is none of them."""
+    folder, hits = web
+    address = (folder / "address").read_text()
+    hits.clear()
+    image = f'<img src="{address}/blank.gif" srcset="{address}/missing.jpg 800w, {address}/small.jpg 600w" data-src="{address}/5.jpg" alt=x>'
+    body = f"<html><p>{sentence(1)}</p>{image}<p>{sentence(2)}</p>{image}<img src={address}/gone.jpg></html>".encode()
+    (tmp_path / "x.warc.gz").write_bytes(warc([("http://site.example/", body, "2025-03-01T10:00:00Z")]))
+    source = WebPages(f"{tmp_path}/x.warc.gz")
+    made = start(Recipe(source, [*once(Fetch(**SETTINGS))], [], shards=None), tmp_path / "run")
+    rows = made.sql('select "fetch", http_status, final_url, url from images order by position').fetchall()
+    got = ("ok", 200, f"{address}/small.jpg", f"{address}/missing.jpg")
+    assert rows == [got, got, ("http_404", 404, f"{address}/gone.jpg", f"{address}/gone.jpg")]
+    assert {p: n for p, n in hits.items() if p != "/robots.txt"} == {"/missing.jpg": 1, "/small.jpg": 1, "/gone.jpg": 1}

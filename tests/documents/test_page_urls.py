@@ -54,3 +54,14 @@ def test_a_reading_that_was_killed_goes_on_behind_its_whole_parts(tmp_path, monk
         assert len(tables["images"]) == each * len(tables["documents"])
     assert found == list(range(6))
     assert [hits[f"/{i}.html"] for i in range(2 * whole)] == [1] * 2 * whole  # these are not asked again
+
+
+def test_the_ledger_says_what_came_of_asking_for_a_page(tmp_path):
+    with serving({"/a.html": b"<p>page"}) as (address, _):
+        (tmp_path / "urls.txt").write_text(f"{address}/a.html\n{address}/gone.html\n")
+        source = PageUrls(str(tmp_path / "urls.txt"), allow_private=("127.0.0.0/8",), rate=0, robots=False)
+        (part,) = source.read(source.paths, 100)
+    documents = part["documents"]
+    assert {f.name: f.type for f in documents.schema} == {**source.adds("documents"), "drop_reason": pa.large_string()}
+    assert documents["drop_reason"].to_pylist() == [None, "page:http_404"]
+    assert documents["http_status"].to_pylist() == [200, 404] and documents["fetched_at"].null_count == 0

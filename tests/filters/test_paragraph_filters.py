@@ -84,16 +84,28 @@ def test_punctuation_is_what_obelics_computes():
         assert found.to_pylist() == [theirs(t, least) for t in texts]
 
 
+GERMAN = "Die Katze liegt auf dem Sofa und schläft."
+
+
 def test_paragraph_stop_words():
-    german = "Die Katze liegt auf dem Sofa und schläft."
     keywords = "buy cheap shoes online store discount"
-    scores, reasons = scored(
-        ParagraphStopWords(), ENGLISH, german, german, keywords, "ねこ", "", lang=["en-US", "de", "en", "en", "ja", None]
-    )
-    assert scores[0] == pytest.approx(12 / 20) and scores[1] == 0.5 and scores[4:] == [1.0, 0.0]
-    assert reasons == [None, None, "paragraph_stop_words", "paragraph_stop_words", None, "paragraph_stop_words"]
-    assert scored(ParagraphStopWords(), german, lang=pa.array([None], pa.large_string()))[0] == [0.5]
-    assert ParagraphStopWords(language="language").reads == ("text", "language")
+    czech = "Starý most vede přes řeku u mlýna a o trzích po něm přicházejí lidé z vesnic s vozy plnými jablek."
+    scores, reasons = scored(ParagraphStopWords(), ENGLISH, GERMAN, keywords, czech, "ねこ", "", None)
+    assert scores == [pytest.approx(12 / 20), 0.5, 0.0, 1.0, 1.0, 0.0, None]
+    assert reasons == [None, None, "paragraph_stop_words", None, None, *["paragraph_stop_words"] * 2]
+
+
+def test_what_a_page_declares_is_not_the_language_of_a_paragraph():
+    for declared in ("en", "pl", "de-DE", "ja", "xx", "", None):
+        lang = pa.array([declared], pa.large_string())
+        assert scored(ParagraphStopWords(), ENGLISH, lang=lang)[0] == [pytest.approx(12 / 20)]
+    assert "lang" not in ParagraphStopWords().reads
+
+
+def test_a_column_may_name_the_language():
+    rule = ParagraphStopWords(language="found")
+    assert rule.reads == ("text", "found") and rule.weights() == {} and "weights" in ParagraphStopWords().weights()
+    assert scored(rule, GERMAN, GERMAN, GERMAN, found=["de", "en", "xx"])[0] == [0.5, 0.0, 1.0]
 
 
 def test_paragraph_repetition():

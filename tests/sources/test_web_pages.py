@@ -9,35 +9,16 @@ from pathlib import Path
 
 import pyarrow.compute as pc
 import pytest
+from warc_files import HTML, read, warc
 
 from curate import schema
 from curate.errors import PoolError, RecipeError
+from curate.sources.html import extract as extracting
+from curate.sources.html import walk
 from curate.sources.html.contained import Parser
+from curate.sources.html.extract import extract
 from curate.sources.warc import records
 from curate.sources.web_pages import WebPages
-
-HTML = [("Content-Type", "text/html; charset=utf-8")]
-
-
-def warc(records, compress=True) -> bytes:
-    """A WARC file of (url, body, headers, status) records."""
-    out = io.BytesIO()
-    for url, body, headers, status in records:
-        head = "".join(f"{k}: {v}\r\n" for k, v in headers)
-        http = f"HTTP/1.1 {status} X\r\n{head}\r\n".encode() + body
-        top = (
-            f"WARC/1.0\r\nWARC-Type: response\r\nWARC-Record-ID: <urn:uuid:{abs(hash(url)):032x}>\r\n"
-            f"WARC-Date: 2025-03-01T10:00:00Z\r\n"
-            f"WARC-Target-URI: {url}\r\nContent-Type: application/http; msgtype=response\r\nContent-Length: {len(http)}\r\n\r\n"
-        )
-        record = top.encode() + http + b"\r\n\r\n"
-        out.write(gzip.compress(record) if compress else record)
-    return out.getvalue()
-
-
-def read(path, part_size=1000, **options):
-    source = WebPages(str(path), **options)
-    return [part for file in source.files() for part in source.read(file, part_size)]
 
 
 @pytest.fixture
@@ -82,6 +63,20 @@ def test_columns_are_the_declared_ones_also_without_rows(pages):
         (b" \n", HTML, 200, "empty"),
         (b"\x89PNG\r\n", [("Content-Type", "image/png")], 200, "not_html"),
         (b"\x89PNG\r\n", HTML, 200, "not_html"),
+        (b"<p>x", [("Content-Type", "text/html charset=utf-8")], 200, None),
+        (b"<p>x", [("Content-Type", '"text/html"; charset="utf-8"')], 200, None),
+        (b"<p>x", [("Content-Type", "text/html,text/html; charset=utf-8")], 200, None),
+        (b"x", [("Content-Type", "html")], 200, None),
+        (b"x", [("Content-Type", "application/xhtml+xml")], 200, None),
+        (b"<p>x", [("Content-Type", "application/x-httpd-php")], 200, None),
+        (b"<section>x", [("Content-Type", "content/unknown")], 200, None),
+        (b"\xef\xbb\xbf<?xml version='1.0'?><!DOCTYPE html><p>x", [("Content-Type", "application/xml")], 200, None),
+        (b"<?xml version='1.0'?><rss>", [("Content-Type", "application/xml")], 200, "not_html"),
+        (b"<!--" + b"c" * 4000 + b"--><p>x", [("Content-Type", "")], 200, None),
+        (b"{}", [("Content-Type", "application/json")], 200, "not_html"),
+        (b"<p>x", [("Content-Type", "image/png")], 200, "not_html"),
+        (b"<p>x", [*HTML, ("X", "a" * 100_000)], 200, "bad_record"),
+        (b"<meta charset=iso-2022-kr><p>x\xff", HTML[:0], 200, "bad_encoding"),
         (b"%PDF-1.4", [("Content-Type", "application/pdf")], 200, "not_html"),
         (b"just words", [("Content-Type", "text/plain")], 200, "not_html"),
         (b"<!DOCTYPE html><p>x", [("Content-Type", "text/plain")], 200, None),
@@ -268,6 +263,16 @@ HOSTILE = {
     "nested figures and pictures": b"<figure><picture>" * 20000 + b"<img src=x.png>",
     "only less-than signs": b"<" * 5_000_000,
     "unclosed comments": b"<!--" * 500_000,
+    "a long base for many images": b"<base href=/" + b"b" * 4000 + b"/>" + b"<img src=a>" * 100_000,
+    "half a million images": b"<img src=a>" * 500_000,
+    "a lang of a megabyte": b"<body lang='" + b"l" * 1_000_000 + b"'>" + b"<p>words" * 20_000,
+    "an element's name of a megabyte": b"<" + b"x" * 1_000_000 + b">" + b"<p>words" * 20_000,
+    "a caption for many images": b"<figure><figcaption>" + b"c" * 100_000 + b"</figcaption>" + b"<img src=i.png>" * 20_000,
+    "a title of many megabytes": b"<title>" + b"t" * 9_000_000 + b"</title>",
+    "shadow trees in each other": b"<x-y><template shadowrootmode=open><slot></slot>" * 20_000,
+    "a media query of parentheses": b"<picture><source media='"
+    + b"(" * 900
+    + b"' srcset=a.jpg><img src=b.jpg></picture>" * 2000,
     "a srcset of a megabyte": b"<img srcset='" + b"/a.jpg 1w, " * 100_000 + b"'>",
     "a style of a megabyte": b"<div style='background:" + b"url(" * 250_000 + b"'>x",
     "a class of a megabyte": b"<div class='" + b"no-" * 300_000 + b"'>x",
@@ -280,11 +285,17 @@ HOSTILE = {
 @pytest.mark.parametrize("body", HOSTILE.values(), ids=HOSTILE)
 def test_hostile_pages_end_in_an_outcome_and_the_next_page_is_read(pages, body):
     part = pages(
-        ("https://evil.org/", b"<html>" + body, HTML), ("https://site.org/", b"<p>after", HTML), seconds=0.5, memory=1 << 30
+        ("https://evil.org/", b"<html>" + body, HTML),
+        ("https://site.org/", b"<p>after", HTML),
+        part_size=10**6,
+        seconds=0.5,
+        memory=1 << 30,
     )
     first, second = part["documents"]["drop_reason"].to_pylist()
+    assert sum(t.nbytes for t in part.values()) < 40 << 20
     assert (
-        first in (None, "page:parser_timeout", "page:parser_memory", "page:parser_crash", "page:too_many_nodes")
+        first
+        in (None, "page:parser_timeout", "page:parser_memory", "page:parser_crash", "page:too_many_nodes", "page:too_large")
         and second is None
     )
     assert part["texts"]["text"].to_pylist()[-1] == "after"
@@ -297,6 +308,17 @@ def test_labels_of_real_pages_are_what_they_say():
     assert len(labelled) >= 60 and len({p["sha256"] for p in labelled}) == len(labelled)
     for page in labelled:
         assert not set(page["content"]) & set(page["boilerplate"]) and not set(page["text"]) & set(page["other_text"])
+
+
+def test_a_page_of_more_rows_than_any_page_has_is_one_row(monkeypatch):
+    monkeypatch.setattr(walk, "MAX_ITEMS", 50)
+    for body, outcome in ((b"<p>x" * 50, None), (b"<p>x" * 60, "too_many_nodes"), (b"<img src=a>" * 60, "too_many_nodes")):
+        assert extract(body, None, "https://e.org/", [], True)["outcome"] == outcome
+    monkeypatch.setattr(extracting, "MANY", 10)
+    monkeypatch.setattr(extracting, "UNFOLDED", 1000)
+    base = b"<base href=/" + b"b" * 100 + b"/>"
+    assert extract(base + b"<img src=a>" * 9, None, "https://e.org/", [], True)["outcome"] is None
+    assert extract(base + b"<img src=a>" * 20, None, "https://e.org/", [], True)["outcome"] == "too_large"
 
 
 def test_a_page_of_fifty_megabytes(pages):

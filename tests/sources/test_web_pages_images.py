@@ -5,6 +5,7 @@ The first 18 are the cases that published pipelines were measured on (four of th
 
 import pytest
 
+from curate.sources.html import image_urls
 from curate.sources.html.extract import IMAGE, extract
 
 AT = "https://site.org/a/b/page.html"
@@ -190,6 +191,94 @@ def test_what_is_not_an_image_file_is_a_row_with_a_reason():
         "image:tracker",
         "boilerplate:nav",
     ]
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["image.png", "image-3-1024x576.png", "2023-11-05.png", "12-34.webp", "1-150x150.png", "default.webp", "no.gif", "dot.png"],
+)
+def test_a_picture_is_no_placeholder_because_of_its_name(name):
+    assert [i["drop_reason"] for i in images(f"<img src=/{name}>")] == [None]
+
+
+@pytest.mark.parametrize("attributes", ["alt='A blank form'", "width=300", "title=x"])
+def test_what_is_named_like_a_placeholder_is_a_picture_if_something_is_said_of_it(attributes):
+    assert [i["drop_reason"] for i in images(f"<img src=/blank.png {attributes}>")] == [None]
+    assert images("<a href=/full.jpg><img src=/loading.gif></a>")[0]["drop_reason"] is None
+
+
+def test_a_placeholder_is_no_candidate_beside_the_picture():
+    assert images("<img src=/blank.gif data-src=/i.jpg alt=A>")[0]["candidates"] == ["https://site.org/i.jpg"]
+    assert images("<img src=/blank.gif alt=A><noscript><img src=/i.jpg></noscript>")[0]["candidates"] == [
+        "https://site.org/i.jpg"
+    ]
+
+
+TEMPLATES = {
+    "lazysizes": ("<img src=/c_300x.jpg data-src=/c_{width}x.jpg>", ["/c_300x.jpg"]),
+    "lazysizes with widths": (
+        "<img src=/c_300x.jpg data-src=/c_{width}x.jpg data-widths='[180, 360, 4000]'>",
+        ["/c_360x.jpg", "/c_300x.jpg"],
+    ),
+    "widths that are none": ("<img src=/c.jpg data-src=/c_{width}x.jpg data-widths='[[[\"a\"]]]'>", ["/c.jpg"]),
+    "brackets": ("<img src=/s.jpg data-src=/[WIDTH]x[HEIGHT]/a.jpg>", ["/s.jpg"]),
+    "in a srcset": ("<img src=/b.jpg data-srcset=/x_{width}x.jpg>", ["/b.jpg"]),
+    "Angular": ("<img src='{{ item.src }}' alt=x>", []),
+    "a template literal": ("<img src='${url}/a.jpg' alt=x>", []),
+    "escaped": ("<img src=/a_%7Bwidth%7D.jpg data-src=/b.jpg>", ["/b.jpg"]),
+    "what scripts write for nothing": ("<img src=undefined><img src=null><img src='[object Object]'>", []),
+    "a GUID is none": (
+        "<img src=/{3F2504E0-4F89-11D3-9A0C-0305E82C3301}/a.jpg>",
+        ["/%7B3F2504E0-4F89-11D3-9A0C-0305E82C3301%7D/a.jpg"],
+    ),
+}
+
+
+@pytest.mark.parametrize("html, expected", TEMPLATES.values(), ids=TEMPLATES)
+def test_what_a_script_was_to_fill_in_is_no_address(html, expected):
+    assert [c for i in images(html) for c in i["candidates"]] == [f"https://site.org{e}" for e in expected]
+
+
+@pytest.mark.parametrize(
+    "srcset, expected",
+    [
+        ("/my photo.jpg 300w, /my photo big.jpg 600w", []),
+        *[
+            (f"/bad.jpg {d}, /good.jpg 100w", ["/good.jpg"])
+            for d in ("0w", "-5w", "1e3w", "2x 300w", "3.5w", "100w 100w", "200h", "9q", "+3w")
+        ],
+        *[(f"/bad.jpg {d}, /good.jpg 2x", ["/good.jpg"]) for d in ("infx", "nanx", "-1x", "x", "2x 3x", "1x 10h")],
+        ("/a.jpg 1.5x, /b.jpg 1e0x, /c.jpg .5x", ["/a.jpg", "/b.jpg", "/c.jpg"]),
+        ("/a.jpg 100w 50h,/b.jpg 200w", ["/b.jpg", "/a.jpg"]),
+        (",,/a.jpg 1x , ,/b.jpg,", ["/a.jpg", "/b.jpg"]),
+        ("/a,b.jpg 1x", ["/a,b.jpg"]),
+        ("/a.jpg (x, y) 1x, /b.jpg 2x", ["/b.jpg"]),
+    ],
+)
+def test_a_srcset_is_read_as_the_standard_has_it(srcset, expected):
+    assert [u for u, _, _ in sorted(image_urls.srcset(srcset), key=lambda c: -(c[1] or 0))] == expected
+    found = images(f'<img srcset="{srcset}" src=/src.jpg>')[0]
+    assert set(found["candidates"]) == {f"https://site.org{e}" for e in [*expected, "/src.jpg"]}
+
+
+@pytest.mark.parametrize(
+    "sources, expected",
+    [
+        ("<source media='(max-width: 600px)' srcset=/m.jpg><source media='(min-width: 601px)' srcset=/d.jpg>", "/d.jpg"),
+        ("<source media='(max-width: 600px)' srcset=/m.jpg>", "/i.jpg"),
+        ("<source media=print srcset=/p.jpg>", "/i.jpg"),
+        ("<source media='(prefers-color-scheme: dark)' srcset=/dark.jpg>", "/i.jpg"),
+        ("<source media='(min-width: 1200px)' srcset=/l.jpg><source media='(min-width: 600px)' srcset=/s.jpg>", "/l.jpg"),
+        ("<source type=image/jxl srcset=/j.jxl><source type=image/webp srcset=/w.webp>", "/w.webp"),
+        ("<source type='image/webp; x=y' srcset=/w.webp>", "/w.webp"),
+        ("<source type=video/mp4 srcset=/v.mp4>", "/i.jpg"),
+        ("<source type=image/svg+xml srcset=/v.svg>", "/i.jpg"),
+        ("<source type=image/avif media='(min-width: 1px)' srcset=/a.avif><source srcset=/w.webp>", "/w.webp"),
+        ("<source srcset='bad 9q'><source srcset=/w.webp>", "/w.webp"),
+    ],
+)
+def test_of_a_picture_what_a_desktop_browser_shows(sources, expected):
+    assert images(f"<picture>{sources}<img src=/i.jpg></picture>")[0]["url"] == f"https://site.org{expected}"
 
 
 def test_the_signs_beside_notes_are_boilerplate():

@@ -77,6 +77,102 @@ def test_kinds_levels_languages_and_links():
 
 
 @pytest.mark.parametrize(
+    "html, expected",
+    [
+        ("<p>in <st1:place>Paris</st1:place> for ten years</p>", ["in Paris for ten years"]),
+        (
+            "<p>Hover <my-tooltip>this</my-tooltip> now, on <relative-time>3 May</relative-time>.</p>",
+            ["Hover this now, on 3 May."],
+        ),
+        ("<p>Use a List<String> to hold</p><p>names</p>", ["Use a List to hold", "names"]),
+        ("<p>a <map><area>b</map> <output>c</output> <blink>d</blink> <data>e</data> <slot>f</slot> g</p>", ["a b c d e f g"]),
+        ("<p>Press <button>Save</button> and <select><option>one</select> go</p>", ["Press Save and go"]),
+        ("<p>a <picture><source srcset=x.png><img src=key.png width=16 height=16></picture> b</p>", ["a b"]),
+        ("<p>see <span style='background:url(/i.png)'>this</span> here</p>", ["see this here"]),
+        ("<p>a <custom-box><p>b</p></custom-box> c</p>", ["a", "b", "c"]),
+        ("<custom-page><h2>Head</h2>loose<div>in</div></custom-page>", ["Head", "loose", "in"]),
+        ("<search>a</search><hgroup>b</hgroup><summary>c</summary><legend>d</legend>", ["a", "b", "c", "d"]),
+        ("<p>See <video src=v.mp4>no <b>video</b></video> it</p>", ["See", "it"]),
+        ("<p>Seen <span hidden>un</span>again <i style='display:none'>un</i>here</p>", ["Seen again here"]),
+        ("<p><b style='visibility: hidden'>un</b>Seen</p>", ["Seen"]),
+        ("<p>Text <noscript>enable <b>scripts</b></noscript>goes on</p>", ["Text goes on"]),
+        ("<p>The list has <a class=subscribe href=x>a page</a> of its own</p>", ["The list has a page of its own"]),
+        (
+            "<p>see the <span class=menu>Tools</span> menu</p><p><a class=share>Tweet</a> <a class=social>Post</a></p>",
+            ["see the Tools menu"],
+        ),
+    ],
+)
+def test_a_sentence_is_not_cut_by_what_is_in_its_line(html, expected):
+    assert texts(html + "<p>" + "And more of the content of this page. " * 5)[: len(expected)] == expected
+    assert len(texts(html + "<p>" + "And more of the content of this page. " * 5)) == len(expected) + 1
+
+
+def test_an_image_that_is_not_shown_does_not_cut_a_sentence_either():
+    found = page("<p>one <span hidden>x<img src=a.png></span> two <a style='display:none'><img src=b.png></a> three</p>")
+    assert [t[1] for t in found["texts"]] == ["one two three"]
+    assert [i[-1] for i in found["images"]] == ["boilerplate:hidden"] * 2
+
+
+MATH = "<math><semantics><mrow><msup><mi>x</mi><mn>2</mn></msup></mrow><annotation encoding='{}'>x^2</annotation></semantics></math>"
+TEX = MATH.format("application/x-tex")
+FORMULAS = {
+    "MathML": ("<math><mi>x</mi><mo>=</mo><msqrt><mi>b</mi></msqrt></math>", "x=b"),
+    "MathML of LaTeXML": ("<math alttext='x^{2}'><mi>x</mi></math>", "x^{2}"),
+    "MathML with other annotations": (MATH.format("application/x-maple"), "x2"),
+    "KaTeX": (
+        f"<span class=katex><span class=katex-mathml>{TEX}</span><span class=katex-html aria-hidden=true>x2</span></span>",
+        "x^2",
+    ),
+    "KaTeX without MathML": ("<span class=katex><span class=katex-html>x2</span></span>", "x2"),
+    "MathJax 3": (
+        "<mjx-container class=MathJax><mjx-math aria-hidden=true><mjx-c>x</mjx-c></mjx-math><mjx-assistive-mml><math><mi>x</mi></math>"
+        "</mjx-assistive-mml></mjx-container>",
+        "x",
+    ),
+    "MathJax 2": (
+        "<span class=MathJax_Preview>x</span><span class=MathJax><nobr aria-hidden=true>x2</nobr></span><script type='math/tex'>x^2</script>",
+        "x^2",
+    ),
+    "a script to be typeset": ("<script type='math/tex; mode=display'>x^2</script>", "x^2"),
+    "Wikipedia": (
+        f"<span class=mwe-math-element><span style='display: none;'>{TEX}</span><img src=/svg/abc alt='{{\\displaystyle x}}' "
+        "class=mwe-math-fallback-image-inline aria-hidden=true></span>",
+        "{\\displaystyle x}",
+    ),
+    "an image by its address": ("<img src=https://latex.codecogs.com/gif.latex?x alt=x^2>", "x^2"),
+}
+
+
+@pytest.mark.parametrize("html, expected", FORMULAS.values(), ids=FORMULAS)
+def test_a_formula_is_in_its_sentence_once(html, expected):
+    for before in ("Let ", ""):
+        found = page(f"<p>{before}{html} be a number.</p>")
+        assert [t[1] for t in found["texts"]] == [f"{before}{expected} be a number."]
+        assert [i[-1] for i in found["images"]] == ["image:symbol"] * ("<img" in html)
+
+
+def test_text_about_formulas_is_text():
+    assert texts("<h1 class='title mathjax'>On $x$</h1><blockquote class='abstract mathjax'>We show it.</blockquote>") == [
+        "On $x$",
+        "We show it.",
+    ]
+
+
+def test_declarative_shadow_trees_are_shown_with_their_slots():
+    html = (
+        "<my-card>light one<b slot=head>Title</b><i slot=none>nowhere</i><template shadowrootmode=open><style>x</style><h2>The <slot name=head>"
+        "Default</slot></h2><my-box>inner<template shadowrootmode=closed><p>deep <slot></slot> end</p></template></my-box>"
+        "<p>before <slot></slot></p><slot name=more>fallback</slot></template><img src=i.png></my-card><p>after</p>"
+    )
+    found = page(html)
+    assert [t[1] for t in found["texts"]] == ["The Title", "deep inner end", "before light one", "fallback", "after"]
+    assert len(found["images"]) == 1 and texts("<p>x<template>not shown</template></p>") == ["x"]
+    nested = "<x-y><template shadowrootmode=open><slot></slot></template>" * 500 + "core"
+    assert texts(nested) == ["core"]
+
+
+@pytest.mark.parametrize(
     "html, reason",
     [
         ("<nav>x</nav>", "nav"),
@@ -133,6 +229,45 @@ def test_what_only_looks_like_boilerplate_stays(html):
     assert texts(html) == ["x"]
 
 
+WORDS = "<p>" + "Words of the content of this page. " * 9 + "</p>"
+
+
+@pytest.mark.parametrize(
+    "html",
+    [
+        "<section id=binary-search><h2>Binary search</h2><p>x</p></section>",  # Sphinx
+        "<section id=cookies><h2>Cookies<a class=headerlink>¶</a></h2><p>x</p></section>",
+        "<div class=section id=related-work><h2>2.1 Related work</h2><p>x</p></div>",
+        "<section id=menu-1><h2>Menu</h2><p>x</p></section>",
+        "<div class=sect1><h2 id=_search>Search</h2><div class=sectionbody><p>x</p></div></div>",  # Asciidoctor
+        "<div id=search class='section level2'><h2>Search</h2><p>x</p></div>",  # pandoc
+        "<div id=subscription-model><h2>Subscription model</h2><p>x</p></div>",
+        "<h2 id=advertising>Advertising</h2><p>x</p>",  # MkDocs, Hugo
+        "<h2><span class=mw-headline id=Advertising>Advertising</span></h2><p>x</p>",  # MediaWiki
+        "<h2 class=anchor id=social>Social</h2><p>x</p>",  # Docusaurus
+        "<dl><dt id=cookie>cookie<dd>x</dl>",
+        "<p id=menu>x</p>",
+        "<section id=publicité><h2>Publicité</h2><p>x</p></section>",
+    ],
+)
+def test_an_id_made_from_a_heading_is_no_boilerplate(html):
+    assert "x" in texts(WORDS + html)
+
+
+@pytest.mark.parametrize(
+    "html, reason",
+    [
+        ("<div id=comments><h3>Comments</h3><p>x</p></div>", "comments"),
+        ("<div id=comments class=comments><h3>Comments</h3><p>x</p></div>", "comments"),
+        ("<section id=related class=related><h3>Related</h3><p>x</p></section>", "related"),
+        ("<section id=sidebar><h3>News</h3><p>x</p></section>", "aside"),
+        ("<div id=related-posts><p>x</p></div>", "related"),
+    ],
+)
+def test_a_box_is_known_by_its_id_all_the_same(html, reason):
+    assert {r["text"]: r["drop_reason"] for r in rows(WORDS + html)}["x"] == f"boilerplate:{reason}"
+
+
 def test_the_sidebars_of_docbook_are_boxes_in_the_text():
     page = "<div class=sidebar>box</div><p>" + "words " * 9 + "</p>"
     assert "box" not in texts(page) and "box" in texts("<meta name=generator content='DocBook XSL'>" + page)
@@ -170,7 +305,21 @@ def test_title_language_and_opt_outs():
         found = page(head + "<p>x<img src=i.png>")
         assert found["outcome"] is None and found["images"][0][-1] is None
     assert page("<p>x", robots=["noai"])["outcome"] == "opt_out"
+    for said in ("name=ROBOTS content='index NOAI'", "name=GPTBot content='noindex;noai'", "name=googlebot content=noai"):
+        assert page(f"<meta {said}><p>x")["outcome"] == "opt_out"
+    assert page("<meta name=description content=noai><p>x")["outcome"] is None
     assert page("<p>x", robots=["noai"], honor=False)["outcome"] is None
+
+
+def test_what_every_row_has_a_copy_of_is_short():
+    long = "l" * 1_000_000
+    found = page(
+        f"<html lang={long}><title>{long}</title><{long}><a href=/{long}><p lang={long}>x<figure>{f'<figcaption>{long}</figcaption>' * 3}<img src=i.png alt={long}>"
+    )
+    assert found["lang"] is None and len(found["title"]) <= 4000
+    text, image = dict(zip(TEXT, found["texts"][0])), found["images"][0]
+    assert text["lang"] is None and len(text["dom_path"]) < 24 * 33
+    assert all(len(v) < 5000 for v in image if isinstance(v, str))
 
 
 RUSSIAN, JAPANESE, CHINESE = (

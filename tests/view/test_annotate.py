@@ -130,7 +130,10 @@ def test_what_is_written_is_what_the_tools_read(made, form, tmp_path, capsys):
         assert [c.get("value") for c in view.find("Choices[@name='verdict']")] == ["good", "bad", "unsure"]
         assert "image_side" in [c.get("value") for c in view.find("Choices[@name='reason']")]
         assert {v.get("value")[1:] for v in view if v.get("value")} <= set(rows[0])
-    assert len(pictures) == (0 if form == "label-studio" else 60) and sum(r["text"] == EVIL for r in rows) == 3
+    assert (
+        len(pictures) == (0 if form == "label-studio" else 60)
+        and sum(r["text"] == (inert(EVIL) if form == "csv" else EVIL) for r in rows) == 3
+    )
     assert not any("drop_reason" in r or "kept" in r for r in rows)
     assert main(["annotate", made, "-o", str(tmp_path / "out"), "--format", form]) == 2  # perhaps somebody has filled it in
     assert "choose another folder" in capsys.readouterr().err
@@ -138,6 +141,8 @@ def test_what_is_written_is_what_the_tools_read(made, form, tmp_path, capsys):
 
 def test_hostile_words_stay_words():
     assert inert("=HYPERLINK(1)") == "'=HYPERLINK(1)" and inert("a=b") == "a=b" and inert("@x")[0] == "'"
+    assert [inert(t)[0] for t in (" =1+1", "\n=1", "\uff1dcmd", "-1")] == ["'"] * 4
+    assert inert("\x1b[2J\u202ex\x9b") == "\\x1b[2J\\u202ex\\x9b"
     assert storable("a\0b\ud800") == "a\ufffdb?"
     view = ElementTree.fromstring(config(['"/><Image value="http://x/"/>', "a&b"]))
     assert len(view.findall("Image")) == 1 and view.findall("Choices")[1][1].get("value") == "a&b"

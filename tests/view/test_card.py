@@ -32,6 +32,13 @@ def test_a_licence_may_be_a_number():
     assert _licences(run) == [("1", 2), ("4", 1)] and "1 (2), 4 (1)." in "".join(_rights(run, _licences(run)))
 
 
+def test_nothing_in_the_card_is_markup_or_invisible():
+    evil = "\x1b]0;p\x07\u202egnp </title><script>alert(1)</script> &lt;b&gt; [a](b) |x|"
+    shown = "".join(_rights(SimpleNamespace(recipe={"rows": {}, "steps": []}), [(evil, 1)]))
+    assert "<script" not in shown and "&lt;script&gt;" in shown and "&amp;lt;b" in shown and "\\[a\\](b) \\|x\\|" in shown
+    assert all(c.isprintable() for c in shown)
+
+
 def test_croissant_names_every_file_with_its_hash(run):
     made = json.loads(run.store.read("croissant.json"))
     listed = {f["contentUrl"]: f["sha256"] for f in made["distribution"]}

@@ -5,9 +5,15 @@ words is a guess, so it is taken back where it would cover most of the page (set
 """
 
 import re
+import unicodedata
 from collections.abc import Mapping
 from functools import lru_cache
 from typing import NamedTuple
+
+from selectolax.lexbor import LexborNode
+
+from curate.sources.html.elements import HEADINGS
+from curate.sources.html.page import MAX_TEXT
 
 TAGS = {
     "nav": "nav",
@@ -53,6 +59,13 @@ CLASSES = {word: reason for reason, words in _WORDS.items() for word in words.sp
 #: Anchors and edit links beside headings: part of no text.
 SKIPPED = frozenset({"headerlink", "anchor-link", "anchorjs-link", "mw-editsection", "heading-anchor", "octicon-link"})
 
+#: Formulas drawn from characters, beside their MathML or TeX: KaTeX, MathJax 2. (`mathjax`, on other sites, is only text with formulas.)
+DRAWN = frozenset("katex-html MathJax MathJax_Display MathJax_Preview MathJax_SVG MathJax_SVG_Display MathJax_CHTML".split())
+#: Elements that may be menus, sidebars and the like because of their id. Ids of headings, paragraphs and words are addresses in a text.
+CONTAINERS = frozenset("div section aside ul ol dl menu table tbody td form fieldset center details".split())
+#: Class words that tools give to a section with an id made from its heading: Sphinx, Asciidoctor, pandoc, Org.
+_SECTION = re.compile(r"section|sect\d|level\d|outline-\d")
+
 #: Class words of what sites use as a figure and its caption: WordPress, MediaWiki, DocBook, Asciidoctor, Sphinx.
 FIGURES = frozenset(
     "figure informalfigure wp-caption thumb thumbinner mediaobject imageblock image-block screenshot gallerybox "
@@ -74,8 +87,11 @@ _HIDDEN = re.compile(r"display\s*:\s*none|visibility\s*:\s*hidden", re.IGNORECAS
 class Names(NamedTuple):
     """What the words of an element's class and id say."""
 
-    reason: str | None = None  # boilerplate, and why
+    reason: str | None = None  # boilerplate by its class, and why
+    by_id: str | None = None  # the same by its id
     skipped: bool = False
+    drawn: bool = False
+    section: bool = False
     figure: bool = False
     caption: bool = False
     title: bool = False  # in a figure: its caption
@@ -84,17 +100,47 @@ class Names(NamedTuple):
 @lru_cache(maxsize=16384)
 def named(classes: str | None, id: str | None) -> Names:
     """The same few classes come again and again on a site: they are looked at once."""
-    names = f"{classes or ''} {id or ''}".strip()
-    if not names or len(names) > 1000:
+    classes, id = classes or "", id or ""
+    if not (classes or id) or len(classes) + len(id) > 1000:
         return Names()
-    words = frozenset((classes or "").lower().split())
+    words = frozenset(classes.lower().split())
     return Names(
-        by_class(names),
+        by_class(classes),
+        by_class(id),
         not SKIPPED.isdisjoint(words),
+        not DRAWN.isdisjoint(classes.split()),
+        any(map(_SECTION.fullmatch, words)),
         not FIGURES.isdisjoint(words),
         not CAPTIONS.isdisjoint(words),
         "title" in words,
     )
+
+
+def first_heading(node: LexborNode) -> str | None:
+    """The text of the heading with which an element begins."""
+    for _ in range(4):
+        child, beside = node.first_child, 0
+        while child is not None and beside < 8 and child.tag[0] == "-":
+            child, beside = child.next, beside + 1
+        if child is None:
+            return None
+        if child.tag in HEADINGS:
+            return (child.text() or "")[:MAX_TEXT]
+        node = child
+    return None
+
+
+def from_heading(id: str, heading: str, section: bool) -> bool:
+    """True if an id was made from the heading below it: then it says what the text is about. Without a sign that this is a
+    section (`section`) an id of one word, `comments`, is taken for the name of a box."""
+    words = re.findall(r"[^\W\d_]+", id)
+    return (section or len(words) > 1) and bool(words) and _letters(id) == _letters(heading)
+
+
+def _letters(text: str) -> str:
+    """Letters without accents, and digits but those at both ends: numbers of sections, and of ids that come twice."""
+    plain = unicodedata.normalize("NFKD", text.lower())
+    return "".join(c for c in plain if c.isalnum()).strip("0123456789")
 
 
 def by_class(names: str) -> str | None:

@@ -25,6 +25,9 @@ IMAGE = (
     "drop_reason",
 )
 
+#: Characters of all images' rows of a page: a long `base` is in every URL. Fewer images than MANY cannot have as many.
+UNFOLDED, MANY = 64 << 20, 1000
+
 #: Directives that forbid use of the page, or of its images, for machine learning (DeviantArt's noai; TDMRep; img2dataset).
 NO_PAGE, NO_IMAGES = {"noai", "tdm-reservation"}, {"noimageai", "noimageindex"}
 
@@ -35,11 +38,17 @@ _FILE_NAME = re.compile(
 
 def extract(body: bytes, declared: str | None, url: str, robots: list[str], honor_opt_out: bool) -> dict[str, Any]:
     """A page's title, language, charset, outcome (None if it went well), texts and images."""
-    text, name = charset.decode(body, declared)
+    text, name = charset.decode(body, declared, url)
     try:
         page = walk.parse(text, url)
+        # A declaration behind the bytes of the prescan: browsers begin again for it.
+        if page.charset not in (None, name) and charset.stated(body, declared) is None:
+            name = page.charset
+            page = walk.parse(charset.read(body, name), url)
     except walk.TooManyNodes:
         return {"outcome": "too_many_nodes", "charset": name}
+    if name == "replacement":
+        return {"outcome": "bad_encoding", "charset": name}
     page.robots |= set(robots)
     head = {"title": page.title or _heading(page), "lang": page.lang, "charset": name, "outcome": None}
     if honor_opt_out and page.robots & NO_PAGE:
@@ -48,11 +57,10 @@ def extract(body: bytes, declared: str | None, url: str, robots: list[str], hono
         for item in page.items:
             if isinstance(item, Image):
                 item.reason = item.reason or "opt_out"
-    return {
-        **head,
-        "texts": [_text(i, t) for i, t in enumerate(page.items) if isinstance(t, Text)],
-        "images": [_image(i, t) for i, t in enumerate(page.items) if isinstance(t, Image)],
-    }
+    images = [_image(i, t) for i, t in enumerate(page.items) if isinstance(t, Image)]
+    if len(images) > MANY and sum(map(_size, images)) > UNFOLDED:
+        return {**head, "outcome": "too_large"}
+    return {**head, "texts": [_text(i, t) for i, t in enumerate(page.items) if isinstance(t, Text)], "images": images}
 
 
 def _heading(page: Page) -> str | None:
@@ -84,6 +92,11 @@ def _image(position: int, item: Image) -> tuple:
         item.dom_path,
         reason,
     )
+
+
+def _size(row: tuple) -> int:
+    """Characters in a row, and in lists in it."""
+    return sum(sum(map(len, v)) if isinstance(v, list) else len(v) for v in row if isinstance(v, (str, list)))
 
 
 def best_text(caption: str | None, alt: str | None, title: str | None) -> str | None:

@@ -4,14 +4,16 @@ import re
 from collections.abc import Mapping
 
 from curate.sources.html import image_urls
-from curate.sources.html.page import Figure, Image, Mark
+from curate.sources.html.page import MAX_TEXT, Figure, Image, Mark
 
 #: Pixels up to which an image inside a line is an icon and does not split the paragraph.
 ICON = 32
-#: Characters of an alt or title kept.
-MAX_TEXT = 4000
 
 _SYMBOL = re.compile(r"latex|mathjax|/math/|tex\.cgi|emoji|smil(?:ey|ies)", re.IGNORECASE)
+#: Class words of a formula or emoji set as an image: MediaWiki, WordPress, Sphinx, Canvas.
+_FORMULA = frozenset(
+    "mwe-math-fallback-image-inline mwe-math-fallback-image-display tex latex math equation_image emoji wp-smiley".split()
+)
 _ICON = re.compile(r"(?:^|/)icons?/|[_-](?:16|20|22|24|32)(?:x\d\d)?(?:px)?\.(?:png|gif|svg|webp)$", re.IGNORECASE)
 _STYLE = {side: re.compile(rf"(?:^|[;\s]){side}\s*:\s*(\d+)(?:\.\d+)?px", re.IGNORECASE) for side in ("width", "height")}
 
@@ -43,6 +45,7 @@ def made(
         marks,
         figure,
         reason=reason,
+        formula="class" in attributes and not _FORMULA.isdisjoint((attributes["class"] or "").split()),
     )
 
 
@@ -56,13 +59,15 @@ def declared(attributes: Mapping[str, str | None], side: str) -> int | None:
 
 
 def one_line(value: str | None) -> str | None:
-    """White space collapsed; None if nothing is left."""
+    """White space collapsed, no more than MAX_TEXT; None if nothing is left."""
     return " ".join(value.split())[:MAX_TEXT] or None if value else None
 
 
 def symbol(image: Image) -> bool:
     """True for a formula or emoji that is set as an image and says in its alt text what it stands for."""
-    return bool(image.urls and image.alt and len(image.alt) < 200 and _SYMBOL.search(image.urls[0]))
+    if not image.urls or not image.alt or len(image.alt) > 1000:
+        return False
+    return image.formula or (len(image.alt) < 200 and _SYMBOL.search(image.urls[0]) is not None)
 
 
 def icon(image: Image) -> bool:
@@ -76,12 +81,14 @@ def twin(last: Image, image: Image) -> bool:
     """True if a `noscript` image is the lazy one just before it, which then takes its URLs."""
     if last.origin == "noscript" or not image.urls:
         return False
-    lazy = not last.urls or image_urls.placeholder(last.urls[0])
+    lazy = not last.urls or image_urls.hollow(last.urls[0]) or image_urls.stand_in(last.urls[0])
     if not lazy and not set(last.urls) & set(image.urls):
         return False
-    own = [u for u in last.urls if not image_urls.placeholder(u)]
+    own = [] if lazy else last.urls
     # one URL beside several: a small copy that a script would replace
-    last.urls = list(dict.fromkeys(image.urls + own if len(own) < min(2, len(image.urls)) else own + image.urls))
+    both = image.urls + last.urls if len(own) < min(2, len(image.urls)) else own + image.urls
+    real = [u for u in dict.fromkeys(both) if not image_urls.hollow(u) and not image_urls.stand_in(u)]
+    last.urls = real or image.urls
     last.alt, last.title = last.alt or image.alt, last.title or image.title
     last.width, last.height = last.width or image.width, last.height or image.height
     last.reason = image.reason if lazy else last.reason

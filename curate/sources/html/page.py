@@ -2,6 +2,9 @@
 
 from dataclasses import dataclass, field
 
+#: Characters kept of a title, an alt text, a caption: every row has its own copy.
+MAX_TEXT = 4000
+
 
 @dataclass(eq=False)
 class Mark:
@@ -17,14 +20,18 @@ class Figure:
     """A figure, or what a site uses as one; the captions found in it."""
 
     outer: "Figure | None" = None
-    captions: list[str] = field(default_factory=list)
+    captions: str = ""
+
+    def add(self, text: str) -> None:
+        """One more caption; what goes beyond MAX_TEXT is left out."""
+        self.captions = f"{self.captions} {text}".strip()[:MAX_TEXT] if len(self.captions) < MAX_TEXT else self.captions
 
     @property
     def caption(self) -> str | None:
         figure: Figure | None = self
         while figure is not None and not figure.captions:
             figure = figure.outer
-        return " ".join(figure.captions) if figure else None
+        return figure.captions if figure else None
 
 
 @dataclass(slots=True, eq=False)
@@ -56,6 +63,7 @@ class Image:
     marks: tuple[Mark, ...]
     figure: Figure | None = None
     reason: str | None = None
+    formula: bool = False  # by its class: its alt text says what it stands for
 
 
 @dataclass
@@ -65,6 +73,7 @@ class Page:
     items: list[Text | Image] = field(default_factory=list)
     title: str | None = None
     lang: str | None = None
+    charset: str | None = None  # Python's codec for what the first `meta` with one declares
     base: str = ""
     og_image: str | None = None
     robots: set[str] = field(default_factory=set)

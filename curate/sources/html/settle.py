@@ -36,19 +36,24 @@ def finish(page: Page, url: str) -> None:
 def settle(image: Image, base: str) -> None:
     """Absolute URLs, and the reason if none is left."""
     raw = image.urls
-    real = [u for u in raw if not image_urls.placeholder(u)]
-    files = [u for u in raw if u not in real and u[:5].lower() not in ("data:", "about", "javas", "blob:") and u[:1] != "#"]
+    real = [u for u in raw if not image_urls.hollow(u)]
     image.urls = list(dict.fromkeys(u for r in real if (u := image_urls.resolve(base, r))))
     if image.link and image.link.startswith("javascript:"):
         image.link = None
     image.link = image_urls.resolve(base, image.link) if image.link else None
     if not image.urls:
-        image.urls = [u for r in files if (u := image_urls.resolve(base, r))]
         image.reason = image.reason or ("inline" if raw and len(real) < len(raw) else "no_url")
+    elif not said(image) and all(map(image_urls.stand_in, image.urls)):
+        image.reason = image.reason or "inline"
     if image.urls and boilerplate.SIGNS.search(image.urls[0]):
         image.marks = (*image.marks, Mark("sign", False))
     if image.link and image_urls.image_link(image.link) and image.urls and image.link not in image.urls:
         image.urls.append(image.link)
+
+
+def said(image: Image) -> bool:
+    """Does the page say anything of an image? Of what only stands in for another one it says nothing."""
+    return bool(image.alt or image.title or image.width or image.height or image.link or image.figure)
 
 
 def merge(last: Image, item: Image) -> None:

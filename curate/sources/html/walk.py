@@ -8,8 +8,9 @@ from typing import NamedTuple
 
 from selectolax.lexbor import LexborHTMLParser, LexborNode
 
-from curate.sources.html import boilerplate, image_urls, images
+from curate.sources.html import boilerplate, charset, formulas, image_urls, images, shadow
 from curate.sources.html.boilerplate import Names
+from curate.sources.html.elements import ALONE, BLOCK, CHANGES, CODE, EMBEDDED, NEUTRAL, SKIPPED
 from curate.sources.html.page import Figure, Image, Mark, Page, Text
 from curate.sources.html.paragraphs import BREAK, CELL, blank, paragraphs
 from curate.sources.html.settle import finish
@@ -17,32 +18,13 @@ from curate.web.headers import for_robots, opt_outs, reserved
 
 #: Elements walked of one page. The largest page of 10,000 manuals has 300,000.
 MAX_NODES = 1_000_000
+#: Paragraphs and images of one page: they become rows.
+MAX_ITEMS = 200_000
 #: Elements named in a DOM path, innermost first.
 PATH = 24
 
-INLINE = frozenset(
-    "a abbr acronym b bdi bdo big cite code data del dfn em font i ins kbd label mark math nobr output q rb ruby s samp small "
-    "span strike strong sub sup time tt u var wbr slot mi mn mo mrow msub msup mfrac mtext semantics".split()
-)
-SKIPPED = frozenset(
-    "script style template svg textarea iframe frameset applet rt rp rtc datalist input audio canvas annotation annotation-xml "
-    "param track link noembed noframes progress meter option".split()
-)
-VOID_HANDLED = frozenset({"img", "amp-img", "source", "meta", "base", "br", "hr", "title"})
-#: Without attributes these change nothing for what is inside.
-NEUTRAL = (INLINE - {"a"}) | set("div p tbody thead tfoot center form address blockquote td th".split())
-#: What an element changes in the context of its content.
-CHANGES = (
-    {f"h{n}": {"kind": "heading", "level": n} for n in range(1, 7)}
-    | {tag: {"kind": "list", "row": False} for tag in ("li", "dt", "dd")}
-    | {tag: {"kind": "code"} for tag in ("pre", "listing", "xmp", "plaintext")}
-    | {
-        tag: {"kind": "paragraph", "level": None, "row": False}
-        for tag in ("table", "section", "article", "main", "aside", "ul", "ol", "dl", "body", "details", "fieldset")
-    }
-    | {"tr": {"kind": "table", "row": True}, "noscript": {"noscript": True}}
-)
-EMBEDDED = frozenset({"picture", "video", "object", "embed"})
+#: Characters kept of a `lang` attribute (BCP 47: 35) and of an element's name in a path.
+LANG, NAME = 64, 32
 
 
 class Context(NamedTuple):
@@ -57,28 +39,38 @@ class Context(NamedTuple):
     inside_main: bool = False
     noscript: bool = False
     row: bool = False  # inside a table row, where blocks are soft breaks
+    silent: bool = False  # not shown, inside a line
     caption: Figure | None = None
 
 
 class TooManyNodes(Exception):
-    """The page has more elements than MAX_NODES."""
+    """The page has more elements than MAX_NODES, or more paragraphs and images than MAX_ITEMS."""
 
 
 class Walk:
-    """The state of one walk."""
+    """The state of one walk. `shadows`: may there be shadow trees?"""
 
-    def __init__(self):
+    def __init__(self, shadows: bool = False):
         self.page = Page()
+        self.shadows = shadow.Hosts() if shadows else None
         self.context = Context()
         self.frames: list[tuple[LexborNode, str, Context, bool]] = []  # open elements; context outside; is it a block
         self.buffer: list[str] = []
         self.link_chars = 0
+        self.marks: tuple[Mark, ...] | None = None  # of all that is in the buffer
         self.waiting: list[Image] = []  # icons inside the line being gathered
         self.sources: list[dict] = []
         self.nodes = 0
 
     def run(self, root: LexborNode) -> Page:
-        node: LexborNode | None = root
+        self.walk(root)
+        self.flush()
+        return self.page
+
+    def walk(self, node: LexborNode | None, alone: bool = False) -> None:
+        """Take in a node with all below it, and unless `alone` the nodes after it."""
+        frames = self.frames
+        base = len(frames)
         while node is not None:
             self.nodes += 1
             if self.nodes > MAX_NODES:
@@ -86,21 +78,15 @@ class Walk:
             tag = node.tag
             if tag == "-text":
                 self.text(node.text_content or "")
-                child = None
-            else:
-                child = node.first_child if self.enter(node, tag) else None
-            if child is not None:
+            elif self.enter(node, tag) and (child := node.first_child) is not None:
                 node = child
                 continue
-            if self.frames and self.frames[-1][0] is node:
+            elif len(frames) > base and frames[-1][0] is node:
                 self.leave()
-            after = node.next
-            while after is None and self.frames:
-                after = self.frames[-1][0].next
+            while (after := node.next if not alone or len(frames) > base else None) is None and len(frames) > base:
+                node = frames[-1][0]
                 self.leave()
             node = after
-        self.flush()
-        return self.page
 
     # ---- elements
 
@@ -108,39 +94,47 @@ class Walk:
         """Take an element in; True to go into it (then a frame is open)."""
         if tag in SKIPPED or tag[0] == "-":  # "-comment", "-doctype" and the like
             return False
-        if tag in VOID_HANDLED:
-            self.void(node, tag)
+        if tag in ALONE and not self.alone(node, tag):
             return False
         attributes, outside = node.attributes, self.context
         inside = outside
         if attributes or tag not in NEUTRAL:
             names = boilerplate.named(attributes.get("class"), attributes.get("id"))
-            if names.skipped:
+            if names.skipped or (names.drawn and formulas.drawn(node, tag)):
                 return False
-            inside = self.inherited(tag, attributes, names, outside)
-        block = tag not in INLINE or inside.marks is not outside.marks
+            inside = self.inherited(node, tag, attributes, names, outside)
+        block = tag in BLOCK and (not inside.silent or tag == "video")
         if block:
             self.open_block(tag, inside)
         if tag in EMBEDDED or not image_urls.BACKGROUNDS.isdisjoint(attributes):
-            self.embedded(tag, attributes, inside)
+            self.embedded(tag, attributes, inside, block)
         self.context = inside
-        self.frames.append((node, tag, outside, block))
+        self.frames.append((node, tag if len(tag) <= NAME else tag[:NAME], outside, block))
+        if self.shadows is not None:
+            return self.shadows.enter(node, tag, attributes, self.walk)
         return True
 
-    def inherited(self, tag: str, attributes: dict, names: Names, outside: Context) -> Context:
+    def inherited(self, node: LexborNode, tag: str, attributes: dict, names: Names, outside: Context) -> Context:
         """The context inside an element."""
         changed: dict = {}
         if "lang" in attributes or "xml:lang" in attributes:
-            changed["lang"] = attributes.get("lang") or attributes.get("xml:lang")
+            lang = attributes.get("lang") or attributes.get("xml:lang")
+            changed["lang"] = lang if lang and len(lang) <= LANG else None
         if tag == "a":
             changed["link"] = attributes.get("href") or ""
         elif tag == "html":
             self.page.lang = changed.get("lang")
-        elif tag not in INLINE:
+        elif tag == "video":  # what is in it is for browsers that show none
+            changed["silent"] = True
+        elif tag == "noscript":
+            changed["silent" if self.buffer and not blank(self.buffer) else "noscript"] = True
+        elif tag in BLOCK or "-" in tag:
             changed |= self.block_context(tag, attributes, names, outside)
-        marks = self.marks(tag, attributes, names, changed.get("marks", outside.marks), outside)
+        marks = self.marked(node, tag, attributes, names, changed.get("marks", outside.marks), outside)
         if marks is not outside.marks:
             changed["marks"] = marks
+            if tag not in BLOCK and marks and marks[-1].reason == "hidden":
+                changed["silent"] = True
         return outside._replace(**changed) if changed else outside
 
     def block_context(self, tag: str, attributes: dict, names: Names, outside: Context) -> dict:
@@ -155,24 +149,37 @@ class Walk:
             changed["figure"] = Figure(outer=outside.figure)
         return changed
 
-    def marks(self, tag: str, attributes: dict, names: Names, marks: tuple[Mark, ...], outside: Context) -> tuple[Mark, ...]:
+    def marked(
+        self, node: LexborNode, tag: str, attributes: dict, names: Names, marks: tuple[Mark, ...], outside: Context
+    ) -> tuple[Mark, ...]:
         """The boilerplate marks inside an element."""
         if tag in ("html", "body", "main", "article", "h1"):
             return tuple(m for m in marks if m.reason != "header") if tag == "h1" and marks else marks
         reason = boilerplate.certain(tag, attributes, outside.inside_main)
         guess = reason is None
-        if guess and tag not in ("code", "pre") and not (names.reason == "aside" and self.page.docbook):
-            reason = names.reason
+        if guess and (names.reason or names.by_id) and tag not in CODE:
+            reason = names.reason or self.by_id(node, tag, names)
+            if reason == "aside" and self.page.docbook:
+                reason = None
         return (*marks, Mark(reason, guess)) if reason else marks
+
+    def by_id(self, node: LexborNode, tag: str, names: Names) -> str | None:
+        """What the id of an element says, unless it was made from its heading."""
+        if tag not in boilerplate.CONTAINERS:
+            return None
+        heading = boilerplate.first_heading(node)
+        section = tag == "section" or names.section
+        made = heading and boilerplate.from_heading(node.attributes["id"] or "", heading, section)
+        return None if made else names.by_id
 
     def open_block(self, tag: str, inside: Context) -> None:
         """A block begins: end the paragraph before it, or in a table row make a soft break."""
         if tag in ("td", "th") and inside.row:
             if self.buffer:
                 self.buffer.append(CELL)
-        elif tag in ("p", "div", "center", "picture") and self.context.row and self.soft(inside, self.context):
+        elif tag in ("p", "div", "center") and self.context.row and self.soft(inside, self.context):
             self.buffer.append(BREAK)
-        elif tag != "picture" and (self.buffer or self.waiting):
+        elif self.buffer or self.waiting:
             self.flush()
 
     def soft(self, inside: Context, outside: Context) -> bool:
@@ -181,8 +188,8 @@ class Walk:
 
     def leave(self) -> None:
         """Close the innermost open element."""
-        _, tag, outside, block = self.frames[-1]
-        if block and tag != "picture":
+        _, _, outside, block = self.frames[-1]
+        if block:
             if outside.row and self.soft(self.context, outside):
                 self.buffer.append(BREAK)
             elif self.buffer or self.waiting:
@@ -190,27 +197,33 @@ class Walk:
         self.frames.pop()
         self.context = outside
 
-    def void(self, node: LexborNode, tag: str) -> None:
-        """Elements without content of their own."""
+    def alone(self, node: LexborNode, tag: str) -> bool:
+        """Elements that are not gone into; True for a formula that has to be."""
         if tag == "br":
             self.buffer.append(BREAK)
         elif tag == "hr":
             self.flush()
         elif tag in ("img", "amp-img"):
             self.image(node.attributes)
+        elif tag in ("math", "script"):
+            tex = formulas.tex(node, tag)
+            self.text(tex or "")
+            return tag == "math" and not tex
         elif tag == "source":
             if self.frames and self.frames[-1][1] == "picture":
                 self.sources.append(node.attributes)
         elif tag == "title":
-            self.page.title = self.page.title or " ".join((node.text() or "").split()) or None
+            self.page.title = self.page.title or images.one_line(node.text())
         elif tag == "base":
             self.page.base = self.page.base or (node.attributes.get("href") or "").strip()
         else:
             self.meta(node.attributes)
+        return False
 
     def meta(self, attributes: dict) -> None:
         name = (attributes.get("name") or attributes.get("property") or attributes.get("http-equiv") or "").strip().lower()
         content = attributes.get("content") or ""
+        self.page.charset = self.page.charset or charset.meta_codec(attributes)
         if name == "generator":
             self.page.docbook = "docbook" in content.lower() or "publican" in content.lower()
         elif name in ("og:image", "og:image:url", "og:image:secure_url", "twitter:image", "twitter:image:src"):
@@ -223,10 +236,13 @@ class Walk:
     # ---- text
 
     def text(self, piece: str) -> None:
-        if not self.buffer and piece.isspace():
+        context, space = self.context, not piece or piece.isspace()
+        if (space and not self.buffer) or context.silent:
             return
         self.buffer.append(piece)
-        if self.context.link is not None:
+        if self.marks is not context.marks and not space:
+            self.marks = context.marks if self.marks is None else common(self.marks, context.marks)
+        if context.link is not None:
             self.link_chars += len("".join(piece.split()))
 
     def flush(self) -> None:
@@ -235,19 +251,22 @@ class Walk:
             joined, self.buffer = "".join(self.buffer), []
             for kind, text in paragraphs(joined, self.context.kind):
                 self.emit(kind, text)
-            self.link_chars = 0
+            self.link_chars, self.marks = 0, None
         if self.waiting:
             self.page.items += self.waiting
             self.waiting = []
+        if len(self.page.items) > MAX_ITEMS:
+            raise TooManyNodes
 
     def emit(self, kind: str, text: str) -> None:
         context, size = self.context, len("".join(text.split()))
         share = min(1.0, self.link_chars / size) if size else 0.0
         level = context.level if kind == "heading" else None
-        marks = (*context.marks, Mark("noscript", False)) if context.noscript else context.marks
+        marks = context.marks if self.marks is None else self.marks
+        marks = (*marks, Mark("noscript", False)) if context.noscript else marks
         self.page.items.append(Text(text, kind, level, context.lang, self.path(), share, marks))
         if kind == "caption" and context.caption is not None:
-            context.caption.captions.append(text)
+            context.caption.add(text)
 
     def path(self, last: str = "") -> str:
         names = [f[1] for f in self.frames[-PATH:]]
@@ -270,11 +289,13 @@ class Walk:
         return images.made(urls, origin, attributes, context.link or None, context.lang, path, marks, context.figure)
 
     def place(self, image: Image) -> None:
-        """An icon inside a line waits for the line's end; any other image ends the paragraph before it."""
-        symbol = images.symbol(image)
-        if (symbol or images.icon(image)) and not blank(self.buffer):
-            if symbol:
-                self.buffer.append(f" {image.alt} ")
+        """A formula, and an icon inside a line, wait for the line's end; any other image ends the paragraph before it."""
+        if images.symbol(image) and not self.context.silent:
+            self.text(f" {image.alt} ")
+            image.reason = image.reason or "symbol"
+            self.waiting.append(image)
+            return
+        if (images.icon(image) or self.context.silent) and not blank(self.buffer):
             self.waiting.append(image)
             return
         last = self.page.items[-1] if self.page.items else None
@@ -283,7 +304,7 @@ class Walk:
         self.flush()
         self.page.items.append(image)
 
-    def embedded(self, tag: str, attributes: dict, inside: Context) -> None:
+    def embedded(self, tag: str, attributes: dict, inside: Context, block: bool) -> None:
         """What an element shows besides its content: a background, the poster of a video, an `object` that is an image file."""
         if tag == "picture":
             self.sources = []
@@ -292,14 +313,26 @@ class Walk:
             url = attributes.get({"video": "poster", "object": "data"}.get(tag, "src"))
             if url and (tag == "video" or (attributes.get("type") or "").startswith("image/") or image_urls.image_link(url)):
                 urls, origin = [url.strip()], tag
-        if urls:
+        if not urls:
+            return
+        image = self.made(urls, origin, attributes, inside)
+        if block or blank(self.buffer):
             self.flush()
-            self.page.items.append(self.made(urls, origin, attributes, inside))
+            self.page.items.append(image)
+        else:
+            self.waiting.append(image)
+
+
+def common(marks: tuple[Mark, ...], others: tuple[Mark, ...]) -> tuple[Mark, ...]:
+    """The marks of a line of two parts: where both have marks of their own, all of it is boilerplate; a marked word in a sentence
+    is a word of the sentence."""
+    shared = tuple(m for m in marks if m in others)
+    return marks if len(marks) > len(shared) and len(others) > len(shared) else shared
 
 
 def parse(html: str, url: str) -> Page:
     """The page of an HTML text found at `url`. Raises TooManyNodes."""
     root = LexborHTMLParser(html, options=1).root
-    page = Walk().run(root) if root is not None else Page()
+    page = Walk("shadowrootmode" in html).run(root) if root is not None else Page()
     finish(page, url)
     return page

@@ -1,0 +1,85 @@
+"""What a file of web pages is, by its first bytes: WARC, which is read, or one of its relatives, which are refused by name."""
+
+import io
+import mimetypes
+import re
+
+from fastwarc.stream_io import Lz4Reader, ZstdReader
+
+from curate.sources.codings import inflated
+
+#: Bytes of a file that are looked at, and what is unpacked of them.
+HEAD, UNPACKED = 64 << 10, 4096
+
+GZIP, ZSTD, LZ4 = b"\x1f\x8b", b"\x28\xb5\x2f\xfd", b"\x04\x22\x4d\x18"
+
+WET = (
+    "holds the text of pages (a WET file), without markup or images; use the WARC file that it was made of: Common Crawl has it "
+    "under warc/ where this one is under wet/, without .wet in its name"
+)
+WAT = (
+    "holds metadata of pages (a WAT file) and no pages; use the WARC file that it was made of: Common Crawl has it under warc/ "
+    "where this one is under wat/, without .wat in its name"
+)
+ARC = "is an ARC file, the format before WARC; convert it with `warcio recompress FILE.arc.gz FILE.warc.gz` and use that"
+WACZ = "is a zip file (WACZ, if web pages are in it); unzip it and use the WARC files in its folder archive/"
+MHTML = "is an MHTML file (a page saved as one message); save the page as HTML, or crawl it into a WARC file"
+
+_MESSAGE = re.compile(
+    rb"(?:From: <Saved by|MIME-Version:|[\w-]+: [^\n]*\n(?:[\w-]+: [^\n]*\n)*?Content-Type: multipart/related)", re.I
+)
+_WARC_NAME = re.compile(r"\.warc(?=\.|$)(?!.*\.(?:wet|wat)(?=\.|$))", re.IGNORECASE)
+_REFUSED_NAMES = {
+    WET: re.compile(r"\.wet(?=\.|$)", re.IGNORECASE),
+    WAT: re.compile(r"\.wat(?=\.|$)", re.IGNORECASE),
+    ARC: re.compile(r"\.arc(?:\.\w+)?$", re.IGNORECASE),
+    WACZ: re.compile(r"\.wacz$", re.IGNORECASE),
+    MHTML: re.compile(r"\.mht(?:ml)?$", re.IGNORECASE),
+}
+
+
+def is_warc(head: bytes) -> bool:
+    """True for the first bytes of a WARC file, compressed or not."""
+    return unpacked(head).lstrip(b"\xef\xbb\xbf\r\n").startswith(b"WARC/")
+
+
+def refused(head: bytes) -> str | None:
+    """What is wrong with a file that is one of WARC's relatives, and what to use; None for any other."""
+    first = unpacked(head).lstrip()
+    if first.startswith(b"filedesc:"):
+        return ARC
+    if first.startswith(b"PK\x03\x04"):
+        return WACZ
+    return MHTML if _MESSAGE.match(first) else None
+
+
+def warc_name(name: str) -> bool:
+    """True for a file that is called a WARC file: `.warc` with any ending behind it, in any case."""
+    return _WARC_NAME.search(name.rsplit("/", 1)[-1]) is not None
+
+
+def refused_name(name: str) -> str | None:
+    """The same as `refused`, by a file's name."""
+    last = name.rsplit("/", 1)[-1]
+    return next((why for why, pattern in _REFUSED_NAMES.items() if pattern.search(last)), None)
+
+
+def telling_name(name: str) -> bool:
+    """True for a file whose ending says what it is, a picture or a style sheet: nobody has to look into it."""
+    return mimetypes.guess_type(name.rsplit("/", 1)[-1])[0] is not None
+
+
+def unpacked(head: bytes) -> bytes:
+    """The beginning of a file, of a compressed one what is in it."""
+    if head.startswith(GZIP):
+        return inflated(head, UNPACKED, 31)[0]
+    reader = ZstdReader if head.startswith(ZSTD) else Lz4Reader if head.startswith(LZ4) else None
+    if reader is None:
+        return head[:UNPACKED]
+    out, found = bytearray(), reader(io.BytesIO(head))
+    try:
+        while len(out) < UNPACKED and (piece := found.read(512)):
+            out += piece
+    except (OSError, ValueError, EOFError):
+        pass  # the head ends within a block: what came before it is enough
+    return bytes(out)
