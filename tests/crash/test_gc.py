@@ -9,7 +9,8 @@ from forge import Forge, Scene, glob, wrong
 
 from curate.errors import RecipeError
 from curate.store.atomic import Store
-from curate.upkeep import gc, lease
+from curate.store import lease
+from curate.upkeep import gc
 from curate.upkeep.check import check
 
 

@@ -7,8 +7,9 @@ import tarfile
 import pytest
 
 from curate.errors import CurateError
-from curate.extras.demo import packages, pages
+from curate.extras.demo import pages
 from curate.extras.demo.web import WebError
+from curate.models import packages
 from curate.models.packages import Missing, Package, fetch, unpacked
 
 

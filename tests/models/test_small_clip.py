@@ -95,11 +95,14 @@ def test_the_image_tower_computes_what_its_package_holds(opened):
     assert set(ours) == set(theirs) and all(torch.equal(ours[k], theirs[k]) for k in ours)
 
 
-def test_it_tells_true_captions_it_never_saw_from_shuffled_ones(opened, demo_web):
+def test_it_tells_true_captions_it_never_saw_from_shuffled_ones(opened):
     import torch
 
     model, preprocess, tokenizer = opened
-    rows = [p for p in pairs("T", say=lambda line: None)[0] if p.held_out]
+    try:
+        rows = [p for p in pairs("T", say=lambda line: None)[0] if p.held_out]
+    except Missing as e:
+        pytest.skip(f"the packages cannot be had here: {e}")
     with torch.inference_mode():
         images = torch.stack([preprocess(flat(Image.open(io.BytesIO(p.image)))) for p in rows])
         a = model.encode_image(images, normalize=True).numpy()

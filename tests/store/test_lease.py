@@ -13,7 +13,7 @@ import pytest
 
 from curate.errors import PoolError, RecipeError
 from curate.store.atomic import Store
-from curate.upkeep import lease
+from curate.store import lease
 
 
 def test_a_second_driver_is_refused_and_told_who_holds_it(tmp_path):
@@ -29,7 +29,7 @@ def test_a_second_driver_is_refused_and_told_who_holds_it(tmp_path):
 
 
 def test_the_lease_of_a_dead_driver_is_taken_over(tmp_path):
-    code = f"from curate.upkeep import lease; from curate.store.atomic import Store; import os\nwith lease.held(Store({str(tmp_path)!r})): os._exit(9)"
+    code = f"from curate.store import lease; from curate.store.atomic import Store; import os\nwith lease.held(Store({str(tmp_path)!r})): os._exit(9)"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 9
     store = Store(tmp_path)
     assert "000001.done" not in store.names("lease")
@@ -119,7 +119,7 @@ def test_a_full_disk_at_the_end_does_not_lock_the_run(tmp_path, monkeypatch):
 
 def test_of_drivers_that_start_together_one_holds_the_run(tmp_path):
     code = (
-        f"from curate.upkeep import lease; from curate.errors import PoolError, RecipeError; from curate.store.atomic import Store; import time\n"
+        f"from curate.store import lease; from curate.errors import PoolError, RecipeError; from curate.store.atomic import Store; import time\n"
         f"try:\n  with lease.held(Store({str(tmp_path)!r})): print('held'); time.sleep(1.5)\nexcept RecipeError: print('refused')"
     )
     drivers = [subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) for _ in range(4)]
