@@ -8,8 +8,8 @@ import pytest
 from forge import Forge, Scene, glob, wrong
 
 from curate.errors import RecipeError
-from curate.store.atomic import Store
 from curate.store import lease
+from curate.store.atomic import Store
 from curate.upkeep import gc
 from curate.upkeep.check import check
 

@@ -20,8 +20,8 @@ from curate.recipe import Recipe, Shards
 from curate.runner.driver import run as start
 from curate.sources.url_pairs import UrlPairs
 from curate.store import atomic as stores
-from curate.store.atomic import Store
 from curate.store import lease
+from curate.store.atomic import Store
 from curate.upkeep.check import check
 
 moto = pytest.importorskip("moto.server")

@@ -12,8 +12,8 @@ import time
 import pytest
 
 from curate.errors import PoolError, RecipeError
-from curate.store.atomic import Store
 from curate.store import lease
+from curate.store.atomic import Store
 
 
 def test_a_second_driver_is_refused_and_told_who_holds_it(tmp_path):
