@@ -165,6 +165,16 @@ def within(score: pa.ChunkedArray | pa.Array, min: float | None, max: float | No
     return reasons(keep, reason)
 
 
+def below(bound: float) -> float:
+    """The largest float32 under a bound: for a published "less than" where `max` is inclusive."""
+    return float(np.nextafter(np.float32(bound), np.float32(-np.inf)))
+
+
+def above(bound: float) -> float:
+    """The smallest float32 over a bound: for a published "greater than" where `min` is inclusive."""
+    return float(np.nextafter(np.float32(bound), np.float32(np.inf)))
+
+
 def reasons(keep: pa.ChunkedArray | pa.Array, reason: str) -> pa.Array:
     """Null where kept, the reason elsewhere."""
     drop = pc.if_else(keep, pa.scalar(None, pa.large_string()), pa.scalar(reason, pa.large_string()))

@@ -1,16 +1,17 @@
-"""OBELICS' rules for interleaved documents (Laurençon et al. 2023, arXiv 2306.16527, section 3.2 and appendix A), ordered by cost.
+"""OBELICS' rules for interleaved documents (Laurençon et al. 2023, arXiv 2306.16527, section 3.2, appendix A and released code).
 
 Paragraphs: 4 to 1,000 words, repetition of 10 characters at most 0.1 and of 5 words 0.1, special characters 0.3, stop words 0.3
-and more, flagged words 0.01, punctuation 0.001 and more, spam words 0.12; a paragraph that a site has three times goes with
-every copy. Documents: 10 to 2,000 words, 0.1, 0.2, 0.275, 0.35, 0.01, 0.03, English of 0.8. Images: jpg, png or webp, sides of
-150 to 20,000 pixels, at most 2:1, URLs without logo, button, icon and the like, URLs seen at most 10 times, none twice in a
-document; 1 to 30 in a document. One page of those with the same set of images, the newest of those with the same URL.
+and more, flagged words 0.01, punctuation 0.001 and more; a paragraph that a site has three times goes with every copy; at last
+spam words under 0.12. Documents: 10 to 2,000 words, 0.1, 0.2, 0.275, 0.35, 0.01, 0.03, English of 0.8 in lower case. Images: jpg,
+png or webp, sides of 150 to 20,000 pixels, at most 2:1, URLs without its eight words, URLs seen at most 10 times, none twice in a
+document; 1 to 30 in a document. The newest page of those with the same set of images, and of those with the same URL. Words,
+lists and bounds are those of its code.
 
-Published: 1.1 billion pages became 141 million documents with 353 million images. OBELICS fetched first and then dropped 32 %
-of its documents as duplicate URLs and 11 % for the same images; here only what these rules leave is asked for, each URL once.
---perplexity names the language model of its perplexity rule (1,500 at most; its release switches that off), --blocklist sites and
-URLs that are left out. Not here: its common-words rule (the list is not published with it), its classifier of pages, and its NSFW
-classifier (add Nsfw).
+Published: 1.1 billion pages became 141 million documents with 353 million images. Differs: OBELICS fetched first, so its rules of
+images came before those of documents; here only what the rules of text leave is asked for, each URL once. Images that look the same
+in a page are found by their bytes too. Special characters are all but letters, where its code has a list. --perplexity names the
+language model of its perplexity rule (1,500 at most, of paragraphs; its release asks it of documents), --blocklist sites and URLs that are
+left out. Not here: its common-words rule (the list is not published with it), its classifier of pages, and its NSFW classifier (add Nsfw).
 """
 
 from curate.dedup.exact import ExactDedup
@@ -18,7 +19,6 @@ from curate.dedup.frequency import Frequency
 from curate.fetch.shared import once
 from curate.fetch.stage import Fetch
 from curate.filters.aspect_ratio import AspectRatio
-from curate.filters.declared_aspect import DeclaredAspect
 from curate.filters.declared_size import DeclaredSize
 from curate.filters.document_char_repetition import DocumentCharRepetition
 from curate.filters.document_flagged_words import DocumentFlaggedWords
@@ -28,6 +28,7 @@ from curate.filters.document_language import DocumentLanguage
 from curate.filters.document_punctuation import DocumentPunctuation
 from curate.filters.document_stop_words import DocumentStopWords
 from curate.filters.document_symbols import DocumentSymbols
+from curate.filters.document_texts import DocumentTexts
 from curate.filters.document_word_repetition import DocumentWordRepetition
 from curate.filters.document_words import DocumentWords
 from curate.filters.image_side import ImageSide
@@ -45,6 +46,10 @@ from curate.filters.url_blocklist import UrlBlocklist
 from curate.recipe import Recipe, Shards
 from curate.select.where import Where
 from curate.source import Source
+from curate.stage import below
+
+#: Substrings of URLs: build_obelics/04_merge_web_docs_with_images.py.
+WORDS = ("logo", "button", "icon", "plugin", "widget", "porn", "xxx", "sex")
 
 
 def recipe(source: Source, perplexity: str = "", blocklist: str = "", seed: int = 0, shard_size: int = 1_000) -> Recipe:
@@ -53,17 +58,15 @@ def recipe(source: Source, perplexity: str = "", blocklist: str = "", seed: int 
     """
     unwanted = [UrlBlocklist(list=blocklist)] if blocklist else []
     surprising = [ParagraphPerplexity(model=perplexity, max=1500)] if perplexity else []
-    images = [*unwanted, DeclaredSize(min=150), DeclaredAspect(max=2), ImageUrlWords(), Frequency(("url",), max=10)]
+    images = [*unwanted, DeclaredSize(min=150), ImageUrlWords(words=WORDS, whole=False)]
     paragraphs = [
         ParagraphWords(4, 1000),
         ParagraphSymbols(max=0.3),
         ParagraphPunctuation(min=0.001),
-        ParagraphSpamWords(max=0.12),
         ParagraphFlaggedWords(max=0.01),
         ParagraphStopWords(min=0.3),
         ParagraphCharRepetition(max=0.1),
         ParagraphWordRepetition(max=0.1),
-        Frequency(("domain", "text"), max=2, name="paragraph_frequency", table="texts"),
         *surprising,
     ]
     documents = [
@@ -75,9 +78,16 @@ def recipe(source: Source, perplexity: str = "", blocklist: str = "", seed: int 
         DocumentFlaggedWords(max=0.01),
         DocumentPunctuation(min=0.03),
         DocumentStopWords(min=0.35),
-        DocumentLanguage(among={"en"}, min=0.8),
+        DocumentLanguage(among={"en"}, min=0.8, lower=True),
+    ]
+    pool = [
+        Frequency(("url",), max=10),
+        Frequency(("domain", "text"), max=2, name="paragraph_frequency", table="texts"),
         DocumentImageSet(),
-        ExactDedup(("document_image_set",), name="same_images", table="documents"),
+        ExactDedup(("document_image_set",), by=("document_image_set_time",), name="same_images", table="documents"),
+        ParagraphSpamWords(max=below(0.12)),
+        DocumentImages(1, None, name="document_images_once"),
+        DocumentTexts(min=1),
     ]
     pixels = [
         *once(Fetch()),
@@ -88,4 +98,4 @@ def recipe(source: Source, perplexity: str = "", blocklist: str = "", seed: int 
         ExactDedup(("doc_uid", "sha256"), name="repeated_image"),
         DocumentImages(1, 30, name="document_images_left"),
     ]
-    return Recipe(source, [*images, *paragraphs, *documents, *pixels], shards=Shards(size=shard_size, seed=seed))
+    return Recipe(source, [*images, *paragraphs, *documents, *pool, *pixels], shards=Shards(size=shard_size, seed=seed))

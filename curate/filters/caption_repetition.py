@@ -18,7 +18,7 @@ class CaptionRepetition(Filter):
 
     reads = ("text",)
     max: float | None = 0.2
-    version = 2
+    version = 3
 
     def score(self, live: pa.Table) -> list:
         found = (None if t is None else paragraph_ratios.words(t) for t in live["text"].to_pylist())

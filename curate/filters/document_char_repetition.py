@@ -14,6 +14,7 @@ class DocumentCharRepetition(DocumentFilter):
 
     max: float | None = 0.1
     n: int = 10
+    version = 2
 
     def score(self, live: pa.Table, images: pa.Table, texts: pa.Table) -> list:
-        return [paragraph_ratios.character_repetition(text, self.n) for text in joined(live, texts)]
+        return [paragraph_ratios.character_repetition(text, self.n) for text in joined(live, texts, "\n\n")]

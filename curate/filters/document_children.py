@@ -54,6 +54,7 @@ def gathered(live: pa.Table, children: pa.Table, column: str) -> list[list]:
     return [values[a:b] for a, b in pairwise(ends)]
 
 
-def joined(live: pa.Table, texts: pa.Table) -> list[str]:
-    """Each document's live paragraphs, a line each; paragraphs without a text are left out."""
-    return ["\n".join(t for t in found if t is not None) for found in gathered(live, texts, "text")]
+def joined(live: pa.Table, texts: pa.Table, gap: str = "\n") -> list[str]:
+    """Each document's live paragraphs, a line each; paragraphs without a text are left out. OBELICS counts characters with an empty
+    line as the gap."""
+    return [gap.join(t for t in found if t is not None) for found in gathered(live, texts, "text")]

@@ -16,8 +16,8 @@ class DocumentFlaggedWords(DocumentFilter):
 
     max: float | None = 0.01
     words: tuple[str, ...] = FLAGGED
-    version = 2
+    version = 3
 
     def score(self, live: pa.Table, images: pa.Table, texts: pa.Table) -> list:
         flagged = frozenset(self.words)
-        return [paragraph_ratios.listed(paragraph_ratios.words(t), flagged) for t in joined(live, texts)]
+        return [paragraph_ratios.listed(paragraph_ratios.letter_words(t), flagged) for t in joined(live, texts)]

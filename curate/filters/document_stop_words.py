@@ -16,7 +16,7 @@ class DocumentStopWords(DocumentFilter):
     reads = ("uid",)
     min: float | None = 0.35
     model: str = ""
-    version = 3
+    version = 4
 
     def weights(self) -> dict[str, str]:
         return weights(self.name, self.model)

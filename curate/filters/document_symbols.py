@@ -14,7 +14,7 @@ class DocumentSymbols(DocumentFilter):
     keeps up to 0.275."""
 
     max: float | None = 0.275
-    version = 2
+    version = 3
 
     def score(self, live: pa.Table, images: pa.Table, texts: pa.Table) -> pa.Array:
-        return paragraph_ratios.special(pa.array(joined(live, texts), pa.large_string()))
+        return paragraph_ratios.special(pa.array(joined(live, texts, "\n\n"), pa.large_string()))

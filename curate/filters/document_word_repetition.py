@@ -14,7 +14,7 @@ class DocumentWordRepetition(DocumentFilter):
 
     max: float | None = 0.2
     n: int = 5
-    version = 2
+    version = 3
 
     def score(self, live: pa.Table, images: pa.Table, texts: pa.Table) -> list:
-        return [paragraph_ratios.word_repetition(paragraph_ratios.words(t), self.n) for t in joined(live, texts)]
+        return [paragraph_ratios.word_repetition(paragraph_ratios.letter_words(t), self.n) for t in joined(live, texts)]

@@ -15,7 +15,7 @@ class DocumentWords(DocumentFilter):
     dtype = pa.int32()
     min: float | None = 10
     max: float | None = 2000
-    version = 2
+    version = 3
 
     def score(self, live: pa.Table, images: pa.Table, texts: pa.Table) -> list:
-        return summed(live, texts, [len(paragraph_ratios.words(t or "")) for t in texts["text"].to_pylist()])
+        return summed(live, texts, [len(paragraph_ratios.letter_words(t or "")) for t in texts["text"].to_pylist()])

@@ -41,17 +41,23 @@ _WORD = re.compile(r"[a-z]+|[A-Z]+(?![a-z])|[A-Z][a-z]+")
 
 @dataclass
 class ImageUrlWords(Filter):
-    """How many blocked words an image's URL holds, as whole words (also plurals). The published pipelines look for substrings
-    and so lose `lexicon.jpg` and `Essex.jpg`; whole words keep them."""
+    """How many blocked words an image's URL holds.
+
+    whole: as whole words, also plurals. The published pipelines look for substrings in the case
+    of the list (`whole=False`) and so lose `lexicon.jpg` and
+    `Essex.jpg`; whole words keep them.
+    """
 
     reads = ("url",)
     dtype = pa.int32()
     max: float | None = 0
     words: tuple[str, ...] = BLOCKED
-    version = 2
+    whole: bool = True
+    version = 3
 
     def score(self, live: pa.Table) -> list:
+        urls = live["url"].to_pylist()
+        if not self.whole:
+            return [None if u is None else sum(w in u for w in self.words) for u in urls]
         blocked = {*self.words, *(w + "s" for w in self.words)}
-        return [
-            None if u is None else sum(w.lower() in blocked for w in _WORD.findall(unquote(u))) for u in live["url"].to_pylist()
-        ]
+        return [None if u is None else sum(w.lower() in blocked for w in _WORD.findall(unquote(u))) for u in urls]

@@ -22,7 +22,7 @@ class ListedWords(Filter):
 
     reads = ("text",)
     dtype = pa.int32()
-    version = 3
+    version = 4
 
     words: str = ""
 

@@ -7,35 +7,16 @@ import pyarrow as pa
 from curate.filters import paragraph_ratios
 from curate.stage import Filter
 
-#: English words that mark adult pages. A longer list in the languages of the pool is a parameter.
-FLAGGED = (
-    "blowjob",
-    "camgirl",
-    "camgirls",
-    "cumshot",
-    "deepthroat",
-    "dildo",
-    "fuck",
-    "fucked",
-    "fucking",
-    "gangbang",
-    "handjob",
-    "hentai",
-    "masturbation",
-    "milf",
-    "orgasm",
-    "orgy",
-    "porn",
-    "porno",
-    "pornhub",
-    "pussy",
-    "sexcam",
-    "slut",
-    "threesome",
-    "tits",
-    "xnxx",
-    "xvideos",
-    "xxx",
+#: The list of OBELICS' release (obelics/utils/filtering_utils.py, Apache 2.0). A longer one in the languages of the pool is a parameter.
+FLAGGED = tuple(
+    (
+        "anal bareback bbw bdsm blowjob blowjobs brazzers bukkake camgirl camwhore cocksucking creampie cuckold cum "
+        "cumming cums cumshot cumshots cumslut cunnilingus deepthroat deepthroating dildo dildos dogging doggystyle "
+        "dominatrix erotic fellatio femdom fingering fisting footjob gangbang handjob hentai horney horniest horny jism "
+        "jizz masterbating masturbate masturbating masturbation milf orgies orgy pegging porn pornhub porno pornos "
+        "pornstar pornstars redtube rimming slutty squirting strapon threesome vibrator xhamster xnxx xvideos xxx "
+        "youporn"
+    ).split()
 )
 
 
@@ -47,9 +28,9 @@ class ParagraphFlaggedWords(Filter):
     reads = ("text",)
     max: float | None = 0.01
     words: tuple[str, ...] = FLAGGED
-    version = 2
+    version = 3
 
     def score(self, live: pa.Table) -> list:
         flagged = frozenset(self.words)
-        found = (None if t is None else paragraph_ratios.words(t) for t in live["text"].to_pylist())
+        found = (None if t is None else paragraph_ratios.letter_words(t) for t in live["text"].to_pylist())
         return [None if w is None else paragraph_ratios.listed(w, flagged) for w in found]

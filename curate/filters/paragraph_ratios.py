@@ -24,13 +24,20 @@ _UNSPACED = re.compile(
 )
 #: What ASCII words lose at their edges.
 _ODD = "".join(c for c in map(chr, range(128)) if not c.isalnum() and c != "_")
+#: What words of letters lose too.
+_NO_LETTER = _ODD + "0123456789_"
+
+
+def _of_symbols(point: int) -> bool:
+    """Marks of emoji and symbols (variation selectors, U+20DD to U+20E4), with which no word is written."""
+    return 0xFE00 <= point <= 0xFE0F or 0xE0100 <= point <= 0xE01EF or 0x20DD <= point <= 0x20E4
 
 
 @cache
 def _patterns() -> tuple[re.Pattern, re.Pattern]:
     r"""What words lose at their edges: all but letters, digits, `_` and combining marks, which `\w` lacks. And two letters with
     their marks, in a script without spaces."""
-    marks = [chr(i) for i in range(sys.maxunicode + 1) if unicodedata.category(chr(i))[0] == "M"]
+    marks = [chr(i) for i in range(sys.maxunicode + 1) if unicodedata.category(chr(i))[0] == "M" and not _of_symbols(i)]
     own = "".join(filter(_UNSPACED.match, marks))
     # Ranges: a class holds what lies beyond the first plane item by item, and looks at one after the other.
     runs = (list(run) for _, run in groupby(enumerate(marks), key=lambda m: ord(m[1]) - m[0]))
@@ -49,6 +56,15 @@ def words(text: str) -> list[str]:
     return [w for w in [w if w.isalnum() else edge.sub("", w) for w in text.lower().split()] if w]
 
 
+def letter_words(text: str) -> list[str]:
+    """Words as OBELICS counts them: digits and `_` go from their edges too, so that `2nd` is `nd` and a number is no word."""
+    if text.isascii():
+        return [w for w in [w if w.isalpha() else w.strip(_NO_LETTER) for w in text.lower().split()] if w]
+    edge, _ = _patterns()
+    bare = [w if w.isalpha() else w.strip(_NO_LETTER) for w in words(text)]
+    return [w for w in [w if w.isalpha() else edge.sub("", w) for w in bare] if w]
+
+
 #: Characters from which a text is long.
 _LONG = 200
 #: Of the hash of an n-gram: an odd number with bits all over (2^64 over the golden ratio).
@@ -60,7 +76,7 @@ _TOGETHER = 512
 @cache
 def _special() -> np.ndarray:
     """For each code point whether it is neither a letter nor a mark of one."""
-    return np.array([unicodedata.category(chr(i))[0] not in "LM" for i in range(sys.maxunicode + 1)])
+    return np.array([unicodedata.category(chr(i))[0] not in "LM" or _of_symbols(i) for i in range(sys.maxunicode + 1)])
 
 
 def special(texts: pa.Array) -> pa.Array:

@@ -25,7 +25,7 @@ class ParagraphStopWords(Filter):
     min: float | None = 0.3
     language: str = ""
     model: str = ""
-    version = 3
+    version = 4
 
     def __post_init__(self):
         super().__post_init__()
@@ -40,4 +40,4 @@ class ParagraphStopWords(Filter):
         if not self.language:
             return shares(texts, self.name, self.model)
         pairs = zip(texts, live[self.language].to_pylist())
-        return [None if t is None else paragraph_ratios.stop_words(paragraph_ratios.words(t), code) for t, code in pairs]
+        return [None if t is None else paragraph_ratios.stop_words(paragraph_ratios.letter_words(t), code) for t, code in pairs]

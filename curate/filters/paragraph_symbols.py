@@ -17,7 +17,7 @@ class ParagraphSymbols(Filter):
     reads = ("text",)
     dtype = pa.float32()
     max: float | None = 0.3
-    version = 2
+    version = 3
 
     def score(self, live: pa.Table) -> pa.Array:
         return paragraph_ratios.special(live["text"])

@@ -17,8 +17,8 @@ class ParagraphWordRepetition(Filter):
     dtype = pa.float32()
     max: float | None = 0.1
     n: int = 5
-    version = 2
+    version = 3
 
     def score(self, live: pa.Table) -> list:
-        found = (None if t is None else paragraph_ratios.words(t) for t in live["text"].to_pylist())
+        found = (None if t is None else paragraph_ratios.letter_words(t) for t in live["text"].to_pylist())
         return [None if w is None else paragraph_ratios.word_repetition(w, self.n) for w in found]

@@ -17,7 +17,7 @@ class ParagraphWords(Filter):
     dtype = pa.int32()
     min: float | None = 4
     max: float | None = 1000
-    version = 2
+    version = 3
 
     def score(self, live: pa.Table) -> list:
-        return [None if t is None else len(paragraph_ratios.words(t)) for t in live["text"].to_pylist()]
+        return [None if t is None else len(paragraph_ratios.letter_words(t)) for t in live["text"].to_pylist()]

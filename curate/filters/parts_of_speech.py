@@ -67,7 +67,7 @@ class PartsOfSpeech(Filter):
     reads = ("text",)
     dtype = pa.int32()
     max: float | None = 0
-    version = 3
+    version = 4
 
     needs: tuple[str, ...] = ("noun", "determiner")
     nouns: str = ""

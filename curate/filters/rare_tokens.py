@@ -25,7 +25,7 @@ class RareTokens(Filter):
     reads = ("text",)
     dtype = pa.int32()
     max: float | None = 0
-    version = 3
+    version = 4
 
     vocabulary: str = ""
     count: int = 5

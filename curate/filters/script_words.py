@@ -18,7 +18,7 @@ class ScriptWords(Filter):
 
     reads = ("text",)
     dtype = pa.int32()
-    version = 2
+    version = 3
 
     def score(self, live: pa.Table) -> list:
         return [None if t is None else len(paragraph_ratios.words(t)) for t in live["text"].to_pylist()]

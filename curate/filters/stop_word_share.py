@@ -18,7 +18,7 @@ LABELS = 8
 def shares(texts: list[str | None], name: str, model: str = "") -> list[float | None]:
     """For each text the share of words that are stop words, of the list that fits best; 1 for a language without a list, because
     nothing can be said, and null without a text. `name` is the stage that asks, for errors; model: see Language."""
-    found = [None if t is None else paragraph_ratios.stop_words(paragraph_ratios.words(t), None) for t in texts]
+    found = [None if t is None else paragraph_ratios.stop_words(paragraph_ratios.letter_words(t), None) for t in texts]
     asked = [i for i, share in enumerate(found) if share is not None and share < FITS and not (texts[i] or " ").isspace()]
     if asked:
         labels, scores = _loaded(_path(name, model)).predict([" ".join(texts[i].split()) for i in asked], k=LABELS)

@@ -1,12 +1,27 @@
-"""Function words of the languages that the stop-word rules can judge: articles, pronouns, prepositions, auxiliaries."""
+"""Function words of the languages that the stop-word rules can judge: articles, pronouns, prepositions, auxiliaries.
+
+English is the list of OBELICS' release (obelics/utils/filtering_utils.py, Apache 2.0), for which its bounds hold; the
+others are shorter lists made here.
+"""
 
 _LISTS = {
     "en": (
-        "a about after all also am an and any are as at be because been before being but by can could did do does for "
-        "from had has have he her here him his how i if in into is it its just may me more most my no nor not now of "
-        "off on one only or other our out over she should so some such than that the their them then there these they "
-        "this those through to too under up us very was we were what when where which while who whom why will with "
-        "would you your"
+        "a a.k.a aboard about above abt accord according across after against ago aground ahead aka ala albeit all "
+        "along alongside although am amid amidst among amongst amoung an and and/or another any any1 anybody anyone "
+        "anything are around as aside astride at atop away b b/c b/t back base based bc be because been before behind "
+        "being below beneath beside besides between beyond board both btwn but by can cause circa cos could coz cus "
+        "depend depending despite did do does down due during each either else even ever every everybody everyone "
+        "everything except for forth from get gets getting give given got had half has hav have having he her hers "
+        "herself him himself his how however i i'd if in include including inside instead into is it it's its itself "
+        "lest like made many may me might mine minus most much must my myself nary near nearby neither next nigh no "
+        "nobody none noone nor not nothing notwithstanding of off on onboard once one ones oneself only onto opposite "
+        "or other others ought our ours ourselves out outside over overt own past per plus prior quite rather re regard "
+        "regarding regardless round s/he save self shall she should side since so some somebody someone something such "
+        "sure teh than thanks that the their theirs them themselves then there these they they're thier this tho those "
+        "thou though through throughout thru thy til till to together too toward towards u under underneath unless "
+        "unlike until unto up upon ur us use versus via vs vs. w/ w/o w/out was we were what whatever whatnot when "
+        "whenever where whereas wherever whether which while whilst whither who who's whoever whom whomever whose why "
+        "will with within without wo worth would wud y'all ya yet yo you you're your youre yours yourself yourselves"
     ),
     "de": (
         "aber alle als also am an auch auf aus bei bin bis da damit dann das dass dem den der des die dies diese dieser "

@@ -48,6 +48,7 @@ def web(tmp_path_factory):
         ]
         records += [
             ("http://again.example/", page([images[2][0]], story(2)), "2025-03-01T10:00:00Z"),
+            ("http://newer.example/", page(images[3], [sentence(90 + k, 22) for k in range(6)]), "2025-03-09T10:00:00Z"),
             ("http://short.example/", page([images[0][0]], ["Few words."]), "2025-03-01T10:00:00Z"),
         ]
         (folder / "a.warc.gz").write_bytes(warc(records))
@@ -72,3 +73,13 @@ def test_a_recipe_runs_to_its_shards(name, web, model, tmp_path):
     assert made.dataset["samples"] > 0 and check(made.store) == []
     assert {r["reason"] for r in made.stats().to_pylist()} >= bite
     assert "arXiv" in file.doc or "19" in file.doc
+
+
+def test_obelics_keeps_the_newest_page_of_those_with_the_same_images(web, tmp_path):
+    recipe = load("obelics").build(WebPages(f"{web}/*.warc.gz"))
+    for step in recipe.steps:
+        if step.name == "fetch":
+            step.allow_private, step.robots, step.retries = ("127.0.0.0/8",), False, 0
+    made = run(recipe, str(tmp_path), engine="local")
+    fallen = made.sql("select url from documents where drop_reason = 'same_images'").fetchall()
+    assert fallen == [("http://site3.example/",)]

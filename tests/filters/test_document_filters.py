@@ -1,5 +1,7 @@
 """Filters of documents count live children only; filters before any fetch look at what the page declares."""
 
+from datetime import UTC, datetime
+
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -91,8 +93,8 @@ def test_children_come_in_page_order():
 
 
 def test_ratios_of_the_whole_text():
-    text = "The cat sat\nand the dog."
-    assert scored(DocumentSymbols())[0] == pytest.approx([6 / len(text), 1.0, 1.0])
+    text = "The cat sat\n\nand the dog."  # an empty line between paragraphs, as in OBELICS
+    assert scored(DocumentSymbols())[0] == pytest.approx([7 / len(text), 1.0, 1.0])
     assert scored(DocumentPunctuation())[0] == pytest.approx([1 / 7, 0, 0])
     assert scored(DocumentStopWords()) == ([0.5, 0, 0], [None, "document_stop_words", "document_stop_words"])
     assert scored(DocumentFlaggedWords(words=("dog",)))[0] == pytest.approx([1 / 6, 0, 0])
@@ -141,6 +143,12 @@ def test_image_url_words_are_whole_words(url, count):
     assert filter.judge(table).to_pylist() == [None if count == 0 else "image_url_words"]
 
 
+def test_substrings_of_urls_as_the_published_code_looks_for_them():
+    filter = ImageUrlWords(words=("logo", "sex"), whole=False)
+    urls = ["https://e.org/essex.jpg", "https://e.org/Logo.png", "https://logos.org/logo", None]
+    assert filter.run(pa.table({"url": pa.array(urls, pa.large_string())}))["image_url_words"].to_pylist() == [1, 0, 1, None]
+
+
 def test_declared_sizes():
     sizes = pa.table(
         {
@@ -166,6 +174,10 @@ def test_pages_with_the_same_images_have_the_same_set():
     assert found[2] is None and found[0] != found[1] and found == same
     once = images.filter(pa.array([True, False, True, False, False]))
     assert DocumentImageSet().run(DOCUMENTS, once)["document_image_set"].to_pylist()[:2] == [found[1]] * 2
+    assert DocumentImageSet().run(DOCUMENTS, once)["document_image_set_time"].to_pylist() == [None] * 3
+    times = pa.array([datetime(2025, 3, 1, tzinfo=UTC), None, datetime(1970, 1, 1, tzinfo=UTC)], pa.timestamp("ms", "UTC"))
+    dated = DocumentImageSet().run(DOCUMENTS.append_column("captured_at", times), once)
+    assert dated["document_image_set_time"].to_pylist() == [1_740_787_200_000, None, 0]
 
 
 def test_a_document_is_its_live_paragraphs_in_page_order():

@@ -39,10 +39,24 @@ def scored(filter: Filter, *texts, **columns) -> tuple[list, list]:
         ("பூனை மீது நாய்!", ["பூனை", "மீது", "நாய்"]),
         ("ที่นี่", ["ที่นี่"]),
         ("«cafe\u0301» _x_ C++ ①", ["cafe\u0301", "_x_", "c", "①"]),
+        ("❤️ ☕️ 1️⃣ ⃠ cup☕️", ["1", "cup"]),
     ],
 )
 def test_words(text, expected):
     assert paragraph_ratios.words(text) == expected
+
+
+@pytest.mark.parametrize(
+    "text, expected",
+    [
+        ("2nd of 3.5kg, 2019-04-01 v2", ["nd", "of", "kg", "v"]),
+        ("_x_ 42 – 7 … e=mc2", ["x", "e=mc"]),
+        ("«2nd» 3–größe5 ❤️ cafe\u0301", ["nd", "größe", "cafe\u0301"]),
+        ("", []),
+    ],
+)
+def test_words_of_letters(text, expected):
+    assert paragraph_ratios.letter_words(text) == expected
 
 
 def test_paragraph_words():
@@ -91,14 +105,14 @@ def test_paragraph_stop_words():
     keywords = "buy cheap shoes online store discount"
     czech = "Starý most vede přes řeku u mlýna a o trzích po něm přicházejí lidé z vesnic s vozy plnými jablek."
     scores, reasons = scored(ParagraphStopWords(), ENGLISH, GERMAN, keywords, czech, "ねこ", "", None)
-    assert scores == [pytest.approx(12 / 20), 0.5, 0.0, 1.0, 1.0, 0.0, None]
+    assert scores == [pytest.approx(13 / 20), 0.5, 0.0, 1.0, 1.0, 0.0, None]
     assert reasons == [None, None, "paragraph_stop_words", None, None, *["paragraph_stop_words"] * 2]
 
 
 def test_what_a_page_declares_is_not_the_language_of_a_paragraph():
     for declared in ("en", "pl", "de-DE", "ja", "xx", "", None):
         lang = pa.array([declared], pa.large_string())
-        assert scored(ParagraphStopWords(), ENGLISH, lang=lang)[0] == [pytest.approx(12 / 20)]
+        assert scored(ParagraphStopWords(), ENGLISH, lang=lang)[0] == [pytest.approx(13 / 20)]
     assert "lang" not in ParagraphStopWords().reads
 
 
