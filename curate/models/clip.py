@@ -1,28 +1,19 @@
-"""CLIP through open_clip: found by name, known by its weights, loaded, fed.
+"""CLIP through open_clip: loaded and fed. Its names are those of curate.models.clip_names."""
 
-A CLIP model is named `MODEL[:PRETRAINED]`: an open_clip architecture with a pretrained tag or a file of weights
-(`ViT-B-32:laion2b_s34b_b79k`, `ViT-B-32:/models/mine.safetensors`), a folder in open_clip's own format
-(`local-dir:/models/mine`, or just the folder), a hub model (`hf-hub:org/name`), or `small`: the small one for machines
-without a hub.
-"""
-
-import difflib
 import functools
-import hashlib
-import json
 import logging
 import os
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from curate.errors import RecipeError
-from curate.models.files import THREADS, ensure_torchvision, file_sha256
+from curate.models.clip_names import built, located, reason, refuse_others
+from curate.models.files import THREADS
 
 log = logging.getLogger(__name__)
 
@@ -74,6 +65,7 @@ def shrink_of(model: Any, transform: Any) -> Shrink:
     size = settings["size"]
     sides = size if isinstance(size, (tuple, list)) else (size, size)
     plain = sides[0] == sides[1] and settings["resize_mode"] in ("shortest", "squash")
+    plain = plain and settings["interpolation"] in ("bicubic", "bilinear")
     return Shrink(
         sides[0],
         settings["resize_mode"],
@@ -139,19 +131,18 @@ def clip(name: str) -> Clip:
     """Load a CLIP model onto the GPU if there is one, else onto the CPU. RecipeError if there is no such model."""
     import torch
 
-    ensure_torchvision()
-    import open_clip
-
-    architecture, pretrained = located(name)
+    found = located(name)
     device = "cuda" if torch.cuda.is_available() else "cpu"
     if device == "cpu":
         torch.set_num_threads(THREADS)
+    model, prepare = built(name, found, device)
+    refuse_others(name, found, model)
+    import open_clip
+
     try:
-        model, _, prepare = open_clip.create_model_and_transforms(architecture, pretrained=pretrained, device=device)
-        tokenize = open_clip.get_tokenizer(architecture)
+        tokenize = open_clip.get_tokenizer(found.architecture)
     except Exception as e:
-        raise RecipeError(f"model {name}: {_reason(e)}") from e
-    model.eval()
+        raise RecipeError(f"model {name}: its tokenizer: {reason(e)}") from e
     with torch.inference_mode():
         dim = int(model.encode_text(tokenize(["a"]).to(device)).shape[-1])
     settings = open_clip.get_model_preprocess_cfg(model)
@@ -189,63 +180,3 @@ def quickened(model: Any, size: int) -> Callable[[Any], Any]:
             log.debug("%s stays untraced: %s", type(model).__name__, e)
             return model.encode_image
     return traced if same else model.encode_image
-
-
-def _reason(e: Exception) -> str:
-    lines = [line for line in str(e).splitlines() if line.strip()] or [type(e).__name__]
-    return lines[0][:300]
-
-
-def located(name: str) -> tuple[str, str | None]:
-    """What open_clip is asked for: an architecture, and a tag, a file or None. RecipeError names the nearest model or tag."""
-    if name == "small":
-        from curate.models.small_clip import small_clip
-
-        return small_clip(say=lambda line: None)[0], None
-    if name.startswith(("local-dir:", "hf-hub:")):
-        return name, None
-    if os.path.isdir(name):
-        return f"local-dir:{os.path.abspath(name)}", None
-    architecture, _, pretrained = name.partition(":")
-    ensure_torchvision()
-    import open_clip
-
-    known = open_clip.list_models()
-    if architecture not in known:
-        raise RecipeError(f"model {name}: open_clip has no {architecture}" + near(architecture, known))
-    if not pretrained:
-        tags = open_clip.list_pretrained_tags_by_model(architecture)
-        raise RecipeError(
-            f"model {name}: say which weights, {architecture}:TAG or {architecture}:FILE"
-            + (f"; tags: {', '.join(tags)}" if tags else "")
-        )
-    if os.path.exists(pretrained):
-        return architecture, pretrained
-    tags = open_clip.list_pretrained_tags_by_model(architecture)
-    if pretrained not in tags:
-        raise RecipeError(f"model {name}: {pretrained} is neither a file nor a tag of {architecture}" + near(pretrained, tags))
-    return architecture, pretrained
-
-
-def near(word: str, words: list[str]) -> str:
-    near = difflib.get_close_matches(word, words, 3)
-    return f"; did you mean {', '.join(near)}?" if near else f"; there are: {', '.join(words[:12])}" if words else ""
-
-
-def weights_id(name: str) -> str:
-    """What the weights of a model are: `sha256:…` of local files, or the tag or hub name where they are not here."""
-    if name.startswith("hf-hub:"):
-        return name
-    architecture, pretrained = located(name)
-    if architecture.startswith("local-dir:"):
-        folder = Path(architecture.removeprefix("local-dir:"))
-        weights = sorted(str(p) for p in folder.iterdir() if p.suffix in (".safetensors", ".bin", ".pt"))
-        config = json.loads((folder / "open_clip_config.json").read_text(), object_hook=_without_places)
-        made_of = [json.dumps(config, sort_keys=True), *map(file_sha256, weights)]
-        return "sha256:" + hashlib.sha256("".join(made_of).encode()).hexdigest()
-    return f"sha256:{file_sha256(pretrained)}" if os.path.exists(pretrained) else f"{architecture}:{pretrained}"
-
-
-def _without_places(config: dict) -> dict:
-    """A model's configuration without the folders where this machine keeps its parts."""
-    return {k: v for k, v in config.items() if k not in ("hf_model_name", "hf_tokenizer_name")}

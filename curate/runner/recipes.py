@@ -23,7 +23,7 @@ FOLDER = Path(__file__).resolve().parents[2] / "pipelines"
 GLOSSARY = {
     "seed": "seed of everything that is drawn, and of the order in the shards",
     "shard_size": "samples in a shard",
-    "model": "CLIP by its open_clip name, NAME[:PRETRAINED], hf-hub:... or a file; small: the one that comes along",
+    "model": "CLIP by its open_clip name, NAME:TAG or NAME:FILE[#quick_gelu], a folder, hf-hub:...; small: the one that comes along",
     "captioner": "model that looks at pictures and writes: caption:NAME, chat:NAME, coca, small or a URL of an endpoint",
     "writer": "model that rewrites text: text:NAME or a URL of an endpoint",
     "language_model": "file of fastText's lid.176 in place of the one that comes along",

@@ -76,7 +76,7 @@ def configuration(model: str) -> dict[str, Any]:
     ensure_torchvision()
     import open_clip
 
-    from curate.models.clip import near
+    from curate.models.clip_names import near
 
     if not model.endswith(".json"):
         found = open_clip.get_model_config(model)

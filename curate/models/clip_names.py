@@ -1,0 +1,270 @@
+"""CLIP models by name: the architecture, the weights, and the settings that their authors ran them with.
+
+A CLIP model is named `MODEL[:PRETRAINED][#AS]`: an open_clip architecture with a pretrained tag or a file of weights
+(`ViT-B-32:laion2b_s34b_b79k`, `ViT-B-32:/models/mine.safetensors`), a folder in open_clip's own format
+(`local-dir:/models/mine`, or just the folder), a hub model (`hf-hub:org/name`), or `small`: the small one for machines
+without a hub. With a tag the activation and the preprocessing are the tag's, whatever open_clip's architecture says. A file
+does not say them; `#quick_gelu`, `#gelu` or `#TAG` does: that activation, or all that the tag says.
+"""
+
+import difflib
+import functools
+import hashlib
+import json
+import logging
+import os
+import re
+import warnings
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from curate.errors import RecipeError
+from curate.models.files import ensure_torchvision, file_sha256
+from curate.models.hub import on_hub, on_web
+
+log = logging.getLogger(__name__)
+
+#: What a model that is not here can be replaced by.
+INSTEAD = "try --model small, or name a file or folder of weights: --model ARCHITECTURE:FILE"
+
+_ACTIVATIONS = {"quick_gelu": True, "gelu": False}
+_LOOKS = ("mean", "std", "interpolation", "resize_mode")
+
+
+@dataclass(frozen=True)
+class ClipName:
+    """What a name stands for: what open_clip is asked for, and what it must be forced to.
+
+    architecture: an open_clip architecture, `local-dir:FOLDER` or `hf-hub:ORG/NAME`. pretrained: a tag, a file, or None.
+    forced: settings that open_clip would not choose by itself: `quick_gelu`, and for a file mean, std, interpolation and
+    resize mode.
+    """
+
+    architecture: str
+    pretrained: str | None = None
+    forced: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def folder(self) -> Path | None:
+        return Path(self.architecture.removeprefix("local-dir:")) if self.architecture.startswith("local-dir:") else None
+
+    @property
+    def file(self) -> str | None:
+        """The local file of weights; None for a tag and a hub model."""
+        if self.folder:
+            ensure_torchvision()
+            from open_clip.factory import _find_checkpoint_in_dir
+
+            return _find_checkpoint_in_dir(self.folder)
+        return self.pretrained if self.pretrained and os.path.isfile(self.pretrained) else None
+
+
+def located(name: str) -> ClipName:
+    """What a name stands for. RecipeError names the nearest architecture or tag."""
+    if name == "small":
+        from curate.models.small_clip import small_clip
+
+        return ClipName(small_clip(say=lambda line: None)[0])
+    base, hash_, wanted = name.rpartition("#")
+    if not hash_ or os.path.exists(name) or os.path.exists(name.partition(":")[2]):
+        base, wanted = name, ""
+    if base.startswith(("local-dir:", "hf-hub:")) or os.path.isdir(base):
+        home = base if base.startswith(("local-dir:", "hf-hub:")) else f"local-dir:{os.path.abspath(base)}"
+        if wanted and wanted not in _ACTIVATIONS:
+            raise RecipeError(f"model {name}: #{wanted} is neither #quick_gelu nor #gelu; all else its own configuration says")
+        return ClipName(home, None, {"quick_gelu": _ACTIVATIONS[wanted]} if wanted else {})
+    architecture, _, pretrained = base.partition(":")
+    ensure_torchvision()
+    import open_clip
+
+    known = open_clip.list_models()
+    if architecture not in known:
+        raise RecipeError(f"model {name}: open_clip has no {architecture}" + near(architecture, known))
+    tags = open_clip.list_pretrained_tags_by_model(architecture)
+    if not pretrained:
+        raise RecipeError(
+            f"model {name}: say which weights, {architecture}:TAG or {architecture}:FILE"
+            + (f"; tags: {', '.join(tags)}" if tags else "")
+        )
+    if not os.path.exists(pretrained) and pretrained not in tags:
+        raise RecipeError(f"model {name}: {pretrained} is neither a file nor a tag of {architecture}" + near(pretrained, tags))
+    if wanted and wanted not in (*_ACTIVATIONS, *tags):
+        raise RecipeError(
+            f"model {name}: #{wanted} is neither #quick_gelu, #gelu nor a tag of {architecture}" + near(wanted, tags)
+        )
+    return ClipName(architecture, pretrained, _settings(name, architecture, pretrained, wanted))
+
+
+@functools.lru_cache(maxsize=64)  # so that what was assumed is logged once a process
+def _settings(name: str, architecture: str, pretrained: str, wanted: str) -> dict[str, Any]:
+    """What open_clip must be forced to, so that the model is what its authors ran."""
+    import open_clip
+    from open_clip.transform import PreprocessCfg
+
+    own = bool(open_clip.get_model_config(architecture).get("quick_gelu"))
+    if not os.path.exists(pretrained):  # a tag: open_clip takes its preprocessing, but not its activation
+        tag = open_clip.get_pretrained_cfg(architecture, pretrained)
+        quick = _ACTIVATIONS.get(wanted, own or bool(tag.get("quick_gelu")))
+        return {"quick_gelu": quick} if quick != own else {}
+    tags = [wanted] if wanted and wanted not in _ACTIVATIONS else open_clip.list_pretrained_tags_by_model(architecture)
+    configs = [open_clip.get_pretrained_cfg(architecture, t) for t in tags]
+    said: dict[str, Any] = {"quick_gelu": _agreed([bool(c.get("quick_gelu")) for c in configs])}
+    said |= {look: _agreed([c[look] for c in configs]) for look in _LOOKS}
+    said["quick_gelu"] = _ACTIVATIONS.get(wanted, said["quick_gelu"])
+    if said["quick_gelu"] is None:
+        log.warning(
+            "model %s: a file does not say its activation, and weights of %s are published with both; taken: %s. "
+            "OpenAI's, MetaCLIP's and DFN's need #quick_gelu after the file's name; #gelu or #quick_gelu ends this warning",
+            name,
+            architecture,
+            "QuickGELU" if own else "GELU",
+        )
+    else:
+        taken = "QuickGELU" if said["quick_gelu"] else "GELU"
+        log.info(
+            "model %s: activation %s, %s", name, taken, "as given" if wanted else f"as all published weights of {architecture}"
+        )
+    plain = {"quick_gelu": own, **{look: getattr(PreprocessCfg(), look) for look in _LOOKS}}
+    return {k: v for k, v in said.items() if v is not None and v != plain[k]}
+
+
+def _agreed(values: list[Any]) -> Any:
+    """What all say, None if they differ or there is none."""
+    return values[0] if values and all(v == values[0] for v in values) else None
+
+
+def near(word: str, words: list[str]) -> str:
+    near = difflib.get_close_matches(word, words, 3)
+    return f"; did you mean {', '.join(near)}?" if near else f"; there are: {', '.join(words[:12])}" if words else ""
+
+
+def weights_id(name: str) -> str:
+    """What the weights of a model are, and the settings it is forced to: `sha256:…` of local files, or the tag or hub name where they
+    are not here."""
+    found = located(name)
+    settings = f" {json.dumps(found.forced, sort_keys=True)}" if found.forced else ""
+    if found.architecture.startswith("hf-hub:"):
+        return found.architecture + settings
+    if found.folder:
+        weights = sorted(str(p) for p in found.folder.iterdir() if p.suffix in (".safetensors", ".bin", ".pt"))
+        made_of = [json.dumps(_config(name, found.folder), sort_keys=True), *map(file_sha256, weights)]
+        return "sha256:" + hashlib.sha256("".join(made_of).encode()).hexdigest() + settings
+    return (f"sha256:{file_sha256(found.file)}" if found.file else f"{found.architecture}:{found.pretrained}") + settings
+
+
+def _config(name: str, folder: Path) -> dict[str, Any]:
+    """A folder's configuration, without the places where this machine keeps its parts."""
+    try:
+        return json.loads((folder / "open_clip_config.json").read_text("utf-8"), object_hook=_without_places)
+    except (OSError, ValueError) as e:
+        raise RecipeError(f"model {name}: {folder}: no folder of open_clip's format: {e}") from e
+
+
+def _without_places(config: dict) -> dict:
+    return {k: v for k, v in config.items() if k not in ("hf_model_name", "hf_tokenizer_name")}
+
+
+def built(name: str, found: ClipName, device: str, weights: bool = True) -> tuple[Any, Any]:
+    """The model in eval mode on a device, and open_clip's transform for it. On `meta`, or without weights, only the structure.
+    RecipeError if the weights are missing, are another model's, or are no numbers."""
+    ensure_torchvision()
+    import open_clip
+    import torch
+    from open_clip.transform import PreprocessCfg, image_transform_v2
+
+    forced = dict(found.forced)
+    quick = forced.pop("quick_gelu", None)
+    try:
+        with warnings.catch_warnings(), torch.device("meta") if device == "meta" else torch.device("cpu"):
+            warnings.simplefilter("ignore")  # of meta tensors that stay empty, and of a #gelu that the tag does not have
+            model = open_clip.create_model(
+                found.architecture,
+                found.pretrained,
+                load_weights=weights,
+                require_pretrained=weights,
+                device=device,
+                force_quick_gelu=bool(quick),
+                force_preprocess_cfg=forced,
+                pretrained_text=False,
+                **({"quick_gelu": False} if quick is False else {}),
+            )
+    except Exception as e:
+        raise RecipeError(f"model {name}: {reason(e)}") from e
+    if weights and device != "meta":
+        _refuse_broken(name, model.state_dict())
+    return model.eval(), image_transform_v2(PreprocessCfg(**model.visual.preprocess_cfg), is_train=False)
+
+
+def _refuse_broken(name: str, state: dict[str, Any]) -> None:
+    broken = [k for k, v in state.items() if v.is_floating_point() and not v.isfinite().all()]
+    if broken:
+        raise RecipeError(f"model {name}: {_first(broken)}: weights that are NaN or infinite")
+
+
+def _first(keys: list[str], count: int = 3) -> str:
+    return ", ".join(keys[:count]) + (f" and {len(keys) - count} more" if len(keys) > count else "")
+
+
+def reason(e: Exception) -> str:
+    """Why a model could not be loaded, in one line: of weights that do not fit the first keys."""
+    lines = [line.strip() for line in str(e).splitlines() if line.strip()] or [type(e).__name__]
+    if "loading state_dict" not in lines[0]:
+        return lines[0][:300]
+    kinds, quoted = {"Missing": "lacks", "Unexpected": "has"}, re.compile('"([^"]+)"')
+    parts = [f"{kinds[n.split()[0]]} {_first(quoted.findall(n))}" for n in lines[1:] if n.split()[0] in kinds]
+    sizes = [m for n in lines[1:] if (m := re.match(r"size mismatch for ([\w.]+): .*?Size\((.*?)\).*?Size\((.*?)\)", n))]
+    parts += [f"{key} is {one}, not {other}" for key, one, other in (m.groups() for m in sizes[:3])]
+    return "weights of another model: " + "; ".join(parts)
+
+
+def refuse_others(name: str, found: ClipName, model: Any) -> None:
+    """RecipeError if a local file of weights is for pictures or texts of another size, which open_clip would stretch, or has NaN in
+    it."""
+    from open_clip.factory import load_state_dict
+
+    if not (file := found.file):
+        return
+    try:
+        state = {k: v for k, v in load_state_dict(file, device="cpu").items() if hasattr(v, "isfinite")}
+    except Exception as e:
+        raise RecipeError(f"model {name}: {file}: {reason(e)}") from e
+    _refuse_broken(name, state)
+    for key, own in model.state_dict().items():
+        if key.endswith(("positional_embedding", "pos_embed")) and key in state and state[key].shape != own.shape:
+            raise RecipeError(
+                f"model {name}: weights of another model: {key} is {list(state[key].shape)}, not {list(own.shape)}"
+            )
+
+
+def clip_ready(name: str) -> None:
+    """RecipeError if a model cannot be loaded: looked up in this machine's cache and on the hub, a local one read and compared with its
+    architecture. Nothing is downloaded."""
+    found = located(name)
+    who = f"model {name}"
+    if found.file:
+        _fits(name, weights_id(name))
+    elif found.folder:
+        raise RecipeError(f"{who}: {found.folder} has no weights (.safetensors, .bin or .pth)")
+    elif found.pretrained is None:
+        on_hub(who, found.architecture.removeprefix("hf-hub:"), _FILES, INSTEAD)
+    else:
+        import open_clip
+
+        config = open_clip.get_pretrained_cfg(found.architecture, found.pretrained)
+        if config.get("hf_hub"):
+            repository, file = os.path.split(config["hf_hub"])
+            on_hub(who, repository, (f"{Path(file).stem}.safetensors", file) if file else _FILES, INSTEAD)
+        else:
+            on_web(who, config["url"], Path.home() / ".cache" / "clip", INSTEAD)
+
+
+_FILES = ("open_clip_model.safetensors", "open_clip_pytorch_model.bin")
+
+
+@functools.lru_cache(maxsize=16)
+def _fits(name: str, weights: str) -> None:
+    """RecipeError if a local model's weights are not its architecture's; read once a process, while they are the same `weights`."""
+    found = located(name)
+    model, _ = built(name, found, "meta")
+    refuse_others(name, found, model)
