@@ -63,6 +63,14 @@ class Step:
         """Hashes of the model files it uses, by role; empty for a step without a model."""
         return {}
 
+    def preflight(self, widths: dict[str, int]) -> None:
+        """RecipeError if something that it loads is missing or does not fit. Called once, before a run fetches anything; downloads
+        nothing. widths: lengths of the embeddings in columns, as far as they are known."""
+
+    def widths(self) -> dict[str, int]:
+        """Lengths of the embeddings that it adds, by column, where they are known before it runs."""
+        return {}
+
 
 def plain(value: Any) -> Any:
     """A parameter as JSON: dataclasses become dicts, sets are sorted, paths and types become strings."""

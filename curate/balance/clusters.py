@@ -8,7 +8,7 @@ import pyarrow as pa
 
 from curate.dedup.chunks import scratch
 from curate.dedup.quality import better_first, columns, ranked
-from curate.dedup.vectors import clusters, file_hash, nearest, train, write_vectors
+from curate.dedup.vectors import clusters, file_hash, nearest, train, vectors_ready, write_vectors
 from curate.errors import RecipeError
 from curate.selector import Live, Selection, Selector, coin_sql
 
@@ -50,6 +50,10 @@ class ClusterBalance(Selector):
 
     def weights(self) -> dict[str, str]:
         return {"centroids_hash": file_hash(self.centroids)} if self.centroids else {}
+
+    def preflight(self, widths: dict[str, int]) -> None:
+        if self.centroids:
+            vectors_ready(self.name, self.centroids, self.column, widths.get(self.column))
 
     def select(self, live: Live) -> Selection:
         order = better_first(self.by) if self.by else f"{coin_sql('uid', self.seed, self.name)}, uid"

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import math
+import re
 from collections import Counter
 from collections.abc import Iterable
 from itertools import pairwise
@@ -19,22 +20,37 @@ def read_entries(source: str | list[str]) -> list[str]:
     Blank entries, and those with a NUL in them, are left out. RecipeError names the file, and the line that cannot be read.
     """
     entries = list(source) if isinstance(source, (list, tuple)) else _read(source)
-    if not all(isinstance(e, str) for e in entries):
-        raise RecipeError(f"entries: {source}: not a list of strings")
+    if wrong := next((n for n, e in enumerate(entries, 1) if not isinstance(e, str)), 0):
+        raise RecipeError(f"entries: {source}: not a list of strings: the {wrong}. is {str(entries[wrong - 1])[:40]}")
+    if isinstance(source, str) and not any(e.strip() for e in entries):
+        raise RecipeError(f"entries: {source}: no entries in it")
     return [e for e in dict.fromkeys(entries) if e.strip() and "\0" not in e]
 
 
 def _read(file: str) -> list[str]:
     whole = read_text(file).lstrip()
     if whole[:1] not in ("[", "{"):
-        return [bare(line) for line in lines(file)]
+        return _listed(file)
     try:
         found = json.loads(whole)
     except ValueError as e:
         raise RecipeError(f"entries: {file}: begins like JSON, and is none: {e}") from e
     if isinstance(found, dict) and not all(isinstance(n, (int, float)) for n in found.values()):
         raise RecipeError(f"entries: {file}: a JSON object, but not one of entries and their counts")
+    if not isinstance(found, (list, dict)):
+        raise RecipeError(f"entries: {file}: JSON, but no list")
     return list(found)
+
+
+def _listed(file: str) -> list[str]:
+    """One entry a line, or a JSON string a line."""
+    found = [bare(line) for line in lines(file)]
+    if all(re.fullmatch(r'".*"', line) for line in found if line):
+        try:
+            found = [json.loads(line) for line in found if line]
+        except ValueError:
+            return found  # quotes are part of them
+    return found
 
 
 def entries_hash(entries: list[str]) -> str:

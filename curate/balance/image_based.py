@@ -7,7 +7,7 @@ import numpy as np
 import pyarrow as pa
 
 from curate.dedup.chunks import scratch
-from curate.dedup.vectors import ROWS, clusters, file_hash, lengthened, load_vectors, nearest, write_vectors
+from curate.dedup.vectors import ROWS, clusters, file_hash, lengthened, load_vectors, nearest, vectors_ready, write_vectors
 from curate.errors import RecipeError
 from curate.selector import Live, Selection, Selector
 
@@ -43,6 +43,10 @@ class ImageBased(Selector):
     def weights(self) -> dict[str, str]:
         files = {"reference_hash": self.reference, "centroids_hash": self.centroids}
         return {role: file_hash(path) for role, path in files.items() if path}
+
+    def preflight(self, widths: dict[str, int]) -> None:
+        for path in filter(None, (self.reference, self.centroids)):
+            vectors_ready(self.name, path, self.column, widths.get(self.column))
 
     def select(self, live: Live) -> Selection:
         with scratch(live) as folder:
@@ -91,6 +95,9 @@ class NormSim(Selector):
 
     def weights(self) -> dict[str, str]:
         return {"target_hash": file_hash(self.target)}
+
+    def preflight(self, widths: dict[str, int]) -> None:
+        vectors_ready(self.name, self.target, self.column, widths.get(self.column))
 
     def select(self, live: Live) -> Selection:
         with scratch(live) as folder:

@@ -40,6 +40,9 @@ class TextBased(Selector):
     def weights(self) -> dict[str, str]:
         return {"synsets_hash": file_hash(self.synsets), "wordnet_hash": file_hash(Path(self.wordnet) / "index.noun")}
 
+    def preflight(self, widths: dict[str, int]) -> None:
+        _concepts(self.wordnet, self.synsets)
+
     def select(self, live: Live) -> Selection:
         _concepts(self.wordnet, self.synsets)  # wrong files are found here, not in a worker
         with scratch(live) as folder:

@@ -15,7 +15,7 @@ from curate.dedup.chunks import load, scratch, spill
 from curate.dedup.likeness import Same, likeness
 from curate.dedup.phash import VIEWS, hashes, stacked, thumbnail
 from curate.dedup.text import normal
-from curate.dedup.vectors import ROWS, file_hash, lengthened, load_vectors, write_vectors
+from curate.dedup.vectors import ROWS, file_hash, lengthened, load_vectors, vectors_ready, write_vectors
 from curate.errors import RecipeError
 from curate.selector import Live, Selection, Selector
 from curate.stage import digest
@@ -73,6 +73,10 @@ class Decontaminate(Selector):
 
     def weights(self) -> dict[str, str]:
         return {f"set_{name}": digest([file_hash(f) for f in _files(Path(path))]) for name, path in self.sets.items()}
+
+    def preflight(self, widths: dict[str, int]) -> None:
+        for path in self.vectors.values():
+            vectors_ready(self.name, path, self.column, widths.get(self.column))
 
     def select(self, live: Live) -> Selection:
         found: list[tuple] = []

@@ -11,7 +11,7 @@ from curate.dedup.chunks import scratch
 from curate.dedup.graph import Pairs, first_of, resolve, spread
 from curate.dedup.products import lengthened, pairs, place
 from curate.dedup.quality import better_first, columns, ranked
-from curate.dedup.vectors import DECIMALS, MARGIN, ROWS, Vectors, clusters, cosines, file_hash, write_vectors
+from curate.dedup.vectors import DECIMALS, MARGIN, ROWS, Vectors, clusters, cosines, file_hash, vectors_ready, write_vectors
 from curate.errors import RecipeError
 from curate.selector import NONE, Live, Selection, Selector, coin_sql
 
@@ -64,6 +64,10 @@ class SemanticDedup(Selector):
 
     def weights(self) -> dict[str, str]:
         return {"centroids_hash": file_hash(self.centroids)} if self.centroids else {}
+
+    def preflight(self, widths: dict[str, int]) -> None:
+        if self.centroids:
+            vectors_ready(self.name, self.centroids, self.column, widths.get(self.column))
 
     def select(self, live: Live) -> Selection:
         with scratch(live) as folder:

@@ -177,8 +177,11 @@ def nearest(points: np.ndarray, centroids: np.ndarray, count: int, device: str =
 
 def file_hash(path: str | Path) -> str:
     """12 hex digits of the SHA-256 of a file."""
-    with open(path, "rb") as f:
-        return hashlib.file_digest(f, "sha256").hexdigest()[:12]
+    try:
+        with open(path, "rb") as f:
+            return hashlib.file_digest(f, "sha256").hexdigest()[:12]
+    except OSError as e:
+        raise RecipeError(f"{path}: {e.strerror}") from e
 
 
 def clusters(
@@ -189,6 +192,18 @@ def clusters(
     centroids = lengthened(vectors.given(given)) if given else train(sample(live, vectors, 64 * k, seed), k, seed, device)
     np.save(saved, centroids)
     return centroids, homes(live, vectors, saved, probes, device), file_hash(saved)
+
+
+def vectors_ready(who: str, path: str, column: str, width: int | None, least: int = 1) -> None:
+    """RecipeError unless a .npy file has `least` vectors, of the width of the column's; only its head is read."""
+    try:
+        found = np.load(path, mmap_mode="r")
+    except (OSError, ValueError) as e:
+        raise RecipeError(f"{who}: {path}: not a .npy file of vectors: {e}") from e
+    if found.ndim != 2 or len(found) < least or found.dtype.kind not in "fiu":
+        raise RecipeError(f"{who}: {path}: {found.dtype} of shape {found.shape}, and not a row of numbers for each vector")
+    if width not in (None, found.shape[1]):
+        raise RecipeError(f"{who}: {path} has vectors of {found.shape[1]} numbers, {column} of {width}: made by another model?")
 
 
 def load_vectors(path: str, width: int | None, least: int = 1) -> np.ndarray:

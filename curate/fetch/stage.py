@@ -145,6 +145,9 @@ class Fetch(Stage):
         named = self.match if isinstance(self.match, str | None) else f"{self.match.__module__}:{self.match.__qualname__}"
         return {**super().parameters(), "match": named}
 
+    def preflight(self, widths: dict[str, int]) -> None:
+        hook(self.match)
+
     def judge(self, columns: pa.Table) -> pa.Array:
         """`fetch:` and the outcome, or null where an image arrived."""
         return super().judge(columns) if self.shared else failed(columns[self.name])

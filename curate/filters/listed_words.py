@@ -1,12 +1,13 @@
 """Words of a list that a caption has."""
 
+import copy
 from dataclasses import dataclass
 
 import pyarrow as pa
 
 from curate.filters import paragraph_ratios
 from curate.models import file_sha256, weights_file
-from curate.sources.lines import lines
+from curate.sources.lines import words
 from curate.stage import Filter
 
 
@@ -29,9 +30,12 @@ class ListedWords(Filter):
     def weights(self) -> dict[str, str]:
         return {"weights": f"sha256:{file_sha256(str(weights_file(self.name, self.words)))}"}
 
+    def preflight(self, widths: dict[str, int]) -> None:
+        copy.copy(self).load()
+
     def load(self) -> None:
-        words = (line.partition("\t")[0] for line in lines(str(weights_file(self.name, self.words))))
-        entries = (" ".join(paragraph_ratios.words(word)) for word in words)
+        listed = words(self.name, str(weights_file(self.name, self.words)))
+        entries = (" ".join(paragraph_ratios.words(word)) for _, word, _ in listed)
         self._listed = frozenset(filter(None, entries))
         self._lengths = {len(entry.split()) for entry in self._listed}
 

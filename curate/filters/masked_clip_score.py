@@ -7,7 +7,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from curate.filters.clip_score import flat
-from curate.models import clip, weights_id
+from curate.models import clip, clip_ready, weights_id
 from curate.stage import Filter
 
 
@@ -26,6 +26,9 @@ class MaskedClipScore(Filter):
 
     def weights(self) -> dict[str, str]:
         return {"weights": weights_id(self.model)}
+
+    def preflight(self, widths: dict[str, int]) -> None:
+        clip_ready(self.model)
 
     def load(self) -> None:
         self._clip = clip(self.model)

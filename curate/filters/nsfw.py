@@ -6,7 +6,7 @@ import numpy as np
 import pyarrow as pa
 from PIL import Image
 
-from curate.models import file_sha256, image_classifier, onnx, weights_file
+from curate.models import classifier_ready, file_sha256, image_classifier, onnx, weights_file
 from curate.stage import Filter
 
 #: The mean of the network's training pixels, blue, green, red.
@@ -46,6 +46,12 @@ class Nsfw(Filter):
 
     def weights(self) -> dict[str, str]:
         return {"weights": self.model if self.hub else f"sha256:{file_sha256(self.path())}"}
+
+    def preflight(self, widths: dict[str, int]) -> None:
+        if self.hub:
+            classifier_ready(self.name, self.model)
+        elif self.model:
+            onnx(self.path())
 
     def load(self) -> None:
         self._classify = image_classifier(self.model, self.labels) if self.hub else None

@@ -1,5 +1,6 @@
 """How surprising a paragraph is to a language model."""
 
+import copy
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -37,6 +38,9 @@ class ParagraphPerplexity(Filter):
 
     def _file(self):
         return weights_file(self.name, self.model)
+
+    def preflight(self, widths: dict[str, int]) -> None:
+        copy.copy(self).load()
 
     def load(self) -> None:
         self._rate = (

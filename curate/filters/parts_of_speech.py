@@ -1,5 +1,6 @@
 """Parts of speech that a description needs."""
 
+import copy
 from dataclasses import dataclass
 
 import pyarrow as pa
@@ -7,7 +8,7 @@ import pyarrow as pa
 from curate.errors import RecipeError
 from curate.filters import paragraph_ratios
 from curate.models import file_sha256, weights_file
-from curate.sources.lines import lines
+from curate.sources.lines import lines, words
 from curate.stage import Filter
 
 #: English words of closed classes.
@@ -81,8 +82,12 @@ class PartsOfSpeech(Filter):
     def weights(self) -> dict[str, str]:
         return {"weights": f"sha256:{file_sha256(str(weights_file(self.name, self.nouns)))}"} if self.nouns else {}
 
+    def preflight(self, widths: dict[str, int]) -> None:
+        copy.copy(self).load()
+
     def load(self) -> None:
-        listed = lines(str(weights_file(self.name, self.nouns))) if self.nouns else []
+        file = str(weights_file(self.name, self.nouns)) if self.nouns else ""
+        listed = lines(file) if file and words(self.name, file) else []
         self._nouns = frozenset(w for line in listed if line[:1].strip() for w in paragraph_ratios.words(line.split()[0]))
 
     def run(self, live: pa.Table) -> pa.Table:

@@ -1,5 +1,6 @@
 """Words of the caption that hardly anybody uses."""
 
+import copy
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -8,7 +9,7 @@ import pyarrow as pa
 from curate.errors import RecipeError
 from curate.filters import paragraph_ratios
 from curate.models import file_sha256, weights_file
-from curate.sources.lines import lines
+from curate.sources.lines import words
 from curate.stage import Filter
 
 
@@ -34,13 +35,15 @@ class RareTokens(Filter):
     def weights(self) -> dict[str, str]:
         return {"weights": f"sha256:{file_sha256(str(weights_file(self.name, self.vocabulary)))}"}
 
+    def preflight(self, widths: dict[str, int]) -> None:
+        copy.copy(self).load()
+
     def load(self) -> None:
         file, known = str(weights_file(self.name, self.vocabulary)), []
-        for number, line in enumerate(lines(file), 1):
-            word, _, count = line.partition("\t")
-            if count.strip() and not count.strip().isdecimal():
-                raise RecipeError(f"{self.name}: {file}: line {number}: {count.strip()[:40]!r} is no count")
-            if word.strip() and int(count.strip() or self.count) >= self.count:
+        for number, word, count in words(self.name, file):
+            if count and not count.isdecimal():
+                raise RecipeError(f"{self.name}: {file}: line {number}: {count[:40]!r} is no count")
+            if int(count or self.count) >= self.count:
                 known.append(word)
         self._known = frozenset(" ".join(paragraph_ratios.words(word)) for word in known)
 

@@ -1,5 +1,6 @@
 """Whether the caption is abusive."""
 
+import copy
 import importlib
 from dataclasses import dataclass
 
@@ -8,7 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from curate.errors import RecipeError
-from curate.models import fasttext, file_sha256, text_classifier, weights_file
+from curate.models import classifier_ready, fasttext, file_sha256, text_classifier, weights_file
 from curate.stage import Filter
 
 
@@ -38,6 +39,12 @@ class Toxicity(Filter):
 
     def weights(self) -> dict[str, str]:
         return {"weights": f"sha256:{file_sha256(str(weights_file(self.name, self.model)))}" if self.local else self.model}
+
+    def preflight(self, widths: dict[str, int]) -> None:
+        if self.local or self.model.startswith("python:"):
+            copy.copy(self).load()
+        else:
+            classifier_ready(self.name, self.model)
 
     def load(self) -> None:
         if self.local:

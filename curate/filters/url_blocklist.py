@@ -1,5 +1,6 @@
 """URLs and sites that nobody wants, or that do not want to be taken."""
 
+import copy
 import logging
 import re
 from dataclasses import dataclass
@@ -39,6 +40,9 @@ class UrlBlocklist(Filter):
 
     def weights(self) -> dict[str, str]:
         return {"weights": f"sha256:{file_sha256(str(weights_file(self.name, self.list)))}"}
+
+    def preflight(self, widths: dict[str, int]) -> None:
+        copy.copy(self).load()
 
     def load(self) -> None:
         file = str(weights_file(self.name, self.list))

@@ -1,12 +1,12 @@
 """Models: found, named by their weights, and loaded. The only place that imports torch, open_clip, transformers and
 onnxruntime, when a model is used."""
 
-from curate.models.classifiers import fasttext, image_classifier, text_classifier
+from curate.models.classifiers import classifier_ready, fasttext, image_classifier, text_classifier
 from curate.models.clip import BATCH, Clip, Shrink, clip
-from curate.models.clip_names import INSTEAD, clip_ready, weights_id
+from curate.models.clip_names import INSTEAD, clip_ready, clip_width, weights_id
 from curate.models.files import THREADS, ensure_torchvision, file_sha256, packaged, weights_file
 from curate.models.heads import Head, head
-from curate.models.hub import on_hub
+from curate.models.hub import hugging_ready
 from curate.models.onnx import Onnx, onnx, text_reader
 
 __all__ = [
@@ -17,14 +17,16 @@ __all__ = [
     "Head",
     "Onnx",
     "Shrink",
+    "classifier_ready",
     "clip",
     "clip_ready",
+    "clip_width",
     "ensure_torchvision",
     "fasttext",
     "file_sha256",
     "head",
+    "hugging_ready",
     "image_classifier",
-    "on_hub",
     "onnx",
     "packaged",
     "text_classifier",

@@ -8,6 +8,7 @@ import numpy as np
 from curate.errors import RecipeError
 from curate.models.clip import BATCH
 from curate.models.files import THREADS, ensure_torchvision
+from curate.models.hub import hugging_ready
 
 #: Labels that say "nothing is wrong".
 HARMLESS = frozenset({"neutral", "normal", "safe", "sfw", "non-toxic", "not toxic", "nontoxic", "clean", "drawings", "drawing"})
@@ -41,6 +42,11 @@ def text_classifier(name: str, labels: tuple[str, ...] = ()) -> Callable[[list[s
         texts,
         lambda batch: tokenize(batch, return_tensors="pt", padding=True, truncation=True, max_length=longest),
     )
+
+
+def classifier_ready(who: str, name: str) -> None:
+    """RecipeError unless a classifier's folder is here, or the hub has it."""
+    hugging_ready(who, name, "name a folder with the model, or a model of the hub, ORG/NAME")
 
 
 def _loaded(name: str, *kinds: Any) -> tuple[Any, Any]:

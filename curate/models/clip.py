@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from curate.errors import RecipeError
-from curate.models.clip_names import built, located, reason, refuse_others
+from curate.models.clip_names import built, located, reason
 from curate.models.files import THREADS
 
 log = logging.getLogger(__name__)
@@ -136,7 +136,6 @@ def clip(name: str) -> Clip:
     if device == "cpu":
         torch.set_num_threads(THREADS)
     model, prepare = built(name, found, device)
-    refuse_others(name, found, model)
     import open_clip
 
     try:

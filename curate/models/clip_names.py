@@ -175,23 +175,32 @@ def built(name: str, found: ClipName, device: str, weights: bool = True) -> tupl
 
     forced = dict(found.forced)
     quick = forced.pop("quick_gelu", None)
+    file = found.file if weights else None
+    if weights and found.folder and not file:
+        raise RecipeError(f"model {name}: {found.folder} has no weights (.safetensors, .bin or .pth)")
+    published = weights and not file  # a tag's or the hub's: open_clip fetches them
     try:
         with warnings.catch_warnings(), torch.device("meta") if device == "meta" else torch.device("cpu"):
             warnings.simplefilter("ignore")  # of meta tensors that stay empty, and of a #gelu that the tag does not have
             model = open_clip.create_model(
                 found.architecture,
-                found.pretrained,
-                load_weights=weights,
-                require_pretrained=weights,
+                None if file else found.pretrained,
+                load_weights=published,
+                require_pretrained=published,
                 device=device,
                 force_quick_gelu=bool(quick),
                 force_preprocess_cfg=forced,
                 pretrained_text=False,
                 **({"quick_gelu": False} if quick is False else {}),
             )
+            if file:
+                _refuse_others(name, file, model)
+                open_clip.load_checkpoint(model, file, device="cpu")
+    except RecipeError:
+        raise
     except Exception as e:
         raise RecipeError(f"model {name}: {reason(e)}") from e
-    if weights and device != "meta":
+    if published and device != "meta":
         _refuse_broken(name, model.state_dict())
     return model.eval(), image_transform_v2(PreprocessCfg(**model.visual.preprocess_cfg), is_train=False)
 
@@ -218,23 +227,24 @@ def reason(e: Exception) -> str:
     return "weights of another model: " + "; ".join(parts)
 
 
-def refuse_others(name: str, found: ClipName, model: Any) -> None:
-    """RecipeError if a local file of weights is for pictures or texts of another size, which open_clip would stretch, or has NaN in
-    it."""
+def _refuse_others(name: str, file: str, model: Any) -> None:
+    """RecipeError if a file's weights have NaN in them, or are for pictures or texts of another size, which open_clip would stretch."""
     from open_clip.factory import load_state_dict
 
-    if not (file := found.file):
+    if file.endswith((".npz", ".npy")):  # big_vision's, which open_clip alone reads
         return
     try:
         state = {k: v for k, v in load_state_dict(file, device="cpu").items() if hasattr(v, "isfinite")}
     except Exception as e:
         raise RecipeError(f"model {name}: {file}: {reason(e)}") from e
     _refuse_broken(name, state)
-    for key, own in model.state_dict().items():
-        if key.endswith(("positional_embedding", "pos_embed")) and key in state and state[key].shape != own.shape:
-            raise RecipeError(
-                f"model {name}: weights of another model: {key} is {list(state[key].shape)}, not {list(own.shape)}"
-            )
+    own = {k: v.shape for k, v in model.state_dict().items()}
+    sizes = [
+        k for k in own if k in state and state[k].shape != own[k] and len(own[k])
+    ]  # a scale may be one number or a list of one
+    if any(k.endswith(("positional_embedding", "pos_embed")) for k in sizes):
+        said = (f"{k} is {list(state[k].shape)}, not {list(own[k])}" for k in sizes[:3])
+        raise RecipeError(f"model {name}: weights of another model: {'; '.join(said)}")
 
 
 def clip_ready(name: str) -> None:
@@ -242,10 +252,8 @@ def clip_ready(name: str) -> None:
     architecture. Nothing is downloaded."""
     found = located(name)
     who = f"model {name}"
-    if found.file:
+    if found.file or found.folder:
         _fits(name, weights_id(name))
-    elif found.folder:
-        raise RecipeError(f"{who}: {found.folder} has no weights (.safetensors, .bin or .pth)")
     elif found.pretrained is None:
         on_hub(who, found.architecture.removeprefix("hf-hub:"), _FILES, INSTEAD)
     else:
@@ -259,12 +267,18 @@ def clip_ready(name: str) -> None:
             on_web(who, config["url"], Path.home() / ".cache" / "clip", INSTEAD)
 
 
+def clip_width(name: str) -> int | None:
+    """The length of a model's embeddings; None for one of the hub, which only its configuration there says."""
+    import open_clip
+
+    found = located(name)
+    return None if found.architecture.startswith("hf-hub:") else open_clip.get_model_config(found.architecture)["embed_dim"]
+
+
 _FILES = ("open_clip_model.safetensors", "open_clip_pytorch_model.bin")
 
 
 @functools.lru_cache(maxsize=16)
 def _fits(name: str, weights: str) -> None:
     """RecipeError if a local model's weights are not its architecture's; read once a process, while they are the same `weights`."""
-    found = located(name)
-    model, _ = built(name, found, "meta")
-    refuse_others(name, found, model)
+    built(name, located(name), "meta")

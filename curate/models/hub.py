@@ -39,6 +39,14 @@ def on_hub(who: str, repository: str, files: Iterable[str], instead: str, revisi
     raise RecipeError(f"{who}: {repository} has none of {', '.join(files)}; {instead}")
 
 
+def hugging_ready(who: str, name: str, instead: str, revision: str = "") -> None:
+    """RecipeError unless a model of transformers is here, as a folder with its `config.json`, or the hub has it."""
+    if not os.path.isdir(name):
+        on_hub(who, name, ("config.json",), instead, revision or "main")
+    elif not os.path.isfile(os.path.join(name, "config.json")):
+        raise RecipeError(f"{who}: {name} has no config.json: no folder of transformers' format")
+
+
 def on_web(who: str, url: str, cache: Path, instead: str) -> None:
     """RecipeError unless the file of a URL is in a folder, or the URL answers."""
     if (cache / os.path.basename(url)).is_file():

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from curate.errors import RecipeError
 from curate.models.files import THREADS
 
 
@@ -30,7 +31,10 @@ def onnx(path: str) -> Onnx:
     options.log_severity_level = 3  # errors only: it warns about every folded constant
     wanted = ("CUDAExecutionProvider", "CPUExecutionProvider")
     providers = [p for p in wanted if p in onnxruntime.get_available_providers()]
-    session = onnxruntime.InferenceSession(str(path), options, providers=providers)
+    try:
+        session = onnxruntime.InferenceSession(str(path), options, providers=providers)
+    except Exception as e:  # onnxruntime's own kinds have no common class
+        raise RecipeError(f"{path}: no ONNX model: {str(e).splitlines()[0]}") from e
     (given, *_) = session.get_inputs()
     return Onnx(session, given.name)
 

@@ -11,6 +11,7 @@ from curate.errors import CurateError, PoolError, RecipeError
 from curate.recipe import Recipe, place, segments
 from curate.removed import pending
 from curate.runner import engine as engines
+from curate.runner.preflight import preflight
 from curate.runner.workers import Lane, flow
 from curate.score.ingest import ingest, same_run, unchanged
 from curate.score.part import Decision, Part
@@ -56,6 +57,7 @@ def run(
     recipe.check()
     store = Store(out)
     earlier = record(store, repair)
+    preflight(recipe, None if refetch else earlier)
     store.probe()
     with held(store):
         store.sweep()

@@ -51,6 +51,25 @@ def lines(path: str) -> list[str]:
     return found[:-1] if not found[-1] else found
 
 
+def words(who: str, path: str) -> list[tuple[int, str, str]]:
+    """The words of a list, one a line, with the number of the line and what stands after a tab. RecipeError names the file and the line
+    of a list of another form, and a list without a word."""
+    found = []
+    for number, line in enumerate(lines(path), 1):
+        word, _, rest = bare(line).partition("\t")
+        if number == 1 and re.match(r'[\[{"]', word) and re.search(r'[\]}",:]\s*$', word):
+            raise RecipeError(
+                f"{who}: {path}: line 1: {word[:40]!r} is JSON or CSV; write one word a line, a count after a tab"
+            )
+        if not rest and re.search(r"[^\W\d_]\s*[,;]\s*\d+$", word):
+            raise RecipeError(f"{who}: {path}: line {number}: {word[:40]!r}: between a word and its count is a tab")
+        if word.strip():
+            found.append((number, word.strip(), rest.strip()))
+    if not found:
+        raise RecipeError(f"{who}: {path}: no words in it")
+    return found
+
+
 def bare(entry: str) -> str:
     """An entry without blanks and characters around it that nobody sees."""
     return _EDGES.sub("", entry)

@@ -86,6 +86,9 @@ class Written(Stage):
             "seed": self.seed,
         }
 
+    def preflight(self, widths: dict[str, int]) -> None:
+        self.by.preflight()
+
     def load(self) -> None:
         self.by.load()
 

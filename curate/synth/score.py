@@ -26,6 +26,11 @@ class Scored(Stage):
 
         return {"weights": weights_id(self.model)}
 
+    def preflight(self, widths: dict[str, int]) -> None:
+        from curate.models import clip_ready
+
+        clip_ready(self.model)
+
     def load(self) -> None:
         from curate.models import clip
 

@@ -5,6 +5,7 @@ WordNet 3.0's database comes with Debian's package `wordnet-base` (in /usr/share
 notice.
 """
 
+import copy
 import functools
 import itertools
 import re
@@ -64,6 +65,9 @@ class WordnetLinks(Stage):
 
     def weights(self) -> dict[str, str]:
         return {"wordnet": file_sha256(str(_file(self.folder, "index.noun")))}
+
+    def preflight(self, widths: dict[str, int]) -> None:
+        copy.copy(self).load()
 
     def load(self) -> None:
         self._nouns = nouns(self.folder)

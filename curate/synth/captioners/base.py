@@ -10,6 +10,9 @@ import numpy as np
 from curate.errors import RecipeError
 from curate.stage import plain
 
+#: What a model that cannot be had is replaced by.
+INSTEAD = "name a folder with the model, an endpoint's URL#MODEL, or for a first try --captioner small"
+
 
 @dataclass(frozen=True)
 class Decoding:
@@ -93,6 +96,9 @@ class Writer:
     free: ClassVar[tuple[str, ...]] = ()  # parameters that do not change what is written
 
     model: str = ""
+
+    def preflight(self) -> None:
+        """RecipeError if the model cannot be had. Called once, before a run fetches anything; downloads nothing."""
 
     def load(self) -> None:
         """Load the model; called once in each worker."""

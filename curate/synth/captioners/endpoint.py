@@ -7,6 +7,7 @@ import io
 import json
 import logging
 import os
+import socket
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -92,6 +93,14 @@ class Endpoint(Writer):
             web = False
         if not web:
             raise RecipeError(f"endpoint {self.url}: not a URL that begins with http:// or https://")
+
+    def preflight(self) -> None:
+        parts = split(self.url)
+        port = parts.port or {"http": 80, "https": 443}[parts.scheme]
+        try:
+            socket.create_connection((parts.hostname, port), timeout=10).close()
+        except OSError as e:
+            raise RecipeError(f"endpoint {self.url}: nobody answers there ({e.strerror or e}): start the server first") from e
 
     def load(self) -> None:
         home = os.environ.get("CURATE_CACHE")

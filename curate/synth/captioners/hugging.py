@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from curate.errors import RecipeError
-from curate.models import THREADS, ensure_torchvision, file_sha256
-from curate.synth.captioners.base import Answer, Decoding, Request, Seen, Writer, seen
+from curate.models import THREADS, ensure_torchvision, file_sha256, hugging_ready
+from curate.synth.captioners.base import INSTEAD, Answer, Decoding, Request, Seen, Writer, seen
 from curate.synth.captioners.decode import chance, pick
 
 
@@ -36,6 +36,9 @@ class Hugging(Writer):
 
     def identity(self) -> dict[str, Any]:
         return super().identity() | {"version": 2}  # 1 kept settings of the model's own that Decoding did not name
+
+    def preflight(self) -> None:
+        hugging_ready(f"model {self.model}", self.model, INSTEAD, self.revision)
 
     def prepare(self, image: np.ndarray) -> Seen:
         return seen(smaller(image, self.largest))

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from curate.models import clip, file_sha256, weights_id
+from curate.models import clip, clip_ready, file_sha256, weights_id
 from curate.synth.captioners.base import Answer, Decoding, Request, Seen, Writer, seen
 from curate.synth.captioners.decode import Marks, Step, beam, draw
 
@@ -34,6 +34,9 @@ class Coca(Writer):
 
     def weights(self) -> str:
         return weights_id(self.model)
+
+    def preflight(self) -> None:
+        clip_ready(self.model)
 
     def load(self) -> None:
         self._clip = clip(self.model)
@@ -76,6 +79,9 @@ class Small(Writer):
 
     def weights(self) -> str:
         return f"sha256:{file_sha256(self.path())}"
+
+    def preflight(self) -> None:
+        clip_ready("small")
 
     def load(self) -> None:
         from curate.synth.captioners.small import load

@@ -1,12 +1,14 @@
 """Captioners and rewriters that vLLM runs, in the process of the actor that holds them."""
 
+import importlib.util
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from curate.errors import RecipeError
-from curate.synth.captioners.base import Answer, Decoding, Request, Seen, Writer, seen
+from curate.models import hugging_ready
+from curate.synth.captioners.base import INSTEAD, Answer, Decoding, Request, Seen, Writer, seen
 from curate.synth.captioners.hugging import smaller
 
 
@@ -31,6 +33,11 @@ class Vllm(Writer):
 
     def weights(self) -> str:
         return f"{self.model}@{self.revision or 'main'}"
+
+    def preflight(self) -> None:
+        if importlib.util.find_spec("vllm") is None:
+            raise RecipeError(f"model {self.model}: the package vllm is not installed here; {INSTEAD}")
+        hugging_ready(f"model {self.model}", self.model, INSTEAD, self.revision)
 
     def load(self) -> None:
         from vllm import LLM
