@@ -95,7 +95,6 @@ def recipe(folder: Path) -> Any:
     from curate.dedup.exact import ExactDedup
     from curate.filters.caption_chars import CaptionChars
     from curate.filters.caption_words import CaptionWords
-    from curate.filters.declared_size import DeclaredSize
     from curate.recipe import Recipe, Shards
     from curate.select.top_fraction import TopFraction
     from curate.select.where import Where
@@ -103,11 +102,12 @@ def recipe(folder: Path) -> Any:
 
     return Recipe(
         UrlPairs(str(folder / "*.parquet")),
-        [CaptionWords(min=3), CaptionChars(min=6), DeclaredSize(min=64)],
+        [CaptionWords(min=3), CaptionChars(min=6)],
         [
-            ExactDedup(key=("image_hash",), by=("similarity",)),
-            Where("similarity", min=0.05),
-            TopFraction("similarity", 0.7),
+            Where(sql="least(source_declared_width, source_declared_height) >= 64", name="declared_size"),
+            ExactDedup(key=("source_image_hash",), by=("source_similarity",)),
+            Where("source_similarity", min=0.05),
+            TopFraction("source_similarity", 0.7),
             Balance(list(WORDS), tail=0.3),
         ],
         shards=Shards(),

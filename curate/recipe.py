@@ -2,10 +2,11 @@
 
 import difflib
 import importlib.metadata
+import itertools
 import platform
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -33,12 +34,15 @@ class Shards:
     embeddings: put lists of floats into the sidecars. They are in the ledger anyway; their last bits depend on the machine, and
         without them the root hash does not.
     without: further columns to leave out of the `.json` members and the Parquet sidecars.
+    captions, redacts: what the recipe's steps say of these (Step.captions; Step.redacts, by table); a recipe fills them in.
     """
 
     size: int = 10_000
     seed: int = 0
     without: tuple[str, ...] = ()
     embeddings: bool = False
+    captions: str = field(default="", kw_only=True)
+    redacts: dict[str, dict[str, str]] = field(default_factory=dict, kw_only=True)
 
     def __post_init__(self):
         if self.size < 1:
@@ -115,6 +119,7 @@ class Recipe:
                 continue
             hint = difflib.get_close_matches(wanted, have, 1)
             later = next((s.name for s in self.steps if wanted in s.adds()), None)
+            hint = [listed] if (listed := f"source_{read}") in have else hint  # columns of a list have that before their name
             tail = f"; {later} adds it, but comes later" if later else f"; did you mean {hint[0]}?" if hint else ""
             if wanted == "payload":
                 tail = "; put Fetch() before it"
@@ -134,20 +139,20 @@ class Recipe:
 
     def _check_redaction(self, step: Step, have: set[str], hidden: dict[tuple[str, str], str]) -> None:
         """RecipeError if text could reach the shards past its redaction: `hidden`: of redacted columns (table, name) the step."""
-        mine = {c.removeprefix("redacted_") for c in step.adds() if c.startswith("redacted_")}
+        mine = set(step.redacts)
         hidden |= {(step.table, c): step.name for c in mine}
         makes = [
-            c
-            for c, kind in step.adds().items()
-            if str(kind) in ("string", "large_string") and c not in {f"redacted_{m}" for m in mine}
+            c for c, kind in step.adds().items() if str(kind) in ("string", "large_string") and c not in step.redacts.values()
         ]
         late = next((c for c in step.reads if (step.table, c) in hidden), None) if makes and not mine else None
         if late:
             first = hidden[step.table, late]
             raise RecipeError(f"{step.name} makes {makes[0]} of {late} after {first} redacted it; put {first} behind it")
-        if "text" in mine and "chosen_text" in have and "chosen_text" not in mine:
+        before = itertools.takewhile(lambda s: s is not step, self.steps)
+        chosen = next((s.captions for s in before if s.captions and s.table == step.table), "")
+        if "text" in mine and chosen and chosen not in mine:
             raise RecipeError(
-                f"{step.name} leaves chosen_text as it is, which shards take for the caption; say columns=('text', 'chosen_text')"
+                f"{step.name} leaves {chosen} as it is, which shards take for the caption; say columns=('text', {chosen!r})"
             )
 
     def _check_tellers(self, hidden: dict[tuple[str, str], str]) -> None:
@@ -162,6 +167,16 @@ class Recipe:
                     f"{step.name} passes on {told[1]} of {told[0]}, which {hidden[told]} redacts there: redact {name} too, "
                     f"or say shards=Shards(without=({name!r},))"
                 )
+
+    @cached_property
+    def layout(self) -> Shards | None:
+        """`shards`, with what the steps say of captions and redacted columns."""
+        redacts: dict[str, dict[str, str]] = {}
+        for step in self.steps:
+            if step.redacts:
+                redacts.setdefault(step.table, {}).update(step.redacts)
+        captions = next((s.captions for s in reversed(self.steps) if s.captions and s.table == "images"), "")
+        return self.shards and replace(self.shards, captions=captions, redacts=redacts)
 
     @cached_property
     def fingerprints(self) -> dict[str, str]:
@@ -206,7 +221,7 @@ class Recipe:
             {
                 "source": self.source.identity(),
                 "steps": [[self.fingerprints[s.name], s.parameters()] for s in self.steps],
-                "shards": plain(self.shards),
+                "shards": plain(self.layout),
                 "samples": self.samples,
             }
         )
@@ -229,7 +244,7 @@ class Recipe:
                 }
                 for s in self.steps
             ],
-            "shards": plain(self.shards),
+            "shards": plain(self.layout),
             "samples": self.samples,
             "versions": versions(),
         }

@@ -1,5 +1,6 @@
 """The tables of a pool, column by column, and the closed lists of words that appear in them.
 
+A source's further columns are `source_<name>`: no name of a list can be one of ours.
 Strings are `large_string` and bytes `large_binary`: Arrow's 32-bit offsets overflow at 2 GB.
 """
 

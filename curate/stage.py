@@ -8,7 +8,9 @@ import dataclasses
 import hashlib
 import json
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any, ClassVar
 
 import numpy as np
@@ -40,6 +42,8 @@ class Step:
     reads: ClassVar[tuple[str, ...]] = ()  # columns; "image" means decoded pixels, "bytes" the file as kept
     version: ClassVar[int] = 1  # goes up when the meaning of what it adds changes
     free: ClassVar[tuple[str, ...]] = ()  # parameters that do not change what is stored (bounds, time-outs)
+    redacts: ClassVar[Mapping[str, str]] = MappingProxyType({})  # columns -> those of `adds` that shards hold in their place
+    captions: ClassVar[str] = ""  # the column of `adds` that shards take for the caption where it is not empty
 
     name: str = field(default="", kw_only=True)
 

@@ -1,7 +1,7 @@
 """DataComp without a filter (Gadre et al. 2023, arXiv 2304.14108): every picture that arrives, each (text, URL) once.
 
-DataComp blurs the faces that its list names (`face_bboxes`); --blur-faces names that column, or `faces_boxes` to find faces
-here first. What the other baselines are measured against. Published: ImageNet 2.5 / 17.6 / 45.9 / 72.3 % at small / medium / large /
+DataComp blurs the faces that its list names (`face_bboxes`); --blur-faces names that column, `source_face_bboxes`, or
+`faces_boxes` to find faces here first. What the other baselines are measured against. Published: ImageNet 2.5 / 17.6 / 45.9 / 72.3 % at small / medium / large /
 xlarge scale (12.8M, 128M, 1.28B, 12.8B samples).
 """
 

@@ -23,7 +23,7 @@ def recipe(
     shard_size: int = 10_000,
 ) -> Recipe:
     """prompt: what to write: conversation, detail or reasoning.
-    boxes: column of the source with boxes of objects; none: texts alone.
+    boxes: column with boxes of objects (source_boxes for the list's column boxes); none: texts alone.
     """
     return Recipe(
         source=source,

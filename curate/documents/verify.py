@@ -10,6 +10,7 @@ import pyarrow as pa
 
 from curate import schema
 from curate.documents.document import broken, spoken
+from curate.selector import identifier
 from curate.shard.members import SUFFIX
 from curate.sources.tarindex import Sample
 
@@ -69,10 +70,11 @@ def places(document: dict[str, Any]) -> Iterator[tuple[str, int, str | None, str
         yield document["uid"], position, text, None if text is not None else next(info).get("sha256")
 
 
-def place_faults(con: duckdb.DuckDBPyConnection, shard: int, found: list[tuple]) -> Iterator[str]:
-    """Places of a shard's documents that the ledger does not have there, and the reverse."""
+def place_faults(con: duckdb.DuckDBPyConnection, shard: int, found: list[tuple], redacted: str = "") -> Iterator[str]:
+    """Places of a shard's documents that the ledger does not have there, and the reverse. `redacted`: the column of `texts` that
+    shards hold in place of the text where it is not null."""
     con.register("_found", pa.Table.from_pylist([dict(zip(PLACES.names, row)) for row in found], PLACES))
-    text = "coalesce(redacted_text, text) as text" if "redacted_text" in con.table("texts").columns else "text"
+    text = f"coalesce({identifier(redacted)}, text) as text" if redacted else "text"
     # The ledger names the shard of a document's first copy.
     copied = " or doc_uid in (select doc_uid from _found)" if "copies" in con.table("documents").columns else ""
     here = f"kept and (shard = {shard}{copied})"

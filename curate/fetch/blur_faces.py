@@ -25,8 +25,8 @@ _PNG = 4
 class BlurFaces(Stage):
     """Blurs the boxes in a column, and parks the changed files; pictures without a box keep their bytes.
 
-    boxes: a column with lists of x_min, y_min, x_max, y_max as shares of width and height: Faces' own, or the `face_bboxes` that
-        DataComp and others publish with their lists; null is none.
+    boxes: a column with lists of x_min, y_min, x_max, y_max as shares of width and height: Faces' own, or `source_face_bboxes`,
+        as DataComp and others publish them in their lists; null is none.
     quality: 0 to 100, of JPEG and WebP. A file stays in its format (GIF becomes PNG, AVIF JPEG); metadata goes, and the
         orientation that it asked for is applied.
     share: by how much of its diagonal a box grows on every side, and the blur's sigma. 0.1 is how ImageNet's faces were obscured

@@ -54,7 +54,7 @@ class Fetch(Stage):
         the whole header. robot: our name in robots.txt and X-Robots-Tag. robots, opt_out: whether those two are honoured.
     resize_mode: None keeps the bytes; `no`, `border`, `keep_ratio`, `keep_ratio_largest`, `center_crop` re-encode as
         img2dataset does, with image_size, only_if_bigger, encode_format (jpg, png, webp), encode_quality (png: 0 to 9).
-    hash_column: the list's own hash (md5, sha1, sha256 or sha512, in hex). require_hash: a row without one is a mismatch too. Not
+    hash_column: with the list's own hash (md5, sha1, sha256 or sha512, in hex), like `source_sha256`. require_hash: a row without one is a mismatch too. Not
         with `once`.
     match: a hook that sees every file before anything is written, and returns True for one that must not be kept: a function,
         or where to find it, `module:function` or `file.py:function`.

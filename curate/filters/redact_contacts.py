@@ -26,15 +26,15 @@ class RedactContacts(Stage):
     def __post_init__(self):
         super().__post_init__()
         self.columns = tuple(self.columns)
-        self.reads = self.redacts = self.columns
+        self.reads, self.redacts = self.columns, {c: f"redacted_{c}" for c in self.columns}
 
     def adds(self) -> dict[str, pa.DataType]:
-        return {f"redacted_{c}": pa.large_string() for c in self.columns}
+        return {form: pa.large_string() for form in self.redacts.values()}
 
     def run(self, live: pa.Table) -> pa.Table:
         made = {}
-        for column in self.columns:
+        for column, form in self.redacts.items():
             text = live[column].cast(pa.large_string())
             new = contacts.redacted(text)
-            made[f"redacted_{column}"] = pc.if_else(pc.equal(new, text), pa.scalar(None, pa.large_string()), new)
+            made[form] = pc.if_else(pc.equal(new, text), pa.scalar(None, pa.large_string()), new)
         return pa.table(made)

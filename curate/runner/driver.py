@@ -283,7 +283,7 @@ class Driver:
 
     def _finish(self, point: pool.Point, parts: list[Part], state: str) -> dict[str, dict[str, int]]:
         """The ledger, then the shards; `dataset.json` is gone while they are being replaced."""
-        how = self.recipe.shards
+        how = self.recipe.layout
         samples = self.recipe.samples
         entries = {t: [f"ledger/{t}/{p.index:06d}.parquet" for p in parts] for t in self.recipe.source.tables}
         copies = ("copies",) if any("copies" in s.adds() for s in point.steps if s.table == samples) else ()
@@ -325,7 +325,7 @@ class Driver:
         return counts
 
     def _write_shards(self, assigned: ledger.Assigned, entries: dict[str, list[str]], state: str) -> None:
-        how = self.recipe.shards
+        how = self.recipe.layout
         planned = layout.plan(self.store, assigned, entries, self.recipe.samples, how)
         give_back()
         self.progress.stage("shards", assigned.shards, 0)

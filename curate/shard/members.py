@@ -2,7 +2,6 @@
 
 import json
 import math
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -51,26 +50,16 @@ class Slice:
 Members = dict[str, bytes | Slice]
 
 
-def caption(row: dict[str, Any]) -> str:
-    """The text that trains: the one chosen among raw and synthetic captions where there was a choice, else the raw one."""
-    return row.get("chosen_text") or row["text"] or ""
+def caption(row: dict[str, Any], column: str = "") -> str:
+    """The text that trains: what the recipe chose as the caption (`column`) where there was a choice, else the raw text."""
+    return (column and row[column]) or row["text"] or ""
 
 
-def redacted_form(column: str) -> str:
-    """The name of a column's redacted form."""
-    return f"redacted_{column}"
-
-
-def redacted(columns: Iterable[str]) -> dict[str, str]:
-    """The columns of which there is a redacted form, and that form's name: shards hold it in the column's place."""
-    there = set(columns)
-    return {c: redacted_form(c) for c in there if redacted_form(c) in there}
-
-
-def image_members(row: dict[str, Any], meta: dict[str, Any], hashed: str | None) -> Members:
+def image_members(row: dict[str, Any], meta: dict[str, Any], hashed: str | None, captions: str = "") -> Members:
     """`<key>.jpg|png|…`, `<key>.json` and `<key>.txt` of a row of `images`; a null caption is an empty file.
 
-    `hashed` names the column with the SHA-256 of the bytes kept: `sha256` where they are the bytes fetched.
+    `hashed` names the column with the SHA-256 of the bytes kept: `sha256` where they are the bytes fetched; `captions` the one that
+    is the caption where it is not empty.
     """
     suffix = SUFFIX.get(row.get("mime"))
     if suffix is None or row.get("payload") is None:
@@ -78,7 +67,7 @@ def image_members(row: dict[str, Any], meta: dict[str, Any], hashed: str | None)
             f"{row.get('payload') or 'no payload'}: no image of a known format ({row.get('mime')}, uid {row['uid']})"
         )
     image = Slice(row["payload"], row["payload_offset"], row["payload_size"], row[hashed] if hashed else None)
-    parts = {suffix: image, "json": to_json(meta), "txt": caption(row).encode()}
+    parts = {suffix: image, "json": to_json(meta), "txt": caption(row, captions).encode()}
     return dict(sorted(parts.items()))
 
 

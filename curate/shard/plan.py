@@ -4,7 +4,7 @@ local disk by the range of shards that they belong to, and each range is sorted 
 import math
 import tempfile
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -35,17 +35,17 @@ def plan(store: Store, assigned: Assigned, ledger: dict[str, list[str]], samples
     """For each table that goes into the shards files with the columns of its kept rows that shards have, sorted by shard and place, and
     the rows of a document by their position on the page. Each has its share of the shards. `ledger`: the files of each table."""
     tables = list(ledger) if samples == "documents" else [samples]
-    return {table: _plan(store, assigned, ledger[table], table == samples, how.embeddings) for table in tables}
+    return {table: _plan(store, assigned, ledger[table], table == samples, how, how.redacts.get(table, {})) for table in tables}
 
 
-def _plan(store: Store, assigned: Assigned, ledger: list[str], own: bool, embeddings: bool) -> list[str]:
+def _plan(store: Store, assigned: Assigned, ledger: list[str], own: bool, how: Shards, hidden: Mapping[str, str]) -> list[str]:
     seen = Footers(store, ledger)
-    columns = columns_of(seen.schemas, own, embeddings)
+    columns = columns_of(seen.schemas, own, how.embeddings, hidden)
     count = max(1, min(math.ceil(seen.size(columns) / PIECE), pieces.MOST, assigned.shards))
-    named = digest([assigned.file, list(zip(ledger, seen.marks)), embeddings, count])
+    named = digest([assigned.file, list(zip(ledger, seen.marks)), how.embeddings, hidden, count])
     files = [f"planned/{named}-{n:05d}.parquet" for n in range(count)]
     if not all(store.exists(file) for file in files):
-        rows = (placed(store, name, _places(store, assigned, name), columns, own) for name in ledger)
+        rows = (placed(store, name, _places(store, assigned, name), columns, own, hidden) for name in ledger)
         with tempfile.TemporaryDirectory(prefix="curate-") as folder:
             paths = [Path(folder) / str(n) for n in range(count)]
             pieces.scatter(rows, lambda table: table["shard"].to_numpy().astype(np.int64) * count // assigned.shards, paths)
@@ -84,13 +84,14 @@ def _places(store: Store, assigned: Assigned, ledger: str) -> pa.Table:
 # ---- the columns that shards have
 
 
-def columns_of(schemas: Iterable[pa.Schema], own: bool, embeddings: bool) -> pa.Schema:
+def columns_of(schemas: Iterable[pa.Schema], own: bool, embeddings: bool, hidden: Mapping[str, str]) -> pa.Schema:
     """The columns of a ledger's files that shards have. Embeddings and raw bytes stay behind, unless those of samples (`own`) are
-    wanted (`embeddings`). Where inputs gave a column in more than one type it has one that holds both, or is text."""
+    wanted (`embeddings`); redacted forms (the values of `hidden`) take the place of the column that they are of. Where inputs gave
+    a column in more than one type it has one that holds both, or is text."""
     found: dict[str, pa.DataType] = {}
     for field in (f for schema in schemas for f in schema):
         found[field.name] = _common(found.get(field.name, field.type), field.type)
-    left = {*PLACE, "kept", "drop_reason", "drop_stage", *members.redacted(found).values()}
+    left = {*PLACE, "kept", "drop_reason", "drop_stage", *hidden.values()}
     return pa.schema([(n, _plain(t)) for n, t in found.items() if n not in left and _goes(n, t, own, embeddings)])
 
 
@@ -124,7 +125,7 @@ def _plain(kind: pa.DataType) -> pa.DataType:
 # ---- rows with their places
 
 
-def placed(store: Store, ledger: str, places: pa.Table, columns: pa.Schema, own: bool) -> pa.Table:
+def placed(store: Store, ledger: str, places: pa.Table, columns: pa.Schema, own: bool, hidden: Mapping[str, str]) -> pa.Table:
     """The kept rows of a file of the ledger whose samples have `places` (uid, shard, place, key), once for each of these. Where a column
     was redacted the redacted text takes its place."""
     sample = "uid" if own else "doc_uid"
@@ -133,11 +134,10 @@ def placed(store: Store, ledger: str, places: pa.Table, columns: pa.Schema, own:
     theirs = pa.table({"uid": places["uid"].cast(pa.large_string()), "at": np.arange(len(places))})
     met = mine.join(theirs, "uid", join_type="inner")
     found = [places[f.name].take(met["at"]).cast(f.type) for f in _PLACED]
-    hidden = {c: members.redacted_form(c) for c in columns.names}
     rows = store.table(ledger, [*columns.names, *hidden.values()]).take(met["row"])
     for field in columns:
         value = _as(rows[field.name], field.type) if field.name in rows.column_names else pa.nulls(len(rows), field.type)
-        if hidden[field.name] in rows.column_names:
+        if hidden.get(field.name) in rows.column_names:
             value = pc.coalesce(_as(rows[hidden[field.name]], field.type), value)
         found.append(value)
     return pa.table(found, schema=pa.schema([*_PLACED, *columns]))
@@ -174,11 +174,14 @@ def still_there(store: Store, name: str, ledger: dict[str, list[str]], samples: 
     found = {}
     for table in ledger if samples == "documents" else [samples]:
         own = table == samples
-        columns = columns_of(Footers(store, ledger[table]).schemas, own, how.embeddings)
+        hidden = how.redacts.get(table, {})
+        columns = columns_of(Footers(store, ledger[table]).schemas, own, how.embeddings, hidden)
         with tempfile.TemporaryDirectory(prefix="curate-") as folder:
             rows = Path(folder) / "rows"
             pieces.scatter(
-                (placed(store, file, places, columns, own) for file in ledger[table]), lambda t: np.zeros(len(t), int), [rows]
+                (placed(store, file, places, columns, own, hidden) for file in ledger[table]),
+                lambda t: np.zeros(len(t), int),
+                [rows],
             )
             found[table] = in_order(rows, columns, own)
     return found

@@ -10,6 +10,7 @@ import json
 import math
 import os
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ from curate.selector import coin_sql, identifier
 from curate.shard.members import LEFT_OUT, Members, Slice, bulky, image_members
 from curate.store.atomic import Store
 from curate.store.parquet import write_table
-from curate.store.payload import BLOCK, END, tar_header
+from curate.store.payload import BLOCK, END, open_payload, tar_header
 
 # ---- the plan
 
@@ -90,7 +91,7 @@ def write_shard(
     provenance: dict[str, Any] | None = None,
     shards: Shards | None = None,
     hashed: str | None = "sha256",
-    members: Callable[[dict, dict, str | None], Members] = image_members,
+    members: Callable[[dict, dict, str | None], Members] | None = None,
 ) -> dict[str, Any]:
     """Write the trio of one shard from its rows of the plan, in order of position; returns what its `.json` says.
 
@@ -104,6 +105,7 @@ def write_shard(
     # An old `.json` beside a new tar would be believed if its plan came back.
     store.remove(f"shards/{name}.json")
     how = shards or Shards()
+    members = members or partial(image_members, captions=how.captions)
     left_out = LEFT_OUT.union(how.without, () if how.embeddings else [f.name for f in rows.schema if bulky(f.type)])
     kept = _canonical(rows.select([c for c in rows.column_names if c not in left_out]))
     with store.private(f"shards/{name}.tar") as path:
@@ -175,7 +177,7 @@ def _read(store: Store, payload: str, group: list[tuple[Slice, int, str]]) -> It
     """The bytes of slices of one payload, each with its place; PoolError unless they are those that were parked."""
     path, uid = store.path(payload), group[0][2]
     try:
-        with store.open(payload) as source:
+        with open_payload(store, payload) as source:
             for wanted, place, uid in group:
                 source.seek(wanted.offset)
                 data = source.read(wanted.size)

@@ -1,6 +1,7 @@
 """From a file's own columns to those of a pool: names that do not clash, plain types, whole text, a uid."""
 
 import difflib
+import re
 from collections.abc import Iterable
 
 import numpy as np
@@ -8,13 +9,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.types as pt
 
-from curate import schema
 from curate.errors import PoolError, RecipeError
 from curate.schema import STR
-from curate.shard.members import LEFT_OUT
 
-#: Names that a pool gives a meaning of its own. A source's column of that name is carried as `source_<name>`.
-RESERVED = frozenset({*schema.IMAGES, *schema.FETCHED, *LEFT_OUT, "id", "key", "copies", "decode"})
+#: Characters of the name of a source's column; the rest is left out.
+LONGEST_NAME = 100
+_UNFIT = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 
 
 def pick(wanted: str, names: list[str], file: str, role: str) -> str:
@@ -27,16 +27,23 @@ def pick(wanted: str, names: list[str], file: str, role: str) -> str:
     raise RecipeError(f"{file}: no column {wanted!r} for the {role}; its columns are: {', '.join(names) or 'none'}{hint}")
 
 
-def carried(names: Iterable[str]) -> dict[str, str]:
-    """The name under which each further column travels. DuckDB does not tell `URL` from `url`, so neither does this."""
-    taken, given = set(RESERVED), {}
+def fit(name: str) -> str:
+    """A column's name without what no table can have in it: control characters, lone surrogates, endless length."""
+    return _UNFIT.sub("\ufffd", name[:LONGEST_NAME])
+
+
+def carried(names: Iterable[str], own: Iterable[str] = ("source_file", "source_row")) -> dict[str, str]:
+    """For each of a source's further columns its name in the pool: `source_<name>`, whatever it is called, so that it can be
+    none of ours. One that differs from another, or from one of ours (`own`), at most in case gets `_` behind it: SQL does not tell
+    these apart."""
+    taken, renamed = set(own), {}
     for name in names:
-        new = name
-        while new.casefold() in taken or not new:
-            new = f"source_{new}"
+        new = "source_" + fit(name)
+        while new.casefold() in taken:
+            new += "_"
         taken.add(new.casefold())
-        given[name] = new
-    return given
+        renamed[name] = new
+    return renamed
 
 
 def plain_type(field: pa.Field, file: str) -> pa.DataType:

@@ -18,6 +18,7 @@ import pyarrow.parquet as pq
 
 from curate.errors import RecipeError
 from curate.schema import STR
+from curate.sources.columns import fit
 
 COMPRESSED = {"gz": "gzip", "zst": "zstd", "bz2": "bz2"}
 
@@ -158,7 +159,7 @@ def json_object(text: str) -> dict[str, Any] | None:
         value = json.loads(text)
     except (ValueError, RecursionError):
         return None
-    return value if isinstance(value, dict) else None
+    return {fit(name): v for name, v in value.items()} if isinstance(value, dict) else None
 
 
 def json_types(objects: Iterable[dict[str, Any] | None]) -> dict[str, pa.DataType]:

@@ -24,15 +24,14 @@ URL = r"(?i)^\s*https?://[^\s/?#]"
 class UrlPairs(Source):
     """One row = one image URL and its caption. Parquet, CSV, TSV or JSON lines; globs, folders, any fsspec path.
 
-    url, text: the names of the two columns. All other columns are carried along, but for those in `without`; one whose
-    name curate uses itself travels as `source_<name>`. Values of CSV and TSV are text, an empty one is null; a quote in
-    TSV that does not close in its line is a character.
+    url, text: the names of the two columns. All other columns travel as `source_<name>`, but for those in `without`. Values of
+    CSV and TSV are text, an empty one is null; a quote in TSV that does not close in its line is a character.
 
     Rows that are wrong stay, with a `drop_reason`: `source:bad_row` (a wrong number of fields, no JSON object, no UTF-8,
     a record of CSV over 100 lines: a quote that nobody closed) or `fetch:bad_url` (null, blank, not http or https). A null caption is left for a filter to judge.
     """
 
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
 
     paths: str | list[str]
     url: str = "url"

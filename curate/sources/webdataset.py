@@ -37,7 +37,8 @@ class WebDataset(Source):
     """One row = one sample of a tar; its image stays where it is and is read from there.
 
     paths: tars, folders of tars, runs, globs, `{00000..00012}` ranges; any fsspec path. A Parquet file beside a tar
-    (`00000.parquet`) supplies the columns, and the rows whose download failed; without it the `.json` members do.
+    (`00000.parquet`) supplies the columns, and the rows whose download failed; without it the `.json` members do. All but the URL
+    and the caption travel as `source_<name>`.
 
     `uid` is taken over where it is 32 hex digits. Else it is made of text and URL, or without a URL of text, the tar's
     name and the sample's key. The sample's key travels as `source_key`.
@@ -47,7 +48,7 @@ class WebDataset(Source):
     was there is lost, the reading goes on behind it).
     """
 
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
 
     paths: str | list[str]
 
@@ -144,8 +145,8 @@ def _table(found: list[Found], side: "Sidecar", file: str, start: int, names: di
         for u, t, a, r in zip(own, text, url, found, strict=True)
     ]
     used = {"url", "uid", *CAPTIONS[:1]} | ({"caption"} if "text" not in given.column_names else set())
-    renamed = carried(["key", *(c for c in given.column_names if c not in used and c != "key")])
-    extras = {renamed[c]: given[c] for c in given.column_names if c not in used and c != "key"}
+    others = [c for c in given.column_names if c not in used and c != "key"]
+    extras = {new: given[c] for c, new in carried(others, ("source_file", "source_row", "source_key")).items()}
     repairs = broken.to_pylist() or [False] * len(found)
     reasons = [r.reason or ("source:bad_row" if b else None) for r, b in zip(found, repairs, strict=True)]
     where = _absolute(file)

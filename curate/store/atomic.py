@@ -57,6 +57,7 @@ class Store:
             self.root = os.path.abspath(self.root)
         self.url = self.root if self.local else self.fs.unstrip_protocol(self.root)
         self.exclusive, self.holder = exclusive, holder
+        self._inputs: frozenset[str] = frozenset()
 
     def __reduce__(self):
         return Store, (self.url, self.exclusive, self.holder)
@@ -121,6 +122,13 @@ class Store:
             return self.fs.open(self._inner(name), "rb")
         path = self.path(name)
         return fsspec.open(path, "rb").open() if "://" in path else open(path, "rb")
+
+    def reads(self, path: str) -> bool:
+        """Whether a full path or URL is one of the run's inputs, by its record."""
+        if path not in self._inputs:  # there may be more since it was looked at
+            listed = [i["path"] for i in (self.json("recipe.json") or {}).get("inputs", [])]
+            self._inputs = frozenset(p if "://" in p else os.path.abspath(p) for p in listed)
+        return path in self._inputs
 
     def table(self, name: str, columns: list[str] | None = None) -> pa.Table:
         """A Parquet file as a table; page checksums are verified."""

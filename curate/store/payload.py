@@ -1,6 +1,7 @@
 """Bytes of samples in tars: written by a part, read as slices, the same bytes for the same members."""
 
 import hashlib
+import re
 from typing import BinaryIO
 
 from curate.errors import PoolError
@@ -9,6 +10,18 @@ from curate.store.atomic import Store, hint
 #: Bytes of a tar's block, and how a tar ends.
 BLOCK = 512
 END = b"\0" * (2 * BLOCK)
+
+
+#: The payloads that a run commits itself.
+_OWN = re.compile(r"parts/(?:[\w-]+/)?[\w-]+\.tar", re.ASCII)
+
+
+def open_payload(store: Store, name: str) -> BinaryIO:
+    """A payload for reading: a tar that the run committed, or an input that its record names. PoolError for anything else: a row
+    may say what it likes, and no file or server that the run was not started on is opened for it."""
+    if not _OWN.fullmatch(name) and not store.reads(name):
+        raise PoolError(f"{name}: is neither a payload of {store.url} nor one of its inputs, and is not opened")
+    return store.open(name)
 
 
 class Parcel:
@@ -47,7 +60,7 @@ def read_slices(
     found: list[bytes | None] = [None] * len(files)
     for name in dict.fromkeys(f for f in files if f is not None):
         try:
-            with store.open(name) as f:
+            with open_payload(store, name) as f:
                 for i in sorted((i for i, n in enumerate(files) if n == name), key=lambda i: offsets[i]):
                     f.seek(offsets[i])
                     found[i] = f.read(sizes[i])

@@ -47,6 +47,7 @@ class Mix(Stage):
     checked: tuple[str, ...] = ()
     drop: bool = False
     free = ("drop",)
+    captions = "chosen_text"
 
     def __post_init__(self):
         super().__post_init__()
@@ -129,6 +130,7 @@ class RawElseSynthetic(Selector):
     """
 
     version = 2
+    captions = "chosen_text"
 
     variant: str = ""
     fraction: float = 0.3

@@ -15,7 +15,7 @@ from curate.documents.verify import document_faults, place_faults, places
 from curate.errors import PoolError
 from curate.selector import identifier
 from curate.shard import write as shards
-from curate.shard.members import SUFFIX, bulky, caption, redacted, to_json
+from curate.shard.members import SUFFIX, bulky, caption, to_json
 from curate.sources.tarindex import Sample, members, samples
 from curate.store import checksums as seal
 from curate.store.atomic import Store
@@ -63,14 +63,19 @@ def _faults(store: Store) -> Iterator[str]:
         yield "removed: a takedown has not reached its end; `curate takedown` goes on with it"
     gone = con.sql(f"select count(*) from {main} where drop_reason = '{removed.REASON}'").fetchall()[0][0]
     yield from folder_faults(store, dataset, sizes or {}, gone)
-    sound = []
+    sound, how = [], recipe.get("shards") or {}
     for entry in dataset["shards"]:
-        faults = list(shard_faults(store, entry, main))
+        faults = list(shard_faults(store, entry, main, how.get("captions", "")))
         if main == "documents" and not faults:
-            faults = [f"shards/{entry['name']}: {fault}" for fault in _place_faults(store, con, entry["name"])]
+            faults = [f"shards/{entry['name']}: {fault}" for fault in _place_faults(store, con, entry["name"], how)]
         yield from _some(faults)
         sound += [] if faults else [entry["name"]]
-    yield from agreement_faults(store, con, sound, len(sound) == len(dataset["shards"]), dataset.get("table", "images"))
+    yield from agreement_faults(store, con, sound, len(sound) == len(dataset["shards"]), main, _redacts(how, main))
+
+
+def _redacts(how: dict[str, Any], table: str) -> dict[str, str]:
+    """The redacted columns of a table, and where their form in the shards is, by the record of the run."""
+    return how.get("redacts", {}).get(table, {})
 
 
 def _json(store: Store, name: str) -> dict[str, Any] | None:
@@ -157,7 +162,7 @@ def folder_faults(store: Store, dataset: dict[str, Any], sizes: dict[str, Any], 
 # ---- one shard
 
 
-def shard_faults(store: Store, entry: dict[str, Any], table: str = "images") -> Iterator[str]:
+def shard_faults(store: Store, entry: dict[str, Any], table: str = "images", captions: str = "") -> Iterator[str]:
     """The trio has the bytes that were written, and image, caption, `.json` and Parquet row of each sample belong together."""
     name = f"shards/{entry['name']}"
     info = _json(store, f"{name}.json")
@@ -169,7 +174,7 @@ def shard_faults(store: Store, entry: dict[str, Any], table: str = "images") -> 
     for kind in ("tar", "parquet"):
         yield from _hash_faults(store, f"{name}.{kind}", entry[kind])
     try:
-        yield from _sample_faults(store, name, entry["samples"], info.get("hashed"), table)
+        yield from _sample_faults(store, name, entry["samples"], info.get("hashed"), table, captions)
     except (PoolError, OSError, pa.ArrowException) as e:
         yield f"{name}: cannot be read: {e}"
 
@@ -187,7 +192,7 @@ def _hash_faults(store: Store, name: str, wanted: dict[str, Any]) -> Iterator[st
         yield f"{name}: the SHA-256 of its bytes is {found[:12]}…, should be {wanted['sha256'][:12]}…"
 
 
-def _sample_faults(store: Store, name: str, count: int, hashed: str | None, kind: str) -> Iterator[str]:
+def _sample_faults(store: Store, name: str, count: int, hashed: str | None, kind: str, captions: str) -> Iterator[str]:
     table = store.table(f"{name}.parquet")
     if len(table) != count:
         yield f"{name}.parquet: has {len(table)} rows, should have {count}"
@@ -204,7 +209,7 @@ def _sample_faults(store: Store, name: str, count: int, hashed: str | None, kind
                     for fault in document_faults(sample, partial(_member, f, sample), row, hashed, _is_image)
                 )
             elif "mime" in row:
-                yield from _image_faults(f, f"{name}.tar: {row['key']}", sample, row, hashed)
+                yield from _image_faults(f, f"{name}.tar: {row['key']}", sample, row, hashed, captions)
 
 
 def _member(f: Any, sample: Sample, suffix: str) -> bytes:
@@ -216,11 +221,11 @@ def _is_image(data: bytes, mime: str) -> bool:
     return mime in MAGIC and all(data[at : at + len(magic)] == magic for at, magic in MAGIC[mime])
 
 
-def _place_faults(store: Store, con: duckdb.DuckDBPyConnection, name: str) -> Iterator[str]:
+def _place_faults(store: Store, con: duckdb.DuckDBPyConnection, name: str, how: dict[str, Any]) -> Iterator[str]:
     """The documents of a shard without faults against the ledger's texts and images."""
     with store.open(f"shards/{name}.tar") as f:
         found = [place for sample in samples(members(f, name)) for place in places(json.loads(_member(f, sample, "json")))]
-    yield from place_faults(con, int(name), found)
+    yield from place_faults(con, int(name), found, _redacts(how, "texts").get("text", ""))
 
 
 def _each(rows: pa.Table) -> Iterator[dict[str, Any]]:
@@ -228,7 +233,7 @@ def _each(rows: pa.Table) -> Iterator[dict[str, Any]]:
         yield from batch.to_pylist()
 
 
-def _image_faults(f: Any, name: str, sample: Sample, row: dict[str, Any], hashed: str | None) -> Iterator[str]:
+def _image_faults(f: Any, name: str, sample: Sample, row: dict[str, Any], hashed: str | None, captions: str) -> Iterator[str]:
     """A sample of one image with its text: bytes, caption and `.json` against the row."""
     suffix = SUFFIX.get(row["mime"], "")
     if set(sample.members) != {suffix, "json", "txt"} or "." in sample.key or sample.broken:
@@ -238,7 +243,7 @@ def _image_faults(f: Any, name: str, sample: Sample, row: dict[str, Any], hashed
     for kind, member in sample.members.items():
         f.seek(member.offset)
         files[kind] = f.read(member.size)
-    if files["txt"] != caption(row).encode():
+    if files["txt"] != caption(row, captions).encode():
         yield f"{name}.txt: is not the caption of its row"
     if _loaded(files["json"]) != json.loads(to_json(row)):
         yield f"{name}.json: is not its row"
@@ -258,7 +263,9 @@ def _loaded(data: bytes) -> Any:
 # ---- the ledger and the shards
 
 
-def agreement_faults(store: Store, con: duckdb.DuckDBPyConnection, sound: list[str], whole: bool, table: str) -> Iterator[str]:
+def agreement_faults(
+    store: Store, con: duckdb.DuckDBPyConnection, sound: list[str], whole: bool, table: str, hidden: dict[str, str]
+) -> Iterator[str]:
     """Each kept row is a sample, in the shard that the ledger names, as often as it should be, with the same values.
 
     Only shards without faults of their own are looked at; `whole` says that these are all.
@@ -304,13 +311,12 @@ def agreement_faults(store: Store, con: duckdb.DuckDBPyConnection, sound: list[s
             "uid",
             f"ledger/{table}: {{n}} kept rows are not in the shards, or not as often as they should be",
         )
-    yield from _value_faults(con, table, joined)
+    yield from _value_faults(con, table, joined, hidden)
 
 
-def _value_faults(con: duckdb.DuckDBPyConnection, table: str, joined: str) -> Iterator[str]:
+def _value_faults(con: duckdb.DuckDBPyConnection, table: str, joined: str, hidden: dict[str, str]) -> Iterator[str]:
     """Each sample has the values of its row, redacted where they were."""
     in_both = set(con.table("sample").columns) & set(con.table(table).columns) - {"key", "shard", "uid"}
-    hidden = redacted(con.table(table).columns)
     for column in sorted(in_both):
         name = identifier(column)
         value = f"coalesce(l.{identifier(hidden[column])}, l.{name})" if column in hidden else f"l.{name}"

@@ -5,13 +5,14 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
+from curate.selector import identifier
 from curate.view.croissant import croissant
 from curate.view.look import clean, number, size
 from curate.view.samples import columns
 from curate.view.story import BESIDES
 
 #: Columns in which lists name a sample's licence.
-LICENCES = ("licence", "license")
+LICENCES = ("source_licence", "source_license")
 
 
 def files(run: Any) -> dict[str, str]:
@@ -25,7 +26,7 @@ def _columns(run: Any, table: str) -> dict[str, str]:
 
 
 def _licences(run: Any) -> list[tuple[str, int]]:
-    column = next((c for c in LICENCES if c in _columns(run, "images")), None)
+    column = next((identifier(c) for c in _columns(run, "images") if c.lower() in LICENCES), None)
     if not column:
         return []
     return run.sql(
@@ -153,12 +154,12 @@ def _people(run: Any) -> Iterator[str]:
 
 def _contacts(run: Any, table: str, words: str) -> Iterator[str]:
     column = f"{'caption' if table == 'images' else 'paragraph'}_contacts"
-    columns = _columns(run, table)
-    if column in columns:
+    redacted = (run.recipe.get("shards") or {}).get("redacts", {}).get(table, {})
+    if column in _columns(run, table):
         found, rows, total = run.sql(
             f"select coalesce(sum({column}), 0)::bigint, count(*) filter ({column} > 0), count(*) from {table} where kept"
         ).fetchall()[0]
-        end = "; redacted in the shards." if "redacted_text" in columns else "." if not found else "; not redacted."
+        end = "; redacted in the shards." if "text" in redacted else "." if not found else "; not redacted."
         yield f"E-mail addresses and phone numbers: {found:,} in {rows:,} of {total:,} {words} kept{end}"
 
 

@@ -91,7 +91,7 @@ def test_shards_hold_blurred_faces_and_everything_else_as_it_came(tmp_path):
         ("gif", encoded("GIF"), [BOX]),
         ("jpg", encoded("JPEG", 6), [BOX]),
     ]
-    recipe = load("datacomp_none").build(WebDataset([pool(tmp_path, files)]), blur_faces="face_bboxes", shard_size=4)
+    recipe = load("datacomp_none").build(WebDataset([pool(tmp_path, files)]), blur_faces="source_face_bboxes", shard_size=4)
     made = run(recipe, str(tmp_path / "run"), engine="local", part_size=3)
     found = kept(made)
     assert [found[f"http://a.example/{i}"][0] for i in range(7)] == ["jpg", "png", "webp", "jpg", "png", "png", "jpg"]
@@ -118,7 +118,7 @@ def test_shards_hold_blurred_faces_and_everything_else_as_it_came(tmp_path):
 def test_a_run_goes_on_mends_itself_and_notices_foreign_bytes(tmp_path):
     files = [("jpg", encoded("JPEG"), [BOX]), ("jpg", photo(2), []), ("jpg", encoded("JPEG"), [[0, 0, 1, 1]])]
     source = WebDataset([pool(tmp_path, files)])
-    build = lambda: load("datacomp_none").build(source, blur_faces="face_bboxes")  # noqa: E731
+    build = lambda: load("datacomp_none").build(source, blur_faces="source_face_bboxes")  # noqa: E731
     first = run(build(), str(tmp_path / "run"), engine="local")
     assert run(build(), str(tmp_path / "run"), engine="local", refetch=True).dataset["root_hash"] == first.dataset["root_hash"]
     (tar,) = (tmp_path / "run" / "parts").glob("*/*.tar")
@@ -186,7 +186,8 @@ def test_what_cannot_be_decoded_any_more_is_dropped(tmp_path):
     from curate.store.payload import Parcel
 
     store = Store(tmp_path)
-    (tmp_path / "x.tar").write_bytes(b"\xff\xd8 no picture")
+    (tmp_path / "parts").mkdir()
+    (tmp_path / "parts/x.tar").write_bytes(b"\xff\xd8 no picture")
     live = pa.table(
         {
             "uid": ["0" * 32],
@@ -194,7 +195,7 @@ def test_what_cannot_be_decoded_any_more_is_dropped(tmp_path):
             "mime": ["image/jpeg"],
             "width": [5],
             "height": [5],
-            "payload": ["x.tar"],
+            "payload": ["parts/x.tar"],
             "payload_offset": [0],
             "payload_size": [13],
         }
@@ -202,4 +203,4 @@ def test_what_cannot_be_decoded_any_more_is_dropped(tmp_path):
     stage = BlurFaces()
     with open(tmp_path / "out.tar", "wb") as f:
         found = stage.run(live, Parcel(store, f))
-    assert stage.judge(found).to_pylist() == ["blur_faces"] and found["payload"].to_pylist() == ["x.tar"]
+    assert stage.judge(found).to_pylist() == ["blur_faces"] and found["payload"].to_pylist() == ["parts/x.tar"]

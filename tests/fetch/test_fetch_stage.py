@@ -46,6 +46,7 @@ TIMEOUT, WAIT = 2.5, 1.0
 def fetched(tmp_path, urls, extra=None, **options):
     """The stage's columns for a list of URLs, and the parcel's bytes."""
     store = Store(tmp_path)
+    store.publish_bytes("recipe.json", json.dumps({"inputs": [{"path": str(tmp_path / "source.bin")}]}).encode())
     live = pa.table(
         {
             "uid": pa.array([schema.uid(str(i), u) for i, u in enumerate(urls)], pa.large_string()),

@@ -42,7 +42,7 @@ def test_a_list_s_hashes_are_enforced(web, tmp_path):
         [f"{address}/0.jpg,a,{sha[0]}", f"{address}/1.jpg,b,{sha[2]}", f"{address}/2.jpg,c,"],
         "url,text,list_sha256",
     )
-    made = start(tmp_path, Recipe(source, [Fetch(**SETTINGS, hash_column="list_sha256", require_hash=True)], name="x"))
+    made = start(tmp_path, Recipe(source, [Fetch(**SETTINGS, hash_column="source_list_sha256", require_hash=True)], name="x"))
     assert made.sql("select drop_reason, payload is null from images order by source_row").fetchall() == [
         (None, False),
         *[("fetch:hash_mismatch", True)] * 2,

@@ -84,7 +84,7 @@ def test_a_piece_in_which_no_row_is_has_a_file_all_the_same(tmp_path, monkeypatc
 
 def test_columns_that_inputs_gave_in_several_types_are_one(tmp_path):
     """A list has a number where another has a word, half floats, or lacks a column; redacted text takes the place of the other."""
-    store, half = Store(tmp_path / "run"), pa.list_(pa.float16())
+    store, half, hidden = Store(tmp_path / "run"), pa.list_(pa.float16()), {"text": "redacted_text"}
     common = {"uid": ["a", "b"], "kept": [True, True], "drop_reason": pa.nulls(2), "text": ["me@x.org", "y"]}
     first = common | {"rank": [1, 2], "size": pa.array([1, 2], pa.int32()), "redacted_text": ["<e-mail>", None]}
     first["vector"] = pa.array([np.ones(2, np.float16)] * 2, half)
@@ -92,14 +92,14 @@ def test_columns_that_inputs_gave_in_several_types_are_one(tmp_path):
     files = ["ledger/images/000000.parquet", "ledger/images/000001.parquet"]
     for file, rows in zip(files, (first, second)):
         store.publish_table(file, pa.table(rows))
-    columns = layout.columns_of(layout.Footers(store, files).schemas, True, False)
+    columns = layout.columns_of(layout.Footers(store, files).schemas, True, False, hidden)
     assert columns.names == ["uid", "text", "rank", "size", "only"]
-    columns = layout.columns_of(layout.Footers(store, files).schemas, True, True)
+    columns = layout.columns_of(layout.Footers(store, files).schemas, True, True, hidden)
     assert columns.field("rank").type == pa.large_string() and columns.field("size").type == pa.float64()
     places = pa.table(
         {"uid": ["b", "a", "b", "c", "d"], "key": ["b", "a", "b-2", "c", "d"], "shard": [0] * 5, "place": range(5)}
     )
-    rows = (layout.placed(store, f, places, columns, True) for f in files)
+    rows = (layout.placed(store, f, places, columns, True, hidden) for f in files)
     pieces.scatter(rows, lambda t: t["shard"].to_numpy(), [tmp_path / "rows"])
     made = layout.in_order(tmp_path / "rows", columns, True).to_pylist()
     assert [(m["key"], m["text"], m["rank"], m["size"], m["only"]) for m in made] == [

@@ -174,7 +174,7 @@ def test_bytes_that_are_not_those_recorded_stop_the_shard(tmp_path, fault):
 def test_one_image_at_a_time_is_in_memory(tmp_path):
     store, big, count = Store(tmp_path), 1 << 20, 40
     rows = []
-    with store.private("big.tar") as path, open(path, "wb") as f:
+    with store.private("parts/big.tar") as path, open(path, "wb") as f:
         parcel = Parcel(store, f)
         for i in range(count):
             data = bytes([i]) * big
@@ -184,13 +184,13 @@ def test_one_image_at_a_time_is_in_memory(tmp_path):
                     "text": "x",
                     "mime": "image/jpeg",
                     "sha256": hashlib.sha256(data).hexdigest(),
-                    "payload": "big.tar",
+                    "payload": "parts/big.tar",
                     "payload_offset": parcel.add(f"{i}.jpg", data),
                     "payload_size": big,
                 }
             )
         f.flush()
-        store.publish("big.tar", path)
+        store.publish("parts/big.tar", path)
     table = plan(pa.Table.from_pylist(rows), S.Shards())
     tracemalloc.start()
     info = S.write_shard(store, table, "00000", "p")
@@ -223,7 +223,7 @@ def test_the_chosen_text_is_the_caption_and_the_raw_text_stays_in_the_json(tmp_p
     store = Store(tmp_path)
     table = ledger(store)
     chosen = pa.array([f"chosen {i}" if i % 2 else None for i in range(len(table))], pa.large_string())
-    write(store, table.append_column("chosen_text", chosen), S.Shards(size=100))
+    write(store, table.append_column("chosen_text", chosen), S.Shards(size=100, captions="chosen_text"))
     rows = {r["uid"]: (r["text"] or "", c) for r, c in zip(table.to_pylist(), chosen.to_pylist(), strict=True)}
     with tarfile.open(tmp_path / "shards/00000.tar") as tar:
         for member in tar:

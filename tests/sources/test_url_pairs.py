@@ -47,7 +47,7 @@ def test_each_format_gives_the_same_rows_in_parts_of_the_size_asked_for(tmp_path
     table = read(source)
     assert table["url"].to_pylist() == [r["url"] for r in ROWS]
     assert table["text"].to_pylist() == [r["text"] for r in ROWS]
-    assert [float(v) for v in table["score"].to_pylist()] == [r["score"] for r in ROWS]
+    assert [float(v) for v in table["source_score"].to_pylist()] == [r["score"] for r in ROWS]
     assert table["uid"].to_pylist() == [schema.uid(r["text"], r["url"]) for r in ROWS]
     assert table["source_row"].to_pylist() == list(range(7)) and set(table["source_file"].to_pylist()) == {name}
     assert table["drop_reason"].null_count == 7
@@ -76,19 +76,28 @@ def test_a_missing_column_is_named_with_those_there_are_and_the_nearest(tmp_path
     assert read(UrlPairs(name, url="URL", text="TEXT"))["url"].to_pylist() == ["http://a/"]
 
 
-def test_names_that_curate_uses_travel_as_source_names(tmp_path):
-    rows = [{"u": "http://a/", "t": "x", "sha256": "s", "Text": "old", "key": 1, "source_key": 2, "kept": True, "mine": 3.5}]
+def test_further_columns_travel_as_source_names_whatever_they_are_called(tmp_path):
+    rows = [
+        {"u": "http://a/", "t": "x", "sha256": "s", "Text": "old", "source_key": 2, "kept": True, "file": "f", "A": 1, "a": 2}
+    ]
     table = read(UrlPairs(write(tmp_path / "p.parquet", rows), url="u", text="t"))
-    got = table.select(table.column_names[5:]).to_pylist()[0]
-    assert got == {
+    assert table.select(table.column_names[5:]).to_pylist()[0] == {
         "source_sha256": "s",
         "source_Text": "old",
-        "source_key": 1,
         "source_source_key": 2,
         "source_kept": True,
-        "mine": 3.5,
+        "source_file_": "f",
+        "source_A": 1,
+        "source_a_": 2,
         "drop_reason": None,
     }
+
+
+def test_a_name_of_any_characters_and_length_is_a_name(tmp_path):
+    path = tmp_path / "p.jsonl"
+    path.write_text('{"url":"http://a/","text":"x","c\\ud800":1,"":2,"a\\u0000b":3,"%s":4}' % ("k" * 10_000))
+    names = read(UrlPairs(str(path))).column_names[5:-1]
+    assert names == ["source_c\ufffd", "source_", "source_a\ufffdb", "source_" + "k" * 100]
 
 
 @pytest.mark.parametrize("url", [None, "", "  ", "no url", "ftp://a.example/x", "http://", "data:image/png;base64,xx", "//a/b"])
@@ -134,9 +143,9 @@ def test_json_lines_with_lines_that_are_not_json_and_columns_that_come_late(tmp_
     path.write_text("\n".join(lines))
     table = read(UrlPairs(str(path)), size=1)
     assert table["drop_reason"].to_pylist() == [None, "source:bad_row", None, "source:bad_row", "source:bad_row"]
-    assert table["n"].to_pylist() == [1.0, None, 2.5, None, None] and table["text"].to_pylist()[2] == "7"
-    assert table["late"].to_pylist() == [None, None, '{"a": [1]}', None, "s"]
-    assert table["big"].to_pylist()[4] == "123456789012345678901"
+    assert table["source_n"].to_pylist() == [1.0, None, 2.5, None, None] and table["text"].to_pylist()[2] == "7"
+    assert table["source_late"].to_pylist() == [None, None, '{"a": [1]}', None, "s"]
+    assert table["source_big"].to_pylist()[4] == "123456789012345678901"
 
 
 @pytest.mark.parametrize("ending", ["parquet", "csv.gz", "jsonl.zst"])
@@ -170,11 +179,11 @@ def test_types_are_plain_and_extension_types_are_refused(tmp_path):
     pq.write_table(pa.table({**base, "boxes": nested, "raw": pa.array([b"\xff"], pa.binary())}), path)
     table = read(UrlPairs(path))
     assert table.schema.field("url").type == table.schema.field("text").type == pa.large_string()
-    assert table["boxes"].to_pylist() == [[[0.0, 1.0]]] and table.schema.field("raw").type == pa.large_binary()
+    assert table["source_boxes"].to_pylist() == [[[0.0, 1.0]]] and table.schema.field("source_raw").type == pa.large_binary()
     pq.write_table(pa.table({**base, "id2": pa.array([b"0" * 16], pa.uuid())}), path)
     with pytest.raises(RecipeError, match=r"'id2' has the extension type 'arrow\.uuid'"):
         UrlPairs(path).columns(path)
-    assert "id2" not in read(UrlPairs(path, without=("id2",))).column_names
+    assert "source_id2" not in read(UrlPairs(path, without=("id2",))).column_names
     odd = pa.field("odd", pa.binary(), metadata={"ARROW:extension:name": "arrow.py_extension_type"})
     fields = pa.schema([("url", pa.string()), ("text", pa.string()), odd])
     pq.write_table(pa.table([["http://a/"], ["x"], [b"cos\nsystem"]], schema=fields), path)
@@ -239,4 +248,7 @@ def test_whole_numbers_that_no_float_holds_stay_exact_beside_floats(tmp_path):
         '{"url":"http://a/0","text":"t","x":9007199254740993,"y":9007199254740993}\n{"url":"http://a/1","text":"t","x":0.5}\n'
     )
     table = read(UrlPairs(str(path)))
-    assert table["x"].to_pylist() == ["9007199254740993", "0.5"] and table["y"].to_pylist() == [9007199254740993, None]
+    assert table["source_x"].to_pylist() == ["9007199254740993", "0.5"] and table["source_y"].to_pylist() == [
+        9007199254740993,
+        None,
+    ]

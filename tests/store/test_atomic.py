@@ -1,6 +1,7 @@
 """Atomic commits: whole or not at all, the first wins, faults name the file."""
 
 import io
+import json
 import os
 import tarfile
 import tempfile
@@ -108,18 +109,22 @@ def test_a_parcel_is_a_tar_and_its_slices_are_the_bytes(tmp_path):
     data = {"a.jpg": b"x" * 700, "b.png": b"", "c.webp": b"y" * 512}
     offsets = {name: parcel.add(name, d) for name, d in data.items()}
     parcel.close()
-    (tmp_path / "p.tar").write_bytes(file.getvalue())
-    with tarfile.open(tmp_path / "p.tar") as tar:
+    (tmp_path / "parts").mkdir()
+    (tmp_path / "parts/p.tar").write_bytes(file.getvalue())
+    with tarfile.open(tmp_path / "parts/p.tar") as tar:
         assert {m.name: tar.extractfile(m).read() for m in tar} == data
     names = ["c.webp", "a.jpg"]
-    found = read_slices(store, ["p.tar", None, "p.tar"], [offsets[names[0]], None, offsets[names[1]]], [512, None, 700])
+    found = read_slices(
+        store, ["parts/p.tar", None, "parts/p.tar"], [offsets[names[0]], None, offsets[names[1]]], [512, None, 700]
+    )
     assert found == [data["c.webp"], None, data["a.jpg"]]
 
 
 def test_a_slice_past_the_end_is_named(tmp_path):
-    (tmp_path / "p.tar").write_bytes(b"short")
+    (tmp_path / "parts").mkdir()
+    (tmp_path / "parts/p.tar").write_bytes(b"short")
     with pytest.raises(PoolError, match=r"p.tar: holds 3 bytes at 2, not 100"):
-        read_slices(Store(tmp_path), ["p.tar"], [2], [100])
+        read_slices(Store(tmp_path), ["parts/p.tar"], [2], [100])
 
 
 def test_a_member_name_that_is_too_long_is_refused():
@@ -129,9 +134,41 @@ def test_a_member_name_that_is_too_long_is_refused():
 
 def test_a_payload_that_is_gone_is_named_with_what_helps(tmp_path):
     with pytest.raises(PoolError, match=r"p.tar: missing; `curate run --repair`"):
-        read_slices(Store(tmp_path), ["p.tar"], [0], [1])
+        read_slices(Store(tmp_path), ["parts/p.tar"], [0], [1])
+    (tmp_path / "recipe.json").write_text(json.dumps({"inputs": [{"path": str(tmp_path / "p.tar")}]}))
     with pytest.raises(PoolError, match=r"p.tar: missing$"):  # of the input
         read_slices(Store(tmp_path), [str(tmp_path / "p.tar")], [0], [1])
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "{0}/secret",
+        "file://{0}/secret",
+        "secret",
+        "../{1}/secret",
+        "parts/../secret",
+        "parts/x/../../secret.tar",
+        "parts/../secret.tar",
+        "parts/./a.tar",
+        "parts/a/b/c.tar",
+        "parts//a.tar",
+        "parts/a.tar\n",
+        "http://127.0.0.1:1/latest/meta-data",
+        "simplecache::http://127.0.0.1:1/x",
+        "parts/a.tar::{0}/secret",
+        "recipe.json",
+        "",
+    ],
+)
+def test_only_payloads_of_the_run_and_its_recorded_inputs_are_opened(tmp_path, name):
+    """Whatever a row says: no file of this machine, no server, also not one like an input."""
+    for there in ("secret", "secret.tar", "a.tar", "in.tar"):
+        (tmp_path / there).write_bytes(b"SECRET")
+    (tmp_path / "recipe.json").write_text(json.dumps({"inputs": [{"path": str(tmp_path / "in.tar")}]}))
+    assert read_slices(Store(tmp_path), [str(tmp_path / "in.tar")], [0], [6]) == [b"SECRET"]
+    with pytest.raises(PoolError, match=r"is neither a payload of .* nor one of its inputs, and is not opened"):
+        read_slices(Store(tmp_path), [name.format(tmp_path, tmp_path.name)], [0], [6])
 
 
 def test_what_dead_writers_left_is_swept_also_beside_an_object_store(store, tmp_path, monkeypatch):

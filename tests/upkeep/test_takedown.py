@@ -172,7 +172,7 @@ def test_no_byte_of_it_is_left_anywhere(first, web):
     clean(out, web)
     made = open_run(str(out))
     gone = made.sql(
-        "select count(*), count(url), count(text), count(sha256), count(vector), count(licence), count(drop_stage), bool_or(kept), count(distinct uid) "
+        "select count(*), count(url), count(text), count(sha256), count(vector), count(source_licence), count(drop_stage), bool_or(kept), count(distinct uid) "
         "from images where drop_reason = 'removed'"
     ).fetchall()[0]
     # 3.jpg with two captions, its copy, the re-encoded one that the run took for the same, 7.jpg, 11.jpg

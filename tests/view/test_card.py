@@ -27,7 +27,7 @@ def test_croissant_is_valid_and_its_records_can_be_read(run):
 
 def test_a_licence_may_be_a_number():
     con = duckdb.connect()
-    con.execute("create table images as select true as kept, unnest([1, 1, 4]) as license")
+    con.execute("create table images as select true as kept, unnest([1, 1, 4]) as source_license")
     run = SimpleNamespace(sql=con.sql, recipe={"rows": {"images": {}}, "steps": []})
     assert _licences(run) == [("1", 2), ("4", 1)] and "1 (2), 4 (1)." in "".join(_rights(run, _licences(run)))
 
@@ -59,5 +59,5 @@ def test_the_card_says_where_it_comes_from_and_what_fell(run):
     ):
         assert words in text
     assert text == card(
-        run, run.sql("select licence, count(*) as n from images where kept group by 1 order by n desc, 1").fetchall()
+        run, run.sql("select source_licence, count(*) as n from images where kept group by 1 order by n desc, 1").fetchall()
     )
