@@ -2,6 +2,7 @@
 
 import json
 import math
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -9,10 +10,10 @@ from typing import Any
 import pyarrow.parquet as pq
 
 from curate.recipe import Recipe
-from curate.schema import TABLES
 from curate.stage import Stage
-from curate.store import checksums as seal
 from curate.store.atomic import Store
+from curate.store.folder import Role
+from curate.store.folder import sizes as sizes_of
 from curate.view.look import plain, size
 
 #: What is assumed where no run says it: bytes of a picture as fetched, dimensions of an embedding, and operations a second: of a GPU
@@ -64,7 +65,9 @@ def measured(store: Store, recipe: Recipe) -> Rates | None:
     some = folders[:: max(1, math.ceil(len(folders) / PARTS))]
     seconds, held = _parts(store, recipe, some)
     scale = len(folders) / max(len(some), 1) / rows
-    below = {f: sum(sum(store.sizes(f"{f}{sub}").values()) for sub in subs) / rows for f, subs in FOLDERS.items()}
+    below: Counter[str] = Counter()
+    for name, n in sizes_of(store, Role.DERIVED, Role.SHOWN):
+        below[name.split("/")[0]] += n / rows
     kept = json.loads(store.read("dataset.json"))["samples"] if store.exists("dataset.json") else 0
     return Rates(
         store.url,
@@ -81,13 +84,6 @@ def _decided(record: dict[str, Any], recipe: Recipe, rows: int) -> dict[str, flo
     """Seconds by selector of the recipe that decided there; the run may be one of another recipe."""
     prints = {s["step"]: s["fingerprint"] for s in record["steps"]}
     return {k: d["seconds"] / rows for k, d in record.get("decided", {}).items() if recipe.fingerprints.get(k) == prints[k]}
-
-
-#: Folders of a run, and those below them that have files.
-FOLDERS = {
-    **{f: ("",) for f in (*seal.DERIVED, "shards")},
-    "ledger": tuple(f"/{table}" for table in TABLES),
-}
 
 
 def _parts(store: Store, recipe: Recipe, folders: list[str]) -> tuple[dict[str, float], dict[str, float]]:

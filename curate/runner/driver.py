@@ -24,6 +24,7 @@ from curate.shard import write as shards
 from curate.stage import Stage, digest
 from curate.store import checksums as seal
 from curate.store.atomic import Store
+from curate.store.folder import EARLY, top
 from curate.store.lease import held
 from curate.store.memory import give_back, one_heap
 from curate.upkeep.repair import repair
@@ -99,7 +100,7 @@ def record(store: Store, repair: bool) -> dict[str, Any] | None:
             if repair:
                 return None
             raise
-    other = [n for n in store.names("") if n not in ("lease", "inputs", "parts", "removed", "verdicts", Published.NAME)]
+    other = [n for n in store.names("") if n not in top(*EARLY)]
     if other and not (repair and store.names("parts")):
         raise RecipeError(f"{store.url}: holds something else ({', '.join(other[:3])}), and no run; choose an empty folder")
     return None
@@ -361,7 +362,7 @@ def _slim(inputs: list[dict[str, Any]]) -> list[dict[str, Any]]:
     tables = lambda i: {t for p in i["parts"] for t in p["rows"]}  # noqa: E731
     return [
         {
-            **{k: v for k, v in i.items() if k not in ("parts", "key")},
+            **{k: v for k, v in i.items() if k != "parts"},
             "rows": {t: sum(p["rows"].get(t, 0) for p in i["parts"]) for t in sorted(tables(i))},
         }
         for i in inputs

@@ -50,7 +50,7 @@ def ingest(store: Store, source: Source, path: str, part_size: int) -> dict[str,
             fresh = store.commit_table(file, source.removed.scrubbed(rows))
             counts[table] = len(rows if fresh else store.table(file, ["uid"]))
         parts.append({"id": part, "rows": counts})
-    store.commit_bytes(name, json.dumps(record).encode())
+    store.commit_record(name, record)
     return record
 
 

@@ -159,7 +159,7 @@ class Workbench:
         self.columns = {t: None if columns is None else columns.get(t, set()) for t in part.rows}
         self.decisions = {d.step: d for d in decisions}
         self.names = store.names(part.folder)
-        self.used: list[str] = []
+        self.used: list[str] = []  # the files that columns and drops were made of
         self.tables = {t: Rows(self._source(t)) for t in part.rows}
         self.added: dict[str, list[str]] = {}  # by table: the decisions that brought columns
         # By table and column, of columns that hang on more than the row and the steps' parameters: marks of their values.
@@ -204,7 +204,7 @@ class Workbench:
         rows.claim(set(columns) - (set(KEPT) if stage.parks else set()))
         given, print_ = self.inputs(stage), self.fingerprint(stage)
         for name in commits(self.names, stage.table, stage.name, print_):
-            self.used.append(name)
+            self.used.append(f"{self.part.folder}/{name}")
             found = self.store.table(f"{self.part.folder}/{name}", ["row", *columns, *(["given"] if given is not None else [])])
             at = found["row"].to_numpy()
             if given is not None:
@@ -325,8 +325,7 @@ def owners(rows: Rows, documents: Rows) -> np.ndarray:
 def slice_of(store: Store, file: str, part: Part, columns: list[str]) -> pa.Table:
     """The rows of a file sorted by id that belong to a part; row groups of other parts are not read."""
     first, last = part.base, part.base + (1 << SHIFT)
-    with store.open(file) as f:
-        data = pq.ParquetFile(f, page_checksum_verification=True)
+    with store.parquet(file) as data:
         found = data.read_row_groups(_covering(data.metadata, first, last), columns=["id", *columns])
     return found.filter((pc.field("id") >= first) & (pc.field("id") < last))
 

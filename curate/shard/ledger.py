@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from curate.errors import PoolError
 from curate.recipe import Shards
 from curate.score.part import Part, Workbench, conclude, overlay, slice_of
 from curate.select.database import scan, stream, with_room
@@ -92,7 +93,8 @@ def enter(point: Point, assigned: Assigned | None, samples: str, part: Part) -> 
         bench = point.open(part, None)
         conclude(bench)
         for table in missing:
-            entry = _entry(bench, table, assigned, samples).replace_schema_metadata({"curate": state})
+            made = {"curate": state, "made_of": json.dumps(bench.used)}
+            entry = _entry(bench, table, assigned, samples).replace_schema_metadata(made)
             point.store.publish_table(f"ledger/{table}/{part.index:06d}.parquet", entry)
     for table in part.rows:
         found = point.store.table(f"ledger/{table}/{part.index:06d}.parquet", ["drop_reason"])
@@ -138,6 +140,14 @@ def _places(bench: Workbench, table: str, assigned: Assigned, samples: str, kept
         owner = pa.array(bench.owners[table], mask=~kept)
         found = {c: values.take(owner) for c, values in found.items()}
     return found
+
+
+def made_of(store: Store, ledger: str) -> list[str]:
+    """The commits and decisions that a file of the ledger was made of; none of a file that is damaged, or does not say it."""
+    try:
+        return json.loads((store.fields(ledger).metadata or {}).get(b"made_of", b"[]"))
+    except (PoolError, ValueError):
+        return []
 
 
 def mark(file: pq.ParquetFile) -> str:

@@ -112,7 +112,7 @@ def write_shard(
         write_tar(store, path, _samples(rows, kept, hashed, members))
         tar = _publish(store, f"shards/{name}.tar", path)
     with store.private(f"shards/{name}.parquet") as path:
-        write_table(path, kept)
+        write_table(path, kept, checksum=False)  # its hash is in dataset.json
         parquet = _publish(store, f"shards/{name}.parquet", path)
     info = {
         **(provenance or {}),

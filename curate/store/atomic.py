@@ -28,7 +28,8 @@ import pyarrow.parquet as pq
 
 from curate.errors import PoolError
 from curate.store import failpoints
-from curate.store.parquet import GROUP, write_table
+from curate.store.parquet import CHECKSUM, GROUP, metadata, write_table
+from curate.store.records import record, verified
 
 log = logging.getLogger(__name__)
 
@@ -80,7 +81,7 @@ class Store:
             return sorted(self.sizes(folder))
         try:
             return sorted(n for n in os.listdir(self._inner(folder)) if not n.startswith("."))
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return []
 
     def sizes(self, folder: str) -> dict[str, int]:
@@ -108,9 +109,10 @@ class Store:
             return f.read()
 
     def json(self, name: str) -> Any:
-        """What a JSON file says; None if there is no such file. PoolError if it is damaged."""
+        """What a JSON file says; None if there is no such file. PoolError if it is damaged, or its `checksum`, if it has one, is wrong."""
         try:
-            return json.loads(self.read(name))
+            found = json.loads(self.read(name))
+            return verified(found) if isinstance(found, dict) and "checksum" in found else found
         except FileNotFoundError:
             return None
         except (OSError, ValueError) as e:
@@ -131,20 +133,23 @@ class Store:
         return path in self._inputs
 
     def table(self, name: str, columns: list[str] | None = None) -> pa.Table:
-        """A Parquet file as a table; page checksums are verified."""
-        with self._parquet(name) as file:
-            return file.read(columns=columns)
+        """A Parquet file as a table; the checksums of its footer and of the pages that are read are verified."""
+        with self.parquet(name) as file:
+            found = file.read(columns=columns)
+            kept = {k: v for k, v in (found.schema.metadata or {}).items() if k != CHECKSUM}
+            return found.replace_schema_metadata(kept or None)
 
     def fields(self, name: str) -> pa.Schema:
         """The columns of a Parquet file."""
-        with self._parquet(name) as file:
+        with self.parquet(name) as file:
             return file.schema_arrow
 
     @contextlib.contextmanager
-    def _parquet(self, name: str) -> Iterator[pq.ParquetFile]:
+    def parquet(self, name: str) -> Iterator[pq.ParquetFile]:
+        """A Parquet file, opened; PoolError if it is missing or damaged, also while the block reads it."""
         try:
             with self.open(name) as f:
-                yield pq.ParquetFile(f, page_checksum_verification=True)
+                yield pq.ParquetFile(f, metadata=metadata(f), page_checksum_verification=True)
         except FileNotFoundError as e:
             raise PoolError(f"{self.path(name)}: missing{hint(name)}") from e
         except (pa.ArrowException, OSError, ValueError) as e:
@@ -290,6 +295,14 @@ class Store:
     def commit_bytes(self, name: str, data: bytes) -> bool:
         with self.private(name) as path:
             return self.commit(name, path, path.write_bytes(data))
+
+    def commit_record(self, name: str, value: dict[str, Any]) -> bool:
+        """Commit a JSON object with its checksum."""
+        return self.commit_bytes(name, record(value))
+
+    def publish_record(self, name: str, value: dict[str, Any]) -> None:
+        """Publish a JSON object with its checksum."""
+        self.publish_bytes(name, record(value))
 
     def publish_bytes(self, name: str, data: bytes) -> None:
         with self.private(name) as path:

@@ -6,14 +6,14 @@ The file is the run's end: it is removed before anything it names is touched, an
 import json
 
 from curate.schema import TABLES
+from curate.store import folder
 from curate.store.atomic import Store
 
 NAME = "SHA256SUMS"
 
-#: Folders of what a finished run shows, and of what follows from its parts and is kept on the way there.
+#: Folders of what a finished run shows.
 LEDGER = tuple(f"ledger/{table}" for table in TABLES)
 SHOWN = ("shards", *LEDGER)
-DERIVED = ("gathered", "decisions", "edges", "assigned", "planned")
 
 #: Small files that every look at a run reads; their bytes are compared whenever a run is asked whether it is finished.
 SMALL = ("recipe.json", "dataset.json")
@@ -25,7 +25,7 @@ def write(store: Store, known: dict[str, str]) -> None:
     small = [
         *SMALL,
         *(f"shards/{s['name']}.json" for s in dataset["shards"]),
-        *(["shards/sizes.json"] if dataset["shards"] else []),
+        *(["shards/sizes.json"] if store.exists("shards/sizes.json") else []),
     ]
     store.publish_bytes(NAME, spelled(known | {name: store.hash(name) for name in small}))
 
@@ -49,9 +49,7 @@ def is_whole(store: Store) -> bool:
     sums = read(store)
     if sums is None or any(not holds(store, name, sums) for name in SMALL):
         return False
-    there = {
-        f"{folder}/{n}": size for folder in {n.rpartition("/")[0] for n in sums} for n, size in store.sizes(folder).items()
-    }
+    there = dict(folder.sizes(store, folder.Role.SHOWN))
     sized = {
         f"shards/{s['name']}.{k}": s[k]["bytes"]
         for s in json.loads(store.read("dataset.json"))["shards"]
@@ -70,7 +68,7 @@ def faults(store: Store) -> list[str]:
     ]
     if spelled(sums) != store.read(NAME):
         found.append(f"{NAME}: is not as it was written")
-    shown = {f"{folder}/{n}" for folder in SHOWN for n in store.names(folder)}
+    shown = set(folder.files(store, folder.Role.SHOWN))
     return found + [f"{name}: is not in {NAME}" for name in sorted((shown | set(SMALL)) - set(sums))]
 
 

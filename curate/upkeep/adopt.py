@@ -7,7 +7,11 @@ import shutil
 
 from curate.errors import RecipeError
 from curate.removed import FOLDER, lists
+from curate.store import folder
 from curate.store.atomic import Store
+
+#: What a run begins with.
+TAKEN = (folder.Role.INPUT, folder.Role.COMPUTED, folder.Role.PEOPLE)
 
 
 def adopt(store: Store, other: Store) -> int:
@@ -22,14 +26,12 @@ def adopt(store: Store, other: Store) -> int:
         store.commit_bytes(f"{FOLDER}/{name}", other.read(f"{FOLDER}/{name}"))
     for digest in lists(store):  # what comes in now has yet to be cleared of it: the next run does so first
         store.remove(f"{FOLDER}/{digest}.json")
-    taken = 0
-    for folder in ["inputs", "verdicts", *(f"parts/{name}" for name in other.names("parts"))]:
-        here = set(store.names(folder))
-        for name in other.names(folder):
-            if name not in here:
-                _take(store, other, f"{folder}/{name}")
-                taken += 1
-    return taken
+    wanted = [n for n in folder.files(other, *TAKEN) if not n.startswith(f"{FOLDER}/")]
+    here = set(folder.files(store, *TAKEN))
+    for name in wanted:
+        if name not in here:
+            _take(store, other, name)
+    return len(set(wanted) - here)
 
 
 def _take(store: Store, other: Store, name: str) -> None:

@@ -19,6 +19,7 @@ from curate.shard.members import SUFFIX, bulky, caption, to_json
 from curate.sources.tarindex import Sample, members, samples
 from curate.store import checksums as seal
 from curate.store.atomic import Store
+from curate.upkeep.kept import kept_faults
 from curate.view import views
 
 #: How an image file begins.
@@ -36,12 +37,13 @@ TOLD = 5
 
 def check(store: Store) -> list[str]:
     """What is wrong with a run, one line a fault, naming file and cause; an empty list if nothing is."""
+    kept = list(kept_faults(store))
     try:
-        return list(_faults(store)) or seal.faults(store)
+        return kept + (list(_faults(store)) or seal.faults(store))
     except (PoolError, duckdb.Error) as e:
-        return [f"{store.url}: {e}"]
+        return [*kept, f"{store.url}: {e}"]
     except (KeyError, TypeError, ValueError) as e:  # a name or a value in a record is not what was written
-        return seal.faults(store) or [f"{store.url}: a record is damaged: {type(e).__name__} {e}"]
+        return kept + (seal.faults(store) or [f"{store.url}: a record is damaged: {type(e).__name__} {e}"])
 
 
 def _faults(store: Store) -> Iterator[str]:

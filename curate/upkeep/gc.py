@@ -11,9 +11,9 @@ from collections.abc import Iterator
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from curate.store import checksums as seal
+from curate.store import folder
 from curate.store.atomic import Store
 from curate.store.lease import held
 
@@ -42,12 +42,13 @@ def _garbage(store: Store) -> Iterator[tuple[str, int]]:
     # nor what was decided.
     recipe, dataset = (json.loads(store.read(name)) for name in seal.SMALL)
     stays = {*sums, *decided(recipe), dataset.get("assigned")}
-    for folder in (*seal.DERIVED, *seal.SHOWN):
-        yield from ((name, size) for n, size in sorted(store.sizes(folder).items()) if (name := f"{folder}/{n}") not in stays)
+    for name, size in folder.sizes(store, folder.Role.DERIVED, folder.Role.PASSING, folder.Role.SHOWN):
+        if name not in stays and name.rpartition("/")[0] not in stays:
+            yield name, size
 
 
 def decided(recipe: dict[str, Any]) -> set[str]:
-    """The files of what the selectors of a finished run decided, by its record."""
+    """The files (or folders) of what the selectors of a finished run decided, by its record."""
     edges = recipe.get("edges", [])
     return {*edges, *(name.replace("edges/", "decisions/", 1) for name in edges)}
 
@@ -56,9 +57,7 @@ def named(store: Store, part: str, sizes: dict[str, int]) -> set[str]:
     """The tars that some commit of a part names in its column `payload`. A commit that cannot be read ends in its PoolError."""
     found: set[str] = set()
     for name in [f"parts/{part}/{n}" for n in sizes if n.endswith(".parquet")]:
-        with store.open(name) as f:
-            has = "payload" in pq.ParquetFile(f).schema_arrow.names
-        found |= tars(store.table(name, ["payload"]), part) if has else set()
+        found |= tars(store.table(name, ["payload"]), part)
     return found
 
 
@@ -66,5 +65,5 @@ def tars(table: pa.Table, part: str) -> set[str]:
     """The part's own tars that a commit's rows lie in."""
     if "payload" not in table.column_names:
         return set()
-    folder = f"parts/{part}/"
-    return {n.removeprefix(folder) for n in table["payload"].unique().drop_null().to_pylist() if n.startswith(folder)}
+    here = f"parts/{part}/"
+    return {n.removeprefix(here) for n in table["payload"].unique().drop_null().to_pylist() if n.startswith(here)}

@@ -7,10 +7,10 @@ from typing import Any, BinaryIO
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from curate.removed import emptied, is_in
 from curate.store.atomic import Store
+from curate.store.parquet import write_groups
 
 
 def empty(store: Store, name: str, rows: np.ndarray, said: dict[str, Any], moved: dict[str, str]) -> None:
@@ -25,19 +25,14 @@ def empty(store: Store, name: str, rows: np.ndarray, said: dict[str, Any], moved
 
 def leave_out(store: Store, name: str, moved: dict[str, str], gone: dict[str, Collection]) -> None:
     """A file without the rows whose value in one of these columns is one of these; a row group at a time."""
-    with store.open(name) as f:
-        data = pq.ParquetFile(f, page_checksum_verification=True)
+    with store.parquet(name) as data:
         groups = range(data.num_row_groups)
         keys = [c for c in (*gone, "payload") if c in data.schema_arrow.names]
         if not any(_changed(data.read_row_group(g, keys), moved, gone) for g in groups):
             return
+        left = (_renamed(t.filter(pc.invert(_hit(t, gone))), moved) for t in map(data.read_row_group, groups))
         with store.private(name) as path:
-            with pq.ParquetWriter(path, data.schema_arrow, compression="zstd", write_page_checksum=True) as out:
-                for some in (data.read_row_group(g) for g in groups):
-                    some = _renamed(some.filter(pc.invert(_hit(some, gone))), moved)
-                    if len(some):
-                        out.write_table(some)
-            store.publish(name, path, path.stat().st_size)
+            store.publish(name, path, write_groups(path, data.schema_arrow, (t for t in left if len(t)), True))
 
 
 def _changed(keys: pa.Table, moved: dict[str, str], gone: dict[str, Collection]) -> bool:

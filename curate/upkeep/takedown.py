@@ -30,6 +30,7 @@ from curate.shard.ledger import uid_hash
 from curate.shard.plan import still_there, write_rows
 from curate.shard.write import pretty
 from curate.store import checksums as seal
+from curate.store import folder as folders
 from curate.store.atomic import Store
 from curate.store.lease import held
 from curate.upkeep import gc
@@ -53,8 +54,7 @@ def takedown(store: Store, asked: Removed, tell: Callable[[], None], dry: bool =
     here = set(store.names(""))
     # A run that was killed early has no recipe.json yet. An empty folder may wait for one; what is not there is mistyped.
     waits = not dry and store.local and Path(store.root).is_dir()
-    begun = {"lease", "inputs", "parts", FOLDER, "progress.json"}
-    if "recipe.json" not in here and (here - begun or not (here or waits)):
+    if "recipe.json" not in here and (here - folders.top(*folders.EARLY) or not (here or waits)):
         raise PoolError(f"{store.url}: no recipe.json here, so this is not a run's folder")
     with contextlib.nullcontext() if dry else held(store):
         if not dry:
@@ -177,7 +177,7 @@ def _clear(store: Store, gone: Removed, taken: Taken, tell: Callable[[], None]) 
     begun = _begin(store, gone)
     store.remove(seal.NAME)
     store.remove("dataset.json")
-    for name in [n for n in store.names("") if n.endswith(".html") or n in ("README.md", "croissant.json")]:
+    for name in folders.files(store, folders.Role.PAGE):
         store.remove(name)  # they show pictures; the report and the card are made again
     moved: dict[str, str] = {}
     for part in store.names("parts"):
@@ -193,7 +193,7 @@ def _clear(store: Store, gone: Removed, taken: Taken, tell: Callable[[], None]) 
         "root_hash": {"before": before, "after": after},
     }
     for name in unnoted(store):
-        store.publish_bytes(f"{FOLDER}/{name}.json", pretty(note))
+        store.publish_record(f"{FOLDER}/{name}.json", note)
     for name in [n for n in store.names(FOLDER) if n.startswith("moved-")]:
         store.remove(f"{FOLDER}/{name}")
     store.remove(BEGUN)
@@ -261,7 +261,7 @@ def _blanked(store: Store, folder: str, commit: str, places: np.ndarray) -> dict
 
 def _clear_unfinished(store: Store) -> None:
     """Of a run that has not reached its end nothing stays but its parts: the next run makes the rest again."""
-    for name in [f"{folder}/{n}" for folder in (*seal.DERIVED, *seal.SHOWN) for n in store.names(folder)]:
+    for name in folders.files(store, folders.Role.DERIVED, folders.Role.PASSING, folders.Role.SHOWN):
         store.remove(name)
 
 
@@ -310,14 +310,14 @@ def _clear_derived(
     planned = {file for files in dataset.get("planned", {}).values() for file in files}
     current = {*gc.decided(recipe), dataset.get("assigned"), *planned}
     table = {s["step"]: s["table"] for s in recipe["steps"]}
-    for folder in seal.DERIVED:
-        for name in [f"{folder}/{n}" for n in store.names(folder)]:
-            if folder == "decisions" and name in current:
-                leave_out(store, name, moved, {"id": ids[table[name.split("/")[1].rsplit("-", 1)[0]]]})
-            elif folder == "gathered" or name in current:
-                leave_out(store, name, moved, {"uid": gone.uids, "survivor": gone.uids})
-            else:
-                store.remove(name)
+    for name in folders.files(store, folders.Role.DERIVED, folders.Role.PASSING):
+        folder, stays = name.split("/")[0], name in current or name.rpartition("/")[0] in current
+        if folder == "decisions" and stays:
+            leave_out(store, name, moved, {"id": ids[table[name.split("/")[1].rsplit("-", 1)[0]]]})
+        elif folder == "gathered" or stays:
+            leave_out(store, name, moved, {"uid": gone.uids, "survivor": gone.uids})
+        else:
+            store.remove(name)
 
 
 def _clear_shards(

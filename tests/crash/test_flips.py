@@ -14,6 +14,7 @@ from curate.store.atomic import Store
 from curate.upkeep.check import check
 
 FLIPS = 1000
+KEPT = ("inputs", "parts", "gathered", "decisions", "edges", "assigned", "planned")
 
 
 def run(folder: Path, **options):
@@ -127,7 +128,29 @@ def test_without_repair_a_flipped_bit_of_the_same_size_is_not_looked_for_and_a_m
 
 
 def private(folder: Path, pattern: str) -> Path:
-    return sorted((folder / "run").glob(pattern))[1]
+    return sorted((folder / "run").glob(pattern))[-1]
+
+
+def kept(run: Path) -> list[Path]:
+    """Files that nobody looks at, and that a later run goes on from."""
+    return sorted(p for p in run.rglob("*") if p.is_file() and p.relative_to(run).parts[0] in KEPT)
+
+
+@pytest.mark.parametrize("folder_name", KEPT)
+def test_any_damage_to_what_a_run_goes_on_from_is_told_and_mended(sound, folder_name):
+    folder, root, rows = sound
+    dice, files = random.Random(folder_name), [p for p in kept(folder / "run") if folder_name in p.parts]
+    assert len(files) >= 1
+    for _ in range(8):
+        path = dice.choice(files)
+        before = path.read_bytes()
+        what = spoil(path, dice)
+        assert any(path.name in fault for fault in check(Store(folder / "run"))), what
+        path.write_bytes(before)
+    spoil(dice.choice(files), dice)
+    again = run(folder, repair=True)
+    assert again.repaired and again.dataset["root_hash"] == root and outcome(folder / "run") == rows
+    assert check(Store(folder / "run")) == [] and again.sql("select count(*) from edges").fetchall()[0][0] > 0
 
 
 @pytest.mark.parametrize(
@@ -140,6 +163,9 @@ def private(folder: Path, pattern: str) -> Path:
         ("parts/*/source.images.parquet", set(), "the input is read again"),
         ("inputs/*.json", set(), "the input is read again"),
         ("decisions/*.parquet", set(), "made again"),
+        ("assigned/*.parquet", set(), "made again"),
+        ("planned/*.parquet", set(), "made again"),
+        ("edges/*.parquet", set(), "made again"),
         ("gathered/*.parquet", set(), "made again"),
     ],
 )
@@ -151,6 +177,9 @@ def test_damage_within_a_run_costs_the_part_it_hit(sound, pattern, stages, told,
         path.unlink()
     else:
         path.write_bytes(path.read_bytes()[:-600] if path.suffix == ".tar" else path.read_bytes()[:20])
+    name = str(path.relative_to(folder / "run"))
+    if not (gone and name.startswith(("gathered/", "planned/", "edges/"))):  # `gc` removes those; not every decision has pairs
+        assert any(name in fault for fault in check(Store(folder / "run")))
     (folder / "run/shards/00000.tar").unlink()  # something that needs all of it
     if path.suffix == ".parquet" and "parts" in pattern and (not gone or "source" in pattern):
         with pytest.raises(CurateError, match=r"(missing|cannot be read).*--repair"):

@@ -1,0 +1,181 @@
+"""Every kind of file in a run's folder, declared once: its names, how damage is found, and whether it can be made again.
+
+Resuming, `gc`, `check`, `--repair`, takedown, `--reuse` and SHA256SUMS walk this table. A new kind of file is a new line of KINDS.
+"""
+
+import errno
+import fnmatch
+import json
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from enum import Enum, auto
+
+from curate.errors import PoolError
+from curate.schema import TABLES
+from curate.store import parquet
+from curate.store.atomic import Store
+from curate.store.records import record, verified
+
+#: Files that are verified at a time.
+_READERS = 8
+
+
+class Role(Enum):
+    """What a file is for, and with it what becomes of it when it is lost."""
+
+    MOMENT = auto()  # who is at work, and how far: of no use afterwards
+    PEOPLE = auto()  # what people decided: nothing can make it again
+    INPUT = auto()  # rows as they came in: read again from the input
+    COMPUTED = auto()  # values and bytes of parts: computed or fetched again, at a cost
+    DERIVED = auto()  # follows from the parts, under names made of digests: made again
+    PASSING = auto()  # between two steps of one computation; only who made it can tell whether it is whole
+    SHOWN = auto()  # what the run is for, named in SHA256SUMS: made again from the rest
+    RECORD = auto()  # what ran and what came of it
+    PAGE = auto()  # for people to look at: made again
+
+
+#: What a folder may hold before its run has a recipe.json.
+EARLY = (Role.MOMENT, Role.PEOPLE, Role.INPUT, Role.COMPUTED)
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A kind of file. pattern: its names, a glob for each folder on the way. fault: what is wrong with such a file, by its own bytes;
+    None where another file says what they are (SHA256SUMS), or nothing does."""
+
+    name: str
+    pattern: str
+    role: Role
+    fault: Callable[[Store, str], str] | None = None
+
+    def matches(self, name: str) -> bool:
+        parts, globs = name.split("/"), self.pattern.split("/")
+        return len(parts) == len(globs) and all(fnmatch.fnmatchcase(p, g) for p, g in zip(parts, globs))
+
+
+# ---- how damage is found
+
+
+def _table(store: Store, name: str) -> str:
+    """A table has its own checksum."""
+    with store.open(name) as f:
+        return parquet.fault(f)
+
+
+def _payload(store: Store, name: str) -> str:
+    """A payload is named by the SHA-256 of its bytes."""
+    return (
+        ""
+        if store.hash(name).startswith(name.rsplit("/", 1)[-1].removesuffix(".tar"))
+        else "damaged (other bytes than its name says)"
+    )
+
+
+def _record(store: Store, name: str) -> str:
+    """A record has its own checksum."""
+    data = store.read(name)
+    try:
+        return "" if data == record(verified(json.loads(data))) else "damaged (not as it was written)"
+    except (ValueError, AttributeError) as e:
+        return f"damaged ({e})"
+
+
+# ---- the table
+
+KINDS = (
+    Kind("lease", "lease/*", Role.MOMENT),
+    Kind("progress", "progress.json", Role.MOMENT),
+    Kind("takedown at work", "removed/begun.json", Role.MOMENT),
+    Kind("takedown at work", "removed/moved-*.json", Role.MOMENT),
+    Kind("takedown list", "removed/*.parquet", Role.PEOPLE, _table),
+    Kind("takedown note", "removed/*.json", Role.PEOPLE, _record),
+    Kind("verdicts", "verdicts/*.parquet", Role.PEOPLE, _table),
+    Kind("input", "inputs/*.json", Role.INPUT, _record),
+    Kind("rows", "parts/*/source.*.parquet", Role.INPUT, _table),
+    Kind("payload", "parts/*/*.tar", Role.COMPUTED, _payload),
+    Kind("hashes of lost files", "parts/*/lost.*.parquet", Role.COMPUTED, _table),
+    Kind("columns", "parts/*/*.parquet", Role.COMPUTED, _table),
+    Kind("columns for selectors", "gathered/*.parquet", Role.DERIVED, _table),
+    Kind("columns for selectors", "gathered/*/*.parquet", Role.DERIVED, _table),
+    Kind("exchange", "exchange/*/*/*", Role.PASSING),
+    Kind("decision", "decisions/*.parquet", Role.DERIVED, _table),
+    Kind("decision", "decisions/*/*.parquet", Role.DERIVED, _table),
+    Kind("decision", "decisions/*/*.json", Role.DERIVED, _record),
+    Kind("duplicate pairs", "edges/*.parquet", Role.DERIVED, _table),
+    Kind("places of samples", "assigned/*.parquet", Role.DERIVED, _table),
+    Kind("places of samples", "assigned/*/*.parquet", Role.DERIVED, _table),
+    Kind("places of samples", "assigned/*/*.json", Role.DERIVED, _record),
+    Kind("plan of shards", "planned/*.parquet", Role.DERIVED, _table),
+    Kind("plan of shards", "planned/*/*.parquet", Role.DERIVED, _table),
+    Kind("shard", "shards/*", Role.SHOWN),
+    *(Kind("ledger", f"ledger/{table}/*.parquet", Role.SHOWN) for table in TABLES),
+    Kind("recipe", "recipe.json", Role.RECORD),
+    Kind("data set", "dataset.json", Role.RECORD),
+    Kind("checksums", "SHA256SUMS", Role.RECORD),
+    Kind("page", "*.html", Role.PAGE),
+    Kind("card", "README.md", Role.PAGE),
+    Kind("card", "croissant.json", Role.PAGE),
+)
+
+
+def kind_of(name: str) -> Kind | None:
+    """The kind of a file; None if a run has no such files."""
+    return next((k for k in KINDS if k.matches(name)), None)
+
+
+def top(*roles: Role) -> set[str]:
+    """The names at the top of the folder that files of these roles are at or below."""
+    return {k.pattern.split("/")[0] for k in KINDS if k.role in roles}
+
+
+def sizes(store: Store, *roles: Role) -> Iterator[tuple[str, int]]:
+    """The files of these roles with their sizes in bytes, by name within each folder."""
+    folders = dict.fromkeys(k.pattern.rpartition("/")[0] for k in KINDS if k.role in roles)
+    for pattern in folders:
+        for folder in _folders(store, pattern.split("/") if pattern else []):
+            for n, size in sorted(store.sizes(folder).items()):
+                name = f"{folder}/{n}" if folder else n
+                if (kind := kind_of(name)) and kind.role in roles:
+                    yield name, size
+
+
+def files(store: Store, *roles: Role) -> list[str]:
+    """The names of the files of these roles."""
+    return [name for name, _ in sizes(store, *roles)]
+
+
+def _folders(store: Store, globs: list[str], above: str = "") -> Iterator[str]:
+    """The folders that a pattern stands for."""
+    if not globs:
+        yield above
+        return
+    here, *rest = globs
+    names = [here] if "*" not in here else [n for n in store.names(above) if kind_of(f"{above}/{n}") is None]
+    for name in names:
+        yield from _folders(store, rest, f"{above}/{name}" if above else name)
+
+
+def fault(store: Store, name: str) -> str:
+    """What is wrong with a file by its own bytes, all of which are read; empty if nothing is, or nothing could tell."""
+    kind = kind_of(name)
+    try:
+        return kind.fault(store, name) if kind and kind.fault else ""
+    except OSError as e:
+        if is_lost(store, e):
+            return "missing" if isinstance(e, FileNotFoundError) else f"damaged ({e.strerror})"
+        raise PoolError(f"{store.path(name)}: cannot be read: {e.strerror or e}") from e
+
+
+def is_lost(store: Store, error: OSError) -> bool:
+    """Whether a file that cannot be read is gone, or on a bad place of the disk. A store that does not answer is no damage."""
+    return isinstance(error, FileNotFoundError) or (store.local and error.errno == errno.EIO)
+
+
+def faults(store: Store, *roles: Role) -> Iterator[tuple[str, str]]:
+    """The damaged files of these roles, each with what is wrong."""
+    names = files(store, *roles)
+    with ThreadPoolExecutor(_READERS) as readers:
+        for name, found in zip(names, readers.map(lambda n: fault(store, n), names)):
+            if found:
+                yield name, found
