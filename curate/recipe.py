@@ -6,7 +6,7 @@ import itertools
 import platform
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
 from typing import Any
 
@@ -23,6 +23,10 @@ _ALWAYS = ("id", "uid")
 
 #: Columns that commits and the ledger add to those of the steps.
 RESERVED = {"id", "row", "given", "drop_reason", "drop_stage", "kept", "shard", "place", "key"}
+
+
+#: What brings a column that recipes often lack.
+_BRINGERS = {"payload": "Fetch()", "clip_image": "ClipEmbed()", "clip_text": "ClipEmbed()", "clip_score": "ClipScore()"}
 
 
 @dataclass
@@ -121,9 +125,11 @@ class Recipe:
             later = next((s.name for s in self.steps if wanted in s.adds()), None)
             hint = [listed] if (listed := f"source_{read}") in have else hint  # columns of a list have that before their name
             tail = f"; {later} adds it, but comes later" if later else f"; did you mean {hint[0]}?" if hint else ""
-            if wanted == "payload":
-                tail = "; put Fetch() before it"
-            raise RecipeError(f"{step.name} reads {read}, which nothing before it provides{tail}")
+            if bringer := _BRINGERS.get(wanted if step.table == "images" else "") if not later else None:
+                tail = f"; put {bringer} before it" + tail.replace(";", ", or", 1)
+            default = next((f.name for f in fields(step) if f.default == wanted), None)
+            whose = f", the default of {default}=" if default else ""
+            raise RecipeError(f"{step.name} reads {read}{whose}, which nothing before it provides{tail}")
         twice = set(step.adds()) & have - (set(KEPT) if getattr(step, "parks", False) else set()) - (
             set(step.fills) if isinstance(step, Selector) else set()
         )

@@ -28,7 +28,7 @@ class ClusterBalance(Selector):
     version = 2
 
     total: int = 0
-    column: str = "clip_embed"
+    column: str = "clip_image"
     clusters: tuple[int, ...] = (1000,)
     temper: float = 0.0
     by: tuple[str, ...] = ()

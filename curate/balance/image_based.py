@@ -23,7 +23,7 @@ class ImageBased(Selector):
     version = 2
 
     reference: str = ""
-    column: str = "clip_embed"
+    column: str = "clip_image"
     clusters: int = 1000
     centroids: str = ""
     seed: int = 0
@@ -75,7 +75,7 @@ class NormSim(Selector):
     """
 
     target: str = ""
-    column: str = "clip_embed"
+    column: str = "clip_image"
     p: float | str = "inf"
     fraction: float | None = None
     min: float | None = None

@@ -42,7 +42,7 @@ class Decontaminate(Selector):
     version = 3
 
     sets: dict[str, str] | None = None
-    column: str = "clip_embed"
+    column: str = "clip_image"
     min: float = 0.95
     max_distance: int = 7
     min_similarity: float = 0.95

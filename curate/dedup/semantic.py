@@ -39,7 +39,7 @@ class SemanticDedup(Selector):
 
     version = 2
 
-    column: str = "clip_embed"
+    column: str = "clip_image"
     eps: float = 0.01
     inclusive: bool = True
     keep: str = "quality"

@@ -4,6 +4,7 @@ import json
 import math
 from dataclasses import dataclass, field
 from decimal import Decimal
+from typing import Any
 
 import duckdb
 
@@ -16,9 +17,12 @@ from curate.stage import plain
 class Where(Selector):
     """Keeps rows with min <= column <= max, or those for which `sql` holds; null and NaN are drops.
 
-    Its name, and so the drop reason, is `where` unless given; a recipe with several gives them names. The columns that an SQL
-    expression uses are listed in `columns`.
+    What falls has the name of the column as its reason, or the step's name where one was set; of an SQL expression over several
+    columns the step's. The name is `where_` and the columns by default, so that several are told apart. `columns`: those that an
+    SQL expression uses, found in it by default.
     """
+
+    version = 2
 
     column: str = ""
     min: float | None = None
@@ -28,13 +32,19 @@ class Where(Selector):
     table: str = field(default="images", kw_only=True)
 
     def __post_init__(self):
-        super().__post_init__()
         if bool(self.column) == bool(self.sql):
-            raise RecipeError(f"{self.name}: give a column with min or max, or sql=")
+            raise RecipeError(f"{self.name or 'where'}: give a column with min or max, or sql=")
         self.columns = tuple(self.columns)
         if self.sql and not self.columns:
-            self.columns = used(self.sql, self.name)
+            self.columns = used(self.sql, self.name or "where")
         self.reads = (self.column,) if self.column else self.columns
+        own = self.reads[0] if len(self.reads) == 1 else ""
+        self.reason = self.name or own
+        self.name = self.name or "_".join(["where", *self.reads])
+        self.reason = self.reason or self.name
+
+    def parameters(self) -> dict[str, Any]:
+        return {**super().parameters(), "reason": self.reason}
 
     def condition(self) -> str:
         if self.sql:
@@ -48,7 +58,8 @@ class Where(Selector):
 
     def select(self, live: Live) -> Selection:
         try:
-            return Selection(live.keep(f"select id from live where coalesce(not ({self.condition()}), true)"))
+            fallen = f"select id, {quoted(self.reason)} as reason from live where coalesce(not ({self.condition()}), true)"
+            return Selection(live.keep(fallen))
         except duckdb.OutOfMemoryException:
             raise
         except duckdb.Error as e:

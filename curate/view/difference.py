@@ -135,7 +135,9 @@ class Difference:
             .to_arrow_table()
             .to_pylist()
         )
-        bounded = [s.get("column") or s["step"] for s in run.recipe.get("steps", []) if s["step"] == change.reason]
+        bounded = [
+            s.get("column") or s["step"] for s in run.recipe.get("steps", []) if change.reason in (s["step"], s.get("reason"))
+        ]
         words = fill('<h3>{} <span class="dim">{} rows</span></h3>', change.reason, f"{change.rows:,}")
         return fill("{}{}", words, brief(cards(run.store, rows, 200, child), [c for c in bounded if rows and c in rows[0]]))
 

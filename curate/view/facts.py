@@ -44,7 +44,7 @@ KEPT, EACH = 24, 8
 
 @dataclass(frozen=True)
 class Bound:
-    """A bound of a rule on a column: the rule's name is the drop reason; side is `min` or `max`."""
+    """A bound of a rule on a column: the rule's name is its drop reason; side is `min` or `max`."""
 
     rule: str
     column: str
@@ -58,14 +58,12 @@ def bounds_of(recipe: dict[str, Any], table: str | None = None) -> list[Bound]:
     for step in recipe.get("steps", []):
         if table not in (None, step.get("table", "images")):
             continue
-        column = step.get("column") or step["step"]
+        column, rule = step.get("column") or step["step"], step.get("reason") or step["step"]
         found += [
-            Bound(step["step"], column, side, float(step[side]))
-            for side in ("min", "max")
-            if isinstance(step.get(side), (int, float))
+            Bound(rule, column, side, float(step[side])) for side in ("min", "max") if isinstance(step.get(side), (int, float))
         ]
         cut = recipe.get("notes", {}).get(step["step"], {}).get("cut")
-        found += [Bound(step["step"], column, "min", float(cut))] if isinstance(cut, (int, float)) else []
+        found += [Bound(rule, column, "min", float(cut))] if isinstance(cut, (int, float)) else []
     return found
 
 
@@ -153,7 +151,8 @@ class Facts:
         bounds = [
             b
             for b in self.bounds
-            if b.column == column and any(s["step"] == b.rule and s.get("table", "images") == table for s in self.steps)
+            if b.column == column
+            and any(b.rule in (s["step"], s.get("reason")) and s.get("table", "images") == table for s in self.steps)
         ]
         name, whole = identifier(column), self.columns[table][column] not in ("FLOAT", "DOUBLE")
         valid = f"{name} is not null" + ("" if whole else f" and isfinite({name})")

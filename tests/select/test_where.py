@@ -3,11 +3,16 @@
 import duckdb
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from curate.errors import RecipeError
+from curate.filters.caption_chars import CaptionChars
+from curate.filters.caption_words import CaptionWords
+from curate.recipe import Recipe
 from curate.select.where import Where
 from curate.selector import Live
+from curate.sources.url_pairs import UrlPairs
 from tests.dedup.pool import FOLDER
 
 
@@ -35,6 +40,32 @@ def test_bounds_are_inclusive_and_null_is_a_drop(live):
     assert dropped(Where("clip_score", max=0.3), live) == [3, 4, 5]
     assert dropped(Where("clip_score", min=0.28, max=0.3), live) == [0, 3, 4, 5]
     assert dropped(Where("clip_score"), live) == [3, 4]
+
+
+@pytest.mark.parametrize(
+    "where, name, reason",
+    [
+        (Where("clip_score", min=0.28), "where_clip_score", "clip_score"),
+        (Where(sql="clip_score >= 0.28"), "where_clip_score", "clip_score"),
+        (Where(sql="text != 'logo' and clip_score >= 0.28"), "where_clip_score_text", "where_clip_score_text"),
+        (Where("clip_score", min=0.28, name="min_clip"), "min_clip", "min_clip"),
+        (Where(sql="true", name="all"), "all", "all"),
+    ],
+)
+def test_what_falls_has_the_columns_name_as_reason(where, name, reason, live):
+    fallen = where.select(live).drop.to_arrow_table()
+    assert where.name == name and set(fallen["reason"].to_pylist()) <= {reason} == {where.parameters()["reason"]}
+    assert where.name == "all" or len(fallen)
+
+
+def test_two_on_other_columns_stand_beside_each_other(tmp_path):
+    """Their names differ by themselves, and a filter may have the column's name."""
+    pq.write_table(pa.table({"url": ["http://a/b.jpg"], "text": ["a dog"]}), tmp_path / "x.parquet")
+    source = UrlPairs(str(tmp_path / "x.parquet"))
+    select = [Where("caption_words", min=1), Where("caption_chars", min=1)]
+    Recipe(source, [CaptionWords(), CaptionChars()], select, shards=None).check()
+    with pytest.raises(RecipeError, match="two steps are called where_caption_words: give one of them another name"):
+        Recipe(source, [CaptionWords()], [select[0], Where("caption_words", max=9)], shards=None).check()
 
 
 def test_sql(live):

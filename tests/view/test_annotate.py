@@ -110,7 +110,7 @@ def test_borderline_rows_lie_next_to_the_bound_on_both_sides(made):
     by = {(r["kept"], r["caption_words"]) for r in rows}
     # Bounds are 3 (a filter's) and 8 (of Where): 2 fell and 3 stayed; 9 fell and 8 stayed.
     assert by == {(False, 2), (True, 3), (False, 9), (True, 8)} and all(r["weight_"] is None for r in rows)
-    with pytest.raises(RecipeError, match="called nothing; there are: caption_words, image_side, where"):
+    with pytest.raises(RecipeError, match="called nothing; there are: caption_words, image_side"):
         borderline(open_run(made), 12, "nothing")
 
 

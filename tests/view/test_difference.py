@@ -47,9 +47,14 @@ def test_who_entered_and_who_left_and_why(runs):
     assert found.counts == (len(kept(a)), len(kept(b)), len(kept(a) & kept(b)))
     changes = {(c.side, c.reason): c for c in found.changes}
     assert changes["entered", "caption_words"].rows == len(kept(b) - kept(a)) > 0
-    assert changes["left", "where"].rows == len(kept(a) - kept(b)) > 0
-    assert set(changes["left", "where"].uids) <= kept(a, "caption_words = 8")
-    assert ("caption_words", "min", "3", "2") in found.parameters() and ("where", "max", "8.0", "7") in found.parameters()
+    assert changes["left", "caption_words"].rows == len(kept(a) - kept(b)) > 0
+    assert set(changes["left", "caption_words"].uids) <= kept(a, "caption_words = 8")
+    assert ("caption_words", "min", "3", "2") in found.parameters() and (
+        "where_caption_words",
+        "max",
+        "8.0",
+        "7",
+    ) in found.parameters()
 
 
 def test_a_row_that_the_other_run_never_saw(runs, tmp_path):

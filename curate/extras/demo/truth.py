@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 #: Reasons of selectors that cut on a score, and the truth's word for it.
-NAMES = {"where": "clip_score", "top_fraction": "clip_score"}
+NAMES = {"top_fraction": "clip_score"}
 #: Reasons that leave one row of a group, and the truth's columns that say which rows belong together.
 GROUPS = {
     "duplicate_uid": ("same_row",),
