@@ -18,17 +18,19 @@ class Align(Stage):
     """Matches each live image to a live paragraph of its page and keeps `min <= cosine`.
 
     mode: "assign": at most one image for each paragraph, the sum of cosines as large as it gets; surplus images go to their
-    best paragraph (mmc4, arXiv 2304.06939). "max": each to its best. "dom": the paragraph that follows on the page, or the
+    best paragraph (mmc4, arXiv 2304.06939, which first drops images whose best cosine is under 0.15: `Align("max", name="best_text",
+    min=0.15)` before it). "max": each to its best. "dom": the paragraph that follows on the page, or the
     last one (Flamingo, OBELICS). image, text: the columns with embeddings of images and of paragraphs, made by one model,
     `model`.
 
-    Adds `align` (the cosine of CLIP embeddings, 0 to 1: negative ones are 0; mmc4 drops images below 0.15 of ViT-L/14, core
-    keeps pages with three quarters above 0.25), `align_position` (of the paragraph on the page) and `align_model`. An image
+    Adds `align` (the cosine of CLIP embeddings, 0 to 1: negative ones are 0; mmc4-core keeps pages with three quarters above 0.25 of
+    ViT-L/14), `align_position` (of the paragraph on the page) and `align_model`. An image
     on a page without a paragraph has none and is dropped if there is a `min`.
     """
 
     free = ("min",)
     context = ("texts",)
+    version = 2
 
     mode: str = "assign"
     image: str = "clip_image"
@@ -52,9 +54,9 @@ class Align(Stage):
         for page, (rows, places, vectors) in pages.items():
             if page in paragraphs:
                 _, where, others = paragraphs[page]
-                cosine = np.clip(vectors @ others.T, 0.0, 1.0)
+                cosine = vectors @ others.T
                 at = matched(cosine, places, where, self.mode)
-                score[rows], position[rows] = cosine[np.arange(len(rows)), at], where[at]
+                score[rows], position[rows] = cosine[np.arange(len(rows)), at].clip(0.0, 1.0), where[at]
         score = score.astype(np.float16).astype(np.float32)  # the last bits depend on the machine
         found = position >= 0
         return pa.table(

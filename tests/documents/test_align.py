@@ -81,3 +81,9 @@ def test_the_order_of_rows_does_not_matter():
 def test_an_unknown_mode_is_refused():
     with pytest.raises(RecipeError, match="sideways"):
         Align(mode="sideways")
+
+
+def test_negative_cosines_count_in_the_assignment():
+    """Clipped to 0 before it, both images might have either paragraph."""
+    table, _ = aligned([[0.1, -0.9, 0.4], [0.1, -0.1, 0.98]], "assign", TEXTS.slice(0, 2))
+    assert table["align_position"] == [0, 2] and table["align"][1] == 0

@@ -164,7 +164,8 @@ def test_declared_sizes():
 
 def test_the_share_of_images_that_fit_counts_live_ones():
     images = IMAGES.append_column("align", pa.array([0.3, 0.2, 0.25, 0.9, 0.9], pa.float32()))
-    assert DocumentAligned().score(DOCUMENTS, images, TEXTS).tolist() == [0.5, 1.0, 0.0]
+    assert DocumentAligned().score(DOCUMENTS, images, TEXTS).tolist() == [0.0, 1.0, 0.0]  # 0.25 is not above 0.25
+    assert DocumentAligned(above=0.2).score(DOCUMENTS, images, TEXTS).tolist() == [0.5, 1.0, 0.0]
 
 
 def test_pages_with_the_same_images_have_the_same_set():
