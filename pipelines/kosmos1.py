@@ -1,9 +1,12 @@
 """KOSMOS-1's rules for interleaved pages (Huang et al. 2023, arXiv 2302.14045, appendix A.2).
 
 English; images that stand inside the text, none with a side under 64 pixels or of a single colour; no gibberish (symbols, runs
-of links); at most 5 images of a page, and half of the pages with one image. Published: 71 million of 2 billion pages. The two
-last rules are a matter of training windows and are applied there, so that the pool keeps what they leave out:
-`curate.documents.windows.kosmos`. What it calls gibberish has no published bound; OBELICS' bounds stand here.
+of links); at most 5 images of a page, the first ones, and half of the pages with one image. Published: 71 million of 2 billion
+pages.
+
+Differs: what it calls gibberish has no published bound; OBELICS' bounds stand here. What a page declares smaller than 64 pixels is not
+fetched. --images 0 keeps all images, --single 1 all pages with one, for a pool whose training windows
+(`curate.documents.windows.kosmos`) apply both rules.
 """
 
 from curate.fetch.shared import once
@@ -11,7 +14,9 @@ from curate.fetch.stage import Fetch
 from curate.filters.declared_size import DeclaredSize
 from curate.filters.document_images import DocumentImages
 from curate.filters.document_language import DocumentLanguage
+from curate.filters.document_one_image import DocumentOneImage
 from curate.filters.document_texts import DocumentTexts
+from curate.filters.image_order import ImageOrder
 from curate.filters.image_side import ImageSide
 from curate.filters.paragraph_links import ParagraphLinks
 from curate.filters.paragraph_symbols import ParagraphSymbols
@@ -21,7 +26,10 @@ from curate.recipe import Recipe, Shards
 from curate.source import Source
 
 
-def recipe(source: Source, seed: int = 0, shard_size: int = 1_000) -> Recipe:
+def recipe(source: Source, images: int = 5, single: float = 0.5, seed: int = 0, shard_size: int = 1_000) -> Recipe:
+    """images: images of a page that stay, in page order; 0: all.
+    single: share of the pages with one image that stays.
+    """
     return Recipe(
         source=source,
         score=[
@@ -36,6 +44,8 @@ def recipe(source: Source, seed: int = 0, shard_size: int = 1_000) -> Recipe:
             ImageSide(min=64),
             SingleColour(),
             DocumentImages(min=1, max=None, name="document_images_left"),
+            DocumentOneImage(max=single, seed=seed),
+            *([ImageOrder(max=images)] if images else []),
         ],
         shards=Shards(size=shard_size, seed=seed),
     )

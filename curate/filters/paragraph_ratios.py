@@ -51,9 +51,21 @@ def words(text: str) -> list[str]:
     # Most words have nothing at their edges: asking costs less than stripping.
     if text.isascii():
         return [w for w in [w if w.isalnum() else w.strip(_ODD) for w in text.lower().split()] if w]
-    edge, two = _patterns()
-    text = _UNSPACED.sub(lambda m: f" {' '.join(two.findall(m[0]))} ", text)
-    return [w for w in [w if w.isalnum() else edge.sub("", w) for w in text.lower().split()] if w]
+    edge, _ = _patterns()
+    return [w for w in [w if w.isalnum() else edge.sub("", w) for w in spaced(text).lower().split()] if w]
+
+
+def spaced(text: str) -> str:
+    """A text with blanks after every two characters of scripts that have none."""
+    if text.isascii():
+        return text
+    _, two = _patterns()
+    return _UNSPACED.sub(lambda m: f" {' '.join(two.findall(m[0]))} ", text)
+
+
+def tokens(text: str) -> list[str]:
+    """Words and marks, as NLTK's tokenizer has them: a mark is a token, also at a word's edge."""
+    return _TOKEN.findall(spaced(text))
 
 
 def letter_words(text: str) -> list[str]:
@@ -65,6 +77,8 @@ def letter_words(text: str) -> list[str]:
     return [w for w in [w if w.isalpha() else edge.sub("", w) for w in bare] if w]
 
 
+#: A word with what joins it inside, several dots, any other mark.
+_TOKEN = re.compile(r"\w+(?:[-.'’]\w+)*|\.{2,}|[^\w\s]")
 #: Characters from which a text is long.
 _LONG = 200
 #: Of the hash of an n-gram: an odd number with bits all over (2^64 over the golden ratio).

@@ -165,6 +165,7 @@ class Workbench:
         # By table and column, of columns that hang on more than the row and the steps' parameters: marks of their values.
         self.marks: dict[tuple[str, str], Callable[[], np.ndarray]] = {}
         self.given: dict[str, np.ndarray | None] = {}  # by stage, see `inputs`
+        self.prints: dict[str, str] = {}  # by stage, see `fingerprint`
         self.owners = {
             t: owners(rows, self.tables["documents"])
             for t, rows in self.tables.items()
@@ -239,12 +240,15 @@ class Workbench:
 
     def fingerprint(self, stage: Stage) -> str:
         """What a stage's values for this part depend on. One that looks at other tables depends on which of their rows are
-        live here: what was dropped elsewhere, by a decision over the whole pool, by a fetch that failed, changes its values."""
-        print_ = self.fingerprints[stage.name]
-        if not stage.context:
-            return print_
-        live = [hashlib.sha256(np.packbits(self.tables[t].alive).tobytes()).hexdigest() for t in stage.context]
-        return digest([print_, live, [self.added.get(t, []) for t in stage.context]])
+        live here: what was dropped elsewhere, by a decision over the whole pool, by a fetch that failed, changes its values. As they are
+        when it is asked first, before its own verdicts: it may look at its own table."""
+        if stage.name not in self.prints:
+            print_ = self.fingerprints[stage.name]
+            if stage.context:
+                live = [hashlib.sha256(np.packbits(self.tables[t].alive).tobytes()).hexdigest() for t in stage.context]
+                print_ = digest([print_, live, [self.added.get(t, []) for t in stage.context]])
+            self.prints[stage.name] = print_
+        return self.prints[stage.name]
 
     def judge(self, stage: Stage, rows: Rows) -> None:
         """Drop the live rows whose values are out of bounds; rows without values wait."""

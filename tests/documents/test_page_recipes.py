@@ -17,7 +17,7 @@ RECIPES = {
     "obelics": ({}, {"image_side", "image_url_words", "paragraph_words"}),
     "mmc4": ({"min_align": 0.0}, {"image_side", "image_url_words"}),
     "m3w": ({}, {"image_side", "document_words"}),
-    "kosmos1": ({}, {"image_side", "paragraph_words"}),
+    "kosmos1": ({"images": 1, "single": 1.0}, {"image_side", "paragraph_words", "image_order"}),
     "omnicorpus": ({}, {"image_side", "document_words", "text_dedup"}),
     "alt_text_pairs": ({"min_clip": -1.0, "min_side": 100}, {"image_side", "image_url_words", "caption_words"}),
 }
@@ -83,3 +83,14 @@ def test_obelics_keeps_the_newest_page_of_those_with_the_same_images(web, tmp_pa
     made = run(recipe, str(tmp_path), engine="local")
     fallen = made.sql("select url from documents where drop_reason = 'same_images'").fetchall()
     assert fallen == [("http://site3.example/",)]
+
+
+def test_kosmos1_keeps_five_images_and_runs_again_to_the_same(web, tmp_path):
+    recipe = load("kosmos1").build(WebPages(f"{web}/*.warc.gz"), images=1)
+    for step in recipe.steps:
+        if step.name == "fetch":
+            step.allow_private, step.robots, step.retries = ("127.0.0.0/8",), False, 0
+    made = run(recipe, str(tmp_path), engine="local")
+    per_page = made.sql("select count(*) from images where kept group by doc_uid").fetchall()
+    assert set(per_page) == {(1,)}
+    assert run(recipe, str(tmp_path), engine="local").dataset["root_hash"] == made.dataset["root_hash"]
