@@ -10,6 +10,7 @@ import duckdb
 import numpy as np
 import pyarrow as pa
 
+from curate.paths import parquet
 from curate.stage import Step
 
 #: Rows of a pool that are read at a time.
@@ -44,7 +45,7 @@ class Live:
         becomes a double unless cast."""
         file = f"{self.folder}/kept-{secrets.token_hex(4)}.parquet"
         self.sql(query).to_parquet(file)
-        return self.con.read_parquet(file)
+        return self.con.sql(f"from {parquet([file])}")
 
     def table(self, *columns: str) -> pa.Table:
         """Columns of the live rows, in order of `id`."""

@@ -10,6 +10,7 @@ import pyarrow as pa
 
 from curate import schema
 from curate.errors import RecipeError
+from curate.paths import filesystem, matching
 from curate.stage import plain
 
 #: Files up to this size are hashed whole, larger ones by their size, first and last MiB.
@@ -50,30 +51,22 @@ class Source:
 
 
 def expand(paths: str | list[str]) -> list[str]:
-    """Globs, folders of files and plain paths (local or any fsspec URL) as a sorted list of files."""
+    """Globs, folders of files and plain paths (local or any fsspec URL) as a sorted list of files. What exists under just that name
+    is no glob."""
     found: list[str] = []
     for path in [paths] if isinstance(paths, str) else paths:
         fs, inner = filesystem(path)
-        names = fs.glob(inner) if any(c in inner for c in "*?[") else [inner] if fs.exists(inner) else []
-        names = [n for n in names if fs.isfile(n)]
+        names = [n for n in matching(fs, inner) if fs.isfile(n)]
         if not names:
             raise RecipeError(f"no input file matches {path}")
         found += [n if "://" not in path else fs.unstrip_protocol(n) for n in names]
     return sorted(set(found))
 
 
-def filesystem(path: str) -> tuple[fsspec.AbstractFileSystem, str]:
-    """Where a path or URL leads; RecipeError if nothing here can read such URLs."""
-    try:
-        return fsspec.core.url_to_fs(path)
-    except (ValueError, ImportError) as e:
-        raise RecipeError(f"{path}: cannot be read: {e}") from e
-
-
 def file_identity(path: str) -> dict[str, Any]:
     """An input's size and hash. Large files are hashed by size, first and last MiB, and say so (`sampled:`); a folder by the
     names and hashes of all files below it (`folder:`)."""
-    fs, inner = fsspec.core.url_to_fs(path)
+    fs, inner = filesystem(path)
     if not fs.isdir(inner):
         size, hash = _hashed(fs, inner)
         return {"path": path, "size": size, "hash": hash}

@@ -16,6 +16,7 @@ from curate.balance.entries import entries_hash, read_entries
 from curate.balance.matcher import Matcher, Substrings
 from curate.dedup.chunks import load, scratch, spill
 from curate.errors import RecipeError
+from curate.paths import parquet
 from curate.selector import Live, Selection, Selector, coin, quoted
 
 #: Languages written without blanks between words.
@@ -98,10 +99,10 @@ class Balance(Selector):
 
     def _collected(self, live: Live, chunks: list[str]) -> duckdb.DuckDBPyRelation:
         """What was tossed for all chunks: id, probability, matches, keep."""
-        files = ", ".join(quoted(_tossed(path)) for path in chunks)
+        files = [_tossed(path) for path in chunks]
         names = ", ".join(f'{said} as "{name}"' for said, name in zip(("probability", "matches"), self.adds()))
         nothing = "(select 0::bigint as id, 0::double as probability, 0::int as matches, true as keep limit 0)"
-        return live.keep(f"select id, {names}, keep from {f'read_parquet([{files}])' if files else nothing}")
+        return live.keep(f"select id, {names}, keep from {parquet(files) if files else nothing}")
 
     def _fallen(self, live: Live, tossed: duckdb.DuckDBPyRelation) -> duckdb.DuckDBPyRelation:
         """Rows whose coin fell so, and those in a language that has no list."""

@@ -11,7 +11,8 @@ import pyarrow.parquet as pq
 
 from curate.dedup.chunks import scratch
 from curate.errors import RecipeError
-from curate.selector import BATCH, Live, quoted
+from curate.paths import parquet
+from curate.selector import BATCH, Live
 from curate.store import partitions as pieces
 from curate.web.url import site
 
@@ -77,7 +78,7 @@ def repeated(live: Live, key: str, where: str = "true") -> Iterator[str]:
             for file in files:
                 ordered = np.sort(pieces.load(file, fields)["__hash"].to_numpy())
                 writer.write_table(pa.table({"__hash": np.unique(ordered[1:][ordered[1:] == ordered[:-1]])}))
-        yield f"read_parquet({quoted(str(found))})"
+        yield parquet([str(found)])
 
 
 def _at_most_twice(hashes: np.ndarray) -> np.ndarray:

@@ -8,6 +8,7 @@ from functools import partial
 from typing import Any
 
 from curate.errors import CurateError, PoolError, RecipeError
+from curate.paths import shown
 from curate.recipe import Recipe, place, segments
 from curate.removed import pending
 from curate.runner import engine as engines
@@ -191,7 +192,7 @@ class Driver:
     def _inputs(self) -> list[dict[str, Any]]:
         files = self.recipe.source.files()
         if self.earlier:
-            same_run(self.store, self.earlier, self.recipe.record()["source"], self.part_size, files)
+            same_run(self.store, self.earlier, self.recipe.record()["source"], self.part_size, list(map(shown, files)))
         lane = Lane("read", _Ingest(self.store, self.recipe.source, self.part_size), limit=self.engine.slots("cpu"))
         self.progress.stage("read", len(files), 0)
         found: dict[str, dict[str, Any]] = {}
@@ -204,7 +205,7 @@ class Driver:
         failures = flow(self.engine, [lane], files, seen=seen)
         _raise(failures)
         if self.earlier:
-            unchanged(self.earlier, found)
+            unchanged(self.earlier, {shown(file): record for file, record in found.items()})
         return [found[f] for f in files]
 
     # ---- acts 1 and 2

@@ -8,6 +8,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from curate.errors import CurateError, PoolError, RecipeError
+from curate.paths import printable, shown
 from curate.removed import removed
 from curate.source import Source, file_identity
 from curate.stage import digest
@@ -22,6 +23,8 @@ def ingest(store: Store, source: Source, path: str, part_size: int) -> dict[str,
     An unreadable file does not stop the others: its record names the error, and the parts before the fault stay. Parts that
     an interrupted reading left stay too; a source that asks the web, which may answer otherwise, goes on behind them.
     """
+    if not printable(path):
+        return {"path": shown(path), "error": f"{shown(path)}: the name is not UTF-8; give the file another one", "parts": []}
     try:
         known = file_identity(path)
     except OSError as e:

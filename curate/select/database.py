@@ -12,7 +12,7 @@ import duckdb
 import pyarrow as pa
 
 from curate.errors import PoolError
-from curate.selector import quoted
+from curate.paths import parquet
 from curate.store.atomic import Store
 from curate.store.memory import free_memory, give_back
 from curate.store.parquet import write_batches
@@ -88,8 +88,8 @@ def scan(store: Store, files: list[str], fields: Iterable[str] | None = None) ->
             fields = list(readers.map(lambda file: str(store.fields(file).remove_metadata()), files))
     alike: dict[str, list[str]] = {}
     for file, told in zip(files, fields):
-        alike.setdefault(told, []).append(quoted(store.path(file)))
-    each = [f"read_parquet([{', '.join(paths)}])" for paths in alike.values()]
+        alike.setdefault(told, []).append(store.path(file))
+    each = [parquet(paths) for paths in alike.values()]
     return each[0] if len(each) == 1 else f"({' union all by name '.join(f'from {one}' for one in each)})"
 
 

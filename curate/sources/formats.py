@@ -12,11 +12,11 @@ import json
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, BinaryIO
 
-import fsspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from curate.errors import RecipeError
+from curate.paths import open_file
 from curate.schema import STR
 from curate.sources.columns import fit
 
@@ -37,7 +37,7 @@ def tables(file: str, size: int, without: Iterable[str] = ()) -> Stream:
     kind, compression = file_format(file)
 
     def opened() -> BinaryIO:
-        raw = fsspec.open(file, "rb").open()
+        raw = open_file(file)
         return pa.CompressedInputStream(raw, compression) if compression else raw
 
     for table, bad in READERS[kind](opened, size, frozenset(without)):

@@ -4,9 +4,8 @@ import codecs
 import re
 import zlib
 
-import fsspec
-
 from curate.errors import RecipeError
+from curate.paths import filesystem
 
 #: Byte order marks; the one of UTF-32 begins like that of UTF-16.
 _MARKS = (
@@ -29,7 +28,7 @@ def read_text(path: str) -> str:
     """The text of a file: UTF-8, or what its byte order mark says; compressed, if its name says so. RecipeError names the file, and
     the line that is none."""
     try:
-        fs, inner = fsspec.core.url_to_fs(path) if "://" in path else (fsspec.filesystem("file"), path)
+        fs, inner = filesystem(path)
         with fs.open(inner, "rb", compression="infer") as f:
             data = f.read()
     except (OSError, EOFError, ValueError, zlib.error) as e:

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, ClassVar
 
-import fsspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -14,6 +13,7 @@ from curate import schema
 from curate.errors import PoolError
 from curate.fetch.client import Answer as Fetched
 from curate.fetch.stage import Fetch, loop_factory
+from curate.paths import open_file
 from curate.source import expand
 from curate.sources import warc
 from curate.sources.columns import text_type
@@ -115,9 +115,8 @@ def listed(file: str) -> list[str]:
     """The URLs of a list. PoolError or RecipeError if it cannot be read."""
     if not file.endswith(".parquet"):
         return [line for line in map(bare, lines(file)) if line and not line.startswith("#")]
-    fs, inner = fsspec.core.url_to_fs(file)
     try:
-        with fs.open(inner, "rb") as f:
+        with open_file(file) as f:
             table = pq.ParquetFile(f)
             text_type(table.schema_arrow.field("url"), file)  # values of extension types may be code
             return [u or "" for u in as_text(table.read(columns=["url"])["url"]).to_pylist()]

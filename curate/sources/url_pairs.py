@@ -11,8 +11,9 @@ import pyarrow.compute as pc
 
 from curate import schema
 from curate.errors import PoolError, RecipeError
+from curate.paths import filesystem
 from curate.schema import STR
-from curate.source import Source, expand, filesystem
+from curate.source import Source, expand
 from curate.sources.columns import carried, first_of, pick, plain_type, repaired, rows, text_type
 from curate.sources.formats import ENDINGS, Stream, file_format, tables
 
@@ -135,7 +136,7 @@ def folders_opened(paths: str | list[str], endings: tuple[str, ...]) -> list[str
     found: list[str] = []
     for path in [paths] if isinstance(paths, str) else paths:
         fs, inner = filesystem(path)
-        if any(c in inner for c in "*?[") or not fs.isdir(inner):
+        if not fs.isdir(inner):
             found.append(path)
             continue
         names = sorted(n for n in fs.ls(inner, detail=False) if n.lower().endswith(endings))

@@ -19,8 +19,9 @@ import pyarrow as pa
 
 from curate import schema
 from curate.errors import PoolError, RecipeError
+from curate.paths import filesystem
 from curate.schema import STR
-from curate.source import Source, expand, filesystem
+from curate.source import Source, expand
 from curate.sources import archives, warc
 from curate.sources.html.contained import Parser
 from curate.sources.html.extract import IMAGE, TEXT
@@ -134,7 +135,7 @@ class WebPages(Source):
 
     def answers(self, file: str) -> Iterator[Answer]:
         """The pages of one input file or folder, before parsing."""
-        fs, inner = fsspec.core.url_to_fs(file)
+        fs, inner = filesystem(file)
         if fs.isdir(inner):
             names = sorted(n for n in fs.find(inner) if is_page(fs, n))
             root = inner.rstrip("/") + "/"
@@ -221,7 +222,8 @@ def named(path: str) -> list[str]:
         return [path]
     root = path.split("crawl-data/", 1)[0] if "crawl-data/" in path else path.rsplit("/", 1)[0] + "/" if "/" in path else ""
     try:
-        with fsspec.open(path, "rt", compression="infer", encoding="utf-8-sig") as f:
+        fs, inner = filesystem(path)
+        with fs.open(inner, "rt", compression="infer", encoding="utf-8-sig") as f:
             return [root + line.strip() for line in f if line.strip()]
     except (OSError, EOFError, ValueError) as e:
         raise PoolError(f"{path}: not a list of WARC files: {e}") from e

@@ -8,15 +8,15 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, BinaryIO, ClassVar
 
-import fsspec
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from curate import schema
 from curate.errors import PoolError
+from curate.paths import filesystem, open_file
 from curate.schema import STR
-from curate.source import Source, expand, filesystem
+from curate.source import Source, expand
 from curate.sources.columns import carried, plain_type, repaired, rows
 from curate.sources.formats import json_object, json_table, json_types
 from curate.sources.tarindex import Member, Sample, members, samples
@@ -53,7 +53,8 @@ class WebDataset(Source):
     paths: str | list[str]
 
     def files(self) -> list[str]:
-        paths = [p for each in ([self.paths] if isinstance(self.paths, str) else self.paths) for p in ranges(each)]
+        named = [self.paths] if isinstance(self.paths, str) else self.paths
+        paths = [p for each in named for p in ([each] if _is_there(each) else ranges(each))]
         return expand(folders_opened([_run_shards(p) for p in paths], (".tar",)))
 
     def adds(self, table: str = "images") -> dict[str, pa.DataType]:
@@ -91,7 +92,7 @@ def _parts(file: str, size: int) -> Iterator[pa.Table]:
     """A tar as tables of `size` rows."""
     side = Sidecar.beside(file)
     names: dict[str, int] = {}
-    with fsspec.open(file, "rb") as f:
+    with open_file(file) as f:
         found = itertools.chain((_look(f, s, side) for s in samples(members(f, file))), side.unseen())
         for start in itertools.count(0, size):
             chunk = list(itertools.islice(found, size))
@@ -210,7 +211,7 @@ class Sidecar:
     def beside(cls, file: str) -> "Sidecar":
         """The sidecar of a tar; an empty one if there is none, or one without keys."""
         name = file.removesuffix(".tar") + ".parquet"
-        fs, inner = fsspec.core.url_to_fs(name)
+        fs, inner = filesystem(name)
         if not file.endswith(".tar") or not fs.exists(inner):
             return cls(pa.table({}))
         with naming(name, 0), fs.open(inner, "rb") as f:
@@ -252,6 +253,11 @@ def _run_shards(path: str) -> str:
     """The folder of shards, for a run's folder."""
     fs, inner = filesystem(path)
     return f"{path.rstrip('/')}/shards" if fs.isfile(f"{inner}/dataset.json") and fs.isdir(f"{inner}/shards") else path
+
+
+def _is_there(path: str) -> bool:
+    fs, inner = filesystem(path)
+    return fs.exists(inner)
 
 
 def _absolute(file: str) -> str:

@@ -22,11 +22,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import fsspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from curate.errors import PoolError
+from curate.paths import filesystem, open_file, shown, unusable
 from curate.store import failpoints
 from curate.store.parquet import CHECKSUM, GROUP, metadata, write_table
 from curate.store.records import record, verified
@@ -50,8 +50,9 @@ class Store:
 
     def __init__(self, root: str | os.PathLike, exclusive: bool = True, holder: str | None = None):
         # Listings are never taken from memory: other processes write to the same folder.
-        remote = {"use_listings_cache": False} if "://" in str(root) and not str(root).startswith("file:") else {}
-        self.fs, self.root = fsspec.core.url_to_fs(str(root), **remote)
+        if why := unusable(str(root)):
+            raise PoolError(f"{shown(str(root))}: {why}; choose another folder")
+        self.fs, self.root = filesystem(str(root), listings=False)
         self.root = self.root.rstrip("/")
         self.local = "file" in (self.fs.protocol if isinstance(self.fs.protocol, tuple) else (self.fs.protocol,))
         if self.local:
@@ -123,7 +124,7 @@ class Store:
         if "://" not in name and not os.path.isabs(name) and not self.local:
             return self.fs.open(self._inner(name), "rb")
         path = self.path(name)
-        return fsspec.open(path, "rb").open() if "://" in path else open(path, "rb")
+        return open_file(path) if "://" in path else open(path, "rb")
 
     def reads(self, path: str) -> bool:
         """Whether a full path or URL is one of the run's inputs, by its record."""

@@ -13,6 +13,7 @@ import pyarrow as pa
 from curate import removed
 from curate.documents.verify import document_faults, place_faults, places
 from curate.errors import PoolError
+from curate.paths import parquet
 from curate.selector import identifier
 from curate.shard import write as shards
 from curate.shard.members import SUFFIX, bulky, caption, to_json
@@ -273,8 +274,8 @@ def agreement_faults(
     Only shards without faults of their own are looked at; `whole` says that these are all.
     """
     if sound:
-        files = ", ".join("'" + store.path(f"shards/{n}.parquet").replace("'", "''") + "'" for n in sound)
-        found = f"read_parquet([{files}], union_by_name = true, filename = '_file', file_row_number = true)"
+        files = [store.path(f"shards/{n}.parquet") for n in sound]
+        found = parquet(files, "union_by_name = true, filename = '_file', file_row_number = true")
     else:
         found = f"(select uid, key, 0 as _file, 0 as file_row_number from {table} where false)"
     con.execute(f"create or replace temp view sample as select * from {found}")

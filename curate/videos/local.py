@@ -12,7 +12,7 @@ from fsspec.core import split_protocol
 
 from curate.errors import RecipeError
 from curate.models.contained import Contained
-from curate.source import filesystem
+from curate.paths import filesystem
 
 #: CPU seconds for one question about a video, and bytes of the child's address space.
 SECONDS, MEMORY = 600.0, 4 << 30

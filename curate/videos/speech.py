@@ -7,9 +7,8 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-import fsspec
-
 from curate.errors import PoolError
+from curate.paths import filesystem, open_file
 
 #: Where the speech of `talk.mp4` may lie, the first one wins: `talk.vtt`, `talk.srt`, `talk.json`.
 ENDINGS = (".vtt", ".srt", ".json")
@@ -33,7 +32,7 @@ class Said:
 
 def beside(video: str) -> str | None:
     """The file with a video's speech, or None."""
-    fs, inner = fsspec.core.url_to_fs(video)
+    fs, inner = filesystem(video)
     stem, there = inner.rsplit(".", 1)[0], None
     there = next((stem + e for e in ENDINGS if fs.exists(stem + e)), None)
     return None if there is None else fs.unstrip_protocol(there) if "://" in video else there
@@ -41,7 +40,7 @@ def beside(video: str) -> str | None:
 
 def read(path: str) -> list[Said]:
     """The segments of a file in order of time, repeats and empty ones left out. PoolError names the file and what is wrong."""
-    with fsspec.open(path, "rb") as f:
+    with open_file(path) as f:
         data = f.read(LONGEST + 1)
     if len(data) > LONGEST:
         raise PoolError(f"{path}: {LONGEST >> 20} MiB and more: no transcript")

@@ -61,7 +61,8 @@ class Run:
         """A Ray Dataset over the samples' columns (the shards' Parquet sidecars)."""
         import ray.data
 
-        return ray.data.read_parquet([self.store.path(f"shards/{s['name']}.parquet") for s in self.dataset["shards"]])
+        files = [self.store.path(f"shards/{s['name']}.parquet") for s in self.dataset["shards"]]
+        return ray.data.read_parquet(files, partitioning=None)
 
 
 def open_run(folder: str) -> Run:
