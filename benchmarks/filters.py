@@ -26,7 +26,7 @@ from safetensors.numpy import save_file
 
 from curate.extras.demo.pairs import pairs as demo_pairs
 from curate.fetch.blur_faces import blurred
-from curate.fetch.pixels import encode
+from curate.fetch.reencode import encode
 from curate.filters.language import packaged
 from curate.filters.paragraph_flagged_words import FLAGGED
 from curate.filters.stop_words import STOP_WORDS

@@ -29,7 +29,7 @@ from curate import schema
 from curate.extras.demo.pairs import sample_photos
 from curate.fetch.image import MAX_PIXELS, inspect
 from curate.fetch.isolate import Isolated
-from curate.fetch.pixels import Resize
+from curate.fetch.reencode import Resize
 
 #: How seeds are saved: format, mode, options.
 FLAVOURS = (

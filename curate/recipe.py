@@ -13,6 +13,7 @@ from typing import Any
 from curate.dedup.uid import DuplicateUid
 from curate.errors import RecipeError
 from curate.fetch.decode import Decode
+from curate.fetch.image import PIXELS
 from curate.schema import KEPT
 from curate.selector import Selector
 from curate.source import Source
@@ -76,12 +77,15 @@ class Recipe:
 
     @cached_property
     def steps(self) -> list[Step]:
-        """Every step in order, with the two that no recipe names: `duplicate_uid` first, `decode` before the first pixel."""
+        """Every step in order, with the two that no recipe names: `duplicate_uid` first, `decode` before the first stage
+        that reads pixels, or behind the scores where none does and pictures that were fetched go into shards."""
         table = "documents" if "documents" in self.source.tables else "images"
         newest = "captured_at" if table == "documents" and "captured_at" in self.source.adds(table) else ""
         steps = [DuplicateUid(newest, table=table), *self.score, *self.select, *self.synth]
         first = next((i for i, s in enumerate(steps) if isinstance(s, Stage) and s.pixels), None)
-        if first is not None and not isinstance(steps[first], Decode):
+        if first is None and self.shards and any(isinstance(s, Stage) and "original_width" in s.adds() for s in self.score):
+            first = 1 + len(self.score)
+        if first is not None and not any(isinstance(s, Decode) for s in steps[: first + 1]):
             steps.insert(first, Decode())
         return steps
 
@@ -195,6 +199,8 @@ class Recipe:
             stage = isinstance(step, Stage)
             reads = {c: makers.get((step.table, column(c)), "source") for c in step.reads}
             extra = {"upstream": list(upstream) if stage and step.context else None}
+            if stage and step.pixels:
+                extra["pixels"] = PIXELS
             hangs = given & ({(step.table, column(c)) for c in step.reads} - {(step.table, step.passes if stage else "")})
             if stage and hangs:
                 extra["given"] = True  # its commits have that column

@@ -96,6 +96,7 @@ FETCH = {
 DECODE = {
     "ok": "decoded",
     "broken": "the decoder refuses it",
+    "format": "open_clip's loader opens no GIF and no AVIF: Fetch(reencode=True) writes them anew",
     "decoder_crash": "the decoder crashed its process",
     "decoder_timeout": "the decoder did not come back in time",
     "decoder_memory": "the decoder asked for more memory than allowed",

@@ -6,6 +6,7 @@ import pytest
 from toys import Toy, ToyFetch, ToyHalf, ToyScore, ToyWords, recipe
 
 from curate.errors import RecipeError
+from curate.fetch.stage import Fetch
 from curate.recipe import Recipe, kind, place, segments
 from curate.stage import Filter, Stage
 
@@ -67,6 +68,23 @@ def test_a_new_version_changes_the_fingerprints_of_all_that_read_it(monkeypatch)
     monkeypatch.setattr(ToyScore, "version", 2)
     after = recipe([]).fingerprints
     assert {n for n in before if before[n] != after[n]} == {"toy_score", "toy_half"}
+
+
+def test_pictures_that_go_into_shards_are_decoded_though_no_stage_reads_pixels():
+    made = recipe(["x"])
+    made.score.insert(1, Fetch())
+    assert [s.name for s in made.steps] == [
+        "duplicate_uid",
+        "toy_words",
+        "fetch",
+        "toy_fetch",
+        "toy_score",
+        "decode",
+        "toy_half",
+    ]
+    made = recipe(["x"])
+    made.score[1], made.shards = Fetch(), None
+    assert "decode" not in [s.name for s in made.steps]
 
 
 def test_decode_is_put_before_the_first_pixel():

@@ -9,9 +9,9 @@ import numpy as np
 import pyarrow as pa
 
 from curate import schema
-from curate.fetch.image import SUFFIX, orientation
+from curate.fetch.image import SUFFIX
 from curate.fetch.isolate import Isolated
-from curate.fetch.pixels import FORMATS, encode, upright
+from curate.fetch.reencode import FORMATS, encode, upright
 from curate.stage import Stage, reasons
 from curate.store.payload import Parcel, read_slices
 
@@ -28,7 +28,7 @@ class BlurFaces(Stage):
     boxes: a column with lists of x_min, y_min, x_max, y_max as shares of width and height: Faces' own, or `source_face_bboxes`,
         as DataComp and others publish them in their lists; null is none.
     quality: 0 to 100, of JPEG and WebP. A file stays in its format (GIF becomes PNG, AVIF JPEG); metadata goes, and the
-        orientation that it asked for is applied.
+        orientation and the colour profile that it asked for are applied.
     share: by how much of its diagonal a box grows on every side, and the blur's sigma. 0.1 is how ImageNet's faces were obscured
         (Yang et al. 2022, arXiv 2103.06191), whom DataComp's downloader follows: nobody is recognised, that it is a face is still seen.
 
@@ -37,7 +37,7 @@ class BlurFaces(Stage):
     beside the picture), is dropped. The bytes as fetched stay in the run's `parts/`, and nowhere else.
     """
 
-    version = 2
+    version = 3
     parks = True
     boxes: str = "faces_boxes"
     quality: int = 95
@@ -71,11 +71,10 @@ class BlurFaces(Stage):
             return {self.name: None, self.hashes: None, **kept}
         if not boxes:
             return {self.name: 0, self.hashes: _sha256(data), **kept}
-        pixels = child.decode(data)  # in a process of its own, as everything that strangers sent
+        pixels, turned = child.flatten(data)  # in a process of its own, as everything that strangers sent
         if isinstance(pixels, str):
             return {self.name: None, self.hashes: None, **kept}
         format, quality = self._format(row["mime"])
-        turned = orientation(data) if row["mime"] == "image/jpeg" else 1
         pixels = upright(blurred(pixels, boxes, self.share), turned)
         data = encode(pixels, format, quality)
         offset = parcel.add(f"{row['uid']}.{format}", data)

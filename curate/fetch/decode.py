@@ -1,47 +1,40 @@
-"""Decoding as a stage: who cannot be decoded is dropped, before any stage that reads pixels."""
+"""Decoding as a stage: what a training loader could not open is dropped, before any stage that reads pixels."""
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from curate.fetch.image import Broken
+from curate.fetch.image import LOADED, sniff
 from curate.fetch.isolate import Isolated
 from curate.stage import Stage
 
 
-def decode_all(files: list[bytes | None], isolate: Isolated | bool = False) -> list[np.ndarray | str]:
+def decode_all(files: list[bytes | None], child: Isolated) -> list[np.ndarray | str]:
     """For each file its pixels (uint8, height x width x 3, RGB), or why there are none: an outcome of schema.DECODE.
 
-    isolate: decode in a child process, one file at a time, so that a file that kills its decoder is found, and lost alone.
+    A file that kills its decoder, or is slow, is lost alone: decoders run in a child process.
     """
-    if not isolate:
-        return [_here(data) for data in files]
-    if isinstance(isolate, Isolated):
-        return [isolate.decode(data) if data else "broken" for data in files]
-    with Isolated() as child:
-        return decode_all(files, child)
+    return [_one(data, child) for data in files]
 
 
-def _here(data: bytes | None) -> np.ndarray | str:
-    from curate.fetch.pixels import decode
-
-    try:
-        return decode(data) if data else "broken"
-    except Broken:
-        return "broken"
-    except MemoryError:
-        return "decoder_memory"
+def _one(data: bytes | None, child: Isolated) -> np.ndarray | str:
+    mime = sniff(data or b"")
+    if mime in LOADED:
+        return child.decode(data)
+    return "broken" if mime is None else "format"
 
 
 @dataclass
 class Decode(Stage):
-    """Whether the picture can be decoded; the outcome is one of schema.DECODE.
+    """Whether open_clip's training loader can open the picture; the outcome is one of schema.DECODE.
 
     It asks for the pixels that the stages after it share, so it costs nothing of its own.
     """
 
+    version: ClassVar[int] = 2
     reads = ("image",)
 
     def adds(self) -> dict[str, pa.DataType]:
@@ -51,7 +44,12 @@ class Decode(Stage):
         return pa.table({self.name: pa.array([i if isinstance(i, str) else "ok" for i in images], pa.large_string())})
 
     def judge(self, columns: pa.Table) -> pa.Array:
-        """`decode:broken`, or the bare word for a decoder that had to be killed."""
+        """`decode:broken`, `decode:format`, or the bare word for a decoder that had to be killed."""
         outcome = columns[self.name].combine_chunks()
-        word = pc.if_else(pc.equal(outcome, "broken"), pa.scalar("decode:broken", pa.large_string()), outcome)
+        file = pc.is_in(outcome, pa.array(["broken", "format"], pa.large_string()))
+        word = pc.if_else(
+            file,
+            pc.binary_join_element_wise(pa.scalar("decode", pa.large_string()), outcome, pa.scalar(":", pa.large_string())),
+            outcome,
+        )
         return pc.if_else(pc.equal(outcome, "ok"), pa.scalar(None, pa.large_string()), word)

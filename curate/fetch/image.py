@@ -10,12 +10,18 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 #: Formats that are let in. SVG, PDF, EPS, TIFF, BMP, ICO and HEIC are not: their decoders are attack surface, and training sets
-#: have no use for them.
+#: have no use for them. LOADED: those that open_clip's training loader opens as a shard's member.
 SUFFIX = {"image/jpeg": "jpg", "image/png": "png", "image/webp": "webp", "image/gif": "gif", "image/avif": "avif"}
+LOADED = ("image/jpeg", "image/png", "image/webp")
+
+#: Goes up when the same file would give other pixels to the stages that read them.
+PIXELS = 2
 
 #: Caps: pixels of one frame (64 MP decode to 192 MB), frames, and the scans of a JPEG (a progressive one has about ten; each
 #: costs a pass over the whole picture, however few bytes it has).
 MAX_PIXELS, MAX_FRAMES, MAX_SCANS = 64_000_000, 1000, 100
+#: Pixels times scans of a JPEG, about 15 s of work: ten scans of the largest picture pass, a hundred of one of 10 MP.
+MAX_SCANNED = 1_000_000_000
 #: Segments of a JPEG: 64 kB is the largest, so 20 MB of metadata are 320.
 MAX_SEGMENTS = 10_000
 
@@ -78,7 +84,9 @@ def inspect(data: bytes, max_pixels: int = MAX_PIXELS, max_frames: int = MAX_FRA
         return "broken_image", None
     if found is None:
         return "not_an_image", None
-    if found.width * found.height > max_pixels or found.frames > max_frames or found.scans > MAX_SCANS:
+    pixels = found.width * found.height
+    most_scans = min(MAX_SCANS, max(MAX_SCANNED, 10 * max_pixels) // pixels)
+    if pixels > max_pixels or found.frames > max_frames or found.scans > most_scans:
         return "too_many_pixels", found
     return "ok" if found.whole else "truncated", found
 
@@ -89,24 +97,25 @@ def inspect(data: bytes, max_pixels: int = MAX_PIXELS, max_frames: int = MAX_FRA
 _FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 
 
-#: After a scan comes coded data, in which FF 00 is a byte, and D0 to D7 mark restarts.
-_MARKER, _BEHIND_SCAN = re.compile(rb"\xff[^\xff]"), re.compile(rb"\xff[^\x00\xff\xd0-\xd7]")
+#: In front of a marker decoders skip whatever is no marker: coded data, in which FF 00 is a byte and D0 to D7 mark restarts, and
+#: stray bytes between the segments of a header.
+_MARKER = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]")
 
 
 def segments(data: bytes) -> Iterator[tuple[int, int, int]]:
     """Marker, start and end of what each segment of a JPEG holds, found as decoders find them: what is in a segment is no marker.
 
-    The last is the end marker (D9), or 0 where a marker is missing before the first scan, or where the file was cut.
+    The last is the end marker (D9), or 0 where the file was cut.
     """
-    at, marker, scanned = 2, 0xD8, False
+    at, marker = 2, 0xD8
     while at < len(data) and marker not in (0x00, 0xD9):
-        found = (_BEHIND_SCAN if scanned else _MARKER).search(data, at) if scanned or data[at] == 0xFF else None
-        marker, at = (data[found.end() - 1], found.end()) if found else (0x00, at)
+        found = _MARKER.search(data, at)
+        marker, at = (data[found.end() - 1], found.end()) if found else (0x00, len(data))
         size = 0
-        if marker not in (0x00, 0x01) and not 0xD0 <= marker <= 0xD9:  # those hold nothing
+        if marker not in (0x00, 0x01, 0xD8, 0xD9):  # those hold nothing
             size = max(2, int.from_bytes(data[at : at + 2], "big"))
         yield marker, at + 2, at + size
-        at, scanned = at + size, scanned or marker == 0xDA
+        at += size
 
 
 def _jpeg(data: bytes) -> Header:
@@ -119,24 +128,13 @@ def _jpeg(data: bytes) -> Header:
             if scans > MAX_SCANS:
                 break
         elif not scans and marker in (0x00, 0xD9):
-            raise Broken("image/jpeg: no marker where one must be, or the end before a scan")
+            raise Broken("image/jpeg: the end before a scan")
         elif not scans and marker in _FRAMES:
             height, width = struct.unpack_from(">HH", data, start + 1)
     if not scans and not (width and height):
         raise Broken("image/jpeg: the header is cut short")
     # Junk after the end marker is common and harmless; a marker before the scan is that of an embedded thumbnail.
     return Header("image/jpeg", width, height, whole=scans > 0 and data.rfind(b"\xff\xd9") > first, scans=scans)
-
-
-def orientation(data: bytes) -> int:
-    """The EXIF orientation of a JPEG, 1 to 8; 1 (upright) if there is none or it cannot be read."""
-    for marker, start, end in segments(data):
-        if marker == 0xDA:
-            break
-        if marker == 0xE1 and data[start : start + 6] == b"Exif\0\0":
-            value = tag(data[start + 6 : end], 0x0112, "H")
-            return value if value is not None and 1 <= value <= 8 else 1
-    return 1
 
 
 def tag(tiff: bytes | memoryview, number: int, kind: str) -> int | None:

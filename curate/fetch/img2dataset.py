@@ -56,6 +56,7 @@ class Img2Dataset(Stage):
 
     network = True
     parks = True
+    rewrites = True  # bytes kept are not the bytes fetched
     reads = ("url",)
     free = ("thread_count", "timeout", "retries", "user_agent_token", "disallowed_header_directives")
 

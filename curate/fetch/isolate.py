@@ -1,10 +1,11 @@
-"""A decoder in a process of its own: when a picture kills it, hangs it or eats its memory, that picture alone is lost.
+"""A decoder in a process of its own: when a picture kills it, is slow or eats its memory, that picture alone is lost.
 
-The child has a cap on its address space, writes no files, and gets and gives nothing but lengths and raw bytes: no pickle
+The child has a cap on its CPU time for a picture and on its address space, writes no files, and gets and gives nothing but lengths and raw bytes: no pickle
 crosses the pipe, so a decoder that was taken over can only lie about pixels.
 """
 
 import json
+import math
 import os
 import resource
 import select
@@ -14,30 +15,58 @@ import subprocess
 import sys
 import threading
 import time
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, BinaryIO
 
 import numpy as np
 
-if TYPE_CHECKING:
-    from curate.fetch.pixels import Resize
+from curate.fetch.image import Broken, inspect
 
-#: Seconds for one picture, and bytes of address space of the child, of which its libraries take about half a gigabyte.
-SECONDS, MEMORY = 20.0, 3 << 30
+if TYPE_CHECKING:
+    from curate.fetch.reencode import Resize
+
+#: The most CPU seconds for one picture: a small one has fewer, see `allowed`. Many times what decoders need for honest files.
+SECONDS = 20.0
+_LEAST, _PER_PIXEL = 1.0, 1 / 4e6
+#: Bytes of address space of the child, of which its libraries take about half a gigabyte.
+MEMORY = 2 << 30
 
 #: Bytes a pipe holds, where the system lets it be set: an ordinary picture then crosses in one go.
 _PIPE = 1 << 20
 
 _ASK = struct.Struct("<II")  # bytes of JSON, bytes of the file
-_TELL = struct.Struct("<BIII")  # outcome, width, height, bytes that follow
+_TELL = struct.Struct("<BBIII")  # outcome, orientation, width, height, bytes that follow
 _OUTCOMES = ("ok", "broken", "decoder_memory")
+_SIGNALS = {signal.SIGKILL: "decoder_memory", signal.SIGPROF: "decoder_timeout"}
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """A child's answer: an outcome of schema.DECODE; orientation, width and height, and raw pixels or a file."""
+
+    outcome: str
+    orientation: int = 1
+    width: int = 0
+    height: int = 0
+    raw: bytearray | bytes = b""
+
+    def pixels(self) -> np.ndarray | str:
+        """uint8 (height, width, 3), or the outcome."""
+        if self.outcome != "ok":
+            return self.outcome
+        if len(self.raw) != 3 * self.width * self.height:
+            return "decoder_crash"  # taken over: no decoder says so
+        return np.frombuffer(self.raw, np.uint8).reshape(self.height, self.width, 3)
 
 
 class Isolated:
-    """Decodes, or re-encodes, one file at a time in a child process, which is started when it is first needed."""
+    """Decodes, or re-encodes, one file at a time in a child process, which is started when it is first needed.
 
-    def __init__(self, seconds: float = SECONDS, memory: int = MEMORY):
-        self.seconds, self.memory = seconds, memory
+    seconds: most CPU time for one picture. left: seconds of waiting in all; who comes when they are used up is `decoder_timeout`.
+    """
+
+    def __init__(self, seconds: float = SECONDS, memory: int = MEMORY, left: float = math.inf):
+        self.seconds, self.memory, self.left = seconds, memory, left
         self.child: subprocess.Popen | None = None
         self.turn = threading.Lock()
 
@@ -48,49 +77,57 @@ class Isolated:
         self.stop()
 
     def decode(self, data: bytes) -> np.ndarray | str:
-        """Pixels as pixels.decode gives them, or an outcome of schema.DECODE."""
-        outcome, width, height, raw = self.call({}, data)
-        if outcome != "ok":
-            return outcome
-        if len(raw) != 3 * width * height:
-            return "decoder_crash"  # taken over: no decoder says so
-        return np.frombuffer(raw, np.uint8).reshape(height, width, 3)
+        """Pixels as pixels.decode has them, or an outcome of schema.DECODE."""
+        return self._ask({}, data).pixels()
+
+    def flatten(self, data: bytes) -> tuple[np.ndarray | str, int]:
+        """What reencode.flatten returns; an outcome of schema.DECODE in the place of pixels that cannot be had."""
+        reply = self._ask({"flatten": True}, data)
+        return reply.pixels(), reply.orientation
 
     def resize(self, how: "Resize", data: bytes) -> tuple[str, int, int, bytes]:
-        """An outcome of schema.DECODE; width, height and bytes of the re-encoded file."""
-        return self.call(asdict(how), data)
+        """An outcome of schema.DECODE; width, height and bytes of the re-encoded file; the same bytes where they are to be kept."""
+        reply = self._ask(asdict(how), data)
+        return reply.outcome, reply.width, reply.height, bytes(reply.raw) or data
 
-    def call(self, how: dict, data: bytes) -> tuple[str, int, int, bytes]:
+    def _ask(self, how: dict, data: bytes) -> Reply:
         """One question and its answer; threads take turns."""
         with self.turn:
-            return self._call(how, data)
+            if self.left <= 0:
+                return Reply("decoder_timeout")
+            began = time.monotonic()
+            try:
+                return self._answer(how, data)
+            finally:
+                self.left -= time.monotonic() - began
 
-    def _call(self, how: dict, data: bytes) -> tuple[str, int, int, bytes]:
+    def _answer(self, how: dict, data: bytes) -> Reply:
         child = self.child = self.child or self._start()
+        # A child that sleeps uses no CPU time, and one of many on a machine has to wait for its turn.
+        deadline = time.monotonic() + 3 * self.seconds + 1
         try:
             note = json.dumps(how).encode()
             child.stdin.write(_ASK.pack(len(note), len(data)) + note)
             child.stdin.write(data)
             child.stdin.flush()
-            deadline = time.monotonic() + self.seconds
-            code, width, height, size = _TELL.unpack(self._read(_TELL.size, deadline))
+            code, orientation, width, height, size = _TELL.unpack(self._read(_TELL.size, deadline))
             raw = self._read(size, deadline)
         except TimeoutError:
             self.stop()
-            return "decoder_timeout", 0, 0, b""
+            return Reply("decoder_timeout")
         except (BrokenPipeError, EOFError):
             self.stop()
             # The kernel's answer to a machine out of memory is SIGKILL.
-            return "decoder_memory" if child.returncode == -signal.SIGKILL else "decoder_crash", 0, 0, b""
-        return (_OUTCOMES[code] if code < len(_OUTCOMES) else "decoder_crash"), width, height, raw
+            return Reply(_SIGNALS.get(-child.returncode, "decoder_crash"))
+        return Reply(_OUTCOMES[code] if code < len(_OUTCOMES) else "decoder_crash", orientation, width, height, raw)
 
     def _start(self) -> subprocess.Popen:
-        run = "import sys; sys.path[:] = sys.argv[2:]; from curate.fetch.isolate import serve; serve(int(sys.argv[1]))"
+        run = "import sys; sys.path[:] = sys.argv[3:]; from curate.fetch.isolate import serve; serve(int(sys.argv[1]), float(sys.argv[2]))"
         path = [os.path.abspath(p) for p in sys.path]
         env = {k: v for k, v in os.environ.items() if k in ("PATH", "LD_LIBRARY_PATH", "LANG", "CURATE_FAILPOINT")}
         env |= {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
         return subprocess.Popen(
-            [sys.executable, "-c", run, str(self.memory), *path],
+            [sys.executable, "-c", run, str(self.memory), str(self.seconds), *path],
             env=env,
             pipesize=_PIPE,
             stdin=subprocess.PIPE,
@@ -98,18 +135,19 @@ class Isolated:
             stderr=subprocess.DEVNULL,
         )
 
-    def _read(self, size: int, deadline: float) -> bytes:
-        fd, pieces, ready = self.child.stdout.fileno(), [], select.poll()  # select() knows no files beyond the 1024th
-        ready.register(fd, select.POLLIN)
-        while size:
+    def _read(self, size: int, deadline: float) -> bytearray:
+        out, ready = self.child.stdout.fileno(), select.poll()  # select() knows no files beyond the 1024th
+        ready.register(out, select.POLLIN)
+        found = bytearray(size)
+        rest = memoryview(found)
+        while rest:
             if not ready.poll(max(0.0, deadline - time.monotonic()) * 1000):
                 raise TimeoutError
-            piece = os.read(fd, min(size, 1 << 20))
-            if not piece:
+            got = os.readv(out, [rest])
+            if not got:
                 raise EOFError
-            pieces.append(piece)
-            size -= len(piece)
-        return b"".join(pieces)
+            rest = rest[got:]
+        return found
 
     def stop(self) -> None:
         child, self.child = self.child, None
@@ -130,31 +168,43 @@ class Isolated:
 # ---- in the child
 
 
-def serve(memory: int) -> None:
+def serve(memory: int, seconds: float) -> None:
     """Answer requests on standard input until it closes."""
-    from curate.fetch.image import Broken
-    from curate.fetch.pixels import Resize, decode
+    from curate.fetch.pixels import decode
+    from curate.fetch.reencode import Resize, flatten
 
     for limit, value in ((resource.RLIMIT_AS, memory), (resource.RLIMIT_FSIZE, 0), (resource.RLIMIT_CORE, 0)):
         resource.setrlimit(limit, (value, value))
+    signal.signal(signal.SIGPROF, signal.SIG_DFL)
     ask, tell = sys.stdin.buffer, sys.stdout.buffer
     while head := ask.read(_ASK.size):
         note, size = _ASK.unpack(head)
         how, data = json.loads(ask.read(note)), ask.read(size)
+        signal.setitimer(signal.ITIMER_PROF, min(seconds, allowed(data)))
         try:
-            if how:
+            if "mode" in how:
                 raw, width, height = Resize(**how)(data)
+                _tell(tell, 0, 1, width, height, b"" if raw is data else raw)
             else:
-                pixels = decode(data)
-                (height, width), raw = pixels.shape[:2], np.ascontiguousarray(pixels).data.cast("B")
-            _tell(tell, 0, width, height, raw)
+                pixels, orientation = flatten(data) if how else (decode(data), 1)
+                raw = np.ascontiguousarray(pixels).data.cast("B")
+                _tell(tell, 0, orientation, pixels.shape[1], pixels.shape[0], raw)
         except Broken:
             _tell(tell, 1)
         except MemoryError:
             _tell(tell, 2)
+        signal.setitimer(signal.ITIMER_PROF, 0)
 
 
-def _tell(tell: BinaryIO, code: int, width: int = 0, height: int = 0, raw: bytes | memoryview = b"") -> None:
-    tell.write(_TELL.pack(code, width, height, len(raw)))
+def allowed(data: bytes) -> float:
+    """CPU seconds that a picture may take, by the size that its header tells."""
+    _, found = inspect(data, sys.maxsize)
+    return _LEAST + (found.width * found.height * _PER_PIXEL if found else 0)
+
+
+def _tell(
+    tell: BinaryIO, code: int, orientation: int = 1, width: int = 0, height: int = 0, raw: bytes | memoryview = b""
+) -> None:
+    tell.write(_TELL.pack(code, orientation, width, height, len(raw)))
     tell.write(raw)
     tell.flush()

@@ -14,7 +14,7 @@ import pyarrow as pa
 
 from curate import schema
 from curate.fetch.client import Answer
-from curate.fetch.image import MAX_PIXELS, SUFFIX, Header, inspect
+from curate.fetch.image import LOADED, MAX_PIXELS, SUFFIX, Header, inspect
 from curate.fetch.isolate import Isolated
 from curate.fetch.machine import machine_limit
 from curate.removed import Removed
@@ -130,7 +130,7 @@ class Receiver:
 
     def _work(self) -> None:
         with ExitStack() as stack:
-            child = stack.enter_context(Isolated()) if self.rules.resize else None
+            child = stack.enter_context(Isolated())  # started when it is first asked
             while (item := self.queue.get()) is not None:
                 key, answer, place = item
                 try:
@@ -150,7 +150,7 @@ class Receiver:
                 room = self.waiting.pop()
                 room.get_loop().call_soon_threadsafe(lambda: room.done() or room.set_result(None))
 
-    def _take(self, rows: list[int], answer: Answer, place: Place | None, child: Isolated | None) -> None:
+    def _take(self, rows: list[int], answer: Answer, place: Place | None, child: Isolated) -> None:
         self._fill(
             rows,
             fetch=answer.outcome,
@@ -166,6 +166,8 @@ class Receiver:
         if sha256 in self.rules.removed.hashes or self.rules.removed.has_url(answer.url):
             return self._fill(rows, fetch="removed", final_url=None)
         outcome, header = inspect(answer.body, self.rules.max_pixels)
+        if outcome == "truncated" and header.mime in LOADED and not isinstance(child.decode(answer.body), str):
+            outcome = "ok"  # nothing is missing that decoders need
         self._fill(rows, fetch=outcome)
         if answer.body:
             self._fill(rows, sha256=sha256)
@@ -191,18 +193,19 @@ class Receiver:
         self.columns["fetch"][row] = "hash_mismatch"
         return False
 
-    def _keep(self, rows: list[int], body: bytes, header: Header, place: Place | None, child: Isolated | None) -> None:
+    def _keep(self, rows: list[int], body: bytes, header: Header, place: Place | None, child: Isolated) -> None:
         width, height, suffix = header.width, header.height, SUFFIX[header.mime]
         how = self.rules.resize
         if how is not None:
             to = how.target(width, height)
             if to is not None and to[0] * to[1] > self.rules.max_pixels:
                 return self._fill(rows, fetch="too_many_pixels")
-            outcome, width, height, body = child.resize(how, body)
+            outcome, width, height, made = child.resize(how, body)
             if outcome != "ok":
                 return self._fill(rows, fetch="broken_image")
-            self._fill(rows, mime=how.mime)
-            suffix, place = how.format, None
+            if made is not body:
+                self._fill(rows, mime=how.mime)
+                body, suffix, place = made, how.format, None
         if place is None:
             with self.parking:
                 offset = self.parcel.add(f"{self.uids[rows[0]]}.{suffix}", body)

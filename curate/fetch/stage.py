@@ -21,8 +21,8 @@ from curate.stage import Stage
 from curate.store.payload import Parcel, read_slices
 
 if TYPE_CHECKING:
-    from curate.fetch.pixels import Resize
     from curate.fetch.receive import Receiver
+    from curate.fetch.reencode import Resize
 
 MODES = ("no", "border", "keep_ratio", "keep_ratio_largest", "center_crop")
 FORMATS = ("jpg", "png", "webp")
@@ -53,9 +53,13 @@ class Fetch(Stage):
     contact: an e-mail address or a URL where a site's owner reaches you; it is sent with every request. user_agent: replaces
         the whole header. robot: our name in robots.txt and X-Robots-Tag. robots, opt_out: whether those two are honoured.
     resize_mode: None keeps the bytes; `no`, `border`, `keep_ratio`, `keep_ratio_largest`, `center_crop` re-encode as
-        img2dataset does, with image_size, only_if_bigger, encode_format (jpg, png, webp), encode_quality (png: 0 to 9).
-    hash_column: with the list's own hash (md5, sha1, sha256 or sha512, in hex), like `source_sha256`. require_hash: a row without one is a mismatch too. Not
-        with `once`.
+        img2dataset does, with image_size, only_if_bigger, encode_format (jpg, png, webp), encode_quality (png: 0 to 9): upright,
+        in sRGB, on white.
+    ground, reencode: where bytes are kept, re-encode those pictures that open_clip's loader shows otherwise than people see them:
+        ground="white" those with transparency, of which it shows what lies behind; reencode=True those that it does not open
+        (GIF, AVIF, damaged PNG), which Decode drops.
+    hash_column: with the list's own hash (md5, sha1, sha256 or sha512, in hex), like `source_sha256`. require_hash: a row without
+        one is a mismatch too. Not with `once`.
     match: a hook that sees every file before anything is written, and returns True for one that must not be kept: a function,
         or where to find it, `module:function` or `file.py:function`.
     shared: rows that share a URL with another one (SharedUrl) are passed by, and who is dropped is left to SharedFetch.
@@ -65,7 +69,7 @@ class Fetch(Stage):
     network = True
     parks = True
     reads = ("url",)
-    version = 2
+    version = 3
     optional_reads = ("candidates",)
     # What these change is who fails, and that is fetched again only when asked for: `--refetch failed`.
     free = (
@@ -112,6 +116,8 @@ class Fetch(Stage):
     only_if_bigger: bool = False
     encode_format: str = "jpg"
     encode_quality: int = 95
+    ground: str | None = None
+    reencode: bool = False
     hash_column: str | None = None
     require_hash: bool = False
     match: Callable[[bytes], bool] | str | None = None
@@ -124,6 +130,8 @@ class Fetch(Stage):
             self.passes, self.reads = "fetched_with", (*self.reads, "fetched_with")
         if self.resize_mode is not None and self.resize_mode not in MODES:
             raise RecipeError(f"{self.name}: resize_mode={self.resize_mode!r} is none of {', '.join(MODES)}")
+        if self.ground not in (None, "white"):
+            raise RecipeError(f"{self.name}: ground={self.ground!r} is neither 'white' nor None")
         if self.encode_format not in FORMATS:
             raise RecipeError(f"{self.name}: encode_format={self.encode_format!r} is none of {', '.join(FORMATS)}")
         if not 0 <= self.encode_quality <= (9 if self.encode_format == "png" else 100):
@@ -186,18 +194,25 @@ class Fetch(Stage):
             raise
         return pa.table([pa.array(columns[n], kind) for n, kind in schema.FETCHED.items()], names=list(self.adds()))
 
-    def resizing(self) -> "Resize | None":
-        """How pictures are re-encoded, or None where bytes are kept."""
-        if self.resize_mode is None:
-            return None
-        from curate.fetch.pixels import Resize
+    @property
+    def rewrites(self) -> bool:
+        """Whether bytes kept may be others than those fetched, of which `sha256` is."""
+        return self.resize_mode is not None or self.ground is not None or self.reencode
 
-        return Resize(
-            self.resize_mode, self.image_size, self.only_if_bigger, self.encode_format, self.encode_quality, self.max_pixels
-        )
+    def resizing(self) -> "Resize | None":
+        """How pictures are re-encoded, or None where all bytes are kept."""
+        if not self.rewrites:
+            return None
+        from curate.fetch.reencode import Resize
+
+        size, format, quality = self.image_size, self.encode_format, self.encode_quality
+        if self.resize_mode is None:
+            only = (("transparent",) if self.ground else ()) + (("unreadable",) if self.reencode else ())
+            return Resize("no", size, False, format, quality, self.max_pixels, only)
+        return Resize(self.resize_mode, size, self.only_if_bigger, format, quality, self.max_pixels)
 
     def _threads(self) -> int:
-        return self.threads or (len(os.sched_getaffinity(0)) if self.resize_mode else 1)
+        return self.threads or (len(os.sched_getaffinity(0)) if self.rewrites else 1)
 
     def _read(self, live: pa.Table, rows: list[int], parcel: Parcel, receiver: "Receiver") -> None:
         """Give the receiver what the source brought."""

@@ -223,7 +223,9 @@ class Driver:
     def _flow(self, stages: list[Stage], before: list[Any], decisions: list[Decision], parts: list[Part]) -> None:
         lanes = []
         for segment in segments(stages):
-            work = Work(self.store, segment, list(before), self.recipe.fingerprints, decisions, self.refetch)
+            work = Work(
+                self.store, segment, list(before), self.recipe.fingerprints, decisions, self.refetch, deadline=self.deadline
+            )
             gpus = max(s.gpus for s in segment)
             where = place(segment)
             lanes.append(
@@ -350,7 +352,7 @@ class Driver:
         for step in reversed(self.recipe.steps):
             if getattr(step, "parks", False) and getattr(step, "hashes", ""):
                 return step.hashes
-            if getattr(step, "resize_mode", None) is not None:
+            if getattr(step, "rewrites", False):
                 return None
         return "sha256"
 
@@ -384,5 +386,5 @@ class _Ingest:
     source: Any
     part_size: int
 
-    def __call__(self, path: str, isolate: bool = False) -> dict[str, Any]:
+    def __call__(self, path: str) -> dict[str, Any]:
         return ingest(self.store, self.source, path, self.part_size)

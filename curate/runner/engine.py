@@ -25,7 +25,6 @@ class LocalEngine:
 
     name = "local"
     workers = 1
-    isolate = True  # a decoder that crashes here would take the driver along
 
     def __init__(self) -> None:
         self.lanes: list[Lane] = []
@@ -71,7 +70,6 @@ class RayEngine:
     """Ray Core: tasks for what needs a core, actors for what keeps a model. Retries are the caller's, never Ray's."""
 
     name = "ray"
-    isolate = False  # a crash costs a worker; the part is tried again in isolation
 
     def __init__(self, address: str | None = None, workers: int | None = None):
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")

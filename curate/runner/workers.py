@@ -42,7 +42,7 @@ def flow(
 ) -> list[tuple[int, Any, CurateError]]:
     """Take every item through every lane, later lanes first, a bounded number waiting between them. Returns what failed.
 
-    A call whose worker crashed is made again, in isolation; a call that raised is made again only if another worker was first.
+    A call whose worker crashed is made again; a call that raised is made again only if another worker was first.
     `seen` hears each result, and (-1, None, None) about every second while nothing ends; `again` hears why a call is made again.
     """
     engine.open(lanes)
@@ -53,7 +53,7 @@ def flow(
     left = len(items) if lanes else 0
     try:
         while left:
-            _feed(engine, lanes, waiting, running, tries)
+            _feed(engine, lanes, waiting, running)
             ended = engine.next(timeout=1.0)
             if ended is None:
                 seen(-1, None, None)
@@ -84,14 +84,13 @@ def flow(
     return failures
 
 
-def _feed(engine: Any, lanes: list[Lane], waiting: list[deque], running: list[int], tries: dict) -> None:
+def _feed(engine: Any, lanes: list[Lane], waiting: list[deque], running: list[int]) -> None:
     for lane in reversed(range(len(lanes))):
         ahead = len(waiting[lane + 1]) if lane + 1 < len(lanes) else 0
         room = 2 * lanes[lane + 1].limit if lane + 1 < len(lanes) else 1
         while waiting[lane] and running[lane] < lanes[lane].limit and ahead < room:
             item = waiting[lane].popleft()
-            isolate = (True,) if engine.isolate or tries.get((lane, id(item)), 0) else ()
-            engine.submit(lane, (lane, item), item, *isolate)
+            engine.submit(lane, (lane, item), item)
             running[lane] += 1
 
 

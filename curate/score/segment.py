@@ -21,6 +21,9 @@ from curate.stage import Stage, Step
 from curate.store.atomic import Store
 from curate.store.payload import Parcel, read_slices
 
+#: Most pixels of the pictures that stages get at a time, 3 bytes each: a chunk of 256 of a megapixel.
+CHUNK_PIXELS = 256_000_000
+
 
 @dataclass
 class Done:
@@ -49,6 +52,7 @@ class Work:
     decisions: list[Decision] = field(default_factory=list)
     refetch: bool = False
     loaded: bool = False
+    deadline: float = 3600  # seconds for an attempt at a part; half of them may be spent on decoding
 
     def load(self) -> "Work":
         """Load the models of the segment's stages, once in a worker."""
@@ -59,23 +63,23 @@ class Work:
             self.loaded = True
         return self
 
-    def __call__(self, part: Part, isolate: bool = False) -> Done:
+    def __call__(self, part: Part) -> Done:
         """Compute and commit what the live rows of the part lack; PartError says what went wrong."""
-        with Isolated() as child:  # started when it is first asked
-            return Visit(self, part, child if isolate else False).run()
+        with Isolated(left=self.deadline / 2) as child:  # started when it is first asked
+            return Visit(self, part, child).run()
 
 
 class Visit:
     """One segment at work on one part."""
 
-    def __init__(self, work: Work, part: Part, isolate: Isolated | bool):
-        self.work, self.part, self.isolate = work, part, isolate
+    def __init__(self, work: Work, part: Part, decoder: Isolated):
+        self.work, self.part, self.decoder = work, part, decoder
         self.earlier: dict[int, str] = {}
         reads: dict[str, set[str] | None] = {}
         for stage in work.stages:
             reads.setdefault(stage.table, set()).update(stage.reads, stage.optional_reads, stage.adds(), {stage.passes})
             if stage.pixels or "bytes" in stage.reads or stage.parks:
-                reads[stage.table] |= set(schema.PAYLOAD)
+                reads[stage.table] |= set(schema.KEPT)
         reads |= {table: None for stage in work.stages for table in stage.context}
         self.bench = Workbench(work.store, part, work.fingerprints, work.decisions, reads).replay(work.before)
         self.done = Done(part.id)
@@ -125,8 +129,8 @@ class Visit:
         self, stages: list[Stage], rows: Rows, live: np.ndarray, size: int, parcel: Parcel | None
     ) -> Iterator[tuple[np.ndarray, "Chunk"]]:
         """The live rows, some at a time. While one chunk is at work the pixels of the next are made ready beside it."""
-        cut = [live[start : start + size] for start in range(0, len(live), size)]
         pixels = any(s.pixels for s in stages)
+        cut = list(cuts(rows, live, size) if pixels else (live[i : i + size] for i in range(0, len(live), size)))
         with ThreadPoolExecutor(1) as beside:
             ahead = Chunk(self, rows.some(cut[0]), parcel) if cut else None
             for i, places in enumerate(cut):
@@ -268,7 +272,21 @@ class Chunk:
         """Make these rows' pixels ready."""
         missing = np.array([r for r in rows.tolist() if r not in self._images], dtype=np.int64)
         if len(missing):
-            self._images.update(zip(missing.tolist(), decode_all(self.bytes(missing), self.visit.isolate)))
+            self._images.update(zip(missing.tolist(), decode_all(self.bytes(missing), self.visit.decoder)))
+
+
+def cuts(rows: Rows, live: np.ndarray, size: int) -> Iterator[np.ndarray]:
+    """Rows cut into chunks of at most `size` rows whose pictures have at most CHUNK_PIXELS together (or of a single row). Two
+    chunks are in memory at a time."""
+    sides = [rows.columns.get(c, pa.nulls(rows.count, pa.int32())).cast(pa.float64()).fill_null(0) for c in ("width", "height")]
+    total, first = 0.0, 0
+    for i, pixels in enumerate((sides[0].to_numpy() * sides[1].to_numpy())[live].tolist()):
+        if i > first and (i - first == size or total + pixels > CHUNK_PIXELS):
+            yield live[first:i]
+            total, first = 0.0, i
+        total += pixels
+    if first < len(live):
+        yield live[first:]
 
 
 def grouped(stages: list[Stage]) -> Iterator[list[Stage]]:

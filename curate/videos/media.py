@@ -80,7 +80,7 @@ def frames(container: Any, clips: list[list[float]], side: int, quality: int) ->
     """For each time of each clip the frame on the screen as a JPEG: bytes, width, height, original width and height, and the
     change to the frame before it in the clip (mean absolute difference of grey, 0 to 1; None for the first). None: there is no
     such frame. side: pixels that the shorter side is brought down to, 0 for none."""
-    from curate.fetch.pixels import encode
+    from curate.fetch.reencode import encode
 
     found: list[tuple | None] = []
     last, firsts = None, set(np.cumsum([0, *map(len, clips)]).tolist())

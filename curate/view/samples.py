@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 from curate.errors import RecipeError
 from curate.fetch.image import inspect
 from curate.fetch.isolate import Isolated
-from curate.fetch.pixels import Resize
+from curate.fetch.reencode import Resize
 from curate.score.part import SHIFT
 from curate.selector import coin_sql, identifier, quoted
 from curate.store.atomic import Store

@@ -9,27 +9,31 @@ import numpy as np
 import pyarrow as pa
 import pytest
 from fetch_pictures import jpeg, photo, saved
+from hostile_web import bomb_png
 
 from curate import schema
 from curate.fetch.decode import Decode, decode_all
-from curate.fetch.isolate import _TELL, Isolated
-from curate.fetch.pixels import Resize, decode
+from curate.fetch.isolate import _TELL, Isolated, allowed
+from curate.fetch.pixels import decode
+from curate.fetch.reencode import Resize
 
 FILES = [jpeg(), None, b"nothing", jpeg()[:60], saved(photo(), "PNG")]
 
 
-@pytest.mark.parametrize("isolate", [False, True])
-def test_decode_all(isolate):
-    found = decode_all(FILES, isolate)
-    assert [f if isinstance(f, str) else f.shape for f in found] == [(48, 64, 3), "broken", "broken", "broken", (48, 64, 3)]
+def test_decode_all():
+    with Isolated() as child:
+        found = decode_all([*FILES, saved(photo(), "GIF"), saved(photo(), "AVIF")], child)
+    assert [f if isinstance(f, str) else f.shape for f in found[:5]] == [(48, 64, 3), "broken", "broken", "broken", (48, 64, 3)]
+    assert found[5:] == ["format", "format"]
     assert np.array_equal(found[0], decode(FILES[0])) and np.array_equal(found[4], photo())
 
 
 def test_stage():
-    live = pa.table({"uid": pa.array(["a" * 32] * 4, pa.large_string())})
-    columns = Decode().run(live, [photo(), "broken", "decoder_crash", "decoder_memory"])
-    assert columns["decode"].to_pylist() == ["ok", "broken", "decoder_crash", "decoder_memory"]
-    assert Decode().judge(columns).to_pylist() == [None, "decode:broken", "decoder_crash", "decoder_memory"]
+    live = pa.table({"uid": pa.array(["a" * 32] * 6, pa.large_string())})
+    words = ["broken", "format", "decoder_crash", "decoder_timeout", "decoder_memory"]
+    columns = Decode().run(live, [photo(), *words])
+    assert columns["decode"].to_pylist() == ["ok", *words]
+    assert Decode().judge(columns).to_pylist() == [None, "decode:broken", "decode:format", *words[2:]]
     assert set(columns["decode"].to_pylist()) <= set(schema.DECODE)
 
 
@@ -48,6 +52,7 @@ real = pixels.decode
 def decode(data):
     if data == b'crash': os.kill(os.getpid(), signal.SIGSEGV)
     if data == b'hang': time.sleep(60)
+    while data == b'slow': pass
     if data == b'eat': return bytes(20 << 30)
     if data == b'write': open('WRITTEN', 'wb').write(b'x')
     return real(data)
@@ -90,14 +95,14 @@ def test_crash_hang_and_memory_cost_one_picture_each(trapped):
         assert child.decode(b"eat") == "decoder_memory"
         assert child.decode(jpeg()).shape == (48, 64, 3)
         started = time.monotonic()
-        assert child.decode(b"hang") == "decoder_timeout" and time.monotonic() - started < 3
+        assert child.decode(b"slow") == child.decode(b"hang") == "decoder_timeout" and time.monotonic() - started < 15
         assert child.decode(jpeg()).shape == (48, 64, 3)
         child.decode(b"write")
         assert not os.path.exists(trapped / "written") or os.path.getsize(trapped / "written") == 0
 
 
 def test_a_child_that_lies_about_sizes_costs_one_picture(monkeypatch):
-    lie = "import sys; sys.stdin.buffer.read(10); sys.stdout.buffer.write(" + repr(_TELL.pack(0, 9, 9, 3) + b"abc") + ")"
+    lie = "import sys; sys.stdin.buffer.read(10); sys.stdout.buffer.write(" + repr(_TELL.pack(0, 1, 9, 9, 3) + b"abc") + ")"
 
     def start(self):
         return subprocess.Popen([sys.executable, "-c", lie], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
@@ -105,6 +110,19 @@ def test_a_child_that_lies_about_sizes_costs_one_picture(monkeypatch):
     monkeypatch.setattr(Isolated, "_start", start)
     with Isolated() as child:
         assert child.decode(b"12345678") == "decoder_crash"
+
+
+def test_a_part_waits_for_slow_pictures_only_so_long(trapped):
+    """So an attempt at a part ends before its deadline, with what it has."""
+    with Isolated(seconds=1, left=1.5) as child:
+        assert not isinstance(child.decode(jpeg()), str)
+        found = [child.decode(data) for data in (b"slow", b"slow", b"slow", jpeg())]
+        assert found == ["decoder_timeout"] * 4 and child.left > -1.5
+
+
+def test_small_pictures_have_little_time():
+    assert allowed(jpeg()) < 1.01 and allowed(b"nothing") == 1
+    assert 16 < allowed(bomb_png(8000)) < 18
 
 
 def test_a_child_ends_with_its_owner():

@@ -68,7 +68,7 @@ def test_tasks_left_behind_are_not_cancelled():
 def test_what_is_wrong_with_the_recipe_is_not_tried_on_every_part():
     asked = []
 
-    def target(item, isolate):
+    def target(item):
         asked.append(item)
         raise RecipeError("no such model")
 

@@ -24,7 +24,8 @@ from curate.dedup.near import NearDedup
 from curate.dedup.phash import PerceptualHash, thumbnail
 from curate.errors import PoolError, RecipeError
 from curate.fetch.isolate import Isolated
-from curate.fetch.pixels import Resize, decode
+from curate.fetch.pixels import decode
+from curate.fetch.reencode import Resize
 from curate.fetch.shared import once
 from curate.fetch.stage import Fetch
 from curate.filters.caption_words import CaptionWords
