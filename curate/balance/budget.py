@@ -4,9 +4,10 @@ from dataclasses import dataclass, field
 
 import pyarrow as pa
 
-from curate.dedup.quality import better_first, columns
+from curate.dedup.quality import coin_key, columns, sort_key
 from curate.errors import RecipeError
-from curate.selector import Live, Selection, Selector, coin_sql, quoted
+from curate.select.exchange import Frame, Sql
+from curate.selector import Selection, Selector, identifier, quoted
 
 
 @dataclass
@@ -37,17 +38,32 @@ class Budget(Selector):
     def adds(self) -> dict[str, pa.DataType]:
         return {f"{self.name}_pool": pa.large_string()}
 
-    def select(self, live: Live) -> Selection:
-        order = better_first(self.by) if self.by else f"{coin_sql('uid', self.seed, self.name)}, uid"
-        names = " ".join(f'when contains("{self.key}", {quoted(n)}) then {quoted(n)}' for n in self.budgets)
-        limits = " ".join(f"when {quoted(n)} then {float(limit)!r}::double" for n, limit in self.budgets.items())
-        cost = f'"{self.cost}"::double' if self.cost else "1::double"
-        found = live.keep(f"""
-            with named as (select *, case {names} end as "__pool", {cost} as "__cost" from live),
-                 spent as (select id, sum("__cost") over (partition by "__pool" order by {order} rows unbounded preceding) as "__total"
-                           from named where not isnan("__cost"))
-            select id, "__pool" as "{self.name}_pool", "__cost" as cost, coalesce("__total" <= case "__pool" {limits} end, false) as keep
-            from named left join spent using (id)""")
-        sums = found.filter("keep").aggregate(f'"{self.name}_pool", sum(cost order by id)').fetchall()
-        spent = dict.fromkeys(self.budgets, 0.0) | dict(sums)
-        return Selection(found.filter("not keep"), columns=found, notes={"spent": spent, "budgets": dict(self.budgets)})
+    def select(self, live: Frame) -> Selection:
+        coin = coin_key(self.seed, self.name)
+        key, name = identifier(self.key), identifier(f"{self.name}_pool")
+        pools = " ".join(f"when contains({key}, {quoted(n)}) then {quoted(n)}" for n in self.budgets)
+        cost = f"{identifier(self.cost)}::double" if self.cost else "1::double"
+        columns = f"id, case {pools} end as {name}, {cost} as cost"
+        ordered = live.in_order(sort_key(self.by) if self.by else coin, columns)
+        # What a range spends is added up over the ranges before it, pool by pool.
+        sums = [dict(zip(t["pool"].to_pylist(), t["cost"].to_pylist())) for t in ordered.each(Sql(_SPENT.format(name))).tables()]
+        before = [{n: sum(s.get(n) or 0.0 for s in sums[:i]) for n in self.budgets} for i in range(len(sums))]
+        spent = ordered.each(Sql(_TOTAL.format(name)), ordered.beside(_amounts(b) for b in before))
+        limited = spent.each(Sql(_WITHIN.format(name)), spent.constant(_amounts(self.budgets)))
+        found = limited.home(live)
+        drop = found.each(Sql("select id from live where not keep"))
+        kept = [dict(zip(t["pool"].to_pylist(), t["cost"].to_pylist())) for t in limited.each(Sql(_KEPT.format(name))).tables()]
+        total = {n: sum(k.get(n) or 0.0 for k in kept) for n in self.budgets}
+        return Selection(drop, columns=found, notes={"spent": total, "budgets": dict(self.budgets)})
+
+
+_SPENT = "select {0} as pool, sum(cost order by sort) as cost from live where not isnan(cost) group by {0}"
+_KEPT = "select {0} as pool, sum(cost order by sort) as cost from live where keep group by {0}"
+_TOTAL = """select live.*, coalesce(amount, 0) + sum(if(isnan(cost), null, cost)) over
+    (partition by {0} order by sort rows unbounded preceding) as total from live left join other on other.pool = live.{0}"""
+_WITHIN = """select id, {0}, cost, sort, coalesce(not isnan(cost) and total <= amount, false) as keep
+    from live left join other on other.pool = live.{0}"""
+
+
+def _amounts(numbers: dict[str, float]) -> pa.Table:
+    return pa.table({"pool": pa.array(list(numbers), pa.string()), "amount": pa.array(list(numbers.values()), pa.float64())})

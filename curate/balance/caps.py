@@ -3,8 +3,9 @@
 from dataclasses import dataclass, field
 
 from curate.dedup import keys
-from curate.dedup.quality import better_first, columns
-from curate.selector import Live, Selection, Selector, coin_sql
+from curate.dedup.quality import coin_key, columns, sort_key
+from curate.select.exchange import ByHash, Frame, Sql
+from curate.selector import Selection, Selector
 
 
 @dataclass
@@ -27,12 +28,16 @@ class Caps(Selector):
         self.key, self.by = tuple(self.key), tuple(self.by)
         self.reads = keys.reads(self.key, *columns(self.by))
 
-    def select(self, live: Live) -> Selection:
-        order = better_first(self.by) if self.by else f"{coin_sql('uid', self.seed, self.name)}, uid"
-        each = keys.listed(live.con, self.key)
-        whole = " and ".join(f"{keys.sql(live.con, k)} is not null" for k in self.key)
-        found = live.keep(f"""
-            with placed as (select id, row_number() over (partition by {each} order by {order}) as place, hash({each}) as h
-                            from live where {whole})
-            select id, h from placed where place > {int(self.max)}""")
-        return Selection(found, notes={"capped": found.aggregate("count(distinct h)").fetchall()[0][0]})
+    def select(self, live: Frame) -> Selection:
+        coin = coin_key(self.seed, self.name)
+        keyed = keys.keyed(self.key, f"{sort_key(self.by) if self.by else coin} as rank")
+        cap, placed = int(self.max), f"row_number() over (partition by {keys.names(self.key)} order by rank) as place"
+        # What is beyond the cap in its chunk is beyond it in the pool: only the rest meets.
+        local = live.each(Sql(f"select *, {placed} from ({keyed})"))
+        met = f"select id from (select id, {placed} from (select * exclude (place) from live)) where place > {cap}"
+        across = local.shuffle(ByHash("hash"), Sql(met), Sql(f"select * from live where place <= {cap}")).home(live)
+        beyond = f"select live.id, hash from live left join other using (id) where place > {cap} or other.id is not null"
+        drop = local.each(Sql(beyond), across)
+        count = Sql("select count(distinct hash) as n from live")
+        capped = drop.shuffle(ByHash("hash"), count, Sql("select distinct hash from live"))
+        return Selection(drop, notes={"capped": capped.total("n")})

@@ -1,16 +1,17 @@
 """Equal shares for clusters of embeddings: frequent kinds of images are thinned, rare ones stay."""
 
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 
-from curate.dedup.chunks import scratch
-from curate.dedup.quality import better_first, columns, ranked
-from curate.dedup.vectors import clusters, file_hash, nearest, train, vectors_ready, write_vectors
+from curate.balance.image_based import UNION
+from curate.dedup.quality import coin_key, columns, sort_key
+from curate.dedup.vectors import Without, clustered, embedded, file_hash, matrix, nearest, train, vectors_ready
 from curate.errors import RecipeError
-from curate.selector import Live, Selection, Selector, coin_sql
+from curate.select.database import query
+from curate.select.exchange import ByHash, Frame, Sql, files_hash
+from curate.selector import Selection, Selector, identifier
 
 
 @dataclass
@@ -55,28 +56,65 @@ class ClusterBalance(Selector):
         if self.centroids:
             vectors_ready(self.name, self.centroids, self.column, widths.get(self.column))
 
-    def select(self, live: Live) -> Selection:
-        order = better_first(self.by) if self.by else f"{coin_sql('uid', self.seed, self.name)}, uid"
-        with scratch(live) as folder:
-            vectors = write_vectors(live, self.column, folder / "vectors.npy")
-            saved = Path(live.folder) / f"{self.name}-centroids.npy"
-            centroids, home, hashed = clusters(
-                live, vectors, self.clusters[0], 1, self.centroids, self.seed, self.device, saved
-            )
-            home, ranks = home[:, 0], ranked(live, order).of(vectors.ids)
-        sizes = np.bincount(home, minlength=len(centroids))
+    def select(self, live: Frame) -> Selection:
+        coin = coin_key(self.seed, self.name)
+        rows, width = embedded(live, self.column, f"{sort_key(self.by) if self.by else coin} as rank")
+        without = live.each(Without(self.column))
+        if not rows.rows:
+            return Selection(without, notes={"kept": 0, "clusters": 0})
+        rows, centroids, files = clustered(rows, width, self.clusters[0], 1, self.centroids, self.seed, self.device)
+        name = f"{self.name}_cluster"
+        found, sizes = rows.each(_Ranked(name)), np.zeros(len(centroids), np.int64)
+        for t in found.each(Sql(f"select {identifier(name)} as cluster, count(*) as n from live group by all")).tables():
+            sizes[t["cluster"].to_numpy()] += t["n"].to_numpy()
         quota = descend(sizes, _tree(centroids, self.clusters[1:], self.seed), self.total, self.temper)
-        keep = within_quota(home, ranks, quota)
-        table = pa.table({"id": vectors.ids, f"{self.name}_cluster": home.astype(np.int32)})
+        granted = pa.table({"cluster": np.arange(len(quota), dtype=np.int32), "quota": quota})
+        fell = _beyond(found, name, granted).home(live)
+        drop = fell.each(Sql(UNION), without)
         notes = {
-            "centroids_hash": hashed,
-            "kept": int(keep.sum()),
+            "centroids_hash": files_hash(files["centroids.npy"]),
+            "kept": rows.rows - fell.rows,
             "clusters": len(sizes),
             "cluster_largest": int(sizes.max(initial=0)),
             "cluster_median": float(np.median(sizes)),
             "clusters_kept_whole": int((quota >= sizes).sum()),
         }
-        return Selection(np.sort(np.concatenate([vectors.ids[~keep], vectors.without(live)])), columns=table, notes=notes)
+        columns = found.each(Sql(f"select id, {identifier(name)} from live"))
+        return Selection(drop, columns=columns, notes=notes, files=files)
+
+
+def _beyond(found: Frame, name: str, granted: pa.Table) -> Frame:
+    """The rows that are not among the best `quota` of their cluster. What is beyond it in its chunk is so in the pool: only the rest meets."""
+    placed = f"""select live.*, row_number() over (partition by {identifier(name)} order by rank) as place, quota
+        from live join other on other.cluster = live.{identifier(name)}"""
+    local = found.each(Sql(f"select *, hash({identifier(name)}) as hash from ({placed})"), found.constant(granted))
+    again = f"select *, row_number() over (partition by {identifier(name)} order by rank) as place from (select * exclude (place) from live)"
+    few = Sql("select * replace (if(place <= quota, place, -1) as place) from live")
+    return local.shuffle(ByHash("hash"), _Beyond(again), few)
+
+
+@dataclass(frozen=True)
+class _Beyond:
+    """The ids beyond the quota: those of the chunk (place -1), and those that others of the bucket leave no place."""
+
+    placed: str
+
+    def __call__(self, rows: pa.Table) -> pa.Table:
+        text = f"""with out as (select id from live where place = -1),
+            among as (select * from live where place != -1)
+            select id from out union all select id from ({self.placed.replace("from live", "from among")}) where place > quota"""
+        return query(text, {"live": rows})
+
+
+@dataclass(frozen=True)
+class _Ranked:
+    """The rank and the nearest centroid of each row."""
+
+    name: str
+
+    def __call__(self, rows: pa.Table) -> pa.Table:
+        near = matrix(rows["near"])[:, 0] if len(rows) else np.empty(0, np.int32)
+        return pa.table({"id": rows["id"], "rank": rows["rank"], self.name: pa.array(near, pa.int32())})
 
 
 def _tree(centroids: np.ndarray, levels: tuple[int, ...], seed: int) -> list[np.ndarray]:
@@ -118,12 +156,3 @@ def shares(sizes: np.ndarray, total: int, temper: float) -> np.ndarray:
     most = np.lexsort((np.arange(len(sizes)), -(exact - quota)))
     quota[most[: total - quota.sum()]] += 1
     return quota
-
-
-def within_quota(group: np.ndarray, ranks: np.ndarray, quota: np.ndarray) -> np.ndarray:
-    """True for the best `quota[g]` rows of each group g; rank 0 is the best."""
-    order = np.lexsort((ranks, group))
-    starts = np.searchsorted(group[order], np.arange(len(quota)))
-    keep = np.empty(len(group), bool)
-    keep[order] = np.arange(len(group)) - starts[group[order]] < quota[group[order]]
-    return keep

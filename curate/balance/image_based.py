@@ -1,15 +1,27 @@
 """Rows whose images lie where a reference set lies: DataComp's image-based filter, and NormSim."""
 
+import math
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 
-from curate.dedup.chunks import scratch
-from curate.dedup.vectors import ROWS, clusters, file_hash, lengthened, load_vectors, nearest, vectors_ready, write_vectors
+from curate.dedup.vectors import (
+    Without,
+    clustered,
+    column,
+    embedded,
+    file_hash,
+    l2_normalize,
+    load_vectors,
+    matrix,
+    nearest,
+    vectors_ready,
+)
 from curate.errors import RecipeError
-from curate.selector import Live, Selection, Selector
+from curate.select.exchange import Frame, Sql, files_hash
+from curate.select.top_fraction import cut_at
+from curate.selector import Selection, Selector, identifier
 
 
 @dataclass
@@ -48,20 +60,40 @@ class ImageBased(Selector):
         for path in filter(None, (self.reference, self.centroids)):
             vectors_ready(self.name, path, self.column, widths.get(self.column))
 
-    def select(self, live: Live) -> Selection:
-        with scratch(live) as folder:
-            vectors = write_vectors(live, self.column, folder / "vectors.npy")
-            reference = vectors.given(self.reference)
-            if not len(vectors.ids):
-                return Selection(vectors.without(live), notes={"kept": 0})
-            saved = Path(live.folder) / f"{self.name}-centroids.npy"
-            centroids, home, hashed = clusters(live, vectors, self.clusters, 1, self.centroids, self.seed, self.device, saved)
-        home, hit = home[:, 0], np.zeros(len(centroids), bool)
-        hit[nearest(reference, centroids, 1, self.device)] = True
-        table = pa.table({"id": vectors.ids, f"{self.name}_cluster": home.astype(np.int32)})
-        notes = {"centroids_hash": hashed, "clusters": len(hit), "clusters_hit": int(hit.sum()), "kept": int(hit[home].sum())}
-        drop = np.concatenate([vectors.ids[~hit[home]], vectors.without(live)])
-        return Selection(np.sort(drop), columns=table, notes=notes)
+    def select(self, live: Frame) -> Selection:
+        rows, width = embedded(live, self.column)
+        reference, without = load_vectors(self.reference, width or None), live.each(Without(self.column))
+        if not rows.rows:
+            return Selection(without, notes={"kept": 0})
+        rows, centroids, files = clustered(rows, width, self.clusters, 1, self.centroids, self.seed, self.device)
+        hit = np.zeros(len(centroids), bool)
+        hit[nearest(reference, centroids, 1)] = True
+        name = identifier(f"{self.name}_cluster")
+        found = rows.each(_Home(f"{self.name}_cluster"))
+        wanted = found.constant(pa.table({"cluster": np.flatnonzero(hit).astype(np.int32)}))
+        missed = found.each(Sql(f"select id from live anti join other on other.cluster = live.{name}"), wanted)
+        notes = {
+            "centroids_hash": files_hash(files["centroids.npy"]),
+            "clusters": len(hit),
+            "clusters_hit": int(hit.sum()),
+            "kept": found.rows - missed.rows,
+        }
+        return Selection(missed.each(Sql(UNION), without), columns=found, notes=notes, files=files)
+
+
+#: The rows of two tables of ids.
+UNION = "select id from live union all select id from other"
+
+
+@dataclass(frozen=True)
+class _Home:
+    """The nearest centroid of each row, as a column of this name."""
+
+    name: str
+
+    def __call__(self, rows: pa.Table) -> pa.Table:
+        near = matrix(rows["near"])[:, 0] if len(rows) else np.empty(0, np.int32)
+        return pa.table({"id": rows["id"], self.name: pa.array(near, pa.int32())})
 
 
 @dataclass
@@ -99,32 +131,27 @@ class NormSim(Selector):
     def preflight(self, widths: dict[str, int]) -> None:
         vectors_ready(self.name, self.target, self.column, widths.get(self.column))
 
-    def select(self, live: Live) -> Selection:
-        with scratch(live) as folder:
-            vectors = write_vectors(live, self.column, folder / "vectors.npy")
-            vectors.given(self.target)
-            items = [(vectors.path, self.target, str(self.p), low, low + ROWS) for low in range(0, len(vectors.ids), ROWS)]
-            scores = np.concatenate([np.empty(0, np.float32), *live.map(_similar, items)])
-        low = self.min if self.fraction is None else lowest(scores, self.fraction)
-        table = pa.table({"id": vectors.ids, self.name: scores})
-        drop = np.concatenate([vectors.ids[~(scores >= low)], vectors.without(live)])
-        return Selection(np.sort(drop), columns=table, notes={"min": float(low), "kept": int((scores >= low).sum())})
+    def select(self, live: Frame) -> Selection:
+        rows, width = embedded(live, self.column)
+        target = load_vectors(self.target, width or None)
+        scored = rows.each(_Similar(self.name, str(self.p)), rows.constant(pa.table({"v": column(target, np.float32)})))
+        low = float(self.min) if self.fraction is None else cut_at(scored, self.name, self.fraction)
+        fell = scored.each(Sql(f"select id from live where not {identifier(self.name)} >= '{low!r}'::float"))
+        drop = fell.each(Sql(UNION), live.each(Without(self.column)))
+        return Selection(drop, columns=scored, notes={"min": low if math.isfinite(low) else None, "kept": scored.rows - fell.rows})
 
 
-def lowest(scores: np.ndarray, fraction: float) -> float:
-    """The score at place floor(N * fraction) from the top, counted from 0: DataComp's rule for a fraction."""
-    if not len(scores):
-        return 0.0
-    return float(np.sort(scores)[::-1][min(int(len(scores) * fraction), len(scores) - 1)])
+@dataclass(frozen=True)
+class _Similar:
+    """Scores of rows, rounded to float16 precision: the last bits depend on the machine."""
 
+    name: str
+    p: str
 
-def _similar(item: tuple[str, str, str, int, int]) -> np.ndarray:
-    """Scores of a range of rows, rounded to float16 precision: the last bits depend on the machine."""
-    path, target, p, start, stop = item
-    rows = np.load(path, mmap_mode="r")[start:stop]
-    wanted = lengthened(load_vectors(target, rows.shape[1]))
-    out = np.empty(len(rows), np.float32)
-    for low in range(0, len(rows), 1024):
-        alike = lengthened(rows[low : low + 1024]) @ wanted.T
-        out[low : low + 1024] = alike.max(axis=1) if p == "inf" else np.sqrt((alike**2).sum(axis=1))
-    return out.astype(np.float16).astype(np.float32)
+    def __call__(self, rows: pa.Table, target: pa.Table) -> pa.Table:
+        vectors, wanted = matrix(rows["v"]), l2_normalize(matrix(target["v"]))
+        out = np.empty(len(rows), np.float32)
+        for low in range(0, len(rows), 1024):
+            alike = l2_normalize(vectors[low : low + 1024]) @ wanted.T
+            out[low : low + 1024] = alike.max(axis=1) if self.p == "inf" else np.sqrt((alike**2).sum(axis=1))
+        return pa.table({"id": rows["id"], self.name: out.astype(np.float16).astype(np.float32)})

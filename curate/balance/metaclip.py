@@ -1,23 +1,20 @@
 """MetaCLIP's balance: captions that match only frequent entries are thinned, captions that match a rare one stay."""
 
-import json
 from bisect import bisect_left
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
-from pathlib import Path
 from typing import Any
 
-import duckdb
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
+import pyarrow.compute as pc
 
 from curate.balance.entries import entries_hash, read_entries
 from curate.balance.matcher import Matcher, Substrings
-from curate.dedup.chunks import load, scratch, spill
 from curate.errors import RecipeError
-from curate.paths import parquet
-from curate.selector import Live, Selection, Selector, coin, quoted
+from curate.select.database import query
+from curate.select.exchange import Frame, Sql, Then
+from curate.selector import Selection, Selector, coin, identifier, quoted
 
 #: Languages written without blanks between words.
 UNSPACED = ("bo", "ja", "km", "lo", "my", "th", "zh")
@@ -52,10 +49,6 @@ class Balance(Selector):
     language: str = ""
     base: str = ""
     seed: int = 0
-    chunk: int = 50_000  # captions a task; moves nothing but speed
-
-    free = ("chunk",)
-
     def __post_init__(self):
         super().__post_init__()
         if sum(v is not None for v in (self.t, self.target, self.tail)) > 1:
@@ -75,62 +68,36 @@ class Balance(Selector):
     def _lists(self) -> dict[str, list[str]]:
         return {k: read_entries(v) for k, v in self.entries.items()} if self.language else {"": read_entries(self.entries)}
 
-    def select(self, live: Live) -> Selection:
-        with scratch(live) as folder:
-            groups = [
-                self._count(live, language, entries, folder / f"group{i}")
-                for i, (language, entries) in enumerate(sorted(self._lists().items()))
-            ]
-            bounds = self._bounds(live, groups)
-            items = [(path, g.saved, bounds[g.language], self.seed, self.name) for g in groups for path in g.chunks]
-            totals = [0, 0, 0]  # Python's numbers: the first outgrows 64 bits at 2 x 10^9 rows
-            for group, (numbers, times, some) in zip((g for g in groups for _ in g.chunks), live.map(_toss, items)):
-                group.after[numbers] += times
-                totals = [a + b for a, b in zip(totals, some)]
-            tossed = self._collected(live, [path for path, *_ in items])
-        expected, kept, unmatched = totals
+    def select(self, live: Frame) -> Selection:
+        groups = [_Group(language, entries) for language, entries in sorted(self._lists().items())]
+        column = identifier(self.language) if self.language else "''"
+        rows = f"select id, uid, {identifier(self.text)} as text, {column} as language from live"
+        entries = [pa.table({"language": [g.language] * len(g.entries), "entry": g.entries}, schema=_ENTRIES) for g in groups]
+        matched = live.each(Then(Sql(rows), _Match()), live.constant(pa.concat_tables([_ENTRIES.empty_table(), *entries])))
+        _add(groups, matched.each(_counted), "counts")
+        counts = matched.constant(_counts_table(groups))
+        bounds = self._bounds(matched, counts, groups)
+        tossed = matched.each(_Toss(bounds, self.seed, self.name), counts)
+        _add(groups, matched.each(_kept, tossed), "after")
+        # Python's numbers: the first outgrows 64 bits at 2 x 10^9 rows.
+        sums = tossed.each(_sums)
+        names = ", ".join(f"{c} as {identifier(name)}" for c, name in zip(("probability", "matches"), self.adds()))
         notes = {
             "lists": {g.language or "all": g.notes(bounds[g.language]) for g in groups},
-            "expected_kept": expected / _WHOLE,
-            "kept": kept,
-            "unmatched": unmatched,
+            "expected_kept": sums.total("expected") / _WHOLE,
+            "kept": sums.total("kept"),
+            "unmatched": sums.total("unmatched"),
         }
-        return Selection(self._fallen(live, tossed), columns=tossed, notes=notes)
+        # Rows whose coin fell so, and those in a language that has no list.
+        known = ", ".join(quoted(g.language) for g in groups)
+        columns = tossed.each(Sql(f"select id, {names} from live where language in ({known})"))
+        drop = tossed.each(Sql(f"select id from live where not keep or language is null or language not in ({known})"))
+        return Selection(drop, columns=columns, notes=notes)
 
-    def _collected(self, live: Live, chunks: list[str]) -> duckdb.DuckDBPyRelation:
-        """What was tossed for all chunks: id, probability, matches, keep."""
-        files = [_tossed(path) for path in chunks]
-        names = ", ".join(f'{said} as "{name}"' for said, name in zip(("probability", "matches"), self.adds()))
-        nothing = "(select 0::bigint as id, 0::double as probability, 0::int as matches, true as keep limit 0)"
-        return live.keep(f"select id, {names}, keep from {parquet(files) if files else nothing}")
-
-    def _fallen(self, live: Live, tossed: duckdb.DuckDBPyRelation) -> duckdb.DuckDBPyRelation:
-        """Rows whose coin fell so, and those in a language that has no list."""
-        fallen = tossed.filter("not keep").project("id")
-        if not self.language:
-            return fallen
-        known = ", ".join(map(quoted, self.entries))
-        return fallen.union(
-            live.sql(f'select id from live where "{self.language}" is null or "{self.language}" not in ({known})')
-        )
-
-    def _count(self, live: Live, language: str, entries: list[str], folder: Path) -> "_Group":
-        """Match every caption of one language; the matches stay in files, the counts of the entries come back."""
-        folder.mkdir()
-        listed = folder / "entries.json"
-        listed.write_text(json.dumps(entries))
-        where = f'where "{self.language}" = {quoted(language)}' if self.language else ""
-        chunks = [str(p) for p in spill(live, f'select id, uid, "{self.text}" as text from live {where}', folder, self.chunk)]
-        counts = np.zeros(len(entries), np.int64)
-        for numbers, times in live.map(_match, [(path, str(listed), language in UNSPACED) for path in chunks]):
-            counts[numbers] += times
-        np.save(folder / "counts.npy", counts)
-        return _Group(language, chunks, counts, str(folder / "counts.npy"), entries, np.zeros_like(counts))
-
-    def _bounds(self, live: Live, groups: list["_Group"]) -> dict[str, float]:
+    def _bounds(self, matched: Frame, counts: Frame, groups: list["_Group"]) -> dict[str, float]:
         """t for each language."""
         if self.target is not None:
-            return dict.fromkeys([g.language for g in groups], self._t_for_target(live, groups))
+            return dict.fromkeys([g.language for g in groups], self._t_for_target(matched, counts, groups))
         t = 20_000.0 if self.t is None else float(self.t)
         share = self.tail
         if self.base:
@@ -139,13 +106,13 @@ class Balance(Selector):
             return dict.fromkeys([g.language for g in groups], t)
         return {g.language: t_for_tail(g.counts, share) for g in groups} | ({self.base: t} if self.base else {})
 
-    def _t_for_target(self, live: Live, groups: list["_Group"]) -> float:
+    def _t_for_target(self, matched: Frame, counts: Frame, groups: list["_Group"]) -> float:
         """The t for which `target` rows are expected to stay, within half a row; the expectation grows with t."""
         low, high = 0.0, float(max((g.counts.max(initial=0) for g in groups), default=0))
         while high - low > 1e-9:
             grid = np.linspace(low, high, 17)
-            items = [(path, g.saved, grid) for g in groups for path in g.chunks]
-            expected = [sum(some) for some in zip([0] * 17, *live.map(_expect, items))]
+            found = matched.each(_Expect(tuple(grid.tolist())), counts)
+            expected = [found.total(str(n)) for n in range(17)]
             at = min(bisect_left(expected, self.target * _WHOLE), 16)
             if expected[at] <= (self.target + 0.5) * _WHOLE:
                 return float(grid[at])
@@ -155,14 +122,13 @@ class Balance(Selector):
 
 @dataclass
 class _Group:
-    """The captions of one language, matched."""
+    """The entries of one language, and how many captions match each: before the balance and after it."""
 
     language: str
-    chunks: list[str]
-    counts: np.ndarray
-    saved: str  # the counts as a file, for the workers
     entries: list[str]
-    after: np.ndarray  # the counts among the captions that stay
+
+    def __post_init__(self):
+        self.counts, self.after = np.zeros(len(self.entries), np.int64), np.zeros(len(self.entries), np.int64)
 
     def notes(self, t: float) -> dict[str, Any]:
         return {
@@ -199,29 +165,97 @@ def t_for_tail(counts: np.ndarray, share: float) -> float:
     return float(ordered[at] + 1) if at < len(ordered) else float(ordered.max(initial=0) + 1)
 
 
+def _add(groups: list[_Group], found: Frame, to: str) -> None:
+    """Add up counts by language and number of the entry."""
+    by = {g.language: getattr(g, to) for g in groups}
+    for t in found.tables():
+        languages = np.array(t["language"].to_pylist(), object)
+        for language in set(languages.tolist()):
+            at = languages == language
+            by[language][t["number"].to_numpy()[at]] += t["n"].to_numpy()[at]
+
+
+# ---- tasks
+
+_ENTRIES = pa.schema([("language", pa.large_string()), ("entry", pa.large_string())])
+
+
+def _counts_table(groups: list[_Group]) -> pa.Table:
+    fields = pa.schema([("language", pa.large_string()), ("count", pa.int64())])
+    each = [pa.table({"language": [g.language] * len(g.counts), "count": g.counts}, schema=fields) for g in groups]
+    return pa.concat_tables([fields.empty_table(), *each])
+
+
+def _of(table: pa.Table, column: str) -> dict[str, pa.Array]:
+    """The values of a column by language, in their order."""
+    languages = table["language"].combine_chunks()
+    return {v: table[column].filter(pc.equal(languages, v)).combine_chunks() for v in languages.unique().to_pylist()}
+
+
 @lru_cache(maxsize=4)
-def _matcher(listed: str, unspaced: bool) -> Matcher | Substrings:
-    entries = json.loads(Path(listed).read_text())
-    return Substrings(entries) if unspaced else Matcher(entries)
+def _matcher(digest: str, entries: "_Hidden", unspaced: bool) -> Matcher | Substrings:
+    return Substrings(entries.values) if unspaced else Matcher(entries.values)
 
 
-def _match(item: tuple[str, str, bool]) -> tuple[np.ndarray, np.ndarray]:
-    """Match one chunk; its pairs go to a file beside it, its counts come back, sparse."""
-    path, listed, unspaced = item
-    texts = load(Path(path))["text"].combine_chunks()
-    rows, numbers = _matcher(listed, unspaced).match(texts)
-    np.save(path + ".npy", np.stack([rows, numbers]).astype(np.int32))
-    times = np.bincount(numbers)
-    seen = np.flatnonzero(times)
-    return seen, times[seen]
+@dataclass(frozen=True)
+class _Hidden:
+    """Entries that a cache knows by their digest, not by themselves."""
+
+    values: list[str] = field(compare=False, hash=False)
 
 
-def _probability(path: str, counts: np.ndarray, t: float) -> tuple[np.ndarray, np.ndarray]:
-    """Of the rows of a chunk that match: their places, and the probability to stay."""
-    rows, numbers = np.load(path + ".npy")
-    starts = np.flatnonzero(np.diff(rows, prepend=-1))
-    miss = 1.0 - np.minimum(1.0, t / counts[numbers])
-    return rows[starts], (1.0 - np.multiply.reduceat(miss, starts) if len(starts) else np.empty(0))
+@dataclass(frozen=True)
+class _Match:
+    """The rows with `numbers`, those of the entries of their language that their caption matches."""
+
+    def __call__(self, rows: pa.Table, entries: pa.Table) -> pa.Table:
+        languages, lists = rows["language"], _of(entries, "entry")
+        numbers = np.full(len(rows), None, object)
+        for language, listed in lists.items():
+            at = np.flatnonzero(np.asarray(pc.fill_null(pc.equal(languages, language), False)))
+            if not len(at):
+                continue
+            values = listed.to_pylist()
+            matcher = _matcher(entries_hash(values), _Hidden(values), language in UNSPACED)
+            row, number = matcher.match(rows["text"].take(pa.array(at)).combine_chunks().cast(pa.large_string()))
+            bounds = np.searchsorted(row, np.arange(len(at) + 1))
+            for i, low, high in zip(at.tolist(), bounds[:-1].tolist(), bounds[1:].tolist()):
+                numbers[i] = number[low:high]
+        found = pa.array(numbers.tolist(), pa.list_(pa.int32()))
+        return rows.drop_columns(["text"]).append_column("numbers", found)
+
+
+def _flat(matched: pa.Table, where: np.ndarray | None = None) -> pa.Table:
+    """`language` and `number` of each match, of all rows or of those where a mask holds."""
+    rows = matched if where is None else matched.filter(pa.array(where))
+    return query("select language, unnest(numbers) as number from live", {"live": rows})
+
+
+def _counted(matched: pa.Table) -> pa.Table:
+    return query("select language, number, count(*) as n from live group by all", {"live": _flat(matched)})
+
+
+def _kept(matched: pa.Table, tossed: pa.Table) -> pa.Table:
+    """The same of the rows that stay."""
+    keep = tossed["keep"].combine_chunks().to_numpy(zero_copy_only=False)
+    return query("select language, number, count(*) as n from live group by all", {"live": _flat(matched, keep)})
+
+
+def _probabilities(matched: pa.Table, counts: pa.Table, bounds: dict[str, float] | float) -> np.ndarray:
+    """The probability of each row to stay; 0 where nothing matches."""
+    probability, by = np.zeros(len(matched)), _of(counts, "count")
+    languages, numbers = matched["language"], matched["numbers"].combine_chunks()
+    for language, count in by.items():
+        t = bounds[language] if isinstance(bounds, dict) else bounds
+        at = np.flatnonzero(np.asarray(pc.fill_null(pc.equal(languages, language), False)))
+        some = numbers.take(pa.array(at))
+        sizes = np.diff(some.offsets.to_numpy())
+        at, sizes = at[sizes > 0], sizes[sizes > 0]
+        flat = some.flatten().to_numpy()
+        if len(flat):
+            miss = 1.0 - np.minimum(1.0, t / count.to_numpy()[flat])
+            probability[at] = 1.0 - np.multiply.reduceat(miss, np.cumsum(sizes) - sizes)
+    return probability
 
 
 def _whole(probability: np.ndarray) -> int:
@@ -229,30 +263,39 @@ def _whole(probability: np.ndarray) -> int:
     return int(np.rint(probability * _WHOLE).astype(np.int64).sum())
 
 
-def _expect(item: tuple[str, str, np.ndarray]) -> list[int]:
+@dataclass(frozen=True)
+class _Expect:
     """The number of rows of a chunk expected to stay, times _WHOLE, for each t of a grid."""
-    path, counts, grid = item[0], np.load(item[1]), item[2]
-    return [_whole(_probability(path, counts, t)[1]) for t in grid]
+
+    grid: tuple[float, ...]
+
+    def __call__(self, matched: pa.Table, counts: pa.Table) -> pa.Table:
+        return pa.table({str(n): [_whole(_probabilities(matched, counts, t))] for n, t in enumerate(self.grid)})
 
 
-def _tossed(path: str) -> str:
-    """The file of what was tossed for a chunk."""
-    return path + ".parquet"
+@dataclass(frozen=True)
+class _Toss:
+    """For each row its probability, the number of entries matched, and whether it stays."""
+
+    bounds: dict[str, float]
+    seed: int
+    salt: str
+
+    def __call__(self, matched: pa.Table, counts: pa.Table) -> pa.Table:
+        probability = _probabilities(matched, counts, self.bounds)
+        keep = coin(matched["uid"].to_pylist(), self.seed, self.salt) < probability
+        matches = pc.fill_null(pc.list_value_length(matched["numbers"]), 0).cast(pa.int32())
+        columns = {"id": matched["id"], "language": matched["language"], "probability": probability, "matches": matches, "keep": keep}
+        return pa.table(columns)
 
 
-def _toss(item: tuple[str, str, float, int, str]) -> tuple[np.ndarray, np.ndarray, list[int]]:
-    """Write for each row of a chunk its probability, the number of entries matched, and whether it stays. Returns sparse the counts of
-    those that do; and three sums: of the probabilities (`_whole`), of the rows that stay, and of those without a match."""
-    path, counts, t, seed, salt = item
-    chunk = load(Path(path))
-    probability = np.zeros(len(chunk))
-    rows, p = _probability(path, np.load(counts), t)
-    probability[rows] = p
-    matched, numbers = np.load(path + ".npy")
-    keep = coin(chunk["uid"].to_pylist(), seed, salt) < probability
-    times = np.bincount(numbers[keep[matched]])
-    seen = np.flatnonzero(times)
-    matches = np.bincount(matched, minlength=len(chunk)).astype(np.int32)
-    rows = pa.table([chunk["id"], probability, matches, keep], names=["id", "probability", "matches", "keep"])
-    pq.write_table(rows, _tossed(path), compression="none", use_dictionary=False)
-    return seen, times[seen], [_whole(probability), int(keep.sum()), int((matches == 0).sum())]
+def _sums(tossed: pa.Table) -> pa.Table:
+    """Three sums: of the probabilities (`_whole`), of the rows that stay, and of those in a known language without a match."""
+    known = tossed.filter(tossed["language"].is_valid())
+    return pa.table(
+        {
+            "expected": [_whole(tossed["probability"].to_numpy())],
+            "kept": [pc.sum(tossed["keep"]).as_py() or 0],
+            "unmatched": [pc.sum(pc.equal(known["matches"], 0)).as_py() or 0],
+        }
+    )

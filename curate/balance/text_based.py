@@ -2,16 +2,15 @@
 
 import re
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 
-import numpy as np
+import pyarrow as pa
 
-from curate.balance.wordnet import WordNet
-from curate.dedup.chunks import load, scratch, spill
+from curate.balance.wordnet import opened, wordnet_table
 from curate.dedup.vectors import file_hash
 from curate.errors import RecipeError
-from curate.selector import Live, Selection, Selector
+from curate.select.exchange import Frame
+from curate.selector import Selection, Selector
 from curate.sources.lines import lines
 
 
@@ -27,9 +26,8 @@ class TextBased(Selector):
     synsets: str = ""
     wordnet: str = "/usr/share/wordnet"
     text: str = "text"
-    chunk: int = 50_000  # captions a task; moves nothing but speed
 
-    free = ("chunk", "wordnet")
+    free = ("wordnet",)
 
     def __post_init__(self):
         super().__post_init__()
@@ -41,15 +39,14 @@ class TextBased(Selector):
         return {"synsets_hash": file_hash(self.synsets), "wordnet_hash": file_hash(Path(self.wordnet) / "index.noun")}
 
     def preflight(self, widths: dict[str, int]) -> None:
-        _concepts(self.wordnet, self.synsets)
+        wordnet_table(self.wordnet)
+        read_synsets(self.synsets)
 
-    def select(self, live: Live) -> Selection:
-        _concepts(self.wordnet, self.synsets)  # wrong files are found here, not in a worker
-        with scratch(live) as folder:
-            paths = spill(live, f'select id, "{self.text}" as text from live', folder, self.chunk)
-            items = [(str(p), self.wordnet, self.synsets) for p in paths]
-            drop = np.concatenate([np.empty(0, np.int64), *live.map(_strange, items)])
-        return Selection(np.sort(drop), notes={"synsets": len(read_synsets(self.synsets))})
+    def select(self, live: Frame) -> Selection:
+        wanted = read_synsets(self.synsets)
+        wordnet = live.constant(wordnet_table(self.wordnet))
+        drop = live.each(_Strange(self.text, wanted), wordnet)
+        return Selection(drop, notes={"synsets": len(wanted)})
 
 
 def read_synsets(path: str) -> frozenset[int]:
@@ -64,14 +61,14 @@ def read_synsets(path: str) -> frozenset[int]:
     return frozenset(found)
 
 
-@lru_cache(maxsize=2)
-def _concepts(wordnet: str, synsets: str) -> tuple[WordNet, frozenset[int]]:
-    return WordNet(wordnet), read_synsets(synsets)
+@dataclass(frozen=True)
+class _Strange:
+    """The ids of the rows that name nothing from the list."""
 
+    text: str
+    wanted: frozenset[int]
 
-def _strange(item: tuple[str, str, str]) -> np.ndarray:
-    """Ids of the rows of a chunk that name nothing from the list."""
-    chunk = load(Path(item[0]))
-    words, wanted = _concepts(*item[1:])
-    named = [any(words.offset(w) in wanted for w in (text or "").split()) for text in chunk["text"].to_pylist()]
-    return chunk["id"].to_numpy()[~np.array(named, bool)]
+    def __call__(self, live: pa.Table, wordnet: pa.Table) -> pa.Table:
+        words = opened(wordnet)
+        named = [any(words.offset(w) in self.wanted for w in (text or "").split()) for text in live[self.text].to_pylist()]
+        return live.select(["id"]).filter(pa.array([not n for n in named], pa.bool_()))

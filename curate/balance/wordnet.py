@@ -3,6 +3,8 @@
 from functools import lru_cache
 from pathlib import Path
 
+import pyarrow as pa
+
 from curate.errors import RecipeError
 
 #: Endings and what they come from, for nouns, verbs, adjectives (WordNet's morphology, `morphy`).
@@ -25,20 +27,15 @@ _ENDINGS = {
 
 
 class WordNet:
-    """A folder with `index.noun`, `noun.exc` and so on: Debian's wordnet-base has it in /usr/share/wordnet, NLTK in
-    nltk_data/corpora/wordnet."""
+    """The texts of `index.noun`, `noun.exc` and so on."""
 
-    def __init__(self, folder: str):
+    def __init__(self, files: dict[str, str]):
         self.first: dict[str, dict[str, int]] = {}
         self.exceptions: dict[str, dict[str, list[str]]] = {}
-        try:
-            for part in _ENDINGS:
-                lines = (Path(folder) / f"index.{part}").read_text("utf-8").splitlines()
-                self.first[part] = dict(_entry(line) for line in lines if line[:1] != " ")
-                words = (Path(folder) / f"{part}.exc").read_text("utf-8").splitlines()
-                self.exceptions[part] = {w.split()[0]: w.split()[1:] for w in words if w.strip()}
-        except OSError as e:
-            raise RecipeError(f"{folder}: not WordNet's files (Debian package wordnet-base, or NLTK's corpus): {e}") from e
+        for part in _ENDINGS:
+            self.first[part] = dict(_entry(line) for line in files[f"index.{part}"].splitlines() if line[:1] != " ")
+            words = files[f"{part}.exc"].splitlines()
+            self.exceptions[part] = {w.split()[0]: w.split()[1:] for w in words if w.strip()}
 
     @lru_cache(maxsize=1 << 18)  # noqa: B019  one WordNet a process
     def offset(self, word: str) -> int | None:
@@ -71,3 +68,25 @@ def _entry(line: str) -> tuple[str, int]:
     """`lemma pos synsets pointers... senses tagged offset...` to the lemma and its first offset."""
     fields = line.split()
     return fields[0], int(fields[-int(fields[2])])
+
+
+def wordnet_table(folder: str) -> pa.Table:
+    """WordNet's files (`name`, `text`) of a folder: Debian's wordnet-base has it in /usr/share/wordnet, NLTK in nltk_data/corpora/wordnet.
+    RecipeError if they are not there."""
+    names = [name for part in _ENDINGS for name in (f"index.{part}", f"{part}.exc")]
+    try:
+        texts = [(Path(folder) / name).read_text("utf-8") for name in names]
+        WordNet(dict(zip(names, texts)))
+    except (OSError, ValueError, IndexError) as e:
+        raise RecipeError(f"{folder}: not WordNet's files (Debian package wordnet-base, or NLTK's corpus): {e}") from e
+    return pa.table({"name": names, "text": pa.array(texts, pa.large_string())})
+
+
+def opened(table: pa.Table) -> WordNet:
+    """The WordNet of a table (wordnet_table); the last one is kept by the process."""
+    return _opened(tuple(table["name"].to_pylist()), tuple(table["text"].to_pylist()))
+
+
+@lru_cache(maxsize=1)
+def _opened(names: tuple[str, ...], texts: tuple[str, ...]) -> WordNet:
+    return WordNet(dict(zip(names, texts)))

@@ -74,7 +74,7 @@ def measured(store: Store, recipe: Recipe) -> Rates | None:
         rows,
         {k: v * scale for k, v in seconds.items()} | _decided(record, recipe, rows),
         {k: v * scale for k, v in held.items()}
-        | {"decisions": sum(below[f] for f in ("decisions", "edges", "assigned"))}
+        | {"decisions": sum(below[f] for f in ("decisions", "assigned"))}
         | {"ledger": below["ledger"], "shards": below["shards"], "until gc": below["gathered"] + below["planned"]},
         kept / rows,
     )

@@ -1,23 +1,24 @@
 """Training samples that are too near to an evaluation set."""
 
 import io
-import json
 import tarfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 from PIL import Image
 
-from curate.dedup.chunks import load, scratch, spill
+from curate.dedup.bands import arrays
 from curate.dedup.likeness import Same, likeness
 from curate.dedup.phash import VIEWS, hashes, stacked, thumbnail
 from curate.dedup.text import normal
-from curate.dedup.vectors import ROWS, file_hash, lengthened, load_vectors, vectors_ready, write_vectors
+from curate.dedup.vectors import column, embedded, file_hash, l2_normalize, load_vectors, matrix, vectors_ready
 from curate.errors import RecipeError
-from curate.selector import Live, Selection, Selector
+from curate.select.exchange import Frame, Sql
+from curate.selector import Selection, Selector, identifier
 from curate.stage import digest
 
 _IMAGES = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff")
@@ -50,9 +51,6 @@ class Decontaminate(Selector):
     tolerance: float = 1.5
     text: str = "text"
     min_words: int = 6
-    chunk: int = 20_000  # rows a task; moves nothing but speed
-
-    free = ("chunk",)
 
     def __post_init__(self):
         super().__post_init__()
@@ -78,23 +76,32 @@ class Decontaminate(Selector):
         for path in self.vectors.values():
             vectors_ready(self.name, path, self.column, widths.get(self.column))
 
-    def select(self, live: Live) -> Selection:
-        found: list[tuple] = []
-        notes = {"sets": {}}
-        with scratch(live) as folder:
-            if self.samples:
-                found += self._by_samples(live, folder, notes)
-            if self.vectors:
-                found += self._by_vectors(live, folder, notes)
-        best: dict[int, tuple[float, str]] = {}
-        for row, alike, item in found:
-            best[row] = max(best.get(row, (-1.0, "")), (alike, item))
-        ids = np.array(sorted(best), np.int64)
-        matches, alike = [best[i][1] for i in ids.tolist()], [best[i][0] for i in ids.tolist()]
-        columns = [ids, pa.array(matches, pa.large_string()), pa.array(alike, pa.float32())]
-        return Selection(ids, columns=pa.table(columns, names=["id", *self.adds()]), notes=notes)
+    def select(self, live: Frame) -> Selection:
+        notes: dict[str, Any] = {"sets": {}}
+        found = [live.each(Sql("select id, ''::varchar as match, 0::float as similarity from live limit 0"))]
+        if self.samples:
+            pictures, texts = self._known(notes)
+            same = Same(self.max_distance, self.min_similarity, self.min_view_similarity, self.tolerance)
+            found.append(live.each(_Near(same), live.constant(pictures)))
+            if len(texts):
+                found.append(live.each(_Same(self.text), live.constant(texts)))
+        if self.vectors:
+            rows, width = embedded(live, self.column)
+            for name, path in self.vectors.items():
+                known = load_vectors(path, width or None, least=0)
+                notes["sets"][name] = {"vectors": len(known), "path": str(path)}
+                if len(known) and rows.rows:
+                    found.append(rows.each(_Close(name, self.min), rows.constant(pa.table({"v": column(known, np.float32)}))))
+        both = found[0]
+        for more in found[1:]:
+            both = both.each(Sql("select * from live union all by name select * from other"), more)
+        names = ", ".join(f"{c} as {identifier(name)}" for c, name in zip(("match", "similarity"), self.adds()))
+        best = f"select id, {names} from live qualify row_number() over (partition by id order by similarity desc, match desc) = 1"
+        columns = both.each(Sql(best))
+        return Selection(columns, columns=columns, notes=notes)
 
-    def _by_samples(self, live: Live, folder: Path, notes: dict) -> list[tuple]:
+    def _known(self, notes: dict[str, Any]) -> tuple[pa.Table, pa.Table]:
+        """The evaluation sets' pictures (`item`, `hashes`, `thumb`) and texts (`item`, `text`)."""
         names, rows, thumbs, texts = [], [], [], {}
         for name, path in self.samples.items():
             images = 0
@@ -105,34 +112,15 @@ class Decontaminate(Selector):
                         texts.setdefault(words, f"{name}: {member}")
                 elif (picture := pixels(data)) is not None and (found := hashes(picture)) is not None:
                     names.append(f"{name}: {member}")
-                    rows.append(found)
-                    thumbs.append(np.frombuffer(thumbnail(picture), np.uint8))
+                    rows.append(found.tobytes())
+                    thumbs.append(thumbnail(picture))
                     images += 1
             notes["sets"][name] = {"images": images, "path": str(path)}
         notes["texts"] = len(texts)
-        np.savez(
-            folder / "known.npz",
-            hashes=np.array(rows, np.uint64).reshape(-1, len(VIEWS) + 1),
-            thumbs=np.array(thumbs, np.uint8).reshape(len(rows), -1),
-        )
-        query = f'select id, phash, phash_mirror, phash_views, thumbnail, "{self.text}" as text from live'
-        chunks = spill(live, query, folder, self.chunk)
-        bounds = Same(self.max_distance, self.min_similarity, self.min_view_similarity, self.tolerance)
-        near = live.map(_near, [(str(p), str(folder / "known.npz"), bounds) for p in chunks])
-        found = [(row, alike, names[n]) for part in near for row, n, alike in part]
-        (folder / "texts.json").write_text(json.dumps(list(texts)))
-        same = live.map(_same, [(str(p), str(folder / "texts.json")) for p in chunks]) if texts else ()
-        return found + [(row, 1.0, texts[words]) for part in same for row, words in part]
-
-    def _by_vectors(self, live: Live, folder: Path, notes: dict) -> list[tuple]:
-        vectors = write_vectors(live, self.column, folder / "vectors.npy")
-        found = []
-        for name, path in self.vectors.items():
-            notes["sets"][name] = {"vectors": len(vectors.given(path, least=0)), "path": str(path)}
-            items = [(vectors.path, path, self.min, low, low + ROWS) for low in range(0, len(vectors.ids), ROWS)]
-            for part in live.map(_close, items):
-                found += [(int(vectors.ids[row]), alike, f"{name}: {n}") for row, n, alike in part]
-        return found
+        kinds = {"item": pa.large_string(), "hashes": pa.large_binary(), "thumb": pa.large_binary(), "text": pa.large_binary()}
+        raw = [t.encode("utf-8", "surrogatepass") for t in texts]
+        columns = [{"item": names, "hashes": rows, "thumb": thumbs}, {"item": list(texts.values()), "text": raw}]
+        return tuple(pa.table({n: pa.array(v, kinds[n]) for n, v in c.items()}) for c in columns)
 
 
 def _files(path: Path) -> list[Path]:
@@ -168,27 +156,34 @@ def pixels(data: bytes) -> np.ndarray | None:
     return np.asarray(white.convert("RGB"))
 
 
-def _near(item: tuple[str, str, Same]) -> list[tuple[int, int, float]]:
-    """(id, evaluation image, similarity) of the rows of a chunk that look like one, or like a crop of one, or it of them."""
-    path, known, same = item
-    table = load(Path(path))
-    table = table.filter(table["phash"].is_valid())
-    if not len(table):
-        return []
-    with np.load(known) as theirs:
-        hashed, thumbs = theirs["hashes"], theirs["thumbs"]
-    mine = stacked(table)
-    small = np.frombuffer(b"".join(table["thumbnail"].to_pylist()), np.uint8).reshape(len(table), -1)
-    found = []
-    for view in range(len(VIEWS)):
-        for mirrored in (False, True):
-            rows, n = _within(mine[:, view], hashed[:, -1 if mirrored else 0], same.distance)
-            found += _checked(small, thumbs, rows, n, view, mirrored, same)
-            if view:
-                n, rows = _within(hashed[:, view], mine[:, -1 if mirrored else 0], same.distance)
-                found += [(r, m, s) for m, r, s in _checked(thumbs, small, n, rows, view, mirrored, same)]
-    ids = table["id"].to_numpy()
-    return [(int(ids[row]), n, alike) for row, n, alike in found]
+def _matches(rows: list[tuple[int, str, float]]) -> pa.Table:
+    ids, items, alike = zip(*rows) if rows else ((), (), ())
+    kinds = (pa.int64(), pa.large_string(), pa.float32())
+    return pa.table([pa.array(v, k) for v, k in zip((ids, items, alike), kinds)], names=["id", "match", "similarity"])
+
+
+@dataclass(frozen=True)
+class _Near:
+    """The rows that look like an evaluation picture, or like a crop of one, or it of them."""
+
+    same: Same
+
+    def __call__(self, live: pa.Table, known: pa.Table) -> pa.Table:
+        live, items = live.filter(live["phash"].is_valid()), known["item"].to_pylist()
+        if not len(live) or not len(known):
+            return _matches([])
+        hashed, thumbs, mine = arrays(known["hashes"], np.uint64), arrays(known["thumb"], np.uint8), stacked(live)
+        small = arrays(live["thumbnail"], np.uint8)
+        found = []
+        for view in range(len(VIEWS)):
+            for mirrored in (False, True):
+                rows, n = _within(mine[:, view], hashed[:, -1 if mirrored else 0], self.same.distance)
+                found += _checked(small, thumbs, rows, n, view, mirrored, self.same)
+                if view:
+                    n, rows = _within(hashed[:, view], mine[:, -1 if mirrored else 0], self.same.distance)
+                    found += [(r, m, s) for m, r, s in _checked(thumbs, small, n, rows, view, mirrored, self.same)]
+        ids = live["id"].to_numpy()
+        return _matches([(int(ids[row]), items[n], alike) for row, n, alike in found])
 
 
 def _within(a: np.ndarray, b: np.ndarray, distance: int) -> tuple[np.ndarray, np.ndarray]:
@@ -207,24 +202,30 @@ def _checked(
     return list(zip(i[good].tolist(), j[good].tolist(), alike[good].tolist()))
 
 
-def _same(item: tuple[str, str]) -> list[tuple[int, str]]:
-    """Rows of a chunk whose text is one of the evaluation sets', and that text."""
-    table, known = load(Path(item[0])), frozenset(json.loads(Path(item[1]).read_text()))
-    texts = ((row, normal(text or "")) for row, text in zip(table["id"].to_pylist(), table["text"].to_pylist()))
-    return [(row, words) for row, words in texts if words in known]
+@dataclass(frozen=True)
+class _Same:
+    """The rows whose text is one of the evaluation sets'."""
+
+    text: str
+
+    def __call__(self, live: pa.Table, known: pa.Table) -> pa.Table:
+        items = dict(zip(known["text"].to_pylist(), known["item"].to_pylist()))
+        keys = (normal(text or "").encode("utf-8", "surrogatepass") for text in live[self.text].to_pylist())
+        return _matches([(row, items[key], 1.0) for row, key in zip(live["id"].to_pylist(), keys) if key in items])
 
 
-def _close(item: tuple[str, str, float, int, int]) -> list[tuple[int, int, float]]:
-    """(row, evaluation vector, cosine) of the rows of a range that have one within the bound, the nearest one."""
-    path, target, bound, start, stop = item
-    rows = np.load(path, mmap_mode="r")[start:stop]
-    wanted = lengthened(load_vectors(target, rows.shape[1], least=0))
-    if not len(wanted):
-        return []
-    found = []
-    for low in range(0, len(rows), 1024):
-        alike = lengthened(rows[low : low + 1024]) @ wanted.T
-        best = alike.argmax(axis=1)
-        top = alike[np.arange(len(best)), best].round(4)
-        found += [(start + low + int(r), int(best[r]), float(top[r])) for r in np.flatnonzero(top >= bound)]
-    return found
+@dataclass(frozen=True)
+class _Close:
+    """The rows with an evaluation vector within the bound: the nearest one, and its cosine."""
+
+    name: str
+    bound: float
+
+    def __call__(self, rows: pa.Table, known: pa.Table) -> pa.Table:
+        vectors, wanted, ids, found = matrix(rows["v"]), l2_normalize(matrix(known["v"])), rows["id"].to_numpy(), []
+        for low in range(0, len(rows), 1024):
+            alike = l2_normalize(vectors[low : low + 1024]) @ wanted.T
+            best = alike.argmax(axis=1)
+            top = alike[np.arange(len(best)), best].round(4)
+            found += [(int(ids[low + r]), f"{self.name}: {best[r]}", float(top[r])) for r in np.flatnonzero(top >= self.bound)]
+        return _matches(found)

@@ -3,8 +3,9 @@
 from dataclasses import dataclass, field
 
 from curate.dedup import keys
-from curate.dedup.quality import better_first, columns
-from curate.selector import Live, Selection, Selector
+from curate.dedup.quality import columns, sort_key
+from curate.select.exchange import Frame
+from curate.selector import Selection, Selector
 
 
 @dataclass
@@ -27,13 +28,6 @@ class ExactDedup(Selector):
         self.key, self.by = tuple(self.key), tuple(self.by)
         self.reads = keys.reads(self.key, *columns(self.by))
 
-    def select(self, live: Live) -> Selection:
-        each = keys.listed(live.con, self.key)
-        whole = " and ".join(f"{keys.sql(live.con, k)} is not null" for k in self.key)
-        with keys.repeated(live, each, whole) as twice:
-            edges = live.keep(f"""
-                with best as (select id, first_value(id) over (partition by {each} order by {better_first(self.by)}) as survivor
-                              from live semi join {twice} on hash({each}) = "__hash" where {whole})
-                select id, survivor, 1.0::float as similarity from best where id != survivor""")
-        groups = edges.aggregate("count(distinct survivor)").fetchall()[0][0]
-        return Selection(edges, edges=edges, notes={"groups": groups})
+    def select(self, live: Frame) -> Selection:
+        edges = keys.keep_best(live, self.key, sort_key(self.by))
+        return Selection(edges, edges=edges, notes={"groups": keys.groups(edges)})

@@ -5,7 +5,8 @@ from dataclasses import dataclass, field
 import pyarrow as pa
 
 from curate.dedup import keys
-from curate.selector import Live, Selection, Selector
+from curate.select.exchange import ByHash, Frame, Sql
+from curate.selector import Selection, Selector, identifier
 
 
 @dataclass
@@ -33,15 +34,18 @@ class Frequency(Selector):
     def adds(self) -> dict[str, pa.DataType]:
         return {self.name: pa.int64()}
 
-    def select(self, live: Live) -> Selection:
-        named = ", ".join(f"{keys.sql(live.con, k)} as k{i}" for i, k in enumerate(self.key))
-        each = ", ".join(f"k{i}" for i in range(len(self.key)))
-        whole = " and ".join(f"k{i} is not null" for i in range(len(self.key)))
-        seen, count = (keys.sql(live.con, self.distinct), "count(distinct seen)") if self.distinct else ("id", "count(*)")
-        found = live.keep(f"""
-            with keyed as (select id, {named}, {seen} as seen from live),
-                 counted as (select {each}, {count} as n from keyed where {whole} group by all)
-            select id, n as "{self.name}" from keyed join counted using ({each})""")
-        often = found.filter(f'"{self.name}" > {int(self.max)}')
-        most, dropped = found.aggregate(f'max("{self.name}"), count(*) filter ("{self.name}" > {int(self.max)})').fetchall()[0]
-        return Selection(often, columns=found, notes={"most": most or 0, "dropped": dropped})
+    def select(self, live: Frame) -> Selection:
+        name, seen = identifier(self.name), keys.sql(self.distinct) if self.distinct else "null"
+        each = keys.names(self.key)
+        keyed = keys.keyed(self.key, f"{seen} as seen")
+        # Of a chunk a key comes once, or once for each of its values: one that is everywhere fills no bucket.
+        few = f"select {each}, hash, seen, count(*) as n, min(id) as id from ({keyed}) group by all"
+        count = "count(distinct seen)" if self.distinct else "sum(n)"
+        met = f"select id, ({count} over (partition by {each}))::bigint as n from live"
+        counted = live.shuffle(ByHash("hash"), Sql(met), Sql(few)).home(live)
+        joined = f"""with one as (select {each}, any_value(n) as n from other join ({keyed}) using (id) group by all)
+            select id, n as {name} from ({keyed}) join one using ({each})"""
+        found = live.each(Sql(joined), counted)
+        often = found.each(Sql(f"select id from live where {name} > {int(self.max)}"))
+        most = [v for t in found.each(Sql(f"select max({name}) as n from live")).tables() for v in t["n"].to_pylist() if v]
+        return Selection(often, columns=found, notes={"most": max(most, default=0), "dropped": often.rows})

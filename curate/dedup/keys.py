@@ -1,20 +1,10 @@
-"""Keys that rows are grouped by: columns, or simple functions of columns, written `host(url)`; and which of them occur twice."""
+"""Keys that rows are grouped by: columns, or simple functions of columns, written `host(url)`."""
 
-import contextlib
 import re
-from collections.abc import Iterator
 
-import duckdb
-import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
-
-from curate.dedup.chunks import scratch
 from curate.errors import RecipeError
-from curate.paths import parquet
-from curate.selector import BATCH, Live
-from curate.store import partitions as pieces
-from curate.web.url import site
+from curate.select.exchange import ByHash, Frame, Sql
+from curate.selector import identifier
 
 #: URLs whose host is as it is written: lower case, nothing to be mapped, no address. Most are such.
 _WRITTEN = r"^https?://([a-z0-9]([a-z0-9-]*[a-z0-9])?\.)+[a-z]+(:[0-9]{{1,4}})?([/?#]|$)"
@@ -23,6 +13,7 @@ _WRITTEN = r"^https?://([a-z0-9]([a-z0-9-]*[a-z0-9])?\.)+[a-z]+(:[0-9]{{1,4}})?(
 FUNCTIONS = {
     "host": f"""case when regexp_matches({{0}}, '{_WRITTEN}')
         then regexp_extract({{0}}, '^https?://(?:www\\.)?([^/?#:]+)', 1) else url_site({{0}}) end""",
+    "without_fragment": "split_part({}, '#', 1)",
     "lower": "lower({})",
     "words": "nullif(trim(regexp_replace(lower(nfc_normalize({})), '[^\\pL\\pM\\pN]+', ' ', 'g')), '')",
 }
@@ -35,25 +26,14 @@ def column(key: str) -> str:
     return call[2] if call else key
 
 
-def sql(con: duckdb.DuckDBPyConnection, key: str) -> str:
-    """A key as SQL for a connection; RecipeError for a function that does not exist."""
+def sql(key: str) -> str:
+    """A key as SQL; RecipeError for a function that does not exist."""
     call = _CALL.fullmatch(key)
     if not call:
-        return f'"{key}"'
+        return identifier(key)
     if call[1] not in FUNCTIONS:
         raise RecipeError(f"key {key}: there is no function {call[1]}; there are {', '.join(FUNCTIONS)}")
-    if call[1] == "host" and not con.sql("from duckdb_functions() where function_name = 'url_site'").fetchall():
-        con.create_function("url_site", _sites, ["VARCHAR"], "VARCHAR", type="arrow", null_handling="special")
-    return FUNCTIONS[call[1]].format(f'"{call[2]}"')
-
-
-def _sites(urls: pa.Array) -> pa.Array:
-    return pa.array([site(u) for u in urls.to_pylist()], pa.string())
-
-
-def listed(con: duckdb.DuckDBPyConnection, keys: tuple[str, ...]) -> str:
-    """Several keys as an SQL list."""
-    return ", ".join(sql(con, k) for k in keys)
+    return FUNCTIONS[call[1]].format(identifier(call[2]))
 
 
 def reads(keys: tuple[str, ...], *more: str) -> tuple[str, ...]:
@@ -61,27 +41,37 @@ def reads(keys: tuple[str, ...], *more: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys([*(column(k) for k in keys), *more]))
 
 
-@contextlib.contextmanager
-def repeated(live: Live, key: str, where: str = "true") -> Iterator[str]:
-    """The SQL of a table whose column `__hash` has the hashes of the keys that more than one row has. `key`, `where`: SQL over `live`.
+def keyed(keys: tuple[str, ...], more: str = "") -> str:
+    """SQL over `live`: rows whose keys are all there, with the keys as k0, k1 … and their `hash`, and what an SQL select list adds."""
+    each = ", ".join(f"{sql(k)} as k{i}" for i, k in enumerate(keys))
+    whole = " and ".join(f"k{i} is not null" for i in range(len(keys)))
+    return f"select *, hash({names(keys)}) as hash from (select id, uid, {each}{more and f', {more}'} from live) where {whole}"
 
-    Most keys occur once, and an aggregate over all of them takes memory with the pool. So their hashes are set down in pieces, and
-    each piece is sorted by itself.
+
+def names(keys: tuple[str, ...]) -> str:
+    """The columns of the keys in `keyed`, as an SQL list."""
+    return ", ".join(f"k{i}" for i in range(len(keys)))
+
+
+def keep_best(live: Frame, keys: tuple[str, ...], rank: str) -> Frame:
+    """The duplicates by these keys as edges (selector.EDGES): each falls for the row with the smallest rank, an SQL expression of
+    bytes (as of create_sort_key) that no two rows share.
+
+    The best of a chunk is found in the chunk, and only the best of the chunks meet: a key that is everywhere fills no bucket.
     """
-    with scratch(live) as folder:
-        hashes = live.sql(f'select hash({key}) as "__hash" from live where {where}').to_arrow_reader(BATCH)
-        files = pieces.places(folder / "hashes", live.count // 2)
-        few = (pa.table({"__hash": _at_most_twice(batch["__hash"].to_numpy())}) for batch in hashes)
-        pieces.scatter(few, lambda t: (t["__hash"].to_numpy() >> np.uint64(32)).astype(np.int64) * len(files) >> 32, files)
-        found, fields = folder / "repeated.parquet", pa.schema({"__hash": pa.uint64()})
-        with pq.ParquetWriter(found, fields) as writer:
-            for file in files:
-                ordered = np.sort(pieces.load(file, fields)["__hash"].to_numpy())
-                writer.write_table(pa.table({"__hash": np.unique(ordered[1:][ordered[1:] == ordered[:-1]])}))
-        yield parquet([str(found)])
+    best = f"""select id, uid, {names(keys)}, hash, rank, first_value(id) over w as first
+        from ({keyed(keys, f"{rank} as rank")}) window w as (partition by {names(keys)} order by rank)"""
+    local = live.each(Sql(best))
+    met = f"""select id, first_value(id) over w as survivor, first_value(uid) over w as survivor_uid
+        from live window w as (partition by {names(keys)} order by rank)"""
+    across = local.shuffle(ByHash("hash"), Sql(met), Sql("select * exclude (first) from live where id = first")).home(live)
+    joined = """select live.id, live.uid, other.survivor, other.survivor_uid, 1.0::float as similarity
+        from live join other on other.id = live.first where live.id != other.survivor"""
+    return local.each(Sql(joined), across)
 
 
-def _at_most_twice(hashes: np.ndarray) -> np.ndarray:
-    """Two tell as much as a million of the same, which would all be of one piece."""
-    ordered = np.sort(hashes)
-    return ordered[np.append([True, True], ordered[2:] != ordered[:-2])[: len(ordered)]]
+def groups(edges: Frame) -> int:
+    """The number of survivors that edges name."""
+    each = "select distinct survivor, hash(survivor) as hash from live"
+    counted = edges.shuffle(ByHash("hash"), Sql("select count(distinct survivor) as n from live"), Sql(each))
+    return counted.total("n")

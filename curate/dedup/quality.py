@@ -1,10 +1,6 @@
 """Who survives among duplicates: the better row by named columns, then the smaller uid; never the one that came first."""
 
-from dataclasses import dataclass
-
-import numpy as np
-
-from curate.selector import Live
+from curate.selector import coin_sql, identifier
 
 
 def better_first(by: tuple[str, ...]) -> str:
@@ -16,7 +12,7 @@ def better_first(by: tuple[str, ...]) -> str:
     for column in by:
         name, way = (column[1:], "asc") if column.startswith("-") else (column, "desc")
         # NaN is DuckDB's largest number: without this a broken score would win.
-        terms.append(f"nullif(\"{name}\"::double, 'nan'::double) {way} nulls last")
+        terms.append(f"nullif({identifier(name)}::double, 'nan'::double) {way} nulls last")
     return ", ".join([*terms, "uid"])
 
 
@@ -25,20 +21,15 @@ def columns(by: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(c.removeprefix("-") for c in by)
 
 
-@dataclass
-class Ranks:
-    """Rows in an order of quality: `ids[r]` is the id of the row of rank r, 0 being the best."""
-
-    ids: np.ndarray
-
-    def __post_init__(self):
-        self._order = np.argsort(self.ids)
-
-    def of(self, ids: np.ndarray) -> np.ndarray:
-        """The ranks of rows given by id."""
-        return self._order[np.searchsorted(self.ids, ids, sorter=self._order)]
+def sort_key(by: tuple[str, ...]) -> str:
+    """The same order as an SQL expression: bytes, the smaller the better, that compare alike in every chunk."""
+    terms = []
+    for column in by:
+        name, way = (column[1:], "ASC") if column.startswith("-") else (column, "DESC")
+        terms.append(f"nullif({identifier(name)}::double, 'nan'::double), '{way} NULLS LAST'")
+    return f"create_sort_key({', '.join([*terms, 'uid'])}, 'ASC NULLS LAST')"
 
 
-def ranked(live: Live, order: str, where: str = "true") -> Ranks:
-    """The rows that fulfil a condition, in an SQL order."""
-    return Ranks(live.sql(f"select id from live where {where} order by {order}").to_arrow_table()["id"].to_numpy())
+def coin_key(seed: int, salt: str) -> str:
+    """An order by a seeded coin, then by uid, as such an expression."""
+    return f"create_sort_key({coin_sql('uid', seed, salt)}, 'ASC NULLS LAST', uid, 'ASC NULLS LAST')"

@@ -1,22 +1,33 @@
 """SemDeDup: rows whose embeddings nearly coincide, found cluster by cluster."""
 
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 
-from curate.dedup.chunks import scratch
-from curate.dedup.graph import Pairs, first_of, resolve, spread
-from curate.dedup.products import lengthened, pairs, place
-from curate.dedup.quality import better_first, columns, ranked
-from curate.dedup.vectors import DECIMALS, MARGIN, ROWS, Vectors, clusters, cosines, file_hash, vectors_ready, write_vectors
+from curate.dedup.greedy import PAIRS, duplicates, pairs_table
+from curate.dedup.quality import coin_key, columns, sort_key
+from curate.dedup.vectors import (
+    DECIMALS,
+    MARGIN,
+    clustered,
+    cosines,
+    embedded,
+    file_hash,
+    l2_normalize,
+    matrix,
+    pairs,
+    place,
+    vectors_ready,
+)
 from curate.errors import RecipeError
-from curate.selector import NONE, Live, Selection, Selector, coin_sql
+from curate.models import card
+from curate.select.database import query
+from curate.select.exchange import ByHash, Frame, files_hash
+from curate.selector import Selection, Selector
 
-_READERS = 8
-_LIMIT = 64  # better neighbours listed for a row; see graph.resolve
+_LIMIT = 64  # better neighbours listed for a row; see greedy.duplicates
 
 
 @dataclass
@@ -33,11 +44,12 @@ class SemanticDedup(Selector):
     clusters   k; 0 = sqrt(2 N), where assigning and comparing cost the same
     centroids  a .npy file to use instead of training: the same centroids give the same kept rows on any machine
     block      rows compared at a time; a task needs about 8 block^2 + 16 block dimensions bytes, whatever a cluster's size
+    device     where tasks compute: `auto` is a card where the worker has one
 
     A row falls only if a row that stays is too close. Rows without an embedding stay.
     """
 
-    version = 2
+    version = 3
 
     column: str = "clip_image"
     eps: float = 0.01
@@ -69,118 +81,112 @@ class SemanticDedup(Selector):
         if self.centroids:
             vectors_ready(self.name, self.centroids, self.column, widths.get(self.column))
 
-    def select(self, live: Live) -> Selection:
-        with scratch(live) as folder:
-            vectors = write_vectors(live, self.column, folder / "vectors.npy")
-            if not len(vectors.ids):
-                return Selection(NONE, notes={"vectors": 0})
-            k = self.clusters or max(1, round((2 * len(vectors.ids)) ** 0.5))
-            saved = Path(live.folder) / f"{self.name}-centroids.npy"
-            centroids, home, hashed = clusters(live, vectors, k, self.probes, self.centroids, self.seed, self.device, saved)
-            rows = self._order(live, vectors, home, centroids)
-            first = first_of(vectors.keys[rows], vectors.open(), rows)
-            distinct = np.flatnonzero(first == np.arange(len(rows)))
-            sizes = _members(folder, home[rows[distinct]], len(centroids))
-            np.save(folder / "rows.npy", rows[distinct])
-            judged = resolve(len(distinct), lambda asked, alive: self._find(live, folder, sizes, asked, alive), _LIMIT)
-            done = spread(judged, first)
-            notes = {
-                "vectors": len(rows),
-                "distinct": len(distinct),
-                "clusters": len(centroids),
-                "cluster_largest": int(sizes.max()),
-                "cluster_median": float(np.median(sizes)),
-                "centroids_hash": hashed,
-                "pairs": done.pairs,
-                "rounds": done.rounds,
-            }
-        edges = done.edges(vectors.ids[rows])
-        return Selection(edges, edges=edges, notes=notes)
+    def select(self, live: Frame) -> Selection:
+        drawn = coin_key(self.seed, self.name)
+        rank = {"quality": sort_key(self.by), "random": drawn}.get(self.keep, sort_key(()))
+        rows, width = embedded(live, self.column, f"{rank} as rank")
+        if not rows.rows:
+            return Selection(notes={"vectors": 0})
+        k = self.clusters or max(1, round((2 * rows.rows) ** 0.5))
+        rows, centroids, files = clustered(rows, width, k, self.probes, self.centroids, self.seed, self.device)
+        if self.keep in ("hard", "easy"):
+            rows = rows.each(_ByCentroid(self.keep == "hard", centroids))
+        sizes = _sizes(rows, len(centroids))
+        found = duplicates(live, rows, self._find, _LIMIT)
+        notes = {
+            "vectors": rows.rows,
+            **found.notes(),
+            "clusters": len(centroids),
+            "cluster_largest": int(sizes.max(initial=0)),
+            "cluster_median": float(np.median(sizes)),
+            "centroids_hash": files_hash(files["centroids.npy"]),
+        }
+        return Selection(found.edges, edges=found.edges, notes=notes, files=files)
 
-    def _order(self, live: Live, vectors: Vectors, home: np.ndarray, centroids: np.ndarray) -> np.ndarray:
-        """The rows of the vector file from best to worst."""
-        drawn = f"{coin_sql('uid', self.seed, self.name)}, uid"
-        order = {"quality": better_first(self.by), "random": drawn}.get(self.keep, "uid")
-        rows = vectors.rows(ranked(live, order, f'"{self.column}" is not null').ids)
-        if self.keep in ("quality", "random"):
-            return rows
-        close = np.empty(len(rows))
-        for low in range(0, len(rows), ROWS):
-            close[low : low + ROWS] = cosines(vectors.open()[low : low + ROWS], centroids[home[low : low + ROWS, 0]])
-        return rows[np.argsort(close[rows] if self.keep == "hard" else -close[rows], kind="stable")]
-
-    def _find(self, live: Live, folder: Path, sizes: np.ndarray, asked: np.ndarray, alive: np.ndarray) -> Iterator[Pairs]:
-        np.save(folder / "asked.npy", asked)
-        np.save(folder / "alive.npy", alive)
-        bound, where = round(1 - self.eps, DECIMALS), place(self.device)
-        items = [(str(folder), low, high, bound, self.inclusive, self.block, where) for low, high in tasks(sizes)]
-        # A card belongs to this process: the engine's workers have none of it.
-        yield from live.map(_compare, items) if where is None else compared(items)
+    def _find(self, rows: Frame) -> Frame:
+        bound = round(1 - self.eps, DECIMALS)
+        return rows.shuffle(ByHash("hash"), _Compare(bound, self.inclusive, self.block, self.device), _probed, self.probes)
 
 
-def _members(folder: Path, home: np.ndarray, k: int) -> np.ndarray:
-    """Write for each cluster the ranks of the rows that probe it, best first; returns the clusters' sizes."""
-    flat = home.ravel()
-    order = np.argsort(flat, kind="stable")  # stable: ranks ascend within a cluster
-    sizes = np.bincount(flat, minlength=k)
-    np.save(folder / "members.npy", (order // home.shape[1]).astype(np.int64))
-    np.save(folder / "offsets.npy", np.concatenate([[0], np.cumsum(sizes)]))
+def _sizes(rows: Frame, k: int) -> np.ndarray:
+    """The rows of each cluster, by all of their probes."""
+    sizes = np.zeros(k, np.int64)
+    for found in rows.each(_counted).tables():
+        sizes[found["cluster"].to_numpy()] += found["n"].to_numpy()
     return sizes
 
 
-def tasks(sizes: np.ndarray, count: int = 256) -> list[tuple[int, int]]:
-    """Ranges of clusters of about the same cost."""
-    cost = np.cumsum(sizes.astype(float) ** 2 + 1)
-    cuts = np.searchsorted(cost, np.linspace(0, cost[-1], count + 1)[1:-1])
-    edges = np.unique(np.concatenate([[0], cuts, [len(sizes)]]))
-    return list(zip(edges[:-1].tolist(), edges[1:].tolist()))
+def _counted(rows: pa.Table) -> pa.Table:
+    clusters, n = np.unique(rows["near"].combine_chunks().flatten().to_numpy(), return_counts=True)
+    return pa.table({"cluster": clusters.astype(np.int64), "n": n})
 
 
-def compared(items: list[tuple]) -> Iterator[Pairs]:
-    """The pairs of all tasks, found in this process; threads read ahead of the card."""
-    with ThreadPoolExecutor(_READERS) as readers:
-        yield from readers.map(_compare, items)
+def _probed(rows: pa.Table) -> pa.Table:
+    """Each row once for each of its clusters, with the `hash` of the cluster's number."""
+    near = matrix(rows["near"]) if len(rows) else np.empty((0, 1), np.int32)
+    cluster = pa.array(near.ravel().astype(np.int64))
+    hashed = query("select hash(cluster) as hash, row_number() over () as n from live", {"live": pa.table({"cluster": cluster})})
+    at = pa.array(np.repeat(np.arange(len(rows)), near.shape[1]))
+    rows = rows.drop_columns([c for c in ("near", "same") if c in rows.column_names]).take(at)
+    return rows.append_column("cluster", cluster).append_column("hash", hashed.sort_by("n")["hash"])
 
 
-def _compare(item: tuple[str, int, int, float, bool, int, str | None]) -> Pairs:
-    """The pairs of a range of clusters."""
-    folder, low, high, bound, inclusive, block, where = item
-    names = ("vectors", "rows", "members", "offsets")
-    vectors, rows, members, offsets = (np.load(Path(folder) / f"{n}.npy", mmap_mode="r") for n in names)
-    asked, alive = (np.load(Path(folder) / f"{n}.npy") for n in ("asked", "alive"))
-    found = [(np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0, np.float32))]
-    for cluster in range(low, high):
-        ranks = members[offsets[cluster] : offsets[cluster + 1]]
-        ranks = ranks[alive[ranks]]
-        found += _triangle(vectors, rows, ranks, asked, bound, inclusive, block, where)
-    return tuple(np.concatenate(c) for c in zip(*found))
+@dataclass(frozen=True)
+class _ByCentroid:
+    """The rows with a rank by their distance to the nearest centroid: the farthest best (`hard`), or the nearest."""
+
+    hard: bool
+    centroids: np.ndarray
+
+    def __call__(self, rows: pa.Table) -> pa.Table:
+        close = np.empty(0)
+        if len(rows):
+            close = cosines(matrix(rows["v"]), self.centroids[matrix(rows["near"])[:, 0]])
+        given = pa.table({"id": rows["id"], "uid": rows["uid"], "close": close if self.hard else -close})
+        ranks = query("select id, create_sort_key(close, 'ASC NULLS LAST', uid, 'ASC NULLS LAST') as rank from live order by id", {"live": given})
+        at = pa.array(np.argsort(np.argsort(rows["id"].to_numpy())))
+        return rows.set_column(rows.schema.get_field_index("rank"), "rank", ranks["rank"].take(at))
 
 
-def _triangle(
-    vectors: np.ndarray,
-    rows: np.ndarray,
-    ranks: np.ndarray,
-    asked: np.ndarray,
-    bound: float,
-    inclusive: bool,
-    block: int,
-    where: str | None,
-) -> Iterator[Pairs]:
-    """All rows of one cluster against the better ones, in blocks; of each row's sure neighbours the best _LIMIT + 1."""
-    for top in range(0, len(ranks), block):
-        worse = ranks[top : top + block]
-        if not asked[worse].any():
-            continue
-        left = lengthened(vectors[rows[worse]], where)
-        seen = np.where(asked[worse], 0, _LIMIT + 1)
-        for side in range(0, top + len(worse), block):
-            better = ranks[side : side + block]
-            right = left if side == top else lengthened(vectors[rows[better]], where)
-            i, j, cosine = pairs(left, right, bound - MARGIN)
-            i, j = _few(i, j, cosine >= bound + MARGIN, seen, asked[worse])
-            exact = _exact(vectors, rows[worse[i]], rows[better[j]])
-            good = exact >= bound if inclusive else exact > bound
-            yield worse[i[good]], better[j[good]], exact[good].astype(np.float32)
+@dataclass(frozen=True)
+class _Compare:
+    """The pairs of each cluster of a bucket."""
+
+    bound: float
+    inclusive: bool
+    block: int
+    device: str
+
+    def __call__(self, rows: pa.Table) -> pa.Table:
+        rows = rows.sort_by([("cluster", "ascending"), ("rank", "ascending")])
+        clusters, found = rows["cluster"].to_numpy(), [PAIRS.empty_table()]
+        asked, edges = rows["asked"].to_numpy(), np.flatnonzero(np.diff(clusters, prepend=-1, append=-1))
+        vectors, where = matrix(rows["v"]) if len(rows) else None, place(self.device)
+        for low, high in zip(edges[:-1].tolist(), edges[1:].tolist()):
+            for worse, better, alike in self._triangle(vectors[low:high], asked[low:high], where):
+                found.append(pairs_table(rows, low + worse, low + better, alike))
+        return pa.concat_tables(found)
+
+    def _triangle(self, vectors: np.ndarray, asked: np.ndarray, where: str | None) -> Iterator[tuple[np.ndarray, ...]]:
+        """All rows of one cluster, best first, against the better ones, in blocks; of each row's sure neighbours the best _LIMIT + 1."""
+        for top in range(0, len(vectors), self.block):
+            mine = asked[top : top + self.block]
+            if not mine.any():
+                continue
+            left = _there(vectors[top : top + self.block], where)
+            seen = np.where(mine, 0, _LIMIT + 1)
+            for side in range(0, top + len(mine), self.block):
+                right = left if side == top else _there(vectors[side : side + self.block], where)
+                i, j, cosine = pairs(left, right, self.bound - MARGIN)
+                i, j = _few(i, j, cosine >= self.bound + MARGIN, seen, mine)
+                exact = _exact(vectors, top + i, side + j)
+                good = exact >= self.bound if self.inclusive else exact > self.bound
+                yield top + i[good], side + j[good], exact[good].astype(np.float32)
+
+
+def _there(vectors: np.ndarray, where: str | None) -> object:
+    """Float32 vectors of unit length where they are compared; zeros stay zeros."""
+    return l2_normalize(vectors) if where is None else card.l2_normalize(vectors, where)
 
 
 def _few(i: np.ndarray, j: np.ndarray, sure: np.ndarray, seen: np.ndarray, asked: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

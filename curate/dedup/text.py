@@ -5,16 +5,16 @@ import re
 import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from itertools import pairwise
-from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 
-from curate.dedup.chunks import load, save_rows, scratch, spill
-from curate.dedup.graph import Pairs, first_of, resolve, spread
-from curate.dedup.quality import better_first, columns, ranked
+from curate.dedup.greedy import duplicates, pairs_table
+from curate.dedup.quality import columns, sort_key
 from curate.errors import RecipeError
-from curate.selector import Live, Selection, Selector
+from curate.select.database import query
+from curate.select.exchange import ByHash, Frame
+from curate.selector import Selection, Selector, identifier
 
 _BUCKET = 256  # better rows of a bucket, of those that stay, that a row is compared with
 _NO_WORD = re.compile(r"[\W_]+")
@@ -68,9 +68,6 @@ class TextDedup(Selector):
     by: tuple[str, ...] = ()
     seed: int = 0
     table: str = field(default="images", kw_only=True)
-    chunk: int = 20_000  # rows a task; moves nothing but speed
-
-    free = ("chunk",)
 
     def __post_init__(self):
         super().__post_init__()
@@ -79,122 +76,106 @@ class TextDedup(Selector):
         self.by = tuple(self.by)
         self.reads = tuple(dict.fromkeys((self.column, *columns(self.by))))
 
-    def select(self, live: Live) -> Selection:
-        with scratch(live) as folder:
-            some = f"""regexp_matches("{self.column}", '[^\\pZ\\p{{Cc}}\\p{{Cf}}]')"""
-            ranks = ranked(live, better_first(self.by), some)
-            paths = spill(live, f'select id, "{self.column}" as text from live where {some}', folder, self.chunk)
-            bands = self.bands if self.min < 1 else 0
-            items = [(str(p), self.shingle, bands, self.rows, self.seed) for p in paths]
-            order = np.argsort(ranks.of(np.concatenate([np.empty(0, np.int64), *live.map(_sign, items)])))
-            keys = _joined(paths, ".keys.npy", folder / "keys.npy", 2, len(order))[order]
-            first = first_of(keys[:, 0], keys[:, 1:], np.arange(len(keys)))
-            distinct = np.flatnonzero(first == np.arange(len(keys)))
-            if bands:
-                save_rows(
-                    folder / "bands.npy", _joined(paths, ".bands.npy", folder / "all.npy", bands, len(order)), order[distinct]
-                )
-                _write_texts(paths, folder, order[distinct])
-            judged = resolve(len(distinct), lambda asked, alive: self._find(live, folder, bands, asked, alive))
-            np.save(folder / "alive.npy", ~judged.dropped)
-            crowded = sum(live.map(_crowded, [(str(folder), band) for band in range(bands)]))
-            done = spread(judged, first)
-        edges = done.edges(ranks.ids)
-        notes = {"texts": len(keys), "distinct": len(distinct), "pairs": done.pairs, "rounds": done.rounds, "crowded": crowded}
-        return Selection(edges, edges=edges, notes=notes)
+    def select(self, live: Frame) -> Selection:
+        bands = self.bands if self.min < 1 else 0
+        signed = _Signed(self.column, f"{sort_key(self.by)} as rank", self.shingle, bands, self.rows, self.seed)
+        rows = live.each(signed)
+        crowded: list[int] = []
 
-    def _find(self, live: Live, folder: Path, bands: int, asked: np.ndarray, alive: np.ndarray) -> Iterator[Pairs]:
-        np.save(folder / "asked.npy", asked)
-        np.save(folder / "alive.npy", alive)
-        yield from live.map(_collide, [(str(folder), band, self.min, self.shingle) for band in range(bands)])
+        def find(asked: Frame) -> Frame:
+            pairs = asked.shuffle(ByHash("hash"), _Collide(self.min, self.shingle), _banded, max(bands, 1))
+            crowded.append(sum(t["crowded"][0].as_py() for t in pairs.each(_crowded).tables()))
+            return pairs.each(_pairs)
+
+        found = duplicates(live, rows, find, _BUCKET)
+        notes = {"texts": rows.rows, **found.notes(), "crowded": crowded[-1]}
+        return Selection(found.edges, edges=found.edges, notes=notes)
 
 
-def _sign(item: tuple[str, int, int, int, int]) -> np.ndarray:
-    """Of a chunk: 128-bit keys, band hashes and normalised texts go to files, its ids come back."""
-    path, size, bands, rows, seed = item
-    chunk = load(Path(path))
-    texts = [normal(t) for t in chunk["text"].to_pylist()]
-    digests = b"".join(hashlib.md5(t.encode("utf-8", "surrogatepass"), usedforsecurity=False).digest() for t in texts)
-    np.save(path + ".keys.npy", np.frombuffer(digests, np.uint64).reshape(-1, 2))
-    if bands:
+@dataclass(frozen=True)
+class _Signed:
+    """The rows with a text that is not blank: the text, normalised, `same` (its MD5) and `bands`, the hashes of its MinHash bands."""
+
+    column: str
+    rank: str
+    size: int
+    bands: int
+    rows: int
+    seed: int
+
+    def __call__(self, live: pa.Table) -> pa.Table:
+        text = identifier(self.column)
+        some = f"""regexp_matches({text}, '[^\\pZ\\p{{Cc}}\\p{{Cf}}]')"""
+        found = query(f"select id, uid, {self.rank}, {text} as text from live where {some} order by id", {"live": live})
+        texts = [normal(t) for t in found["text"].to_pylist()]
+        raw = [t.encode("utf-8", "surrogatepass") for t in texts]
+        same = [hashlib.md5(r, usedforsecurity=False).digest() for r in raw]
+        found = found.drop_columns(["text"]).append_column("text", pa.array(raw, pa.large_binary()))
+        found = found.append_column("same", pa.array(same, pa.binary()))
+        if not self.bands:
+            return found.append_column("bands", pa.array([[]] * len(texts), pa.list_(pa.uint64())))
         from rensa import RMinHash
 
-        minima = RMinHash.digests_from_token_sets([list(shingles(t, size)) for t in texts], num_perm=bands * rows, seed=seed)
-        minima = np.array(minima, np.uint64).reshape(len(texts), bands, rows)
+        minima = RMinHash.digests_from_token_sets(
+            [list(shingles(t, self.size)) for t in texts], num_perm=self.bands * self.rows, seed=self.seed
+        )
+        minima = np.array(minima, np.uint64).reshape(len(texts), self.bands, self.rows)
         with np.errstate(over="ignore"):
-            odd = np.cumprod(np.full(rows, 0x9E3779B97F4A7C15, np.uint64))
-            np.save(path + ".bands.npy", ((minima + np.uint64(1)) * odd).sum(axis=2, dtype=np.uint64) * odd[0])
-        raw = [t.encode("utf-8", "surrogatepass") for t in texts]
-        Path(path + ".texts").write_bytes(b"".join(raw))
-        np.save(path + ".sizes.npy", np.array([len(r) for r in raw], np.int64))
-    return chunk["id"].to_numpy()
+            odd = np.cumprod(np.full(self.rows, 0x9E3779B97F4A7C15, np.uint64))
+            hashed = ((minima + np.uint64(1)) * odd).sum(axis=2, dtype=np.uint64) * odd[0]
+        return found.append_column("bands", pa.array(list(hashed), pa.list_(pa.uint64())))
 
 
-def _joined(paths: list[Path], suffix: str, file: Path, width: int, count: int) -> np.ndarray:
-    """What the chunks wrote of all rows, as one file, mapped."""
-    out, at = np.lib.format.open_memmap(file, "w+", np.uint64, (count, width)), 0
-    for path in paths:
-        some = np.load(f"{path}{suffix}")
-        out[at : at + len(some)] = some
-        at += len(some)
-    return out
+def _banded(rows: pa.Table) -> pa.Table:
+    """Each row once for each band."""
+    exploded = "select * exclude (bands, same), unnest(bands) as value, generate_subscripts(bands, 1)::int as band from live"
+    return query(f"select *, hash(band, value) as hash from ({exploded})", {"live": rows})
 
 
-def _write_texts(paths: list[Path], folder: Path, order: np.ndarray) -> None:
-    """All texts as one file of bytes, with start and size of those wanted."""
-    with open(folder / "texts", "wb") as out:
-        for path in paths:
-            out.write(Path(f"{path}.texts").read_bytes())
-    sizes = np.concatenate([np.empty(0, np.int64), *(np.load(f"{p}.sizes.npy") for p in paths)])
-    starts = np.cumsum(sizes) - sizes
-    np.save(folder / "places.npy", np.stack([starts[order], sizes[order]]))
+@dataclass(frozen=True)
+class _Collide:
+    """The pairs that share a bucket of one band, checked (greedy.PAIRS), and how many buckets were `crowded`."""
+
+    bound: float
+    size: int
+
+    def __call__(self, banded: pa.Table) -> pa.Table:
+        many = """select *, dense_rank() over (order by band, value) as bucket from live
+            qualify count(*) over (partition by band, value) > 1 order by bucket, rank"""
+        rows = query(many, {"live": banded})
+        edges = np.flatnonzero(np.diff(rows["bucket"].to_numpy(), prepend=-1, append=-1))
+        asked, texts, found, crowded = rows["asked"].to_numpy(), rows["text"], [], 0
+        for low, high in zip(edges[:-1].tolist(), edges[1:].tolist()):
+            crowded += high - low > _BUCKET + 1
+            if asked[low:high].any():
+                found += _bucket(texts, range(low, high), asked, self.bound, self.size)
+        worse, better, alike = zip(*found) if found else ((), (), ())
+        pairs = pairs_table(rows, np.array(worse, np.int64), np.array(better, np.int64), np.array(alike, np.float32))
+        return pairs.replace_schema_metadata({"crowded": str(crowded)})
 
 
-def _buckets(folder: Path, band: int) -> tuple[np.ndarray, np.ndarray]:
-    """The rows alive, bucket by bucket, ranks ascending in each; and where the buckets begin and end."""
-    hashes = np.load(folder / "bands.npy", mmap_mode="r")[:, band]
-    order = np.flatnonzero(np.load(folder / "alive.npy"))
-    order = order[np.argsort(hashes[order], kind="stable")]
-    edges = np.flatnonzero(np.diff(hashes[order], prepend=0, append=0))
-    return order, np.unique(np.concatenate([[0], edges, [len(order)]]))
+def _crowded(pairs: pa.Table) -> pa.Table:
+    return pa.table({"crowded": [int((pairs.schema.metadata or {}).get(b"crowded", b"0"))]})
 
 
-def _crowded(item: tuple[str, int]) -> int:
-    """The number of buckets of one band with more rows than each is compared with."""
-    return int((np.diff(_buckets(Path(item[0]), item[1])[1]) > _BUCKET + 1).sum())
+def _pairs(pairs: pa.Table) -> pa.Table:
+    return pairs.replace_schema_metadata(None)
 
 
-def _collide(item: tuple[str, int, float, int]) -> Pairs:
-    """The pairs that share a bucket of one band, checked."""
-    folder, band, bound, size = Path(item[0]), *item[1:]
-    order, edges = _buckets(folder, band)
-    asked, places = (np.load(folder / f"{n}.npy") for n in ("asked", "places"))
-    texts = np.memmap(folder / "texts", np.uint8, "r") if len(order) else None
-    found = []
-    for low, high in pairwise(edges.tolist()):
-        if high - low > 1 and asked[order[low:high]].any():
-            found += _bucket(texts, places, order[low:high], asked, bound, size)
-    worse, better, alike = zip(*found) if found else ((), (), ())
-    return np.array(worse, np.int64), np.array(better, np.int64), np.array(alike, np.float32)
-
-
-def _bucket(
-    texts: np.ndarray, places: np.ndarray, ranks: np.ndarray, asked: np.ndarray, bound: float, size: int
-) -> Iterator[tuple]:
-    """The pairs of one bucket that are alike. A row that was compared with some that may yet fall, and not with all, is paired with
-    itself: it is to be asked about again."""
-    more, sets = asked[ranks[:_BUCKET]].any(), []
-    for n, rank in enumerate(ranks.tolist()):
-        if n >= _BUCKET and not asked[rank]:
+def _bucket(texts: pa.ChunkedArray, rows: range, asked: np.ndarray, bound: float, size: int) -> Iterator[tuple[int, int, float]]:
+    """The pairs of one bucket, best row first, that are alike. A row that was compared with some that may yet fall, and not with all, is
+    paired with itself: it is to be asked about again."""
+    more, sets = asked[list(rows[:_BUCKET])].any(), []
+    for n, row in enumerate(rows):
+        if n >= _BUCKET and not asked[row]:
             continue
-        start, length = places[:, rank].tolist()
-        mine = shingles(bytes(texts[start : start + length]).decode("utf-8", "surrogatepass"), size)
-        if asked[rank]:
-            for other, theirs in zip(ranks[:n].tolist(), sets):
+        mine = shingles(texts[row].as_py().decode("utf-8", "surrogatepass"), size)
+        if asked[row]:
+            for other, theirs in zip(rows[:n], sets):
                 # Sets of very different size cannot be alike: the cheap test goes first.
                 if bound * max(len(mine), len(theirs)) <= min(len(mine), len(theirs)) and (s := jaccard(mine, theirs)) >= bound:
-                    yield rank, other, s
+                    yield row, other, s
             if more and n > _BUCKET:
-                yield rank, rank, 0.0
+                yield row, row, 0.0
         if len(sets) < _BUCKET:
             sets.append(mine)

@@ -2,8 +2,9 @@
 
 from dataclasses import dataclass, field
 
-from curate.dedup.keys import repeated
-from curate.selector import Live, Selection, Selector
+from curate.dedup.keys import keep_best
+from curate.select.exchange import Frame
+from curate.selector import Selection, Selector, identifier
 
 
 @dataclass
@@ -18,11 +19,7 @@ class DuplicateUid(Selector):
         super().__post_init__()
         self.reads = ("uid", self.newest) if self.newest else ("uid",)
 
-    def select(self, live: Live) -> Selection:
-        order = f'"{self.newest}" desc nulls last, id' if self.newest else "id"
-        with repeated(live, "uid") as twice:
-            pairs = live.keep(f"""
-                with few as (select id, first_value(id) over (partition by uid order by {order}) as first
-                             from live semi join {twice} on hash(live.uid) = "__hash")
-                select id, first as survivor, 1.0::float as similarity from few where id != first""")
-        return Selection(pairs, edges=pairs)
+    def select(self, live: Frame) -> Selection:
+        newest = f"{identifier(self.newest)}, 'DESC NULLS LAST', " if self.newest else ""
+        edges = keep_best(live, ("uid",), f"create_sort_key({newest}id, 'ASC NULLS LAST')")
+        return Selection(edges, edges=edges)

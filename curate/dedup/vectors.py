@@ -1,23 +1,25 @@
-"""Embeddings of a pool as one file, clusters of them, and exact cosines.
+"""Embeddings of a pool in chunks, clusters of them, and exact cosines.
 
-Files, not memory, hold the vectors: float16, unit length, one row after the other. Whatever decides something is computed
-again in float64 for the few pairs in question, so that block sizes, threads and devices cannot move a decision.
+In frames vectors are float16 and of unit length. Whatever decides something is computed again in float64 for the few pairs in
+question, so that block sizes, threads and devices cannot move a decision.
 """
 
 import hashlib
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import pyarrow as pa
 
 from curate.errors import RecipeError
-from curate.selector import Live, coin_sql
+from curate.models import card
+from curate.select.database import query
+from curate.select.exchange import Frame, npy
+from curate.selector import coin_sql
 
 #: Decimals that count in a cosine: two equal vectors have similarity 1, whatever the last bits say.
 DECIMALS = 6
-
-#: Rows a task.
-ROWS = 100_000
 
 #: Cosines in float32 are right within this; what is closer to a bound, or to another, is computed again.
 MARGIN = 2e-5
@@ -25,52 +27,80 @@ MARGIN = 2e-5
 _BATCH = 16_384
 
 
-@dataclass
-class Vectors:
-    """Vectors of the live rows that have one. Row i of the file belongs to `ids[i]`; ids ascend."""
+# ---- vectors in tables
 
-    path: str
+
+def matrix(values: pa.Array | pa.ChunkedArray) -> np.ndarray:
+    """A column of vectors as (rows, width), in its own type. RecipeError if they differ in length."""
+    values = values.combine_chunks() if isinstance(values, pa.ChunkedArray) else values
+    values = values.chunk(0) if isinstance(values, pa.ChunkedArray) else values
+    if not len(values):
+        return np.empty((0, 0), np.float32)
+    flat = values.flatten().to_numpy(zero_copy_only=False)
+    width = len(flat) // len(values)
+    lengths = values.value_lengths().to_numpy(zero_copy_only=False) if not pa.types.is_fixed_size_list(values.type) else []
+    if len(flat) != width * len(values) or any(n != width for n in np.unique(lengths)):
+        raise RecipeError("vectors of different lengths")
+    return flat.reshape(len(values), width)
+
+
+def column(vectors: np.ndarray, kind: type = np.float16) -> pa.Array:
+    """(rows, width) vectors as a column."""
+    return pa.FixedSizeListArray.from_arrays(pa.array(np.ascontiguousarray(vectors, kind).ravel()), max(vectors.shape[1], 1))
+
+
+@dataclass(frozen=True)
+class Embedded:
+    """A task: the rows that have a vector in a column: `id`, `uid`, the columns of an SQL select list, the vector as `v` (float16, unit length;
+    zeros for one that is zero or has NaN in it: like nothing else), and `same`, 16 bytes that equal vectors share."""
+
     column: str
-    ids: np.ndarray
-    keys: np.ndarray  # 64-bit hashes of the vectors as they came; of zeros, like nothing else, the number of the row
+    more: str = ""
 
-    def open(self) -> np.ndarray:
-        return np.load(self.path, mmap_mode="r")
+    def __call__(self, live: pa.Table) -> pa.Table:
+        found = live.filter(live[self.column].is_valid())
+        try:
+            raw = matrix(found[self.column])
+        except RecipeError as e:
+            raise RecipeError(f"column {self.column}: {e}") from e
+        rows = found.drop_columns([self.column])
+        more = f", {self.more}" if self.more else ""
+        order = query(f"select row_number() over () - 1 as at, id, uid{more} from live", {"live": rows})
+        order = order.take(pa.array(np.argsort(order["id"].to_numpy(), kind="stable")))
+        # DuckDB may give the rows in any order: they are put beside their vectors by id.
+        ids = found["id"].to_numpy()
+        raw = raw[np.argsort(ids, kind="stable")]
+        vectors = unit(raw.astype(np.float32))
+        zero = ~vectors.any(axis=1)
+        same = [hashlib.md5(v.tobytes(), usedforsecurity=False).digest() for v in raw]
+        same = [i.to_bytes(16, "big") if z else s for s, z, i in zip(same, zero.tolist(), order["id"].to_pylist())]
+        return order.drop_columns(["at"]).append_column("v", column(vectors)).append_column("same", pa.array(same, pa.binary()))
 
-    def given(self, path: str, least: int = 1) -> np.ndarray:
-        """`load_vectors`, of the width of these."""
-        return load_vectors(path, self.open().shape[1] if len(self.ids) else None, least)
 
-    def without(self, live: Live) -> np.ndarray:
-        """Rows that have no vector: where one decides, they are dropped, as a null score is."""
-        return live.sql(f'select id from live where "{self.column}" is null').to_arrow_table()["id"].to_numpy()
-
-    def rows(self, ids: np.ndarray) -> np.ndarray:
-        return np.searchsorted(self.ids, ids)
+def embedded(live: Frame, name: str, more: str = "") -> tuple[Frame, int]:
+    """The rows with a vector in a column (Embedded), and the vectors' width, 0 if there are none."""
+    rows = live.each(Embedded(name, more))
+    widths = {w for t in rows.each(_width).tables() for w in t["width"].to_pylist() if w}
+    if len(widths) > 1:
+        raise RecipeError(f"column {name}: vectors of different lengths: {', '.join(map(str, sorted(widths)))}")
+    return rows, max(widths, default=0)
 
 
-def write_vectors(live: Live, column: str, path: Path) -> Vectors:
-    """Stream a column of embeddings into a file. A vector of zeros or with NaN in it becomes zeros: like nothing else."""
-    ids = live.sql(f'select id from live where "{column}" is not null order by id').to_arrow_table()["id"].to_numpy()
-    keys = np.empty(len(ids), np.uint64)
-    out = None
-    query = f'select id, "{column}"::float[] as v, hash("{column}") as key from live where "{column}" is not null'
-    with live.sql(query).to_arrow_reader(_BATCH) as reader:
-        for batch in reader:
-            if not len(batch):
-                continue
-            flat = batch["v"].flatten().to_numpy()
-            width = len(flat) // len(batch)
-            if out is None:
-                out = np.lib.format.open_memmap(path, "w+", np.float16, (len(ids), width))
-            if width != out.shape[1] or len(flat) != width * len(batch) or (np.diff(batch["v"].offsets) != width).any():
-                raise RecipeError(f"column {column}: vectors of different lengths")
-            at = np.searchsorted(ids, batch["id"].to_numpy())
-            out[at] = scaled = unit(flat.reshape(-1, width))
-            keys[at] = np.where(scaled.any(axis=1), batch["key"].to_numpy(), at)
-    if out is None:
-        np.save(path, np.empty((0, 1), np.float16))
-    return Vectors(str(path), column, ids, keys)
+def _width(rows: pa.Table) -> pa.Table:
+    return pa.table({"width": [rows["v"].type.list_size if len(rows) else 0]})
+
+
+@dataclass(frozen=True)
+class Without:
+    """A task: the ids of the rows that have no vector. Where one decides they are dropped, as a null score is."""
+
+    column: str
+
+    def __call__(self, live: pa.Table) -> pa.Table:
+        return live.filter(live[self.column].is_null()).select(["id"])
+
+
+# ---- arithmetic
 
 
 def unit(vectors: np.ndarray) -> np.ndarray:
@@ -80,7 +110,7 @@ def unit(vectors: np.ndarray) -> np.ndarray:
     return np.where(np.isfinite(scaled).all(axis=1, keepdims=True), scaled, 0).astype(np.float16)
 
 
-def lengthened(vectors: np.ndarray) -> np.ndarray:
+def l2_normalize(vectors: np.ndarray) -> np.ndarray:
     """Float32 copies of length 1 in float32's precision; zeros stay zeros."""
     vectors = vectors.astype(np.float32)
     return vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
@@ -93,24 +123,25 @@ def cosines(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     return np.round((a * b).sum(axis=1) / np.where(size > 0, size, np.inf), DECIMALS)
 
 
-def gpus(device: str) -> int:
-    """How many GPUs FAISS shall use for `auto`, `cpu` or `gpu`."""
-    import faiss
-
+def place(device: str) -> str | None:
+    """Where this process computes, for `auto`, `cpu` or `gpu`: torch's name of a card, or None for its cores."""
     if device not in ("auto", "cpu", "gpu"):
         raise RecipeError(f"device must be auto, cpu or gpu, not {device}")
-    found = faiss.get_num_gpus() if device != "cpu" and hasattr(faiss, "get_num_gpus") else 0
+    found = card.name() if device != "cpu" else None
     if device == "gpu" and not found:
-        raise RecipeError("device gpu: FAISS sees no GPU (is faiss-gpu installed instead of faiss-cpu?)")
+        raise RecipeError("device gpu: torch sees no card in this process")
     return found
 
 
-def sample(live: Live, vectors: Vectors, size: int, seed: int) -> np.ndarray:
-    """Vectors of `size` live rows: those with the smallest coins, so that the order of the pool decides nothing."""
-    order = f"{coin_sql('uid', seed, 'kmeans')}, uid"
-    query = f'select id from live where "{vectors.column}" is not null order by {order} limit {size}'
-    chosen = live.sql(query).to_arrow_table()["id"].to_numpy()
-    return vectors.open()[vectors.rows(chosen)].astype(np.float32)
+def pairs(left: Any, right: Any, least: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Rows with a cosine of at least `least`, within MARGIN: places in `left`, ascending, places in `right`, cosines. Of a block with
+    itself (`right is left`) each pair once, the later row in `left`."""
+    if not isinstance(left, np.ndarray):
+        return card.pairs(left, right, least)
+    found = left @ right.T
+    over = found >= least
+    i, j = np.nonzero(np.tril(over, -1) if right is left else over)
+    return i, j, found[i, j]
 
 
 def train(points: np.ndarray, k: int, seed: int, device: str = "auto", rounds: int = 20, skew: float = 8.0) -> np.ndarray:
@@ -145,7 +176,7 @@ def _kmeans(points: np.ndarray, k: int, seed: int, device: str, rounds: int) -> 
         niter=rounds,
         seed=seed,
         spherical=True,
-        gpu=gpus(device) or False,
+        gpu=_faiss_gpus(device) or False,
         min_points_per_centroid=1,
         max_points_per_centroid=1 << 30,
     )
@@ -159,14 +190,14 @@ def nearest(points: np.ndarray, centroids: np.ndarray, count: int, device: str =
 
     count = min(count, len(centroids))
     index = faiss.IndexFlatIP(centroids.shape[1])
-    if gpus(device):
+    if _faiss_gpus(device):
         index = faiss.index_cpu_to_all_gpus(index)
     index.add(centroids)
     out = np.empty((len(points), count), np.int32)
     wide = min(count + 2, len(centroids))  # a few more: float32 may have them in the wrong order
     for low in range(0, len(points), _BATCH):
         some = points[low : low + _BATCH]
-        alike, found = index.search(lengthened(some), wide)
+        alike, found = index.search(l2_normalize(some), wide)
         close = np.flatnonzero((np.diff(alike, axis=1) > -MARGIN).any(axis=1))
         exact = np.stack([cosines(some[close], centroids[found[close, i]]) for i in range(wide)], axis=1)
         order = np.lexsort((found[close], -exact), axis=1)
@@ -184,14 +215,11 @@ def file_hash(path: str | Path) -> str:
         raise RecipeError(f"{path}: {e.strerror}") from e
 
 
-def clusters(
-    live: Live, vectors: Vectors, k: int, probes: int, given: str, seed: int, device: str, saved: Path
-) -> tuple[np.ndarray, np.ndarray, str]:
-    """Unit centroids, trained on a sample of 64 k rows or read from a file; `homes`; and the hash of the centroids, saved as a .npy file
-    for the workers."""
-    centroids = lengthened(vectors.given(given)) if given else train(sample(live, vectors, 64 * k, seed), k, seed, device)
-    np.save(saved, centroids)
-    return centroids, homes(live, vectors, saved, probes, device), file_hash(saved)
+def _faiss_gpus(device: str) -> int:
+    """The cards that FAISS may use: those of faiss-gpu."""
+    import faiss
+
+    return faiss.get_num_gpus() if device != "cpu" and hasattr(faiss, "get_num_gpus") else 0
 
 
 def vectors_ready(who: str, path: str, column: str, width: int | None, least: int = 1) -> None:
@@ -223,15 +251,78 @@ def load_vectors(path: str, width: int | None, least: int = 1) -> np.ndarray:
     return found
 
 
-def homes(live: Live, vectors: Vectors, saved: Path, count: int, device: str) -> np.ndarray:
-    """For each row of the vector file the numbers of its `count` nearest centroids (or all there are), nearest first."""
-    where = "gpu" if gpus(device) else "cpu"
-    items = [(vectors.path, str(saved), low, low + ROWS, count, where) for low in range(0, len(vectors.ids), ROWS)]
-    # A GPU belongs to this process: the engine's workers have none of it.
-    found = list((map if where == "gpu" else live.map)(_assign, items))
-    return np.concatenate(found) if found else np.empty((0, count), np.int32)
+# ---- clusters of a pool
 
 
-def _assign(item: tuple[str, str, int, int, int, str]) -> np.ndarray:
-    path, saved, start, stop, count, device = item
-    return nearest(np.load(path, mmap_mode="r")[start:stop], np.load(saved), count, device)
+@dataclass(frozen=True)
+class _Drawn:
+    """The vectors of rows with a coin below `share`."""
+
+    share: float
+    seed: int
+
+    def __call__(self, rows: pa.Table) -> pa.Table:
+        coin = coin_sql("uid", self.seed, "kmeans")
+        ids = query(f"select id, {coin} as coin from live where {coin} < {self.share!r}", {"live": rows.select(["id", "uid"])})
+        at = np.isin(rows["id"].to_numpy(), ids["id"].to_numpy())
+        drawn, order = rows.filter(pa.array(at)), np.argsort(ids["id"].to_numpy())
+        drawn = drawn.take(pa.array(np.argsort(drawn["id"].to_numpy()))).select(["uid", "v"])
+        return drawn.append_column("coin", ids["coin"].take(pa.array(order)))
+
+
+@dataclass(frozen=True)
+class _Train:
+    """k-means of drawn vectors, in order of their coins."""
+
+    k: int
+    size: int
+    seed: int
+    device: str
+
+    def __call__(self, drawn: pa.Table) -> pa.Table:
+        rows = drawn.sort_by([("coin", "ascending"), ("uid", "ascending")]).slice(0, self.size)
+        if not len(rows):
+            return pa.table({"c": column(np.empty((0, 1)))})
+        return _centroids(train(matrix(rows["v"]).astype(np.float32), self.k, self.seed, self.device))
+
+
+def _centroids(vectors: np.ndarray) -> pa.Table:
+    return pa.table({"c": column(vectors, np.float32)})
+
+
+@dataclass(frozen=True)
+class Assign:
+    """A task: the rows with `near`, the numbers of their nearest centroids, nearest first (`count`, or all there are)."""
+
+    count: int
+    device: str
+
+    def __call__(self, rows: pa.Table, centroids: pa.Table) -> pa.Table:
+        found = np.empty((0, self.count), np.int32)
+        if len(rows):
+            found = nearest(matrix(rows["v"]), matrix(centroids["c"]), self.count, self.device)
+        values = pa.FixedSizeListArray.from_arrays(pa.array(found.ravel()), max(found.shape[1], 1))
+        return rows.append_column("near", values)
+
+
+#: Vectors a cluster that k-means is trained on.
+PER_CLUSTER = 64
+
+
+def clustered(
+    rows: Frame, width: int, k: int, probes: int, path: str, seed: int, device: str
+) -> tuple[Frame, np.ndarray, dict[str, bytes]]:
+    """Embedded rows with the numbers of their `probes` nearest centroids (`near`); the centroids, trained on a sample of 64 k rows or read
+    from a .npy file; and these as a file to keep beside the decision.
+
+    The sample is drawn by the coins of the rows' uids, so that the order of the pool, and its chunks, decide nothing.
+    """
+    if path:
+        found = l2_normalize(load_vectors(path, width or None))
+    else:
+        # A few more than wanted are drawn, and the first in order of their coins are taken.
+        size = PER_CLUSTER * k
+        share = min(1.0, (size + 8 * size**0.5) / max(rows.rows, 1))
+        found = matrix(rows.gathered(_Train(k, size, seed, device), _Drawn(share, seed)).table()["c"])
+    assigned = rows.each(Assign(probes, device), rows.constant(_centroids(found)))
+    return assigned, found, {"centroids.npy": npy(found)}

@@ -5,11 +5,11 @@ from dataclasses import dataclass, replace
 import pyarrow as pa
 
 from curate import schema
+from curate.dedup.keys import keep_best
 from curate.fetch.stage import Fetch, fetched
-from curate.selector import NONE, Live, Selection, Selector, identifier
+from curate.select.exchange import ById, Frame, Sql, same
+from curate.selector import Selection, Selector, identifier
 from curate.stage import Step
-
-_URL = "split_part(url, '#', 1)"
 
 
 def once(fetch: Fetch) -> list[Step]:
@@ -30,12 +30,10 @@ class SharedUrl(Selector):
     def adds(self) -> dict[str, pa.DataType]:
         return {"fetched_with": pa.int64()}
 
-    def select(self, live: Live) -> Selection:
-        found = live.keep(f"""select id, first as fetched_with from (
-            select id, min(id) over (partition by {_URL}) as first from live where url is not null) where id != first""")
-        saved = found.count("*").fetchall()[0][0]
-        notes = {"rows": live.count, "requests": live.count - saved, "saved": saved}
-        return Selection(NONE, columns=found, notes=notes)
+    def select(self, live: Frame) -> Selection:
+        found = keep_best(live, ("without_fragment(url)",), "create_sort_key(id, 'ASC NULLS LAST')").each(Sql("select id, survivor as fetched_with from live"))
+        notes = {"rows": live.rows, "requests": live.rows - found.rows, "saved": found.rows}
+        return Selection(columns=found, notes=notes)
 
 
 @dataclass
@@ -56,16 +54,17 @@ class SharedFetch(Selector):
     def adds(self) -> dict[str, pa.DataType]:
         return fetched(self.outcome)
 
-    def select(self, live: Live) -> Selection:
-        outcome = identifier(self.outcome)
-        named = ", ".join(
-            f"case when first.id is null then live.{c} else first.{c} end as {c}" for c in map(identifier, self.adds())
-        )
+    def select(self, live: Frame) -> Selection:
+        outcome, named = identifier(self.outcome), ", ".join(map(identifier, self.adds()))
+        # Each row asks the chunk of the row named in `fetched_with`, and gets its values back.
+        asking = Sql("select id, fetched_with from live where fetched_with is not null")
+        asked = live.shuffle(ById(live.starts, "fetched_with"), same, asking).at(live)
+        answer = f"select live.id, {named} from live join other on live.fetched_with = other.id"
+        got = asked.each(Sql(answer), live).home(live)
+        each = ", ".join(f"case when other.id is null then live.{c} else other.{c} end as {c}" for c in map(identifier, self.adds()))
+        joined = "from live left join other using (id)"
         # Also what the rows that fall have themselves: a column that a decision does not name for a row is null there.
-        found = live.keep(f"""select live.id, {named} from live left join live as first on live.fetched_with = first.id
-            where first.id is not null or live.{outcome} is distinct from 'ok'""")
-        failed = live.keep(f"""select live.id,
-            'fetch:' || coalesce(first.{outcome}, live.{outcome}, 'connection') as reason
-            from live left join live as first on live.fetched_with = first.id
-            where coalesce(first.{outcome}, live.{outcome}) is distinct from 'ok'""")
-        return Selection(failed, columns=found)
+        found = f"select live.id, {each} {joined} where other.id is not null or live.{outcome} is distinct from 'ok'"
+        failed = f"""select live.id, 'fetch:' || coalesce(other.{outcome}, live.{outcome}, 'connection') as reason {joined}
+            where coalesce(other.{outcome}, live.{outcome}) is distinct from 'ok'"""
+        return Selection(live.each(Sql(failed), got), columns=live.each(Sql(found), got))

@@ -13,8 +13,8 @@ def name() -> str | None:
     return "cuda" if torch.cuda.is_available() else None
 
 
-def lengthened(vectors: np.ndarray, card: str) -> Any:
-    """Vectors as float32 of length 1 on the card (zeros stay zeros); they travel as they are, as float16 in half the bytes."""
+def l2_normalize(vectors: np.ndarray, card: str) -> Any:
+    """Vectors as float32 of unit length on the card (zeros stay zeros); they travel as they are, as float16 in half the bytes."""
     import torch
 
     there = torch.from_numpy(np.ascontiguousarray(vectors)).to(card).float()

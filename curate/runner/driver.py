@@ -132,6 +132,7 @@ class Driver:
             raise RecipeError("; ".join(problems) or "the input has no rows")
         self.counters: dict[str, dict[str, float]] = {}
         self.decided: dict[str, dict[str, float]] = {}  # rows and seconds of the selectors that had to decide
+        self.notes: dict[str, Any] = {}  # of the selectors, for the report
         self.retries: list[dict[str, str]] = []
         self.drift: list[dict[str, str]] = []
         self.record = {**self.recipe.record(), "part_size": self.part_size, "inputs": _slim(inputs)}
@@ -156,8 +157,8 @@ class Driver:
                 "began": began,
                 "seconds": time.time() - began,
                 "rows": counts,
-                "edges": [d.file.replace("decisions/", "edges/", 1) for d in point.decisions],
-                "notes": self._notes(point),
+                "decisions": [[d.step, d.folder, d.starts] for d in point.decisions],
+                "notes": self.notes,
                 "counters": self.counters,
                 "decided": self.decided,
                 "retries": self.retries,
@@ -264,10 +265,11 @@ class Driver:
             return []
         point = pool.Point(self.store, before, self.recipe.fingerprints, decisions)
         gathered: dict[str, list[pool.Gathered]] = {}
+        earlier_files = pool.gathered_before(self.store)
         for table in dict.fromkeys(s.table for s in selectors):
             added = {c for s in selectors if s.table == table for c in s.adds() if c not in s.fills}
             reads = tuple(sorted({c for s in selectors if s.table == table for c in s.reads} - added - {"id"}))
-            gathered[table] = list(self.engine.map(partial(pool.gather, point, table, reads), parts))
+            gathered[table] = list(self.engine.map(partial(pool.gather, point, table, reads, earlier_files), parts))
         made: list[Decision] = []
         for selector in selectors:
             rows = gathered[selector.table]
@@ -275,11 +277,13 @@ class Driver:
             self.progress.stage(selector.name, 1, total)
             wanted = pool.decision(selector, rows, made, self.recipe.fingerprints[selector.name])
             began = time.perf_counter()
-            if not self.store.exists(wanted.file):
-                pool.decide(self.store, selector, rows, made, wanted, self.engine.map)
+            record = pool.decided(self.store, wanted)
+            if record is None:
+                record = pool.decide(self.store, selector, rows, made, wanted, self.engine.map)
                 self.decided[selector.name] = {"rows": total, "seconds": time.perf_counter() - began}
             made.append(wanted)
-            self.progress.step(selector.name, Done(selector.name, dropped=pool.fallen(self.store, wanted)))
+            self.notes[selector.name] = record["notes"]
+            self.progress.step(selector.name, Done(selector.name, dropped=record["reasons"]))
             give_back()
         return made
 
@@ -291,8 +295,9 @@ class Driver:
         samples = self.recipe.samples
         entries = {t: [f"ledger/{t}/{p.index:06d}.parquet" for p in parts] for t in self.recipe.source.tables}
         copies = ("copies",) if any("copies" in s.adds() for s in point.steps if s.table == samples) else ()
-        gathered = list(self.engine.map(partial(pool.gather, point, samples, copies), parts))
-        assigned = ledger.assign(self.store, gathered, how) if how else None
+        gather = partial(pool.gather, point, samples, copies, pool.gathered_before(self.store))
+        gathered = list(self.engine.map(gather, parts))
+        assigned = ledger.assign(self.store, gathered, how, self.engine.map) if how else None
         self.store.remove("dataset.json")
         there = {f"{folder}/{n}" for folder in (seal.LEDGER if how else seal.SHOWN) for n in self.store.names(folder)}
         for stale in there.difference(*entries.values()):
@@ -315,7 +320,7 @@ class Driver:
         if how:
             self._write_shards(assigned, entries, state)
         else:
-            root, count = ledger.uid_hash(self.store, [g.file for g in gathered])
+            root, count = ledger.uid_hash(ledger.kept_rows(self.store, gathered, self.engine.map))
             dataset = {
                 "state": state,
                 "root_hash": root,
@@ -330,7 +335,7 @@ class Driver:
 
     def _write_shards(self, assigned: ledger.Assigned, entries: dict[str, list[str]], state: str) -> None:
         how = self.recipe.layout
-        planned = layout.plan(self.store, assigned, entries, self.recipe.samples, how)
+        planned = layout.plan(self.store, assigned, entries, self.recipe.samples, how, self.engine.map)
         give_back()
         self.progress.stage("shards", assigned.shards, 0)
         captions = {s.name: s.provenance() for s in self.recipe.steps if hasattr(s, "provenance")}
@@ -344,7 +349,7 @@ class Driver:
         shards.finish(
             self.store,
             infos,
-            {"state": state, "table": self.recipe.samples, "assigned": assigned.file, "planned": planned, **provenance},
+            {"state": state, "table": self.recipe.samples, "assigned": assigned.folder, "planned": planned, **provenance},
         )
 
     def _hashed(self) -> str | None:
@@ -355,9 +360,6 @@ class Driver:
             if getattr(step, "rewrites", False):
                 return None
         return "sha256"
-
-    def _notes(self, point: pool.Point) -> dict[str, Any]:
-        return {d.step: pool.notes(self.store, d) for d in point.decisions}
 
 
 def _slim(inputs: list[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -52,11 +52,17 @@ class Part:
 
 @dataclass(frozen=True)
 class Decision:
-    """What a selector decided, as a file sorted by id: `id`, `reason` (null: kept), and the columns it adds."""
+    """What a selector decided: a folder with a file for each chunk of the pool, sorted by id: `id`, `reason` (null: kept), the columns it
+    adds, and the edges of duplicates. starts: the index of the first part of each chunk."""
 
     step: str
     table: str
-    file: str
+    folder: str
+    starts: tuple[int, ...] = (0,)
+
+    def file(self, part: int) -> str:
+        """The file with the rows of a part, by its index."""
+        return f"{self.folder}/{bisect.bisect_right(self.starts, part) - 1:05d}.parquet"
 
 
 # ---- a part in memory
@@ -261,7 +267,7 @@ class Workbench:
 
     def _decide(self, step: Selector, keep: set[str]) -> None:
         decision, rows = self.decisions[step.name], self.tables[step.table]
-        found = slice_of(self.store, decision.file, self.part, ["reason", *sorted(keep)])
+        found = slice_of(self.store, decision.file(self.part.index), self.part, ["reason", *sorted(keep)])
         at = (found["id"].to_numpy() - self.part.base).astype(np.int64)
         rows.drop(at, found["reason"], step.name)
         rows.claim(keep - set(step.fills))
@@ -273,8 +279,8 @@ class Workbench:
             said = partial(_said, self.store, self.part, rows.count, decision, name, before)
             self.marks[step.table, name] = functools.cache(said)
         if step.adds():
-            self.added.setdefault(step.table, []).append(decision.file)
-        self.used.append(decision.file)
+            self.added.setdefault(step.table, []).append(decision.folder)
+        self.used.append(decision.file(self.part.index))
         self.orphans(step)
 
     def orphans(self, step: Step) -> None:
@@ -294,7 +300,7 @@ def _said(
     store: Store, part: Part, count: int, decision: Decision, name: str, before: Callable[[], np.ndarray] | None
 ) -> np.ndarray:
     """Marks of a column after a decision."""
-    found = slice_of(store, decision.file, part, [name])
+    found = slice_of(store, decision.file(part.index), part, [name])
     marks = before().copy() if before else np.zeros(count, np.uint64)
     marks[(found["id"].to_numpy() - part.base).astype(np.int64)] = hashes(found[name])
     return marks
@@ -340,7 +346,7 @@ def _covering(file: pq.FileMetaData, first: int, last: int) -> list[int]:
     def ids(group: int) -> pq.Statistics:
         return file.row_group(group).column(0).statistics
 
-    groups = range(file.num_row_groups)
+    groups = range(file.num_row_groups) if file.num_rows else ()  # an empty group has no bounds
     low = bisect.bisect_left(groups, first, key=lambda g: ids(g).max)
     return list(itertools.takewhile(lambda g: ids(g).min < last, groups[low:]))
 

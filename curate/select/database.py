@@ -3,7 +3,9 @@
 import contextlib
 import logging
 import os
+import re
 import tempfile
+import threading
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
@@ -15,7 +17,7 @@ from curate.errors import PoolError
 from curate.paths import parquet
 from curate.store.atomic import Store
 from curate.store.memory import free_memory, give_back
-from curate.store.parquet import write_batches
+from curate.web.url import site
 
 log = logging.getLogger(__name__)
 
@@ -29,7 +31,7 @@ T = TypeVar("T")
 
 
 @contextlib.contextmanager
-def database(store: Store, memory: int = 0) -> Iterator[tuple[duckdb.DuckDBPyConnection, str]]:
+def database(store: Store | None, memory: int = 0) -> Iterator[tuple[duckdb.DuckDBPyConnection, str]]:
     """A DuckDB connection that can read the store and spill to a scratch folder (below TMPDIR), and that folder.
 
     It takes so many bytes of `memory`, by default what its threads need, at most a quarter of what is free; and no more threads than
@@ -43,7 +45,7 @@ def database(store: Store, memory: int = 0) -> Iterator[tuple[duckdb.DuckDBPyCon
         )
         con.execute("set enable_progress_bar = false")
         con.execute("set preserve_insertion_order = false")
-        if not store.local:
+        if store and not store.local:
             con.register_filesystem(store.fs)
         try:
             yield con, folder
@@ -52,7 +54,7 @@ def database(store: Store, memory: int = 0) -> Iterator[tuple[duckdb.DuckDBPyCon
             give_back()
 
 
-def with_room(store: Store, act: Callable[[duckdb.DuckDBPyConnection, str], T]) -> T:
+def with_room(store: Store | None, act: Callable[[duckdb.DuckDBPyConnection, str], T]) -> T:
     """What `act` makes of a connection and its scratch folder. Where the memory does not do, not even with the disk, it acts again with
     twice as much, as long as that is free: to sort a hundred times as many rows takes somewhat more memory. PoolError if it is not."""
     memory = _first()
@@ -93,6 +95,63 @@ def scan(store: Store, files: list[str], fields: Iterable[str] | None = None) ->
     return each[0] if len(each) == 1 else f"({' union all by name '.join(f'from {one}' for one in each)})"
 
 
-def stream(store: Store, put: Callable, name: str, batches: pa.RecordBatchReader, count: int) -> None:
-    with store.private(name) as path:
-        put(name, path, write_batches(path, batches, count))
+# ---- queries over tables in memory
+
+#: Bytes of tables for which a small connection does, that a process opens once.
+_SMALL = 4 << 20
+
+_local = threading.local()
+
+
+def query(text: str, tables: dict[str, pa.Table]) -> pa.Table:
+    """What an SQL query over tables by name returns. Beyond memory DuckDB spills to a scratch folder."""
+    named = {name: _readable(table, text) for name, table in tables.items()}
+    if sum(t.nbytes for t in named.values()) < _SMALL:
+        return _run(_small(), text, named)
+    return with_room(None, lambda con, _: _run(con, text, named))
+
+
+def _run(con: duckdb.DuckDBPyConnection, text: str, tables: dict[str, pa.Table]) -> pa.Table:
+    add_functions(con, text)
+    for name, table in tables.items():
+        con.register(name, table)
+    try:
+        return con.sql(text).to_arrow_table()
+    finally:
+        for name in tables:
+            con.unregister(name)
+
+
+def _small() -> duckdb.DuckDBPyConnection:
+    """A connection of this thread for small tables."""
+    if not hasattr(_local, "con"):
+        _local.con = duckdb.connect(config={"threads": 1, "memory_limit": f"{8 * THREAD >> 20}MiB"})
+        _local.con.execute("set enable_progress_bar = false")
+    return _local.con
+
+
+def _readable(table: pa.Table, text: str) -> pa.Table:
+    """Without the columns that the query does not name and that DuckDB cannot read from memory: float16, and dictionaries of them."""
+    half = [f.name for f in table.schema if pa.types.is_float16(f.type) or pa.types.is_float16(_inner(f.type))]
+    for name in half:
+        if not re.search(rf"(?<!\w){re.escape(name.replace(chr(34), 2 * chr(34)))}(?!\w)", text):
+            table = table.drop_columns(name)
+            continue
+        at, kind = table.schema.get_field_index(name), table.schema.field(name).type
+        wide = pa.float32() if pa.types.is_float16(kind) else pa.list_(pa.float32())
+        table = table.set_column(at, name, table[name].cast(wide))
+    return table
+
+
+def _inner(kind: pa.DataType) -> pa.DataType:
+    return getattr(kind, "value_type", kind)
+
+
+def add_functions(con: duckdb.DuckDBPyConnection, text: str) -> None:
+    """Register the functions of this project that a query calls: `url_site`."""
+    if "url_site(" in text and not con.sql("from duckdb_functions() where function_name = 'url_site'").fetchall():
+        con.create_function("url_site", _sites, ["VARCHAR"], "VARCHAR", type="arrow", null_handling="special")
+
+
+def _sites(urls: pa.Array) -> pa.Array:
+    return pa.array([site(u) for u in urls.to_pylist()], pa.string())

@@ -1,27 +1,27 @@
 """The pool at a point of the recipe: what selectors read of it, and what they decided."""
 
+import hashlib
 import json
+import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
-import duckdb
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from curate.errors import CurateError, PoolError
 from curate.score.part import SHIFT, Decision, Part, Workbench, conclude, overlay
-from curate.select.database import out_of_memory, scan, stream, with_room
-from curate.selector import BATCH, EDGES, Live, Rows, Selection, Selector, identifier, quoted
+from curate.select.database import out_of_memory
+from curate.select.exchange import BYTES, ROWS, Chunk, Exchange, Frame, Held, unified
+from curate.selector import EDGES, Selection, Selector
 from curate.stage import Stage, Step, digest
-from curate.store import partitions as pieces
 from curate.store.atomic import Store
+from curate.store.parquet import write_table
+from curate.store.records import record, verified
 
-_DROP = pa.schema({"id": pa.int64(), "reason": pa.large_string()})
+_GATHERED = re.compile(r"(.+)\.(\d+)\.(\d+)\.([0-9a-f]+)\.parquet")
 
 
 @dataclass(frozen=True)
@@ -43,47 +43,133 @@ class Point:
         # A commit that a repair let go (`lost.…`) counts: what is fetched in its place may be something else, under the same name.
         names = [n for n in self.store.names(part.folder) if any(h in n for h in heads)]
         steps = [[s.name, self.fingerprints[s.name], s.parameters()] for s in self.steps]
-        return digest([part.id, part.index, names, steps, [d.file for d in self.decisions]])
+        return digest([part.id, part.index, names, steps, [d.folder for d in self.decisions]])
+
+
+# ---- what selectors read
 
 
 @dataclass(frozen=True)
 class Gathered:
-    """The live rows of a part at a point, with the columns that the next selectors read, as a file; `fields`: its columns and types."""
+    """The live rows of a part at a point, with the columns that the next selectors read, as a file of so many bytes; `content` is a
+    digest of it: a decision hangs on what its selector reads and on who lives, not on how that came to be."""
 
     file: str
+    part: int
     rows: int
-    fields: str = ""
+    bytes: int
+    content: str
 
 
-def gather(point: Point, table: str, columns: tuple[str, ...], part: Part) -> Gathered:
+def gathered_before(store: Store) -> dict[str, str]:
+    """The files of gathered rows that are there, by what they were made of."""
+    return {m[1]: n for n in store.names("gathered") if (m := _GATHERED.fullmatch(n))}
+
+
+def gather(point: Point, table: str, columns: tuple[str, ...], before: dict[str, str], part: Part) -> Gathered:
     """Write `id`, `uid` and these columns of the live rows, unless that file is there."""
-    file = f"gathered/{table}-{digest([point.state(part), columns])}.parquet"
-    if point.store.exists(file):
-        with point.store.open(file) as f:
-            data = pq.ParquetFile(f)
-        return Gathered(file, data.metadata.num_rows, _said(data.schema_arrow))
-    bench = point.open(part, {table: set(columns)})
-    conclude(bench)
-    rows = bench.tables[table]
-    found = rows.take(dict.fromkeys(["uid", *(c for c in columns if c != "id")]), rows.live)
-    found = found.add_column(0, "id", pa.array(rows.live + part.base, pa.int64()))
-    point.store.publish_table(file, found)
-    return Gathered(file, len(found), _said(found.schema))
+    head = f"{table}-{digest([point.state(part), columns])}"
+    if head not in before:
+        bench = point.open(part, {table: set(columns)})
+        conclude(bench)
+        rows = bench.tables[table]
+        found = rows.take(dict.fromkeys(["uid", *(c for c in columns if c != "id")]), rows.live)
+        found = found.add_column(0, "id", pa.array(rows.live + part.base, pa.int64()))
+        return _publish_gathered(point.store, head, part.index, found)
+    name = before[head]
+    _, rows, size, content = _GATHERED.fullmatch(name).groups()
+    return Gathered(f"gathered/{name}", part.index, int(rows), int(size), content)
 
 
-def _said(fields: pa.Schema) -> str:
-    return " ".join(f"{quoted(f.name)} {f.type}" for f in fields)
+def _publish_gathered(store: Store, head: str, part: int, found: pa.Table) -> Gathered:
+    with store.private(f"gathered/{head}") as path:
+        size = write_table(path, found)
+        with open(path, "rb") as f:
+            content = hashlib.file_digest(f, "sha256").hexdigest()[:16]
+        name = f"gathered/{head}.{len(found)}.{size}.{content}.parquet"
+        store.publish(name, path, size)
+    return Gathered(name, part, len(found), size, content)
 
 
-def gathered_rows(store: Store, gathered: list[Gathered]) -> str:
-    """An SQL expression that reads gathered rows."""
-    return scan(store, [g.file for g in gathered], [g.fields for g in gathered])
+def grouped(gathered: list[Gathered]) -> list[list[Gathered]]:
+    """Gathered parts in groups of about a million rows, in order: the chunks of the pool. They follow from the pool alone."""
+    groups: list[list[Gathered]] = []
+    rows = size = 0
+    for g in gathered:
+        if not groups or (rows + g.rows > ROWS or size + g.bytes > BYTES):
+            groups.append([])
+            rows = size = 0
+        groups[-1].append(g)
+        rows, size = rows + g.rows, size + g.bytes
+    return groups
+
+
+def starts_of(groups: list[list[Gathered]]) -> tuple[int, ...]:
+    """The index of the first part of each chunk, counted from the pool's first part on."""
+    return tuple(0 if n == 0 else g[0].part for n, g in enumerate(groups))
+
+
+def first_ids(starts: tuple[int, ...]) -> tuple[int, ...]:
+    """The first id of each chunk."""
+    return tuple(s << SHIFT for s in starts)
+
+
+@dataclass(frozen=True)
+class Survivors:
+    """A chunk of the pool: gathered rows that no earlier selector of the block dropped, with the columns that those added."""
+
+    rows: int
+    gathered: tuple[str, ...]
+    columns: tuple[str, ...]
+    earlier: tuple[str, ...] = ()
+
+    def load(self, store: Store) -> pa.Table:
+        wanted = ["id", *dict.fromkeys(["uid", *(c for c in self.columns if c != "id")])]
+        rows = _decoded(unified([store.table(f, wanted) for f in self.gathered]))
+        for file in self.earlier:
+            made = store.table(file, ["id", "reason", *self.columns])
+            fell = made.filter(made["reason"].is_valid())["id"].to_numpy()
+            rows = rows.filter(pa.array(~np.isin(rows["id"].to_numpy(), fell)))
+            for name in set(self.columns) & set(made.column_names) - {"id", "uid", "reason"}:
+                rows = _laid(rows, name, made.select(["id", name]))
+        return rows
+
+
+def _laid(rows: pa.Table, name: str, made: pa.Table) -> pa.Table:
+    """Rows with a decision's values of a column, by id; rows that it does not name keep what they have."""
+    ids, order = rows["id"].to_numpy(), np.argsort(rows["id"].to_numpy(), kind="stable")
+    made = made.filter(pa.array(np.isin(made["id"].to_numpy(), ids)))
+    at = order[np.searchsorted(ids[order], made["id"].to_numpy())]
+    base = rows[name].combine_chunks() if name in rows.column_names else None
+    values = _decoded(made)[name]
+    base = base.chunk(0) if isinstance(base, pa.ChunkedArray) else base
+    if base is None and not len(at):
+        laid = pa.nulls(len(rows), values.type)
+    else:
+        laid = overlay(base, len(rows), at, values)
+    kept = rows.drop_columns([name]) if name in rows.column_names else rows
+    return kept.append_column(name, laid)
+
+
+def _decoded(table: pa.Table) -> pa.Table:
+    """Without dictionaries, which Arrow files with several batches do not hold."""
+    kinds = [f.type.value_type if pa.types.is_dictionary(f.type) else f.type for f in table.schema]
+    return table.cast(pa.schema(list(zip(table.column_names, kinds))))
+
+
+# ---- what they decide
 
 
 def decision(selector: Selector, gathered: list[Gathered], earlier: list[Decision], print_: str) -> Decision:
-    """The name of what a selector decides over these rows."""
-    key = digest([print_, selector.parameters(), [g.file for g in gathered], [d.file for d in earlier]])
-    return Decision(selector.name, selector.table, f"decisions/{selector.name}-{key}.parquet")
+    """The name of what a selector decides over these rows, and the chunks in which it does."""
+    key = digest([print_, selector.parameters(), [g.content for g in gathered], [d.folder for d in earlier]])
+    return Decision(selector.name, selector.table, f"decisions/{selector.name}-{key}", starts_of(grouped(gathered)))
+
+
+def decided(store: Store, wanted: Decision) -> dict[str, Any] | None:
+    """The record of a decision: `rows` and `dropped` of each chunk, `reasons` with their counts, `notes`; None if it is not made."""
+    made = store.json(f"{wanted.folder}/decision.json")
+    return made and verified(made)
 
 
 def decide(
@@ -92,156 +178,149 @@ def decide(
     gathered: list[Gathered],
     earlier: list[Decision],
     wanted: Decision,
-    run_map: Callable = map,
-) -> None:
-    """Let a selector decide, and keep its decision as files sorted by id."""
-
-    def act(con: duckdb.DuckDBPyConnection, folder: str) -> None:
-        _view_survivors(con, store, gathered, [d for d in earlier if d.table == selector.table], selector)
-        count = con.sql("select count(*) from survivors").fetchall()[0][0]
-        live = Live(con.sql("select * from survivors"), con, folder, count, run_map)
-        try:
-            selection = selector.select(live)
-            _keep_edges(store, con, selector, wanted, selection)
-            _keep(store, gathered, selector, wanted, selection, Path(folder))
-        except Exception as e:
-            if isinstance(e, CurateError) or out_of_memory(e):
-                raise
-            raise PoolError(f"selector {selector.name}: {type(e).__name__}: {e}") from e
-
-    with_room(store, act)
-
-
-def _view_survivors(
-    con: duckdb.DuckDBPyConnection, store: Store, gathered: list[Gathered], earlier: list[Decision], selector: Selector
-) -> None:
-    """`survivors`: gathered rows that no earlier selector of this block dropped, with the columns that those added."""
-    rows, added, joins = gathered_rows(store, gathered), "", ""
-    if earlier:
-        # A bit a row instead of a hash table of all that fell, which would take memory with the pool.
-        con.register("fallen_bits", _fallen_bits(store, earlier))
-        con.execute("create temp table fell as select part, bits::bit as bits from fallen_bits")
-        row = f"(g.id & {(1 << SHIFT) - 1})"
-        bit = f"case when {row} < bit_length(fell.bits) then get_bit(fell.bits, {row}::int) else 0 end"
-        rows = f"(select g.* from {rows} g left join fell on fell.part = g.id >> {SHIFT} where coalesce({bit}, 0) = 0)"
-    for i, d in enumerate(earlier):
-        with store.open(d.file) as f:
-            names = [n for n in pq.ParquetFile(f).schema_arrow.names if n not in ("id", "reason") and n in selector.reads]
-        if names:
-            added += "".join(f", d{i}.{identifier(n)}" for n in names)
-            joins += f" left join {scan(store, [d.file])} d{i} on d{i}.id = g.id"
-    con.execute(f"create temp view survivors as select g.*{added} from {rows} g{joins}")
+    run_map: Callable[[Callable, Iterable], Iterable] = map,
+) -> dict[str, Any]:
+    """Let a selector decide, and keep its decision: a file for each chunk, then the record. A pool of one chunk is judged in one task."""
+    groups = grouped(gathered)
+    earlier = [d for d in earlier if d.table == selector.table]
+    dropped = [sum(n) for n in zip([0] * len(groups), *(decided(store, d)["dropped"] for d in earlier))]
+    chunks = [
+        Survivors(
+            sum(g.rows for g in group) - fell,
+            tuple(g.file for g in group),
+            tuple(selector.reads),
+            tuple(d.file(start) for d in earlier),
+        )
+        for group, fell, start in zip(groups, dropped, wanted.starts)
+    ]
+    if len(chunks) == 1:
+        return next(iter(run_map(_Decide(store, selector, wanted), [chunks])))
+    exchange = Exchange(store, f"exchange/{wanted.folder.removeprefix('decisions/')}", run_map)
+    found = _decide(exchange, selector, chunks, wanted)
+    exchange.clear()
+    return found
 
 
-def _fallen_bits(store: Store, decisions: list[Decision]) -> pa.Table:
-    """By `part`, in which rows fell by these decisions: `bits`, a set bit for each, from row 0 on, up to the last that fell."""
-    parts: dict[int, np.ndarray] = {}
-    for d in decisions:
-        with store.open(d.file) as f:
-            for batch in pq.ParquetFile(f).iter_batches(BATCH, columns=["id", "reason"]):
-                ids = batch.filter(pc.field("reason").is_valid())["id"].to_numpy()
-                for some in np.split(ids, np.flatnonzero(np.diff(ids >> SHIFT)) + 1) if len(ids) else ():
-                    part, rows = int(some[0]) >> SHIFT, some & (1 << SHIFT) - 1
-                    bits = np.packbits(np.bincount(rows).astype(bool))
-                    have = parts.get(part, bits[:0])
-                    short, long = sorted((bits, have), key=len)
-                    long[: len(short)] |= short
-                    parts[part] = long
-    return pa.table(
-        {"part": pa.array(list(parts), pa.int64()), "bits": pa.array([b.tobytes() for b in parts.values()], pa.large_binary())}
-    )
+@dataclass(frozen=True)
+class _Decide:
+    """The whole plan of a selector in one task."""
+
+    store: Store
+    selector: Selector
+    wanted: Decision
+
+    def __call__(self, chunks: list[Chunk]) -> dict[str, Any]:
+        [chunk] = chunks
+        live = Held(chunk.rows, table=chunk.load(self.store))
+        return _decide(Exchange(self.store), self.selector, [live], self.wanted)
 
 
-def _keep_edges(store: Store, con: duckdb.DuckDBPyConnection, selector: Selector, wanted: Decision, made: Selection) -> None:
-    if made.edges is None:
-        return
-    _need(made.edges, EDGES.names, selector)
-    if isinstance(made.edges, pa.Table):
-        con.register("edge", made.edges)
-    else:
-        made.edges.create_view("edge")
-    # One join after another, each kept: what DuckDB knows the size of it does not put the whole pool into a hash table for.
-    con.execute("create temp table half as select edge.*, d.uid from edge join survivors d on d.id = edge.id")
-    if count := con.sql("select count(*) from half").fetchall()[0][0]:
-        named = con.sql("""select half.uid, s.uid as survivor, half.similarity::float as similarity, half.id, half.survivor as survivor_id
-            from half join survivors s on s.id = half.survivor order by half.id, half.survivor""")
-        file = wanted.file.replace("decisions/", "edges/", 1)
-        stream(store, store.publish, file, named.to_arrow_reader(10_000), count)
+def _decide(exchange: Exchange, selector: Selector, chunks: list[Any], wanted: Decision) -> dict[str, Any]:
+    live = Frame(exchange, chunks, first_ids(wanted.starts))
+    try:
+        made = selector.select(live)
+        return _record(live, selector, made, wanted)
+    except Exception as e:
+        if isinstance(e, CurateError) or out_of_memory(e):
+            raise
+        raise PoolError(f"selector {selector.name}: {type(e).__name__}: {e}") from e
 
 
-def _keep(store: Store, gathered: list[Gathered], selector: Selector, wanted: Decision, made: Selection, folder: Path) -> None:
-    """The decision, sorted by id piece by piece, so that no pool is too large for this process."""
-    drop = made.drop if isinstance(made.drop, Rows) else pa.table({"id": pa.array(made.drop, pa.int64())})
-    extra, adds = made.columns, pa.schema({"id": pa.int64(), **selector.adds()})
-    _need(drop, ["id"], selector)
-    files = pieces.places(folder / "drop", sum(g.rows for g in gathered))
-    piece = by_row(gathered, len(files))
-    count = pieces.scatter(_tables(drop, _DROP, selector.name), piece, files)
-    more = [file.with_suffix(".more") for file in files]
-    if extra is not None and len(adds) > 1:
-        _need(extra, adds.names, selector)
-        count = max(count, pieces.scatter(_tables(extra, adds), piece, more))
-    fields = pa.schema([*_DROP, *list(adds)[1:]], {"curate": json.dumps(made.notes, default=str)})
-    decided = (_decided(pieces.load(f, _DROP), pieces.load(m, adds)) for f, m in zip(files, more))
-    batches = (batch for table in decided for batch in table.to_batches())
-    stream(store, store.commit, wanted.file, pa.RecordBatchReader.from_batches(fields, batches), count)
+def _record(live: Frame, selector: Selector, made: Selection, wanted: Decision) -> dict[str, Any]:
+    """Write the files of a decision, and last its record."""
+    store = live.exchange.store
+    frames = [_frame(live, f) for f in (made.drop, made.columns, made.edges)]
+    if strange := [f for f in frames if f is not None and f.starts != live.starts]:
+        raise PoolError(f"selector {selector.name} returned {len(strange)} frames that are not in the chunks of the pool: use home()")
+    adds = pa.schema({"id": pa.int64(), **selector.adds()}) if made.columns is not None else pa.schema({"id": pa.int64()})
+    keep = _Keep(store, selector.name, wanted.folder, adds, made.edges is not None, live.starts)
+    items = [
+        (n, live.chunks[n], *(None if f is None else f.chunks[n] for f in frames), wanted.file(start))
+        for n, start in enumerate(wanted.starts)
+    ]
+    counts = list(live.exchange.map(keep, items) if live.exchange.folder else map(keep, items))
+    for name, data in made.files.items():
+        stem, suffix = name.split(".")
+        store.publish_bytes(f"{wanted.folder}/{stem}-{hashlib.sha256(data).hexdigest()[:16]}.{suffix}", data)
+    found = {
+        "starts": wanted.starts,
+        "rows": [c.rows for c in live.chunks],
+        "dropped": [c.total() for c in counts],
+        "reasons": dict(sum(counts, Counter())),
+        "edges": made.edges is not None,
+        "notes": made.notes,
+    }
+    made = json.loads(json.dumps(found, default=_plain))
+    store.publish_bytes(f"{wanted.folder}/decision.json", record(made))
+    return made
 
 
-def by_row(gathered: list[Gathered], count: int) -> Callable[[pa.Table], np.ndarray]:
-    """What tells rows' pieces by their `id`: so many pieces divide the gathered rows, in the order of the pool."""
-    rows = np.array([g.rows for g in gathered])
-    of = (np.cumsum(rows) - rows) * count // max(rows.sum(), 1)
-
-    def piece(table: pa.Table) -> np.ndarray:
-        part = table["id"].to_numpy() >> SHIFT
-        if len(wrong := np.flatnonzero((part < 0) | (part >= len(of)))):
-            raise ValueError(f"there is no row with the id {table['id'][int(wrong[0])]}")
-        return of[part]
-
-    return piece
+def _frame(live: Frame, made: Any) -> Frame | None:
+    """What a selector returned in the chunks of the pool: a small pool's may be a table, or an array of ids."""
+    if isinstance(made, np.ndarray):
+        made = pa.table({"id": pa.array(made, pa.int64())})
+    return live.put(made).home(live) if isinstance(made, pa.Table) else made
 
 
-def _need(rows: Rows, names: Iterable[str], selector: Selector) -> None:
-    if missing := sorted(set(names) - set(_names(rows))):
-        raise PoolError(f"selector {selector.name} did not return {', '.join(missing)}")
+def _plain(value: object) -> object:
+    return value.item() if isinstance(value, np.generic) else str(value)
 
 
-def _names(rows: Rows) -> list[str]:
-    return rows.column_names if isinstance(rows, pa.Table) else rows.columns
+@dataclass(frozen=True)
+class _Keep:
+    """Writes a chunk of a decision, sorted by id: the first reason of the rows that fall (else null), what the selector adds, and of a
+    duplicate its edge. Returns the reasons with their counts."""
+
+    store: Store
+    name: str
+    folder: str
+    adds: pa.Schema
+    edges: bool
+    starts: tuple[int, ...]
+
+    def __call__(self, item: tuple[int, Chunk, Chunk | None, Chunk | None, Chunk | None, str]) -> Counter[str]:
+        number, live, drop, columns, edges, file = item
+        fell = self._table(drop, ["id"])
+        if "reason" not in fell.column_names:
+            fell = fell.append_column("reason", pa.repeat(pa.scalar(self.name, pa.large_string()), len(fell)))
+        found = _of_ids(fell.select(["id", "reason"]), pa.schema({"id": pa.int64(), "reason": pa.large_string()}))
+        added = _of_ids(self._table(columns, self.adds.names), self.adds)
+        named = {f"edge_{n}": EDGES.field(n).type for n in ("id", "uid", "survivor", "survivor_uid", "similarity")}
+        pairs = self._table(edges, EDGES.names) if self.edges else pa.table({"id": pa.array([], pa.int64())})
+        if self.edges:
+            pairs = pairs.append_column("edge_id", pairs["id"]).rename_columns({n: f"edge_{n}" for n in EDGES.names if n != "id"})
+            pairs = _of_ids(pairs, pa.schema({"id": pa.int64(), **named}))
+        ids = np.unique(np.concatenate([t["id"].to_numpy() for t in (found, added, pairs)]))
+        self._check(ids, number, live)
+        table = {"id": pa.array(ids, pa.int64())}
+        for part in (found, added, pairs):
+            at = np.searchsorted(ids, part["id"].to_numpy())
+            table |= {n: overlay(None, len(ids), at, part[n]) for n in part.column_names if n != "id"}
+        self.store.publish_table(file, pa.table(table))
+        return Counter(found["reason"].to_pylist())
+
+    def _table(self, chunk: Chunk | None, names: list[str]) -> pa.Table:
+        if chunk is None:
+            return pa.table({n: pa.array([], self.adds.field(n).type if n in self.adds.names else pa.int64()) for n in names})
+        table = chunk.load(self.store)
+        if missing := sorted(set(names) - set(table.column_names)):
+            raise PoolError(f"selector {self.name} did not return {', '.join(missing)}")
+        return table
+
+    def _check(self, ids: np.ndarray, number: int, live: Chunk) -> None:
+        low = self.starts[number]
+        high = self.starts[number + 1] if number + 1 < len(self.starts) else np.iinfo(np.int64).max
+        wrong = ids[(ids < low) | (ids >= high)]
+        if isinstance(live, Held) and live.table is not None:
+            wrong = np.setdiff1d(ids, live.table["id"].to_numpy())
+        if len(wrong):
+            raise ValueError(f"there is no row with the id {wrong[0]}")
 
 
-def _tables(rows: Rows, fields: pa.Schema, reason: str = "") -> Iterator[pa.Table]:
-    """These fields of the rows, some rows at a time; where they have no `reason` it is this one."""
-    there = [n for n in fields.names if n in _names(rows)]
-    if isinstance(rows, pa.Table):
-        reader = rows.select(there).to_reader(BATCH)
-    else:
-        reader = rows.project(", ".join(map(identifier, there))).to_arrow_reader(BATCH)
-    for batch in reader:
-        columns = {n: batch[n].cast(fields.field(n).type) for n in there}
-        yield pa.table({"reason": pa.repeat(pa.scalar(reason, pa.large_string()), len(batch))} | columns).select(fields.names)
-
-
-def _decided(drop: pa.Table, extra: pa.Table) -> pa.Table:
-    """What is decided of the rows of one piece, sorted by id: the first reason of those that fall, and what is added."""
-    drop = drop.sort_by([("id", "ascending"), ("reason", "ascending")])
-    fallen, first = np.unique(drop["id"].to_numpy(), return_index=True)
-    ids = np.union1d(fallen, extra["id"].to_numpy())
-    at = np.searchsorted(ids, extra["id"].to_numpy())
-    found = {"id": pa.array(ids), "reason": overlay(None, len(ids), np.searchsorted(ids, fallen), drop["reason"].take(first))}
-    return pa.table(found | {n: overlay(None, len(ids), at, extra[n]) for n in extra.column_names[1:]})
-
-
-def notes(store: Store, decision: Decision) -> dict[str, Any]:
-    """What a selector noted for the report."""
-    with store.open(decision.file) as f:
-        return json.loads((pq.ParquetFile(f).schema_arrow.metadata or {}).get(b"curate", b"{}"))
-
-
-def fallen(store: Store, decision: Decision) -> dict[str, int]:
-    """How many rows a decision dropped, by reason."""
-    counts: Counter[str] = Counter()
-    with store.open(decision.file) as f:
-        for batch in pq.ParquetFile(f).iter_batches(BATCH, columns=["reason"]):
-            counts.update({r["values"]: r["counts"] for r in batch["reason"].value_counts().to_pylist() if r["values"]})
-    return dict(counts)
+def _of_ids(table: pa.Table, fields: pa.Schema) -> pa.Table:
+    """These columns with these types, of several rows with one id the first in order of the second column."""
+    table = table.select(fields.names).cast(fields)
+    order = [(n, "ascending") for n in fields.names[:2]] if len(fields) > 1 and not pa.types.is_nested(fields[1].type) else [("id", "ascending")]
+    table = table.sort_by(order)
+    _, first = np.unique(table["id"].to_numpy(), return_index=True)
+    return table.take(pa.array(first))

@@ -1,18 +1,17 @@
 """The best rows of the pool by a score."""
 
 import math
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
+import pyarrow as pa
 
 from curate.errors import RecipeError
-from curate.selector import BATCH, Live, Selection, Selector, identifier
+from curate.select.database import query
+from curate.select.exchange import Frame, Sql
+from curate.selector import Selection, Selector, identifier
 
-#: Values that are sorted, not counted in ranges.
-_FEW = 1 << 18
-
-_SIGN, _MASK, _DIGIT = np.uint64(1 << 63), np.uint64(0xFFFF), np.uint64(16)
+_SIGN, _MASK = np.uint64(1 << 63), np.uint64(0xFFFF)
 
 
 @dataclass
@@ -33,42 +32,54 @@ class TopFraction(Selector):
             raise RecipeError(f"{self.name}: fraction is {self.fraction}; it is above 0 and at most 1")
         self.reads = (self.column,)
 
-    def select(self, live: Live) -> Selection:
+    def select(self, live: Frame) -> Selection:
         score, cut = f"{identifier(self.column)}::double", cut_at(live, self.column, self.fraction)
-        dropped = live.keep(f"select id from live where coalesce(isnan({score}) or {score} < '{cut!r}'::double, true)")
-        return Selection(dropped, notes={"cut": cut if math.isfinite(cut) else None, "of": live.count})
+        dropped = live.each(Sql(f"select id from live where coalesce(isnan({score}) or {score} < '{cut!r}'::double, true)"))
+        return Selection(dropped, notes={"cut": cut if math.isfinite(cut) else None, "of": live.rows})
 
 
-def cut_at(live: Live, column: str, fraction: float) -> float:
+def cut_at(live: Frame, column: str, fraction: float) -> float:
     """The value at 0-based rank int(N * fraction) in descending order; -inf if so many rows have none.
 
     No pool is sorted for it: values are counted by their first 16 bits, those that begin like the one of that rank by their next
-    16, until few are left.
+    16, and so on.
     """
-    begin, rank = np.uint64(0), int(live.count * fraction)
-    for rest in map(np.uint64, (48, 32, 16, 0)):
+    begin, rank = 0, int(live.rows * fraction)
+    for rest in (48, 32, 16, 0):
         counts = np.zeros(1 << 16, np.int64)
-        for places in _places(live, column):
-            alike = places if rest == 48 else places[places >> rest + _DIGIT == begin]
-            counts += np.bincount((alike >> rest & _MASK).astype(np.int64), minlength=1 << 16)
+        for found in live.each(_Digits(column, begin, rest)).tables():
+            counts[found["digit"].to_numpy()] += found["count"].to_numpy()
         reached = counts[::-1].cumsum()
         if reached[-1] <= rank:
             return -math.inf
         at = int(np.searchsorted(reached, rank, side="right"))
         rank -= int(reached[at - 1]) if at else 0
-        begin = begin << _DIGIT | np.uint64(_MASK - at)
-        if reached[at] - (reached[at - 1] if at else 0) <= _FEW:
-            few = np.concatenate([places[places >> rest == begin] for places in _places(live, column)])
-            return float(_value(np.sort(few)[-1 - rank]))
-    return float(_value(begin))
+        begin = begin << 16 | ((1 << 16) - 1 - at)
+    return float(_value(np.uint64(begin)))
 
 
-def _places(live: Live, column: str) -> Iterator[np.ndarray]:
-    """The values of a column that are numbers, as whole numbers in the same order, some at a time."""
+@dataclass(frozen=True)
+class _Digits:
+    """How many values of a column begin with `begin`, by the 16 bits that follow (`rest` more come after these)."""
+
+    column: str
+    begin: int
+    rest: int
+
+    def __call__(self, live: pa.Table) -> pa.Table:
+        places = _places(live, self.column)
+        alike = places if self.rest == 48 else places[places >> np.uint64(self.rest + 16) == np.uint64(self.begin)]
+        counts = np.bincount((alike >> np.uint64(self.rest) & _MASK).astype(np.int64), minlength=1 << 16)
+        digits = np.flatnonzero(counts)
+        return pa.table({"digit": digits, "count": counts[digits]})
+
+
+def _places(live: pa.Table, column: str) -> np.ndarray:
+    """The values of a column that are numbers, as whole numbers in the same order."""
     score = f"{identifier(column)}::double"
-    for batch in live.sql(f"select {score} as score from live where not isnan({score})").to_arrow_reader(BATCH):
-        bits = (batch["score"].to_numpy(zero_copy_only=False) + 0.0).view(np.uint64)  # -0.0 becomes 0.0
-        yield np.where(bits & _SIGN, ~bits, bits | _SIGN)
+    found = query(f"select {score} as score from live where not isnan({score})", {"live": live})
+    bits = (found["score"].to_numpy() + 0.0).view(np.uint64)  # -0.0 becomes 0.0
+    return np.where(bits & _SIGN, ~bits, bits | _SIGN)
 
 
 def _value(place: np.uint64) -> np.float64:

@@ -7,9 +7,12 @@ from decimal import Decimal
 from typing import Any
 
 import duckdb
+import pyarrow as pa
 
 from curate.errors import RecipeError
-from curate.selector import Live, Selection, Selector, identifier, quoted
+from curate.select.database import query
+from curate.select.exchange import Frame
+from curate.selector import Selection, Selector, identifier, quoted
 from curate.stage import plain
 
 
@@ -56,14 +59,26 @@ class Where(Selector):
         bounds = [f"{column} {op} {bound}" for op, bound in written]
         return " and ".join([f"not isnan({column}::double)", *bounds])
 
-    def select(self, live: Live) -> Selection:
+    def select(self, live: Frame) -> Selection:
+        return Selection(live.each(_Unless(self.name, self.reason, self.condition())))
+
+
+@dataclass(frozen=True)
+class _Unless:
+    """The rows for which a condition does not hold; RecipeError if it cannot be evaluated."""
+
+    name: str
+    reason: str
+    condition: str
+
+    def __call__(self, live: pa.Table) -> pa.Table:
         try:
-            fallen = f"select id, {quoted(self.reason)} as reason from live where coalesce(not ({self.condition()}), true)"
-            return Selection(live.keep(fallen))
+            fallen = f"select id, {quoted(self.reason)} as reason from live where coalesce(not ({self.condition}), true)"
+            return query(fallen, {"live": live})
         except duckdb.OutOfMemoryException:
             raise
         except duckdb.Error as e:
-            raise RecipeError(f"{self.name}: {self.condition()}: {str(e).splitlines()[0]}") from e
+            raise RecipeError(f"{self.name}: {self.condition}: {str(e).splitlines()[0]}") from e
 
 
 def used(sql: str, name: str) -> tuple[str, ...]:

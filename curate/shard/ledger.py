@@ -1,13 +1,12 @@
 """The ledger: every row, every column, and what became of it."""
 
+import bisect
 import hashlib
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-import duckdb
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -16,13 +15,12 @@ import pyarrow.parquet as pq
 from curate.errors import PoolError
 from curate.recipe import Shards
 from curate.score.part import Part, Workbench, conclude, overlay, slice_of
-from curate.select.database import scan, stream, with_room
-from curate.select.pool import Gathered, Point, by_row, gathered_rows
-from curate.selector import BATCH
+from curate.select.exchange import ByShare, Exchange, Frame, Held, Sql
+from curate.select.pool import Gathered, Point, Survivors, first_ids, grouped, starts_of
 from curate.shard import write as shards
 from curate.stage import digest
-from curate.store import partitions as pieces
 from curate.store.atomic import Store
+from curate.store.records import record
 
 #: What the ledger says of the sample that a kept row became.
 PLACE = ("shard", "place", "key")
@@ -32,61 +30,97 @@ _PLACED = pa.schema({"id": pa.int64(), "uid": pa.string(), "key": pa.string(), "
 
 @dataclass(frozen=True)
 class Assigned:
-    """The places of all samples: a file sorted by id with uid, key, shard, place; how many samples there were when it was made,
-    and shards. After a takedown it has fewer rows, and as many shards."""
+    """The places of all samples: a folder with a file for each chunk of the pool, sorted by id, with uid, key, shard, place; how many
+    samples there were when it was made, and shards. After a takedown it has fewer rows, and as many shards. starts: the index of the
+    first part of each chunk."""
 
-    file: str
+    folder: str
     samples: int
     shards: int
+    starts: tuple[int, ...] = (0,)
+
+    def file(self, part: int) -> str:
+        """The file with the samples of a part, by its index."""
+        return f"{self.folder}/{bisect.bisect_right(self.starts, part) - 1:05d}.parquet"
 
 
-def assign(store: Store, gathered: list[Gathered], how: Shards) -> Assigned:
-    """Give every kept row its places in the shards."""
-    file = f"assigned/{digest([[g.file for g in gathered], how.size, how.seed, PLACE, 'counted'])}.parquet"
-
-    def act(con: duckdb.DuckDBPyConnection, folder: str) -> None:
-        kept = con.sql(f"select * from {gathered_rows(store, gathered)}")
-        samples = shards.total(kept)
-        sizes = shards.assign(samples, how.size)
-        rows = pa.RecordBatchReader.from_batches(
-            _PLACED.with_metadata({"curate": json.dumps({"samples": samples, "shards": len(sizes)})}),
-            _in_order_of_rows(
-                _in_order_of_shards(shards.named(kept, how.seed), samples, sizes, Path(folder)), gathered, Path(folder)
-            ),
-        )
-        stream(store, store.publish, file, rows, sum(g.rows for g in gathered))
-
-    if not store.exists(file):
-        with_room(store, act)
-    with store.open(file) as f:
-        return Assigned(file, **json.loads(mark(pq.ParquetFile(f))))
+def assign(store: Store, gathered: list[Gathered], how: Shards, run_map: Callable = map) -> Assigned:
+    """Give every kept row its places in the shards, in order of a coin of its key, whatever order the rows came in."""
+    folder = f"assigned/{digest([[g.content for g in gathered], how.size, how.seed, PLACE, 'in chunks'])}"
+    made = assigned_in(store, folder)
+    if made:
+        return made
+    groups = grouped(gathered)
+    repeated = bool(gathered) and "copies" in store.fields(gathered[0].file).names
+    columns = ("copies",) if repeated else ()
+    chunks = [Survivors(sum(g.rows for g in group), tuple(g.file for g in group), columns) for group in groups]
+    work = _Assign(store, folder, how, repeated, starts_of(groups))
+    if len(chunks) == 1:
+        return next(iter(run_map(work.whole, [chunks])))
+    exchange = Exchange(store, f"exchange/{folder.replace('/', '-')}", run_map)
+    found = work(exchange, chunks)
+    exchange.clear()
+    return found
 
 
-def _in_order_of_shards(named: duckdb.DuckDBPyRelation, samples: int, sizes: list[int], folder: Path) -> Iterator[pa.Table]:
-    """The samples with their places, sorted by shard and place, some at a time."""
-    files, first = pieces.places(folder / "by-coin", samples), 0
-    reader = named.project("id, uid, key, coin").to_arrow_reader(BATCH)
-    tables = (pa.Table.from_batches([b]) for b in reader)
-    pieces.scatter(tables, lambda t: (t["coin"].to_numpy() * len(files)).astype(np.int64), files)
-    for file in files:
-        yield (placed := shards.numbered(pieces.load(file, reader.schema), first, sizes))
-        first += len(placed)
+def assigned_in(store: Store, folder: str) -> Assigned | None:
+    """The places in a folder, None if they are not made."""
+    made = store.json(f"{folder}/assigned.json")
+    return made and Assigned(folder, made["samples"], made["shards"], tuple(made["starts"]))
 
 
-def _in_order_of_rows(tables: Iterable[pa.Table], gathered: list[Gathered], folder: Path) -> Iterator[pa.RecordBatch]:
-    """The same, sorted by row and key."""
-    files = pieces.places(folder / "by-row", sum(g.rows for g in gathered))
-    tables = (table.select(_PLACED.names).cast(_PLACED) for table in tables)
-    pieces.scatter(tables, by_row(gathered, len(files)), files)
-    for file in files:
-        yield from pieces.load(file, _PLACED).sort_by([("id", "ascending"), ("key", "ascending")]).to_batches()
+@dataclass(frozen=True)
+class _Assign:
+    store: Store
+    folder: str
+    how: Shards
+    repeated: bool
+    starts: tuple[int, ...]
+
+    def whole(self, chunks: list[Survivors]) -> Assigned:
+        """All of it, in this task."""
+        return self(Exchange(self.store), chunks)
+
+    def __call__(self, exchange: Exchange, chunks: list[Survivors]) -> Assigned:
+        live = Frame(exchange, chunks, first_ids(self.starts))
+        order = Sql("select id, uid, key, coin from live order by coin, key")
+        ordered = live.shuffle(ByShare("coin"), order, Sql(shards.named(self.how.seed, self.repeated)))
+        counts = [chunk.rows for chunk in ordered.chunks]
+        sizes = shards.assign(sum(counts), self.how.size) if sum(counts) else []
+        firsts = ordered.beside(pa.table({"first": [sum(counts[:n])]}) for n in range(len(counts)))
+        placed = ordered.each(_Numbered(sizes), firsts).home(live, task=Sql("select * from live order by id, key"))
+        found = Assigned(self.folder, sum(counts), len(sizes), self.starts)
+        items = [(chunk, found.file(start)) for chunk, start in zip(placed.chunks, self.starts)]
+        keep = _Placed(self.store)
+        list(exchange.map(keep, items) if exchange.folder else map(keep, items))
+        said = {"samples": found.samples, "shards": found.shards, "starts": self.starts}
+        self.store.publish_bytes(f"{self.folder}/assigned.json", record(said))
+        return found
+
+
+@dataclass(frozen=True)
+class _Numbered:
+    sizes: list[int]
+
+    def __call__(self, ordered: pa.Table, first: pa.Table) -> pa.Table:
+        return shards.numbered(ordered, first["first"][0].as_py(), self.sizes)
+
+
+@dataclass(frozen=True)
+class _Placed:
+    """Writes a chunk of places."""
+
+    store: Store
+
+    def __call__(self, item: tuple[Held, str]) -> None:
+        self.store.publish_table(item[1], item[0].load(self.store).select(_PLACED.names).cast(_PLACED))
 
 
 def enter(point: Point, assigned: Assigned | None, samples: str, part: Part) -> tuple[dict[str, Any], dict[str, str]]:
     """Write a part's rows into the ledger: every row, every column, and what became of it. Returns counts by table, and
     the SHA-256 of each file."""
     # Places that were given anew after a takedown have the same name, and another number of samples.
-    state = digest([point.state(part), assigned and [assigned.file, assigned.samples], PLACE])
+    state = digest([point.state(part), assigned and [assigned.folder, assigned.samples], PLACE])
     counts: dict[str, Any] = {}
     missing = [t for t in part.rows if not _is_written(point.store, f"ledger/{t}/{part.index:06d}.parquet", state)]
     if missing:
@@ -131,7 +165,7 @@ def _entry(bench: Workbench, table: str, assigned: Assigned | None, samples: str
 
 def _places(bench: Workbench, table: str, assigned: Assigned, samples: str, kept: np.ndarray) -> dict[str, pa.Array]:
     """Shard, place in it and key of each kept row: its own, or those of its document."""
-    placed = slice_of(bench.store, assigned.file, bench.part, ["uid", "key", "shard", "place"])
+    placed = slice_of(bench.store, assigned.file(bench.part.index), bench.part, ["uid", "key", "shard", "place"])
     first = placed.filter(pc.equal(placed["key"], placed["uid"]))  # further copies have places in the plan alone
     at = first["id"].to_numpy() - bench.part.base
     count = bench.tables[samples].count
@@ -155,14 +189,30 @@ def mark(file: pq.ParquetFile) -> str:
     return (file.schema_arrow.metadata or {}).get(b"curate", b"").decode()
 
 
-def uid_hash(store: Store, files: list[str], where: str = "true") -> tuple[str, int]:
-    """SHA-256 over the sorted uids of the kept rows, and their number: the root hash of a run without shards."""
+def uid_hash(uids: Frame) -> tuple[str, int]:
+    """SHA-256 over the sorted uids of a frame, and their number: the root hash of a run without shards."""
+    hash, count = hashlib.sha256(), 0
+    for table in uids.in_order("create_sort_key(uid, 'ASC NULLS LAST')", "uid").tables():
+        hash.update("".join(f"{u}\n" for u in table["uid"].to_pylist()).encode())
+        count += len(table)
+    return hash.hexdigest(), count
 
-    def act(con: duckdb.DuckDBPyConnection, _: str) -> tuple[str, int]:
-        hash, count = hashlib.sha256(), 0
-        for batch in con.sql(f"select uid from {scan(store, files)} where {where} order by uid").to_arrow_reader():
-            hash.update("".join(f"{u}\n" for u in batch["uid"].to_pylist()).encode())
-            count += len(batch)
-        return hash.hexdigest(), count
 
-    return with_room(store, act)
+def kept_rows(store: Store, gathered: list[Gathered], run_map: Callable = map) -> Frame:
+    """Gathered rows as a frame of their ids and uids."""
+    groups = grouped(gathered)
+    chunks = [Survivors(sum(g.rows for g in group), tuple(g.file for g in group), ()) for group in groups]
+    folder = f"exchange/uids-{digest([g.content for g in gathered])}" if len(chunks) > 1 else ""
+    return Frame(Exchange(store, folder, run_map), chunks, first_ids(starts_of(groups)))
+
+
+@dataclass(frozen=True)
+class LedgerRows:
+    """The kept rows of a file of the ledger: their uids."""
+
+    file: str
+    rows: int = 0
+
+    def load(self, store: Store) -> pa.Table:
+        rows = store.table(self.file, ["uid", "kept"])
+        return rows.filter(rows["kept"]).select(["uid"])

@@ -1,10 +1,10 @@
-"""The layout of the shards: the rows of the ledger that each has, in order. No pool is sorted as a whole: rows are set down on the
-local disk by the range of shards that they belong to, and each range is sorted by itself."""
+"""The layout of the shards: the rows of the ledger that each has, in order. Files of the ledger are the chunks of an exchange by ranges of
+shards; each range is sorted by itself."""
 
 import math
-import tempfile
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,69 +16,148 @@ import pyarrow.parquet as pq
 from curate.documents.document import DocumentMembers
 from curate.recipe import Shards
 from curate.score.part import Part, slice_of
+from curate.select.exchange import ByShare, Exchange, Frame, as_type, common_type
 from curate.shard import members
 from curate.shard import write as shards
 from curate.shard.ledger import PLACE, Assigned, mark
 from curate.stage import digest, plain
-from curate.store import partitions as pieces
 from curate.store.atomic import Store
 
 #: Bytes of the ledger, not compressed, for which a plan has a file. A file's rows are sorted in memory.
 PIECE = 32 << 20
 #: Rows of a group in such a file: a shard is read without many of its neighbours.
 GROUP = 10_240
+#: Ledger files up to which the plan is made in one task, in memory.
+FEW = 16
 
 _PLACED = (pa.field("shard", pa.int32()), pa.field("place", pa.int32()), pa.field("key", pa.large_string()))
 
 
-def plan(store: Store, assigned: Assigned, ledger: dict[str, list[str]], samples: str, how: Shards) -> dict[str, list[str]]:
+def plan(
+    store: Store, assigned: Assigned, ledger: dict[str, list[str]], samples: str, how: Shards, run_map: Callable = map
+) -> dict[str, list[str]]:
     """For each table that goes into the shards files with the columns of its kept rows that shards have, sorted by shard and place, and
     the rows of a document by their position on the page. Each has its share of the shards. `ledger`: the files of each table."""
     tables = list(ledger) if samples == "documents" else [samples]
-    return {table: _plan(store, assigned, ledger[table], table == samples, how, how.redacts.get(table, {})) for table in tables}
+    hidden = {table: how.redacts.get(table, {}) for table in tables}
+    return {t: _plan(store, assigned, ledger[t], t == samples, how.embeddings, hidden[t], run_map) for t in tables}
 
 
-def _plan(store: Store, assigned: Assigned, ledger: list[str], own: bool, how: Shards, hidden: Mapping[str, str]) -> list[str]:
-    seen = Footers(store, ledger)
-    columns = columns_of(seen.schemas, own, how.embeddings, hidden)
-    count = max(1, min(math.ceil(seen.size(columns) / PIECE), pieces.MOST, assigned.shards))
-    named = digest([assigned.file, list(zip(ledger, seen.marks)), how.embeddings, hidden, count])
-    files = [f"planned/{named}-{n:05d}.parquet" for n in range(count)]
-    if not all(store.exists(file) for file in files):
-        rows = (placed(store, name, _places(store, assigned, name), columns, own, hidden) for name in ledger)
-        with tempfile.TemporaryDirectory(prefix="curate-") as folder:
-            paths = [Path(folder) / str(n) for n in range(count)]
-            pieces.scatter(rows, lambda table: table["shard"].to_numpy().astype(np.int64) * count // assigned.shards, paths)
-            for file, path in zip(files, paths):
-                if not store.exists(file):
-                    store.publish_table(file, in_order(path, columns, own), GROUP)
-    return files
+def _plan(
+    store: Store,
+    assigned: Assigned,
+    ledger: list[str],
+    own: bool,
+    embeddings: bool,
+    hidden: Mapping[str, str],
+    run_map: Callable = map,
+) -> list[str]:
+    seen = Footers(store, ledger, run_map)
+    columns = columns_of(seen.schemas, own, embeddings, hidden)
+    count = max(1, min(math.ceil(seen.size(columns) / PIECE), assigned.shards))
+    named = digest([assigned.folder, list(zip(ledger, seen.marks)), embeddings, hidden, count])
+    work = _Plan(store, named, assigned, columns, own, dict(hidden), count)
+    if not store.exists(work.file(count - 1)) or any(not store.exists(work.file(n)) for n in range(count)):
+        if len(ledger) <= FEW:
+            list(run_map(work.whole, [ledger]))
+        else:
+            exchange = Exchange(store, f"exchange/planned-{named}", run_map)
+            work(exchange, ledger)
+            exchange.clear()
+    return [work.file(n) for n in range(count)]
+
+
+@dataclass(frozen=True)
+class _Plan:
+    store: Store
+    name: str
+    assigned: Assigned
+    columns: pa.Schema
+    own: bool
+    hidden: dict[str, str]
+    count: int
+
+    def file(self, number: int) -> str:
+        return f"planned/{self.name}-{number:05d}.parquet"
+
+    def whole(self, ledger: list[str]) -> None:
+        """All of it, in this task."""
+        self(Exchange(self.store), ledger)
+
+    def __call__(self, exchange: Exchange, ledger: list[str]) -> None:
+        chunks = [_Placed(file, self.assigned, self.columns, self.own, self.hidden) for file in ledger]
+        parted = Frame(exchange, chunks).ranges(ByShare("share"), self.count)
+        items = [(chunk, self.file(n)) for n, chunk in enumerate(parted)]
+        keep = _Keep(self.store, self.own)
+        list(exchange.map(keep, items) if exchange.folder else map(keep, items))
+
+
+@dataclass(frozen=True)
+class _Placed:
+    """A chunk: the kept rows of a file of the ledger with their places, and `share`, where among all shards they go."""
+
+    file: str
+    assigned: Assigned
+    columns: pa.Schema
+    own: bool
+    hidden: dict[str, str]
+    rows: int = 0
+
+    def load(self, store: Store) -> pa.Table:
+        rows = placed(store, self.file, _places(store, self.assigned, self.file), self.columns, self.own, self.hidden)
+        share = (rows["shard"].to_numpy() + 0.5) / max(self.assigned.shards, 1)
+        return rows.append_column("share", pa.array(share))
+
+
+@dataclass(frozen=True)
+class _Keep:
+    """Writes the rows of a range of shards, in order."""
+
+    store: Store
+    own: bool
+
+    def __call__(self, item: tuple[Any, str]) -> None:
+        chunk, file = item
+        if not self.store.exists(file):
+            rows = chunk.load(self.store).drop_columns(["share"]).sort_by(_order(self.own))
+            self.store.publish_table(file, rows, GROUP)
 
 
 class Footers:
     """What the footers of a ledger's files say: the marks of all files, the different schemas, and bytes of columns, encoded but not
     compressed."""
 
-    def __init__(self, store: Store, ledger: list[str]):
+    def __init__(self, store: Store, ledger: list[str], run_map: Callable = map):
         self.marks: list[str] = []
         self.schemas: dict[pa.Schema, None] = {}
         self.bytes: Counter[str] = Counter()
-        for name in ledger:
-            with store.open(name) as f:
-                data = pq.ParquetFile(f)
-            self.marks.append(mark(data))
-            self.schemas[data.schema_arrow.remove_metadata()] = None
-            groups = [data.metadata.row_group(g) for g in range(data.num_row_groups)]
-            for chunk in (g.column(c) for g in groups for c in range(g.num_columns)):
-                self.bytes[chunk.path_in_schema.split(".")[0]] += chunk.total_uncompressed_size
+        for said, schema, sizes in run_map(_Footer(store), ledger):
+            self.marks.append(said)
+            self.schemas[schema] = None
+            self.bytes.update(sizes)
 
     def size(self, columns: pa.Schema) -> int:
         return sum(self.bytes[c] for c in columns.names)
 
 
+@dataclass(frozen=True)
+class _Footer:
+    store: Store
+
+    def __call__(self, name: str) -> tuple[str, pa.Schema, Counter[str]]:
+        sizes: Counter[str] = Counter()
+        with self.store.open(name) as f:
+            data = pq.ParquetFile(f)
+            groups = [data.metadata.row_group(g) for g in range(data.num_row_groups)]
+            for chunk in (g.column(c) for g in groups for c in range(g.num_columns)):
+                sizes[chunk.path_in_schema.split(".")[0]] += chunk.total_uncompressed_size
+            return mark(data), data.schema_arrow.remove_metadata(), sizes
+
+
 def _places(store: Store, assigned: Assigned, ledger: str) -> pa.Table:
     """The places of a part's samples, those of further copies too: uid, shard, place, key."""
-    return slice_of(store, assigned.file, Part("", int(Path(ledger).stem), {}), ["uid", *PLACE])
+    part = Part("", int(Path(ledger).stem), {})
+    return slice_of(store, assigned.file(part.index), part, ["uid", *PLACE])
 
 
 # ---- the columns that shards have
@@ -90,7 +169,7 @@ def columns_of(schemas: Iterable[pa.Schema], own: bool, embeddings: bool, hidden
     a column in more than one type it has one that holds both, or is text."""
     found: dict[str, pa.DataType] = {}
     for field in (f for schema in schemas for f in schema):
-        found[field.name] = _common(found.get(field.name, field.type), field.type)
+        found[field.name] = common_type(found.get(field.name, field.type), field.type)
     left = {*PLACE, "kept", "drop_reason", "drop_stage", *hidden.values()}
     return pa.schema([(n, _plain(t)) for n, t in found.items() if n not in left and _goes(n, t, own, embeddings)])
 
@@ -99,16 +178,6 @@ def _goes(name: str, kind: pa.DataType, own: bool, embeddings: bool) -> bool:
     if own:
         return name != "position" and (embeddings or not members.bulky(kind))
     return not (members.bulky(kind) or pa.types.is_list(kind) or pa.types.is_large_list(kind))
-
-
-def _common(one: pa.DataType, other: pa.DataType) -> pa.DataType:
-    if one == other:
-        return one
-    try:
-        both = [pa.schema([("", one)]), pa.schema([("", other)])]
-        return pa.unify_schemas(both, promote_options="permissive").field(0).type
-    except pa.ArrowTypeError:
-        return pa.large_string()
 
 
 def _plain(kind: pa.DataType) -> pa.DataType:
@@ -136,27 +205,11 @@ def placed(store: Store, ledger: str, places: pa.Table, columns: pa.Schema, own:
     found = [places[f.name].take(met["at"]).cast(f.type) for f in _PLACED]
     rows = store.table(ledger, [*columns.names, *hidden.values()]).take(met["row"])
     for field in columns:
-        value = _as(rows[field.name], field.type) if field.name in rows.column_names else pa.nulls(len(rows), field.type)
+        value = as_type(rows[field.name], field.type) if field.name in rows.column_names else pa.nulls(len(rows), field.type)
         if hidden.get(field.name) in rows.column_names:
-            value = pc.coalesce(_as(rows[hidden[field.name]], field.type), value)
+            value = pc.coalesce(as_type(rows[hidden[field.name]], field.type), value)
         found.append(value)
     return pa.table(found, schema=pa.schema([*_PLACED, *columns]))
-
-
-def _as(values: pa.ChunkedArray, kind: pa.DataType) -> pa.ChunkedArray:
-    if values.type == kind:
-        return values
-    try:
-        return values.cast(kind)
-    except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
-        if kind != pa.large_string():
-            raise
-        return pa.chunked_array([[None if v is None else str(v) for v in values.to_pylist()]], kind)
-
-
-def in_order(file: Path, columns: pa.Schema, own: bool) -> pa.Table:
-    """The rows of such a file in the order of the shards."""
-    return pieces.load(file, pa.schema([*_PLACED, *columns])).sort_by(_order(own))
 
 
 def _order(own: bool) -> list[tuple[str, str]]:
@@ -176,14 +229,8 @@ def still_there(store: Store, name: str, ledger: dict[str, list[str]], samples: 
         own = table == samples
         hidden = how.redacts.get(table, {})
         columns = columns_of(Footers(store, ledger[table]).schemas, own, how.embeddings, hidden)
-        with tempfile.TemporaryDirectory(prefix="curate-") as folder:
-            rows = Path(folder) / "rows"
-            pieces.scatter(
-                (placed(store, file, places, columns, own, hidden) for file in ledger[table]),
-                lambda t: np.zeros(len(t), int),
-                [rows],
-            )
-            found[table] = in_order(rows, columns, own)
+        rows = [placed(store, file, places, columns, own, hidden) for file in ledger[table]]
+        found[table] = pa.concat_tables(rows).sort_by(_order(own))
     return found
 
 

@@ -14,13 +14,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import duckdb
 import numpy as np
 import pyarrow as pa
 
 from curate.errors import PoolError
 from curate.recipe import Shards
-from curate.selector import coin_sql, identifier
+from curate.selector import coin_sql
 from curate.shard.members import LEFT_OUT, Members, Slice, bulky, image_members
 from curate.store.atomic import Store
 from curate.store.parquet import write_table
@@ -40,44 +39,23 @@ def shard_name(shard: int, count: int) -> str:
     return f"{shard:0{max(5, len(str(count - 1)))}d}"
 
 
-def plan(rows: duckdb.DuckDBPyRelation, shards: Shards) -> pa.Table:
-    """The kept rows with `shard`, `place` and `key`, sorted by (shard, place).
-
-    The order is that of a hash of key and seed, whatever order the rows came in. A row whose `copies` is 2 or more is
-    repeated at places of their own, with the keys uid, uid-2, uid-3 …
-    """
-    return numbered(named(rows, shards.seed).to_arrow_table(), 0, assign(total(rows), shards.size))
-
-
-def total(rows: duckdb.DuckDBPyRelation) -> int:
-    """How many samples the kept rows make."""
-    return rows.query("kept", f"select coalesce(sum({copies(rows)}), 0)::bigint from kept").fetchall()[0][0]
-
-
-def named(rows: duckdb.DuckDBPyRelation, seed: int) -> duckdb.DuckDBPyRelation:
-    """The samples that the kept rows make, in any order, each with its `key` and its `coin`, by which they are ordered."""
-    columns = ", ".join(identifier(c) for c in rows.columns if c not in ("shard", "place", "key"))
-    return rows.query(
-        "kept",
-        f"""with repeated as (select {columns}, unnest(range(1, 1 + {copies(rows)})) as copy from kept),
+def named(seed: int, repeated: bool) -> str:
+    """SQL: the samples that the kept rows `live` make, in any order, each with its `key` and its `coin`, by which they are ordered.
+    repeated: the rows have a column `copies`; one of 2 or more makes so many samples, with the keys uid, uid-2, uid-3 …"""
+    copies = "greatest(coalesce(copies, 1), 1)" if repeated else "1"
+    return f"""with repeated as (select id, uid, unnest(range(1, 1 + {copies})) as copy from live),
         named as (select * exclude (copy), if(copy = 1, uid, uid || '-' || copy) as key from repeated)
-        select *, {coin_sql("key", seed)} as coin from named""",
-    )
+        select *, {coin_sql("key", seed)} as coin from named"""
 
 
-def numbered(samples: pa.Table, first: int, sizes: list[int]) -> pa.Table:
-    """Named samples in order, with their places: those of the `first` one of all and its followers. sizes: of all shards (`assign`)."""
-    ordered = samples.sort_by([("coin", "ascending"), ("key", "ascending")])
+def numbered(ordered: pa.Table, first: int, sizes: list[int]) -> pa.Table:
+    """Named samples in order of coin and key with their `shard` and `place`: those of the `first` one of all and its followers. sizes: of
+    all shards (`assign`)."""
     starts = np.cumsum([0, *sizes])
     n = first + np.arange(len(ordered))
     shard = np.searchsorted(starts, n, side="right") - 1
-    found = {"shard": pa.array(shard, pa.int32()), "place": pa.array(n - starts[shard], pa.int32()), "key": ordered["key"]}
-    return pa.table(found | {c: ordered[c] for c in ordered.column_names if c != "coin"})
-
-
-def copies(rows: duckdb.DuckDBPyRelation) -> str:
-    """How many samples a row makes, as SQL."""
-    return "greatest(coalesce(copies, 1), 1)" if "copies" in rows.columns else "1"
+    found = {"shard": pa.array(shard, pa.int32()), "place": pa.array(n - starts[shard], pa.int32())}
+    return pa.table({c: ordered[c] for c in ("id", "uid", "key")} | found)
 
 
 # ---- writing a shard

@@ -63,13 +63,10 @@ def _table(store: Store, name: str) -> str:
         return parquet.fault(f)
 
 
-def _payload(store: Store, name: str) -> str:
-    """A payload is named by the SHA-256 of its bytes."""
-    return (
-        ""
-        if store.hash(name).startswith(name.rsplit("/", 1)[-1].removesuffix(".tar"))
-        else "damaged (other bytes than its name says)"
-    )
+def _named(store: Store, name: str) -> str:
+    """The name ends with the SHA-256 of the bytes, as far as it goes."""
+    digest = name.rsplit("/", 1)[-1].rsplit(".", 1)[0].rsplit("-", 1)[-1]
+    return "" if store.hash(name).startswith(digest) else "damaged (other bytes than its name says)"
 
 
 def _record(store: Store, name: str) -> str:
@@ -93,21 +90,17 @@ KINDS = (
     Kind("verdicts", "verdicts/*.parquet", Role.PEOPLE, _table),
     Kind("input", "inputs/*.json", Role.INPUT, _record),
     Kind("rows", "parts/*/source.*.parquet", Role.INPUT, _table),
-    Kind("payload", "parts/*/*.tar", Role.COMPUTED, _payload),
+    Kind("payload", "parts/*/*.tar", Role.COMPUTED, _named),
     Kind("hashes of lost files", "parts/*/lost.*.parquet", Role.COMPUTED, _table),
     Kind("columns", "parts/*/*.parquet", Role.COMPUTED, _table),
     Kind("columns for selectors", "gathered/*.parquet", Role.DERIVED, _table),
-    Kind("columns for selectors", "gathered/*/*.parquet", Role.DERIVED, _table),
     Kind("exchange", "exchange/*/*/*", Role.PASSING),
-    Kind("decision", "decisions/*.parquet", Role.DERIVED, _table),
     Kind("decision", "decisions/*/*.parquet", Role.DERIVED, _table),
     Kind("decision", "decisions/*/*.json", Role.DERIVED, _record),
-    Kind("duplicate pairs", "edges/*.parquet", Role.DERIVED, _table),
-    Kind("places of samples", "assigned/*.parquet", Role.DERIVED, _table),
+    Kind("centroids", "decisions/*/*.npy", Role.DERIVED, _named),
     Kind("places of samples", "assigned/*/*.parquet", Role.DERIVED, _table),
     Kind("places of samples", "assigned/*/*.json", Role.DERIVED, _record),
     Kind("plan of shards", "planned/*.parquet", Role.DERIVED, _table),
-    Kind("plan of shards", "planned/*/*.parquet", Role.DERIVED, _table),
     Kind("shard", "shards/*", Role.SHOWN),
     *(Kind("ledger", f"ledger/{table}/*.parquet", Role.SHOWN) for table in TABLES),
     Kind("recipe", "recipe.json", Role.RECORD),

@@ -1,7 +1,6 @@
 """Tables as Parquet: zstd, page checksums, the same bytes for the same rows, and a checksum of the whole file in its footer."""
 
 import hashlib
-import math
 from collections.abc import Iterable
 from pathlib import Path
 from typing import BinaryIO
@@ -24,27 +23,6 @@ _TAIL = 64 << 10  # bytes that are read first: most footers are shorter
 def write_table(path: Path, table: pa.Table, group: int = GROUP, checksum: bool = True) -> int:
     """Parquet as curate writes it: zstd, page checksums, and the same bytes for the same table. Returns the bytes written."""
     return write_groups(path, table.schema, [table], _repeating(table), group, checksum)
-
-
-def write_batches(path: Path, batches: pa.RecordBatchReader, count: int) -> int:
-    """The same from a stream of about `count` rows, of which readers want a part's at a time (part.slice_of): in row groups of
-    about a part, that grow with the square root of many rows, as then does what a reader spends on a group and on the list of
-    them. One group is in memory at a time. Returns the bytes written."""
-    group = max(10_000, math.isqrt(100 * count))
-    return write_groups(path, batches.schema, _regrouped(batches, group), ["reason"], group)
-
-
-def _regrouped(batches: pa.RecordBatchReader, group: int) -> Iterable[pa.Table]:
-    """Tables of `group` rows each; the last has what is left."""
-    held, rows = [], 0
-    for batch in batches:
-        held, rows = [*held, batch], rows + len(batch)
-        while rows >= group:
-            table = pa.Table.from_batches(held)
-            yield table.slice(0, group)
-            held, rows = table.slice(group).to_batches(), rows - group
-    if rows:  # an empty group would have no bounds
-        yield pa.Table.from_batches(held)
 
 
 def write_groups(

@@ -4,14 +4,16 @@ All of these add `chosen_text` and `chosen_origin` (`raw`, or a caption's name) 
 """
 
 import math
+from collections import Counter
 from dataclasses import dataclass, field
 
 import numpy as np
 import pyarrow as pa
 
 from curate.errors import RecipeError
+from curate.select.exchange import ByHash, Frame, Sql
 from curate.select.top_fraction import cut_at
-from curate.selector import NONE, Live, Selection, Selector, coin, identifier, quoted
+from curate.selector import Selection, Selector, coin, identifier, quoted
 from curate.stage import Stage, reasons
 
 #: A character that str.strip() leaves, for DuckDB.
@@ -147,27 +149,27 @@ class RawElseSynthetic(Selector):
     def adds(self) -> dict[str, pa.DataType]:
         return dict(CHOSEN)
 
-    def select(self, live: Live) -> Selection:
+    def select(self, live: Frame) -> Selection:
         cut = cut_at(live, "clip_score", self.fraction) if self.min is None else float(self.min)
-        of, score, said = column(self.variant), identifier(score_column(self.variant)), quoted(self.variant)
+        of, score, variant = column(self.variant), identifier(score_column(self.variant)), quoted(self.variant)
         text = identifier(of)
         flawless = f"and len({identifier(f'{of}_faults')}) = 0" if self.faults else ""
         passes = lambda score, text: (  # noqa: E731
             f"""{score} >= '{cut!r}'::double and not isnan({score}) and regexp_matches({text}, '{BLACK}')"""
         )
-        rows = live.keep(f"""
+        rows = live.each(
+            Sql(f"""
             select id, case when {passes("clip_score", "text")} then 'raw'
-                            when {passes(score, text)} {flawless} then {said}
+                            when {passes(score, text)} {flawless} then {variant}
                        end as chosen_origin,
-                   case chosen_origin when 'raw' then text when {said} then {text} end as chosen_text
+                   case chosen_origin when 'raw' then text when {variant} then {text} end as chosen_text
             from live""")
-        counts = rows.aggregate("chosen_origin, count(*)", "chosen_origin").order("chosen_origin").fetchall()
-        notes = {
-            "cut": cut if math.isfinite(cut) else None,
-            "of": live.count,
-            "chosen": {str(origin): n for origin, n in counts},
-        }
-        return Selection(rows.filter("chosen_origin is null"), rows, notes=notes)
+        )
+        counts: Counter[str] = Counter()
+        for t in rows.each(Sql("select chosen_origin as origin, count(*) as n from live group by all")).tables():
+            counts.update({str(origin): n for origin, n in zip(t["origin"].to_pylist(), t["n"].to_pylist())})
+        notes = {"cut": cut if math.isfinite(cut) else None, "of": live.rows, "chosen": dict(sorted(counts.items()))}
+        return Selection(rows.each(Sql("select id from live where chosen_origin is null")), rows, notes=notes)
 
 
 @dataclass
@@ -190,12 +192,15 @@ class CaptionRepeats(Selector):
     def adds(self) -> dict[str, pa.DataType]:
         return {self.name: pa.int64(), f"{self.of}_once": pa.large_string()}
 
-    def select(self, live: Live) -> Selection:
-        of, name = identifier(self.of), identifier(self.name)
-        rows = live.keep(f"""
-            with counted as (
-                select id, {of} as said, lower(trim(regexp_replace({of}, '\\s+', ' ', 'g'))) as plain from live)
-            select id, if(plain is null, null, count(*) over (partition by plain)) as {name},
-                   if({name} <= {self.max}, said, null) as {identifier(f"{self.of}_once")} from counted""")
-        repeated = rows.filter(f"{name} > {int(self.max)}").count("*").fetchall()[0][0]
-        return Selection(NONE, rows, notes={"repeated": repeated, "of": live.count})
+    def select(self, live: Frame) -> Selection:
+        of, name, once = identifier(self.of), identifier(self.name), identifier(f"{self.of}_once")
+        plain = f"lower(trim(regexp_replace({of}, '\\s+', ' ', 'g'))) as plain"
+        counted = f"select plain, hash(plain) as hash, min(id) as id, count(*) as n from (select id, {plain} from live) where plain is not null group by plain"
+        met = "select id, (sum(n) over (partition by plain))::bigint as n from live"
+        times = live.shuffle(ByHash("hash"), Sql(met), Sql(counted)).home(live)
+        joined = f"""with texts as (select id, {of} as text, {plain} from live),
+                times as (select plain, n from other join texts using (id))
+            select id, n as {name}, if(n <= {int(self.max)}, text, null) as {once} from texts left join times using (plain)"""
+        rows = live.each(Sql(joined), times)
+        repeated = rows.each(Sql(f"select id from live where {name} > {int(self.max)}"))
+        return Selection(columns=rows, notes={"repeated": repeated.rows, "of": live.rows})

@@ -1,14 +1,16 @@
 """Pairs for image-text matching: each picture with its own text, and with the text of another that is hard to tell from it."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from curate.errors import RecipeError
 from curate.filters.clip_score import flat
-from curate.selector import NONE, Live, Selection, Selector, coin_sql, identifier
+from curate.select.database import query
+from curate.select.exchange import ByHash, Frame, Sql
+from curate.selector import Selection, Selector, coin_sql, identifier
 
 
 @dataclass
@@ -43,27 +45,24 @@ class MatchingNegatives(Selector):
             f"{self.name}_score": pa.float32(),
         }
 
-    def select(self, live: Live) -> Selection:
-        schema = pa.schema({"id": pa.int64(), **self.adds()})
-        found = [schema.empty_table(), *(self._mined(rows).cast(schema) for rows in self._groups(live))]
-        columns = pa.concat_tables(found).sort_by("id")
-        without = columns[f"{self.name}_uid"].null_count
-        return Selection(NONE, columns, notes={"mined": len(columns) - without, "without": without})
+    def select(self, live: Frame) -> Selection:
+        coin = coin_sql("uid", self.seed, self.name)
+        # In ranges of the coin that do not depend on the chunks; the rows of a range are dealt into groups in order of it.
+        dealt = live.each(_Dealt(self.reads, f"select id, {coin} as coin from live"))
+        buckets = max(1, dealt.rows // (16 * self.group))
+        found = dealt.shuffle(ByHash("bucket"), _Mine(self), _Bucketed(buckets)).home(live)
+        without = found.each(Sql(f"select id from live where {identifier(f'{self.name}_uid')} is null")).rows
+        return Selection(columns=found, notes={"mined": found.rows - without, "without": without})
 
-    def _groups(self, live: Live) -> Iterator[pa.Table]:
-        """Rows with a text and both embeddings; one group is in memory at a time."""
-        columns = ", ".join(identifier(c) for c in ("id", "uid", *self.reads))
-        whole = " and ".join(f"{identifier(c)} is not null" for c in self.reads)
-        dealt = f"select {columns} from live where {whole} order by {coin_sql('uid', self.seed, self.name)}, uid"
-        reader = live.sql(dealt).to_arrow_reader(self.group)
-        waiting = reader.schema.empty_table()
-        for batch in reader:  # of any size
-            waiting = pa.concat_tables([waiting, pa.Table.from_batches([batch])])
-            while len(waiting) >= self.group:
-                yield waiting.slice(0, self.group)
-                waiting = waiting.slice(self.group)
-        if len(waiting):
-            yield waiting
+    def mine(self, dealt: pa.Table) -> pa.Table:
+        """The hardest negative of each row, in groups of rows in order of their coin."""
+        schema = pa.schema({"id": pa.int64(), **self.adds()})
+        found = [schema.empty_table()]
+        for bucket in np.unique(dealt["bucket"].to_numpy()) if len(dealt) else ():
+            rows = dealt.filter(pc.equal(dealt["bucket"], pa.scalar(bucket, pa.uint64())))
+            rows = rows.sort_by([("coin", "ascending"), ("uid", "ascending")])
+            found += [self._mined(rows.slice(low, self.group)).cast(schema) for low in range(0, len(rows), self.group)]
+        return pa.concat_tables(found)
 
     def _mined(self, rows: pa.Table) -> pa.Table:
         plain = np.array([" ".join(t.lower().split()) for t in rows[self.of].to_pylist()], dtype=object)
@@ -82,3 +81,39 @@ class MatchingNegatives(Selector):
         best = scores.argmax(1)
         top = scores[np.arange(len(best)), best]
         return np.where(np.isfinite(top), best, -1), top
+
+
+@dataclass(frozen=True)
+class _Dealt:
+    """The rows with a text and both embeddings, and their coins."""
+
+    reads: tuple[str, ...]
+    coins: str
+
+    def __call__(self, live: pa.Table) -> pa.Table:
+        for column in self.reads:
+            live = live.filter(live[column].is_valid())
+        coins = query(self.coins, {"live": live.select(["id", "uid"])})
+        at = np.argsort(coins["id"].to_numpy())
+        place = at[np.searchsorted(coins["id"].to_numpy()[at], live["id"].to_numpy())]
+        return live.append_column("coin", coins["coin"].take(pa.array(place)))
+
+
+@dataclass(frozen=True)
+class _Bucketed:
+    """The same with a `bucket`: ranges of the coin, spread over 64 bits."""
+
+    count: int
+
+    def __call__(self, dealt: pa.Table) -> pa.Table:
+        width = np.float64(2**63) * 2 / self.count
+        bucket = np.floor(dealt["coin"].to_numpy() * self.count) * width
+        return dealt.append_column("bucket", pa.array(bucket.astype(np.uint64)))
+
+
+@dataclass(frozen=True)
+class _Mine:
+    selector: MatchingNegatives
+
+    def __call__(self, dealt: pa.Table) -> pa.Table:
+        return self.selector.mine(dealt)

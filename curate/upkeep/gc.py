@@ -48,9 +48,8 @@ def _garbage(store: Store) -> Iterator[tuple[str, int]]:
 
 
 def decided(recipe: dict[str, Any]) -> set[str]:
-    """The files (or folders) of what the selectors of a finished run decided, by its record."""
-    edges = recipe.get("edges", [])
-    return {*edges, *(name.replace("edges/", "decisions/", 1) for name in edges)}
+    """The folders of what the selectors of a finished run decided, by its record."""
+    return {made for _, made, _ in recipe.get("decisions", [])}
 
 
 def named(store: Store, part: str, sizes: dict[str, int]) -> set[str]:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import pyarrow.compute as pc
 
 from curate.errors import PoolError
-from curate.shard.ledger import made_of
+from curate.shard.ledger import assigned_in, made_of
 from curate.store import folder
 from curate.store.atomic import Store
 from curate.store.folder import Role
@@ -53,8 +53,12 @@ def _missing(store: Store) -> Iterator[str]:
         return
     if not recipe or not dataset or recipe.get("state") != "finished":
         return
-    named = {n: "recipe.json" for n in gc.decided(recipe) if n.startswith("decisions/")}
-    named |= {dataset["assigned"]: "dataset.json"} if dataset.get("assigned") else {}
+    named = {f"{made}/decision.json": "recipe.json" for made in gc.decided(recipe)}
+    named |= {f"{made}/{n:05d}.parquet": "recipe.json" for _, made, starts in recipe["decisions"] for n in range(len(starts))}
+    if found := dataset.get("assigned") and assigned_in(store, dataset["assigned"]):
+        named |= {found.file(start): "dataset.json" for start in found.starts}
+    elif dataset.get("assigned"):
+        named[f"{dataset['assigned']}/assigned.json"] = "dataset.json"
     named |= {f"inputs/{i['key']}.json": "recipe.json" for i in recipe["inputs"] if "key" in i and "error" not in i}
     for ledger in [n for n in folder.files(store, Role.SHOWN) if n.startswith("ledger/")]:
         named |= {n: ledger for n in made_of(store, ledger)}

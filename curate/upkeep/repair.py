@@ -26,7 +26,8 @@ def repair(store: Store, recipe: Recipe, run_map: Callable = map) -> list[str]:
     found = [*_inputs(store), *_outputs(store)]
     for name, why in list(folder.faults(store, Role.DERIVED)):
         found.append(_drop(store, name, f"{why}; it is made again"))
-        store.remove(name.replace("edges/", "decisions/", 1))  # only together with its decision
+        for record in ("decision.json", "assigned.json"):  # without it the folder is made again
+            store.remove(f"{name.rpartition('/')[0]}/{record}")
     stages = [s for s in recipe.steps if isinstance(s, Stage)]
     for lines in run_map(partial(_part, store, stages), store.names("parts")):
         found += lines

@@ -25,8 +25,9 @@ from curate.removed import BEGUN, FOLDER, REASON, Removed, is_in, pending, remov
 from curate.schema import TABLES
 from curate.score.part import SHIFT
 from curate.select.database import database, scan
+from curate.select.exchange import Exchange, Frame
 from curate.shard import write as shards
-from curate.shard.ledger import uid_hash
+from curate.shard.ledger import LedgerRows, uid_hash
 from curate.shard.plan import still_there, write_rows
 from curate.shard.write import pretty
 from curate.store import checksums as seal
@@ -97,11 +98,22 @@ def widened(store: Store, wanted: Removed) -> Removed:
         for part in store.names("parts"):
             for table in _tables(store, part):
                 found.add(_met(store, part, table, found))
-        for name in store.names("edges"):
-            edges = store.table(f"edges/{name}", ["uid", "survivor"])
-            mine = edges.filter(pc.or_(is_in(edges["uid"], found.uids), is_in(edges["survivor"], found.uids)))
-            found.uids |= {*mine["uid"].to_pylist(), *mine["survivor"].to_pylist()}
+        for edges in _edges(store):
+            mine = edges.filter(pc.or_(*(is_in(edges[c], found.uids) for c in _EDGE)))
+            found.uids |= {uid for c in _EDGE for uid in mine[c].to_pylist()}
     return found
+
+
+_EDGE = ("edge_uid", "edge_survivor_uid")
+
+
+def _edges(store: Store) -> Iterator[pa.Table]:
+    """The duplicate pairs in all decisions."""
+    for name in folders.files(store, folders.Role.DERIVED):
+        if name.startswith("decisions/") and name.endswith(".parquet"):
+            edges = store.table(name, list(_EDGE))
+            if len(edges.column_names) == len(_EDGE):
+                yield edges.filter(edges["edge_uid"].is_valid())
 
 
 def _met(store: Store, part: str, table: str, wanted: Removed) -> Removed:
@@ -276,7 +288,7 @@ def _clear_finished(store: Store, gone: Removed, moved: dict[str, str], begun: d
     sums = {n: store.hash(n) for files in ledger.values() for n in files}
     recipe["rows"] = _counts(store, ledger)
     if infos is None:
-        root, count = uid_hash(store, ledger[dataset["table"]], "kept")
+        root, count = uid_hash(Frame(Exchange(store), [LedgerRows(file) for file in ledger[dataset["table"]]]))
         made = {**dataset, "root_hash": root, "samples": count, "bytes": 0, "shards": []}
         store.publish_bytes("dataset.json", pretty(made))
     else:
@@ -312,10 +324,12 @@ def _clear_derived(
     table = {s["step"]: s["table"] for s in recipe["steps"]}
     for name in folders.files(store, folders.Role.DERIVED, folders.Role.PASSING):
         folder, stays = name.split("/")[0], name in current or name.rpartition("/")[0] in current
+        if stays and not name.endswith(".parquet"):
+            continue  # records of a decision, and its centroids: nothing of a single row
         if folder == "decisions" and stays:
             leave_out(store, name, moved, {"id": ids[table[name.split("/")[1].rsplit("-", 1)[0]]]})
         elif folder == "gathered" or stays:
-            leave_out(store, name, moved, {"uid": gone.uids, "survivor": gone.uids})
+            leave_out(store, name, moved, {"uid": gone.uids})
         else:
             store.remove(name)
 

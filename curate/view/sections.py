@@ -239,7 +239,7 @@ def makeup(f: Facts) -> Html:
 def _makings(f: Facts, name: str) -> Iterator[tuple[str, ...]]:
     """What a table is made of: a title, an SQL expression, and the order of its values where that is not by frequency."""
     if "url" in f.columns[name]:
-        yield "domain", keys.sql(f.con, "host(url)")
+        yield "domain", keys.sql("host(url)")
     for word in f.words(name):
         yield word, identifier(word)
     if "original_width" in f.columns[name]:

@@ -1,12 +1,12 @@
 """SQL views of a finished run: its ledger, shards, duplicate pairs, verdicts and funnel."""
 
-import json
 from collections.abc import Callable
 
 import duckdb
 
 from curate.errors import PoolError
-from curate.select.database import scan
+from curate.select.database import add_functions, scan
+from curate.selector import quoted
 from curate.store.atomic import Store
 from curate.view import verdicts
 
@@ -29,6 +29,7 @@ def connect(store: Store, files: Callable[[list[str]], list[str]] = list) -> duc
     files: picks the ledger's files to look at, of a long list; the same ones for each table.
     """
     con = duckdb.connect()
+    add_functions(con, "url_site(")
     if not store.local:
         con.register_filesystem(store.fs)
     tables = [t for t in ("images", "documents", "texts") if store.names(f"ledger/{t}")]
@@ -43,11 +44,15 @@ def connect(store: Store, files: Callable[[list[str]], list[str]] = list) -> duc
         "create view shards as select "
         + (f"* from {scan(store, sidecars)}" if sidecars else "'' as key, '' as uid where false")
     )
-    edges = [n for n in json.loads(store.read("recipe.json")).get("edges", []) if store.exists(n)]
-    each = [
-        f"""select '{n.split("/")[-1].rsplit("-", 1)[0]}' as step, uid, survivor, similarity, id, survivor_id from {scan(store, [n])}"""
-        for n in edges
-    ]
+    each = []
+    for step, folder, _ in (store.json("recipe.json") or {}).get("decisions", []):
+        record = store.json(f"{folder}/decision.json")
+        if record and record["edges"]:
+            files = [f"{folder}/{n}" for n in store.names(folder) if n.endswith(".parquet")]
+            each.append(
+                f"""select {quoted(step)} as step, edge_uid as uid, edge_survivor_uid as survivor, edge_similarity as similarity,
+                edge_id as id, edge_survivor as survivor_id from {scan(store, files)} where edge_id is not null"""
+            )
     nothing = "select '' as step, '' as uid, '' as survivor, 0::float as similarity, 0::bigint as id, 0::bigint as survivor_id where false"
     con.execute("create view edges as " + " union all ".join(each or [nothing]))
     judged = [f"verdicts/{n}" for n in store.names("verdicts")]

@@ -1,13 +1,11 @@
 """Budgets of several pools."""
 
-import duckdb
 import pyarrow as pa
 import pytest
 
 from curate.balance.budget import Budget
 from curate.errors import RecipeError
-from curate.selector import Live
-from tests.dedup.pool import FOLDER, live
+from tests.dedup.pool import live, one_chunk
 
 
 def kept(budget, files, costs=None, scores=None):
@@ -21,8 +19,7 @@ def kept(budget, files, costs=None, scores=None):
             "score": pa.array(scores or [0.0] * n, pa.float64()),
         }
     )
-    con = duckdb.connect()
-    found = budget.select(Live(con.from_arrow(table), con, FOLDER, n))
+    found = budget.select(one_chunk(table))
     return sorted(set(range(n)) - set(found.dropped().tolist())), found
 
 
@@ -31,7 +28,7 @@ def test_so_many_samples_of_each_pool():
     rows, found = kept(Budget({"/a/": 4, "/b/": 5}), files)
     assert len([r for r in rows if r < 10]) == 4 and [r for r in rows if r >= 10] == [10, 11, 12]
     assert found.notes["spent"] == {"/a/": 4, "/b/": 3}
-    assert found.columns.order("id").fetchall()[-1][1] is None
+    assert found.columns.table().sort_by("id")["budget_pool"][-1].as_py() is None
     assert kept(Budget({"/a/": 4, "/b/": 5}, seed=1), files)[0] != rows
 
 

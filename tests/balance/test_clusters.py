@@ -4,21 +4,21 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from curate.balance.caps import Caps
-from curate.balance.clusters import ClusterBalance, descend, shares, within_quota
+from curate.balance.clusters import ClusterBalance, descend, shares
 from curate.errors import RecipeError
 from curate.selector import coin
-from tests.dedup.pool import backwards, live, uid
+from tests.dedup.pool import in_chunks, live, uid
 
 CENTRES = np.eye(4)
 
 
-def pool(sizes=(60, 20, 8, 2), map=map, order=None, **columns):
+def pool(sizes=(60, 20, 8, 2), order=None, **columns):
     rng = np.random.default_rng(0)
     points = [(CENTRES[c] + rng.normal(size=4) * 0.02).tolist() for c, n in enumerate(sizes) for _ in range(n)]
     kind = [c for c, n in enumerate(sizes) for _ in range(n)]
     order = range(len(points)) if order is None else order
     return live(
-        map=map, v=[points[i] for i in order], kind=[kind[i] for i in order], uid=[uid(i) for i in order], **columns
+        v=[points[i] for i in order], kind=[kind[i] for i in order], uid=[uid(i) for i in order], **columns
     ), kind
 
 
@@ -52,11 +52,13 @@ def test_draws_by_coin_or_by_quality(centroids):
     assert list(ClusterBalance(3, "v", by=("score",), centroids=centroids).select(rows).dropped()) == list(range(7))
 
 
-def test_order_and_engine_decide_nothing(centroids):
+def test_order_and_chunks_decide_nothing(centroids, tmp_path):
     rows, _ = pool()
     whole = set(ClusterBalance(40, "v", centroids=centroids).select(rows).dropped().tolist())
+    cut = ClusterBalance(40, "v", centroids=centroids).select(in_chunks(rows, 7, str(tmp_path)))
+    assert set(cut.dropped().tolist()) == whole
     order = np.random.default_rng(1).permutation(90)
-    mixed, _ = pool(map=backwards, order=order)
+    mixed, _ = pool(order=order)
     assert {int(order[i]) for i in ClusterBalance(40, "v", centroids=centroids).select(mixed).dropped()} == whole
 
 
@@ -84,10 +86,6 @@ def test_shares_from_the_top_down():
     assert descend(sizes, parents, 26, 0).tolist() == [6, 5, 5, 10]
     rows, kind = pool((30, 30, 30, 30))
     assert sum(kept(ClusterBalance(60, "v", clusters=(4, 2), seed=0).select(rows), kind)) == 60
-
-
-def test_within_quota():
-    assert within_quota(np.array([0, 0, 1, 0]), np.array([2, 0, 3, 1]), np.array([2, 0])).tolist() == [False, True, False, True]
 
 
 def test_wrong_parameters_are_refused():

@@ -3,11 +3,12 @@ import pyarrow as pa
 import pytest
 
 from curate.balance.clusters import ClusterBalance
-from curate.balance.image_based import ImageBased, NormSim, lowest
+from curate.balance.image_based import ImageBased, NormSim
 from curate.balance.text_based import TextBased, read_synsets
-from curate.balance.wordnet import WordNet
+from curate.balance.wordnet import opened, wordnet_table
 from curate.errors import RecipeError
 from tests.dedup.pool import live
+from tests.dedup.pool import rows as rows_of
 
 INDEX = {
     "noun": "cat n 2 1 @ 2 1 02121620 10153414\ncar n 1 1 @ 1 1 02958343\ncity n 1 0 1 1 08524735\nsports_car n 1 0 1 0 04285008\n"
@@ -28,7 +29,7 @@ def wordnet(tmp_path):
 
 
 def test_first_synset(wordnet):
-    words = WordNet(wordnet)
+    words = opened(wordnet_table(wordnet))
     assert words.offset("Cat") == words.offset("cats") == 2121620
     assert words.offset("car") == 2958343  # the noun comes before the verb
     assert words.offset("cities") == 8524735 and words.offset("men") == 10287213
@@ -41,12 +42,12 @@ def test_first_synset(wordnet):
 def test_text_based(wordnet, tmp_path):
     (tmp_path / "synsets.txt").write_text("n02121620\n10287213\n")
     texts = ["two cats", "a car", "The MEN run", None, "cat,", "sports car"]
-    selection = TextBased(str(tmp_path / "synsets.txt"), wordnet, chunk=4).select(live(text=texts))
+    selection = TextBased(str(tmp_path / "synsets.txt"), wordnet).select(live(text=texts))
     assert list(selection.dropped()) == [1, 3, 4, 5]  # "cat," is not a word: DataComp cuts at white space only
     with pytest.raises(RecipeError):
         read_synsets(str(tmp_path / "nowhere"))
     with pytest.raises(RecipeError, match="wordnet-base"):
-        WordNet(str(tmp_path / "nowhere"))
+        wordnet_table(str(tmp_path / "nowhere"))
     with pytest.raises(RecipeError):
         TextBased()
 
@@ -62,7 +63,7 @@ def test_image_based(tmp_path):
     rows = live(v=[[1.0, 0.1, 0], [0, 1.0, 0], [0, 0.2, 1.0], None])
     selection = ImageBased(reference, "v", centroids=centroids).select(rows)
     assert list(selection.dropped()) == [1, 3] and selection.notes["clusters_hit"] == 2
-    assert selection.columns.to_pydict() == {"id": [0, 1, 2], "image_based_cluster": [0, 1, 2]}
+    assert rows_of(selection.columns) == {"id": [0, 1, 2], "image_based_cluster": [0, 1, 2]}
     with pytest.raises(RecipeError, match="does not fit"):
         ImageBased(save(tmp_path / "w.npy", np.eye(4)), "v", centroids=centroids).select(rows)
 
@@ -72,17 +73,13 @@ def test_norm_sim(tmp_path):
     rows = live(v=[[1.0, 0], [1.0, 1.0], [-1.0, 0], None])
     largest = NormSim(target, "v", min=0.5).select(rows)
     assert list(largest.dropped()) == [2, 3]
-    assert np.allclose(largest.columns["norm_sim"].to_numpy(), [1, 0.5**0.5, 0], atol=1e-3)
+    assert np.allclose(rows_of(largest.columns)["norm_sim"], [1, 0.5**0.5, 0], atol=1e-3)
     both = NormSim(target, "v", p=2, fraction=0.4).select(rows)
-    assert np.allclose(both.columns["norm_sim"].to_numpy(), [1, 1, 1], atol=1e-3) and list(both.dropped()) == [3]
+    assert np.allclose(rows_of(both.columns)["norm_sim"], [1, 1, 1], atol=1e-3) and list(both.dropped()) == [3]
     assert list(NormSim(target, "v", fraction=0.34).select(rows).dropped()) == [2, 3]
     for wrong in ({"fraction": 0.1, "min": 0.1}, {}, {"min": 0.1, "p": 3}):
         with pytest.raises(RecipeError):
             NormSim(target, "v", **wrong)
-
-
-def test_lowest_is_the_value_at_the_rank():
-    assert lowest(np.array([1.0, 3.0, 2.0, 2.0]), 0.5) == 2.0 and lowest(np.array([1.0]), 1.0) == 1.0
 
 
 @pytest.mark.parametrize("rows", [[], [None, None]])

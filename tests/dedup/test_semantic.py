@@ -3,10 +3,10 @@ import pytest
 
 from curate.dedup import semantic
 from curate.dedup.semantic import SemanticDedup
-from curate.dedup.vectors import cosines, nearest, sample, train, unit, write_vectors
+from curate.dedup.vectors import _Drawn, _Train, clustered, cosines, embedded, matrix, nearest, train, unit
 from curate.errors import RecipeError
 from curate.selector import coin
-from tests.dedup.pool import backwards, live, uid
+from tests.dedup.pool import edges, in_chunks, live, uid
 
 
 def mixture(n=400, d=16, seed=0, copies=0.5, spread=0.25):
@@ -33,12 +33,12 @@ def oracle(points, bound, order, inclusive=True, share=None):
     return survivor
 
 
-def chosen(points, map=map, **parameters):
-    return SemanticDedup(column="v", **{"eps": 0.05, "seed": 1} | parameters).select(live(map=map, v=points))
+def chosen(points, **parameters):
+    return SemanticDedup(column="v", **{"eps": 0.05, "seed": 1} | parameters).select(live(v=points))
 
 
 def survivors(selection):
-    return dict(zip(selection.edges["id"].to_pylist(), selection.edges["survivor"].to_pylist()))
+    return dict(zip(edges(selection)["id"].to_pylist(), edges(selection)["survivor"].to_pylist()))
 
 
 BY_UID = sorted(range(400), key=uid)
@@ -50,7 +50,7 @@ def test_one_cluster_agrees_with_comparing_all_with_all():
     expected = oracle(points, 0.95, BY_UID)
     assert survivors(selection) == expected and len(expected) > 50
     stored = unit(np.array(points, np.float32))
-    for e in selection.edges.to_pylist():
+    for e in edges(selection).to_pylist():
         assert (
             e["similarity"] == pytest.approx(cosines(stored[[e["id"]]], stored[[e["survivor"]]])[0], abs=1e-6)
             and e["similarity"] >= 0.95
@@ -72,13 +72,13 @@ def test_clusters_agree_with_the_same_rule_by_brute_force(probes, tmp_path):
 
 def test_nothing_falls_because_of_a_row_that_fell():
     selection = chosen(mixture(spread=0.3), clusters=5)
-    assert not set(selection.edges["survivor"].to_pylist()) & set(selection.dropped().tolist())
+    assert not set(edges(selection)["survivor"].to_pylist()) & set(selection.dropped().tolist())
 
 
-@pytest.mark.parametrize("changed", [{"block": 1}, {"block": 7}, {"block": 64, "map": backwards}])
-def test_the_same_for_any_block_and_engine(changed):
+@pytest.mark.parametrize("changed", [{"block": 1}, {"block": 7}])
+def test_the_same_for_any_block(changed):
     points = mixture()
-    assert chosen(points, clusters=6, **changed).edges == chosen(points, clusters=6).edges
+    assert edges(chosen(points, clusters=6, **changed)) == edges(chosen(points, clusters=6))
 
 
 @pytest.mark.parametrize("at", [{"clusters": 6}, {"clusters": 6, "block": 7}, {"clusters": 1, "eps": 1.2}])
@@ -88,12 +88,8 @@ def test_the_same_through_torch_as_on_a_card(at, monkeypatch):
     points = [*mixture(), [0.0] * len(mixture()[0])]
     by_cores = chosen(points, **at)
 
-    def workers(f, items):
-        assert f is not semantic._compare, "the engine's workers have no card"
-        return map(f, items)
-
     monkeypatch.setattr(semantic, "place", lambda device: "cpu")
-    assert len(by_cores.edges) and chosen(points, **at, map=workers).edges == by_cores.edges
+    assert len(edges(by_cores)) and edges(chosen(points, **at)) == edges(by_cores)
 
 
 def test_the_order_of_the_rows_decides_nothing():
@@ -138,7 +134,7 @@ def test_rows_without_a_vector_stay():
 def test_copies_in_great_number():
     points = [[1.0, 0.0]] * 3000 + [[0.0, 1.0]]
     selection = chosen(points, clusters=1)
-    assert len(selection.dropped()) == 2999 and len(set(selection.edges["survivor"].to_pylist())) == 1
+    assert len(selection.dropped()) == 2999 and len(set(edges(selection)["survivor"].to_pylist())) == 1
     assert selection.notes["distinct"] == 2 and selection.notes["pairs"] <= 1
 
 
@@ -165,23 +161,26 @@ def test_skewed_clusters_are_cut():
 def test_vectors_of_different_lengths_are_refused(tmp_path):
     for points in ([[1.0], [1.0, 2.0]], [[1.0, 2.0], [1.0], [1.0, 2.0, 3.0]]):
         with pytest.raises(RecipeError):
-            write_vectors(live(v=points), "v", tmp_path / "v.npy")
+            embedded(live(v=points), "v")
+        with pytest.raises(RecipeError, match="different lengths"):
+            embedded(in_chunks(live(v=points), len(points), str(tmp_path)), "v")
 
 
 def test_the_sample_does_not_depend_on_the_order(tmp_path):
     points = mixture(100)
     order = np.random.default_rng(5).permutation(100)
     pools = live(v=points), live(v=[points[i] for i in order], uid=[uid(i) for i in order])
-    drawn = [sample(p, write_vectors(p, "v", tmp_path / f"{n}.npy"), 30, 7) for n, p in enumerate(pools)]
-    assert drawn[0].shape == (30, 16) and np.array_equal(*drawn)
+    drawn = [clustered(*embedded(p, "v"), 3, 1, "", 7, "cpu")[1] for p in pools]
+    assert drawn[0].shape[1] == 16 and np.array_equal(*drawn)
 
 
 def test_the_centroids_are_named_in_the_notes(tmp_path):
-    selection = SemanticDedup(column="v", clusters=3).select(live(folder=tmp_path, v=mixture(100)))
+    selection = SemanticDedup(column="v", clusters=3).select(live(v=mixture(100)))
     assert len(selection.notes["centroids_hash"]) == 12
-    again = SemanticDedup(column="v", centroids=str(tmp_path / "semantic_dedup-centroids.npy"))
+    (tmp_path / "c.npy").write_bytes(selection.files["centroids.npy"])
+    again = SemanticDedup(column="v", centroids=str(tmp_path / "c.npy"))
     assert again.identity()["centroids_hash"] == selection.notes["centroids_hash"]
-    assert again.select(live(v=mixture(100))).edges == selection.edges
+    assert edges(again.select(live(v=mixture(100)))) == edges(selection)
 
 
 def test_zeros_and_nan_are_like_nothing_not_even_each_other():
@@ -189,6 +188,7 @@ def test_zeros_and_nan_are_like_nothing_not_even_each_other():
     assert not len(chosen([[0.0, 0.0], [0.0, 0.0], nan, nan, [1.0, 0.0]]).dropped())
 
 
-def test_the_sample_is_as_large_where_rows_have_no_vector(tmp_path):
-    rows = live(v=[[1.0, float(i)] if i % 50 == 0 else None for i in range(2000)])
-    assert sample(rows, write_vectors(rows, "v", tmp_path / "v.npy"), 30, 7).shape == (30, 2)
+def test_the_sample_is_of_rows_that_have_a_vector():
+    rows, _ = embedded(live(v=[[1.0, float(i)] if i % 50 == 0 else None for i in range(2000)]), "v")
+    drawn = rows.gathered(_Train(4, 30, 7, "cpu"), _Drawn(1.0, 7)).table()
+    assert rows.rows == 40 and matrix(drawn["c"]).shape == (4, 2)

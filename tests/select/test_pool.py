@@ -14,45 +14,21 @@ from curate.errors import PoolError
 from curate.score.part import SHIFT, Decision, Part, Rows, slice_of
 from curate.select import database as tables
 from curate.select import pool
+from curate.select.exchange import same
 from curate.selector import EDGES, Selection, Selector
 from curate.store import memory
 from curate.store.atomic import Store
-from curate.store.parquet import write_batches, write_table
+from curate.store.parquet import write_table
 
 
-def sorted_file(store: Store, rows: int, per_part: int, batch: int) -> str:
-    """A file as decisions are: `per_part` ids of each part, written from a stream of batches of another size."""
-    at = np.arange(rows)
+@pytest.mark.parametrize(("rows", "per_part"), [(250_000, 7_000), (50_000, 10_000), (20_000, 20_000), (1, 10), (0, 10)])
+def test_each_part_finds_its_rows_and_no_others(tmp_path, rows, per_part):
+    at, store = np.arange(rows), Store(tmp_path)
     table = pa.table({"id": (at // per_part << SHIFT) + at % per_part, "reason": pa.array(at.astype(str), pa.large_string())})
-    reader = pa.RecordBatchReader.from_batches(table.schema, table.to_batches(max_chunksize=batch))
-    with store.private("decisions/d.parquet") as path:
-        store.commit("decisions/d.parquet", path, write_batches(path, reader, rows))
-    return "decisions/d.parquet"
-
-
-@pytest.mark.parametrize(
-    ("rows", "per_part", "batch"),
-    [(50_000, 7_000, 3_000), (50_000, 10_000, 50_000), (20_000, 20_000, 10_000), (1, 10, 10), (0, 10, 10)],
-)
-def test_each_part_finds_its_rows_and_no_others(tmp_path, rows, per_part, batch):
-    store = Store(tmp_path)
-    file = sorted_file(store, rows, per_part, batch)
-    found = [slice_of(store, file, Part("p", n, {}), ["reason"]) for n in range(rows // per_part + 2)]
+    store.publish_table("decisions/d/00000.parquet", table)
+    found = [slice_of(store, "decisions/d/00000.parquet", Part("p", n, {}), ["reason"]) for n in range(rows // per_part + 2)]
     assert [r for f in found for r in f["reason"].to_pylist()] == [str(i) for i in range(rows)]
     assert all(len(f) <= per_part for f in found)
-
-
-def test_a_part_reads_few_groups_of_a_large_file(tmp_path):
-    store = Store(tmp_path)
-    file = pq.ParquetFile(store.path(sorted_file(store, 200_000, 5_000, 10_000)))
-    assert [file.metadata.row_group(g).num_rows for g in range(file.num_row_groups)] == [10_000] * 20
-
-
-def test_groups_grow_with_the_root_of_many_rows(tmp_path):
-    table = pa.table({"id": range(50_000), "reason": pa.nulls(50_000, pa.large_string())})
-    write_batches(tmp_path / "d", table.to_reader(7_000), 9_000_000)
-    file = pq.ParquetFile(tmp_path / "d")
-    assert [file.metadata.row_group(g).num_rows for g in range(file.num_row_groups)] == [30_000, 20_000]
 
 
 def test_columns_that_never_repeat_get_no_dictionary(tmp_path):
@@ -99,34 +75,48 @@ class Numbered(Selector):
         return {"third": pa.int16(), "word": pa.large_string()}
 
     def select(self, live):
-        ids = live.table("id")["id"].to_numpy()
-        threes = ids[ids % 3 == 0][::-1]
+        ids = live.table()["id"].to_numpy()
+        threes, fours = ids[ids % 3 == 0][::-1], ids[ids % 4 == 0]
+        edges = [fours, fours.astype(str), fours + 1, (fours + 1).astype(str), np.ones(len(fours), np.float32)]
         return Selection(
             ids[ids % 2 == 0][::-1],
-            pa.table({"id": threes, "third": threes // 3, "word": threes.astype(str)}),
-            pa.table([ids[ids % 4 == 0], ids[ids % 4 == 0] + 1, np.ones((len(ids) + 3) // 4, np.float32)], schema=EDGES),
+            pa.table({"id": threes, "third": threes % 1000, "word": threes.astype(str)}),
+            pa.table(edges, names=EDGES.names).cast(EDGES),
             {"of": len(ids)},
         )
 
 
-def test_a_decision_is_sorted_whole_and_of_the_declared_types(tmp_path):
+def gathered(store, ids, part=0, name="g", **columns):
+    """Live rows as a point of a recipe has them."""
+    table = pa.table({"id": pa.array(ids, pa.int64()), "uid": pa.array([str(i) for i in ids], pa.string()), **columns})
+    store.publish_table(f"gathered/{name}.parquet", table)
+    return pool.Gathered(f"gathered/{name}.parquet", part, len(ids), 1000, name)
+
+
+@pytest.fixture(params=[1 << 20, 7_000])
+def chunks(request, monkeypatch):
+    """A pool of one chunk, and of a chunk for each part."""
+    monkeypatch.setattr(pool, "ROWS", request.param)
+
+
+def test_a_decision_is_sorted_whole_and_of_the_declared_types(tmp_path, chunks):
     store, selector = Store(tmp_path), Numbered()
-    store.publish_table("gathered/g.parquet", pa.table({"id": np.arange(30_000), "uid": np.arange(30_000).astype(str)}))
-    gathered = [pool.Gathered("gathered/g.parquet", 30_000)]
-    decision = pool.decision(selector, gathered, [], "print")
-    pool.decide(store, selector, gathered, [], decision)
-    found = store.table(decision.file)
-    ids = np.arange(30_000)
+    parts = [gathered(store, (n << SHIFT) + np.arange(6_000), n, f"g{n}") for n in range(5)]
+    decision = pool.decision(selector, parts, [], "print")
+    record = pool.decide(store, selector, parts, [], decision)
+    found = pa.concat_tables([store.table(decision.file(start)) for start in decision.starts])
+    ids = np.concatenate([(n << SHIFT) + np.arange(6_000) for n in range(5)])
     wanted = ids[(ids % 2 == 0) | (ids % 3 == 0)]
     assert found["id"].to_numpy().tolist() == wanted.tolist()
     assert found["reason"].to_pylist() == ["numbered" if i % 2 == 0 else None for i in wanted]
-    assert found["third"].to_pylist() == [i // 3 if i % 3 == 0 else None for i in wanted]
     assert found.schema.field("third").type == pa.int16() and found.schema.field("word").type == schema.STR
-    assert pool.notes(store, decision) == {"of": 30_000}
-    edges = store.table(decision.file.replace("decisions/", "edges/"))
-    assert edges["uid"].to_pylist() == [str(i) for i in range(0, 30_000, 4)] and edges["survivor"].to_pylist() == [
-        str(i + 1) for i in range(0, 30_000, 4)
-    ]
+    assert found["word"].to_pylist() == [str(i) if i % 3 == 0 else None for i in wanted]
+    assert record["notes"] == {"of": 30_000} and record["reasons"] == {"numbered": 15_000} and record == pool.decided(store, decision)
+    edges = found.filter(found["edge_id"].is_valid())
+    fours = ids[ids % 4 == 0]
+    assert edges["edge_uid"].to_pylist() == [str(i) for i in fours]
+    assert edges["edge_survivor_uid"].to_pylist() == [str(i + 1) for i in fours]
+    assert store.names("exchange") == [] or not any(store.names(f"exchange/{n}") for n in store.names("exchange"))
 
 
 class Listing(Selector):
@@ -135,43 +125,43 @@ class Listing(Selector):
     reads = ("marked",)
 
     def select(self, live):
-        seen = live.sql("select id, marked from live order by id").fetchall()
-        return Selection(np.empty(0, np.int64), notes={"seen": seen, "of": live.count})
+        seen = live.table().sort_by("id")
+        return Selection(notes={"seen": list(zip(seen["id"].to_pylist(), seen["marked"].to_pylist())), "of": live.rows})
 
 
-@pytest.mark.parametrize("batch", [3, 1000])
-def test_a_selector_sees_what_no_earlier_one_dropped(tmp_path, monkeypatch, batch):
+class Marking(Selector):
+    """Drops some rows by number, and marks others."""
+
+    fell: tuple = ()
+    marked: tuple = ()
+
+    def adds(self):
+        return {"marked": pa.int64()} if self.marked else {}
+
+    def select(self, live):
+        marks = pa.table({"id": pa.array(self.marked, pa.int64()), "marked": pa.array(self.marked, pa.int64())})
+        return Selection(np.array(self.fell, np.int64), marks if self.marked else None)
+
+
+def test_a_selector_sees_what_no_earlier_one_dropped(tmp_path, monkeypatch, chunks):
     """Rows of several parts, of which some lost all, some none, some their first, their last, or many to two selectors."""
-    monkeypatch.setattr(pool, "BATCH", batch)
-    store, draw = Store(tmp_path), np.random.default_rng(batch)
+    monkeypatch.setattr(pool, "ROWS", 50 if pool.ROWS == 7_000 else pool.ROWS)
+    store, draw = Store(tmp_path), np.random.default_rng(3)
     parts = [np.sort(draw.choice(60, 40, replace=False)) + (part << SHIFT) for part in range(6)]
-    gathered = []
-    for number, ids in enumerate(parts):
-        store.publish_table(f"gathered/{number}.parquet", pa.table({"id": ids, "uid": ids.astype(str)}))
-        gathered.append(pool.Gathered(f"gathered/{number}.parquet", len(ids)))
-    fell = [parts[1], parts[2][[0, 7]], parts[4][[-1]], parts[5][::2]], [parts[2][[7, 8, 9]], parts[5][:30]]
-    marked = np.concatenate(parts)[::3]
+    made = [gathered(store, ids, n, str(n)) for n, ids in enumerate(parts)]
+    fell = [parts[1], parts[2][[0, 7]], parts[4][[-1]], parts[5][::2]], [parts[2][[8, 9]], parts[5][1:20:2]]
+    marked = np.concatenate([parts[0], parts[3]])[::3].tolist()
     earlier = []
     for number, some in enumerate(fell):
-        ids = np.concatenate(some)
-        rows = {"id": ids, "reason": ["no"] * len(ids)}
-        if number:  # named for what was added, not for a fall
-            more = np.setdiff1d(marked, ids)
-            rows = {"id": np.append(ids, more), "reason": ["no"] * len(ids) + [None] * len(more)}
-            rows["marked"] = [int(i) if i in marked else None for i in rows["id"]]
-        file = f"decisions/{number}.parquet"
-        store.publish_table(file, pa.table(rows).sort_by("id").cast(decided(rows)))
-        earlier.append(Decision(f"s{number}", "images", file))
-    earlier.append(Decision("of pages", "documents", "decisions/not-there.parquet"))
-    wanted = pool.decision(Listing(), gathered, earlier, "print")
-    pool.decide(store, Listing(), gathered, earlier, wanted)
+        selector = Marking(name=f"s{number}")
+        selector.fell, selector.marked = tuple(np.concatenate(some).tolist()), tuple(marked) if number else ()
+        earlier.append(pool.decision(selector, made, earlier, "print"))
+        pool.decide(store, selector, made, earlier[:-1], earlier[-1])
+    earlier.append(Decision("of pages", "documents", "decisions/not-there"))
+    wanted = pool.decision(Listing(), made, earlier, "print")
+    record = pool.decide(store, Listing(), made, earlier, wanted)
     live = sorted(set(np.concatenate(parts).tolist()) - set(np.concatenate([i for some in fell for i in some]).tolist()))
-    assert pool.notes(store, wanted) == {"seen": [[i, i if i in marked else None] for i in live], "of": len(live)}
-
-
-def decided(rows):
-    kinds = {"id": pa.int64(), "reason": pa.large_string(), "marked": pa.int64()}
-    return pa.schema({name: kinds[name] for name in rows})
+    assert record["notes"] == {"seen": [[i, i if i in marked else None] for i in live], "of": len(live)}
 
 
 @pytest.mark.parametrize(
@@ -226,35 +216,23 @@ def test_where_memory_does_not_do_there_is_more(tmp_path, monkeypatch):
         tables.with_room(Store(tmp_path), act)
 
 
-@pytest.mark.parametrize("lack", [duckdb.OutOfMemoryException("used"), OSError("Out of Memory Error: could not pin")])
-def test_a_selector_gets_the_room_it_needs(tmp_path, monkeypatch, lack):
-    store, selector, tries = Store(tmp_path), Numbered(), []
-    store.publish_table("gathered/g.parquet", pa.table({"id": np.arange(300), "uid": np.arange(300).astype(str)}))
-    gathered = [pool.Gathered("gathered/g.parquet", 300)]
-    sound = Numbered.select
-
-    def hungry(self, live):
-        tries.append(live)
-        if len(tries) == 1:
-            raise lack
-        return sound(self, live)
-
-    monkeypatch.setattr(Numbered, "select", hungry)
-    decision = pool.decision(selector, gathered, [], "print")
-    pool.decide(store, selector, gathered, [], decision)
-    assert len(tries) == 2 and pool.notes(store, decision) == {"of": 300}
-
-
-@pytest.mark.parametrize("wrong", [-1, 1 << SHIFT])
+@pytest.mark.parametrize("wrong", [-1, 5, 1 << SHIFT])
 def test_a_selector_that_names_a_row_that_is_not_there_is_told_so(tmp_path, monkeypatch, wrong):
     store, selector = Store(tmp_path), Numbered()
-    store.publish_table("gathered/g.parquet", pa.table({"id": np.arange(300), "uid": np.arange(300).astype(str)}))
-    gathered = [pool.Gathered("gathered/g.parquet", 300)]
+    parts = [gathered(store, np.arange(5))]
     monkeypatch.setattr(Numbered, "select", lambda self, live: Selection(np.array([3, wrong])))
-    decision = pool.decision(selector, gathered, [], "print")
+    decision = pool.decision(selector, parts, [], "print")
     with pytest.raises(PoolError, match=f"selector numbered: ValueError: there is no row with the id {wrong}$"):
-        pool.decide(store, selector, gathered, [], decision)
-    assert not store.exists(decision.file)
+        pool.decide(store, selector, parts, [], decision)
+    assert pool.decided(store, decision) is None
+
+
+def test_a_frame_that_did_not_come_home_is_refused(tmp_path, monkeypatch):
+    store, selector = Store(tmp_path), Numbered()
+    parts = [gathered(store, np.arange(5))]
+    monkeypatch.setattr(Numbered, "select", lambda self, live: Selection(live.gathered(same)))
+    with pytest.raises(PoolError, match=r"not in the chunks of the pool: use home\(\)"):
+        pool.decide(store, selector, parts, [], pool.decision(selector, parts, [], "print"))
 
 
 def test_free_memory_is_some_of_the_machine():
@@ -276,27 +254,25 @@ def test_files_that_the_kernel_has_cached_are_free_memory(tmp_path, monkeypatch)
 
 def test_a_selector_of_any_name(tmp_path):
     store, selector = Store(tmp_path), Numbered(name="bob's")
-    store.publish_table("gathered/g.parquet", pa.table({"id": np.arange(10), "uid": np.arange(10).astype(str)}))
-    gathered = [pool.Gathered("gathered/g.parquet", 10)]
-    decision = pool.decision(selector, gathered, [], "print")
-    pool.decide(store, selector, gathered, [], decision)
-    assert set(store.table(decision.file)["reason"].to_pylist()) == {"bob's", None}
+    parts = [gathered(store, np.arange(10))]
+    decision = pool.decision(selector, parts, [], "print")
+    pool.decide(store, selector, parts, [], decision)
+    assert set(store.table(decision.file(0))["reason"].to_pylist()) == {"bob's", None}
 
 
 def test_parts_may_have_a_column_in_several_types(tmp_path):
     store = Store(tmp_path)
     kinds = {"a": {"n": [1]}, "b": {"n": [2.5]}, "c": {"n": [3]}, "d": {}}
-    made = []
-    for at, (name, more) in enumerate(kinds.items()):
-        table = pa.table({"id": [at], "uid": [name], **more})
-        store.publish_table(f"gathered/{name}.parquet", table)
-        made.append(pool.Gathered(f"gathered/{name}.parquet", 1, pool._said(table.schema)))
-    read = pool.gathered_rows(store, made)
-    assert read.count("read_parquet") == 3
-    with tables.database(store) as (con, _):
-        assert con.sql(f"select uid, n from {read} order by uid").fetchall() == [
-            ("a", 1.0),
-            ("b", 2.5),
-            ("c", 3.0),
-            ("d", None),
-        ]
+    files = tuple(gathered(store, [at], at, name, **more).file for at, (name, more) in enumerate(kinds.items()))
+    found = pool.Survivors(4, files, ("n",)).load(store)
+    assert found.to_pylist() == [{"id": n, "uid": str(n), "n": v} for n, v in enumerate((1.0, 2.5, 3.0, None))]
+    text = gathered(store, [4], 4, "e", n=["x"]).file
+    assert pool.Survivors(5, (*files, text), ("n",)).load(store)["n"].to_pylist() == ["1", "2.5", "3", None, "x"]
+
+
+def test_a_decision_depends_on_what_is_read_and_on_who_lives(tmp_path):
+    store = Store(tmp_path)
+    one, same_rows, other = (gathered(store, np.arange(10) + by, 0, name) for name, by in (("a", 0), ("b", 0), ("c", 1)))
+    same_rows = pool.Gathered(same_rows.file, 0, 10, 1000, one.content)
+    names = [pool.decision(Numbered(), [g], [], "print").folder for g in (one, same_rows, other)]
+    assert names[0] == names[1] != names[2]

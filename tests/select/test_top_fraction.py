@@ -1,27 +1,17 @@
 """TopFraction: DataComp's rule, ties and all."""
 
-import duckdb
 import numpy as np
 import pyarrow as pa
 import pytest
 
 from curate.errors import RecipeError
-from curate.select import top_fraction
 from curate.select.top_fraction import TopFraction, cut_at
-from curate.selector import Live
-from tests.dedup.pool import FOLDER
+from tests.dedup.pool import in_chunks, live
 
 
 def kept(scores, fraction, column="clip_score"):
-    con = duckdb.connect()
-    ids = np.arange(len(scores))
-    live = Live(
-        con.from_arrow(pa.table({"id": ids, "uid": [str(i) for i in ids], column: pa.array(scores, pa.float32())})),
-        con,
-        FOLDER,
-        len(ids),
-    )
-    return sorted(set(ids.tolist()) - set(TopFraction(column, fraction).select(live).dropped().tolist()))
+    found = TopFraction(column, fraction).select(live(**{column: pa.array(scores, pa.float32())}))
+    return sorted(set(range(len(scores))) - set(found.dropped().tolist()))
 
 
 def datacomp(scores, fraction):
@@ -38,25 +28,22 @@ def test_as_datacomp_codes_it(count, fraction):
     assert kept(scores.tolist(), fraction) == datacomp(scores.tolist(), fraction)
 
 
-@pytest.mark.parametrize("few", [0, 1, 50])
-def test_the_cut_is_that_of_sorting_whatever_the_values(few, monkeypatch):
+@pytest.mark.parametrize("chunks", [1, 5])
+def test_the_cut_is_that_of_sorting_whatever_the_values(chunks, tmp_path):
     """Negative, tiny, huge, infinite, the two zeros, ties, and values that differ in their last bits only."""
-    monkeypatch.setattr(top_fraction, "_FEW", few)
-    monkeypatch.setattr(top_fraction, "BATCH", 7)
-    draw = np.random.default_rng(few)
+    draw = np.random.default_rng(chunks)
     values = np.concatenate(
         [
-            draw.normal(size=40) * 10.0 ** draw.integers(-300, 300, 40),
-            1.0 + np.arange(20) * 2.0**-52,
+            draw.normal(size=20) * 10.0 ** draw.integers(-300, 300, 20),
+            1.0 + np.arange(8) * 2.0**-52,
             [0.0, -0.0, 5e-324, -5e-324, np.inf, -np.inf, 0.25, 0.25, 0.25],
         ]
     )
-    con = duckdb.connect()
-    rows = con.from_arrow(pa.table({"s": draw.permutation(np.concatenate([values, [np.nan] * 5]))}))
+    rows = live(s=draw.permutation(np.concatenate([values, [np.nan] * 5])))
     for rank in range(len(values)):
-        live = Live(rows, con, FOLDER, len(values))
-        assert cut_at(live, "s", (rank + 0.5) / len(values)) == np.sort(values)[-1 - rank]
-    assert cut_at(Live(rows, con, FOLDER, len(values) + 5), "s", 0.999) == -np.inf
+        cut = rows if chunks == 1 else in_chunks(rows, chunks, str(tmp_path / str(rank)))
+        assert cut_at(cut, "s", (rank + 0.5) / rows.rows) == np.sort(values)[-1 - rank]
+    assert cut_at(rows, "s", 0.999) == -np.inf
 
 
 def test_ties_at_the_cut_stay():

@@ -11,14 +11,12 @@ from curate.filters.caption_chars import CaptionChars
 from curate.filters.caption_words import CaptionWords
 from curate.recipe import Recipe
 from curate.select.where import Where
-from curate.selector import Live
 from curate.sources.url_pairs import UrlPairs
-from tests.dedup.pool import FOLDER
+from tests.dedup.pool import one_chunk
 
 
 @pytest.fixture
 def live():
-    con = duckdb.connect()
     nan = float("nan")
     pool = pa.table(
         {
@@ -28,7 +26,7 @@ def live():
             "text": ["logo", "a dog", None, "cat", "cat", "it's"],
         }
     )
-    return Live(con.from_arrow(pool), con, FOLDER, 6)
+    return one_chunk(pool)
 
 
 def dropped(where, live):
@@ -90,17 +88,17 @@ def test_an_sql_error_names_the_selector_and_the_cause(live):
 
 
 def test_bounds_as_numbers_come():
-    con, inf = duckdb.connect(), float("inf")
+    inf = float("inf")
     rows = pa.table({"id": [0, 1], "uid": ["a", "b"], "x": pa.array([1e-05, inf], pa.float32())})
-    pool = Live(con.from_arrow(rows), con, FOLDER, 2)
+    pool = one_chunk(rows)
     assert dropped(Where("x", min=1e-05, max=np.float64(1)), pool) == [1]  # a bound is as precise as its column
     assert dropped(Where("x", min=-inf, max=inf), pool) == [] and dropped(Where("x", max=-inf), pool) == [0, 1]
 
 
 def test_want_of_memory_is_not_a_fault_of_the_recipe(live, monkeypatch):
-    def keep(self, query):
+    def query(text, tables):
         raise duckdb.OutOfMemoryException("enough")
 
-    monkeypatch.setattr(Live, "keep", keep)
+    monkeypatch.setattr("curate.select.where.query", query)
     with pytest.raises(duckdb.OutOfMemoryException):
         Where("clip_score", min=0).select(live)

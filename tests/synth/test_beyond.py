@@ -2,21 +2,20 @@
 
 import json
 
-import duckdb
 import numpy as np
 import pyarrow as pa
 import pytest
 from synth.writers import Parrot
 
 from curate.errors import PoolError, RecipeError
-from curate.selector import Live, coin
+from curate.selector import coin
 from curate.synth import science_qa
 from curate.synth.captioners import Answer
 from curate.synth.instruct import Instruct, check, conversation, facts, llava
 from curate.synth.matching import MatchingNegatives
 from curate.synth.scene_graph import SceneGraph, graph
 from curate.synth.wordnet import Nouns, WordnetLinks, links
-from tests.dedup.pool import FOLDER
+from tests.dedup.pool import one_chunk
 
 # ---- scene graphs
 
@@ -88,6 +87,10 @@ def test_the_database_is_read_as_it_lies(tmp_path):
 # ---- matching pairs
 
 
+def by_id(frame):
+    return frame.table().sort_by("id")
+
+
 def pool(texts, image, text):
     table = pa.table(
         {
@@ -98,9 +101,7 @@ def pool(texts, image, text):
             "clip_text": pa.array(list(text), pa.list_(pa.float32())),
         }
     )
-    con = duckdb.connect()
-    con.register("source", table)
-    return Live(con.sql("select * from source"), con, FOLDER, len(table))
+    return one_chunk(table)
 
 
 def test_the_hardest_other_text_is_taken_and_never_the_own():
@@ -108,28 +109,28 @@ def test_the_hardest_other_text_is_taken_and_never_the_own():
     texts = ["a dog", "a cat", "a cow", " A  Dog", None]
     vectors = [*image[:4], None]
     found = MatchingNegatives(group=10).select(pool(texts, image, vectors))
-    assert found.columns["matching_negative_text"].to_pylist() == ["a cat", "a cow", "a cat", "a cat"]
-    assert found.columns["matching_negative_uid"].to_pylist() == ["u1", "u2", "u1", "u1"]
+    assert by_id(found.columns)["matching_negative_text"].to_pylist() == ["a cat", "a cow", "a cat", "a cat"]
+    assert by_id(found.columns)["matching_negative_uid"].to_pylist() == ["u1", "u2", "u1", "u1"]
     assert len(found.dropped()) == 0 and found.notes == {"mined": 4, "without": 0}
 
 
 def test_a_text_that_fits_better_than_the_own_is_no_negative():
     image = np.array([[1, 0], [0, 1]], np.float32)
     found = MatchingNegatives().select(pool(["a dog", "a cat"], image, image[::-1].copy()))
-    assert found.columns["matching_negative_uid"].to_pylist() == [None, None]
+    assert by_id(found.columns)["matching_negative_uid"].to_pylist() == [None, None]
 
 
 def test_a_row_without_a_picture_is_no_partner():
     found = MatchingNegatives(margin=2.0).select(pool(["a", "b", "c"], [[1.0, 0.0], None, [0.0, 1.0]], np.eye(3, 2)))
-    assert found.columns["id"].to_pylist() == [0, 2] and found.columns["matching_negative_uid"].to_pylist() == ["u2", "u0"]
+    assert by_id(found.columns)["id"].to_pylist() == [0, 2] and by_id(found.columns)["matching_negative_uid"].to_pylist() == ["u2", "u0"]
     nobody = MatchingNegatives().select(pool(["a"], [None], [None]))
-    assert len(nobody.columns) == 0 and nobody.notes == {"mined": 0, "without": 0}
+    assert nobody.columns.rows == 0 and nobody.notes == {"mined": 0, "without": 0}
 
 
 def test_a_row_s_partner_is_of_its_group():
     """Groups of three, in the order of the coin."""
     live = pool([f"text {i}" for i in range(7)], np.eye(7), np.eye(7))
-    found = MatchingNegatives(group=3).select(live).columns
+    found = by_id(MatchingNegatives(group=3).select(live).columns)
     order = sorted((f"u{i}" for i in range(7)), key=lambda u: coin([u], 0, "matching_negative")[0])
     group = {u: n // 3 for n, u in enumerate(order)}
     partners = dict(zip([f"u{i}" for i in found["id"].to_pylist()], found["matching_negative_uid"].to_pylist()))
@@ -141,18 +142,14 @@ def test_groups_do_not_depend_on_the_order_of_rows():
     image, text = (v / np.linalg.norm(v, axis=1, keepdims=True) for v in rng.normal(size=(2, 60, 8)).astype(np.float32))
     texts = [f"text {i}" for i in range(60)]
     stage = MatchingNegatives(group=16, margin=2.0)
-    forward = stage.select(pool(texts, image, text)).columns
     live = pool(texts, image, text)
-    backward = stage.select(Live(live.sql("select * replace (59 - id as id) from live"), live.con, FOLDER, 60)).columns
-    pairs = [
-        dict(
-            zip(
-                live.table("uid")["uid"].to_pylist() if t is forward else live.table("uid")["uid"].to_pylist()[::-1],
-                t["matching_negative_uid"].to_pylist(),
-            )
-        )
-        for t in (forward, backward)
-    ]
+    turned = live.table()
+    turned = turned.set_column(0, "id", pa.array([59 - i for i in range(60)]))
+    pairs = []
+    for table in (live.table(), turned):
+        uids = dict(zip(table["id"].to_pylist(), table["uid"].to_pylist()))
+        found = stage.select(one_chunk(table)).columns.table()
+        pairs.append({uids[i]: u for i, u in zip(found["id"].to_pylist(), found["matching_negative_uid"].to_pylist())})
     assert pairs[0] == pairs[1] and all(a != b for a, b in pairs[0].items())
 
 

@@ -1,15 +1,13 @@
 """Mixing and choosing: realised shares, the same cut for both, nothing overwritten, nothing that depends on order."""
 
-import duckdb
 import numpy as np
 import pyarrow as pa
 import pytest
 
 from curate.errors import RecipeError
 from curate.schema import uid
-from curate.selector import Live
 from curate.synth.choose import CapFilt, CaptionRepeats, Mix, RawElseSynthetic
-from tests.dedup.pool import FOLDER
+from tests.dedup.pool import one_chunk
 from tests.dedup.pool import rows as by_id
 
 N = 100_000
@@ -66,9 +64,7 @@ def test_shares_that_make_no_sense_are_refused(shares_):
 
 
 def live_of(table):
-    con = duckdb.connect()
-    con.register("source", table.append_column("id", pa.array(range(len(table)))))
-    return Live(con.sql("select * from source"), con, FOLDER, len(table))
+    return one_chunk(table.append_column("id", pa.array(range(len(table)))))
 
 
 def test_nguyen_the_best_stay_raw_the_rest_pass_the_same_cut():

@@ -1,0 +1,410 @@
+"""Exchange: the rows of a pool in chunks, worked on by tasks of the engine and regrouped by a key through the store.
+
+A selector is a plan over frames. A `Frame` is a list of chunks; no rows are in the driver's memory until `table` asks for them:
+
+    pairs = live.shuffle(ByHash("key"), Sql("select ..."))      # one task for each bucket of keys
+    drop = pairs.home(live)                                     # rows return to the chunk that their `id` is of
+
+Chunks follow from the pool alone (its parts and their sizes), never from the number of workers. Between two steps a chunk is an
+Arrow file in the run's folder; a killed run finds the files of the tasks that have ended and goes on with the others. A pool of
+one chunk is judged by the same plan within one task, in memory.
+"""
+
+import bisect
+import hashlib
+import io
+import re
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import pyarrow as pa
+
+from curate.select.database import query
+from curate.store.atomic import Store
+
+#: Rows and bytes of a chunk: at most so many, unless one part alone has more.
+ROWS, BYTES = 1 << 20, 256 << 20
+
+#: Every so many rows one tells where a sorted frame is to be cut.
+_SAMPLED = 4096
+
+#: From tables to a table. Where it can be sent to another process it is a function of a module or a dataclass.
+Task = Callable[..., pa.Table]
+
+_NAME = re.compile(r"(\d+)\.(\d+)\.arrow")
+
+
+class Chunk(Protocol):
+    """Rows that one task works on."""
+
+    rows: int  # at most so many
+
+    def load(self, store: Store) -> pa.Table: ...
+
+
+@dataclass(frozen=True)
+class Held:
+    """A chunk in a file of the store, or in memory."""
+
+    rows: int
+    file: str = ""
+    table: pa.Table | None = None
+
+    def load(self, store: Store) -> pa.Table:
+        return self.table if self.table is not None else read(store, self.file)
+
+
+@dataclass(frozen=True)
+class Bucket:
+    """A chunk that is one batch of each of several files."""
+
+    rows: int
+    files: tuple[str, ...]
+    number: int
+
+    def load(self, store: Store) -> pa.Table:
+        return unified([read(store, file, self.number) for file in self.files])
+
+
+# ---- which bucket a row goes to
+
+
+@dataclass(frozen=True)
+class ByHash:
+    """Rows with equal values of a column of 64-bit hashes (uint64) meet in one bucket."""
+
+    column: str
+
+    def __call__(self, table: pa.Table, buckets: int) -> np.ndarray:
+        high = table[self.column].to_numpy().astype(np.uint64) >> np.uint64(32)
+        return (high * np.uint64(buckets) >> np.uint64(32)).astype(np.int64)
+
+
+@dataclass(frozen=True)
+class ByShare:
+    """Rows in ranges of a column of numbers in [0, 1): what is sorted within buckets is sorted as a whole."""
+
+    column: str
+
+    def __call__(self, table: pa.Table, buckets: int) -> np.ndarray:
+        return (table[self.column].to_numpy() * buckets).astype(np.int64)
+
+
+@dataclass(frozen=True)
+class ById:
+    """Rows by the chunk of the pool that the id in a column is of. starts: the first id of each chunk."""
+
+    starts: tuple[int, ...]
+    column: str = "id"
+
+    def __call__(self, table: pa.Table, buckets: int) -> np.ndarray:
+        found = np.searchsorted(np.array(self.starts), table[self.column].to_numpy(), side="right") - 1
+        if len(found) and found.min() < 0:
+            raise ValueError(f"there is no row with the id {table[self.column][int(found.argmin())]}")
+        return found
+
+
+@dataclass(frozen=True)
+class ByBounds:
+    """Rows in ranges of a column of bytes, which these bounds divide."""
+
+    column: str
+    bounds: tuple[bytes, ...]
+
+    def __call__(self, table: pa.Table, buckets: int) -> np.ndarray:
+        return np.array([bisect.bisect_right(self.bounds, v) for v in table[self.column].to_pylist()], np.int64)
+
+
+By = ByHash | ByShare | ById | ByBounds
+
+
+# ---- frames
+
+
+@dataclass
+class Exchange:
+    """Where frames live: the store, the folder of this plan's files (empty: chunks stay in memory), and the engine's `map`."""
+
+    store: Store
+    folder: str = ""
+    map: Callable[[Callable, Iterable], Iterable] = map
+    steps: int = 0
+
+    def run(self, task: "_Run", items: list[Any]) -> list[Held]:
+        """Run a task on each item; the chunks that it makes, in the order of the items. What an earlier driver had made is used."""
+        if not self.folder:
+            return [task(self.store, "", item) for item in items]
+        self.steps += 1
+        folder = f"{self.folder}/{self.steps:02d}-{type(task).__name__.strip('_').lower()}"
+        done = {int(m[1]): Held(int(m[2]), f"{folder}/{m[0]}") for n in self.store.names(folder) if (m := _NAME.fullmatch(n))}
+        todo = [n for n in range(len(items)) if n not in done]
+        made = self.map(_InStore(self.store, folder, task), [(n, items[n]) for n in todo])
+        done |= dict(zip(todo, made))
+        return [done[n] for n in range(len(items))]
+
+    def clear(self) -> None:
+        """Remove the files of this plan."""
+        for step in self.store.names(self.folder) if self.folder else ():
+            for name in self.store.names(f"{self.folder}/{step}"):
+                self.store.remove(f"{self.folder}/{step}/{name}")
+
+
+@dataclass
+class Frame:
+    """A table in chunks. starts: the first id of each chunk of the pool, of a frame whose chunks are those of the pool."""
+
+    exchange: Exchange
+    chunks: list[Any]
+    starts: tuple[int, ...] | None = None
+
+    @property
+    def rows(self) -> int:
+        """The number of rows."""
+        return sum(c.rows for c in self.chunks)
+
+    def each(self, task: Task, *others: "Frame") -> "Frame":
+        """task(table, *tables of the same chunk of others) of each chunk."""
+        items = list(zip(self.chunks, *(o.chunks for o in others), strict=True))
+        return Frame(self.exchange, self.exchange.run(_Each(task), items), self.starts)
+
+    def shuffle(self, by: By, task: Task, first: Task | None = None, factor: float = 1) -> "Frame":
+        """task(table) of each bucket of rows. first: applied to each chunk before; factor: times the rows that this makes of a chunk."""
+        buckets = len(by.starts) if isinstance(by, ById) else max(1, int(np.ceil(self.rows * factor / ROWS)))
+        parted = self._parted(by, first, buckets)
+        return Frame(self.exchange, self.exchange.run(_Each(task), [(bucket,) for bucket in parted]))
+
+    def gathered(self, task: Task, first: Task | None = None) -> "Frame":
+        """task(table) of all rows, in one task: for as much of the pool as fits there."""
+        return Frame(self.exchange, self.exchange.run(_Each(task), [(b,) for b in self._parted(ByShare("_"), first, 1)]))
+
+    def in_order(self, key: str, columns: str = "*") -> "Frame":
+        """The rows, and their `sort` key, sorted by an SQL expression of bytes (as of create_sort_key), in ranges of it."""
+        keyed = self.each(Sql(f"select {columns}, {key} as sort from live"))
+        bounds: tuple[bytes, ...] = ()
+        if self.exchange.folder and (count := int(np.ceil(self.rows / ROWS))) > 1:
+            some = f"select sort from (select sort, row_number() over (order by sort) as n from live) where n % {_SAMPLED} = 0"
+            found = sorted(v for t in keyed.each(Sql(some)).tables() for v in t["sort"].to_pylist())
+            bounds = tuple(found[n * len(found) // count] for n in range(1, count)) if len(found) >= count else ()
+        task = Sql("select * from live order by sort")
+        parted = keyed._parted(ByBounds("sort", bounds), None, len(bounds) + 1)
+        return Frame(self.exchange, self.exchange.run(_Each(task), [(b,) for b in parted]))
+
+    def ranges(self, by: By, buckets: int) -> list[Any]:
+        """The chunks of so many buckets, as they are."""
+        return self._parted(by, None, buckets)
+
+    def _parted(self, by: By, first: Task | None, buckets: int) -> list[Any]:
+        if not self.exchange.folder:
+            tables = [c.load(self.exchange.store) for c in self.chunks]
+            whole = unified([first(t) for t in tables] if first else tables)
+            return [Held(len(t), table=t) for t in split(whole, by, buckets)]
+        held = self.exchange.run(_Split(by, first, buckets), [(c,) for c in self.chunks])
+        files, rows = tuple(h.file for h in held if h.rows), sum(h.rows for h in held)
+        if not files:
+            files = (held[0].file,)
+        return [Bucket(int(np.ceil(rows / buckets)), files, n) for n in range(buckets)]
+
+    def home(self, live: "Frame", column: str = "id", task: Task | None = None) -> "Frame":
+        """The rows in the chunks of the pool that the ids in `column` are of. task: applied to each of these."""
+        return self.shuffle(ById(live.starts, column), task or same).at(live)
+
+    def at(self, live: "Frame") -> "Frame":
+        """The same frame, known to have the chunks of the pool."""
+        return Frame(self.exchange, self.chunks, live.starts)
+
+    def tables(self) -> Iterator[pa.Table]:
+        """The chunks, one after another, in this process: for what is small."""
+        for chunk in self.chunks:
+            yield chunk.load(self.exchange.store)
+
+    def table(self) -> pa.Table:
+        """All rows, in this process: for what is small."""
+        return unified(list(self.tables()))
+
+    def total(self, column: str) -> Any:
+        """The sum of a column, of a frame of a row or so a chunk."""
+        return sum(v for t in self.tables() for v in t[column].to_pylist() if v is not None)
+
+    def beside(self, tables: Iterable[pa.Table]) -> "Frame":
+        """Tables as another frame of as many chunks: what a task needs to know besides its rows."""
+        items = list(tables)
+        return Frame(self.exchange, [Held(len(t), table=t) for t in items], self.starts)
+
+    def put(self, table: pa.Table) -> "Frame":
+        """A table of this process as a frame of one chunk."""
+        return Frame(self.exchange, [Held(len(table), table=table)])
+
+    def constant(self, table: pa.Table) -> "Frame":
+        """A table that is the same for each chunk; it is written once."""
+        held = self.exchange.run(_Each(same), [(Held(len(table), table=table),)])
+        return Frame(self.exchange, held * len(self.chunks), self.starts)
+
+
+def same(table: pa.Table) -> pa.Table:
+    """The table."""
+    return table
+
+
+@dataclass(frozen=True)
+class Sql:
+    """A task: an SQL query in which `live` names the rows, `other` and `third` those of further frames."""
+
+    text: str
+
+    def __call__(self, *tables: pa.Table) -> pa.Table:
+        return query(self.text, dict(zip(("live", "other", "third"), tables)))
+
+
+@dataclass(frozen=True)
+class Then:
+    """A task after another, on the rows; the second also gets the other tables."""
+
+    first: Task
+    second: Task
+
+    def __call__(self, live: pa.Table, *others: pa.Table) -> pa.Table:
+        return self.second(self.first(live), *others)
+
+
+# ---- tasks and their files
+
+
+@dataclass(frozen=True)
+class _Each:
+    task: Task
+
+    def __call__(self, store: Store, name: str, chunks: tuple[Any, ...]) -> Held:
+        made = self.task(*(c.load(store) for c in chunks))
+        return _write(store, name, made, [made]) if name else Held(len(made), table=made)
+
+
+@dataclass(frozen=True)
+class _Split:
+    by: By
+    first: Task | None
+    buckets: int
+
+    def __call__(self, store: Store, name: str, chunks: tuple[Any, ...]) -> Held:
+        table = chunks[0].load(store)
+        table = self.first(table) if self.first else table
+        return _write(store, name, table, split(table, self.by, self.buckets))
+
+
+_Run = _Each | _Split
+
+
+@dataclass(frozen=True)
+class _InStore:
+    """Runs a task on an item and leaves what it made in the folder."""
+
+    store: Store
+    folder: str
+    task: _Run
+
+    def __call__(self, item: tuple[int, Any]) -> Held:
+        return self.task(self.store, f"{self.folder}/{item[0]:06d}", item[1])
+
+
+def split(table: pa.Table, by: By, count: int) -> list[pa.Table]:
+    """The rows of each of `count` buckets, in their order."""
+    if count == 1:
+        return [table]
+    number = by(table, count)
+    order = np.argsort(number.astype(np.uint16) if count < 1 << 16 else number, kind="stable")
+    rows = table.take(pa.array(order))
+    bounds = np.searchsorted(number[order], np.arange(count + 1))
+    return [rows.slice(low, high - low) for low, high in zip(bounds[:-1].tolist(), bounds[1:].tolist())]
+
+
+def _write(store: Store, name: str, table: pa.Table, batches: list[pa.Table]) -> Held:
+    """An Arrow file with one batch for each of `batches`."""
+    file = f"{name}.{len(table)}.arrow"
+    with store.private(file) as path:
+        with pa.OSFile(str(path), "wb") as f:
+            options = pa.ipc.IpcWriteOptions(compression="lz4")
+            with pa.ipc.new_file(f, table.schema, options=options) as writer:
+                for batch in batches:
+                    writer.write_batch(_batch(batch))
+        store.publish(file, path, path.stat().st_size)
+    return Held(len(table), file)
+
+
+def _batch(table: pa.Table) -> pa.RecordBatch:
+    columns = [c.combine_chunks() for c in table.columns]
+    arrays = [a.chunk(0) if isinstance(a, pa.ChunkedArray) else a for a in columns]
+    return pa.RecordBatch.from_arrays(arrays, schema=table.schema)
+
+
+def read(store: Store, file: str, batch: int = 0) -> pa.Table:
+    """One batch of an Arrow file of the store."""
+    if store.local:
+        with pa.memory_map(store.path(file)) as f:
+            return pa.Table.from_batches([pa.ipc.open_file(f).get_batch(batch)])
+    with store.open(file) as f:
+        return pa.Table.from_batches([pa.ipc.open_file(f).get_batch(batch)])
+
+
+# ---- types that differ
+
+
+def unified(tables: list[pa.Table]) -> pa.Table:
+    """Tables one after another; a column that they have in several types gets one that holds all, or is text."""
+    tables = [t for t in tables if len(t)] or tables[:1]  # an empty table may not know its types
+    if all(t.schema.equals(tables[0].schema) for t in tables):
+        return pa.concat_tables(tables)
+    fields = common_fields(t.schema for t in tables)
+    return pa.concat_tables([as_fields(t, fields) for t in tables])
+
+
+def as_fields(table: pa.Table, fields: pa.Schema) -> pa.Table:
+    """These columns, null where the table has none."""
+    columns = [as_type(table[f.name], f.type) if f.name in table.column_names else pa.nulls(len(table), f.type) for f in fields]
+    return pa.table(columns, schema=fields)
+
+
+def common_fields(schemas: Iterable[pa.Schema]) -> pa.Schema:
+    """The columns of all schemas, in the order in which they come, each with a type that holds it everywhere."""
+    found: dict[str, pa.DataType] = {}
+    for f in (f for schema in schemas for f in schema):
+        found[f.name] = common_type(found.get(f.name, f.type), f.type)
+    return pa.schema(list(found.items()))
+
+
+def common_type(one: pa.DataType, other: pa.DataType) -> pa.DataType:
+    """A type that holds the values of both: text where no other does."""
+    if one == other:
+        return one
+    try:
+        both = [pa.schema([("", one)]), pa.schema([("", other)])]
+        return pa.unify_schemas(both, promote_options="permissive").field(0).type
+    except pa.ArrowTypeError:
+        return pa.large_string()
+
+
+def as_type(values: pa.ChunkedArray, kind: pa.DataType) -> pa.ChunkedArray:
+    """Values in a type; as text if they cannot be cast to it."""
+    if values.type == kind:
+        return values
+    try:
+        return values.cast(kind)
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
+        if kind != pa.large_string():
+            raise
+        return pa.chunked_array([[None if v is None else str(v) for v in values.to_pylist()]], kind)
+
+
+# ---- small helpers of plans
+
+
+def files_hash(data: bytes) -> str:
+    """12 hex digits of the SHA-256 of bytes."""
+    return hashlib.sha256(data).hexdigest()[:12]
+
+
+def npy(values: np.ndarray) -> bytes:
+    """An array as the bytes of a .npy file."""
+    out = io.BytesIO()
+    np.save(out, values)
+    return out.getvalue()
