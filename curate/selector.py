@@ -38,8 +38,8 @@ class Selection:
 
     def dropped(self) -> np.ndarray:
         """The ids of the rows that fall, ascending: for a small pool."""
-        if self.drop is None or isinstance(self.drop, np.ndarray):
-            return np.sort(np.empty(0, np.int64) if self.drop is None else self.drop)
+        if self.drop is None or isinstance(self.drop, (np.ndarray, list)):
+            return np.sort(np.array([] if self.drop is None else self.drop, np.int64))
         table = self.drop if isinstance(self.drop, pa.Table) else self.drop.table()
         return np.sort(table["id"].to_numpy())
 

@@ -5,13 +5,13 @@ import io
 import json
 from pathlib import Path
 
-import duckdb
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 from PIL import Image
 
 from curate.schema import uid
+from curate.select.database import query
 from curate.shard import write as shards
 from curate.store import checksums as seal
 from curate.store.atomic import Store
@@ -64,12 +64,18 @@ def parked(store: Store, n: int, parts: int = 3, kinds: tuple[str, ...] = KINDS)
     return pa.Table.from_pylist(rows).append_column("vector", vectors)
 
 
-def planned(folder: Path, table: pa.Table, how: shards.Shards) -> pa.Table:
-    """The plan over the kept rows, as the engine makes it: from Parquet."""
-    pq.write_table(table.filter(table["kept"]) if "kept" in table.column_names else table, folder / "kept.parquet")
-    made = shards.plan(duckdb.connect().read_parquet(str(folder / "kept.parquet")), how)
-    (folder / "kept.parquet").unlink()
-    return made
+def planned(table: pa.Table, how: shards.Shards) -> pa.Table:
+    """The plan over the kept rows: the kept rows with `shard`, `place` and `key`, sorted by (shard, place)."""
+    kept = table.filter(table["kept"]) if "kept" in table.column_names else table
+    ids = kept.select(["uid", *(["copies"] if "copies" in kept.column_names else [])])
+    ids = ids.append_column("id", pa.array(np.arange(len(kept))))
+    named = query(shards.named(how.seed, "copies" in kept.column_names), {"live": ids})
+    ordered = named.sort_by([("coin", "ascending"), ("key", "ascending")])
+    placed = shards.numbered(ordered, 0, shards.assign(len(ordered), how.size) if len(ordered) else [])
+    rows = kept.take(placed["id"])
+    for name in ("shard", "place", "key"):
+        rows = rows.drop_columns([name]) if name in rows.column_names else rows
+    return pa.table({n: placed[n] for n in ("shard", "place", "key")} | {n: rows[n] for n in rows.column_names})
 
 
 def write_shards(
@@ -87,7 +93,7 @@ def small_run(folder: Path, n: int = 30, size: int = 10, kinds: tuple[str, ...] 
     """A folder with ledger, shards, recipe.json and dataset.json that agree."""
     store = Store(folder)
     table = parked(store, n, kinds=kinds)
-    plan = planned(folder, table, shards.Shards(size=size))
+    plan = planned(table, shards.Shards(size=size))
     write_shards(store, plan)
     place = {r["key"]: r for r in plan.select(["key", "shard", "place"]).to_pylist()}
     uids = table["uid"].to_pylist()

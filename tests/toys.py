@@ -123,8 +123,11 @@ class ToyHalf(Selector):
         rows = live.table("id", "uid", "toy_score")
         low = np.asarray(rows["toy_score"]) < self.min
         ids = rows["id"].to_numpy()
-        best = ids[int(np.argmax(np.asarray(rows["toy_score"])))] if len(ids) else 0
-        edges = pa.table([ids[low], np.full(low.sum(), best), np.zeros(low.sum(), np.float32)], schema=EDGES)
+        best = int(np.argmax(np.asarray(rows["toy_score"]))) if len(ids) else 0
+        fell = rows.filter(pa.array(low))
+        survivor = rows.take(pa.array(np.full(len(fell), best)))
+        columns = [fell["id"], fell["uid"], survivor["id"], survivor["uid"], np.zeros(len(fell), np.float32)]
+        edges = pa.table(columns, names=EDGES.names)
         ranks = pa.table({"id": ids, "toy_rank": np.argsort(np.argsort(-np.asarray(rows["toy_score"]), kind="stable"))})
         return Selection(drop=ids[low], columns=ranks, edges=edges, notes={"low": int(low.sum())})
 

@@ -265,11 +265,11 @@ class Driver:
             return []
         point = pool.Point(self.store, before, self.recipe.fingerprints, decisions)
         gathered: dict[str, list[pool.Gathered]] = {}
-        earlier_files = pool.gathered_before(self.store)
+        known = pool.known(self.store)
         for table in dict.fromkeys(s.table for s in selectors):
             added = {c for s in selectors if s.table == table for c in s.adds() if c not in s.fills}
             reads = tuple(sorted({c for s in selectors if s.table == table for c in s.reads} - added - {"id"}))
-            gathered[table] = list(self.engine.map(partial(pool.gather, point, table, reads, earlier_files), parts))
+            gathered[table] = list(self.engine.map(partial(pool.gather, point, table, reads, known), parts))
         made: list[Decision] = []
         for selector in selectors:
             rows = gathered[selector.table]
@@ -295,7 +295,7 @@ class Driver:
         samples = self.recipe.samples
         entries = {t: [f"ledger/{t}/{p.index:06d}.parquet" for p in parts] for t in self.recipe.source.tables}
         copies = ("copies",) if any("copies" in s.adds() for s in point.steps if s.table == samples) else ()
-        gather = partial(pool.gather, point, samples, copies, pool.gathered_before(self.store))
+        gather = partial(pool.gather, point, samples, copies, pool.known(self.store))
         gathered = list(self.engine.map(gather, parts))
         assigned = ledger.assign(self.store, gathered, how, self.engine.map) if how else None
         self.store.remove("dataset.json")

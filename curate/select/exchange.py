@@ -146,9 +146,8 @@ class Exchange:
 
     def clear(self) -> None:
         """Remove the files of this plan."""
-        for step in self.store.names(self.folder) if self.folder else ():
-            for name in self.store.names(f"{self.folder}/{step}"):
-                self.store.remove(f"{self.folder}/{step}/{name}")
+        if self.folder:
+            self.store.clear(self.folder)
 
 
 @dataclass
@@ -219,9 +218,11 @@ class Frame:
         for chunk in self.chunks:
             yield chunk.load(self.exchange.store)
 
-    def table(self) -> pa.Table:
-        """All rows, in this process: for what is small."""
-        return unified(list(self.tables()))
+    def table(self, *columns: str) -> pa.Table:
+        """All rows, or these columns of them, in this process: for what is small. Rows with an `id` are in order of it."""
+        whole = unified(list(self.tables()))
+        whole = whole.sort_by("id") if "id" in whole.column_names else whole
+        return whole.select(columns) if columns else whole
 
     def total(self, column: str) -> Any:
         """The sum of a column, of a frame of a row or so a chunk."""

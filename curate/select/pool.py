@@ -19,7 +19,7 @@ from curate.selector import EDGES, Selection, Selector
 from curate.stage import Stage, Step, digest
 from curate.store.atomic import Store
 from curate.store.parquet import write_table
-from curate.store.records import record, verified
+from curate.store.records import record
 
 _GATHERED = re.compile(r"(.+)\.(\d+)\.(\d+)\.([0-9a-f]+)\.parquet")
 
@@ -61,34 +61,58 @@ class Gathered:
     content: str
 
 
-def gathered_before(store: Store) -> dict[str, str]:
-    """The files of gathered rows that are there, by what they were made of."""
-    return {m[1]: n for n in store.names("gathered") if (m := _GATHERED.fullmatch(n))}
+@dataclass(frozen=True)
+class Known:
+    """Names of gathered rows by what they were made of: of the files that are there, and all that decisions were made of."""
+
+    there: dict[str, str]
+    named: dict[str, str]
 
 
-def gather(point: Point, table: str, columns: tuple[str, ...], before: dict[str, str], part: Part) -> Gathered:
+def known(store: Store) -> Known:
+    """What is known of gathered rows.
+
+    Rows made of the same have the same content, but for a takedown: then they keep the name that they had before, so that nothing is
+    decided anew, and all other samples keep their places.
+    """
+    there = {m[1]: n for n in store.names("gathered") if (m := _GATHERED.fullmatch(n))}
+    made = [f"{d}/{n}" for d in ("decisions", "assigned") for n in store.names(d)] if store.names("removed") else []
+    records = [store.json(f"{d}/{'decision' if d.startswith('dec') else 'assigned'}.json") for d in made]
+    named = {_GATHERED.fullmatch(n)[1]: n for r in records if r for n in r["of"]}
+    return Known(there, named | there)
+
+
+def gather(point: Point, table: str, columns: tuple[str, ...], before: Known, part: Part) -> Gathered:
     """Write `id`, `uid` and these columns of the live rows, unless that file is there."""
     head = f"{table}-{digest([point.state(part), columns])}"
-    if head not in before:
+    if head not in before.there:
         bench = point.open(part, {table: set(columns)})
         conclude(bench)
         rows = bench.tables[table]
         found = rows.take(dict.fromkeys(["uid", *(c for c in columns if c != "id")]), rows.live)
         found = found.add_column(0, "id", pa.array(rows.live + part.base, pa.int64()))
-        return _publish_gathered(point.store, head, part.index, found)
-    name = before[head]
+        return _publish_gathered(point.store, before.named.get(head), head, part.index, found)
+    return _gathered(before.there[head], part.index)
+
+
+def _gathered(name: str, part: int) -> Gathered:
     _, rows, size, content = _GATHERED.fullmatch(name).groups()
-    return Gathered(f"gathered/{name}", part.index, int(rows), int(size), content)
+    return Gathered(f"gathered/{name}", part, int(rows), int(size), content)
 
 
-def _publish_gathered(store: Store, head: str, part: int, found: pa.Table) -> Gathered:
+def _publish_gathered(store: Store, name: str | None, head: str, part: int, found: pa.Table) -> Gathered:
     with store.private(f"gathered/{head}") as path:
         size = write_table(path, found)
-        with open(path, "rb") as f:
-            content = hashlib.file_digest(f, "sha256").hexdigest()[:16]
-        name = f"gathered/{head}.{len(found)}.{size}.{content}.parquet"
-        store.publish(name, path, size)
-    return Gathered(name, part, len(found), size, content)
+        if name is None:
+            with open(path, "rb") as f:
+                name = f"{head}.{len(found)}.{size}.{hashlib.file_digest(f, 'sha256').hexdigest()[:16]}.parquet"
+        store.publish(f"gathered/{name}", path, size)
+    return _gathered(name, part)
+
+
+def names(gathered: list[Gathered]) -> list[str]:
+    """The names of gathered rows, for the record of what is made of them."""
+    return [g.file.removeprefix("gathered/") for g in gathered]
 
 
 def grouped(gathered: list[Gathered]) -> list[list[Gathered]]:
@@ -168,8 +192,7 @@ def decision(selector: Selector, gathered: list[Gathered], earlier: list[Decisio
 
 def decided(store: Store, wanted: Decision) -> dict[str, Any] | None:
     """The record of a decision: `rows` and `dropped` of each chunk, `reasons` with their counts, `notes`; None if it is not made."""
-    made = store.json(f"{wanted.folder}/decision.json")
-    return made and verified(made)
+    return store.json(f"{wanted.folder}/decision.json")
 
 
 def decide(
@@ -193,10 +216,11 @@ def decide(
         )
         for group, fell, start in zip(groups, dropped, wanted.starts)
     ]
+    made_of = names(gathered)
     if len(chunks) == 1:
-        return next(iter(run_map(_Decide(store, selector, wanted), [chunks])))
+        return next(iter(run_map(_Decide(store, selector, wanted, made_of), [chunks])))
     exchange = Exchange(store, f"exchange/{wanted.folder.removeprefix('decisions/')}", run_map)
-    found = _decide(exchange, selector, chunks, wanted)
+    found = _decide(exchange, selector, chunks, wanted, made_of)
     exchange.clear()
     return found
 
@@ -208,25 +232,26 @@ class _Decide:
     store: Store
     selector: Selector
     wanted: Decision
+    made_of: list[str]
 
     def __call__(self, chunks: list[Chunk]) -> dict[str, Any]:
         [chunk] = chunks
         live = Held(chunk.rows, table=chunk.load(self.store))
-        return _decide(Exchange(self.store), self.selector, [live], self.wanted)
+        return _decide(Exchange(self.store), self.selector, [live], self.wanted, self.made_of)
 
 
-def _decide(exchange: Exchange, selector: Selector, chunks: list[Any], wanted: Decision) -> dict[str, Any]:
+def _decide(exchange: Exchange, selector: Selector, chunks: list[Any], wanted: Decision, made_of: list[str]) -> dict[str, Any]:
     live = Frame(exchange, chunks, first_ids(wanted.starts))
     try:
         made = selector.select(live)
-        return _record(live, selector, made, wanted)
+        return _record(live, selector, made, wanted, made_of)
     except Exception as e:
         if isinstance(e, CurateError) or out_of_memory(e):
             raise
         raise PoolError(f"selector {selector.name}: {type(e).__name__}: {e}") from e
 
 
-def _record(live: Frame, selector: Selector, made: Selection, wanted: Decision) -> dict[str, Any]:
+def _record(live: Frame, selector: Selector, made: Selection, wanted: Decision, made_of: list[str]) -> dict[str, Any]:
     """Write the files of a decision, and last its record."""
     store = live.exchange.store
     frames = [_frame(live, f) for f in (made.drop, made.columns, made.edges)]
@@ -243,6 +268,7 @@ def _record(live: Frame, selector: Selector, made: Selection, wanted: Decision) 
         stem, suffix = name.split(".")
         store.publish_bytes(f"{wanted.folder}/{stem}-{hashlib.sha256(data).hexdigest()[:16]}.{suffix}", data)
     found = {
+        "of": made_of,
         "starts": wanted.starts,
         "rows": [c.rows for c in live.chunks],
         "dropped": [c.total() for c in counts],
@@ -257,7 +283,7 @@ def _record(live: Frame, selector: Selector, made: Selection, wanted: Decision) 
 
 def _frame(live: Frame, made: Any) -> Frame | None:
     """What a selector returned in the chunks of the pool: a small pool's may be a table, or an array of ids."""
-    if isinstance(made, np.ndarray):
+    if isinstance(made, (np.ndarray, list)):
         made = pa.table({"id": pa.array(made, pa.int64())})
     return live.put(made).home(live) if isinstance(made, pa.Table) else made
 

@@ -16,7 +16,7 @@ from curate.errors import PoolError
 from curate.recipe import Shards
 from curate.score.part import Part, Workbench, conclude, overlay, slice_of
 from curate.select.exchange import ByShare, Exchange, Frame, Held, Sql
-from curate.select.pool import Gathered, Point, Survivors, first_ids, grouped, starts_of
+from curate.select.pool import Gathered, Point, Survivors, first_ids, grouped, names, starts_of
 from curate.shard import write as shards
 from curate.stage import digest
 from curate.store.atomic import Store
@@ -54,7 +54,7 @@ def assign(store: Store, gathered: list[Gathered], how: Shards, run_map: Callabl
     repeated = bool(gathered) and "copies" in store.fields(gathered[0].file).names
     columns = ("copies",) if repeated else ()
     chunks = [Survivors(sum(g.rows for g in group), tuple(g.file for g in group), columns) for group in groups]
-    work = _Assign(store, folder, how, repeated, starts_of(groups))
+    work = _Assign(store, folder, how, repeated, starts_of(groups), names(gathered))
     if len(chunks) == 1:
         return next(iter(run_map(work.whole, [chunks])))
     exchange = Exchange(store, f"exchange/{folder.replace('/', '-')}", run_map)
@@ -76,6 +76,7 @@ class _Assign:
     how: Shards
     repeated: bool
     starts: tuple[int, ...]
+    made_of: list[str]
 
     def whole(self, chunks: list[Survivors]) -> Assigned:
         """All of it, in this task."""
@@ -93,7 +94,7 @@ class _Assign:
         items = [(chunk, found.file(start)) for chunk, start in zip(placed.chunks, self.starts)]
         keep = _Placed(self.store)
         list(exchange.map(keep, items) if exchange.folder else map(keep, items))
-        said = {"samples": found.samples, "shards": found.shards, "starts": self.starts}
+        said = {"of": self.made_of, "samples": found.samples, "shards": found.shards, "starts": self.starts}
         self.store.publish_bytes(f"{self.folder}/assigned.json", record(said))
         return found
 

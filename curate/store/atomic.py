@@ -15,6 +15,7 @@ import json
 import logging
 import os
 import random
+import shutil
 import tempfile
 import time
 import uuid
@@ -337,6 +338,15 @@ class Store:
             return
         except OSError as e:
             raise PoolError(f"{self.path(name)}: cannot be removed: {e.strerror or e}") from e
+
+    def clear(self, folder: str) -> None:
+        """Remove a folder with all that is in it; none there is fine."""
+        self.fence()
+        with contextlib.suppress(FileNotFoundError):
+            if self.local:
+                shutil.rmtree(self._inner(folder))
+            else:
+                self.fs.rm(self._inner(folder), recursive=True)
 
 
 def hint(name: str) -> str:

@@ -13,7 +13,8 @@ from toys import Toy, ToyScore, ToyWords
 from curate.recipe import Recipe
 from curate.runner.driver import run
 from curate.score.part import Workbench
-from curate.selector import NONE, Selection, Selector
+from curate.select.exchange import Sql
+from curate.selector import Selection, Selector
 from curate.stage import Stage
 from curate.upkeep.check import check
 
@@ -28,8 +29,8 @@ class Rank(Selector):
         return {"rank": pa.int64()}
 
     def select(self, live):
-        rows = live.sql("select id, row_number() over (order by toy_score, uid) // 50 as rank from live").to_arrow_table()
-        return Selection(NONE, rows)
+        ranked = Sql("select id, row_number() over (order by toy_score, uid) // 50 as rank from live")
+        return Selection(columns=live.gathered(ranked).home(live))
 
 
 @dataclass

@@ -15,9 +15,9 @@ from toys import recipe as pairs
 from curate.recipe import Recipe, Shards
 from curate.removed import Removed
 from curate.runner.driver import run, tell
+from curate.select.exchange import ByShare, Exchange, Frame, Held
 from curate.selector import Selection, Selector
 from curate.shard import plan as layout
-from curate.store import partitions as pieces
 from curate.store.atomic import Store
 from curate.upkeep import gc
 from curate.upkeep.check import check
@@ -35,7 +35,7 @@ class Thrice(Selector):
         return {"copies": pa.int32()}
 
     def select(self, live):
-        ids = live.sql("select id from live order by id").to_arrow_table()["id"].to_numpy()
+        ids = live.table().sort_by("id")["id"].to_numpy()
         return Selection(ids[:0], columns=pa.table({"id": ids[::3], "copies": np.full(len(ids[::3]), 3, np.int32)}))
 
 
@@ -67,19 +67,20 @@ def test_the_ledger_tells_the_place_of_a_sample(inputs, tmp_path):
         assert [keys[place] for place in held.place] == list(held.key) and sorted(held.place) == list(range(len(keys)))
 
 
-def test_a_piece_in_which_no_row_is_has_a_file_all_the_same(tmp_path, monkeypatch):
-    """Pages without pictures may fill the shards of a piece. Rows come in any order, and not all at once."""
-    monkeypatch.setattr(pieces, "WAIT", 1)
+def test_a_range_in_which_no_row_is_has_a_file_all_the_same(tmp_path):
+    """Pages without pictures may fill the shards of a range. Rows come in any order."""
     store, columns = Store(tmp_path / "run"), pa.schema([("position", pa.int32()), ("name", pa.large_string())])
-    schema = pa.schema([*layout._PLACED, *columns])
-    rows = [{"shard": 0, "place": 1, "position": 0, "name": "b"}, {"shard": 2, "place": 0, "position": 0, "name": "d"}]
-    rows += [{"shard": 0, "place": 0, "position": 1, "name": "a"}, {"shard": 2, "place": 0, "position": 1, "name": "e"}]
-    paths = [tmp_path / str(n) for n in range(3)]
-    pieces.scatter((pa.Table.from_pylist([r], schema) for r in rows), lambda t: t["shard"].to_numpy(), paths)
-    made = [layout.in_order(path, columns, False) for path in paths]
-    assert [m["name"].to_pylist() for m in made] == [["a", "b"], [], ["d", "e"]] and len({m.schema for m in made}) == 1
-    store.publish_table("planned/p.parquet", made[1])
-    assert layout.planned(store, "planned/p.parquet", 1, own=False).num_rows == 0
+    schema = pa.schema([*layout._PLACED, *columns, ("share", pa.float64())])
+    rows = [(0, 1, 0, "b"), (2, 0, 0, "d"), (0, 0, 1, "a"), (2, 0, 1, "e")]
+    table = pa.Table.from_pylist(
+        [{"shard": s, "place": p, "position": n, "name": v, "share": (s + 0.5) / 3} for s, p, n, v in rows], schema
+    )
+    parted = Frame(Exchange(store), [Held(4, table=table)]).ranges(ByShare("share"), 3)
+    files = [f"planned/p-{n}.parquet" for n in range(3)]
+    for item in zip(parted, files):
+        layout._Keep(store, False)(item)
+    made = [layout.planned(store, file, n, own=False) for n, file in enumerate(files)]
+    assert [m["name"].to_pylist() for m in made] == [["a", "b"], [], ["d", "e"]] and len({m.schema.remove_metadata() for m in made}) == 1
 
 
 def test_columns_that_inputs_gave_in_several_types_are_one(tmp_path):
@@ -99,9 +100,8 @@ def test_columns_that_inputs_gave_in_several_types_are_one(tmp_path):
     places = pa.table(
         {"uid": ["b", "a", "b", "c", "d"], "key": ["b", "a", "b-2", "c", "d"], "shard": [0] * 5, "place": range(5)}
     )
-    rows = (layout.placed(store, f, places, columns, True, hidden) for f in files)
-    pieces.scatter(rows, lambda t: t["shard"].to_numpy(), [tmp_path / "rows"])
-    made = layout.in_order(tmp_path / "rows", columns, True).to_pylist()
+    rows = [layout.placed(store, f, places, columns, True, hidden) for f in files]
+    made = pa.concat_tables(rows).sort_by(layout._order(True)).to_pylist()
     assert [(m["key"], m["text"], m["rank"], m["size"], m["only"]) for m in made] == [
         ("b", "y", "2", 2.0, None),
         ("a", "<e-mail>", "1", 1.0, None),
@@ -118,6 +118,7 @@ import numpy as np, pyarrow as pa
 from toys import recipe as pairs
 from curate.runner.driver import run
 from curate.recipe import Recipe, Shards
+from curate.select.exchange import ByShare, Exchange, Frame, Held
 from curate.selector import Selection, Selector
 
 @dataclass
