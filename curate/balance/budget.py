@@ -46,7 +46,9 @@ class Budget(Selector):
         columns = f"id, case {pools} end as {name}, {cost} as cost"
         ordered = live.in_order(sort_key(self.by) if self.by else coin, columns)
         # What a range spends is added up over the ranges before it, pool by pool.
-        sums = [dict(zip(t["pool"].to_pylist(), t["cost"].to_pylist())) for t in ordered.each(Sql(_SPENT.format(name))).tables()]
+        sums = [
+            dict(zip(t["pool"].to_pylist(), t["cost"].to_pylist())) for t in ordered.each(Sql(_SPENT.format(name))).tables()
+        ]
         before = [{n: sum(s.get(n) or 0.0 for s in sums[:i]) for n in self.budgets} for i in range(len(sums))]
         spent = ordered.each(Sql(_TOTAL.format(name)), ordered.beside(_amounts(b) for b in before))
         limited = spent.each(Sql(_WITHIN.format(name)), spent.constant(_amounts(self.budgets)))

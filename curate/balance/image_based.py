@@ -138,7 +138,9 @@ class NormSim(Selector):
         low = float(self.min) if self.fraction is None else cut_at(scored, self.name, self.fraction)
         fell = scored.each(Sql(f"select id from live where not {identifier(self.name)} >= '{low!r}'::float"))
         drop = fell.each(Sql(UNION), live.each(Without(self.column)))
-        return Selection(drop, columns=scored, notes={"min": low if math.isfinite(low) else None, "kept": scored.rows - fell.rows})
+        return Selection(
+            drop, columns=scored, notes={"min": low if math.isfinite(low) else None, "kept": scored.rows - fell.rows}
+        )
 
 
 @dataclass(frozen=True)

@@ -49,6 +49,7 @@ class Balance(Selector):
     language: str = ""
     base: str = ""
     seed: int = 0
+
     def __post_init__(self):
         super().__post_init__()
         if sum(v is not None for v in (self.t, self.target, self.tail)) > 1:
@@ -285,7 +286,13 @@ class _Toss:
         probability = _probabilities(matched, counts, self.bounds)
         keep = coin(matched["uid"].to_pylist(), self.seed, self.salt) < probability
         matches = pc.fill_null(pc.list_value_length(matched["numbers"]), 0).cast(pa.int32())
-        columns = {"id": matched["id"], "language": matched["language"], "probability": probability, "matches": matches, "keep": keep}
+        columns = {
+            "id": matched["id"],
+            "language": matched["language"],
+            "probability": probability,
+            "matches": matches,
+            "keep": keep,
+        }
         return pa.table(columns)
 
 

@@ -113,7 +113,9 @@ class _Near:
     distance: int
 
     def __call__(self, hashed: pa.Table) -> pa.Table:
-        order = query("select id, view, bits, hash(key, number) as hash from live order by number, key, rank, view", {"live": hashed})
+        order = query(
+            "select id, view, bits, hash(key, number) as hash from live order by number, key, rank, view", {"live": hashed}
+        )
         ids, views, bits, keys = (order[c].to_numpy() for c in ("id", "view", "bits", "hash"))
         start = np.maximum.accumulate(np.where(np.append(True, np.diff(keys) != 0)[: len(keys)], np.arange(len(keys)), 0))
         count = np.minimum(np.arange(len(keys)) - start, _FIRST)
@@ -146,7 +148,9 @@ class _WithPicture:
     def __call__(self, pairs: pa.Table, rows: pa.Table) -> pa.Table:
         ids = rows["id"].to_numpy()
         order = np.argsort(ids)
-        at = pa.array(order[np.searchsorted(ids[order], pairs[self.column].to_numpy())] if len(pairs) else np.empty(0, np.int64))
+        at = pa.array(
+            order[np.searchsorted(ids[order], pairs[self.column].to_numpy())] if len(pairs) else np.empty(0, np.int64)
+        )
         for name in ("uid", "rank", "thumb", "asked"):
             pairs = pairs.append_column(f"{self.column}_{name}", rows[name].take(at))
         return pairs

@@ -96,7 +96,9 @@ class Decontaminate(Selector):
         for more in found[1:]:
             both = both.each(Sql("select * from live union all by name select * from other"), more)
         names = ", ".join(f"{c} as {identifier(name)}" for c, name in zip(("match", "similarity"), self.adds()))
-        best = f"select id, {names} from live qualify row_number() over (partition by id order by similarity desc, match desc) = 1"
+        best = (
+            f"select id, {names} from live qualify row_number() over (partition by id order by similarity desc, match desc) = 1"
+        )
         columns = both.each(Sql(best))
         return Selection(columns, columns=columns, notes=notes)
 

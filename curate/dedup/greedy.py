@@ -91,7 +91,9 @@ def _judged(live: Frame, pairs: Frame, fallen: Frame) -> tuple[Frame, Frame, int
         asked = waiting.shuffle(ById(live.starts, "survivor"), same, asking).at(live)
         states = asked.each(Sql(_STATES), waiting, fallen).home(live)
         judged = waiting.each(Sql(_FATES), states)
-        fell = judged.each(Sql("select id, uid, survivor, survivor_uid, similarity from live where fate = 'stays' and place = 1"))
+        fell = judged.each(
+            Sql("select id, uid, survivor, survivor_uid, similarity from live where fate = 'stays' and place = 1")
+        )
         left = judged.each(Sql("select * exclude (state, fate, place) from live where fate != 'stays'"))
         fallen = fallen.each(Sql("select * from live union all by name select * from other"), fell)
         rounds += 1
@@ -123,7 +125,9 @@ class _Asked:
         return rows.append_column("asked", pa.array(asked))
 
 
-def pairs_table(rows: pa.Table, worse: np.ndarray, better: np.ndarray, similarity: np.ndarray, view: np.ndarray | int = 0) -> pa.Table:
+def pairs_table(
+    rows: pa.Table, worse: np.ndarray, better: np.ndarray, similarity: np.ndarray, view: np.ndarray | int = 0
+) -> pa.Table:
     """PAIRS of rows by their places in a table with id, uid and rank; a pair of a row with itself says that it has more."""
     mine, theirs, more = pa.array(worse), pa.array(better), worse == better
     theirs = pa.array(better, mask=more)

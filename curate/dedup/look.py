@@ -37,7 +37,9 @@ class Look:
             stays, start, size = np.concatenate([stays, rest]), start + size, 2 * size
         return tuple(np.concatenate(part) for part in zip(*fell)) if fell else _none()
 
-    def pairs(self, hashes: np.ndarray, thumbs: np.ndarray, rows: np.ndarray, others: np.ndarray | None) -> tuple[np.ndarray, ...]:
+    def pairs(
+        self, hashes: np.ndarray, thumbs: np.ndarray, rows: np.ndarray, others: np.ndarray | None
+    ) -> tuple[np.ndarray, ...]:
         """Pairs of these rows with others, or (None) among themselves: worse row, better row, how alike, first view."""
         found, waiting, size = Found(), [], 0
         sides = [(rows, rows)] if others is None else [(rows, others), (others, rows)]

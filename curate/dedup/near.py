@@ -74,12 +74,18 @@ class _Hashed:
 
     def __call__(self, live: pa.Table) -> pa.Table:
         live = live.filter(live["phash"].is_valid())
-        ranks = query(f"select id, uid, {self.rank} from live order by id", {"live": live.drop_columns(["thumbnail", "phash_views"])})
+        ranks = query(
+            f"select id, uid, {self.rank} from live order by id", {"live": live.drop_columns(["thumbnail", "phash_views"])}
+        )
         live = live.take(pa.array(np.argsort(live["id"].to_numpy(), kind="stable")))
         hashed = stacked(live) if len(live) else np.empty((0, len(VIEWS) + 1), np.uint64)
         thumbs = live["thumbnail"].to_pylist()
         same = [hashlib.md5(h.tobytes() + t, usedforsecurity=False).digest() for h, t in zip(hashed, thumbs)]
-        columns = [pa.array([h.tobytes() for h in hashed], pa.large_binary()), pa.array(thumbs, pa.large_binary()), pa.array(same, pa.binary())]
+        columns = [
+            pa.array([h.tobytes() for h in hashed], pa.large_binary()),
+            pa.array(thumbs, pa.large_binary()),
+            pa.array(same, pa.binary()),
+        ]
         for name, values in zip(("hashes", "thumb", "same"), columns):
             ranks = ranks.append_column(name, values)
         return ranks

@@ -125,7 +125,9 @@ def _probed(rows: pa.Table) -> pa.Table:
     """Each row once for each of its clusters, with the `hash` of the cluster's number."""
     near = matrix(rows["near"]) if len(rows) else np.empty((0, 1), np.int32)
     cluster = pa.array(near.ravel().astype(np.int64))
-    hashed = query("select hash(cluster) as hash, row_number() over () as n from live", {"live": pa.table({"cluster": cluster})})
+    hashed = query(
+        "select hash(cluster) as hash, row_number() over () as n from live", {"live": pa.table({"cluster": cluster})}
+    )
     at = pa.array(np.repeat(np.arange(len(rows)), near.shape[1]))
     rows = rows.drop_columns([c for c in ("near", "same") if c in rows.column_names]).take(at)
     return rows.append_column("cluster", cluster).append_column("hash", hashed.sort_by("n")["hash"])
@@ -143,7 +145,10 @@ class _ByCentroid:
         if len(rows):
             close = cosines(matrix(rows["v"]), self.centroids[matrix(rows["near"])[:, 0]])
         given = pa.table({"id": rows["id"], "uid": rows["uid"], "close": close if self.hard else -close})
-        ranks = query("select id, create_sort_key(close, 'ASC NULLS LAST', uid, 'ASC NULLS LAST') as rank from live order by id", {"live": given})
+        ranks = query(
+            "select id, create_sort_key(close, 'ASC NULLS LAST', uid, 'ASC NULLS LAST') as rank from live order by id",
+            {"live": given},
+        )
         at = pa.array(np.argsort(np.argsort(rows["id"].to_numpy())))
         return rows.set_column(rows.schema.get_field_index("rank"), "rank", ranks["rank"].take(at))
 

@@ -162,7 +162,9 @@ def _pairs(pairs: pa.Table) -> pa.Table:
     return pairs.replace_schema_metadata(None)
 
 
-def _bucket(texts: pa.ChunkedArray, rows: range, asked: np.ndarray, bound: float, size: int) -> Iterator[tuple[int, int, float]]:
+def _bucket(
+    texts: pa.ChunkedArray, rows: range, asked: np.ndarray, bound: float, size: int
+) -> Iterator[tuple[int, int, float]]:
     """The pairs of one bucket, best row first, that are alike. A row that was compared with some that may yet fall, and not with all, is
     paired with itself: it is to be asked about again."""
     more, sets = asked[list(rows[:_BUCKET])].any(), []

@@ -31,7 +31,9 @@ class SharedUrl(Selector):
         return {"fetched_with": pa.int64()}
 
     def select(self, live: Frame) -> Selection:
-        found = keep_best(live, ("without_fragment(url)",), "create_sort_key(id, 'ASC NULLS LAST')").each(Sql("select id, survivor as fetched_with from live"))
+        found = keep_best(live, ("without_fragment(url)",), "create_sort_key(id, 'ASC NULLS LAST')").each(
+            Sql("select id, survivor as fetched_with from live")
+        )
         notes = {"rows": live.rows, "requests": live.rows - found.rows, "saved": found.rows}
         return Selection(columns=found, notes=notes)
 
@@ -61,7 +63,9 @@ class SharedFetch(Selector):
         asked = live.shuffle(ById(live.starts, "fetched_with"), same, asking).at(live)
         answer = f"select live.id, {named} from live join other on live.fetched_with = other.id"
         got = asked.each(Sql(answer), live).home(live)
-        each = ", ".join(f"case when other.id is null then live.{c} else other.{c} end as {c}" for c in map(identifier, self.adds()))
+        each = ", ".join(
+            f"case when other.id is null then live.{c} else other.{c} end as {c}" for c in map(identifier, self.adds())
+        )
         joined = "from live left join other using (id)"
         # Also what the rows that fall have themselves: a column that a decision does not name for a row is null there.
         found = f"select live.id, {each} {joined} where other.id is not null or live.{outcome} is distinct from 'ok'"

@@ -256,7 +256,9 @@ def _record(live: Frame, selector: Selector, made: Selection, wanted: Decision, 
     store = live.exchange.store
     frames = [_frame(live, f) for f in (made.drop, made.columns, made.edges)]
     if strange := [f for f in frames if f is not None and f.starts != live.starts]:
-        raise PoolError(f"selector {selector.name} returned {len(strange)} frames that are not in the chunks of the pool: use home()")
+        raise PoolError(
+            f"selector {selector.name} returned {len(strange)} frames that are not in the chunks of the pool: use home()"
+        )
     adds = pa.schema({"id": pa.int64(), **selector.adds()}) if made.columns is not None else pa.schema({"id": pa.int64()})
     keep = _Keep(store, selector.name, wanted.folder, adds, made.edges is not None, live.starts)
     items = [
@@ -314,7 +316,9 @@ class _Keep:
         named = {f"edge_{n}": EDGES.field(n).type for n in ("id", "uid", "survivor", "survivor_uid", "similarity")}
         pairs = self._table(edges, EDGES.names) if self.edges else pa.table({"id": pa.array([], pa.int64())})
         if self.edges:
-            pairs = pairs.append_column("edge_id", pairs["id"]).rename_columns({n: f"edge_{n}" for n in EDGES.names if n != "id"})
+            pairs = pairs.append_column("edge_id", pairs["id"]).rename_columns(
+                {n: f"edge_{n}" for n in EDGES.names if n != "id"}
+            )
             pairs = _of_ids(pairs, pa.schema({"id": pa.int64(), **named}))
         ids = np.unique(np.concatenate([t["id"].to_numpy() for t in (found, added, pairs)]))
         self._check(ids, number, live)
@@ -346,7 +350,11 @@ class _Keep:
 def _of_ids(table: pa.Table, fields: pa.Schema) -> pa.Table:
     """These columns with these types, of several rows with one id the first in order of the second column."""
     table = table.select(fields.names).cast(fields)
-    order = [(n, "ascending") for n in fields.names[:2]] if len(fields) > 1 and not pa.types.is_nested(fields[1].type) else [("id", "ascending")]
+    order = (
+        [(n, "ascending") for n in fields.names[:2]]
+        if len(fields) > 1 and not pa.types.is_nested(fields[1].type)
+        else [("id", "ascending")]
+    )
     table = table.sort_by(order)
     _, first = np.unique(table["id"].to_numpy(), return_index=True)
     return table.take(pa.array(first))

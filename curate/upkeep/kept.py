@@ -54,7 +54,9 @@ def _missing(store: Store) -> Iterator[str]:
     if not recipe or not dataset or recipe.get("state") != "finished":
         return
     named = {f"{made}/decision.json": "recipe.json" for made in gc.decided(recipe)}
-    named |= {f"{made}/{n:05d}.parquet": "recipe.json" for _, made, starts in recipe.get("decisions", []) for n in range(len(starts))}
+    named |= {
+        f"{made}/{n:05d}.parquet": "recipe.json" for _, made, starts in recipe.get("decisions", []) for n in range(len(starts))
+    }
     if found := dataset.get("assigned") and assigned_in(store, dataset["assigned"]):
         named |= {found.file(start): "dataset.json" for start in found.starts}
     elif dataset.get("assigned"):

@@ -17,9 +17,7 @@ def pool(sizes=(60, 20, 8, 2), order=None, **columns):
     points = [(CENTRES[c] + rng.normal(size=4) * 0.02).tolist() for c, n in enumerate(sizes) for _ in range(n)]
     kind = [c for c, n in enumerate(sizes) for _ in range(n)]
     order = range(len(points)) if order is None else order
-    return live(
-        v=[points[i] for i in order], kind=[kind[i] for i in order], uid=[uid(i) for i in order], **columns
-    ), kind
+    return live(v=[points[i] for i in order], kind=[kind[i] for i in order], uid=[uid(i) for i in order], **columns), kind
 
 
 @pytest.fixture

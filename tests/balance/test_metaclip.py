@@ -132,4 +132,9 @@ def test_sums_of_probabilities_may_outgrow_64_bits(monkeypatch, tmp_path):
     """As those of 10^10 rows do: here a probability of 1 is a larger number instead."""
     monkeypatch.setattr(metaclip, "_WHOLE", 2**62)
     for parameters in ({"t": 100}, {"target": 10}):
-        assert Balance(["cat"], **parameters).select(in_chunks(live(text=["a cat"] * 10), 10, str(tmp_path / str(parameters)))).notes["expected_kept"] == 10
+        assert (
+            Balance(["cat"], **parameters)
+            .select(in_chunks(live(text=["a cat"] * 10), 10, str(tmp_path / str(parameters))))
+            .notes["expected_kept"]
+            == 10
+        )

@@ -33,7 +33,9 @@ def in_chunks(frame: Frame, count: int, folder: str, run_map: Any = map) -> Fram
     table = frame.table().sort_by("id")
     cuts = [n * len(table) // count for n in range(count + 1)]
     chunks = [Held(high - low, table=table.slice(low, high - low)) for low, high in itertools.pairwise(cuts)]
-    starts = tuple(0 if n == 0 else (table["id"][cut].as_py() if cut < len(table) else 1 << 60) for n, cut in enumerate(cuts[:-1]))
+    starts = tuple(
+        0 if n == 0 else (table["id"][cut].as_py() if cut < len(table) else 1 << 60) for n, cut in enumerate(cuts[:-1])
+    )
     return Frame(Exchange(Store(folder), "exchange/test", run_map), chunks, starts)
 
 
@@ -41,8 +43,6 @@ def rows(frame: Frame, *columns: str) -> dict:
     """A frame that a selector returned, by id; of edges the numbers of the rows."""
     table = frame.table().sort_by("id")
     return table.select(columns or [c for c in table.column_names if c not in ("uid", "survivor_uid")]).to_pydict()
-
-
 
 
 def edges(made: Selection) -> pa.Table:

@@ -56,7 +56,8 @@ def test_a_webdataset(benchmark_set, tmp_path):
     pictures, texts = pictures_and_texts()
     selection = Decontaminate({"tar": str(tmp_path / "set.tar")}).select(pool(pictures, text=texts))
     assert (
-        selection.dropped().tolist() == [3, 4, 5, 7, 8] and selection.columns.table().sort_by("id")["decontaminate_match"][0].as_py() == "tar: 3.jpg"
+        selection.dropped().tolist() == [3, 4, 5, 7, 8]
+        and selection.columns.table().sort_by("id")["decontaminate_match"][0].as_py() == "tar: 3.jpg"
     )
 
 

@@ -185,7 +185,9 @@ def test_in_a_crowd_few_pairs_are_looked_at_and_the_outcome_is_that_of_all_pairs
 def test_bands_find_nearly_all_that_comparing_all_does_and_estimate_what_they_miss(monkeypatch, crops):
     rng = np.random.default_rng(0)
     pictures = [picture(s, (64, 80)) for s in range(60)]
-    pictures += [jpeg(pictures[i], int(rng.integers(5, 40))) for i in range(60)] + [EDITS["crop 10 %"](p) for p in pictures[:20]]
+    pictures += [jpeg(pictures[i], int(rng.integers(5, 40))) for i in range(60)] + [
+        EDITS["crop 10 %"](p) for p in pictures[:20]
+    ]
     selector = NearDedup(crops=crops, by=())
     exact = selector.select(pool(pictures))
     monkeypatch.setattr("curate.dedup.near.EXACT", 0)

@@ -111,7 +111,11 @@ def test_a_decision_is_sorted_whole_and_of_the_declared_types(tmp_path, chunks):
     assert found["reason"].to_pylist() == ["numbered" if i % 2 == 0 else None for i in wanted]
     assert found.schema.field("third").type == pa.int16() and found.schema.field("word").type == schema.STR
     assert found["word"].to_pylist() == [str(i) if i % 3 == 0 else None for i in wanted]
-    assert record["notes"] == {"of": 30_000} and record["reasons"] == {"numbered": 15_000} and record == pool.decided(store, decision)
+    assert (
+        record["notes"] == {"of": 30_000}
+        and record["reasons"] == {"numbered": 15_000}
+        and record == pool.decided(store, decision)
+    )
     edges = found.filter(found["edge_id"].is_valid())
     fours = ids[ids % 4 == 0]
     assert edges["edge_uid"].to_pylist() == [str(i) for i in fours]

@@ -51,7 +51,7 @@ def test_bounds_are_inclusive_and_null_is_a_drop(live):
     ],
 )
 def test_what_falls_has_the_columns_name_as_reason(where, name, reason, live):
-    fallen = where.select(live).drop.to_arrow_table()
+    fallen = where.select(live).drop.table()
     assert where.name == name and set(fallen["reason"].to_pylist()) <= {reason} == {where.parameters()["reason"]}
     assert where.name == "all" or len(fallen)
 

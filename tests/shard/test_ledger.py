@@ -80,7 +80,9 @@ def test_a_range_in_which_no_row_is_has_a_file_all_the_same(tmp_path):
     for item in zip(parted, files):
         layout._Keep(store, False)(item)
     made = [layout.planned(store, file, n, own=False) for n, file in enumerate(files)]
-    assert [m["name"].to_pylist() for m in made] == [["a", "b"], [], ["d", "e"]] and len({m.schema.remove_metadata() for m in made}) == 1
+    assert [m["name"].to_pylist() for m in made] == [["a", "b"], [], ["d", "e"]] and len(
+        {m.schema.remove_metadata() for m in made}
+    ) == 1
 
 
 def test_columns_that_inputs_gave_in_several_types_are_one(tmp_path):

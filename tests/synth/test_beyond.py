@@ -122,7 +122,10 @@ def test_a_text_that_fits_better_than_the_own_is_no_negative():
 
 def test_a_row_without_a_picture_is_no_partner():
     found = MatchingNegatives(margin=2.0).select(pool(["a", "b", "c"], [[1.0, 0.0], None, [0.0, 1.0]], np.eye(3, 2)))
-    assert by_id(found.columns)["id"].to_pylist() == [0, 2] and by_id(found.columns)["matching_negative_uid"].to_pylist() == ["u2", "u0"]
+    assert by_id(found.columns)["id"].to_pylist() == [0, 2] and by_id(found.columns)["matching_negative_uid"].to_pylist() == [
+        "u2",
+        "u0",
+    ]
     nobody = MatchingNegatives().select(pool(["a"], [None], [None]))
     assert nobody.columns.rows == 0 and nobody.notes == {"mined": 0, "without": 0}
 
