@@ -10,14 +10,13 @@ import tempfile
 import time
 from pathlib import Path
 
-import duckdb
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from curate.balance.matcher import Matcher, spacing
 from curate.balance.metaclip import Balance
-from curate.selector import Live
+from curate.select.exchange import frame_of
 
 
 def corpus(captions: int, entries: int, seed: int = 0) -> tuple[list[str], pa.Array]:
@@ -53,16 +52,16 @@ def by_automaton(entries: list[str], texts: list[str]) -> tuple[float, set]:
     return time.process_time() - start, pairs
 
 
-def select(file: str, count: int, entries: list[str], workers: int, **parameters) -> tuple:
+def select(file: str, count: int, entries: list[str], workers: int, chunk: int = 50_000, **parameters) -> tuple:
     """What falls and what is added, the notes, wall and CPU seconds of the selector on the first captions of a file."""
     with tempfile.TemporaryDirectory() as folder:
-        con = duckdb.connect(config={"temp_directory": folder})
-        rows = con.sql(f"select * from '{file}' where id < {count}")
+        rows = pq.read_table(file, filters=[("id", "<", count)])
         start = time.perf_counter(), time.process_time()
         with multiprocessing.get_context("spawn").Pool(workers) as pool:
-            chosen = Balance(entries, **parameters).select(Live(rows, con, folder, count, pool.imap if workers > 1 else map))
+            pool_of = frame_of(rows, folder, pool.imap if workers > 1 else map, chunk)
+            chosen = Balance(entries, **parameters).select(pool_of)
         spent = time.perf_counter() - start[0], time.process_time() - start[1]
-        return (chosen.dropped().tolist(), chosen.columns.order("id").to_arrow_table()), chosen.notes, *spent
+        return (chosen.dropped().tolist(), chosen.columns.table()), chosen.notes, *spent
 
 
 def whole(file: str, rows: int, entries: list[str]) -> None:

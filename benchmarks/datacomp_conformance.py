@@ -13,20 +13,19 @@ import tempfile
 import time
 from pathlib import Path
 
-import duckdb
 import numpy as np
 import pyarrow as pa
 
 from curate.balance.text_based import TextBased
-from curate.balance.wordnet import WordNet
+from curate.balance.wordnet import opened, wordnet_table
 from curate.filters.aspect_ratio import AspectRatio
 from curate.filters.caption_chars import CaptionChars
 from curate.filters.caption_words import CaptionWords
 from curate.filters.image_side import ImageSide
 from curate.filters.language import Language, packaged
+from curate.select.exchange import frame_of
 from curate.select.top_fraction import TopFraction
 from curate.select.where import Where
-from curate.selector import Live
 from curate.shard.export import datacomp_subset
 
 WORDS = (
@@ -68,7 +67,7 @@ def metadata(rows: int, seed: int = 0) -> pa.Table:
 # ---- the oracle: DataComp's rules as its repository states them
 
 
-def oracle(rule: str, table: pa.Table, english: np.ndarray, words: WordNet | None, synsets: set[int]) -> bytes:
+def oracle(rule: str, table: pa.Table, english: np.ndarray, words: Any | None, synsets: set[int]) -> bytes:
     texts, scores = table["text"].to_pylist(), table["clip_score"].to_numpy()
     wide, high = table["original_width"].to_numpy().astype(float), table["original_height"].to_numpy().astype(float)
     if rule == "no_filter":
@@ -102,12 +101,9 @@ def steps(rule: str, synsets: str, wordnet: str) -> list:
 
 
 def by_curate(made: list, table: pa.Table) -> bytes:
-    con = duckdb.connect()
     for step in made:
         if hasattr(step, "select"):
-            con.register("rows", table)
-            with tempfile.TemporaryDirectory() as folder:
-                dropped = step.select(Live(con.sql("select * from rows"), con, folder, len(table))).dropped()
+            dropped = step.select(frame_of(table)).dropped()
             table = table.filter(~np.isin(table["id"].to_numpy(), dropped))
         else:
             step.load()
@@ -128,7 +124,7 @@ def main(rows: int, wordnet: str) -> bool:
             [label._model.predict(t.replace("\n", " "))[0][:1] == ("__label__en",) for t in table["text"].to_pylist()]
         )
         if (Path(wordnet) / "index.noun").exists():
-            words = WordNet(wordnet)
+            words = opened(wordnet_table(wordnet))
             synsets = {n for w in ("cat", "car", "house", "goose", "leaf", "bank") if (n := words.offset(w))}
             rules.append("text_based")
     same = []

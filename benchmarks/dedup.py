@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
-import duckdb
 import faiss
 import numpy as np
 import pyarrow as pa
@@ -26,7 +25,8 @@ from curate.dedup.near import NearDedup
 from curate.dedup.phash import THUMB, VIEWS, PerceptualHash
 from curate.dedup.semantic import SemanticDedup
 from curate.dedup.text import TextDedup
-from curate.selector import Live, Selection, Selector
+from curate.select.exchange import frame_of
+from curate.selector import Selection, Selector
 
 
 def clock() -> tuple[float, float]:
@@ -51,9 +51,8 @@ def since(start: tuple[float, float]) -> Cost:
 
 
 def run(selector: Selector, file: str, folder: str) -> tuple[Selection, Cost]:
-    con = duckdb.connect(config={"temp_directory": folder})
     start = clock()
-    chosen = selector.select(Live(con.sql(f"select * from '{file}'"), con, folder, pq.read_metadata(file).num_rows))
+    chosen = selector.select(frame_of(pq.read_table(file), f"{folder}/{selector.name}-{time.monotonic_ns()}"))
     return chosen, since(start)
 
 
@@ -120,7 +119,7 @@ def semantic(sizes: list[int], eps: float = 0.05) -> None:
             for probes in (2, 1):
                 given = f"{folder}/given.npy" if probes == 1 else ""
                 chosen, cost = run(SemanticDedup("v", eps=eps, probes=probes, centroids=given), f"{folder}/p.parquet", folder)
-                Path(f"{folder}/semantic_dedup-centroids.npy").rename(f"{folder}/given.npy")
+                Path(f"{folder}/given.npy").write_bytes(chosen.files["centroids.npy"])
                 fell = np.zeros(rows, bool)
                 fell[chosen.dropped()] = True
                 # A pair is settled if one of it fell: which one is a matter of uid.

@@ -20,10 +20,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import cv2
-import duckdb
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 from PIL import Image, ImageEnhance, ImageOps
 
 from curate.dedup.near import NearDedup
@@ -31,7 +29,8 @@ from curate.dedup.phash import PerceptualHash, hashes
 from curate.dedup.semantic import SemanticDedup
 from curate.extras.demo.pairs import flat, pairs
 from curate.models import clip
-from curate.selector import Live, Selector
+from curate.select.exchange import frame_of
+from curate.selector import Selector
 
 
 def cut(image: Image.Image, share: float, where: tuple[float, float] = (0.5, 0.5)) -> Image.Image:
@@ -119,13 +118,11 @@ def _share(a: np.ndarray, b: np.ndarray) -> float:
     return min((np.abs(a.astype(int) - x).max(axis=2) > 48).mean() for x in (b, b[:, ::-1]))
 
 
-def select(selector: Selector, table: pa.Table, folder: str) -> tuple[dict[int, int], float]:
+def select(selector: Selector, table: pa.Table) -> tuple[dict[int, int], float]:
     """Survivors of the rows that fell, by row; and CPU seconds."""
-    pq.write_table(table, f"{folder}/pool.parquet")
-    con = duckdb.connect(config={"temp_directory": folder})
     start = cpu()
-    chosen = selector.select(Live(con.sql(f"select * from '{folder}/pool.parquet'"), con, folder, len(table)))
-    return dict(zip(chosen.edges["id"].to_pylist(), chosen.edges["survivor"].to_pylist())), cpu() - start
+    edges = selector.select(frame_of(table)).edges.table()
+    return dict(zip(edges["id"].to_pylist(), edges["survivor"].to_pylist())), cpu() - start
 
 
 def cpu() -> float:
@@ -226,7 +223,7 @@ def judge(
     table: pa.Table, kinds: np.ndarray, of: np.ndarray, pool: list[np.ndarray], titles: list[str], options: argparse.Namespace
 ) -> None:
     with tempfile.TemporaryDirectory() as folder:
-        by_hash, seconds = select(NearDedup(by=("first",)), table, folder)
+        by_hash, seconds = select(NearDedup(by=("first",)), table)
         suspects = report("hash", by_hash, kinds, of, pool, titles, seconds)
         print(
             f"ratio near dedup, recall over all kinds of edits: {np.mean([i in by_hash for i in np.flatnonzero(kinds != '')]):.3f}"
@@ -240,7 +237,7 @@ def judge(
         print(f"\nembedding by the small CLIP: {len(pool) / (time.perf_counter() - start):.1f} pictures/s")
         table = table.append_column("v", pa.array(list(vectors.astype(np.float16)), pa.list_(pa.float16())))
         for eps in (0.02, 0.05, 0.1):
-            by_vector, seconds = select(SemanticDedup("v", eps=eps, by=("first",)), table, folder)
+            by_vector, seconds = select(SemanticDedup("v", eps=eps, by=("first",)), table)
             report(f"embedding, eps {eps}", by_vector, kinds, of, pool, titles, seconds)
             report(f"both, eps {eps}", by_vector | by_hash, kinds, of, pool, titles, 0.0)
 

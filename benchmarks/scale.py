@@ -177,7 +177,7 @@ def child(folder: str, out: str, engine: str, free: str) -> None:
 
         def _write_shards(self, assigned: Any, entries: dict, state: str) -> None:
             self.progress.stage("plan", 1, 0)
-            planned = layout.plan(self.store, assigned, entries, "images", self.recipe.shards)
+            planned = layout.plan(self.store, assigned, entries, "images", self.recipe.layout, self.engine.map)
             self.progress.stage("planned", 1, 0)
             self.store.publish_bytes(
                 "dataset.json",

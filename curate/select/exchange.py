@@ -243,6 +243,20 @@ class Frame:
         return Frame(self.exchange, held * len(self.chunks), self.starts)
 
 
+def frame_of(
+    table: pa.Table, folder: str = "", run_map: Callable[[Callable, Iterable], Iterable] = map, rows: int = ROWS
+) -> Frame:
+    """A table with `id` and `uid` as the pool of a selector, to try it without a run. With a folder it is cut into chunks of `rows` rows,
+    and what lies between steps is kept there; else it is one chunk in memory."""
+    if not folder:
+        return Frame(Exchange(Store(".")), [Held(len(table), table=table)], (0,))
+    table = table.sort_by("id")
+    cuts = range(0, max(len(table), 1), rows)
+    starts = tuple(0 if cut == 0 else table["id"][cut].as_py() for cut in cuts)
+    chunks = [Held(len(part), table=part) for part in (table.slice(cut, rows) for cut in cuts)]
+    return Frame(Exchange(Store(folder), "exchange/frame", run_map), chunks, starts)
+
+
 def same(table: pa.Table) -> pa.Table:
     """The table."""
     return table

@@ -2,15 +2,12 @@
 
 import dataclasses
 import hashlib
-import itertools
-import tempfile
 from typing import Any
 
 import pyarrow as pa
 
-from curate.select.exchange import Exchange, Frame, Held
+from curate.select.exchange import Frame, frame_of
 from curate.selector import Selection
-from curate.store.atomic import Store
 
 
 def uid(i: int) -> str:
@@ -25,18 +22,12 @@ def live(**columns) -> Frame:
 
 
 def one_chunk(table: pa.Table) -> Frame:
-    return Frame(Exchange(Store(tempfile.gettempdir())), [Held(len(table), table=table)], (0,))
+    return frame_of(table)
 
 
 def in_chunks(frame: Frame, count: int, folder: str, run_map: Any = map) -> Frame:
-    """The same pool in `count` chunks, of which some may be empty; steps lie in files below a folder."""
-    table = frame.table().sort_by("id")
-    cuts = [n * len(table) // count for n in range(count + 1)]
-    chunks = [Held(high - low, table=table.slice(low, high - low)) for low, high in itertools.pairwise(cuts)]
-    starts = tuple(
-        0 if n == 0 else (table["id"][cut].as_py() if cut < len(table) else 1 << 60) for n, cut in enumerate(cuts[:-1])
-    )
-    return Frame(Exchange(Store(folder), "exchange/test", run_map), chunks, starts)
+    """The same pool in about `count` chunks; steps lie in files below a folder."""
+    return frame_of(frame.table(), folder, run_map, max(1, -(-frame.rows // count)))
 
 
 def rows(frame: Frame, *columns: str) -> dict:
