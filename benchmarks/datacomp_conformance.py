@@ -67,7 +67,7 @@ def metadata(rows: int, seed: int = 0) -> pa.Table:
 # ---- the oracle: DataComp's rules as its repository states them
 
 
-def oracle(rule: str, table: pa.Table, english: np.ndarray, words: Any | None, synsets: set[int]) -> bytes:
+def oracle(rule: str, table: pa.Table, english: np.ndarray, words: object, synsets: set[int]) -> bytes:
     texts, scores = table["text"].to_pylist(), table["clip_score"].to_numpy()
     wide, high = table["original_width"].to_numpy().astype(float), table["original_height"].to_numpy().astype(float)
     if rule == "no_filter":

@@ -14,7 +14,6 @@ another hand is counted apart: emoji come in three styles. `--sheet` draws the s
 import argparse
 import io
 import resource
-import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -222,24 +221,23 @@ def main() -> None:
 def judge(
     table: pa.Table, kinds: np.ndarray, of: np.ndarray, pool: list[np.ndarray], titles: list[str], options: argparse.Namespace
 ) -> None:
-    with tempfile.TemporaryDirectory() as folder:
-        by_hash, seconds = select(NearDedup(by=("first",)), table)
-        suspects = report("hash", by_hash, kinds, of, pool, titles, seconds)
-        print(
-            f"ratio near dedup, recall over all kinds of edits: {np.mean([i in by_hash for i in np.flatnonzero(kinds != '')]):.3f}"
-        )
-        if options.sheet:
-            sheet(suspects, pool, options.sheet)
-        if options.no_embedding:
-            return
-        small, start = clip("small"), time.perf_counter()
-        vectors = small.encode_images(pool)
-        print(f"\nembedding by the small CLIP: {len(pool) / (time.perf_counter() - start):.1f} pictures/s")
-        table = table.append_column("v", pa.array(list(vectors.astype(np.float16)), pa.list_(pa.float16())))
-        for eps in (0.02, 0.05, 0.1):
-            by_vector, seconds = select(SemanticDedup("v", eps=eps, by=("first",)), table)
-            report(f"embedding, eps {eps}", by_vector, kinds, of, pool, titles, seconds)
-            report(f"both, eps {eps}", by_vector | by_hash, kinds, of, pool, titles, 0.0)
+    by_hash, seconds = select(NearDedup(by=("first",)), table)
+    suspects = report("hash", by_hash, kinds, of, pool, titles, seconds)
+    print(
+        f"ratio near dedup, recall over all kinds of edits: {np.mean([i in by_hash for i in np.flatnonzero(kinds != '')]):.3f}"
+    )
+    if options.sheet:
+        sheet(suspects, pool, options.sheet)
+    if options.no_embedding:
+        return
+    small, start = clip("small"), time.perf_counter()
+    vectors = small.encode_images(pool)
+    print(f"\nembedding by the small CLIP: {len(pool) / (time.perf_counter() - start):.1f} pictures/s")
+    table = table.append_column("v", pa.array(list(vectors.astype(np.float16)), pa.list_(pa.float16())))
+    for eps in (0.02, 0.05, 0.1):
+        by_vector, seconds = select(SemanticDedup("v", eps=eps, by=("first",)), table)
+        report(f"embedding, eps {eps}", by_vector, kinds, of, pool, titles, seconds)
+        report(f"both, eps {eps}", by_vector | by_hash, kinds, of, pool, titles, 0.0)
 
 
 if __name__ == "__main__":
