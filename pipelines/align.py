@@ -38,7 +38,8 @@ def recipe(
     seed: int = 0,
     shard_size: int = 10_000,
 ) -> Recipe:
-    """vocabulary: file of the words and pairs of words that a text may have, one a line, a count after a tab.
+    """vocabulary: file of the words and pairs of words that a text may have, one a line, a count after a tab;
+        `curate vocabulary --bigrams --most 1e8` makes one of the pool.
     max_images: images that may share a text.
     max_texts: texts that an image may have.
     evaluation: evaluation sets whose pictures must not be in the pool: name=folder or tar.

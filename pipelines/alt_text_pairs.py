@@ -19,6 +19,7 @@ from curate.filters.declared_aspect import DeclaredAspect
 from curate.filters.declared_size import DeclaredSize
 from curate.filters.image_side import ImageSide
 from curate.filters.image_url_words import ImageUrlWords
+from curate.filters.nsfw import Nsfw
 from curate.recipe import Recipe, Shards
 from curate.select.where import Where
 from curate.source import Source
@@ -28,6 +29,8 @@ def recipe(
     source: Source,
     model: str = "ViT-B-32:openai",
     min_clip: float = 0.28,
+    max_nsfw: float | None = None,
+    nsfw_model: str = "",
     min_side: int = 200,
     seed: int = 0,
     shard_size: int = 10_000,
@@ -47,6 +50,7 @@ def recipe(
             *once(Fetch()),
             ImageSide(min=min_side),
             AspectRatio(max=3.0),
+            *([Nsfw(max=max_nsfw, model=nsfw_model)] if max_nsfw is not None else []),
             ClipEmbed(model=model),
             ClipScore(),
         ],

@@ -20,7 +20,7 @@ def recipe(
     seed: int = 0,
     shard_size: int = 10_000,
 ) -> Recipe:
-    """synsets: the benchmark's file imagenet21k_wordnet_ids.txt.
+    """synsets: file of WordNet's numbers, one a line: the benchmark's imagenet21k_wordnet_ids.txt, or ls of ImageNet-21k's folders.
     wordnet: folder of WordNet's files (Debian: wordnet-base).
     """
     return Recipe(

@@ -18,6 +18,7 @@ from curate.filters.document_one_image import DocumentOneImage
 from curate.filters.document_texts import DocumentTexts
 from curate.filters.image_order import ImageOrder
 from curate.filters.image_side import ImageSide
+from curate.filters.nsfw import Nsfw
 from curate.filters.paragraph_links import ParagraphLinks
 from curate.filters.paragraph_symbols import ParagraphSymbols
 from curate.filters.paragraph_words import ParagraphWords
@@ -26,10 +27,19 @@ from curate.recipe import Recipe, Shards
 from curate.source import Source
 
 
-def recipe(source: Source, images: int = 5, single: float = 0.5, seed: int = 0, shard_size: int = 1_000) -> Recipe:
+def recipe(
+    source: Source,
+    images: int = 5,
+    single: float = 0.5,
+    max_nsfw: float | None = None,
+    nsfw_model: str = "",
+    seed: int = 0,
+    shard_size: int = 1_000,
+) -> Recipe:
     """images: images of a page that stay, in page order; 0: all.
     single: share of the pages with one image that stays.
     """
+    unsafe = [Nsfw(max=max_nsfw, model=nsfw_model)] if max_nsfw is not None else []
     return Recipe(
         source=source,
         score=[
@@ -43,6 +53,7 @@ def recipe(source: Source, images: int = 5, single: float = 0.5, seed: int = 0, 
             *once(Fetch()),
             ImageSide(min=64),
             SingleColour(),
+            *unsafe,
             DocumentImages(min=1, max=None, name="document_images_left"),
             DocumentOneImage(max=single, seed=seed),
             *([ImageOrder(max=images)] if images else []),

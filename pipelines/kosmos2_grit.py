@@ -27,7 +27,8 @@ def recipe(
     seed: int = 0,
     shard_size: int = 10_000,
 ) -> Recipe:
-    """detector: your detector of phrases, python:module:function (see filters.grounding).
+    """detector: your function that finds phrases in pictures, python:module:function, as filters.grounding calls it; GRIT used
+        GLIP, and none comes along.
     sure: certainty that a box needs.
     overlap: intersection over union from which the surer of two boxes stays.
     min_boxes: phrases with a box that a picture needs.

@@ -5,7 +5,7 @@ MassiveText (Rae et al. 2021, arXiv 2112.11446): 50 to 100,000 words of 3 to 10 
 bullets and ellipses (filters.document_massive_text). Published: 43 million pages with 185 million images.
 
 Differs: MassiveText's rules of repetition and its deduplication are not here. What a page declares smaller than 64 pixels, or longer than
-3:1, is not fetched. Its explicit-content filters are internal (add Nsfw). Training takes 256 tokens with up to 5 images:
+3:1, is not fetched. Its explicit-content filters are internal (--max-nsfw asks open_nsfw). Training takes 256 tokens with up to 5 images:
 curate.documents.windows.
 """
 
@@ -19,13 +19,22 @@ from curate.filters.document_language import DocumentLanguage
 from curate.filters.document_massive_text import DocumentMassiveText
 from curate.filters.document_words import DocumentWords
 from curate.filters.image_side import ImageSide
+from curate.filters.nsfw import Nsfw
 from curate.filters.single_colour import SingleColour
 from curate.recipe import Recipe, Shards
 from curate.source import Source
 
 
-def recipe(source: Source, min_words: int = 50, seed: int = 0, shard_size: int = 1_000) -> Recipe:
+def recipe(
+    source: Source,
+    min_words: int = 50,
+    max_nsfw: float | None = None,
+    nsfw_model: str = "",
+    seed: int = 0,
+    shard_size: int = 1_000,
+) -> Recipe:
     """min_words: words that a page needs."""
+    unsafe = [Nsfw(max=max_nsfw, model=nsfw_model)] if max_nsfw is not None else []
     return Recipe(
         source=source,
         score=[
@@ -39,6 +48,7 @@ def recipe(source: Source, min_words: int = 50, seed: int = 0, shard_size: int =
             ImageSide(min=64),
             AspectRatio(max=3.0),
             SingleColour(),
+            *unsafe,
             DocumentImages(min=1, max=None, name="document_images_left"),
         ],
         shards=Shards(size=shard_size, seed=seed),

@@ -10,7 +10,7 @@ Published: 365 million pages of C4 became 101 million documents with 571 million
 is a paragraph, there a sentence. C4's 0.99 is langdetect's; fastText is less sure, so that --min-english is MINT-1T's 0.65. Its list
 of bad words is replaced by OBELICS' shorter one, its deduplication of spans of three sentences is not here. Images that look the same are
 found by their bytes, there by perceptual hashes, and counted in the whole pool, by URL too, there in a sample of 60,000. Images that the
-page declares smaller than 150 pixels are not fetched. Its NSFW rule (0.1) and its face filter need their heads: add Nsfw, Faces.
+page declares smaller than 150 pixels are not fetched. Its NSFW rule (0.1) and its face filter need their heads: --max-nsfw asks open_nsfw; add Faces.
 """
 
 from curate.dedup.exact import ExactDedup
@@ -31,6 +31,7 @@ from curate.filters.document_language import DocumentLanguage
 from curate.filters.document_texts import DocumentTexts
 from curate.filters.image_side import ImageSide
 from curate.filters.image_url_words import ImageUrlWords
+from curate.filters.nsfw import Nsfw
 from curate.filters.paragraph_c4 import ParagraphC4
 from curate.recipe import Recipe, Shards
 from curate.select.where import Where
@@ -46,6 +47,8 @@ def recipe(
     core: bool = False,
     c4: bool = True,
     min_english: float = 0.65,
+    max_nsfw: float | None = None,
+    nsfw_model: str = "",
     seed: int = 0,
     shard_size: int = 1_000,
 ) -> Recipe:
@@ -54,6 +57,7 @@ def recipe(
     c4: ask C4's rules of lines and pages; false for texts that went through them.
     min_english: fastText's probability of English that a page needs.
     """
+    unsafe = [Nsfw(max=max_nsfw, model=nsfw_model)] if max_nsfw is not None else []
     cheap = [
         *([ParagraphC4(), DocumentC4(), DocumentFlaggedWords(max=0)] if c4 else []),
         DocumentTexts(4, 40) if core else DocumentTexts(min=1),
@@ -68,6 +72,7 @@ def recipe(
         Where(sql="mime in ('image/jpeg', 'image/png')", name="image_format"),
         ImageSide(min=150),
         AspectRatio(max=2),
+        *unsafe,
         ExactDedup(("doc_uid", "sha256"), name="repeated_image"),
         Frequency(("sha256",), max=10, name="image_frequency"),
         DocumentImages(min=2 if core else 1, max=15 if core else None, name="document_images_left"),

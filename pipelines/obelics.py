@@ -11,7 +11,7 @@ Published: 1.1 billion pages became 141 million documents with 353 million image
 images came before those of documents; here only what the rules of text leave is asked for, each URL once. Images that look the same
 in a page are found by their bytes too. Special characters are all but letters, where its code has a list. --perplexity names the
 language model of its perplexity rule (1,500 at most, of paragraphs; its release asks it of documents), --blocklist sites and URLs that are
-left out. Not here: its common-words rule (the list is not published with it), its classifier of pages, and its NSFW classifier (add Nsfw).
+left out. Not here: its common-words rule (the list is not published with it), its classifier of pages, and its NSFW classifier (--max-nsfw asks open_nsfw).
 """
 
 from curate.dedup.exact import ExactDedup
@@ -33,6 +33,7 @@ from curate.filters.document_word_repetition import DocumentWordRepetition
 from curate.filters.document_words import DocumentWords
 from curate.filters.image_side import ImageSide
 from curate.filters.image_url_words import ImageUrlWords
+from curate.filters.nsfw import Nsfw
 from curate.filters.paragraph_char_repetition import ParagraphCharRepetition
 from curate.filters.paragraph_flagged_words import ParagraphFlaggedWords
 from curate.filters.paragraph_perplexity import ParagraphPerplexity
@@ -52,12 +53,21 @@ from curate.stage import below
 WORDS = ("logo", "button", "icon", "plugin", "widget", "porn", "xxx", "sex")
 
 
-def recipe(source: Source, perplexity: str = "", blocklist: str = "", seed: int = 0, shard_size: int = 1_000) -> Recipe:
+def recipe(
+    source: Source,
+    perplexity: str = "",
+    blocklist: str = "",
+    max_nsfw: float | None = None,
+    nsfw_model: str = "",
+    seed: int = 0,
+    shard_size: int = 1_000,
+) -> Recipe:
     """perplexity: KenLM file or python:module:function (see filters.paragraph_perplexity); none: no rule.
     blocklist: file of domains and URLs whose images are left out, one a line; none: no rule.
     """
     unwanted = [UrlBlocklist(list=blocklist)] if blocklist else []
     surprising = [ParagraphPerplexity(model=perplexity, max=1500)] if perplexity else []
+    unsafe = [Nsfw(max=max_nsfw, model=nsfw_model)] if max_nsfw is not None else []
     images = [*unwanted, DeclaredSize(min=150), ImageUrlWords(words=WORDS, whole=False)]
     paragraphs = [
         ParagraphWords(4, 1000),
@@ -95,6 +105,7 @@ def recipe(source: Source, perplexity: str = "", blocklist: str = "", seed: int 
         ImageSide(min=150),
         AspectRatio(max=2),
         Where(sql="greatest(original_width, original_height) <= 20000", name="image_longest"),
+        *unsafe,
         ExactDedup(("doc_uid", "sha256"), name="repeated_image"),
         DocumentImages(1, 30, name="document_images_left"),
     ]

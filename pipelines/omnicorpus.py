@@ -10,7 +10,7 @@ all.
 
 Differs: pages in other scripts than Latin, which it filters by rules of Chinese, are not asked the English rules of words. Of its rules for
 paragraphs those that look at neighbours or change the text are missing. Images that the page declares smaller than 150 pixels are not
-fetched; images that occur often are found by their bytes. Its BERT scores and its NSFW rule (0.8) need their models (add Nsfw).
+fetched; images that occur often are found by their bytes. Its BERT scores and its NSFW rule (0.8) need their models: --max-nsfw asks open_nsfw.
 """
 
 import math
@@ -32,6 +32,7 @@ from curate.filters.document_text import DocumentText
 from curate.filters.document_words import DocumentWords
 from curate.filters.document_words_per_image import DocumentWordsPerImage
 from curate.filters.image_side import ImageSide
+from curate.filters.nsfw import Nsfw
 from curate.filters.paragraph_flagged_words import ParagraphFlaggedWords
 from curate.filters.paragraph_omni_corpus import ParagraphOmniCorpus
 from curate.filters.paragraph_words import ParagraphWords
@@ -44,9 +45,16 @@ WORDS = ("the", "is", "are", "am", "to", "of", "and", "that", "have", "with")
 
 
 def recipe(
-    source: Source, model: str = "ViT-L-14:openai", aesthetic: str = "", seed: int = 0, shard_size: int = 1_000
+    source: Source,
+    model: str = "ViT-L-14:openai",
+    aesthetic: str = "",
+    max_nsfw: float | None = None,
+    nsfw_model: str = "",
+    seed: int = 0,
+    shard_size: int = 1_000,
 ) -> Recipe:
     """aesthetic: file of the aesthetic head for the model's embeddings; none: beauty is not judged."""
+    unsafe = [Nsfw(max=max_nsfw, model=nsfw_model)] if max_nsfw is not None else []
     text = [
         DeclaredSize(min=150),
         ParagraphWords(min=5, max=None),
@@ -63,6 +71,7 @@ def recipe(
         *once(Fetch()),
         ImageSide(min=150),
         AspectRatio(max=2),
+        *unsafe,
         ExactDedup(("doc_uid", "sha256"), name="repeated_image"),
         Frequency(("sha256",), max=10, name="image_frequency"),
     ]

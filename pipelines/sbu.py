@@ -27,7 +27,8 @@ def recipe(
     seed: int = 0,
     shard_size: int = 10_000,
 ) -> Recipe:
-    """terms: file of words for things that can be seen, one a line.
+    """terms: file of words for things that can be seen, one a line; the paper's lists of objects, attributes, actions, stuff and
+        scenes are not published.
     min_terms: such words that a text needs.
     """
     return Recipe(

@@ -34,8 +34,7 @@ def recipe(
     seed: int = 0,
     shard_size: int = 10_000,
 ) -> Recipe:
-    """aesthetic: file of LAION's aesthetic head for the model's embeddings.
-    watermark: head that tells watermarks; none: they are not judged.
+    """watermark: head that tells watermarks; none: they are not judged.
     min_aesthetic: aesthetic score that a picture needs, about 1 to 10.
     max_watermark: probability of a watermark that a picture may have.
     bucket: batches have pictures of about this number of pixels squared.

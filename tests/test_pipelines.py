@@ -14,14 +14,18 @@ import tarfile
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from PIL import Image, ImageDraw
 from safetensors.numpy import save_file
 from tiny import tiny_clip
 
-from curate.cli import main
+from curate.cli import main, parse
 from curate.cli.looking import recipes as listing
+from curate.cli.running import _build
 from curate.errors import RecipeError
+from curate.fetch.stage import Fetch
 from curate.runner.driver import run
 from curate.runner.recipes import load, names
 from curate.sources.videos import Videos
@@ -305,3 +309,59 @@ def test_it_runs_from_end_to_end(name, pool, given, tmp_path):
     assert sum(s["samples"] for s in dataset["shards"]) == rows["kept"]
     if name in COLUMNS:
         assert done.sql(f"select count({COLUMNS[name]}) from images where kept").fetchall() == [(rows["kept"],)]
+
+
+def built(argv: list[str]):
+    return _build(parse(argv))
+
+
+@pytest.mark.parametrize("name", [n for n in names() if n not in VIDEOS])
+def test_pictures_of_every_recipe_that_fetches_can_be_resized(name, tmp_path):
+    """By options of the command line, whatever the recipe's own parameters are."""
+    pq.write_table(pa.table({"url": ["http://a.example/1.jpg"], "text": ["a dog"]}), tmp_path / "list.parquet")
+    (tmp_path / "page.html").write_text("<p>a dog</p>")
+    wanted = ["--resize", "keep_ratio_largest", "--image-size", "512", "--only-if-bigger", "--format", "webp"]
+    given = {"budgets": "a=1", "reference": "x.npy", "detector": "python:json:loads"}
+    required = [o for o in load(name).options if o.required]
+    argv = ["plan", name, *(w for o in required for w in (o.flag, given.get(o.name, str(tmp_path / "list.parquet"))))]
+    try:
+        plain = built([*argv, "--pairs", f"{tmp_path}/list.parquet", *wanted])
+    except RecipeError as e:
+        assert "is one of documents" in str(e)
+        plain = built([*argv, "--pages", f"{tmp_path}/page.html", *wanted])
+    fetching = [s for s in plain.steps if isinstance(s, Fetch)]
+    asked = ("keep_ratio_largest", 512, True, "webp")
+    assert fetching and all((s.resize_mode, s.image_size, s.only_if_bigger, s.encode_format) == asked for s in fetching)
+
+
+def test_pictures_are_resized_from_the_command_line(pool, tmp_path, capsys):
+    argv = ["run", "datacomp_none", "--pool", pool[0], "-o", f"{tmp_path}/run", "--engine", "local"]
+    assert main([*argv, "--resize", "border", "--image-size", "64", "--format", "png"]) == 0
+    shard = next(Path(tmp_path, "run", "shards").glob("*.tar"))
+    with tarfile.open(shard) as tar:
+        pictures = [Image.open(tar.extractfile(m)) for m in tar if m.name.endswith(".png")]
+        assert len(pictures) == 12 and {p.size for p in pictures} == {(64, 64)}
+
+
+@pytest.mark.parametrize(
+    "words, says",
+    [
+        (["--image-size", "64"], "go with --resize MODE"),
+        (["--only-if-bigger"], "go with --resize MODE"),
+        (["--resize", "border", "--quality", "101"], "encode_quality=101"),
+        (["--format", "png", "--quality", "90"], "encode_quality=90"),
+    ],
+)
+def test_a_resize_that_cannot_be_is_refused(words, says, pool, capsys):
+    assert main(["plan", "datacomp_none", "--pool", *pool, *words]) == 2
+    assert says in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", [n for n in names() if any(o.required for o in load(n).options)])
+def test_a_missing_option_says_what_it_is(name, capsys):
+    with pytest.raises(SystemExit):
+        main(["run", name, "--pairs", "x", "-o", "y"])
+    err = capsys.readouterr().err
+    for option in (o for o in load(name).options if o.required):
+        assert f"{option.flag} ({option.about}" in err and len(option.about) > 30
+    assert f"try: curate run {name} --help" in err

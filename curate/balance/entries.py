@@ -2,13 +2,11 @@
 
 import hashlib
 import json
-import math
 import re
-from collections import Counter
 from collections.abc import Iterable
-from itertools import pairwise
 
 from curate.balance.matcher import spacing
+from curate.balance.vocabulary import associated
 from curate.errors import RecipeError
 from curate.sources.lines import bare, lines, read_text
 
@@ -58,23 +56,10 @@ def entries_hash(entries: list[str]) -> str:
     return hashlib.sha256("\n".join(entries).encode("utf-8", "surrogatepass")).hexdigest()[:12]
 
 
-def ngram_entries(texts: Iterable[str], min_count: int = 100, min_pmi: float = 10.0) -> list[str]:
+def ngram_entries(texts: Iterable[str | None], min_count: int = 100, min_pmi: float = 10.0) -> list[str]:
     """Words seen `min_count` times or more, and word pairs of high pointwise mutual information, in a reference text.
 
     That is how CLIP's and MetaCLIP's lists were made from the English Wikipedia, with 100 and a bound of their own on
     the pairs. The score of a pair is log2(p(ab) / (p(a) p(b))), in bits. Sorted: words, then pairs.
     """
-    single: Counter[str] = Counter()
-    double: Counter[tuple[str, str]] = Counter()
-    for text in texts:
-        pieces = spacing(text).split()
-        single.update(pieces)
-        double.update(pairwise(pieces))
-    total, pairs = single.total(), double.total()
-    words = [w for w, n in single.items() if n >= min_count]
-    strong = [
-        f"{a} {b}"
-        for (a, b), n in double.items()
-        if n >= min_count and math.log2(n / pairs * total * total / (single[a] * single[b])) >= min_pmi
-    ]
-    return sorted(words) + sorted(strong)
+    return associated(texts, lambda text: spacing(text).split(), min_count, min_pmi)

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 from importlib.metadata import version
 
-from curate.cli import keeping, looking, proving, running
+from curate.cli import keeping, looking, making, proving, running
 from curate.cli.arguments import Commands, Help, Parser
 from curate.errors import CurateError, RecipeError
 from curate.view.look import clean
@@ -121,13 +121,15 @@ def completion(args: argparse.Namespace) -> int:
 
 
 _COMPLETION = {"completion": ("completion of commands and options for a shell", _completion_options)}
-_ALL = {**running.COMMANDS, **looking.COMMANDS, **keeping.COMMANDS, **proving.COMMANDS, **_COMPLETION}
+_ALL = {**running.COMMANDS, **looking.COMMANDS, **making.COMMANDS, **keeping.COMMANDS, **proving.COMMANDS, **_COMPLETION}
 #: Every command in the order of the help: to begin, to run, to look, to keep, this machine.
 COMMANDS = [
     (name, *_ALL[name])
     for name in (
         "demo",
         "recipes",
+        "vocabulary",
+        "embeddings",
         "plan",
         "run",
         "watch",

@@ -31,7 +31,12 @@ class Parser(argparse.ArgumentParser):
     """An argument parser that suggests the option, value or command you meant."""
 
     def error(self, message: str) -> NoReturn:
-        wrong, known = "", []
+        wrong, known, program = "", [], self.prog
+        if asked := self.get_default("asked"):  # the recipe whose options these are
+            program = f"{program} {asked}"
+        if "arguments are required: " in message:
+            start, mark, names = message.partition("arguments are required: ")
+            message = start + mark + self._missing(names.split(", "))
         if choice := re.search(r"invalid choice: '(.*)' \(choose from (.*)\)", message):
             wrong, known = choice[1], [c.strip(" '") for c in choice[2].split(",")]
             message = message[: choice.start()] + f"invalid choice: '{wrong}'"
@@ -41,7 +46,12 @@ class Parser(argparse.ArgumentParser):
         near = difflib.get_close_matches(wrong, known, 1) if wrong else []
         there = f"; there are: {', '.join(known)}" if "choice" in message else ""
         meant = f"; did you mean {near[0]}?" if near else there
-        self.exit(2, f"{self.prog}: {message}{meant}\ntry: {self.prog} --help\n")
+        self.exit(2, f"{program}: {message}{meant}\ntry: {program} --help\n")
+
+    def _missing(self, names: list[str]) -> str:
+        """What is missing, and what each is."""
+        about = {"/".join(a.option_strings): a.help for a in self._actions}
+        return ", ".join(name + (f" ({about[name]})" if about.get(name) else "") for name in names)
 
 
 def place(text: str) -> str:

@@ -7,6 +7,7 @@ import traceback
 from typing import Any
 
 from curate.cli.arguments import count, place
+from curate.cli.sources import kind_of, source_of, source_options
 from curate.errors import CurateError, PoolError, RecipeError
 from curate.view.look import clean
 
@@ -18,12 +19,12 @@ def _recipe_options(sub: argparse.ArgumentParser, recipe: str | None) -> None:
     sub.usage = "%(prog)s RECIPE [options]"
     sub.add_argument("recipe", metavar="RECIPE", help="one of those that `curate recipes` lists, or a Python file")
     if recipe is None:
-        _source_options(sub)
+        _all_source_options(sub)
         return
     file = load(recipe)
     sub.description = file.doc or sub.description
     own = sub.add_argument_group(f"options of {file.name}")
-    _source_options(sub)
+    _all_source_options(sub)
     for o in file.options:
         try:
             own.add_argument(
@@ -39,7 +40,7 @@ def _recipe_options(sub: argparse.ArgumentParser, recipe: str | None) -> None:
             raise RecipeError(
                 f"{_written(file)}: parameter {o.name}: curate has an option {o.flag}; call it something else"
             ) from e
-    sub.set_defaults(file=file)
+    sub.set_defaults(file=file, asked=recipe)
 
 
 def _dest(name: str) -> str:
@@ -70,60 +71,71 @@ def _made(file: Any, source: Any, options: dict[str, Any]) -> Any:
     return recipe
 
 
-def _source_options(sub: argparse.ArgumentParser) -> None:
-    source = sub.add_argument_group(
-        "source", "One of --pairs, --pool, --pages, --page-urls, --videos; paths may be local or any fsspec URL."
-    )
-    source.add_argument("--pairs", metavar="GLOB", nargs="+", help="lists of image URLs: Parquet, CSV, TSV, JSON lines")
-    source.add_argument("--url", metavar="COLUMN", default="url", help="column of the list that has the image's URL")
-    source.add_argument("--text", metavar="COLUMN", default="text", help="column of the list that has the caption")
-    source.add_argument(
-        "--pool", metavar="FOLDER", nargs="+", help="WebDataset folders or tars (img2dataset, DataComp, a run's shards)"
-    )
-    source.add_argument(
-        "--pages",
-        metavar="GLOB",
-        nargs="+",
-        help="web pages: WARC, WARC.gz, Common Crawl's warc.paths.gz, HTML files, folders of them",
-    )
-    source.add_argument(
-        "--page-urls",
-        metavar="GLOB",
-        nargs="+",
-        help="lists of page URLs to fetch: text files, one a line, or Parquet with a column url",
-    )
-    source.add_argument(
-        "--videos",
-        metavar="GLOB",
-        nargs="+",
-        help="videos with their speech beside them (.vtt, .srt, .json), or tables of clips (video, start, end, text)",
-    )
-    source.add_argument(
+def _all_source_options(sub: argparse.ArgumentParser) -> None:
+    source_options(sub).add_argument(
         "--part-size",
         type=int,
         metavar="ROWS",
         help="rows in a part, the unit of work and of retry (default: 10000, or as in the run that is there or reused)",
     )
+    _picture_options(sub)
+
+
+def _picture_options(sub: argparse.ArgumentParser) -> None:
+    from curate.fetch.stage import FORMATS, MODES
+
+    pictures = sub.add_argument_group(
+        "pictures", "As img2dataset re-encodes them; without these the bytes stay as they were fetched."
+    )
+    pictures.add_argument(
+        "--resize", choices=MODES, help="how each picture is brought to --image-size; no: re-encoded as it is"
+    )
+    pictures.add_argument("--image-size", type=count, metavar="PIXELS", help="side of a resized picture (256)")
+    pictures.add_argument("--only-if-bigger", action="store_true", help="smaller pictures keep their size")
+    pictures.add_argument("--format", choices=FORMATS, help="what pictures are encoded as (jpg)")
+    pictures.add_argument(
+        "--quality", type=int, metavar="N", help="of jpg and webp, 0 to 100; of png its compression, 0 to 9 (95, png 6)"
+    )
+
+
+def _resize(recipe: Any, args: argparse.Namespace) -> None:
+    """Let every stage that fetches re-encode its pictures as the arguments say."""
+    from curate.fetch.stage import Fetch
+
+    asked = {"image_size": args.image_size, "encode_format": args.format, "encode_quality": args.quality}
+    asked = {k: v for k, v in asked.items() if v is not None} | ({"only_if_bigger": True} if args.only_if_bigger else {})
+    if args.resize is None and ("image_size" in asked or "only_if_bigger" in asked):
+        raise RecipeError(
+            "--image-size and --only-if-bigger go with --resize MODE, which says how: border, keep_ratio, center_crop ..."
+        )
+    if args.resize is None and not asked:
+        return
+    fetching = [s for s in recipe.steps if isinstance(s, Fetch)]
+    if not fetching:
+        raise RecipeError(f"--resize: nothing in recipe {recipe.name} fetches with Fetch")
+    if asked.get("encode_format") == "png":
+        asked.setdefault("encode_quality", 6)
+    asked["resize_mode"] = args.resize or "no"
+    Fetch(**asked)  # refuses what cannot be
+    for step in fetching:
+        for name, value in asked.items():
+            setattr(step, name, value)
 
 
 def _build(args: argparse.Namespace) -> Any:
     """The recipe that the arguments ask for."""
     from curate.fetch.address import networks
 
-    given = [k for k in ("pairs", "pool", "pages", "page_urls", "videos") if getattr(args, k)]
-    if len(given) != 1:
-        raise RecipeError(
-            "say where the rows come from: one of --pairs GLOB, --pool FOLDER, --pages GLOB, --page-urls GLOB, --videos GLOB"
-        )
     options = {o.name: getattr(args, _dest(o.name)) for o in args.file.options}
-    recipe = _made(args.file, _source(args, given[0]), options)
+    recipe = _made(args.file, source_of(args), options)
     recipe.name = recipe.name or args.file.name
-    _fits(recipe, given[0])
+    _fits(recipe, kind_of(args))
     allow = getattr(args, "allow_private", None)
     networks(allow or ())
     for step in [recipe.source, *recipe.steps]:
         if allow and hasattr(step, "allow_private"):
             step.allow_private = tuple(allow)
+    _resize(recipe, args)
     if match := getattr(args, "match", None):
         _match(recipe, match)
     return recipe
@@ -147,28 +159,6 @@ def _match(recipe: Any, match: str) -> None:
     hook(match)
     for step in fetching:
         step.match = match
-
-
-def _source(args: argparse.Namespace, kind: str) -> Any:
-    if kind == "pairs":
-        from curate.sources.url_pairs import UrlPairs
-
-        return UrlPairs(args.pairs, url=args.url, text=args.text)
-    if kind == "pool":
-        from curate.sources.webdataset import WebDataset
-
-        return WebDataset(args.pool)
-    if kind == "page_urls":
-        from curate.sources.page_urls import PageUrls
-
-        return PageUrls(args.page_urls)
-    if kind == "videos":
-        from curate.sources.videos import Videos
-
-        return Videos(args.videos)
-    from curate.sources.web_pages import WebPages
-
-    return WebPages(args.pages)
 
 
 def _plan_options(sub: argparse.ArgumentParser, recipe: str | None) -> None:

@@ -3,6 +3,7 @@
 import codecs
 import re
 import zlib
+from collections.abc import Iterator
 
 from curate.errors import RecipeError
 from curate.paths import filesystem
@@ -48,6 +49,16 @@ def lines(path: str) -> list[str]:
     """The lines of a file, without their ends; the n-th is line n + 1. RecipeError: see `read_text`."""
     found = _ENDS.split(read_text(path))
     return found[:-1] if not found[-1] else found
+
+
+def text_lines(path: str) -> Iterator[str]:
+    """The lines of a large text file, one at a time; UTF-8, bytes that are none replaced; compressed, if its name says so."""
+    try:
+        fs, inner = fsspec.core.url_to_fs(path) if "://" in path else (fsspec.filesystem("file"), path)
+        with fs.open(inner, "rt", compression="infer", encoding="utf-8-sig", errors="replace") as f:
+            yield from f
+    except (OSError, EOFError, ValueError, zlib.error) as e:
+        raise RecipeError(f"{path}: {getattr(e, 'strerror', None) or f'cannot be read: {e}'}") from e
 
 
 def words(who: str, path: str) -> list[tuple[int, str, str]]:

@@ -94,3 +94,13 @@ def test_kosmos1_keeps_five_images_and_runs_again_to_the_same(web, tmp_path):
     per_page = made.sql("select count(*) from images where kept group by doc_uid").fetchall()
     assert set(per_page) == {(1,)}
     assert run(recipe, str(tmp_path), engine="local").dataset["root_hash"] == made.dataset["root_hash"]
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_unsafe_pictures_fall_where_they_are_asked_for(name, web, tmp_path):
+    built = load(name).build(WebPages(f"{web}/*.warc.gz"), max_nsfw=0.3).check()
+    (nsfw,) = (s for s in built.steps if s.name == "nsfw")
+    fetch = next(i for i, s in enumerate(built.steps) if s.name == "fetch")
+    left = [i for i, s in enumerate(built.steps) if s.name.startswith(("document_images_", "clip_embed"))]
+    assert nsfw.max == 0.3 and fetch < built.steps.index(nsfw) and built.steps.index(nsfw) < max(left)
+    assert "nsfw" not in {s.name for s in load(name).build(WebPages(f"{web}/*.warc.gz")).steps}

@@ -1,0 +1,141 @@
+"""The commands that make the files that recipes ask for: vocabulary, embeddings."""
+
+import argparse
+import json
+import secrets
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from curate.cli.arguments import count, folder
+from curate.cli.sources import source_of, source_options
+from curate.errors import RecipeError
+
+
+def _vocabulary_options(sub: argparse.ArgumentParser, _: str | None) -> None:
+    sub.add_argument(
+        "-o", "--out", metavar="FILE", required=True, help="the list: a word and its count a line, or entries as JSON"
+    )
+    sub.add_argument(
+        "--texts", metavar="FILE", nargs="+", help="text files, a text a line (.gz and .bz2 too), in place of a pool"
+    )
+    sub.add_argument("--least", type=count, metavar="N", help="leave out what occurs less often (5; entries: 100)")
+    sub.add_argument("--most", type=count, metavar="N", help="only the N most frequent")
+    sub.add_argument("--bigrams", action="store_true", help="pairs of neighbouring words too, as ALIGN wants them")
+    sub.add_argument(
+        "--entries",
+        action="store_true",
+        help="entries for MetaCLIP's balance: words as it matches them, and pairs that occur together more than by chance",
+    )
+    sub.add_argument(
+        "--pmi", type=float, default=10.0, metavar="BITS", help="pointwise mutual information that a pair of entries needs"
+    )
+    sub.add_argument("--also", metavar="FILE", nargs="+", help="further entries, one a line: titles, WordNet's lemmas")
+    source_options(sub)
+    sub.set_defaults(command=vocabulary)
+    sub.epilog = """examples:
+  curate vocabulary --pairs 'lists/*.parquet' --bigrams --most 1e8 -o words.tsv     # align --vocabulary
+  curate vocabulary --texts wikipedia.txt.gz -o words.tsv                           # cc3m, cc12m --vocabulary
+  curate vocabulary --texts wikipedia.txt.gz --entries --also titles.txt -o entries.json"""
+
+
+def vocabulary(args: argparse.Namespace) -> int:
+    from curate.balance.entries import ngram_entries, read_entries
+    from curate.balance.vocabulary import frequent
+    from curate.filters.paragraph_ratios import words
+
+    if args.entries and (args.bigrams or args.most):
+        raise RecipeError("--entries has its own rule for pairs and --least for words: leave --bigrams and --most out")
+    if args.also and not args.entries:
+        raise RecipeError("--also adds to --entries")
+    if args.entries:
+        found = ngram_entries(_texts(args), args.least or 100, args.pmi)
+        also = [e for file in args.also or () for e in read_entries(file)]
+        entries = list(dict.fromkeys([*found, *also]))
+        lines = (json.dumps(entries, ensure_ascii=False, indent=0) + "\n",)
+        made = f"{len(entries):,} entries"
+    else:
+        listed = frequent(_texts(args), words, args.least or 5, args.most or 0, args.bigrams)
+        lines, made = (f"{word}\t{n}\n" for word, n in listed), f"{len(listed):,} words"
+    if made.startswith("0 "):
+        raise RecipeError(
+            f"no word of the texts occurs {args.least or (100 if args.entries else 5)} times: a smaller --least takes more"
+        )
+    with _whole(args.out) as path:
+        path.write_text("".join(lines), "utf-8")
+    print(f"{made}: {args.out}", file=sys.stderr)
+    return 0
+
+
+@contextmanager
+def _whole(out: str) -> Iterator[Path]:
+    """A file beside the one that is asked for, which takes its name when it is whole."""
+    path = Path(out)
+    making = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    try:
+        yield making
+        making.replace(path)
+    except OSError as e:
+        raise RecipeError(f"{out}: cannot be written: {e.strerror or e}") from e
+    finally:
+        making.unlink(missing_ok=True)
+
+
+def _texts(args: argparse.Namespace) -> Iterator[str | None]:
+    """The texts of files, or of a pool."""
+    from curate.sources.lines import text_lines
+
+    if args.texts:
+        for file in args.texts:
+            yield from text_lines(file)
+        return
+    source = source_of(args)
+    table = "texts" if "texts" in source.tables else "images"
+    for file in source.files():
+        for part in source.read(file, 10_000):
+            yield from part[table]["text"].to_pylist()
+
+
+def _embeddings_options(sub: argparse.ArgumentParser, _: str | None) -> None:
+    folder(sub)
+    sub.add_argument("-o", "--out", metavar="FILE.npy", required=True, help="the vectors, float16, a row each")
+    sub.add_argument("--column", default="clip_image", metavar="COLUMN", help="which embeddings")
+    sub.add_argument("--where", default="kept", metavar="SQL", help="which rows of the ledger")
+    sub.set_defaults(command=embeddings)
+    sub.epilog = """examples:
+  curate run datacomp_image_based --help                               # --reference wants ImageNet's embeddings
+  curate run mine.py --pool imagenet/ -o reference                     # a recipe with Fetch and ClipEmbed
+  curate embeddings reference -o imagenet.npy"""
+
+
+def embeddings(args: argparse.Namespace) -> int:
+    import numpy as np
+
+    from curate.selector import identifier
+    from curate.view.run import open_run
+
+    run, name = open_run(args.folder), identifier(args.column)
+    known = run.sql("describe select * from images").fetchall()
+    kinds = {n: kind for n, kind, *_ in known}
+    if not kinds.get(args.column, "").endswith("[]"):
+        there = ", ".join(n for n, kind in kinds.items() if kind.endswith("[]")) or "none"
+        raise RecipeError(f"{args.folder}: {args.column} is no column of embeddings; there are: {there}")
+    query = f"select {name}::float[] as v from images where ({args.where}) and {name} is not null order by uid"
+    rows, width = run.sql(f"select count(*), max(len(v)) from ({query})").fetchall()[0]
+    if not rows:
+        raise RecipeError(f"{args.folder}: no row has {args.column}")
+    with _whole(args.out) as path:
+        out, at = np.lib.format.open_memmap(path, "w+", np.float16, (rows, width)), 0
+        for batch in run.sql(query).to_arrow_reader(10_000):
+            out[at : at + len(batch)] = batch["v"].flatten().to_numpy().reshape(len(batch), width)
+            at += len(batch)
+        out.flush()
+    print(f"{rows:,} embeddings of {width} numbers: {args.out}", file=sys.stderr)
+    return 0
+
+
+COMMANDS = {
+    "vocabulary": ("make a list of words or of entries, as recipes ask for", _vocabulary_options),
+    "embeddings": ("write a run's embeddings as a .npy file, as recipes ask for", _embeddings_options),
+}

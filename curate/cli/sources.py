@@ -1,0 +1,74 @@
+"""Where rows come from, as commands are told: lists of URLs, pools, pages, videos."""
+
+import argparse
+from typing import Any
+
+from curate.errors import RecipeError
+
+KINDS = ("pairs", "pool", "pages", "page_urls", "videos")
+
+
+def source_options(sub: argparse.ArgumentParser) -> argparse._ArgumentGroup:
+    """The options that name a source."""
+    source = sub.add_argument_group(
+        "source", "One of --pairs, --pool, --pages, --page-urls, --videos; paths may be local or any fsspec URL."
+    )
+    source.add_argument("--pairs", metavar="GLOB", nargs="+", help="lists of image URLs: Parquet, CSV, TSV, JSON lines")
+    source.add_argument("--url", metavar="COLUMN", default="url", help="column of the list that has the image's URL")
+    source.add_argument("--text", metavar="COLUMN", default="text", help="column of the list that has the caption")
+    source.add_argument(
+        "--pool", metavar="FOLDER", nargs="+", help="WebDataset folders or tars (img2dataset, DataComp, a run's shards)"
+    )
+    source.add_argument(
+        "--pages",
+        metavar="GLOB",
+        nargs="+",
+        help="web pages: WARC, WARC.gz, Common Crawl's warc.paths.gz, HTML files, folders of them",
+    )
+    source.add_argument(
+        "--page-urls",
+        metavar="GLOB",
+        nargs="+",
+        help="lists of page URLs to fetch: text files, one a line, or Parquet with a column url",
+    )
+    source.add_argument(
+        "--videos",
+        metavar="GLOB",
+        nargs="+",
+        help="videos with their speech beside them (.vtt, .srt, .json), or tables of clips (video, start, end, text)",
+    )
+    return source
+
+
+def kind_of(args: argparse.Namespace) -> str:
+    """Which kind of source the arguments name; RecipeError unless it is one."""
+    named = [k for k in KINDS if getattr(args, k)]
+    if len(named) != 1:
+        raise RecipeError(
+            "say where the rows come from: one of --pairs GLOB, --pool FOLDER, --pages GLOB, --page-urls GLOB, --videos GLOB"
+        )
+    return named[0]
+
+
+def source_of(args: argparse.Namespace) -> Any:
+    """The source that the arguments name."""
+    kind = kind_of(args)
+    if kind == "pairs":
+        from curate.sources.url_pairs import UrlPairs
+
+        return UrlPairs(args.pairs, url=args.url, text=args.text)
+    if kind == "pool":
+        from curate.sources.webdataset import WebDataset
+
+        return WebDataset(args.pool)
+    if kind == "page_urls":
+        from curate.sources.page_urls import PageUrls
+
+        return PageUrls(args.page_urls)
+    if kind == "videos":
+        from curate.sources.videos import Videos
+
+        return Videos(args.videos)
+    from curate.sources.web_pages import WebPages
+
+    return WebPages(args.pages)
