@@ -51,12 +51,18 @@ class Found:
         return {"distinct": self.distinct, "pairs": self.pairs, "rounds": self.rounds}
 
 
-def duplicates(live: Frame, rows: Frame, find: Find, limit: int = 64) -> Found:
+def duplicates(live: Frame, rows: Frame, find: Find, limit: int = 64, chained: bool = False) -> Found:
     """The rows that fall. `rows`, in the chunks of the pool, have `id`, `uid`, `rank` (sort_key), `same` (equal for rows that need
-    no comparison), and what `find` reads."""
+    no comparison), and what `find` reads. chained: a row falls for any better row, also for one that fell itself, which its edge may
+    name."""
     copies = keep_best(rows, ("same",), "rank")
     fallen = copies.each(Sql("select * from live limit 0"))
     waiting, pairs, rounds, distinct = None, 0, 0, rows.rows - copies.rows
+    if chained:
+        listed = find(rows.each(_Asked(everything=True), copies, fallen, fallen)).home(
+            live, task=Sql(_LISTED.format(int(limit)))
+        )
+        return Found(_with_copies(live, copies, listed.each(Sql(_BEST))), distinct, listed.rows, 1)
     while waiting is None or waiting.rows:
         asked = rows.each(_Asked(everything=waiting is None), copies, fallen, waiting or fallen)
         listed = find(asked).home(live, task=Sql(_LISTED.format(int(limit))))
@@ -72,6 +78,9 @@ _LISTED = """with one as (select id, survivor, any_value(uid) as uid, any_value(
     select id, uid, survivor, survivor_uid, rank, similarity from placed where place <= {0}
     union all select distinct id, uid, null, null, null, null from
         (select id, uid from placed where place > {0} union all select id, uid from live where survivor is null)"""
+
+_BEST = """select id, any_value(uid) as uid, first(survivor order by rank) as survivor, first(survivor_uid order by rank) as survivor_uid,
+    first(similarity order by rank) as similarity from live where survivor is not null group by id"""
 
 _STATES = """select id, survivor, case when survivor in (select id from third) then 'fell'
     when survivor in (select id from other) then 'waits' else 'stays' end as state from live"""

@@ -46,7 +46,10 @@ class SemanticDedup(Selector):
     block      rows compared at a time; a task needs about 8 block^2 + 16 block dimensions bytes, whatever a cluster's size
     device     where tasks compute: `auto` is a card where the worker has one
 
-    A row falls only if a row that stays is too close. Rows without an embedding stay.
+    published  a row falls for any better row of a cluster of its, also for one that fell itself, as in SemDeDup's code; with
+               probes=1, keep="hard" and inclusive=False it is that code's rule
+
+    Unless `published`, a row falls only if a row that stays is too close. Rows without an embedding stay.
     """
 
     version = 3
@@ -62,6 +65,7 @@ class SemanticDedup(Selector):
     seed: int = 0
     device: str = "auto"
     block: int = 2_048
+    published: bool = False
 
     free = ("block", "device")
 
@@ -92,7 +96,7 @@ class SemanticDedup(Selector):
         if self.keep in ("hard", "easy"):
             rows = rows.each(_ByCentroid(self.keep == "hard", centroids))
         sizes = _sizes(rows, len(centroids))
-        found = duplicates(live, rows, self._find, _LIMIT)
+        found = duplicates(live, rows, self._find, _LIMIT, self.published)
         notes = {
             "vectors": rows.rows,
             **found.notes(),

@@ -54,7 +54,7 @@ def lines(path: str) -> list[str]:
 def text_lines(path: str) -> Iterator[str]:
     """The lines of a large text file, one at a time; UTF-8, bytes that are none replaced; compressed, if its name says so."""
     try:
-        fs, inner = fsspec.core.url_to_fs(path) if "://" in path else (fsspec.filesystem("file"), path)
+        fs, inner = filesystem(path)
         with fs.open(inner, "rt", compression="infer", encoding="utf-8-sig", errors="replace") as f:
             yield from f
     except (OSError, EOFError, ValueError, zlib.error) as e:

@@ -5,8 +5,8 @@ import pytest
 from pictured import pool
 from tiny import tiny_clip
 
+from curate.balance.image_based import ImageBased
 from curate.cli import main
-from curate.runner.recipes import load
 from curate.view.run import open_run
 
 
@@ -39,8 +39,7 @@ def test_embeddings_are_those_of_the_ledger(run, capsys):
     assert found.dtype == np.float16 and found.shape == (len(rows), 32)
     assert np.array_equal(found, np.array([r[0] for r in rows], np.float16))
     assert f"{len(rows)} embeddings of 32 numbers" in capsys.readouterr().err
-    built = load("datacomp_image_based").build(None, reference=str(out))
-    built.select[0].preflight({"clip_image": 32})
+    ImageBased(reference=str(out)).preflight({"clip_image": 32})
     assert main(["embeddings", f"{run}/run", "-o", str(out), "--where", "true", "--column", "clip_text"]) == 0
     assert len(np.load(out)) > len(rows)
 

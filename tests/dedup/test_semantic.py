@@ -192,3 +192,41 @@ def test_the_sample_is_of_rows_that_have_a_vector():
     rows, _ = embedded(live(v=[[1.0, float(i)] if i % 50 == 0 else None for i in range(2000)]), "v")
     drawn = rows.gathered(_Train(4, 30, 7, "cpu"), _Drawn(1.0, 7)).table()
     assert rows.rows == 40 and matrix(drawn["c"]).shape == (4, 2)
+
+
+def published(points, bound, home, centroids):
+    """SemDeDup's rule, as its paper and code say it: inside a cluster, farthest from the centroid first, a row falls if its highest
+    cosine with any row before it is above the bound."""
+    points, fell = unit(np.array(points, np.float32)), set()
+    for cluster in np.unique(home):
+        mine = np.flatnonzero(home == cluster)
+        close = cosines(points[mine], np.repeat(centroids[cluster][None], len(mine), 0))
+        mine = mine[np.lexsort(([uid(i) for i in mine], close))]
+        for n, i in enumerate(mine):
+            if n and cosines(np.repeat(points[i : i + 1], n, 0), points[mine[:n]]).max() > bound:
+                fell.add(int(i))
+    return fell
+
+
+@pytest.mark.parametrize("block", [7, 2048])
+def test_the_published_rule_lets_rows_that_fell_drop_others(block, tmp_path):
+    points = [
+        *mixture(spread=0.3),
+        *mixture(spread=0.3)[:20],
+        [0.0] * 16,
+        [0.0] * 16,
+    ]  # some twice, and two that are like nothing
+    centroids = train(np.array(points, np.float32)[:-2], 6, 0, "cpu")
+    np.save(tmp_path / "c.npy", centroids)
+    home = nearest(unit(np.array(points, np.float32)), centroids, 1)[:, 0]
+    rule = {"centroids": str(tmp_path / "c.npy"), "probes": 1, "keep": "hard", "inclusive": False, "eps": 0.1, "block": block}
+    theirs = set(chosen(points, **rule, published=True).dropped().tolist())
+    ours = set(chosen(points, **rule).dropped().tolist())
+    assert theirs == published(points, 0.9, home, centroids) and ours < theirs
+
+
+def test_the_published_rule_is_the_same_in_any_chunks(tmp_path):
+    points, rule = mixture(spread=0.3), {"clusters": 6, "probes": 1, "keep": "hard", "published": True}
+    whole = chosen(points, **rule)
+    cut = SemanticDedup(column="v", eps=0.05, seed=1, **rule).select(in_chunks(live(v=points), 5, str(tmp_path)))
+    assert edges(cut) == edges(whole) and len(edges(whole))

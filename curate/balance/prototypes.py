@@ -1,0 +1,72 @@
+"""Rows far from the middle of their cluster: the typical ones go."""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import pyarrow as pa
+
+from curate.dedup.vectors import Without, clustered, cosines, embedded, file_hash, matrix, vectors_ready
+from curate.errors import RecipeError
+from curate.select.exchange import Frame, Sql, files_hash
+from curate.select.top_fraction import cut_at
+from curate.selector import Selection, Selector, identifier
+
+
+@dataclass
+class Prototypes(Selector):
+    """Keeps the `fraction` of the rows that are farthest from the centroid of their cluster, over all clusters together, and all ties at
+    the cut (counted as TopFraction counts).
+
+    SSL prototypes (Sorscher et al., 2206.14486): the rows nearest to a centroid are the most typical, and teach least. D4 (2308.12284)
+    asks it after SemDeDup, of clusters made anew. Adds `<name>_distance`, 1 - cosine. Rows without an embedding are dropped.
+    """
+
+    column: str = "clip_image"
+    fraction: float = 0.5
+    clusters: int = 1000
+    centroids: str = ""
+    seed: int = 0
+    device: str = field(default="auto")
+
+    free = ("device",)
+
+    def __post_init__(self):
+        super().__post_init__()
+        if not 0 < self.fraction <= 1 or self.clusters < 1:
+            raise RecipeError(f"{self.name}: fraction is above 0 and at most 1, clusters 1 or more")
+        self.reads = (self.column,)
+
+    def adds(self) -> dict[str, pa.DataType]:
+        return {f"{self.name}_distance": pa.float32()}
+
+    def weights(self) -> dict[str, str]:
+        return {"centroids_hash": file_hash(self.centroids)} if self.centroids else {}
+
+    def preflight(self, widths: dict[str, int]) -> None:
+        if self.centroids:
+            vectors_ready(self.name, self.centroids, self.column, widths.get(self.column))
+
+    def select(self, live: Frame) -> Selection:
+        rows, width = embedded(live, self.column)
+        without = live.each(Without(self.column))
+        if not rows.rows:
+            return Selection(without, notes={"clusters": 0})
+        rows, centroids, files = clustered(rows, width, self.clusters, 1, self.centroids, self.seed, self.device)
+        name = f"{self.name}_distance"
+        found = rows.each(_Distance(name, centroids))
+        cut = cut_at(found, name, self.fraction)
+        near = f"select id from live where {identifier(name)}::double < '{cut!r}'::double union all select id from other"
+        notes = {"cut": cut, "clusters": len(centroids), "centroids_hash": files_hash(files["centroids.npy"])}
+        return Selection(found.each(Sql(near), without), columns=found, notes=notes, files=files)
+
+
+@dataclass(frozen=True)
+class _Distance:
+    """1 - the cosine of each row and its centroid."""
+
+    name: str
+    centroids: np.ndarray
+
+    def __call__(self, rows: pa.Table) -> pa.Table:
+        far = 1 - cosines(matrix(rows["v"]), self.centroids[matrix(rows["near"])[:, 0]]) if len(rows) else np.empty(0)
+        return pa.table({"id": rows["id"], self.name: pa.array(far, pa.float32())})
