@@ -1,16 +1,18 @@
 """The recipes in pipelines/: each can be loaded, says where it comes from and what it needs; those of pairs run end to end.
 
-One small pool serves all, with the tiny CLIP, heads and lists made here, so that none is skipped for want of a model. Recipes
-that write captions or read pages run in the tests of those parts.
+One small pool serves all, with the tiny CLIP, heads and lists made here, the small captioner and a server that answers every prompt,
+so that none is skipped for want of a model. Recipes of pages and of videos run in the tests of those parts.
 """
 
 import argparse
+import http.server
 import inspect
 import io
 import itertools
 import json
 import re
 import tarfile
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -79,7 +81,7 @@ def pool(tmp_path_factory) -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def given(tmp_path_factory) -> dict[str, dict]:
+def given(tmp_path_factory, writer) -> dict[str, dict]:
     """Options by recipe, under "" those of all: what is private, large, or fitted to models and pools of another size."""
     folder = tmp_path_factory.mktemp("given")
     rng = np.random.default_rng(0)
@@ -105,7 +107,14 @@ def given(tmp_path_factory) -> dict[str, dict]:
             "reference": str(folder / "reference.npy"),
             "tag_nsfw": False,
             "t": 2,
+            "captioner": "small",
+            "writer": writer,
         },
+        "blip2_captions": {"candidates": 2},
+        "cluster_balance": {"total": 10, "levels": (6, 2)},
+        "d4": {"eps": 0.001, "prototypes": 3},
+        "laclip": {"times": 2},
+        "semdedup": {"eps": 0.05},
         "align": {"vocabulary": str(folder / "words.txt"), "max_images": 3},
         "cc3m": words,
         "cc12m": words,
@@ -131,6 +140,37 @@ def given(tmp_path_factory) -> dict[str, dict]:
     }
 
 
+class Writing(http.server.BaseHTTPRequestHandler):
+    """An endpoint that answers every prompt: a conversation where one is asked for, else a sentence."""
+
+    def do_POST(self):
+        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        prompt = body["messages"][-1]["content"]
+        said = (
+            "Question: What is it?\nAnswer: A dog."
+            if "Question:" in str(prompt)
+            else "A brown dog is running over a green field."
+        )
+        answer = {"choices": [{"message": {"content": said}, "finish_reason": "stop"}], "usage": {}}
+        data = json.dumps(answer).encode()
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(data)))
+        self.end_headers()
+        self.wfile.write(data)
+
+    def log_message(self, *_):
+        pass
+
+
+@pytest.fixture(scope="module")
+def writer():
+    """The name of the endpoint."""
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Writing) as server:
+        threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}/v1#stub"
+        server.shutdown()
+
+
 def shouting(texts: list[str]) -> list[float]:
     """A toxicity model of one line: the share of capitals."""
     return [sum(map(str.isupper, t)) / (len(t) or 1) for t in texts]
@@ -144,7 +184,20 @@ def corners(images: list, phrases: list[list[str]]) -> list[list[tuple]]:
 
 
 #: Models over pixels that are dear on a loaded machine: their recipes run on the first tar.
-DEAR = {"high_resolution", "imagen", "laion_2b", "metaclip_400m", "stable_diffusion", "t_mars"}
+DEAR = {
+    "blip2_captions",
+    "capfilt",
+    "capsfusion",
+    "llava_instruct",
+    "nguyen_mix",
+    "recap",
+    "high_resolution",
+    "imagen",
+    "laion_2b",
+    "metaclip_400m",
+    "stable_diffusion",
+    "t_mars",
+}
 
 
 def options(recipe, given: dict[str, dict]) -> dict:
@@ -187,7 +240,7 @@ def test_it_can_be_built_and_checked(name, pool, given):
 
 
 def test_the_list_says_what_each_needs(capsys):
-    assert listing(argparse.Namespace()) == 0
+    assert listing(argparse.Namespace(names=[], check=False)) == 0
     out = capsys.readouterr().out.splitlines()
     at = next(i for i, line in enumerate(out) if line.startswith("metaclip_400m "))
     assert "arXiv 2309.16671" in out[at] and out[at + 1].split() == "needs --entries, web, language, nsfw (GPU)".split()
@@ -227,12 +280,18 @@ def gallery() -> dict[str, set[str]]:
 
 def test_the_gallery_names_recipes_and_their_columns(pool, given):
     found = gallery()
-    assert set(OUTCOMES) - {"demo"} | VIDEOS == set(found)
+    assert set(OUTCOMES) - {"demo"} - WRITING | VIDEOS == set(found)
     for name, columns in found.items():
         built = built_of(load(name), pool, given)
         brought = {c for t in built.source.tables for c in built.source.adds(t)} if name in VIDEOS else set()
         assert columns <= {s.name for s in built.steps} | {c for s in built.steps for c in s.adds()} | brought, name
 
+
+#: Recipes that write captions; the gallery has no table of them.
+WRITING = {"blip2_captions", "capfilt", "capsfusion", "hard_negatives", "laclip", "llava_instruct", "nguyen_mix", "recap"}
+
+#: Recipes of pages, which run in the tests of those.
+PAGES = {"alt_text_pairs", "kosmos1", "m3w", "mmc4", "obelics", "omnicorpus"}
 
 #: Recipes of videos, which run in the tests of those.
 VIDEOS = {"actbert", "chatbridge", "vatt", "videobert"}
@@ -240,6 +299,17 @@ VIDEOS = {"actbert", "chatbridge", "vatt", "videobert"}
 #: What falls for which rule on the pool, as far as it does not hang on the tiny model's random weights; and how many stay.
 OUTCOMES = {
     "align": ({"aspect_ratio", "images_of_text", "rare_tokens", "script_words"}, None),
+    "blip2_captions": (set(), 12),
+    "capfilt": (set(), None),
+    "capsfusion": (set(), 12),
+    "cluster_balance": ({"cluster_balance"}, 10),
+    "d4": ({"prototypes"}, None),
+    "hard_negatives": (set(), None),
+    "laclip": (set(), 60),
+    "llava_instruct": (set(), None),
+    "nguyen_mix": (set(), None),
+    "recap": (set(), 12),
+    "semdedup": ({"language", "semantic_dedup"}, None),
     "cc12m": ({"language", "caption_words", "parts_of_speech", "rare_tokens", "profanity", "aspect_ratio"}, None),
     "cc3m": ({"language", "parts_of_speech", "rare_tokens", "profanity", "aspect_ratio"}, None),
     "clip_score_top30": ({"top_fraction"}, 19),
@@ -285,6 +355,12 @@ OUTCOMES = {
 
 #: Columns that a recipe is there for.
 COLUMNS = {
+    "blip2_captions": "caption_best",
+    "capsfusion": "caption_fused",
+    "cluster_balance": "cluster_balance_cluster",
+    "d4": "prototypes_distance",
+    "laclip": "caption_rewrite_2",
+    "llava_instruct": "caption_instruct_turns",
     "florence": "caption_label",
     "high_resolution": "ocr_area_text",
     "kosmos2_grit": "grounding_boxes",
@@ -321,7 +397,7 @@ def test_pictures_of_every_recipe_that_fetches_can_be_resized(name, tmp_path):
     pq.write_table(pa.table({"url": ["http://a.example/1.jpg"], "text": ["a dog"]}), tmp_path / "list.parquet")
     (tmp_path / "page.html").write_text("<p>a dog</p>")
     wanted = ["--resize", "keep_ratio_largest", "--image-size", "512", "--only-if-bigger", "--format", "webp"]
-    given = {"budgets": "a=1", "reference": "x.npy", "detector": "python:json:loads"}
+    given = {"budgets": "a=1", "total": "9", "reference": "x.npy", "detector": "python:json:loads"}
     required = [o for o in load(name).options if o.required]
     argv = ["plan", name, *(w for o in required for w in (o.flag, given.get(o.name, str(tmp_path / "list.parquet"))))]
     try:
@@ -365,3 +441,35 @@ def test_a_missing_option_says_what_it_is(name, capsys):
     for option in (o for o in load(name).options if o.required):
         assert f"{option.flag} ({option.about}" in err and len(option.about) > 30
     assert f"try: curate run {name} --help" in err
+
+
+def test_every_recipe_is_run_somewhere():
+    assert set(OUTCOMES) | PAGES | VIDEOS == set(names())
+
+
+def test_every_recipe_is_built_with_its_defaults_and_checked(capsys):
+    assert main(["recipes", "--check"]) == 0
+    said = capsys.readouterr().out.splitlines()
+    assert [line.split(":")[0] for line in said] == names() and all(re.search(r": ok, \d+ steps$", line) for line in said)
+
+
+@pytest.mark.parametrize(
+    "select, says",
+    [
+        (
+            "SemanticDedup('clip_embed')",
+            "semantic_dedup reads clip_embed, which nothing before it provides; did you mean clip_image?",
+        ),
+        ("Where('clip_score', min=0.3), Where('clip_score', max=1)", "two steps are called where_clip_score"),
+        ("TopFraction('quality')", "top_fraction reads quality, which nothing before it provides"),
+    ],
+)
+def test_a_recipe_that_does_not_fit_is_found(select, says, tmp_path, capsys):
+    (tmp_path / "mine.py").write_text(
+        "from curate.dedup.semantic import SemanticDedup\nfrom curate.fetch.stage import Fetch\nfrom curate.filters.clip_embed import ClipEmbed\n"
+        "from curate.filters.clip_score import ClipScore\nfrom curate.recipe import Recipe\nfrom curate.select.top_fraction import TopFraction\n"
+        f"from curate.select.where import Where\n\ndef recipe(source):\n    return Recipe(source, [Fetch(), ClipEmbed(), ClipScore()], [{select}])\n"
+    )
+    assert main(["recipes", "--check", str(tmp_path / "mine.py"), "laion_400m"]) == 1
+    first, second = capsys.readouterr().out.splitlines()
+    assert first.startswith(f"{tmp_path}/mine.py: ") and says in first and second.startswith("laion_400m: ok")

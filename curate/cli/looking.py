@@ -263,14 +263,22 @@ def annotate(args: argparse.Namespace) -> int:
 
 
 def _recipes_options(sub: argparse.ArgumentParser, _: str | None) -> None:
+    sub.add_argument("names", metavar="RECIPE", nargs="*", help="these only: names, or Python files")
+    sub.add_argument(
+        "--check",
+        action="store_true",
+        help="build each with its defaults and check that every column a step reads is there; what it would load is not looked for",
+    )
     sub.set_defaults(command=recipes)
-    sub.epilog = "examples:\n  curate recipes\n  curate run cc12m --help"
+    sub.epilog = "examples:\n  curate recipes\n  curate recipes --check mine.py\n  curate run cc12m --help"
 
 
 def recipes(args: argparse.Namespace) -> int:
     from curate.runner.recipes import load, names
 
-    loaded = [load(name) for name in names()]
+    if args.check:
+        return _check_recipes(args.names or names())
+    loaded = [load(name) for name in args.names or names()]
     wide, width = max(len(r.name) for r in loaded), shutil.get_terminal_size((160, 40)).columns
     for r in loaded:
         about = " ".join(r.doc.split("\n\n")[0].split())
@@ -278,6 +286,21 @@ def recipes(args: argparse.Namespace) -> int:
         print(line if len(line) <= width else line[: max(width, 40) - 2].rsplit(" ", 1)[0] + " …")
         print(f"{'':<{wide}}  needs {', '.join(r.needs()) or 'nothing'}")
     return 0
+
+
+def _check_recipes(names: list[str]) -> int:
+    """A line for each recipe: ok, or what is wrong. 1 if anything is."""
+    from curate.runner.recipes import load
+
+    wrong = 0
+    for name in names:
+        try:
+            steps = len(load(name).checked().steps)
+            print(f"{name}: ok, {steps} steps")
+        except RecipeError as e:
+            wrong += 1
+            print(f"{name}: {clean(str(e))}")
+    return 1 if wrong else 0
 
 
 def _watch_options(sub: argparse.ArgumentParser, _: str | None) -> None:

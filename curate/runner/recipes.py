@@ -6,14 +6,16 @@ import importlib.util
 import inspect
 import re
 import sys
+import tempfile
 import types
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Union
 
 from curate.errors import RecipeError
 from curate.recipe import Recipe
+from curate.source import Source
 from curate.stage import Stage, Step, snake
 
 FOLDER = Path(__file__).resolve().parents[2] / "pipelines"
@@ -101,12 +103,45 @@ class RecipeFile:
         from curate.sources.url_pairs import UrlPairs
 
         try:
-            return {
-                type(s)
-                for s in self.build(UrlPairs("*"), **{o.name: o.type("given=1") for o in self.options if o.required}).steps
-            }
+            return {type(s) for s in self.build(UrlPairs("*"), **self.stand_ins()).steps}
         except (RecipeError, ValueError):  # what must be given is something else
             return set(self.steps)
+
+    def stand_ins(self) -> dict[str, Any]:
+        """Values for the options that must be given, which name nothing that is there."""
+        return {o.name: o.type("1" if o.type in (int, float) else "given=1") for o in self.options if o.required}
+
+    def checked(self) -> Recipe:
+        """The recipe with its defaults over a list of one pair, a page or a clip, whichever it takes, after Recipe.check; RecipeError
+        says what is wrong with it."""
+        with tempfile.TemporaryDirectory(prefix="curate-") as folder:
+            errors = []
+            for source in _small_sources(Path(folder)):
+                try:
+                    recipe = self.build(source, **self.stand_ins())
+                    needed = {s.table for s in recipe.steps} | {recipe.samples}
+                    if needed <= set(source.tables):
+                        return recipe.check()
+                except RecipeError as e:
+                    errors.append(e)
+            raise errors[0] if errors else RecipeError(f"{self.name}: no source has the tables that it works on")
+
+
+def _small_sources(folder: Path) -> Iterator[Source]:
+    """One of each kind, with as little in it as there can be."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    from curate.sources.url_pairs import UrlPairs
+    from curate.sources.videos import Videos
+    from curate.sources.web_pages import WebPages
+
+    pq.write_table(pa.table({"url": ["http://a.example/1.jpg"], "text": ["a dog"]}), folder / "list.parquet")
+    yield UrlPairs(str(folder / "list.parquet"))
+    (folder / "page.html").write_text("<p>a dog</p>")
+    yield WebPages(str(folder / "page.html"))
+    (folder / "talk.mp4").touch()
+    yield Videos(str(folder / "talk.mp4"))
 
 
 def names() -> list[str]:

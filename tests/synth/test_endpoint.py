@@ -240,3 +240,12 @@ def test_the_same_texts_whatever_the_url():
     assert Endpoint("m", url="http://a/v1").identity() == Endpoint("m", url="http://b/v1", at_once=3).identity()
     with pytest.raises(RecipeError):
         Endpoint("m", url="a/v1")
+
+
+def test_a_server_that_is_not_there_is_said_before_the_run():
+    with Server(GOOD) as server:
+        Endpoint("m", url=server.url).preflight()
+    with pytest.raises(RecipeError, match=r"endpoint http://127.0.0.1:\d+/v1: nobody answers there"):
+        Endpoint("m", url=server.url).preflight()
+    with pytest.raises(RecipeError, match="nobody answers there"):
+        Endpoint("m", url="http://no-such-host.invalid/v1").preflight()

@@ -66,7 +66,7 @@ def closing(made: Run, truth: Path, out: str, seconds: float) -> str:
                 "",
                 f"{dataset['samples']:,} samples in {len(dataset['shards'])} shards: {made.store.path('shards')}  (after {span(seconds)})",
                 f"root hash {dataset['root_hash']}",
-                f'look:  curate show {out} --reason where    and ask:  curate sql {out} "select * from funnel"',
+                f'look:  curate show {out} --reason clip_score    and ask:  curate sql {out} "select * from funnel"',
             ]
         )
     )

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from time import monotonic, sleep, time
 from typing import Any
+from urllib.parse import urlsplit
 
 import numpy as np
 
@@ -95,7 +96,7 @@ class Endpoint(Writer):
             raise RecipeError(f"endpoint {self.url}: not a URL that begins with http:// or https://")
 
     def preflight(self) -> None:
-        parts = split(self.url)
+        parts = urlsplit(self.url)
         port = parts.port or {"http": 80, "https": 443}[parts.scheme]
         try:
             socket.create_connection((parts.hostname, port), timeout=10).close()
