@@ -4,12 +4,14 @@ Its first stage trains on pairs with text: WebVid-10M for video, WavCaps for sou
 table of clips with captions says (columns video, start, end, text); it has few frames, evenly spread, and its sound. Without a
 table the video is cut where scenes change (PySceneDetect's content value above 27), with the speech in each scene as its text. Still
 clips fall: the bound is Panda-70M's idea (2402.19479), the value ours. Published: 150,000 steps of 256 samples in the first stage,
-then MULTIS, instructions for 16 tasks; MSVD-QA 45.3 % zero-shot, by accounts of the paper.
+then MULTIS, instructions for 16 tasks; MSVD-QA 45.3 % zero-shot, by accounts of the paper. Clips without a word fall. Not here:
+sound without video (WavCaps), and MULTIS.
 """
 
 from curate.filters.document_images import DocumentImages
 from curate.filters.document_motion import DocumentMotion
 from curate.filters.document_seconds import DocumentSeconds
+from curate.filters.document_texts import DocumentTexts
 from curate.recipe import Recipe, Shards
 from curate.source import Source
 from curate.sources.videos import clips
@@ -41,6 +43,7 @@ def recipe(
         clips(source, cut=cut, scene_change=scene_change, frames=frames, min_seconds=min_seconds, max_seconds=max_seconds),
         score=[
             DocumentSeconds(min=min_seconds, max=max_seconds),
+            DocumentTexts(min=1),
             Frames(side=side),
             DocumentImages(min=1, max=None),
             DocumentMotion(min=min_motion),

@@ -1,7 +1,8 @@
 """LAION-2B-en (Schuhmann et al. 2022, arXiv 2210.08402): LAION-400M's rules with a CLIP score of 0.28.
 
 English by cld3, here by fastText, which takes more for English; five characters and more; files of 5 kB and more, and none
-too large to decode (the fetch's own cap of pixels); each URL once: the first in the order of the list. Tagged and not
+too large to decode (the fetch's own cap of pixels); each URL once, of its rows the one with the smallest uid, whatever the order of
+the list. Tagged and not
 dropped: NSFW by a head on ViT-L/14 features, here the column `nsfw` by another model; watermarks, if --watermark names a head
 for --model's embeddings. Published: 2.3B pairs of more than 50B candidates; with OpenCLIP's ViT-B/32 66.6 % of ImageNet at
 34B samples seen.

@@ -1,7 +1,8 @@
 """Instruction data in LLaVA's way (Liu et al. 2023, arXiv 2304.08485): a model without eyes writes a conversation about each
 picture from its captions; `curate.synth.instruct.llava` turns the rows into LLaVA's JSON.
 
---prompt: conversation, detail or reasoning (LLaVA has 58,000, 23,000 and 77,000). The paper gave GPT-4 five human captions and
+--prompt: conversation, detail or reasoning (LLaVA has 58,000, 23,000 and 77,000), one a run; rows for which nothing was written stay, with
+the raw text alone. The paper gave GPT-4 five human captions and
 boxes; here the raw text and a detailed caption are the facts, and --boxes names a column of boxes if the source brings one.
 """
 

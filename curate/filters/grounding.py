@@ -28,7 +28,8 @@ class Grounding(Filter):
 
     As GRIT was made (KOSMOS-2, 2306.14824): noun phrases without abstract nouns; boxes; of boxes that overlap by more than
     `overlap` (intersection over union) the surest stays; those surer than `sure` count; a phrase grows to the whole expression
-    ("a dog in a field"), and one inside another falls. Phrases are found by rule (English), where GRIT used spaCy.
+    ("a dog in a field"), and one inside another falls. Phrases are found by rule (English), where GRIT used spaCy. Boxes are cut at the
+    picture's edges; one that lies outside, or has no area, is none.
 
     detector: `python:module:function`, from a list of images (uint8, height x width x 3, RGB) and a list of lists of phrases to,
     for each image, a list of (place of the phrase in its list, certainty, box). GRIT used GLIP; none comes along.
@@ -36,6 +37,7 @@ class Grounding(Filter):
 
     reads = ("image", "text")
     dtype = pa.int32()
+    version = 2
     min: float | None = 1
 
     detector: str = ""
@@ -73,14 +75,14 @@ class Grounding(Filter):
     def chosen(self, text: str, phrases: list[tuple[str, int, int]], found: list) -> list[dict]:
         """The boxes that stay, in the order of the text."""
         kept: list[tuple] = []
-        for place, sure, box in sorted(found, key=lambda f: (-f[1], f[0], list(f[2]))):
+        inside = [(place, sure, [min(max(float(v), 0.0), 1.0) for v in box]) for place, sure, box in found]
+        solid = [f for f in inside if f[2][0] < f[2][2] and f[2][1] < f[2][3]]
+        for place, sure, box in sorted(solid, key=lambda f: (-f[1], f[0], f[2])):
             if sure > self.sure and all(shared(box, other[2]) <= self.overlap for other in kept):
                 kept.append((place, sure, box))
         spans = {phrases[place][1:] for place, _, _ in kept}
         whole = {s for s in spans if not any(o != s and o[0] <= s[0] and s[1] <= o[1] for o in spans)}
-        rows = [
-            (*phrases[place][1:], sure, [float(v) for v in box]) for place, sure, box in kept if phrases[place][1:] in whole
-        ]
+        rows = [(*phrases[place][1:], sure, box) for place, sure, box in kept if phrases[place][1:] in whole]
         return [
             {"phrase": text[start:end], "start": start, "end": end, "box": box, "sure": float(np.float16(sure))}
             for start, end, sure, box in sorted(rows)

@@ -19,7 +19,7 @@ RECIPES = {
     "m3w": ({}, {"image_side", "document_words"}),
     "kosmos1": ({"images": 1, "single": 1.0}, {"image_side", "paragraph_words", "image_order"}),
     "omnicorpus": ({}, {"image_side", "document_words", "text_dedup"}),
-    "alt_text_pairs": ({"min_clip": -1.0, "min_side": 100}, {"image_side", "image_url_words", "caption_words"}),
+    "alt_text_pairs": ({"min_clip": -1.0, "min_side": 100}, {"image_side", "caption_words"}),
 }
 
 

@@ -112,3 +112,38 @@ def test_latin_names_do_not_make_a_text_latin(ruled):
         0
     ] == ["el", "ko", "en"]
     assert [script(t) for t in ("abcde αβ", "abcdefg αβ")] == ["greek", "latin"]
+
+
+@pytest.mark.parametrize(
+    "text, code",
+    [
+        *[
+            (t, "ja")
+            for t in ("写真集", "東京都新宿区", "駅前広場", "桜並木", "鉄道写真", "黒猫", "焼肉", "交差点", "横浜中華街")
+        ],
+        *[
+            (t, "zh")
+            for t in ("熊猫", "長城", "寿司", "手机壳", "富士山", "台北車站", "國立故宮博物院", "毛笔字", "水墨画", "日出")
+        ],
+        *[(t, "zh") for t in ("裏面有說明，看着東邊", "香港街坊衞生", "結婚照", "我們的老師", "儿童益智玩具", "東方明珠")],
+    ],
+)
+def test_han_alone_is_japanese_where_its_characters_are(ruled, text, code):
+    assert run(ruled, text)[0] == [code]
+
+
+@pytest.mark.parametrize(
+    "text, code",
+    [
+        ("iPhone 15 Pro Max 手机壳", "zh"),
+        ("Samsung Galaxy S23 Ultra 手机壳", "zh"),
+        ("Nike Air Max 90 运动鞋 男款", "zh"),
+        ("MacBook Pro 16寸 键盘膜", "zh"),
+        ("Love in Chinese 爱", "en"),
+        ("The word for water in Chinese is 水", "en"),
+        ("a red lantern with the character 福 on it", "en"),
+        ("Чехол для iPhone 15 Pro Max Ultra", "ru"),
+    ],
+)
+def test_names_of_products_do_not_make_a_text_latin(ruled, text, code):
+    assert run(ruled, text)[0] == [code]

@@ -129,6 +129,14 @@ def test_grounding_keeps_sure_boxes_of_whole_expressions():
         Grounding(detector="glip").load()
 
 
+def test_boxes_end_at_the_edges_of_the_picture():
+    stage = Grounding()
+    answers = [(0, 0.9, [-0.1, 0.2, 1.1, 0.5]), (1, 0.8, [1.0, 0.2, 1.4, 0.5]), (1, 0.7, [0.3, 0.9, 0.1, 0.95])]
+    stage._detect = lambda images, phrases: [answers]
+    found = stage.run(live("a dog and a cat"), [np.zeros((4, 4, 3), np.uint8)])
+    assert [b["box"] for b in found["grounding_boxes"].to_pylist()[0]] == [[0.0, pytest.approx(0.2), 1.0, 0.5]]
+
+
 def test_overlap_is_intersection_over_union():
     assert shared([0, 0, 1, 1], [0.5, 0, 1.5, 1]) == pytest.approx(1 / 3) and shared([0, 0, 1, 1], [2, 2, 3, 3]) == 0
 
