@@ -2,7 +2,8 @@
 
 As in its code the cut of the score is taken over the whole pool, before the rules of captions. --reference is a .npy file
 with the embeddings of ImageNet-1k by the same model. The best baseline at medium, large and xlarge scale: ImageNet 29.7 /
-63.1 / 79.2 %, with 14M / 140M / 1.4B of the samples.
+63.1 / 79.2 %, with 14M / 140M / 1.4B of the samples. Without --centroids they are trained on what the cut and the rules leave, DataComp's on
+the whole pool after the rules of captions: name its published ones, or those of a run of datacomp_image_based.
 """
 
 from curate.balance.image_based import ImageBased
@@ -24,10 +25,14 @@ def recipe(
     fraction: float = 0.3,
     clusters: int = 100_000,
     centroids: str = "",
+    kmeans: str = "spherical",
     language_model: str = "",
     seed: int = 0,
     shard_size: int = 10_000,
 ) -> Recipe:
+    """centroids: .npy file of centroids, as DataComp published them; none: trained on the pool.
+    kmeans: how they are trained: spherical, on a sample, or l2, as DataComp did, on all rows.
+    """
     return Recipe(
         source=source,
         score=[
@@ -39,6 +44,10 @@ def recipe(
             CaptionChars(min=6),
             Language(model=language_model),
         ],
-        select=[ImageBased(reference=reference, column="clip_image", clusters=clusters, centroids=centroids, seed=seed)],
+        select=[
+            ImageBased(
+                reference=reference, column="clip_image", clusters=clusters, centroids=centroids, kmeans=kmeans, seed=seed
+            )
+        ],
         shards=Shards(size=shard_size, seed=seed),
     )

@@ -314,7 +314,7 @@ OUTCOMES = {
     "cc3m": ({"language", "parts_of_speech", "rare_tokens", "profanity", "aspect_ratio"}, None),
     "clip_score_top30": ({"top_fraction"}, 19),
     "clip_wit400m": ({"balance"}, None),
-    "cogview": ({"language", "script_words"}, None),
+    "cogview": ({"language", "boilerplate_text"}, None),
     "coyo_700m": (
         {
             "caption_chars",

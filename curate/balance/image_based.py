@@ -29,16 +29,19 @@ class ImageBased(Selector):
     """Keeps rows whose nearest centroid is also the nearest of some image of a reference set (DataComp, 2304.14108).
 
     `reference` is a .npy file of embeddings, ImageNet-1k's in the paper. `clusters` centroids are trained on the pool
-    (100,000 in the paper) unless `centroids` names a .npy file. Adds the cluster. Rows without an embedding are dropped.
+    (100,000 in the paper) unless `centroids` names a .npy file; these are compared as they are, by the inner product, as in DataComp's
+    code, whose means are not unit. kmeans: "spherical", on 64 rows a cluster, or "l2", DataComp's own: means of all rows, which must fit
+    into one task's memory. Adds the cluster. Rows without an embedding are dropped.
     """
 
-    version = 2
+    version = 3
 
     reference: str = ""
     column: str = "clip_image"
     clusters: int = 1000
     centroids: str = ""
     seed: int = 0
+    kmeans: str = "spherical"
     device: str = field(default="auto")
 
     free = ("device",)
@@ -47,6 +50,8 @@ class ImageBased(Selector):
         super().__post_init__()
         if not self.reference:
             raise RecipeError(f"{self.name}: reference= must name a .npy file of embeddings")
+        if self.kmeans not in ("spherical", "l2"):
+            raise RecipeError(f"{self.name}: kmeans is spherical or l2, not {self.kmeans}")
         self.reads = (self.column,)
 
     def adds(self) -> dict[str, pa.DataType]:
@@ -65,7 +70,9 @@ class ImageBased(Selector):
         reference, without = load_vectors(self.reference, width or None), live.each(Without(self.column))
         if not rows.rows:
             return Selection(without, notes={"kept": 0})
-        rows, centroids, files = clustered(rows, width, self.clusters, 1, self.centroids, self.seed, self.device)
+        rows, centroids, files = clustered(
+            rows, width, self.clusters, 1, self.centroids, self.seed, self.device, scaled=False, l2=self.kmeans == "l2"
+        )
         hit = np.zeros(len(centroids), bool)
         hit[nearest(reference, centroids, 1)] = True
         name = identifier(f"{self.name}_cluster")

@@ -123,6 +123,14 @@ def cosines(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     return np.round((a * b).sum(axis=1) / np.where(size > 0, size, np.inf), DECIMALS)
 
 
+def products(points: np.ndarray, centroids: np.ndarray) -> np.ndarray:
+    """The inner product of each point, made unit, with the same row of `centroids` as they are, rounded to DECIMALS: the cosine where
+    these are unit too."""
+    points, centroids = points.astype(np.float64), centroids.astype(np.float64)
+    size = np.sqrt((points * points).sum(axis=1))
+    return np.round((points * centroids).sum(axis=1) / np.where(size > 0, size, np.inf), DECIMALS)
+
+
 def place(device: str) -> str | None:
     """Where this process computes, for `auto`, `cpu` or `gpu`: torch's name of a card, or None for its cores."""
     if device not in ("auto", "cpu", "gpu"):
@@ -144,14 +152,16 @@ def pairs(left: Any, right: Any, least: float) -> tuple[np.ndarray, np.ndarray, 
     return i, j, found[i, j]
 
 
-def train(points: np.ndarray, k: int, seed: int, device: str = "auto", rounds: int = 20, skew: float = 8.0) -> np.ndarray:
-    """Spherical k-means by FAISS: about k unit centroids.
+def train(
+    points: np.ndarray, k: int, seed: int, device: str = "auto", rounds: int = 20, skew: float = 8.0, l2: bool = False
+) -> np.ndarray:
+    """Spherical k-means by FAISS: about k unit centroids. l2: plain k-means instead, k means as they are, no cluster cut (DataComp's).
 
     A cluster with more than `skew` times the average number of points is cut by k-means of its own, so that k grows a
     little. On a GPU k-means is not repeatable to the last bit: the centroids, once stored, are what later steps rely on.
     """
-    centroids = _kmeans(points, min(k, len(points)), seed, device, rounds)
-    for _ in range(4):
+    centroids = _kmeans(points, min(k, len(points)), seed, device, rounds, l2)
+    for _ in range(0 if l2 else 4):
         home = nearest(points, centroids, 1)[:, 0]
         sizes = np.bincount(home, minlength=len(centroids))
         mean = len(points) / len(centroids)
@@ -164,10 +174,10 @@ def train(points: np.ndarray, k: int, seed: int, device: str = "auto", rounds: i
     return centroids
 
 
-def _kmeans(points: np.ndarray, k: int, seed: int, device: str, rounds: int) -> np.ndarray:
+def _kmeans(points: np.ndarray, k: int, seed: int, device: str, rounds: int, l2: bool = False) -> np.ndarray:
     if k < 2:
         mean = points.mean(axis=0, keepdims=True, dtype=np.float64) if len(points) else np.zeros((1, points.shape[1]))
-        return (mean / max(np.linalg.norm(mean), 1e-12)).astype(np.float32)
+        return (mean / (1.0 if l2 else max(np.linalg.norm(mean), 1e-12))).astype(np.float32)
     import faiss
 
     engine = faiss.Kmeans(
@@ -175,7 +185,7 @@ def _kmeans(points: np.ndarray, k: int, seed: int, device: str, rounds: int) -> 
         k,
         niter=rounds,
         seed=seed,
-        spherical=True,
+        spherical=not l2,
         gpu=_faiss_gpus(device) or False,
         min_points_per_centroid=1,
         max_points_per_centroid=1 << 30,
@@ -185,7 +195,8 @@ def _kmeans(points: np.ndarray, k: int, seed: int, device: str, rounds: int) -> 
 
 
 def nearest(points: np.ndarray, centroids: np.ndarray, count: int, device: str = "cpu") -> np.ndarray:
-    """For each point its `count` nearest centroids by cosine, nearest first; of two as near, the first in the list."""
+    """For each point its `count` nearest centroids, nearest first, by the inner product (see `products`): by cosine where centroids are
+    unit; of two as near, the first in the list."""
     import faiss
 
     count = min(count, len(centroids))
@@ -195,11 +206,12 @@ def nearest(points: np.ndarray, centroids: np.ndarray, count: int, device: str =
     index.add(centroids)
     out = np.empty((len(points), count), np.int32)
     wide = min(count + 2, len(centroids))  # a few more: float32 may have them in the wrong order
+    margin = MARGIN * max(1.0, float(np.linalg.norm(centroids, axis=1).max(initial=0.0)))
     for low in range(0, len(points), _BATCH):
         some = points[low : low + _BATCH]
         alike, found = index.search(l2_normalize(some), wide)
-        close = np.flatnonzero((np.diff(alike, axis=1) > -MARGIN).any(axis=1))
-        exact = np.stack([cosines(some[close], centroids[found[close, i]]) for i in range(wide)], axis=1)
+        close = np.flatnonzero((np.diff(alike, axis=1) > -margin).any(axis=1))
+        exact = np.stack([products(some[close], centroids[found[close, i]]) for i in range(wide)], axis=1)
         order = np.lexsort((found[close], -exact), axis=1)
         found[close] = np.take_along_axis(found[close], order, axis=1)
         out[low : low + _BATCH] = found[:, :count]
@@ -278,12 +290,13 @@ class _Train:
     size: int
     seed: int
     device: str
+    l2: bool = False
 
     def __call__(self, drawn: pa.Table) -> pa.Table:
         rows = drawn.sort_by([("coin", "ascending"), ("uid", "ascending")]).slice(0, self.size)
         if not len(rows):
             return pa.table({"c": column(np.empty((0, 1)))})
-        return _centroids(train(matrix(rows["v"]).astype(np.float32), self.k, self.seed, self.device))
+        return _centroids(train(matrix(rows["v"]).astype(np.float32), self.k, self.seed, self.device, l2=self.l2))
 
 
 def _centroids(vectors: np.ndarray) -> pa.Table:
@@ -310,19 +323,21 @@ PER_CLUSTER = 64
 
 
 def clustered(
-    rows: Frame, width: int, k: int, probes: int, path: str, seed: int, device: str
+    rows: Frame, width: int, k: int, probes: int, path: str, seed: int, device: str, scaled: bool = True, l2: bool = False
 ) -> tuple[Frame, np.ndarray, dict[str, bytes]]:
     """Embedded rows with the numbers of their `probes` nearest centroids (`near`); the centroids, trained on a sample of 64 k rows or read
     from a .npy file; and these as a file to keep beside the decision.
 
+    scaled: vectors of a file are made unit, or (False) taken as they are. l2: see `train`, on all rows, in the memory of one task.
     The sample is drawn by the coins of the rows' uids, so that the order of the pool, and its chunks, decide nothing.
     """
     if path:
-        found = l2_normalize(load_vectors(path, width or None))
+        found = load_vectors(path, width or None)
+        found = l2_normalize(found) if scaled else found
     else:
         # A few more than wanted are drawn, and the first in order of their coins are taken.
-        size = PER_CLUSTER * k
+        size = rows.rows if l2 else PER_CLUSTER * k
         share = min(1.0, (size + 8 * size**0.5) / max(rows.rows, 1))
-        found = matrix(rows.gathered(_Train(k, size, seed, device), _Drawn(share, seed)).table()["c"])
+        found = matrix(rows.gathered(_Train(k, size, seed, device, l2), _Drawn(share, seed)).table()["c"])
     assigned = rows.each(Assign(probes, device), rows.constant(_centroids(found)))
     return assigned, found, {"centroids.npy": npy(found)}

@@ -5,9 +5,11 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from scipy.sparse import csr_array
 
 from curate.errors import RecipeError
 from curate.filters.clip_score import flat
+from curate.filters.paragraph_ratios import words
 from curate.select.database import query
 from curate.select.exchange import ByHash, Frame, Sql
 from curate.selector import Selection, Selector, coin_sql, identifier
@@ -20,15 +22,19 @@ class MatchingNegatives(Selector):
 
     As BLIP and ALBEF mine them in a batch, with the cosine of the CLIP embeddings; here in groups of `group` rows, dealt out by
     the hash of the uid: the larger, the harder. A text equal to the row's own (case aside) is no negative, nor one that fits
-    better than its own by more than `margin`: that one is likely true as well. A row for which none is left, or which lacks
-    an embedding, has nulls.
+    better than its own by more than `margin`: that one is likely true as well. Nor is one that is likely a true caption of this picture:
+    of a picture with an image cosine of `same` or more (the same bytes, another size, a crop), or of words that the own text all has
+    ("a horse" for "a white horse"). A row for which none is left, or which lacks an embedding, has nulls.
     """
+
+    version = 2
 
     image: str = "clip_image"
     of: str = "text"
     vector: str = "clip_text"
     group: int = 4096
     margin: float = 0.0
+    same: float = 0.85
     seed: int = 0
 
     def __post_init__(self):
@@ -65,22 +71,34 @@ class MatchingNegatives(Selector):
         return pa.concat_tables(found)
 
     def _mined(self, rows: pa.Table) -> pa.Table:
-        plain = np.array([" ".join(t.lower().split()) for t in rows[self.of].to_pylist()], dtype=object)
+        plain = [" ".join(t.lower().split()) for t in rows[self.of].to_pylist()]
         image, text = (flat(rows[c].combine_chunks()) for c in (self.image, self.vector))
         other, score = self._hardest(image, text, plain)
         picks = pa.array(other, mask=other < 0)
         values = [rows["id"], rows["uid"].take(picks), rows[self.of].take(picks), pa.array(score, mask=other < 0)]
         return pa.table(values, names=["id", *self.adds()])
 
-    def _hardest(self, image: np.ndarray, text: np.ndarray, plain: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def _hardest(self, image: np.ndarray, text: np.ndarray, plain: list[str]) -> tuple[np.ndarray, np.ndarray]:
         """For each row the place of the text that fits its picture best, -1 if none is left, and how well it does."""
         scores = (image @ text.T).astype(np.float16).astype(np.float32)  # rounded, so that no machine decides otherwise
         own = scores.diagonal()[:, None]
-        barred = (scores > own + self.margin) | (plain[:, None] == plain[None])
+        texts = np.array(plain, dtype=object)
+        alike = (image @ image.T).astype(np.float16) >= np.float16(self.same)
+        barred = (scores > own + self.margin) | (texts[:, None] == texts[None]) | alike | _within(plain)
         scores[barred] = -np.inf
         best = scores.argmax(1)
         top = scores[np.arange(len(best)), best]
         return np.where(np.isfinite(top), best, -1), top
+
+
+def _within(texts: list[str]) -> np.ndarray:
+    """For each pair of texts whether the words of the second are all in the first."""
+    sets = [set(words(t)) for t in texts]
+    number = {w: i for i, w in enumerate(sorted(set().union(*sets)))}
+    rows = np.repeat(np.arange(len(sets)), [len(s) for s in sets])
+    columns = [number[w] for s in sets for w in s]
+    has = csr_array((np.ones(len(columns), np.int32), (rows, columns)), shape=(len(sets), max(len(number), 1)))
+    return (has @ has.T).toarray() >= np.array([len(s) for s in sets])[None]
 
 
 @dataclass(frozen=True)

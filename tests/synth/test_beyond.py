@@ -120,6 +120,33 @@ def test_a_text_that_fits_better_than_the_own_is_no_negative():
     assert by_id(found.columns)["matching_negative_uid"].to_pylist() == [None, None]
 
 
+def test_a_text_of_a_picture_that_looks_the_same_is_no_negative():
+    """The second is the first, cropped: its text fits the first a little less than its own, and is true of it."""
+    image = np.array([[1, 0, 0], [0.95, 0.3122499, 0], [0.6, 0, 0.8]], np.float32)
+    text = np.array([[1, 0, 0], [0.99, 0.1410674, 0], [0.6, 0, 0.8]], np.float32)
+    texts = ["horse, photographed in May", "an animal on grass", "a river"]
+    found = by_id(MatchingNegatives().select(pool(texts, image, text)).columns)
+    assert found["matching_negative_uid"].to_pylist()[0] == "u2"
+    loose = by_id(MatchingNegatives(same=1.01).select(pool(texts, image, text)).columns)
+    assert loose["matching_negative_uid"].to_pylist()[0] == "u1"
+
+
+@pytest.mark.parametrize(
+    "own, other, true",
+    [
+        ("a white horse on grass", "A horse", True),
+        ("horse, photographed in May", "horse", True),
+        ("a horse", "a white horse on grass", False),
+        ("a red car", "a red house", False),
+        ("...", "a cat", False),
+    ],
+)
+def test_a_text_that_says_less_than_the_own_is_no_negative(own, other, true):
+    vectors = np.array([[1, 0], [0.6, 0.8]], np.float32)
+    found = by_id(MatchingNegatives().select(pool([own, other], vectors, vectors)).columns)
+    assert found["matching_negative_uid"].to_pylist()[0] == (None if true else "u1")
+
+
 def test_a_row_without_a_picture_is_no_partner():
     found = MatchingNegatives(margin=2.0).select(pool(["a", "b", "c"], [[1.0, 0.0], None, [0.0, 1.0]], np.eye(3, 2)))
     assert by_id(found.columns)["id"].to_pylist() == [0, 2] and by_id(found.columns)["matching_negative_uid"].to_pylist() == [
