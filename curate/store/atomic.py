@@ -37,6 +37,17 @@ log = logging.getLogger(__name__)
 #: Uploads of one file, and the longest pause before one, in seconds: for a store that is busy (429, 5xx) or in conflict (409).
 UPLOADS, PAUSE = 6, 4.0
 
+#: Seconds for which it holds that nobody has taken a run over: a lease is watched for much longer before it is taken for that of a
+#: dead driver.
+FRESH = 1.0
+
+#: Errors of the disk or file server that a file is written to.
+CANNOT_WRITE = frozenset({errno.ENOSPC, errno.EROFS, errno.EACCES, errno.EDQUOT, errno.EIO, errno.ESTALE, errno.EFBIG})
+
+#: What a file system answers that has no hard links (FAT, many FUSE ones), or cannot make durable what it is asked to.
+NO_LINKS = frozenset({errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK, errno.EINVAL})
+NO_SYNC = frozenset({errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS})
+
 #: Where files are written before they have a name, on the same disk as the run.
 PRIVATE = ".private"
 
@@ -60,6 +71,7 @@ class Store:
             self.root = os.path.abspath(self.root)
         self.url = self.root if self.local else self.fs.unstrip_protocol(self.root)
         self.exclusive, self.holder = exclusive, holder
+        self.looked = -FRESH  # when nobody else held the run, see `fence`
         self._inputs: frozenset[str] = frozenset()
 
     def __reduce__(self):
@@ -162,6 +174,7 @@ class Store:
     @contextlib.contextmanager
     def private(self, near: str = "") -> Iterator[Path]:
         """A private local path to write to; removed afterwards if it is still there."""
+        self.fence()
         folder, head = self._private()
         for needed in (folder, os.path.dirname(self._inner(near)) if self.local else folder):
             try:
@@ -173,7 +186,7 @@ class Store:
             failpoints.at("open", near)
             yield path
         except OSError as e:
-            if e.errno in (errno.ENOSPC, errno.EROFS, errno.EACCES, errno.EDQUOT, errno.EIO):
+            if e.errno in CANNOT_WRITE:
                 raise PoolError(f"{self.path(near)}: cannot write: {e.strerror}") from e
             raise
         finally:
@@ -200,22 +213,52 @@ class Store:
         size: the bytes that were written; PoolError if the file has another size, because the disk lost some.
         """
         self._ready(name, path, size)
-        if not self.local:
-            return self._upload_new(name, path)
+        made = self._link(name, path) if self.local else self._upload_new(name, path)
+        if made:
+            self._named(name)
+        return made
+
+    def _link(self, name: str, path: Path) -> bool:
+        """Give a file its name by a hard link, which fails where the name is taken. Where there are no links this looks first."""
         try:
-            os.link(path, self._inner(name))
+            if self.exclusive:
+                os.link(path, self._inner(name))
+                self._still_ours(name)
+                return True
         except FileExistsError:
+            return os.path.samefile(
+                path, self._inner(name)
+            )  # the answer to a first attempt was lost on its way from a file server
+        except OSError as e:
+            if e.errno not in NO_LINKS:
+                raise
+            log.info("%s: no hard links (%s): a commit looks first", self.path(name), e.strerror)
+            self.exclusive = False
+        if self.exists(name):
             return False
-        self._named(name)
+        os.replace(path, self._inner(name))
+        self._still_ours(name)
         return True
+
+    def _still_ours(self, name: str) -> None:
+        """A commit that appeared after another driver took over is taken back: what it names may be gone. A process can be stopped for
+        any time between looking at the lease and this."""
+        try:
+            self.fence()
+        except PoolError:
+            if self.local:
+                os.unlink(self._inner(name))
+            else:
+                self.fs.rm_file(self._inner(name))
+            raise
 
     def publish(self, name: str, path: Path, size: int | None = None) -> None:
         """Give a finished private file its final name, replacing what was there."""
         self._ready(name, path, size)
-        if not self.local:
+        if self.local:
+            os.replace(path, self._inner(name))
+        else:
             self._upload(name, path, "overwrite")
-            return
-        os.replace(path, self._inner(name))
         self._named(name)
 
     def _ready(self, name: str, path: Path, size: int | None) -> None:
@@ -229,16 +272,24 @@ class Store:
         failpoints.at("name", name)
 
     def _named(self, name: str) -> None:
-        failpoints.at("sync", name)
-        _sync(Path(self._inner(name)).parent)
+        if self.local:
+            failpoints.at("sync", name)
+            _sync(Path(self._inner(name)).parent)
         failpoints.at("named", name)
 
     def fence(self) -> None:
-        """PoolError if another driver has taken the run over since this one did."""
-        if self.holder and any(n.split(".")[0] > self.holder for n in self.names("lease")):
+        """PoolError if another driver has taken the run over since this one did.
+
+        What was seen a moment ago counts: nobody takes a run over that soon. The clock goes on while a process or the machine sleeps.
+        """
+        now = time.clock_gettime(time.CLOCK_BOOTTIME)
+        if not self.holder or now - self.looked < FRESH:
+            return
+        if any(n.split(".")[0] > self.holder for n in self.names("lease")):
             raise PoolError(
                 f"{self.url}: another driver has taken this run over; this one (lease {self.holder}) writes no more"
             )
+        self.looked = now
 
     def _upload(self, name: str, path: Path, mode: str) -> None:
         """One file, in one step; again after a pause if the store is busy. FileExistsError if mode is create and it is there."""
@@ -246,7 +297,6 @@ class Store:
             try:
                 failpoints.at("upload", name)
                 self.fs.put_file(str(path), self._inner(name), mode=mode)
-                failpoints.at("named", name)
                 return
             except FileExistsError:
                 raise
@@ -260,6 +310,7 @@ class Store:
             return False
         try:
             self._upload(name, path, "create" if self.exclusive else "overwrite")
+            self._still_ours(name)
         except FileExistsError:
             # An upload whose answer was lost is refused when it is repeated: what is there is ours if it is what we wrote.
             return self._same(name, path)
@@ -270,7 +321,7 @@ class Store:
             return hashlib.file_digest(f, "sha256").hexdigest() == self.hash(name)
 
     def probe(self) -> None:
-        """Find out whether the store can create a file only where there is none, by trying twice."""
+        """Find out whether the store can create a file only where there is none, by trying twice. A local one finds out as it commits."""
         if self.local:
             return
         name = f".probe-{uuid.uuid4().hex}"
@@ -313,6 +364,7 @@ class Store:
     def note(self, name: str, data: bytes) -> None:
         """Put a small file that nobody relies on: it is not made durable, and when it cannot be written nothing stops."""
         try:
+            self.fence()
             if self.local:
                 os.makedirs(self._inner(PRIVATE), exist_ok=True)
                 path = Path(self._inner(f"{PRIVATE}/{name}"))
@@ -320,7 +372,7 @@ class Store:
                 os.replace(path, self._inner(name))
             else:
                 self.fs.pipe_file(self._inner(name), data)
-        except OSError as e:
+        except (OSError, PoolError) as e:
             log.debug("%s: cannot write: %s", self.path(name), e)
 
     def remove(self, name: str) -> None:
@@ -355,8 +407,13 @@ def hint(name: str) -> str:
 
 
 def _sync(path: Path) -> None:
+    """Make a file, or the names in a folder, durable. Some file systems cannot do that with folders, a few with nothing."""
     fd = os.open(path, os.O_RDONLY)
     try:
         os.fsync(fd)
+    except OSError as e:
+        if e.errno not in NO_SYNC:
+            raise
+        log.debug("%s: the file system does not say when this is durable: %s", path, e.strerror)
     finally:
         os.close(fd)

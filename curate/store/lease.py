@@ -3,7 +3,7 @@
 Holder n writes `lease/<n>.json` by exclusive create, beats in `lease/<n>.beat`, and ends with `lease/<n>.done`. The highest n
 counts. A lease whose holder ended or died is taken over by creating n + 1; from then on the store writes nothing for holder n
 or its workers (Store.fence). No clock decides: a holder on this machine is looked up by process id and start time, one
-elsewhere is dead when its beat has not changed while we watched for a minute.
+elsewhere, or one that the system hides, is dead when its beat has not changed while we watched for a minute.
 """
 
 import contextlib
@@ -18,12 +18,15 @@ from collections.abc import Iterator
 from typing import Any
 
 from curate.errors import CurateError, RecipeError
+from curate.store import atomic
 from curate.store.atomic import Store
 
 log = logging.getLogger(__name__)
 
 #: Seconds between two beats; how long a holder elsewhere is watched for one; how often it is looked at.
 BEAT, STALE, LOOK = 10, 60, 1
+#: Of a process that runs, and of which it cannot be seen since when.
+UNKNOWN = "running"
 #: Seconds after which two drivers have seen each other's lease, on a store without exclusive create.
 SETTLE = 2
 
@@ -48,14 +51,17 @@ def held(store: Store) -> Iterator[None]:
 def _take(store: Store) -> str:
     names = store.names("lease")
     taken = sorted(n[: -len(".json")] for n in names if n.endswith(".json"))
-    if taken and f"{taken[-1]}.done" not in names:
-        _refuse_if_alive(store, taken[-1])
+    died = bool(taken) and f"{taken[-1]}.done" not in names
+    if died:
+        refuse_if_alive(store, taken[-1])
     mine = f"{int(taken[-1]) + 1 if taken else 1:06d}"
     me = json.dumps({**_self(), "began": time.time(), "nonce": uuid.uuid4().hex}).encode()
     won = store.commit_bytes(f"lease/{mine}.json", me)
     if won and not store.exclusive:
         time.sleep(SETTLE)
         won = store.read(f"lease/{mine}.json") == me
+    if died:
+        time.sleep(atomic.FRESH)  # workers that outlive their driver look at the lease as often
     if not won:
         raise RecipeError(f"{store.url}: another driver has just taken this run; one at a time")
     for old in names:
@@ -74,11 +80,13 @@ def _end(store: Store, mine: str) -> None:
             store.remove(f"lease/{mine}.json")
 
 
-def _refuse_if_alive(store: Store, n: str) -> None:
+def refuse_if_alive(store: Store, n: str) -> None:
+    """RecipeError if the holder of lease `n`, which has not ended, is alive."""
     try:
         holder = json.loads(store.read(f"lease/{n}.json"))
         here = all(holder[k] == v for k, v in _self().items() if k not in ("pid", "start"))
-        alive = _started(holder["pid"]) == holder["start"] if here else _beats(store, n, holder)
+        started = _started(holder["pid"]) if here else UNKNOWN
+        alive = _beats(store, n, holder) if started == UNKNOWN else started == holder["start"]
     except FileNotFoundError:
         return
     except (ValueError, KeyError) as e:
@@ -91,7 +99,7 @@ def _refuse_if_alive(store: Store, n: str) -> None:
 
 
 def _beats(store: Store, n: str, holder: dict[str, Any]) -> bool:
-    """Watch the beat of a holder on another machine: True as soon as it changes, False if it does not or the lease ends."""
+    """Watch the beat of a holder that cannot be looked up: True as soon as it changes, False if it does not or the lease ends."""
     log.warning(
         "%s is held by pid %s on %s: watching for up to %d s whether it is alive",
         store.url,
@@ -130,17 +138,25 @@ def _self() -> dict[str, Any]:
 
 
 def _started(pid: int) -> str:
-    """When a process started, in the kernel's ticks since boot; empty if it does not run."""
-    try:
-        with open(f"/proc/{pid}/stat", encoding="ascii", errors="replace") as f:
-            fields = f.read().rsplit(")", 1)[1].split()
-    except (FileNotFoundError, ProcessLookupError):
-        return "" if os.path.isdir("/proc/self") or not _runs(pid) else "running"
+    """When a process started, in the kernel's ticks since boot; empty if it does not run, UNKNOWN if this cannot be seen: where there is
+    no /proc, or where it hides the processes of other users."""
+    fields = _look(pid)
+    if fields is None:
+        return UNKNOWN if _runs(pid) else ""
     return "" if fields[0] in ("Z", "X") else fields[19]
 
 
+def _look(pid: int) -> list[str] | None:
+    """What the kernel says of a process, from its state on; None if it says nothing."""
+    try:
+        with open(f"/proc/{pid}/stat", encoding="ascii", errors="replace") as f:
+            return f.read().rsplit(")", 1)[1].split()
+    except (FileNotFoundError, ProcessLookupError, PermissionError):
+        return None
+
+
 def _runs(pid: int) -> bool:
-    """Where there is no /proc."""
+    """Whether there is a process of this number, whoever's it is."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:

@@ -24,7 +24,9 @@ import independent_checker  # noqa: E402
 import pyarrow.parquet as pq  # noqa: E402
 from toys import recipe  # noqa: E402
 
-from curate.store import failpoints  # noqa: E402
+from curate.store import atomic, failpoints  # noqa: E402
+
+atomic.FRESH = 0.0  # drivers are killed all the time, and have no workers
 
 
 def toy(folder: str, half: float = 0.5):

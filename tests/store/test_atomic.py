@@ -1,8 +1,10 @@
 """Atomic commits: whole or not at all, the first wins, faults name the file."""
 
+import errno
 import io
 import json
 import os
+import stat
 import tarfile
 import tempfile
 import threading
@@ -11,6 +13,7 @@ import pyarrow as pa
 import pytest
 
 from curate.errors import PoolError
+from curate.store import lease
 from curate.store.atomic import Store
 from curate.store.payload import Parcel, read_slices, tar_header
 
@@ -187,3 +190,39 @@ def test_a_record_is_read_or_named(store):
     assert store.json("a.json") == {"a": 1} and store.json("none.json") is None
     with pytest.raises(PoolError, match=r"b.json: damaged .*; `curate run --repair` makes it again"):
         store.json("b.json")
+
+
+@pytest.mark.parametrize("code", [errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS])
+def test_a_file_system_without_hard_links(tmp_path, monkeypatch, code):
+    monkeypatch.setattr(os, "link", lambda *_: (_ for _ in ()).throw(OSError(code, os.strerror(code))))
+    store = Store(tmp_path)
+    assert store.commit_bytes("a", b"one") and not store.commit_bytes("a", b"two")
+    assert store.read("a") == b"one" and os.listdir(tmp_path / ".private") == []
+    monkeypatch.setattr(lease, "SETTLE", 0)
+    with lease.held(store):
+        assert store.commit_bytes("b", b"")
+
+
+def test_a_link_whose_answer_was_lost_is_ours(tmp_path, monkeypatch):
+    link = os.link
+
+    def lost(path, name):
+        link(path, name)
+        raise FileExistsError(17, "File exists")
+
+    monkeypatch.setattr(os, "link", lost)
+    assert Store(tmp_path).commit_bytes("a", b"one")
+
+
+@pytest.mark.parametrize("code", [errno.EINVAL, errno.EOPNOTSUPP])
+def test_a_file_system_that_cannot_sync_folders(tmp_path, monkeypatch, code):
+    def folders(fd):
+        if stat.S_ISDIR(os.fstat(fd).st_mode):
+            raise OSError(code, os.strerror(code))
+
+    monkeypatch.setattr(os, "fsync", folders)
+    store = Store(tmp_path)
+    assert store.commit_bytes("a", b"") and store.publish_bytes("b", b"") is None and store.remove("a") is None
+    monkeypatch.setattr(os, "fsync", lambda fd: (_ for _ in ()).throw(OSError(5, "Input/output error")))
+    with pytest.raises(PoolError, match="c: cannot write: Input/output error"):
+        store.commit_bytes("c", b"")
