@@ -7,6 +7,7 @@ it is judged from the committed columns each time, so that moving a bound costs 
 import dataclasses
 import hashlib
 import json
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -110,6 +111,9 @@ class Stage(Step):
     context: ClassVar[tuple[str, ...]] = ()  # tables of which the part's rows are given too, as keyword arguments
     passes: ClassVar[str] = ""  # a column: rows in which it is not null get no values of this stage
     tells: ClassVar[tuple[tuple[str, str], ...]] = ()  # texts (table, column) of other tables that its strings pass on
+
+    #: By time.monotonic: what is not done by then is left undone, or the whole part is lost. Set before each `run`.
+    ends = math.inf
 
     def load(self) -> None:
         """Load the model. Called once in each worker, before the first `run`."""

@@ -78,6 +78,25 @@ def count(text: str) -> int:
     return int(number)
 
 
+def named_count(text: str) -> tuple[str, int]:
+    """A name with a whole number from 1 on: `clip_score=2`."""
+    name, mark, number = text.rpartition("=")
+    if not (name and mark):
+        raise argparse.ArgumentTypeError(f"{text} is not NAME=N")
+    return name, count(number)
+
+
+def seconds(text: str) -> float:
+    """A time in seconds."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0 < value < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text} is not a number of seconds")
+    return value
+
+
 def folder(sub: argparse.ArgumentParser) -> None:
     """A command's first argument: the run."""
     sub.add_argument("folder", type=place, metavar="RUN", help="a run's folder, local or any fsspec URL")

@@ -6,7 +6,7 @@ import sys
 import traceback
 from typing import Any
 
-from curate.cli.arguments import count, place
+from curate.cli.arguments import count, named_count, place, seconds
 from curate.cli.sources import kind_of, source_of, source_options
 from curate.errors import CurateError, PoolError, RecipeError
 from curate.view.look import clean
@@ -224,6 +224,29 @@ def _run_options(sub: argparse.ArgumentParser, recipe: str | None) -> None:
     )
     sub.add_argument("--workers", type=count, metavar="N", help="cores to use on this machine (all)")
     sub.add_argument(
+        "--stage-workers",
+        type=named_count,
+        metavar="STAGE=N",
+        nargs="+",
+        default=[],
+        help="workers of a stage, in all (as many as fit)",
+    )
+    sub.add_argument(
+        "--per-node",
+        type=named_count,
+        metavar="STAGE=N",
+        nargs="+",
+        default=[],
+        help="workers of a stage on one machine at most, for one that takes much memory",
+    )
+    sub.add_argument(
+        "--deadline",
+        type=seconds,
+        metavar="SECONDS",
+        default=3600.0,
+        help="time for one attempt at a part; what a stage has by then is kept, and the next attempt goes on from there",
+    )
+    sub.add_argument(
         "--allow-private",
         metavar="NET",
         nargs="+",
@@ -258,8 +281,6 @@ def run(args: argparse.Namespace) -> int:
         raise RecipeError(f"--address {args.address}: of a Ray cluster, and --engine local works in this process")
     recipe, part_size = _build(args).check(), _part_size(args)
     _ = recipe.fingerprint  # reads the files that steps name: one that is missing is told before anything begins
-    if args.reuse:
-        _reuse(args.out, args.reuse, args.repair)
     with display() as progress:
         made = start(
             recipe,
@@ -271,6 +292,10 @@ def run(args: argparse.Namespace) -> int:
             args.refetch == "failed",
             progress,
             args.repair,
+            args.deadline,
+            dict(args.stage_workers),
+            dict(args.per_node),
+            args.reuse,
         )
     for line in made.repaired:
         print(f"repaired: {clean(line)}")
@@ -288,15 +313,6 @@ def run(args: argparse.Namespace) -> int:
     for problem in made.problems:
         print(f"curate: not read: {clean(problem)}", file=sys.stderr)
     return 1 if made.problems else 0
-
-
-def _reuse(out: str, other: str, repair: bool) -> None:
-    from curate.runner.driver import record
-    from curate.store.atomic import Store
-    from curate.upkeep.adopt import adopt
-
-    record(Store(out), repair)  # refuses a folder with something else, before anything is put there
-    print(f"{adopt(Store(out), Store(other)):,} files of {other} are used here too", file=sys.stderr)
 
 
 def _demo_options(sub: argparse.ArgumentParser, _: str | None) -> None:

@@ -43,7 +43,7 @@ class Fetch(Stage):
     concurrency, per_host: requests at a time, in all (fewer if the process may not open as many files) and to one host. rate: requests a second to one host, 0 for no limit.
     timeout: seconds for a whole download, redirects included. wait: seconds for the connection, the first byte and each further
         byte. deadline: seconds for a part, of which the last tenth is for what has arrived; rows that are not done by then are
-        `timeout`, and all others are kept. It ends well before the attempt at the part does.
+        `timeout`, and all others are kept. It ends well before the attempt at the part does, whose own deadline may be shorter.
     retries: further attempts after a broken connection, a 429 or a 5xx, with growing pauses, or as Retry-After says;
         a host that says more than 30 s is left alone.
     give_up: failures of a host, or answers that it is busy, in a row after which it is left alone; its other rows get the last
@@ -174,7 +174,7 @@ class Fetch(Stage):
         for row, url in enumerate(urls):
             rows.setdefault(row if brought[row] else url, []).append(row)
         rules = Rules(self.resizing(), self.max_pixels, self.require_hash, hook(self.match), removed(parcel.store))
-        ends = time.monotonic() + self.deadline
+        ends = min(time.monotonic() + self.deadline, self.ends)
 
         def fetched(rows: dict[Any, list[int]]) -> dict[str, list]:
             with Receiver(live["uid"].to_pylist(), rows, hashes, parcel, rules, self._threads(), ends) as receiver:

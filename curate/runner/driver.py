@@ -3,7 +3,7 @@
 import json
 import logging
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
@@ -28,6 +28,7 @@ from curate.store.atomic import Store
 from curate.store.folder import EARLY, top
 from curate.store.lease import held
 from curate.store.memory import give_back, one_heap
+from curate.upkeep.adopt import adopt
 from curate.upkeep.repair import repair
 from curate.upkeep.takedown import begin_anew, finish
 from curate.view import card, report
@@ -48,26 +49,39 @@ def run(
     progress: Any = None,
     repair: bool = False,
     deadline: float = 3600,
+    stage_workers: dict[str, int] | None = None,
+    per_node: dict[str, int] | None = None,
+    reuse: str | None = None,
 ) -> Run:
     """Run a recipe into a folder, or go on with the run there. Returns the run; its `problems` say what was not read.
 
     engine: `ray` (a local one, or the cluster at `address`) or `local` (this process); the bytes are the same.
     refetch: fetch again what failed before.
     repair: read all that is there first, and compute again what is damaged.
-    deadline: seconds for one attempt at a part; a worker that is not back by then is killed (`ray`).
+    deadline: seconds for one attempt at a part; a worker that is not back by then ends (`ray`). Before that it commits what it has, and
+        another attempt goes on from there.
+    stage_workers, per_node: for a stage how many workers it has, in all and on one machine at most (`ray`).
+    reuse: a run whose parts are used here too; nothing there changes.
     """
     recipe.check()
+    if unknown := {*(stage_workers or {}), *(per_node or {})} - {s.name for s in recipe.steps if isinstance(s, Stage)}:
+        raise RecipeError(f"no stage is called {', '.join(sorted(unknown))}; `curate plan` lists the steps of a recipe")
     store = Store(out)
     earlier = record(store, repair)
     preflight(recipe, None if refetch else earlier)
     store.probe()
     with held(store):
         store.sweep()
+        if reuse:
+            log.info("%d files of %s are used here too", adopt(store, Store(reuse)), reuse)
         worker = engines.start(engine, address, workers)
+        worker.deadline = deadline
         told = Published(progress or Quiet(), store)
         try:
             worker.carry([recipe.source, *recipe.steps])
-            return Driver(recipe, store, worker, part_size, refetch, told, earlier, repair, deadline).run()
+            return Driver(
+                recipe, store, worker, part_size, refetch, told, earlier, repair, deadline, stage_workers or {}, per_node or {}
+            ).run()
         except BaseException as e:
             told.stopped(e)
             raise
@@ -107,6 +121,10 @@ def record(store: Store, repair: bool) -> dict[str, Any] | None:
     return None
 
 
+#: Seconds for one attempt at reading an input file, which is not divided into parts before it is read.
+READING = 86_400
+
+
 @dataclass
 class Driver:
     """One driver's way through a recipe: rows come in, blocks of stages and selectors, the ledger, the shards."""
@@ -120,6 +138,8 @@ class Driver:
     earlier: dict[str, Any] | None
     repair: bool = False
     deadline: float = 3600
+    stage_workers: dict[str, int] = field(default_factory=dict)
+    per_node: dict[str, int] = field(default_factory=dict)
 
     def run(self) -> Run:
         began = time.time()
@@ -194,7 +214,8 @@ class Driver:
         files = self.recipe.source.files()
         if self.earlier:
             same_run(self.store, self.earlier, self.recipe.record()["source"], self.part_size, list(map(shown, files)))
-        lane = Lane("read", _Ingest(self.store, self.recipe.source, self.part_size), limit=self.engine.slots("cpu"))
+        ingesting = _Ingest(self.store, self.recipe.source, self.part_size)
+        lane = Lane("read", ingesting, limit=self.engine.slots("cpu"), deadline=max(READING, self.deadline))
         self.progress.stage("read", len(files), 0)
         found: dict[str, dict[str, Any]] = {}
 
@@ -224,14 +245,11 @@ class Driver:
     def _flow(self, stages: list[Stage], before: list[Any], decisions: list[Decision], parts: list[Part]) -> None:
         lanes = []
         for segment in segments(stages):
-            work = Work(
-                self.store, segment, list(before), self.recipe.fingerprints, decisions, self.refetch, deadline=self.deadline
-            )
+            work = Work(self.store, segment, list(before), self.recipe.fingerprints, decisions, self.refetch, self.deadline)
             gpus = max(s.gpus for s in segment)
-            where = place(segment)
-            lanes.append(
-                Lane("+".join(s.name for s in segment), work, where, gpus, self.engine.slots(where, gpus), self.deadline)
-            )
+            where, name = place(segment), "+".join(s.name for s in segment)
+            wanted, on_each = (max(n.get(s.name, 0) for s in segment) for n in (self.stage_workers, self.per_node))
+            lanes.append(Lane(name, work, where, gpus, self.engine.slots(where, gpus), self.deadline, wanted, on_each))
             before = [*before, *segment]
         for lane in lanes:
             self.progress.stage(lane.name, len(parts), sum(sum(p.rows.values()) for p in parts))

@@ -7,17 +7,21 @@ network, a model in an actor. Both engines run the same calls, so both write the
 import logging
 import os
 import sys
+import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from functools import cached_property
 from typing import Any
 
-from curate.errors import CurateError, RecipeError
+from curate.errors import CurateError, PartError, RecipeError
 from curate.runner import ray_token
-from curate.runner.workers import ATTEMPTS, Crash, Lane, fitting
+from curate.runner.workers import ATTEMPTS, Crash, Lane, cores, fitting, loaded
 
 log = logging.getLogger(__name__)
+
+#: How many times the calls under way a `map` goes on behind a call that takes long.
+AHEAD = 16
 
 
 class LocalEngine:
@@ -25,6 +29,7 @@ class LocalEngine:
 
     name = "local"
     workers = 1
+    deadline = 3600.0  # nobody stops a call here, but a part that takes longer is committed in between
 
     def __init__(self) -> None:
         self.lanes: list[Lane] = []
@@ -40,7 +45,7 @@ class LocalEngine:
         """The next (token, result) to end; an exception is the result of a call that raised it."""
         lane, token, args = self.waiting.popleft()
         try:
-            return token, self.lanes[lane].prepared()(*args)
+            return token, loaded(self.lanes[lane].target, self.lanes[lane].name)(*args)
         except CurateError as e:
             return token, e
 
@@ -67,7 +72,11 @@ class LocalEngine:
 
 
 class RayEngine:
-    """Ray Core: tasks for what needs a core, actors for what keeps a model. Retries are the caller's, never Ray's."""
+    """Ray Core: tasks for what needs a core, actors for what keeps a model. Retries are the caller's, never Ray's.
+
+    A worker ends itself when a call takes longer than the deadline. A call that waits for a core, however long, is not late; only
+    where for half as long again nothing has come back at all is it taken for lost.
+    """
 
     name = "ray"
 
@@ -91,6 +100,8 @@ class RayEngine:
                 ray.init(address=address, **options)
         except (ConnectionError, ValueError, RuntimeError) as e:
             raise RecipeError(f"Ray cannot be reached at {address}: {e}") from e
+        self.local = local
+        self.deadline = 3600.0  # seconds for a call of `map`
         self.waiting = 1 if local else 2  # calls for each core: an autoscaler starts nodes for those that wait
         self.actors: list[list[Any]] = []
         self.running: dict[Any, tuple[int, Any, float, int | None]] = {}
@@ -147,31 +158,48 @@ class RayEngine:
     def open(self, lanes: list[Lane]) -> None:
         self.lanes = lanes
         self.running = {}
-        self.looked = time.monotonic()
-        task = self.ray.remote(max_retries=0, max_calls=0)(_call)
-        self.tasks = [task.options(num_cpus=0.5 if lane.kind == "network" else 1) for lane in lanes]
-        self.targets = [self.ray.put(lane.target) if lane.kind != "model" else None for lane in lanes]
-        self.actors = [[None] * lane.limit if lane.kind == "model" else [] for lane in lanes]
+        self.looked = self.heard = time.monotonic()
+        self.actors = [[] for _ in lanes]
         self.busy: list[set[int]] = [set() for _ in lanes]
+        mine, theirs = cores(lanes, self.workers)
+        self.cores = [self._fitted(lane, theirs if lane.kind == "model" else mine) for lane in lanes]
+        self.task = self.ray.remote(max_retries=0, max_calls=0)(_call)
+        self.targets = [self.ray.put(lane.target) for lane in lanes]
 
-    def _actor(self, lane: int, at: int) -> Any:
-        if self.actors[lane][at] is None:
-            gpus = self.lanes[lane].gpus if self.gpus else 0
-            actor = self.ray.remote(max_restarts=0, max_task_retries=0)(_Keeper)
-            # No core is reserved: several models would keep all of a small machine, and no task would ever start.
-            options = actor.options(num_cpus=0, num_gpus=gpus, scheduling_strategy="SPREAD")
-            self.actors[lane][at] = options.remote(self.lanes[lane].target)
-        return self.actors[lane][at]
+    def _fitted(self, lane: Lane, cores: float) -> float:
+        """The cores that a call of a lane asks for: half for a wait on the network; so many that no machine has room for more calls than
+        somebody asked for."""
+        cores = cores / 2 if lane.kind == "network" else cores
+        if lane.per_node:
+            largest = max((n["Resources"].get("CPU", 0) for n in self.ray.nodes() if n["Alive"]), default=0)
+            cores = max(cores, int(largest / lane.per_node * 1000) / 1000)
+        return cores
 
     def submit(self, lane: int, token: Any, *args: Any) -> None:
-        at = None
-        if self.lanes[lane].kind == "model":
-            at = next(i for i in range(self.lanes[lane].limit) if i not in self.busy[lane])
-            self.busy[lane].add(at)
-            ref = self._actor(lane, at).call.remote(*args)
+        if self.lanes[lane].kind != "model":
+            self._task(lane, token, args, False)
+        elif hasattr(self.lanes[lane].target, "peek") and not any(self.actors[lane]):
+            self._task(lane, token, args, True)  # no model is loaded for what is there already
         else:
-            ref = self.tasks[lane].remote(self.targets[lane], *args)
-        self.running[ref] = (lane, token, time.monotonic(), at)
+            self._to_actor(lane, token, args)
+
+    def _task(self, lane: int, token: Any, args: tuple, peek: bool) -> None:
+        options = {"num_cpus": cores(self.lanes, self.workers)[0] if peek else self.cores[lane]}
+        deadline = self.lanes[lane].deadline
+        ref = self.task.options(**options).remote(self.targets[lane], self.lanes[lane].name, deadline, peek, *args)
+        self.running[ref] = (lane, token, args, time.monotonic(), None)
+
+    def _to_actor(self, lane: int, token: Any, args: tuple) -> None:
+        at = next(i for i in range(self.lanes[lane].limit) if i not in self.busy[lane])
+        self.busy[lane].add(at)
+        self.actors[lane] += [None] * (at + 1 - len(self.actors[lane]))
+        if self.actors[lane][at] is None:
+            actor = self.ray.remote(max_restarts=0, max_task_retries=0)(_Keeper)
+            gpus = self.lanes[lane].gpus if self.gpus else 0
+            options = actor.options(num_cpus=self.cores[lane], num_gpus=gpus, scheduling_strategy="SPREAD")
+            self.actors[lane][at] = options.remote(self.targets[lane], self.lanes[lane].name)
+        ref = self.actors[lane][at].call.remote(self.lanes[lane].deadline, *args)
+        self.running[ref] = (lane, token, args, time.monotonic(), at)
 
     def next(self, timeout: float | None = None) -> tuple[Any, Any] | None:
         """The next (token, result) to end, or None when `timeout` seconds pass; a dead worker gives a Crash."""
@@ -181,29 +209,36 @@ class RayEngine:
             self._grow()
             if overdue or not ready:
                 return overdue
-        lane, token, _, at = self.running.pop(ready[0])
+        lane, token, args, since, at = self.running.pop(ready[0])
         self.busy[lane].discard(at)
+        self.heard = time.monotonic()
         try:
-            return token, self._get(ready[0])
+            found = self._get(ready[0])
         except Crash as e:
             if at is not None:
                 self.actors[lane][at] = None
-            return token, Crash(f"{self.lanes[lane].name}: {e}")
+            late = time.monotonic() - since >= self.lanes[lane].deadline
+            return token, Crash(_late(self.lanes[lane]) if late else f"{self.lanes[lane].name}: {e}")
         except CurateError as e:
             return token, e
+        if isinstance(found, _Nothing):
+            self._to_actor(lane, token, args)
+            return None
+        return token, found
 
     def _grow(self) -> None:
         """More calls under way where nodes have come."""
         for lane in self.lanes if self.waiting > 1 else ():
-            if lane.kind != "model":
+            if not lane.workers and not lane.gpus:
                 lane.limit = max(lane.limit, self.slots(lane.kind))
 
     def _overdue(self) -> tuple[Any, Any] | None:
+        """A call of which nothing was heard for too long, from a worker that cannot even end itself."""
         now = time.monotonic()
-        for ref, (lane, token, since, at) in list(self.running.items()):
-            if now - since > self.lanes[lane].deadline:
+        for ref, (lane, token, _, since, at) in list(self.running.items()):
+            if now - max(since, self.heard) > 1.5 * self.lanes[lane].deadline:
                 self._stop(ref, lane, at)
-                return token, Crash(f"{self.lanes[lane].name}: not back after {self.lanes[lane].deadline:.0f} s")
+                return token, Crash(_late(self.lanes[lane]))
         return None
 
     def _stop(self, ref: Any, lane: int, at: int | None) -> None:
@@ -228,47 +263,149 @@ class RayEngine:
         self.ray.shutdown()
 
     def map(self, function: Callable, items: Iterable) -> Iterator:
-        """Results in the order of the items, a bounded number in flight. Where a worker dies its call is made again."""
-        task = self.ray.remote(max_retries=0)(_call).options(num_cpus=1)
-        target, waiting, ahead = self.ray.put(function), deque(), 2 * self.workers
-
-        def ended(item: Any, ref: Any) -> Any:
-            for attempt in range(2, ATTEMPTS + 1):
+        """Results in the order of the items. As many calls are under way as there are cores at the time, also behind one that takes long;
+        a call whose worker dies, or does not come back in time, is made again."""
+        mapping = _Mapping(self, function)
+        left, first, number = iter(items), 0, 0
+        while True:
+            slots = 2 * self.workers
+            while left is not None and len(mapping.running) < slots and number - first < AHEAD * slots:
                 try:
-                    return self._get(ref)
-                except Crash as e:
-                    log.warning("%s; attempt %d of %d follows", e, attempt, ATTEMPTS)
-                    ref = task.remote(target, item)
-            return self._get(ref)
-
-        for item in items:
-            waiting.append((item, task.remote(target, item)))
-            if len(waiting) >= ahead:
-                yield ended(*waiting.popleft())
-        while waiting:
-            yield ended(*waiting.popleft())
+                    mapping.submit(number, next(left))
+                    number += 1
+                except StopIteration:
+                    left = None
+            while first in mapping.done:
+                yield mapping.result(first)
+                first += 1
+            if first == number and left is None:
+                return
+            if first not in mapping.done:
+                mapping.wait()
 
     def _get(self, ref: Any) -> Any:
         try:
             return self.ray.get(ref)
         except self.ray.exceptions.RayTaskError as e:
-            raise (e.cause if isinstance(e.cause, CurateError) else _unexpected(e.cause or e)) from e
+            cause = e.cause if isinstance(e.cause, CurateError) else _unexpected(e.cause or e)
+            raise (cause if self.local else _at(cause, e.ip)) from e
+        except (
+            self.ray.exceptions.RaySystemError
+        ) as e:  # what was sent cannot be read there: a module is missing, or another version
+            raise CurateError(f"the worker cannot read what it is sent: {_last_line(e)}") from e
         except self.ray.exceptions.RayError as e:
+            if "creation task" in str(e) and "Error" in _last_line(e):
+                raise RecipeError(f"no worker can be started: {_last_line(e)}") from e
             raise Crash(f"the worker died ({type(e).__name__})") from e
 
 
+class _Mapping:
+    """The calls of a `map` that are under way, and the results that nobody has asked for yet."""
+
+    def __init__(self, engine: RayEngine, function: Callable):
+        self.engine, self.ray = engine, engine.ray
+        self.task = self.ray.remote(max_retries=0)(_call).options(num_cpus=1 if engine.workers > 1 else 0.5)
+        self.target = self.ray.put(function)
+        self.running: dict[Any, tuple[int, Any, int, float]] = {}
+        self.done: dict[int, Any] = {}
+        self.heard = time.monotonic()
+
+    def submit(self, number: int, item: Any, attempt: int = 1) -> None:
+        ref = self.task.remote(self.target, "", self.engine.deadline, False, item)
+        self.running[ref] = (number, item, attempt, time.monotonic())
+
+    def wait(self) -> None:
+        """Until a call ends, or for a second."""
+        for ref in self.ray.wait(list(self.running), num_returns=1, timeout=1.0)[0]:
+            number, item, attempt, since = self.running.pop(ref)
+            self.heard = time.monotonic()
+            try:
+                self.done[number] = self.engine._get(ref)
+            except Crash as e:
+                self._again(number, item, attempt, e)
+            except CurateError as e:
+                self.done[number] = e
+        now, patience = time.monotonic(), 1.5 * self.engine.deadline
+        for ref, (number, item, attempt, since) in list(self.running.items()):
+            if now - max(since, self.heard) > patience:
+                self.running.pop(ref)
+                self.ray.cancel(ref, force=True)
+                self._again(number, item, attempt, Crash(f"the worker was not back after {self.engine.deadline:.0f} s"))
+
+    def result(self, number: int) -> Any:
+        """What a call returned; its error is raised."""
+        found = self.done.pop(number)
+        if isinstance(found, CurateError):
+            raise found
+        return found
+
+    def _again(self, number: int, item: Any, attempt: int, why: Crash) -> None:
+        if attempt == ATTEMPTS:
+            raise why
+        log.warning("%s; attempt %d of %d follows", why, attempt + 1, ATTEMPTS)
+        self.submit(number, item, attempt + 1)
+
+
+class _Nothing:
+    """A part lacks something: a model is needed."""
+
+
 class _Keeper:
-    """The actor: keeps a target with its model loaded."""
+    """The actor: keeps a target with its model loaded. What prevents that is told when it is called: an actor that cannot be made tells
+    nothing but that."""
 
-    def __init__(self, target: Any):
-        self.target = target.load()
+    def __init__(self, target: Any, name: str):
+        self.target, self.error = None, None
+        try:
+            self.target = loaded(target, name)
+        except RecipeError as e:
+            self.error = e
 
-    def call(self, *args: Any) -> Any:
-        return self.target(*args)
+    def call(self, deadline: float, *args: Any) -> Any:
+        if self.error:
+            raise self.error
+        with _Alarm(deadline):
+            return self.target(*args)
 
 
-def _call(target: Callable, *args: Any) -> Any:
-    return target(*args)
+def _call(target: Callable, name: str, deadline: float, peek: bool, *args: Any) -> Any:
+    with _Alarm(deadline):
+        if peek:
+            found = target.peek(*args)
+            return _Nothing() if found is None else found
+        return loaded(target, name)(*args)
+
+
+class _Alarm:
+    """Ends this process when the block lasts longer than so many seconds: nothing else stops a library that hangs."""
+
+    def __init__(self, seconds: float):
+        self.timer = threading.Timer(seconds, os._exit, (1,))
+        self.timer.daemon = True
+
+    def __enter__(self) -> None:
+        self.timer.start()
+
+    def __exit__(self, *_: Any) -> None:
+        self.timer.cancel()
+
+
+def _late(lane: Lane) -> str:
+    return f"{lane.name}: not back after {lane.deadline:.0f} s; --deadline SECONDS gives it more time"
+
+
+def _at(error: CurateError, node: str) -> CurateError:
+    """The error with the machine on which it happened."""
+    if isinstance(error, PartError):
+        return PartError(error.stage, error.part, error.uid, f"{error.cause} [machine {node}]")
+    error.args = (f"{error} [machine {node}]",)
+    return error
+
+
+def _last_line(error: Exception) -> str:
+    """What an error with a traceback in its text says at the end."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[-1] if lines else type(error).__name__
 
 
 def _unexpected(cause: Exception) -> CurateError:

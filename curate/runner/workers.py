@@ -28,9 +28,22 @@ class Lane:
     gpus: float = 0
     limit: int = 1  # calls at a time
     deadline: float = 3600  # seconds for one attempt
+    workers: int = 0  # calls at a time that somebody asked for; 0: as many as fit
+    per_node: int = 0  # of these on one machine at most; 0: as many as fit
 
-    def prepared(self) -> Callable:
-        return self.target.load() if hasattr(self.target, "load") else self.target
+    def __post_init__(self) -> None:
+        self.limit = self.workers or self.limit
+
+
+def loaded(target: Callable, name: str) -> Callable:
+    """A target with its models loaded. RecipeError if they cannot be: no other part, and no other worker, would do better."""
+    if not hasattr(target, "load"):
+        return target
+    try:
+        return target.load()
+    except Exception as e:
+        cause = str(e) if isinstance(e, CurateError) else f"{type(e).__name__}: {e}"
+        raise RecipeError(f"{name}: cannot be loaded: {cause}") from e
 
 
 def flow(
@@ -42,7 +55,8 @@ def flow(
 ) -> list[tuple[int, Any, CurateError]]:
     """Take every item through every lane, later lanes first, a bounded number waiting between them. Returns what failed.
 
-    A call whose worker crashed is made again; a call that raised is made again only if another worker was first.
+    A call whose worker crashed is made again; a call that raised is made again only if another worker was first. One that ran out
+    of time and says so (`unfinished`) has kept what it had: another call goes on from there.
     `seen` hears each result, and (-1, None, None) about every second while nothing ends; `again` hears why a call is made again.
     """
     engine.open(lanes)
@@ -74,6 +88,9 @@ def flow(
                     continue
                 failures.append((lane, item, result))
                 left -= 1
+            elif getattr(result, "unfinished", False):
+                tries[key] = 0  # it got on: what came before does not count
+                waiting[lane].appendleft(item)
             elif lane + 1 < len(lanes):
                 waiting[lane + 1].append(item)
             else:
@@ -92,6 +109,9 @@ def _feed(engine: Any, lanes: list[Lane], waiting: list[deque], running: list[in
             item = waiting[lane].popleft()
             engine.submit(lane, (lane, item), item)
             running[lane] += 1
+
+
+# ---- who gets what
 
 
 def fitting(lanes: list[Lane], gpus: float) -> list[list[Lane]]:
@@ -117,5 +137,18 @@ def _share(lanes: list[Lane], total: float) -> None:
     while more:
         more = False
         for lane in lanes:
-            if lane.gpus <= left + 1e-9:
+            if lane.gpus <= left + 1e-9 and not (lane.workers and lane.limit >= lane.workers):
                 lane.limit, left, more = lane.limit + 1, left - lane.gpus, True
+
+
+#: Below so many cores in all a task asks for half of one, and an actor for no more: machines may have one core each.
+FEW = 4
+
+
+def cores(lanes: list[Lane], total: int) -> tuple[float, float]:
+    """Cores that a task asks for, and that an actor with a model asks for, where lanes share so many: all actors have theirs, and one
+    task, whatever the actors do, has its own. An actor that asked for none would be put on a head that is not to work, and no
+    autoscaler would start a machine for it."""
+    most = 1.0 if total >= FEW else 0.5
+    actors = sum(lane.limit for lane in lanes if lane.kind == "model")
+    return most, min(most, round((total - most) / actors, 3)) if actors else most

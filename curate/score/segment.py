@@ -4,25 +4,27 @@ import json
 import time
 from collections import Counter
 from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import Any
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from curate import schema
-from curate.errors import CurateError, PartError
-from curate.fetch.decode import decode_all
+from curate.errors import CurateError
 from curate.fetch.isolate import Isolated
+from curate.score.chunk import Chunk, cuts
 from curate.score.part import Decision, Part, Rows, Workbench, commits
 from curate.stage import Stage, Step
 from curate.store.atomic import Store
-from curate.store.payload import Parcel, read_slices
+from curate.store.payload import Parcel
 
-#: Most pixels of the pictures that stages get at a time, 3 bytes each: a chunk of 256 of a megapixel.
-CHUNK_PIXELS = 256_000_000
+#: The share of a visit's time after which no further work is begun; the rest is for what is under way, and for committing it.
+SHARE = 0.8
+#: Seconds of work after which it is committed before the part is through: no more than that, or a chunk, is ever lost.
+COMMIT = 60.0
 
 
 @dataclass
@@ -39,6 +41,7 @@ class Done:
     drift: list[dict[str, str]] = field(
         default_factory=list
     )  # files that are not what an earlier fetch got: uid, before, after
+    unfinished: bool = False  # time was up: what was computed is committed, another visit goes on from there
 
 
 @dataclass
@@ -51,8 +54,8 @@ class Work:
     fingerprints: dict[str, str]
     decisions: list[Decision] = field(default_factory=list)
     refetch: bool = False
+    deadline: float = 3600  # seconds for a visit; whoever started it gives up then
     loaded: bool = False
-    deadline: float = 3600  # seconds for an attempt at a part; half of them may be spent on decoding
 
     def load(self) -> "Work":
         """Load the models of the segment's stages, once in a worker."""
@@ -65,15 +68,21 @@ class Work:
 
     def __call__(self, part: Part) -> Done:
         """Compute and commit what the live rows of the part lack; PartError says what went wrong."""
-        with Isolated(left=self.deadline / 2) as child:  # started when it is first asked
+        with Isolated() as child:  # started when it is first asked
             return Visit(self, part, child).run()
+
+    def peek(self, part: Part) -> Done | None:
+        """What a visit would say that has nothing to compute; None if a row of the part lacks something. No model is needed for this."""
+        return Visit(self, part, None, compute=False).peek()
 
 
 class Visit:
     """One segment at work on one part."""
 
-    def __init__(self, work: Work, part: Part, decoder: Isolated):
-        self.work, self.part, self.decoder = work, part, decoder
+    def __init__(self, work: Work, part: Part, decoder: Isolated | None, compute: bool = True):
+        self.work, self.part, self.decoder, self.compute = work, part, decoder, compute
+        self.began = time.monotonic()
+        self.ends = self.began + SHARE * work.deadline
         self.earlier: dict[int, str] = {}
         reads: dict[str, set[str] | None] = {}
         for stage in work.stages:
@@ -86,13 +95,19 @@ class Visit:
 
     def run(self) -> Done:
         for stages in grouped(self.work.stages):
-            self._group(stages)
+            if not self.done.unfinished:
+                self._group(stages)
         decided = [d.step for d in self.work.decisions]
         dropped: Counter[str] = Counter()
         for rows in self.bench.tables.values():
             dropped.update(rows.reason[~rows.alive & ~np.isin(rows.stage, decided)].tolist())
         self.done.dropped = dict(dropped)
         return self.done
+
+    def peek(self) -> Done | None:
+        """The same if nothing has to be computed for it, else None."""
+        done = self.run()
+        return None if done.unfinished else done
 
     def _group(self, stages: list[Stage]) -> None:
         """Take the live rows, some at a time, through stages that share one decode of each image; then commit."""
@@ -109,21 +124,63 @@ class Visit:
                 self.bench.judge(stage, rows)
                 self.bench.orphans(stage)
             return
+        # Bytes come in whole, and rows for which there is no time would be booked as late: that takes most of a visit.
+        latest = (self.began + self.ends) / 2 if stages[0].parks else self.ends
+        if not self.compute or (self.done.computed and time.monotonic() > latest):
+            self.done.unfinished = True
+            return
         live = rows.live
         heavy = [s.chunk for s in stages if s.pixels or s.loads or "bytes" in s.reads]
         size = max(heavy) if heavy and not (stages[0].parks or stages[0].context) else len(live) or 1
+        if stages[0].parks:
+            with self.work.store.private(f"{self.part.folder}/payload.tar") as path, open(path, "wb") as file:
+                self._compute(stages, rows, live, size, Parcel(self.work.store, file), path)
+        else:
+            self._compute(stages, rows, live, size)
+        for stage in stages:
+            self.bench.orphans(stage)
+
+    def _compute(
+        self,
+        stages: list[Stage],
+        rows: Rows,
+        live: np.ndarray,
+        size: int,
+        parcel: Parcel | None = None,
+        path: Path | None = None,
+    ) -> None:
+        """Take the live rows through the stages, chunk by chunk, and commit: all at the end, or as much as there is from time to time.
+        Where no time is left for another chunk this visit ends."""
         fresh: dict[str, list[tuple[np.ndarray, pa.Table]]] = {s.name: [] for s in stages}
-        with self.work.store.private(f"{self.part.folder}/payload.tar") as path:
-            parcel = Parcel(self.work.store, open(path, "wb")) if stages[0].parks else None
-            for places, chunk in self._chunks(stages, rows, live, size, parcel):
-                for stage in stages:
-                    todo, columns = chunk.run(stage)
-                    if len(todo):
-                        fresh[stage.name].append((places[todo], columns))
-                rows.settle(places, chunk.rows)
+        before = committed = time.monotonic()
+        longest, left = 0.0, len(live)
+        for places, chunk in self._chunks(stages, rows, live, size, parcel):
             for stage in stages:
-                self._commit(stage, rows, fresh[stage.name], parcel, path)
-                self.bench.orphans(stage)
+                todo, columns = chunk.run(stage)
+                if len(todo):
+                    fresh[stage.name].append((places[todo], columns))
+            rows.settle(places, chunk.rows)
+            now, left = time.monotonic(), left - len(places)
+            longest, before = max(longest, now - before), now
+            self.done.unfinished = left > 0 and any(fresh.values()) and now + longest > self.ends
+            if self.done.unfinished or (left and now - committed > COMMIT):
+                self._commit_all(stages, rows, fresh)
+                committed = time.monotonic()
+            if self.done.unfinished:
+                return
+        self._commit_all(stages, rows, fresh, parcel, path)
+
+    def _commit_all(
+        self,
+        stages: list[Stage],
+        rows: Rows,
+        fresh: dict[str, list[tuple[np.ndarray, pa.Table]]],
+        parcel: Parcel | None = None,
+        path: Path | None = None,
+    ) -> None:
+        for stage in stages:
+            self._commit(stage, rows, fresh[stage.name], parcel, path)
+            fresh[stage.name] = []
 
     def _chunks(
         self, stages: list[Stage], rows: Rows, live: np.ndarray, size: int, parcel: Parcel | None
@@ -139,9 +196,20 @@ class Visit:
                     ahead = Chunk(self, rows.some(cut[i + 1]), parcel)
                     if pixels:
                         ahead.ready = beside.submit(ahead.decode, ahead.lacking(stages))
-                yield places, chunk
+                try:
+                    yield places, chunk
+                except GeneratorExit:
+                    ahead.wanted = False  # nobody waits for its pictures
+                    raise
 
-    def _commit(self, stage: Stage, rows: Rows, pieces: list[tuple[np.ndarray, pa.Table]], parcel: Parcel | None, path) -> None:
+    def _commit(
+        self,
+        stage: Stage,
+        rows: Rows,
+        pieces: list[tuple[np.ndarray, pa.Table]],
+        parcel: Parcel | None = None,
+        path: Path | None = None,
+    ) -> None:
         """Payload first, then the columns that name it."""
         if not pieces:
             return
@@ -169,6 +237,7 @@ class Visit:
         table = table.replace_schema_metadata({"curate": json.dumps(note)})
         if not self.work.store.commit_table(f"{self.part.folder}/{name}", table):
             raise Lost(f"{self.part.id}/{name} was committed by another worker")
+        self.bench.names.append(name)
         if stage.parks:
             self._compare(rows, table)
 
@@ -186,107 +255,6 @@ class Lost(CurateError):
     """Another worker committed the same columns first: open the part again and go on from theirs."""
 
     again = True
-
-
-class Chunk:
-    """Some live rows of a part going through a group of stages; their bytes and pixels are read at most once."""
-
-    def __init__(self, visit: Visit, rows: Rows, parcel: Parcel | None):
-        self.visit, self.rows, self.parcel = visit, rows, parcel
-        self._bytes: dict[int, bytes | None] = {}
-        self._images: dict[int, Any] = {}
-        self.ready: Future | None = None
-
-    def lacking(self, stages: list[Stage]) -> np.ndarray:
-        """Live rows for which some pixel stage has no value yet, and none before it has one that drops them."""
-        live, found = self.rows.live, []
-        for stage in stages:
-            have = self.rows.have[stage.name][live]
-            if stage.pixels:
-                found.append(live[~have])
-            known = live[have & ~self.rows.passed(stage)[live]]
-            fell = known[np.asarray(stage.judge(self.rows.take(stage.adds(), known)).is_valid())]
-            live = np.setdiff1d(live, fell)
-        return np.unique(np.concatenate(found))
-
-    def run(self, stage: Stage) -> tuple[np.ndarray, pa.Table | None]:
-        """Compute what the live rows lack, and judge. Returns the rows that were computed, and their new columns."""
-        live, have, done, columns = self.rows.live, self.rows.have[stage.name], self.visit.done, None
-        todo = live[~have[live]]
-        done.reused[stage.name] = done.reused.get(stage.name, 0) + len(live) - len(todo)
-        if len(todo):
-            started = time.perf_counter()
-            columns = self._call(stage, todo)
-            done.seconds[stage.name] = done.seconds.get(stage.name, 0.0) + time.perf_counter() - started
-            done.computed[stage.name] = done.computed.get(stage.name, 0) + len(todo)
-            self.rows.put(columns, todo)
-            have[todo] = True
-        self.visit.bench.judge(stage, self.rows)
-        return todo, columns
-
-    def _call(self, stage: Stage, todo: np.ndarray) -> pa.Table:
-        """Run a stage on rows, and hold it to its word: the columns it declares, one value a row."""
-        wanted = ["uid", *stage.reads, *stage.optional_reads, *(schema.PAYLOAD if stage.parks else ())]
-        live = self.rows.take(dict.fromkeys(c for c in wanted if c in self.rows.columns), todo)
-        given: list[Any] = []
-        if stage.pixels:
-            given.append(self.images(todo))
-        if "bytes" in stage.reads:
-            given.append(self.bytes(todo))
-        if stage.parks:
-            given.append(self.parcel)
-        context = {t: self._context(t) for t in stage.context}
-        try:
-            columns = stage.run(live, *given, **context)
-        except CurateError:
-            raise
-        except Exception as e:
-            raise PartError(stage.name, self.visit.part.id, live["uid"][0].as_py(), f"{type(e).__name__}: {e}") from e
-        expected = stage.adds()
-        if columns.column_names != list(expected) or len(columns) != len(todo):
-            cause = f"returned {len(columns)} rows of {columns.column_names}, not {len(todo)} of {list(expected)}"
-            raise PartError(stage.name, self.visit.part.id, live["uid"][0].as_py(), cause)
-        return columns.cast(schema.arrow(expected))
-
-    def _context(self, table: str) -> pa.Table:
-        rows = self.visit.bench.tables[table]
-        return pa.table(rows.columns).append_column("live", pa.array(rows.alive))
-
-    def bytes(self, rows: np.ndarray) -> list[bytes | None]:
-        missing = np.array([r for r in rows.tolist() if r not in self._bytes], dtype=np.int64)
-        if len(missing):
-            where = self.rows.take(schema.PAYLOAD, missing)
-            found = read_slices(self.visit.work.store, *(where[c].to_pylist() for c in schema.PAYLOAD))
-            self._bytes.update(zip(missing.tolist(), found))
-        return [self._bytes[r] for r in rows.tolist()]
-
-    def images(self, rows: np.ndarray) -> list[Any]:
-        """Decoded pixels, or the outcome's word where an image cannot be decoded."""
-        if self.ready:
-            self.ready.result()
-            self.ready = None
-        self.decode(rows)
-        return [self._images[r] for r in rows.tolist()]
-
-    def decode(self, rows: np.ndarray) -> None:
-        """Make these rows' pixels ready."""
-        missing = np.array([r for r in rows.tolist() if r not in self._images], dtype=np.int64)
-        if len(missing):
-            self._images.update(zip(missing.tolist(), decode_all(self.bytes(missing), self.visit.decoder)))
-
-
-def cuts(rows: Rows, live: np.ndarray, size: int) -> Iterator[np.ndarray]:
-    """Rows cut into chunks of at most `size` rows whose pictures have at most CHUNK_PIXELS together (or of a single row). Two
-    chunks are in memory at a time."""
-    sides = [rows.columns.get(c, pa.nulls(rows.count, pa.int32())).cast(pa.float64()).fill_null(0) for c in ("width", "height")]
-    total, first = 0.0, 0
-    for i, pixels in enumerate((sides[0].to_numpy() * sides[1].to_numpy())[live].tolist()):
-        if i > first and (i - first == size or total + pixels > CHUNK_PIXELS):
-            yield live[first:i]
-            total, first = 0.0, i
-        total += pixels
-    if first < len(live):
-        yield live[first:]
 
 
 def grouped(stages: list[Stage]) -> Iterator[list[Stage]]:

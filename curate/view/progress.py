@@ -47,7 +47,7 @@ class Quiet:
 
     def step(self, name: str, done: Any) -> None:
         """A step of a bar ended; `done` (work.Done) says what it did. An empty name: time passes."""
-        if name:
+        if name and not getattr(done, "unfinished", False):
             stage = self.stages[name]
             stage.done += 1
             if stage.done >= stage.total:

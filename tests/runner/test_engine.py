@@ -53,7 +53,7 @@ def test_calls_wait_so_that_an_autoscaler_sees_them_and_nodes_that_come_get_more
     assert [lane.limit for lane in engine.lanes] == [8, 2] and engine.slots("network") == 16
     engine.ray.cores = 12
     engine._grow()
-    assert [lane.limit for lane in engine.lanes] == [24, 2]
+    assert [lane.limit for lane in engine.lanes] == [24, 6]
 
 
 def test_tasks_left_behind_are_not_cancelled():
