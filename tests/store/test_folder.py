@@ -1,5 +1,6 @@
 """Each kind of file is declared, found, and verified by its own bytes."""
 
+import hashlib
 import random
 
 import pyarrow as pa
@@ -20,10 +21,9 @@ def filled(tmp_path) -> Store:
             store.publish_table(name, pa.table({"a": list(range(50)), "s": ["word"] * 50}))
         elif name.endswith(".json"):
             store.publish_record(name, {"a": 1, "b": ["x", None, 0.1, "ü"]})
-        elif name.endswith(".tar"):
-            store.publish_bytes(name, b"bytes")
-            store.publish_bytes(name.replace("x.tar", store.hash(name)[:32] + ".tar"), b"bytes")
-            store.remove(name)
+        elif name.endswith((".tar", ".npy")):
+            digest = hashlib.sha256(b"bytes").hexdigest()[:32]
+            store.publish_bytes(name.replace("x.tar", f"{digest}.tar").replace("x.npy", f"x-{digest}.npy"), b"bytes")
         else:
             store.publish_bytes(name, b"x")
     return store
