@@ -3,8 +3,8 @@
 import numpy as np
 import pyarrow as pa
 
-from curate.score.part import Rows
 from curate.score.chunk import CHUNK_PIXELS, cuts
+from curate.score.part import Rows
 
 
 def cut(sides: list[int | None], size: int = 256, **columns) -> list[list[int]]:
