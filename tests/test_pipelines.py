@@ -217,6 +217,8 @@ def test_it_says_where_it_comes_from(name):
 
 def built_of(recipe, pool, given):
     """The recipe over the first kind of source that it takes."""
+    if recipe.name in METADATA:
+        return recipe.checked()
     for source in (WebDataset(pool), WebPages(pool)):
         try:
             return recipe.build(source, **options(recipe, given)).check()
@@ -280,7 +282,7 @@ def gallery() -> dict[str, set[str]]:
 
 def test_the_gallery_names_recipes_and_their_columns(pool, given):
     found = gallery()
-    assert set(OUTCOMES) - {"demo"} - WRITING | VIDEOS == set(found)
+    assert set(OUTCOMES) - {"demo"} - WRITING | VIDEOS | METADATA == set(found)
     for name, columns in found.items():
         built = built_of(load(name), pool, given)
         brought = {c for t in built.source.tables for c in built.source.adds(t)} if name in VIDEOS else set()
@@ -289,6 +291,9 @@ def test_the_gallery_names_recipes_and_their_columns(pool, given):
 
 #: Recipes that write captions; the gallery has no table of them.
 WRITING = {"blip2_captions", "capfilt", "capsfusion", "hard_negatives", "laclip", "llava_instruct", "nguyen_mix", "recap"}
+
+#: Recipes of published metadata, which run in tests of their own.
+METADATA = {"datacomp_metadata"}
 
 #: Recipes of pages, which run in the tests of those.
 PAGES = {"alt_text_pairs", "kosmos1", "m3w", "mmc4", "obelics", "omnicorpus"}
@@ -394,11 +399,19 @@ def built(argv: list[str]):
 @pytest.mark.parametrize("name", [n for n in names() if n not in VIDEOS])
 def test_pictures_of_every_recipe_that_fetches_can_be_resized(name, tmp_path):
     """By options of the command line, whatever the recipe's own parameters are."""
-    pq.write_table(pa.table({"url": ["http://a.example/1.jpg"], "text": ["a dog"]}), tmp_path / "list.parquet")
+    row = {
+        "url": "http://a.example/1.jpg",
+        "text": "a dog",
+        "clip_l14_similarity_score": 0.3,
+        "sha256": "0" * 64,
+        "face_bboxes": [[0.1] * 4],
+    }
+    pq.write_table(pa.Table.from_pylist([row]), tmp_path / "list.parquet")
     (tmp_path / "page.html").write_text("<p>a dog</p>")
     wanted = ["--resize", "keep_ratio_largest", "--image-size", "512", "--only-if-bigger", "--format", "webp"]
-    given = {"budgets": "a=1", "total": "9", "reference": "x.npy", "detector": "python:json:loads"}
+    given = {"budgets": "a=1", "total": "9", "reference": "x.npy", "fetch": "yes", "detector": "python:json:loads"}
     required = [o for o in load(name).options if o.required]
+    required += [o for o in load(name).options if o.name == "fetch"]
     argv = ["plan", name, *(w for o in required for w in (o.flag, given.get(o.name, str(tmp_path / "list.parquet"))))]
     try:
         plain = built([*argv, "--pairs", f"{tmp_path}/list.parquet", *wanted])
@@ -444,7 +457,7 @@ def test_a_missing_option_says_what_it_is(name, capsys):
 
 
 def test_every_recipe_is_run_somewhere():
-    assert set(OUTCOMES) | PAGES | VIDEOS == set(names())
+    assert set(OUTCOMES) | PAGES | VIDEOS | METADATA == set(names())
 
 
 def test_every_recipe_is_built_with_its_defaults_and_checked(capsys):

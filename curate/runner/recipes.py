@@ -91,7 +91,8 @@ class RecipeFile:
         always = self.taken()
         found = [o.flag for o in self.options if o.required]
         found += ["--videos"] if any(s.__module__.startswith("curate.videos.") for s in self.steps) else []
-        found += ["web"] if any(issubclass(s, Stage) and s.network for s in self.steps) else []
+        fetching = {s for s in self.steps if issubclass(s, Stage) and s.network}
+        found += ["web" if fetching & always else "web (by an option)"] if fetching else []
         for s in sorted(loading, key=lambda s: (s not in always, bool(s.gpus))):
             notes = ["GPU"] * bool(s.gpus) + ["by an option"] * (s not in always)
             found.append(snake(s.__name__) + (f" ({', '.join(notes)})" if notes else ""))
@@ -128,7 +129,7 @@ class RecipeFile:
 
 
 def _small_sources(folder: Path) -> Iterator[Source]:
-    """One of each kind, with as little in it as there can be."""
+    """One of each kind, with as little in it as there can be; the list has CommonPool's columns."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -136,7 +137,10 @@ def _small_sources(folder: Path) -> Iterator[Source]:
     from curate.sources.videos import Videos
     from curate.sources.web_pages import WebPages
 
-    pq.write_table(pa.table({"url": ["http://a.example/1.jpg"], "text": ["a dog"]}), folder / "list.parquet")
+    commonpool = {"original_width": 9, "original_height": 9, "face_bboxes": [[0.1, 0.1, 0.2, 0.2]], "sha256": "0" * 64}
+    row = {"url": "http://a.example/1.jpg", "text": "a dog", **commonpool}
+    row |= {f"clip_{arch}_similarity_score": 0.3 for arch in ("b32", "l14")}
+    pq.write_table(pa.Table.from_pylist([row]), folder / "list.parquet")
     yield UrlPairs(str(folder / "list.parquet"))
     (folder / "page.html").write_text("<p>a dog</p>")
     yield WebPages(str(folder / "page.html"))
