@@ -35,7 +35,7 @@ _DOCUMENT = {
     "start": pa.float64(),  # seconds
     "end": pa.float64(),
     "video_seconds": pa.float64(),
-    "video_width": pa.int32(),
+    "video_width": pa.int32(),  # as shown: of a turned film the sides are turned
     "video_height": pa.int32(),
     "fps": pa.float32(),
     "has_sound": pa.bool_(),
@@ -72,7 +72,7 @@ class Videos(Source):
     """
 
     tables: ClassVar[tuple[str, ...]] = ("documents", "texts", "images")
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
 
     paths: str | list[str]
     cut: str = "speech"

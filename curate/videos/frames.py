@@ -24,13 +24,15 @@ _HERE = ("fetch", "http_status", "final_url", "fetched_at")  # of schema.FETCHED
 class Frames(Stage):
     """Takes each live frame out of its video and parks it as a JPEG: columns of a fetched picture, and `frame_change`.
 
-    The outcome is a column like the stage: ok, missing (the video ends before), broken, timeout, memory or crash; the drop reason
+    The outcome is a column like the stage: ok, missing (the picture begins later, or the file was cut off before), broken, timeout, memory or crash; the drop reason
     is `frames:` and the outcome. frame_change: the mean absolute difference of grey to the frame before it in the clip, 0 (the
     same) to 1; null for a clip's first.
 
-    side: pixels that the shorter side is brought down to, 0 keeps the size. quality: of the JPEG. Turned as the file says.
+    side: pixels that the shorter side is brought down to, 0 keeps the size. quality: of the JPEG. Turned as the file says; high
+    dynamic range (PQ, HLG) is tone-mapped.
     """
 
+    version = 2
     parks = True
     reads = ("video", "at", "doc_uid", "position")
 
@@ -90,7 +92,8 @@ class Frames(Stage):
 
 @dataclass
 class Sound(Stage):
-    """Takes each live clip's sound out of its video and parks it as WAV: 16 bits, one channel. The sample gets `<key>.wav`.
+    """Takes each live clip's sound out of its video and parks it as WAV: 16 bits, one channel, as long as the clip, with silence where
+    the film has none. The sample gets `<key>.wav`.
 
     The outcome is a column like the stage: ok, none (the clip has no sound), broken, timeout, memory or crash; a clip without
     sound is dropped, for `sound:` and the outcome, if it is `needed`. `sound_seconds`; `sound_level`: RMS in dB below full scale,
@@ -100,6 +103,7 @@ class Sound(Stage):
     """
 
     table = "documents"
+    version = 2
     parks = True
     reads = ("video", "start", "end")
     free = ("needed",)

@@ -1,12 +1,8 @@
-"""Video files through PyAV: what they are, where scenes change, their frames and their sound. Runs in a contained child.
-
-A file is opened by its bytes, never by what they point to: formats that name other files or addresses (playlists, concat
-lists, DASH) are not among those allowed, and no protocol but plain files is. One thread decodes, so the bytes are the same
-on every machine with the same libraries.
-"""
+"""Video files through PyAV: what they are, where scenes change, their frames and their sound. Runs in a contained child."""
 
 import io
 import math
+import struct
 import wave
 from collections.abc import Iterator
 from typing import Any
@@ -14,15 +10,13 @@ from typing import Any
 import numpy as np
 
 from curate.fetch.image import MAX_PIXELS
+from curate.videos import colour
+from curate.videos.film import Film
 
-#: Containers that hold their own streams.
-FORMATS = "mov,matroska,webm,avi,mpegts,mpeg,flv,ogg,asf"
-#: Seconds that are decoded rather than sought.
-_AHEAD = 4.0
-#: Containers round times, to a millisecond at the coarsest.
-_ROUNDED = 0.002
 #: Pixels on the longer side on which scene changes and motion are judged.
 _SMALL = 64
+#: Seconds of sound that decoders get before what is wanted, to warm up; and by which its times may be off without a gap.
+_BEFORE, _GAP = 1.0, 0.04
 
 
 def answer(what: str, path: str, *about: Any) -> dict[str, Any]:
@@ -30,36 +24,36 @@ def answer(what: str, path: str, *about: Any) -> dict[str, Any]:
     import av
 
     try:
-        options = {"format_whitelist": FORMATS, "protocol_whitelist": "file"}
-        with open(path, "rb") as file, av.open(file, options=options, metadata_errors="replace") as container:
-            return {"outcome": None, **TASKS[what](container, *about)}
-    except (av.error.FFmpegError, ValueError, IndexError, ArithmeticError, EOFError):
+        with Film(path) as film:
+            return {"outcome": None, **TASKS[what](film, *about)}
+    except (av.error.FFmpegError, OSError, ValueError, IndexError, ArithmeticError, EOFError):
         return {"outcome": "broken"}
 
 
-def probe(container: Any) -> dict[str, Any]:
-    """Seconds, size in pixels, frames a second, whether there is sound, the title."""
-    if not container.streams.video:
+def probe(film: Film) -> dict[str, Any]:
+    """Seconds, size in pixels as shown, frames a second, whether there is sound, the title."""
+    stream = film.picture
+    if stream is None:
         return {"outcome": "no_picture"}
-    stream = container.streams.video[0]
     width, height = stream.codec_context.width, stream.codec_context.height
     if not width or not height or width * height > MAX_PIXELS:
         return {"outcome": "too_many_pixels" if width * height > MAX_PIXELS else "broken"}
-    seconds = float(container.duration / 1e6) if container.duration else float((stream.duration or 0) * (stream.time_base or 0))
-    if not math.isfinite(seconds) or seconds <= 0:
+    if not math.isfinite(film.seconds) or film.seconds <= 0:
         return {"outcome": "no_duration"}
-    rate = float(stream.average_rate or 0)
-    return {
-        "seconds": round(seconds, 3),
-        "width": width,
-        "height": height,
-        "fps": rate,
-        "sound": bool(container.streams.audio),
-        "title": container.metadata.get("title"),
+    found = {
+        "seconds": round(film.seconds, 3),
+        "fps": float(stream.average_rate or 0),
+        "sound": film.sound is not None,
+        "title": film.container.metadata.get("title"),
     }
+    _, first = next(film.frames("picture"), (None, None))
+    if first is None:
+        return {"outcome": "broken"}
+    sides = (first.height, first.width) if turn(first)[0] else (first.width, first.height)
+    return {**found, "width": sides[0], "height": sides[1]}
 
 
-def scenes(container: Any, bound: float) -> dict[str, Any]:
+def scenes(film: Film, bound: float) -> dict[str, Any]:
     """Seconds at which the picture changes by more than `bound`.
 
     The rule of PySceneDetect's ContentDetector, whose bound is 27: the mean absolute difference of hue, saturation and value
@@ -68,15 +62,15 @@ def scenes(container: Any, bound: float) -> dict[str, Any]:
     import cv2
 
     cuts, before = [], None
-    for frame in decoded(container):
+    for time, frame in film.frames("picture"):
         hsv = cv2.cvtColor(small(frame), cv2.COLOR_RGB2HSV).astype(np.int16)
         if before is not None and np.abs(hsv - before).mean() > bound:
-            cuts.append(round(seconds_of(frame), 3))
+            cuts.append(round(time, 3))
         before = hsv
     return {"cuts": cuts}
 
 
-def frames(container: Any, clips: list[list[float]], side: int, quality: int) -> dict[str, Any]:
+def frames(film: Film, clips: list[list[float]], side: int, quality: int) -> dict[str, Any]:
     """For each time of each clip the frame on the screen as a JPEG: bytes, width, height, original width and height, and the
     change to the frame before it in the clip (mean absolute difference of grey, 0 to 1; None for the first). None: there is no
     such frame. side: pixels that the shorter side is brought down to, 0 for none."""
@@ -84,48 +78,60 @@ def frames(container: Any, clips: list[list[float]], side: int, quality: int) ->
 
     found: list[tuple | None] = []
     last, firsts = None, set(np.cumsum([0, *map(len, clips)]).tolist())
-    for frame in shown(container, [t for clip in clips for t in clip]):
+    for frame in film.shown([t for clip in clips for t in clip]):
         last = None if len(found) in firsts else last
         if frame is None or frame.width * frame.height > MAX_PIXELS:
             found.append(None)
             continue
         grey = grey_square(frame)
         change = None if last is None else round(float(np.abs(grey.astype(np.int16) - last).mean()) / 255, 4)
-        pixels = upright(frame, frame.to_ndarray(format="rgb24"))
-        size = pixels.shape[1], pixels.shape[0]
-        pixels = np.ascontiguousarray(reduced(pixels, side))
+        pixels = upright(frame, rgb(frame, side))
+        size = (frame.height, frame.width) if turn(frame)[0] else (frame.width, frame.height)
         found.append((encode(pixels, "jpg", quality), pixels.shape[1], pixels.shape[0], *size, change))
         last = grey
     return {"frames": found}
 
 
-def sound(container: Any, start: float, end: float, rate: int) -> dict[str, Any]:
-    """The sound of a span as a WAV file: one channel, 16 bits, `rate` samples a second; with its seconds and its level (RMS in
-    dB below full scale; -120 is silence). Nothing where there is none."""
-    from av.audio.resampler import AudioResampler
-
-    if not container.streams.audio:
+def sound(film: Film, start: float, end: float, rate: int) -> dict[str, Any]:
+    """The sound of a span as a WAV file: one channel, 16 bits, `rate` samples a second, each at its own time and silence where there
+    are none; with its seconds and its level (RMS in dB below full scale; -120 is silence). Nothing where the span has no sound."""
+    if film.sound is None:
         return {"wav": None}
-    stream = container.streams.audio[0]
-    resampler, pieces, first = AudioResampler(format="s16", layout="mono", rate=rate), [], None
-    if start > 1:
-        container.seek(int((start - 1) * 1e6), backward=True)
-    for frame in container.decode(stream):
-        at = seconds_of(frame)
-        if at >= end:
-            break
-        if at + frame.samples / frame.sample_rate <= start:
-            continue
-        first = at if first is None else first
-        pieces += [f.to_ndarray().reshape(-1) for f in resampler.resample(frame)]
-    pieces += [f.to_ndarray().reshape(-1) for f in resampler.resample(None)] if first is not None else []
-    samples = np.concatenate(pieces) if pieces else np.empty(0, np.int16)
-    skip = max(0, round((start - (first or 0.0)) * rate))
-    samples = samples[skip : skip + round((end - start) * rate)]
-    if not len(samples):
+    samples, heard = np.zeros(max(0, round((end - start) * rate)), np.int16), False
+    for begin, some in _stretches(film, start, end, rate):
+        first = round((begin - start) * rate)
+        some = some[max(0, -first) :][: max(0, len(samples) - max(0, first))]
+        samples[max(0, first) : max(0, first) + len(some)] = some
+        heard = heard or len(some) > 0
+    if not heard:
         return {"wav": None}
     power = float(np.square(samples.astype(np.float64) / 32768).mean())
     return {"wav": wav(samples, rate), "seconds": len(samples) / rate, "level": round(10 * math.log10(max(power, 1e-12)), 2)}
+
+
+def _stretches(film: Film, start: float, end: float, rate: int) -> Iterator[tuple[float, np.ndarray]]:
+    """Samples without a gap between them, and when the first one sounds."""
+    from av.audio.resampler import AudioResampler
+
+    resampler, parts, begin, length, like = None, [], 0.0, 0.0, None
+    for time, frame in film.frames("sound", start - _BEFORE):
+        if time >= end:
+            break
+        seconds, kind = frame.samples / frame.sample_rate, (frame.format.name, frame.layout.name, frame.sample_rate)
+        if time + seconds <= start - _BEFORE / 2:
+            continue
+        if resampler is None or kind != like or abs(time - begin - length) > _GAP:
+            if resampler is not None:
+                yield begin, _joined(parts + resampler.resample(None))
+            resampler, parts, begin, length, like = AudioResampler("s16", "mono", rate), [], time, 0.0, kind
+        parts += resampler.resample(frame)
+        length += seconds
+    if resampler is not None:
+        yield begin, _joined(parts + resampler.resample(None))
+
+
+def _joined(frames: list[Any]) -> np.ndarray:
+    return np.concatenate([np.empty(0, np.int16), *(f.to_ndarray().reshape(-1) for f in frames)])
 
 
 TASKS = {"probe": probe, "scenes": scenes, "frames": frames, "sound": sound}
@@ -134,54 +140,46 @@ TASKS = {"probe": probe, "scenes": scenes, "frames": frames, "sound": sound}
 # ---- frames
 
 
-def decoded(container: Any) -> Iterator[Any]:
-    stream = container.streams.video[0]
-    if not stream.codec_context.is_open:
-        stream.thread_type = "NONE"
-        stream.codec_context.thread_count = 1
-    yield from container.decode(stream)
-
-
-def shown(container: Any, times: list[float]) -> Iterator[Any | None]:
-    """For each time the last frame that begins at it or before. The way back, and a long way on, is sought."""
-    walk, now, ahead = decoded(container), None, None
-    for time in times:
-        at = None if now is None else seconds_of(now)
-        if at is None or not at - _ROUNDED <= time <= at + _AHEAD:
-            if time > _AHEAD or at is not None:
-                container.seek(max(0, int((time - _ROUNDED) * 1e6)), backward=True)
-            walk, now, ahead = decoded(container), None, None
-        while ahead is None or seconds_of(ahead) <= time + _ROUNDED:
-            now = ahead or now
-            ahead = next(walk, None)
-            if ahead is None:
-                break
-        yield now or ahead
-
-
-def seconds_of(frame: Any) -> float:
-    """When a frame begins; ValueError for one that does not say."""
-    if frame.time is None:
-        raise ValueError("a frame without a time")
-    return frame.time
+def rgb(frame: Any, side: int = 0, size: tuple[int, int] | None = None) -> np.ndarray:
+    """A frame as stored, uint8 RGB, high dynamic range brought down; its shorter side at most `side` pixels (0: as it is), or of a
+    width and a height."""
+    high = frame.color_trc in (colour.PQ, colour.HLG)
+    if size is not None:
+        frame_ = frame.reformat(width=size[0], height=size[1], format="rgb48le" if high else "rgb24")
+    else:
+        frame_ = frame.reformat(format="rgb48le" if high else "rgb24")
+    pixels = reduced(frame_.to_ndarray(), side)
+    return colour.srgb(pixels, frame.color_trc) if high else pixels
 
 
 def small(frame: Any) -> np.ndarray:
     scale = _SMALL / max(frame.width, frame.height)
-    return frame.reformat(
-        width=max(2, round(frame.width * scale)), height=max(2, round(frame.height * scale)), format="rgb24"
-    ).to_ndarray()
+    return rgb(frame, size=(max(2, round(frame.width * scale)), max(2, round(frame.height * scale))))
 
 
 def grey_square(frame: Any) -> np.ndarray:
     """A frame as 32 x 32 grey values, flat."""
+    if frame.color_trc in (colour.PQ, colour.HLG):
+        return (rgb(frame, size=(32, 32)) @ np.array([0.299, 0.587, 0.114])).astype(np.uint8).reshape(-1)
     return frame.reformat(width=32, height=32, format="gray").to_ndarray().reshape(-1)
 
 
+def turn(frame: Any) -> tuple[bool, bool, bool]:
+    """How a frame is shown, by the matrix that telephones write: whether its axes change places, and then whether it is mirrored from
+    left to right, and from top to bottom."""
+    matrix = next((bytes(d) for d in frame.side_data if d.type.name == "DISPLAYMATRIX"), None)
+    if matrix is None or len(matrix) != 36:
+        return False, False, False
+    a, b, _, c, d, *_ = struct.unpack("=9i", matrix)
+    across = abs(b) + abs(c) > abs(a) + abs(d)
+    return (True, c < 0, b < 0) if across else (False, a < 0, d < 0)
+
+
 def upright(frame: Any, pixels: np.ndarray) -> np.ndarray:
-    """Turned as the file says that it is to be shown (telephones write it)."""
-    turns = round((getattr(frame, "rotation", 0) or 0) / 90) % 4
-    return np.rot90(pixels, turns) if turns else pixels
+    """Turned and mirrored as the file says that it is to be shown."""
+    across, left, top = turn(frame)
+    pixels = pixels.transpose(1, 0, 2) if across else pixels
+    return np.ascontiguousarray(pixels[:: -1 if top else 1, :: -1 if left else 1])
 
 
 def reduced(pixels: np.ndarray, side: int) -> np.ndarray:
