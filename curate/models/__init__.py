@@ -3,7 +3,7 @@ onnxruntime, when a model is used."""
 
 from curate.models.classifiers import classifier_ready, fasttext, image_classifier, text_classifier
 from curate.models.clip import BATCH, Clip, Shrink, clip
-from curate.models.clip_names import INSTEAD, clip_ready, clip_width, weights_id
+from curate.models.clip_names import clip_ready, clip_width, weights_id
 from curate.models.files import THREADS, ensure_torchvision, file_sha256, packaged, weights_file
 from curate.models.heads import Head, head
 from curate.models.hub import hugging_ready
@@ -11,7 +11,6 @@ from curate.models.onnx import Onnx, onnx, text_reader
 
 __all__ = [
     "BATCH",
-    "INSTEAD",
     "THREADS",
     "Clip",
     "Head",

@@ -7,6 +7,7 @@ without a hub. With a tag the activation and the preprocessing are the tag's, wh
 does not say them; `#quick_gelu`, `#gelu` or `#TAG` does: that activation, or all that the tag says.
 """
 
+import contextlib
 import difflib
 import functools
 import hashlib
@@ -15,6 +16,7 @@ import logging
 import os
 import re
 import warnings
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -180,8 +182,7 @@ def built(name: str, found: ClipName, device: str, weights: bool = True) -> tupl
         raise RecipeError(f"model {name}: {found.folder} has no weights (.safetensors, .bin or .pth)")
     published = weights and not file  # a tag's or the hub's: open_clip fetches them
     try:
-        with warnings.catch_warnings(), torch.device("meta") if device == "meta" else torch.device("cpu"):
-            warnings.simplefilter("ignore")  # of meta tensors that stay empty, and of a #gelu that the tag does not have
+        with _quiet(), torch.device("meta") if device == "meta" else torch.device("cpu"):
             model = open_clip.create_model(
                 found.architecture,
                 None if file else found.pretrained,
@@ -203,6 +204,22 @@ def built(name: str, found: ClipName, device: str, weights: bool = True) -> tupl
     if published and device != "meta":
         _refuse_broken(name, model.state_dict())
     return model.eval(), image_transform_v2(PreprocessCfg(**model.visual.preprocess_cfg), is_train=False)
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Without open_clip's warnings of what is meant: no weights yet, meta tensors that stay empty, a #gelu that the tag does not have."""
+
+    def other(record: logging.LogRecord) -> bool:
+        return not record.getMessage().startswith("No pretrained weights loaded")
+
+    logging.getLogger().addFilter(other)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.getLogger().removeFilter(other)
 
 
 def _refuse_broken(name: str, state: dict[str, Any]) -> None:
@@ -247,7 +264,7 @@ def _refuse_others(name: str, file: str, model: Any) -> None:
         raise RecipeError(f"model {name}: weights of another model: {'; '.join(said)}")
 
 
-def clip_ready(name: str) -> None:
+def clip_ready(name: str, instead: str = INSTEAD) -> None:
     """RecipeError if a model cannot be loaded: looked up in this machine's cache and on the hub, a local one read and compared with its
     architecture. Nothing is downloaded."""
     found = located(name)
@@ -255,16 +272,16 @@ def clip_ready(name: str) -> None:
     if found.file or found.folder:
         _fits(name, weights_id(name))
     elif found.pretrained is None:
-        on_hub(who, found.architecture.removeprefix("hf-hub:"), _FILES, INSTEAD)
+        on_hub(who, found.architecture.removeprefix("hf-hub:"), _FILES, instead)
     else:
         import open_clip
 
         config = open_clip.get_pretrained_cfg(found.architecture, found.pretrained)
         if config.get("hf_hub"):
             repository, file = os.path.split(config["hf_hub"])
-            on_hub(who, repository, (f"{Path(file).stem}.safetensors", file) if file else _FILES, INSTEAD)
+            on_hub(who, repository, (f"{Path(file).stem}.safetensors", file) if file else _FILES, instead)
         else:
-            on_web(who, config["url"], Path.home() / ".cache" / "clip", INSTEAD)
+            on_web(who, config["url"], Path.home() / ".cache" / "clip", instead)
 
 
 def clip_width(name: str) -> int | None:

@@ -261,8 +261,10 @@ def test_files_that_are_no_weights_are_refused(ready, tmp_path):
         weights_id(str(folder))
 
 
-def test_good_weights_pass(tmp_path):
+def test_good_weights_pass_in_silence(tmp_path, caplog):
     clip_ready(tiny_clip(tmp_path / "tiny"))
+    models.clip(str(tmp_path / "tiny"))
+    assert not caplog.records
     assert CONFIG["model_cfg"].get("quick_gelu") is None
 
 

@@ -149,11 +149,18 @@ def down(monkeypatch):
 )
 def test_without_a_hub_a_default_says_what_to_name(name, desk, down, tmp_path, capsys):
     argv = ["run", name, "--pairs", f"{desk}/list.parquet", "-o", f"{tmp_path}/out", "--engine", "local"]
-    writer = ["--writer", "text:org/name"] if any(o.required and o.name == "writer" for o in load(name).options) else []
-    assert main(argv + writer) == 2
+    assert main(argv) == 2
     said = capsys.readouterr().err
-    assert "not in this machine's cache" in said and ("--model small" in said or "--captioner small" in said)
+    assert "not in this machine's cache" in said and any(
+        way in said for way in ("--model small", "--captioner small", "--writer URL#MODEL")
+    )
     assert not (tmp_path / "out").exists()
+
+
+def test_what_writes_is_replaced_by_what_writes(desk, down):
+    recipe = load("capsfusion").build(UrlPairs(f"{desk}/list.parquet"))
+    with pytest.raises(RecipeError, match=r"model coca_.*--captioner small; model Qwen/.*--writer URL#MODEL$"):
+        preflight(recipe)
 
 
 def test_all_that_is_missing_is_said_at_once(desk, down):

@@ -10,9 +10,6 @@ import numpy as np
 from curate.errors import RecipeError
 from curate.stage import plain
 
-#: What a model that cannot be had is replaced by.
-INSTEAD = "name a folder with the model, an endpoint's URL#MODEL, or for a first try --captioner small"
-
 
 @dataclass(frozen=True)
 class Decoding:
@@ -94,6 +91,7 @@ class Writer:
     network: ClassVar[bool] = False
     batch: ClassVar[int] = 16  # requests handed to `write` at a time
     free: ClassVar[tuple[str, ...]] = ()  # parameters that do not change what is written
+    instead: ClassVar[str] = "name a folder with the model, an endpoint's URL#MODEL, or for a first try --captioner small"
 
     model: str = ""
 

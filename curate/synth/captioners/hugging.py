@@ -9,7 +9,7 @@ import numpy as np
 
 from curate.errors import RecipeError
 from curate.models import THREADS, ensure_torchvision, file_sha256, hugging_ready
-from curate.synth.captioners.base import INSTEAD, Answer, Decoding, Request, Seen, Writer, seen
+from curate.synth.captioners.base import Answer, Decoding, Request, Seen, Writer, seen
 from curate.synth.captioners.decode import chance, pick
 
 
@@ -38,7 +38,7 @@ class Hugging(Writer):
         return super().identity() | {"version": 2}  # 1 kept settings of the model's own that Decoding did not name
 
     def preflight(self) -> None:
-        hugging_ready(f"model {self.model}", self.model, INSTEAD, self.revision)
+        hugging_ready(f"model {self.model}", self.model, self.instead, self.revision)
 
     def prepare(self, image: np.ndarray) -> Seen:
         return seen(smaller(image, self.largest))
@@ -181,6 +181,8 @@ class ChatVlm(Hugging):
 @dataclass
 class ChatText(Hugging):
     """A chat model without eyes: rewrites, fuses and translates texts."""
+
+    instead = "name a folder with the model, or an endpoint: --writer URL#MODEL"
 
     model: str = "Qwen/Qwen2.5-3B-Instruct"
 

@@ -36,7 +36,7 @@ class Coca(Writer):
         return weights_id(self.model)
 
     def preflight(self) -> None:
-        clip_ready(self.model)
+        clip_ready(self.model, f"name a file of weights, coca:ARCHITECTURE:FILE; {self.instead}")
 
     def load(self) -> None:
         self._clip = clip(self.model)

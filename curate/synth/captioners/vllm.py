@@ -8,7 +8,7 @@ import numpy as np
 
 from curate.errors import RecipeError
 from curate.models import hugging_ready
-from curate.synth.captioners.base import INSTEAD, Answer, Decoding, Request, Seen, Writer, seen
+from curate.synth.captioners.base import Answer, Decoding, Request, Seen, Writer, seen
 from curate.synth.captioners.hugging import smaller
 
 
@@ -36,8 +36,8 @@ class Vllm(Writer):
 
     def preflight(self) -> None:
         if importlib.util.find_spec("vllm") is None:
-            raise RecipeError(f"model {self.model}: the package vllm is not installed here; {INSTEAD}")
-        hugging_ready(f"model {self.model}", self.model, INSTEAD, self.revision)
+            raise RecipeError(f"model {self.model}: the package vllm is not installed here; {self.instead}")
+        hugging_ready(f"model {self.model}", self.model, self.instead, self.revision)
 
     def load(self) -> None:
         from vllm import LLM
