@@ -1,4 +1,4 @@
-"""The main job on the demo's pool: cheap rules, fetch, image rules, CLIP, exact dedup, concept balance.
+"""The main job on the demo's pool: cheap rules, fetch, image rules, CLIP, exact and semantic dedup, concept balance.
 
 Every kind of step once, with bounds that suit clip art and stamps. For web data start from `datacomp_basic` or
 `clip_score_top30`, whose bounds are the literature's.
@@ -6,6 +6,7 @@ Every kind of step once, with bounds that suit clip art and stamps. For web data
 
 from curate.balance.metaclip import Balance
 from curate.dedup.exact import ExactDedup
+from curate.dedup.semantic import SemanticDedup
 from curate.fetch.stage import Fetch
 from curate.filters.aspect_ratio import AspectRatio
 from curate.filters.caption_chars import CaptionChars
@@ -24,12 +25,14 @@ def recipe(
     source: Source,
     model: str = "small",
     entries: str = "",
+    eps: float = 0.01,
     min_clip: float = 0.2,
     t: int = 20,
     seed: int = 0,
     shard_size: int = 500,
 ) -> Recipe:
     """entries: file of concepts to balance over; none: no balance.
+    eps: pictures with a cosine of 1 - eps or more mean the same.
     t: draws of a concept, about.
     """
     return Recipe(
@@ -47,6 +50,7 @@ def recipe(
         ],
         select=[
             ExactDedup(by=("clip_score",)),
+            SemanticDedup(eps=eps, by=("clip_score",), seed=seed),
             Where("clip_score", min=min_clip),
             *([Balance(entries=entries, t=t, seed=seed)] if entries else []),
         ],
