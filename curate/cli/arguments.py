@@ -7,6 +7,8 @@ import re
 from functools import partial
 from typing import NoReturn
 
+from curate.errors import CurateError
+
 
 class Help(argparse.HelpFormatter):
     """Help with the defaults that say something. Paragraphs stay apart; those with indented lines stay as they are."""
@@ -62,6 +64,8 @@ def place(text: str) -> str:
         store = Store(text)
     except (ValueError, ImportError, OSError) as e:
         raise argparse.ArgumentTypeError(f"{text}: {e}") from e
+    except CurateError as e:
+        raise argparse.ArgumentTypeError(str(e)) from e
     if store.local and os.path.isfile(store.root):
         raise argparse.ArgumentTypeError(f"{text} is a file, and a run is a folder")
     return text
