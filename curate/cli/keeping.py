@@ -138,10 +138,12 @@ def _export_options(sub: argparse.ArgumentParser, _: str | None) -> None:
 
 def export(args: argparse.Namespace) -> int:
     from curate.shard.export import export as write
-    from curate.view.run import open_run
+    from curate.view.reading import consistent, still_as_read
 
-    run = open_run(args.folder)
-    print(f"{write(run.store, run.dataset, args.format, args.out):,} samples: {args.out}")
+    count = consistent(
+        [args.folder], lambda run: write(run.store, run.dataset, args.format, args.out, lambda: still_as_read(run))
+    )
+    print(f"{count:,} samples: {args.out}")
     return 0
 
 

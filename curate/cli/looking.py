@@ -21,9 +21,9 @@ def _stats_options(sub: argparse.ArgumentParser, _: str | None) -> None:
 
 def stats(args: argparse.Namespace) -> int:
     from curate.view.progress import funnel
-    from curate.view.run import open_run
+    from curate.view.reading import consistent
 
-    print(funnel(open_run(args.folder).stats().to_pylist()))
+    print(funnel(consistent([args.folder], lambda run: run.stats().to_pylist())))
     return 0
 
 
@@ -50,40 +50,45 @@ More queries: docs/queries.md"""
 def sql(args: argparse.Namespace) -> int:
     import duckdb
 
-    from curate.view.run import open_run
+    from curate.view.reading import consistent
 
-    run = open_run(args.folder)
     if not args.query.strip(" \n\t;"):
         raise RecipeError("the query is empty")
     if args.out and not os.path.isdir(os.path.dirname(args.out) or "."):
         raise RecipeError(f"{args.out}: there is no such folder")
-    try:
+    if args.out and Path(args.out).suffix not in _WRITERS:
+        raise RecipeError(f"{args.out}: the name must end in .csv, .parquet or .json")
+
+    def read(run: Any) -> str:
         found = run.sql(args.query)
         if found is None:
-            return 0
+            return ""
         if not args.out:
-            print(_printed(found))
-            return 0
-        write = {
-            ".csv": lambda path: _for_people(found).write_csv(path),
-            ".parquet": found.write_parquet,
-            ".json": lambda path: Path(path).write_text(
-                # as a table of its own, in which no two columns have the same name
-                "".join(
-                    json.dumps(r, default=str, ensure_ascii=False) + "\n"
-                    for r in found.query("found", "select * from (from found)").to_arrow_table().to_pylist()
-                )
-            ),
-        }
-        kind = Path(args.out).suffix
-        if kind not in write:
-            raise RecipeError(f"{args.out}: the name must end in .csv, .parquet or .json")
-        write[kind](args.out)
+            return _printed(found)
+        _WRITERS[Path(args.out).suffix](found, args.out)
+        return ""
+
+    try:
+        if text := consistent([args.folder], read):
+            print(text)
     except duckdb.Error as e:
         raise RecipeError(f"SQL: {e}") from e
     except OSError as e:
         raise PoolError(f"{args.out}: cannot write: {e.strerror}") from e
     return 0
+
+
+def _write_json(found: Any, path: str) -> None:
+    # As a table of its own, in which no two columns have the same name.
+    rows = found.query("found", "select * from (from found)").to_arrow_table().to_pylist()
+    Path(path).write_text("".join(json.dumps(r, default=str, ensure_ascii=False) + "\n" for r in rows))
+
+
+_WRITERS: dict[str, Any] = {
+    ".csv": lambda found, path: _for_people(found).write_csv(path),
+    ".parquet": lambda found, path: found.write_parquet(path),
+    ".json": _write_json,
+}
 
 
 def _for_people(found: Any) -> Any:
@@ -130,10 +135,10 @@ def show(args: argparse.Namespace) -> int:
     import duckdb
 
     from curate.view.grid import write_page
-    from curate.view.run import open_run
+    from curate.view.reading import consistent
 
     try:
-        print(write_page(open_run(args.folder), args.reason, args.n, args.where, args.out, args.documents))
+        print(consistent([args.folder], lambda run: write_page(run, args.reason, args.n, args.where, args.out, args.documents)))
     except duckdb.Error as e:
         raise RecipeError(f"SQL: {e}") from e
     return 0
@@ -152,10 +157,10 @@ def _report_options(sub: argparse.ArgumentParser, _: str | None) -> None:
 
 
 def report(args: argparse.Namespace) -> int:
+    from curate.view.reading import consistent
     from curate.view.report import ROWS, write
-    from curate.view.run import open_run
 
-    print(write(open_run(args.folder), args.out, args.rows or ROWS))
+    print(consistent([args.folder], lambda run: write(run, args.out, args.rows or ROWS)))
     return 0
 
 
@@ -168,13 +173,15 @@ def _why_options(sub: argparse.ArgumentParser, _: str | None) -> None:
 
 
 def why(args: argparse.Namespace) -> int:
-    from curate.view.run import open_run
+    from curate.view.reading import consistent
     from curate.view.story import as_text, tell, write
 
-    run = open_run(args.folder)
-    stories = tell(run, args.who)
-    print(clean("\n\n".join(map(as_text, stories))) + "\n")
-    print(write(run, stories, args.out))
+    def read(run: Any) -> tuple[str, str]:
+        stories = tell(run, args.who)
+        return clean("\n\n".join(map(as_text, stories))), write(run, stories, args.out)
+
+    text, page = consistent([args.folder], read)
+    print(f"{text}\n\n{page}")
     return 0
 
 
@@ -193,11 +200,14 @@ def _diff_options(sub: argparse.ArgumentParser, _: str | None) -> None:
 
 def diff(args: argparse.Namespace) -> int:
     from curate.view.difference import Difference
-    from curate.view.run import open_run
+    from curate.view.reading import consistent
 
-    found = Difference(open_run(args.first), open_run(args.second))
-    print(clean(found.as_text()) + "\n")
-    print(found.write(args.out))
+    def read(first: Any, second: Any) -> tuple[str, str]:
+        found = Difference(first, second)
+        return clean(found.as_text()), found.write(args.out)
+
+    text, page = consistent([args.first, args.second], read)
+    print(f"{text}\n\n{page}")
     return 0
 
 
@@ -245,20 +255,27 @@ def _annotate_options(sub: argparse.ArgumentParser, _: str | None) -> None:
 def annotate(args: argparse.Namespace) -> int:
     from curate.view.agreement import Verdicts
     from curate.view.annotate import draw, write
+    from curate.view.reading import consistent, writing
     from curate.view.run import open_run
     from curate.view.verdicts import keep
 
     if (args.out is None) == (args.verdicts is None):
         raise RecipeError("say -o FOLDER to ask people, or --verdicts FILE to read what they said")
-    run = open_run(args.folder)
     if args.out is not None:
-        rows = draw(run, args.n, args.by, args.near, args.where, args.seed)
-        files = write(run, rows, args.format, args.out, args.side, args.seed)
+
+        def ask(run: Any) -> tuple[list[Any], list[str]]:
+            rows = draw(run, args.n, args.by, args.near, args.where, args.seed)
+            return rows, write(run, rows, args.format, args.out, args.side, args.seed)
+
+        rows, files = consistent([args.folder], ask)
         print(f"{len(rows):,} samples: {', '.join(os.path.join(args.out, name) for name in files)}")
         return 0
+    run = open_run(args.folder)
     for path in args.verdicts:
-        print(f"{clean(path)}: {len(keep(run.store, path)):,} judgements")
-    print(clean(str(Verdicts(run))))
+        with writing(run):
+            found = keep(run.store, path)
+        print(f"{clean(path)}: {len(found):,} judgements")
+    print(clean(consistent([args.folder], lambda run: str(Verdicts(run)))))
     return 0
 
 

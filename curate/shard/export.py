@@ -4,7 +4,7 @@ import contextlib
 import io
 import os
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -28,11 +28,12 @@ FORMS = {
 FOLDERS = frozenset({"openflamingo", "markdown"})
 
 
-def export(store: Store, dataset: dict[str, Any], form: str, out: str) -> int:
+def export(store: Store, dataset: dict[str, Any], form: str, out: str, verify: Callable[[], None] = lambda: None) -> int:
     """Write a finished run's samples in one of FORMS, whole or not at all; returns how many. `dataset` is what its dataset.json says.
 
     A file that is there is replaced; a folder must be empty, so that two runs never mix. RecipeError if it is not, if the form is
-    not one of these samples, or is made of shards where the run has none.
+    not one of these samples, or is made of shards where the run has none. verify: called before the result gets its name; raises
+    if it must not.
     """
     shards = [s["name"] for s in dataset["shards"]]
     if form in WRITERS:
@@ -42,10 +43,13 @@ def export(store: Store, dataset: dict[str, Any], form: str, out: str) -> int:
             raise RecipeError(f"{form} is made of shards, and this run has none: its recipe says shards=None")
     with _whole(Path(out), form in FOLDERS) as path:
         if form in WRITERS:
-            return write(store, shards, form, path)
-        uids = _sharded(store, shards) if shards else _kept(store, f"ledger/{dataset.get('table', 'images')}")
-        path.write_bytes(datacomp_subset(uids))
-        return len(np.load(path, mmap_mode="r"))
+            count = write(store, shards, form, path)
+        else:
+            uids = _sharded(store, shards) if shards else _kept(store, f"ledger/{dataset.get('table', 'images')}")
+            path.write_bytes(datacomp_subset(uids))
+            count = len(np.load(path, mmap_mode="r"))
+        verify()
+        return count
 
 
 @contextlib.contextmanager

@@ -35,12 +35,19 @@ def spelled(sums: dict[str, str]) -> bytes:
     return "".join(f"{value}  {name}\n" for name, value in sorted(sums.items())).encode()
 
 
-def read(store: Store) -> dict[str, str] | None:
-    """Hashes by name; None if there is no seal. Lines that are not as they were written are left out."""
+def content(store: Store) -> bytes | None:
+    """The file as it is; None if there is none: the run is not finished, or something is at work there."""
     try:
-        lines = store.read(NAME).decode("utf-8", "replace").splitlines()
+        return store.read(NAME)
     except FileNotFoundError:
         return None
+
+
+def read(store: Store) -> dict[str, str] | None:
+    """Hashes by name; None if there is no seal. Lines that are not as they were written are left out."""
+    if (found := content(store)) is None:
+        return None
+    lines = found.decode("utf-8", "replace").splitlines()
     return {line[66:]: line[:64] for line in lines if line[64:66] == "  "}
 
 

@@ -70,6 +70,19 @@ def _take(store: Store) -> str:
     return mine
 
 
+def busy(store: Store) -> str | None:
+    """Who holds the run, in words; None if nobody does."""
+    names = store.names("lease")
+    taken = sorted(n.removesuffix(".json") for n in names if n.endswith(".json"))
+    if not taken or f"{taken[-1]}.done" in names:
+        return None
+    try:
+        refuse_if_alive(store, taken[-1])
+    except RecipeError as e:
+        return str(e)
+    return None
+
+
 def _end(store: Store, mine: str) -> None:
     """Say that this holder has ended; on a full disk by removing its lease, which takes no space."""
     try:

@@ -143,4 +143,4 @@ class Difference:
 
     def write(self, out: str | None) -> str:
         """Write the page beside the second run's report; returns where it is."""
-        return put(self.second.store, self.as_html(), "diff.html", out)
+        return put(self.second, self.as_html(), "diff.html", out)

@@ -7,8 +7,8 @@ from typing import Any
 from curate.errors import PoolError
 from curate.fetch.isolate import Isolated
 from curate.selector import quoted
-from curate.store.atomic import Store
 from curate.view.look import Html, fill, image, join, number, page, picture, table
+from curate.view.reading import still_as_read, writing
 from curate.view.samples import QUIET, Card, Pair, cards, drawn, light, pairs, samples
 
 
@@ -236,16 +236,18 @@ def write_page(run: Any, reason: str | None, n: int, where: str | None, out: str
     else:
         body, words = contents(run, reason, n, where)
     name = "show.html" if reason is None else f"show-{''.join(c if c.isalnum() else '-' for c in reason)}.html"
-    return put(run.store, page(title, [fill("<h1>{}</h1><p class=sub>{}</p>", title, words), body]), name, out)
+    return put(run, page(title, [fill("<h1>{}</h1><p class=sub>{}</p>", title, words), body]), name, out)
 
 
-def put(store: Store, text: str, name: str, out: str | None) -> str:
+def put(run: Any, text: str, name: str, out: str | None) -> str:
     """Write a page to the file `out`, or else into the run's folder; returns where it is."""
     if out:
+        still_as_read(run)
         try:
             Path(out).write_bytes(text.encode())
         except OSError as e:
             raise PoolError(f"{out}: cannot write: {e.strerror}") from e
         return out
-    store.publish_bytes(name, text.encode())
-    return store.path(name)
+    with writing(run):
+        run.store.publish_bytes(name, text.encode())
+    return run.store.path(name)

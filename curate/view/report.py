@@ -30,7 +30,7 @@ SECTIONS = (
 
 def write(run: Any, out: str | None = None, rows: int = ROWS) -> str:
     """Write the report of a finished run into its folder (or the file `out`); returns where it is."""
-    return put(run.store, html_of(run, rows), "report.html", out)
+    return put(run, html_of(run, rows), "report.html", out)
 
 
 def html_of(run: Any, rows: int = ROWS) -> str:

@@ -20,6 +20,7 @@ class Run:
     counters: dict[str, dict[str, float]] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
     repaired: list[str] = field(default_factory=list)
+    state: str = ""  # what it was known by when a reader began (reading.consistent)
 
     @cached_property
     def con(self) -> duckdb.DuckDBPyConnection:

@@ -178,4 +178,4 @@ def _mark(outcome: str) -> Html:
 def write(run: Any, stories: list[Story], out: str | None) -> str:
     """Write the stories as a page; returns where it is."""
     uid = stories[0].card.row["uid"]
-    return put(run.store, page(f"why {uid}", [join(map(as_html, stories))]), f"why-{uid}.html", out)
+    return put(run, page(f"why {uid}", [join(map(as_html, stories))]), f"why-{uid}.html", out)
