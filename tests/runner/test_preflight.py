@@ -6,6 +6,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from pictured import pool
 from safetensors.numpy import save_file
 from tiny import tiny_clip
 
@@ -188,3 +189,24 @@ def test_a_finished_run_needs_no_model_for_another_bound(desk, tmp_path, monkeyp
         preflight(recipe(0.2), {**record, "state": "running"})
     with pytest.raises(RecipeError, match="the model is gone"):
         run(recipe(0.2), str(tmp_path / "out"), engine="local", refetch=True)
+
+
+def test_what_another_run_has_computed_needs_no_model(desk, tmp_path, monkeypatch, capsys):
+    (tmp_path / "mine.py").write_text(
+        "from curate.fetch.stage import Fetch\nfrom curate.filters.clip_embed import ClipEmbed\nfrom curate.filters.clip_score import ClipScore\n"
+        "from curate.recipe import Recipe\nfrom curate.select.where import Where\n\n"
+        f"def recipe(source, bound: float = 0.1, model: str = '{desk}/tiny'):\n"
+        "    return Recipe(source, [Fetch(), ClipEmbed(model=model), ClipScore()], [Where('clip_score', min=bound)])\n"
+    )
+    pool(tmp_path, 6)
+    argv = ["run", f"{tmp_path}/mine.py", "--pool", f"{tmp_path}/pool.tar", "--engine", "local"]
+    assert main([*argv, "-o", f"{tmp_path}/one"]) == 0
+
+    def gone(self, widths):
+        raise RecipeError("the model is gone")
+
+    monkeypatch.setattr(ClipEmbed, "preflight", gone)
+    assert main([*argv, "-o", f"{tmp_path}/two", "--reuse", f"{tmp_path}/one", "--bound", "0.2"]) == 0
+    assert main([*argv, "-o", f"{tmp_path}/three", "--bound", "0.2"]) == 2 and "the model is gone" in capsys.readouterr().err
+    other = ["--model", "ViT-S-32-alt:" + str(desk / "tiny" / "open_clip_model.safetensors")]
+    assert main([*argv, "-o", f"{tmp_path}/four", "--reuse", f"{tmp_path}/one", *other]) == 2
