@@ -68,6 +68,7 @@ class Work:
 
     def __call__(self, part: Part) -> Done:
         """Compute and commit what the live rows of the part lack; PartError says what went wrong."""
+        self.load()  # a stage that waits on a server is no actor that would have been loaded
         with Isolated() as child:  # started when it is first asked
             return Visit(self, part, child).run()
 

@@ -1,12 +1,14 @@
 """The endpoint client against a server that answers 429, 500, late, cut short, with wrong JSON, and with a refusal."""
 
 import json
+import os
 import threading
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from curate.errors import RecipeError
@@ -77,17 +79,19 @@ class Handler(BaseHTTPRequestHandler):
 
 
 def asked(server, requests=1, **options):
-    writer = Endpoint("m", url=server.url, timeout=0.3, **options)
+    home = os.environ.get("CURATE_CACHE")
+    kept = {"cache": f"{home}/{server.server_port}"} if home else {}
+    writer = Endpoint("m", **{"url": server.url, "timeout": 0.3, **kept, **options})
     writer.load()
     return writer.write([Request(f"what {i}", None, i) for i in range(requests)], Decoding())
 
 
 @pytest.fixture(autouse=True)
-def no_waiting(monkeypatch):
+def no_waiting(monkeypatch, tmp_path):
     """Pauses are recorded, not slept."""
     pauses = []
     monkeypatch.setattr("curate.synth.captioners.endpoint.sleep", lambda s: pauses.append(s) if s else None)
-    monkeypatch.delenv("CURATE_CACHE", raising=False)
+    monkeypatch.setenv("CURATE_CACHE", str(tmp_path / "kept"))
     return pauses
 
 
@@ -102,9 +106,10 @@ TRUNCATED = (200, {"Content-Length": "5000"}, json.dumps(GOOD).encode()[:40])
         (503, {}, b""),
         "drop",
         b"{not json",
-        b'{"choices": []}',
+        b"<html>login</html>",
         b"[]",
-        b'{"choices": [{"message": {}}]}',
+        {"error": {"code": 502, "message": "no provider"}},
+        {"choices": [{"error": {"code": 429, "message": "slow"}, "message": {"content": ""}}]},
     ],
 )
 def test_a_fault_that_passes_is_repeated(fault, no_waiting):
@@ -130,7 +135,7 @@ def test_retry_after_is_heeded(no_waiting):
 
 def test_a_server_that_never_recovers_stops_the_part_and_is_not_a_caption():
     with Server((500, {}, b"")) as server, pytest.raises(Unavailable, match="no answer after 3 attempts: status 500"):
-        asked(server, attempts=3)
+        asked(server, attempts=3, patience=0)
     assert len(server.asked) == 3
 
 
@@ -173,7 +178,120 @@ def test_one_rejected_request_costs_one_row_but_all_of_them_the_run():
     assert 16 <= len(server.asked) < 20
 
 
-@pytest.mark.parametrize("status", [401, 403, 404])
+def said(content, finish="stop", **more):
+    return {"choices": [{"message": {"content": content, **more}, "finish_reason": finish}]}
+
+
+#: What a server may say, and what the row gets: its text, and how it ended.
+SHAPES = [
+    (said(None), None, "empty"),
+    (said(None, reasoning="hm"), None, "empty"),
+    (said(None, "tool_calls", tool_calls=[]), None, "empty"),
+    (said(None, "SAFETY"), None, "refused"),
+    (said("Sorry.", "content_filter"), None, "refused"),
+    (said("", refusal="I cannot"), None, "refused"),
+    (said("a cat", refusal=""), "a cat", "stop"),
+    (said("  \n"), None, "empty"),
+    (said(17), None, "empty"),
+    (said([{"type": "text", "text": "a"}, {"type": "text", "text": "cat"}]), "a cat", "stop"),
+    (said([{"type": "thinking", "thinking": []}, {"type": "text", "text": "a cat"}]), "a cat", "stop"),
+    (said("<think>it is a\ncat</think>\n\na cat"), "a cat", "stop"),
+    (said("<think>it is", "length"), None, "length"),
+    (said("a cat sits on", "max_tokens"), "a cat sits on", "length"),
+    (said("a cat", "eos"), "a cat", "stop"),
+    (said("a cat", None), "a cat", "stop"),
+    (said("a cat", 7), "a cat", "stop"),
+    (said("a cat.<|im_end|>"), "a cat.", "stop"),
+    (said("<|channel|>analysis<|message|>hm<|end|><|channel|>final<|message|>a cat"), "a cat", "stop"),
+    (said("a \ud83d cat\x00"), "a \ufffd cat\ufffd", "stop"),
+    ({"choices": []}, None, "empty"),
+    ({"choices": None}, None, "empty"),
+    ({"choices": {}}, None, "empty"),
+    ({"choices": [None]}, None, "empty"),
+    ({"choices": None, "promptFeedback": {"blockReason": "SAFETY"}}, None, "refused"),
+    ({"choices": [{"message": None, "finish_reason": "stop"}]}, None, "empty"),
+    ({"choices": [{"text": "a cat", "finish_reason": "stop"}]}, "a cat", "stop"),
+    ({}, None, "empty"),
+    ({"error": {"code": "content_policy", "message": "flagged"}}, None, "rejected"),
+    (b'\xef\xbb\xbf{"choices":[{"message":{"content":"a caf\xe9"}}]}', "a caf\ufffd", "stop"),
+    (
+        b'data: {"choices":[{"delta":{"content":"a "}}]}\n\ndata: {"choices":[{"delta":{"content":"cat"}}]}\n\ndata: [DONE]',
+        "a cat",
+        "stop",
+    ),
+    ((403, {}, b'{"error":{"message":"Your input was flagged by moderation"}}'), None, "rejected"),
+    ((400, {}, b'{"error":{"code":"content_policy_violation"}}'), None, "rejected"),
+    ((451, {}, b"{}"), None, "rejected"),
+    ((413, {}, b"too large"), None, "rejected"),
+]
+
+
+@pytest.mark.parametrize("shape, text, finish", SHAPES)
+def test_an_answer_of_any_shape_costs_its_row_and_one_request(shape, text, finish):
+    with Server(GOOD, shape, GOOD) as server:
+        found = asked(server, 3, at_once=1)
+    assert [(a.text, a.finish) for a in found] == [("a dog", "stop"), (text, finish), ("a dog", "stop")]
+    assert len(server.asked) == 3
+
+
+@pytest.mark.parametrize("usage", ["NaN", '"5"', "5.5", "-1", "true", "1e400", "{}", "null", "99999999999"])
+def test_any_count_of_tokens_is_a_number_or_none(usage):
+    body = f'{{"choices":[{{"message":{{"content":"a cat"}}}}],"usage":{{"prompt_tokens":{usage},"completion_tokens":3}}}}'
+    with Server(body.encode()) as server:
+        (answer,) = asked(server)
+    expected = 5 if usage in ('"5"', "5.5") else None
+    assert (answer.text, answer.tokens_in, answer.tokens) == ("a cat", expected, 3)
+
+
+@pytest.mark.parametrize("fault", [(500, {}, b"oops"), "drop", b"<html>", (200, {"Content-Length": "5000"}, b"{")])
+def test_a_request_at_which_the_server_breaks_costs_its_row(fault):
+    with Server(GOOD, *[fault] * 3, GOOD) as server:
+        assert [a.finish for a in asked(server, 3, at_once=1, attempts=3)] == ["stop", "error", "stop"]
+
+
+def test_a_server_that_breaks_at_every_request_ends_the_run_after_some():
+    with Server(GOOD, (500, {}, b"oops")) as server, pytest.raises(Unavailable, match="oops"):
+        asked(server, 40, at_once=1, attempts=1, patience=0)
+    assert 1 + 16 + 1 <= len(server.asked) <= 1 + 16 + 2
+
+
+def test_a_server_that_is_gone_is_waited_for_and_costs_no_row():
+    with Server(GOOD, *[(503, {}, b"")] * 5, GOOD) as server:
+        assert [a.finish for a in asked(server, 2, at_once=1, attempts=2, patience=60)] == ["stop", "stop"]
+    with pytest.raises(Unavailable, match=r"no answer after \d+ attempts: no connection"):
+        asked(server, 9, attempts=1, patience=0.1)
+
+
+def test_a_stage_with_odd_answers_makes_columns_that_can_be_written(tmp_path):
+    with Server(*[shape for shape, _, _ in SHAPES], GOOD) as server:
+        stage = Caption(Endpoint("m", url=server.url, at_once=1), prompt="short")
+        stage.load()
+        stage.by._taken = 1
+        images = [np.full((8, 8, 3), i, np.uint8) for i in range(len(SHAPES))]
+        found = stage.run(pa.table({"uid": [f"{i:032x}" for i in range(len(SHAPES))]}), images)
+    pq.write_table(found, tmp_path / "x.parquet")
+    assert pq.read_table(tmp_path / "x.parquet")[stage.name].to_pylist() == [text for _, text, _ in SHAPES]
+
+
+def test_a_kept_answer_that_is_broken_is_asked_for_again(tmp_path):
+    with Server(GOOD) as server:
+        asked(server, cache=str(tmp_path))
+        for file in tmp_path.rglob("*.json"):
+            file.write_bytes(b'{"cho')
+        assert asked(server, cache=str(tmp_path))[0].text == "a dog" and len(server.asked) == 2
+        (tmp_path / "file").write_bytes(b"")
+        assert asked(server, cache=str(tmp_path / "file"))[0].text == "a dog"
+
+
+def test_answers_are_kept_without_a_setting(monkeypatch, tmp_path):
+    monkeypatch.delenv("CURATE_CACHE")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    with Server(GOOD) as server:
+        asked(server), asked(server)
+    assert len(server.asked) == 1 and list(tmp_path.glob(".cache/curate/answers/*/*.json"))
+
+
+@pytest.mark.parametrize("status", [401, 402, 403, 404, 307])
 def test_a_wrong_key_or_model_is_said_at_once(status):
     with Server((status, {}, b"who are you")) as server, pytest.raises(RecipeError, match=f"status {status}: who are you"):
         asked(server)
@@ -199,8 +317,8 @@ def test_many_rejected_among_remembered_answers_are_single_rows(tmp_path):
 
 
 def test_what_was_answered_before_a_failure_is_not_asked_again(tmp_path):
-    with Server(GOOD, GOOD, (500, {}, b"")) as server, pytest.raises(Unavailable):
-        asked(server, 3, at_once=1, attempts=1, cache=str(tmp_path))
+    with Server(GOOD, GOOD, (503, {}, b"")) as server, pytest.raises(Unavailable):
+        asked(server, 3, at_once=1, attempts=1, patience=0, cache=str(tmp_path))
     with Server(GOOD) as server:
         assert len(asked(server, 3, cache=str(tmp_path))) == 3 and len(server.asked) == 1
 

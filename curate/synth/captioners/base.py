@@ -67,8 +67,8 @@ class Request:
 class Answer:
     """One text, or None and why there is none.
 
-    finish: `stop` (the model ended it), `length` (cut at the token limit), `refused`, `rejected` (the server will not take this
-    request), `bad_image`, or `error` (this request alone breaks the model).
+    finish: `stop` (the model ended it), `length` (cut at the token limit), `empty` (it wrote nothing), `refused`, `rejected` (the server
+    will not take this request), `bad_image`, or `error` (this request alone breaks the model).
     tokens and tokens_in are the model's own counts; cost is in the currency of the prices given.
     """
 

@@ -19,6 +19,7 @@ from urllib.parse import urlsplit
 import numpy as np
 
 from curate.errors import CurateError, RecipeError
+from curate.synth.captioners import answers
 from curate.synth.captioners.base import Answer, Decoding, Request, Seen, Writer
 from curate.synth.captioners.decode import chance
 from curate.synth.captioners.hugging import smaller
@@ -31,20 +32,29 @@ log = logging.getLogger(__name__)
 LONGEST = 8 << 20
 #: The longest pause between two attempts, seconds.
 PAUSE = 60.0
-#: Answers that concern this request alone: the picture, or what it asks, is not taken.
-REJECTED = {400, 413, 415, 422}
+#: Answers that concern all requests: the key, the account, the model or the address is wrong.
+WRONG = {401, 402, 404, 405}
+#: Answers after which every request waits: too many, or nobody behind the proxy.
+BUSY = {408, 409, 425, 429, 502, 503, 504, 529}
+#: Rows in a row that may be given up, after which the trouble is taken for that of all.
+LOST = 16
 
 
 class Unavailable(CurateError):
     """The endpoint did not answer, after all retries; the part is tried again later, and what it had answered is remembered."""
 
 
-class Again(Exception):
-    """An attempt that may succeed if repeated. `after`: seconds that the server wants to be left alone."""
+class Unreachable(OSError):
+    """Nobody takes the connection."""
 
-    def __init__(self, cause: str, after: float = 0.0):
+
+class Again(Exception):
+    """An attempt that may succeed if repeated. `after`: seconds that the server wants to be left alone. `alone`: this request may be
+    the cause, and not the server."""
+
+    def __init__(self, cause: str, after: float = 0.0, alone: bool = False):
         super().__init__(cause)
-        self.after = after
+        self.after, self.alone = after, alone
 
 
 def beyond(decoding: Decoding) -> tuple[tuple[str, float, float], ...]:
@@ -60,12 +70,17 @@ def beyond(decoding: Decoding) -> tuple[tuple[str, float, float], ...]:
 class Endpoint(Writer):
     """`POST {url}/chat/completions`: any OpenAI-compatible server. Answers are kept in `cache` by the hash of the request.
 
+    An answer of any shape costs its row at most: a text that is null, missing, filtered or no text is a row without a caption, and
+    `finish` says why. What concerns all rows ends the run: a wrong key or model, a server that is not there for `patience` seconds,
+    16 requests in a row that it rejects or breaks at.
+
     url: up to and with `/v1`. key: the environment variable that holds the API key (a key never goes into a recipe).
     at_once: requests in flight in one worker. a_minute: at most so many requests a minute and worker (0: no limit).
-    timeout: seconds for one attempt, from connecting to the last byte. attempts: at most so many for one request; after 408,
-    409, 429, 5xx, a broken or late answer, with pauses of 1, 2, 4 ... seconds or what `Retry-After` says.
+    timeout: seconds for one attempt, from connecting to the last byte. attempts: so many for a request that breaks the server (500, a
+    broken or late answer); where it is busy or gone (429, 503, no connection) until `patience` is over; with pauses of 1, 2, 4 ...
+    seconds or what `Retry-After` says.
     price_in, price_out: of a million tokens; `cost` in a caption's record is made of them.
-    cache: a folder; by default `$CURATE_CACHE/answers`; "" where that is not set: nothing is remembered.
+    cache: a folder; by default `$CURATE_CACHE/answers`, or `~/.cache/curate/answers`. Nothing there is ever deleted.
     largest, quality: pictures are sent as JPEG with this longer side at most, in pixels, in this quality.
     """
 
@@ -73,7 +88,7 @@ class Endpoint(Writer):
     gpus = 0
     network = True
     batch = 256
-    free = ("at_once", "a_minute", "timeout", "attempts", "price_in", "price_out", "cache", "key", "url")
+    free = ("at_once", "a_minute", "timeout", "attempts", "patience", "price_in", "price_out", "cache", "key", "url")
 
     url: str = "http://127.0.0.1:8000/v1"
     key: str = "OPENAI_API_KEY"
@@ -81,6 +96,7 @@ class Endpoint(Writer):
     a_minute: float = 0.0
     timeout: float = 120.0
     attempts: int = 6
+    patience: float = 300.0
     price_in: float = 0.0
     price_out: float = 0.0
     cache: str = ""
@@ -104,9 +120,9 @@ class Endpoint(Writer):
             raise RecipeError(f"endpoint {self.url}: nobody answers there ({e.strerror or e}): start the server first") from e
 
     def load(self) -> None:
-        home = os.environ.get("CURATE_CACHE")
-        self._cache = Path(self.cache) if self.cache else Path(home) / "answers" if home else None
-        self._pace, self._rejected, self._taken = Pace(self.a_minute), 0, 0
+        home = os.environ.get("CURATE_CACHE") or Path.home() / ".cache" / "curate"
+        self._cache = Path(self.cache) if self.cache else Path(home) / "answers"
+        self._pace, self._rejected, self._taken, self._lost = Pace(self.a_minute), 0, 0, 0
 
     def prepare(self, image: np.ndarray) -> Seen:
         from PIL import Image
@@ -146,31 +162,40 @@ class Endpoint(Writer):
         """The answer to one request, remembered or new."""
         data = json.dumps(body, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
         hashed = hashlib.sha256(data).hexdigest()
-        file = self._cache / hashed[:2] / f"{hashed}.json" if self._cache else None
-        if file and file.exists():
+        file = self._cache / hashed[:2] / f"{hashed}.json"
+        found = remembered(file)
+        if found is not None:
             self._taken += 1  # the server takes such requests: rejected ones are single ones
-            return self._answer(json.loads(file.read_bytes()))
-        for attempt in range(self.attempts):
-            self._pace.wait()
-            try:
-                found = self._post(data)
-                break
-            except Again as e:
-                cause = e
-                if attempt + 1 < self.attempts:
-                    spread = 0.5 + chance(int(hashed[:15], 16), attempt)  # so that many workers do not come back together
-                    sleep(min(PAUSE, max(e.after, 2.0**attempt * spread)))
-        else:
-            raise Unavailable(f"{self.url}: no answer after {self.attempts} attempts: {cause}") from cause
+            return answers.answer(found, self.price_in, self.price_out)
+        try:
+            found = self._insist(data, int(hashed[:15], 16))
+        except Again as e:
+            self._lost += 1
+            log.warning("%s: a row without a text: %s", self.url, e)
+            return Answer(None, "error")
         if found is None:
             return Answer(None, "rejected")
-        answer = self._answer(found)
-        if file:
-            file.parent.mkdir(parents=True, exist_ok=True)
-            work = file.with_suffix(f".{os.getpid()}.{threading.get_ident()}")
-            work.write_bytes(json.dumps(found).encode())
-            work.replace(file)
-        return answer
+        self._taken, self._lost = self._taken + 1, 0
+        remember(file, found)
+        return answers.answer(found, self.price_in, self.price_out)
+
+    def _insist(self, data: bytes, seed: int) -> dict[str, Any] | None:
+        """What the server says at last, or None if it rejects this request. Again if this request alone fails; Unavailable if the server
+        is not there."""
+        begun, attempt = monotonic(), 0
+        while True:
+            self._pace.wait()
+            try:
+                return self._post(data)
+            except Again as e:
+                attempt += 1
+                if attempt >= self.attempts:
+                    if e.alone and self._taken and self._lost < LOST:
+                        raise
+                    if monotonic() - begun >= self.patience:
+                        raise Unavailable(f"{self.url}: no answer after {attempt} attempts: {e}") from e
+                spread = 0.5 + chance(seed, attempt - 1)  # so that many workers do not come back together
+                sleep(min(PAUSE, max(e.after, 2.0 ** (attempt - 1) * spread)))
 
     def _post(self, data: bytes) -> dict[str, Any] | None:
         """One attempt: what the server says, or None if it rejects this request. Again says that a repetition may help."""
@@ -178,35 +203,54 @@ class Endpoint(Writer):
             status, after, text = post(
                 f"{self.url.rstrip('/')}/chat/completions", data, os.environ.get(self.key, ""), self.timeout
             )
+        except Unreachable as e:
+            raise Again(f"no connection: {e}") from e
         except (OSError, http.client.HTTPException) as e:
-            raise Again(f"{type(e).__name__}: {e}") from e
-        if status in (408, 409, 429) or status >= 500:
-            raise Again(f"status {status}", after)
-        if status in REJECTED:
-            self._rejected += 1
-            log.warning("%s: status %d: %s", self.url, status, text[:200].decode(errors="replace"))
-            if self._rejected >= 16 and not self._taken:
-                raise RecipeError(f"{self.url}: rejects every request (status {status}): {text[:200].decode(errors='replace')}")
-            return None
+            raise Again(f"{type(e).__name__}: {e}", alone=True) from e
         if status != 200:
-            raise RecipeError(f"{self.url}: status {status}: {text[:200].decode(errors='replace')}")
+            return self._failed(status, after, text)
         try:
-            found = json.loads(text)
-            self._answer(found)
-        except (ValueError, KeyError, IndexError, TypeError, AttributeError) as e:
-            raise Again(f"not an answer: {text[:80]!r}") from e
-        self._taken += 1
-        return found
+            found = answers.parsed(text)
+        except ValueError as e:
+            raise Again(f"not an answer: {text[:80]!r}", alone=True) from e
+        error = answers.trouble(found)
+        return self._failed(error[0], after, error[1].encode()) if error else found
 
-    def _answer(self, found: dict[str, Any]) -> Answer:
-        choice, usage = found["choices"][0], found.get("usage") or {}
-        message, finish = choice["message"], choice.get("finish_reason") or "stop"
-        tokens_in, tokens = usage.get("prompt_tokens"), usage.get("completion_tokens")
-        cost = ((tokens_in or 0) * self.price_in + (tokens or 0) * self.price_out) / 1e6
-        refused = bool(message.get("refusal")) or finish == "content_filter"
-        # A model that thinks may be at the limit before it begins to answer.
-        text = None if refused or (finish == "length" and message["content"] is None) else message["content"].strip()
-        return Answer(text, "refused" if refused else "length" if finish == "length" else "stop", tokens, tokens_in, cost)
+    def _failed(self, status: int, after: float, text: bytes) -> None:
+        """None: this request is rejected. Again: it may be taken later. RecipeError: none will be."""
+        words = text[:200].decode(errors="replace")
+        if status in BUSY or status >= 500:
+            raise Again(f"status {status}: {words}", after, alone=status not in BUSY)
+        own = status not in WRONG and 400 <= status < 500 and (status != 403 or answers.moderated(text) or self._taken > 0)
+        if not own:
+            raise RecipeError(f"{self.url}: status {status}: {words}")
+        self._rejected += 1
+        log.warning("%s: status %d: %s", self.url, status, words)
+        if self._rejected >= LOST and not self._taken:
+            raise RecipeError(f"{self.url}: rejects every request (status {status}): {words}")
+
+
+def remembered(file: Path) -> dict[str, Any] | None:
+    """An answer that is kept, or None: there is none, or it cannot be read."""
+    try:
+        found = json.loads(file.read_bytes())
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError) as e:
+        log.warning("%s: a kept answer cannot be read (%s); it is asked for again", file, e)
+        return None
+    return found if isinstance(found, dict) else None
+
+
+def remember(file: Path, found: dict[str, Any]) -> None:
+    """Keep an answer; where that cannot be done the run goes on without."""
+    work = file.with_suffix(f".{os.getpid()}.{threading.get_ident()}")
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        work.write_bytes(json.dumps(found).encode())
+        work.replace(file)
+    except OSError as e:
+        log.warning("%s: an answer cannot be kept: %s", file, e)
 
 
 class Pace:
@@ -224,7 +268,8 @@ class Pace:
 
 
 def post(url: str, data: bytes, key: str, timeout: float) -> tuple[int, float, bytes]:
-    """Status, Retry-After in seconds (0: none), body. OSError or HTTPException if it breaks, is late, too long or cut short."""
+    """Status, Retry-After in seconds (0: none), body. Unreachable without a connection; OSError or HTTPException if it breaks, is late, too
+    long or cut short."""
     parts, deadline = split(url), monotonic() + timeout
     kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
     connection = kind(parts.host, parts.port, timeout=timeout)
@@ -232,6 +277,10 @@ def post(url: str, data: bytes, key: str, timeout: float) -> tuple[int, float, b
         {"Authorization": f"Bearer {key}"} if key else {}
     )
     try:
+        try:
+            connection.connect()
+        except OSError as e:
+            raise Unreachable(f"{type(e).__name__}: {e}") from e
         connection.request("POST", parts.path, data, headers)
         answer = connection.getresponse()
         pieces, size = [], 0
