@@ -68,7 +68,7 @@ def run(
         raise RecipeError(f"no stage is called {', '.join(sorted(unknown))}; `curate plan` lists the steps of a recipe")
     store = Store(out)
     earlier = record(store, repair)
-    preflight(recipe, None if refetch else earlier, None if refetch or repair else store)
+    preflight(recipe, None if refetch else earlier, Store(reuse) if reuse and not refetch else None)
     store.probe()
     with held(store):
         store.sweep()

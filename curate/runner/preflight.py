@@ -8,17 +8,17 @@ from curate.score.part import commits
 from curate.store.atomic import Store
 
 
-def preflight(recipe: Recipe, earlier: dict[str, Any] | None = None, store: Store | None = None) -> None:
+def preflight(recipe: Recipe, earlier: dict[str, Any] | None = None, reused: Store | None = None) -> None:
     """RecipeError, in one line, of all that is missing or does not fit.
 
     earlier: the record of the run that is there. Steps that it has finished over the same input load nothing, and are not asked;
-    nor those whose columns the parts that a new run begins with (`--reuse`) have already.
+    nor those whose columns the run has that a new one begins with (`reused`).
     """
     finished = set()
     if earlier and earlier.get("state") == "finished" and _same_input(recipe, earlier):
         finished = {s.get("fingerprint") for s in earlier.get("steps", ())}
-    elif earlier is None and store is not None:
-        finished = _computed(recipe, store)
+    elif earlier is None and reused is not None:
+        finished = _computed(recipe, reused)
     problems: list[str] = []
     widths: dict[str, int] = {}
     for step in recipe.steps:
