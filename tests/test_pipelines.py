@@ -421,6 +421,22 @@ def test_pictures_are_resized_from_the_command_line(pool, tmp_path, capsys):
 
 
 @pytest.mark.parametrize(
+    ("words", "mode", "ground", "reencode", "format"),
+    [
+        (["--ground", "white"], None, "white", False, "jpg"),
+        (["--reencode", "--format", "webp"], None, None, True, "webp"),
+        (["--ground", "white", "--reencode", "--quality", "80"], None, "white", True, "jpg"),
+        (["--format", "png"], "no", None, False, "png"),
+        (["--resize", "border", "--ground", "white"], "border", "white", False, "jpg"),
+    ],
+)
+def test_pictures_that_loaders_show_otherwise_are_re_encoded_by_an_option(words, mode, ground, reencode, format, pool):
+    made = built(["plan", "datacomp_none", "--pool", *pool, *words])
+    found = [(s.resize_mode, s.ground, s.reencode, s.encode_format) for s in made.steps if isinstance(s, Fetch)]
+    assert found == [(mode, ground, reencode, format)]
+
+
+@pytest.mark.parametrize(
     "words, says",
     [
         (["--image-size", "64"], "go with --resize MODE"),

@@ -96,6 +96,16 @@ def _picture_options(sub: argparse.ArgumentParser) -> None:
     pictures.add_argument(
         "--quality", type=int, metavar="N", help="of jpg and webp, 0 to 100; of png its compression, 0 to 9 (95, png 6)"
     )
+    pictures.add_argument(
+        "--ground",
+        choices=("white",),
+        help="re-encode pictures with transparency, on white; else training sees what lies behind",
+    )
+    pictures.add_argument(
+        "--reencode",
+        action="store_true",
+        help="re-encode what open_clip's loader does not open (GIF, AVIF, damaged PNG); else dropped",
+    )
 
 
 def _resize(recipe: Any, args: argparse.Namespace) -> None:
@@ -108,14 +118,17 @@ def _resize(recipe: Any, args: argparse.Namespace) -> None:
         raise RecipeError(
             "--image-size and --only-if-bigger go with --resize MODE, which says how: border, keep_ratio, center_crop ..."
         )
-    if args.resize is None and not asked:
+    some = ({"ground": args.ground} if args.ground else {}) | ({"reencode": True} if args.reencode else {})
+    if args.resize is None and not asked and not some:
         return
     fetching = [s for s in recipe.steps if isinstance(s, Fetch)]
     if not fetching:
-        raise RecipeError(f"--resize: nothing in recipe {recipe.name} fetches with Fetch")
+        raise RecipeError(f"--resize, --format, --ground, --reencode: nothing in recipe {recipe.name} fetches with Fetch")
     if asked.get("encode_format") == "png":
         asked.setdefault("encode_quality", 6)
-    asked["resize_mode"] = args.resize or "no"
+    asked |= some or {"resize_mode": "no"}
+    if args.resize is not None:
+        asked["resize_mode"] = args.resize
     Fetch(**asked)  # refuses what cannot be
     for step in fetching:
         for name, value in asked.items():

@@ -40,7 +40,7 @@ class Decontaminate(Selector):
     Adds `<name>_match`, set and item, and `<name>_similarity`.
     """
 
-    version = 3
+    version = 4
 
     sets: dict[str, str] | None = None
     column: str = "clip_image"
@@ -147,15 +147,12 @@ def members(path: str) -> Iterator[tuple[str, bytes]]:
 
 
 def pixels(data: bytes) -> np.ndarray | None:
-    """An evaluation image as RGB, transparent parts white; None if it cannot be read."""
+    """An evaluation image as RGB, transparency cut off as fetch/pixels.py does it to the pool's; None if it cannot be read."""
     try:
         with Image.open(io.BytesIO(data)) as image:
-            image = image.convert("RGBA")
+            return np.asarray(image.convert("RGB"))
     except (OSError, ValueError, Image.DecompressionBombError):
         return None
-    white = Image.new("RGBA", image.size, "white")
-    white.alpha_composite(image)
-    return np.asarray(white.convert("RGB"))
 
 
 def _matches(rows: list[tuple[int, str, float]]) -> pa.Table:

@@ -1,15 +1,19 @@
 """The decode stage, and decoders that crash, hang or eat memory: one picture is lost, and said so."""
 
+import io
 import os
+import struct
 import subprocess
 import sys
 import time
+import zlib
 
 import numpy as np
 import pyarrow as pa
 import pytest
 from fetch_pictures import jpeg, photo, saved
 from hostile_web import bomb_png
+from PIL import Image
 
 from curate import schema
 from curate.fetch.decode import Decode, decode_all
@@ -130,3 +134,29 @@ def test_a_child_ends_with_its_owner():
         child.decode(jpeg())
         process = child.child
     assert process.returncode is not None
+
+
+def peak(child: Isolated) -> int:
+    """The most memory that a child has had, in MB."""
+    with open(f"/proc/{child.child.pid}/status") as f:
+        return next(int(line.split()[1]) for line in f if line.startswith("VmHWM")) >> 10
+
+
+def test_the_memory_of_a_decoder_is_bounded():
+    """The largest picture with the most bits; and an AVIF that says 64 x 64 and holds 256 MP."""
+    wide = zlib.compressobj(1)
+    rows = b"".join(wide.compress(bytes(1 + 8 * 8000)) for _ in range(8000)) + wide.flush()
+    chunks = ((b"IHDR", struct.pack(">IIBBBBB", 8000, 8000, 16, 6, 0, 0, 0)), (b"IDAT", rows), (b"IEND", b""))
+    deep = b"\x89PNG\r\n\x1a\n" + b"".join(
+        struct.pack(">I", len(d)) + k + d + struct.pack(">I", zlib.crc32(k + d)) for k, d in chunks
+    )
+    out = io.BytesIO()
+    Image.new("L", (16_000, 16_000), 7).save(out, "AVIF", speed=10, quality=10)
+    sizes = b"\0\0\0\x14ispe\0\0\0\0"
+    lie = out.getvalue().replace(sizes + struct.pack(">II", 16_000, 16_000), sizes + struct.pack(">II", 64, 64))
+    with Isolated() as child:
+        assert child.decode(deep).shape == (8000, 8000, 3) and peak(child) < 1200
+    with Isolated() as child:
+        assert child.resize(Resize("no"), lie)[:3] in (("ok", 64, 64), ("broken", 0, 0)) and peak(child) < 1200
+    with Isolated(memory=1 << 30) as child:
+        assert child.decode(deep) == "decoder_memory" and child.decode(jpeg()).shape == (48, 64, 3)
