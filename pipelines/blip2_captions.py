@@ -2,7 +2,7 @@
 raw text competing; one of the two is drawn for `.txt`, and a loader may draw again at every step from `caption_best` and
 `caption_best_2`.
 
-The paper ranks with ViT-L/14, captions by BLIP-large, 129M pictures.
+The paper ranks with ViT-L/14, captions by BLIP-large, 129M pictures. `chosen_origin` says `best` or `best_2`, not which writer it was.
 """
 
 from curate.fetch.stage import Fetch

@@ -2,8 +2,11 @@
 
 As in its code the cut of the score is taken over the whole pool, before the rules of captions. --reference is a .npy file
 with the embeddings of ImageNet-1k by the same model. The best baseline at medium, large and xlarge scale: ImageNet 29.7 /
-63.1 / 79.2 %, with 14M / 140M / 1.4B of the samples. Without --centroids they are trained on what the cut and the rules leave, DataComp's on
-the whole pool after the rules of captions: name its published ones, or those of a run of datacomp_image_based.
+63.1 / 79.2 %, with 14M / 140M / 1.4B of the samples.
+
+Differs: English is told by the lid.176.ftz that comes along; DataComp's .bin is --language-model. Without
+--centroids they are trained on what the cut and the rules leave, DataComp's on the whole pool after the rules of captions: name its
+published ones, or those of a run of datacomp_image_based.
 """
 
 from curate.balance.image_based import ImageBased

@@ -3,7 +3,7 @@
 Three outcomes of language detection: English, another language, none (too short or unsure; fastText's probability is under
 --sure, which is ours; cld3 had its own). English was scored by ViT-B/32 (openai), the rest by a multilingual CLIP; here
 --model scores everything, by default an open_clip model with a multilingual text tower. For the very original English part
-use laion_2b. Five characters and more, files of 5 kB and more, each URL once. Published: 5.85B pairs = 2.3B English + 2.2B
+use laion_2b. Five characters and more, files of 5 kB and more, each URL once (of its rows the smallest uid). Published: 5.85B pairs = 2.3B English + 2.2B
 other + 1.3B none.
 """
 

@@ -226,3 +226,14 @@ def test_the_cluster_s_files_are_yaml_of_their_kind(file):
 
     schema = json.loads((Path(ray.__file__).parent / "autoscaler" / "ray-schema.json").read_text())
     assert not set(made) - set(schema["properties"]) and set(schema["required"]) <= set(made)
+
+
+def test_the_gallery_says_where_a_recipe_differs():
+    """Each recipe whose file says so is in the table, and the table names no other thing than recipes."""
+    page = (DOCS / "recipes.md").read_text()
+    table = page.split("### Where a recipe differs from its source")[1].split("\n\nRecipes for captions")[0]
+    listed = {name for row in table.splitlines() if row.startswith("| `") for name in re.findall(r"`(\w+)`", row.split("|")[1])}
+    assert listed <= set(names())
+    docs = {name: (ROOT / "pipelines" / f"{name}.py").read_text().split('"""')[1] for name in names()}
+    said = {name for name, doc in docs.items() if re.search(r"\b(Differs|Not here|is ours: --faults)\b", doc)}
+    assert said <= listed, said - listed
