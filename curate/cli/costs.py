@@ -153,7 +153,7 @@ def _assumed(recipe: Recipe, n: int) -> Iterator[Cost]:
         elif kind == "ClipEmbed":
             yield Cost(f"{step.name}: embeddings, float16", "N x (2 x 2D + 44) B", size(n * (4 * DIMENSIONS + 44)))
         elif kind == "PerceptualHash":
-            yield Cost(f"{step.name}: hashes and thumbnails, thrice", "3 x N x 3.4 kB", size(3 * n * 3_400))
+            yield Cost(f"{step.name}: hashes and thumbnails, thrice", "3 x N x 6.6 kB", size(3 * n * 6_600))
         elif kind == "ExactDedup":
             yield Cost(f"{step.name}: keys", "28 N B", size(28 * n))
         elif kind == "Balance":

@@ -13,7 +13,7 @@ from PIL import Image
 
 from curate.dedup.bands import arrays
 from curate.dedup.likeness import Same, likeness
-from curate.dedup.phash import VIEWS, hashes, stacked, thumbnail
+from curate.dedup.phash import VIEWS, hashes, signature, stacked
 from curate.dedup.text import normal
 from curate.dedup.vectors import column, embedded, file_hash, l2_normalize, load_vectors, matrix, vectors_ready
 from curate.errors import RecipeError
@@ -115,7 +115,7 @@ class Decontaminate(Selector):
                 elif (picture := pixels(data)) is not None and (found := hashes(picture)) is not None:
                     names.append(f"{name}: {member}")
                     rows.append(found.tobytes())
-                    thumbs.append(thumbnail(picture))
+                    thumbs.append(signature(picture))
                     images += 1
             notes["sets"][name] = {"images": images, "path": str(path)}
         notes["texts"] = len(texts)

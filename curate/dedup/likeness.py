@@ -1,11 +1,12 @@
-"""Whether two thumbnails show the same picture: alike as a whole, and different in no place."""
+"""Whether two signatures (phash.signature) are of the same picture: alike as a whole, different in no place, of the same fine structure."""
 
 from dataclasses import dataclass, fields
 from functools import lru_cache
 
 import numpy as np
 
-from curate.dedup.phash import CROPS, THUMB, VIEWS, resample
+from curate.dedup.detail import agree
+from curate.dedup.phash import CROPS, THUMB, THUMB_BYTES, VIEWS, resample
 
 _STEP, _CLOSE = 4_096, 512  # pairs looked at a few places at a time, and in all places
 _GAINS = (0.88, 0.94, 1.0, 1.06, 1.12)  # times that of a view: how much brighter a thumbnail is made before it is compared
@@ -30,12 +31,15 @@ class Same:
     view        the same, where it matches the other brightened or cropped
     tolerance   times the bounds on the difference of any place, once one is made as bright as the other: a star on a flag, the
                 hands of a clock, a mouth. A place is 3 x 3 pixels of the thumbnails.
+    fine        the least correlation of their fine structure in any place (detail.agree): other words in the same lines. Below -1
+                it is not looked at.
     """
 
     distance: int
     whole: float
     view: float
     tolerance: float
+    fine: float = 0.45
 
     def most(self, view: int) -> tuple[float, float]:
         """Levels by which a place may differ: in grey, and in any of its colours. JPEG spoils colours more than greys; what
@@ -55,8 +59,8 @@ def cropped(view: int) -> bool:
 def likeness(
     first: np.ndarray, second: np.ndarray, one: np.ndarray, other: np.ndarray, view: int, mirrored: np.ndarray, same: Same
 ) -> np.ndarray:
-    """For each pair of places the correlation of a view of a thumbnail of `first` with a whole one of `second`, mirrored or not;
-    0 where they are not the same.
+    """For each pair of rows the correlation of a view of a thumbnail of `first` with a whole one of `second`, mirrored or not;
+    0 where they are not the same. `first`, `second`: (rows, SIGNATURE) bytes of phash.signature.
 
     A tenth of the places tells most pairs apart: first those whose view as it is differs by far more than the bounds, then
     those of which no variant nearly keeps to them. Only what is left is looked at in all places, the nearest variant first. What is
@@ -83,6 +87,9 @@ def likeness(
             for n in range(0, len(hope), _CLOSE):
                 h = hope[n : n + _CLOSE]
                 out[part[h]] = _closely(pictures, at[h], variant[h], second, wholes[to[part[h]]], view, same)
+    found = np.flatnonzero(out) if same.fine >= -1 else np.empty(0, np.int64)
+    fine = (first[:, THUMB_BYTES:], second[:, THUMB_BYTES:])
+    out[found[~agree(*fine, one[found], other[found], view, mirrored[found], same.fine)]] = 0
     return out
 
 
@@ -168,7 +175,7 @@ def _compare(a: _Faces, at: np.ndarray, b: _Faces, to: np.ndarray, bounds: np.nd
 def _pictures(thumbs: np.ndarray, rows: np.ndarray) -> np.ndarray:
     """(rows, 3, 32, 32): rows of pixels by columns, colour first: one small matrix product a picture, so that a pair's value is
     the same in any company."""
-    return np.ascontiguousarray(thumbs[rows].reshape(-1, THUMB, THUMB, 3).transpose(0, 3, 1, 2), np.float32)
+    return np.ascontiguousarray(thumbs[rows, :THUMB_BYTES].reshape(-1, THUMB, THUMB, 3).transpose(0, 3, 1, 2), np.float32)
 
 
 def _wholes(thumbs: np.ndarray, wholes: np.ndarray) -> np.ndarray:

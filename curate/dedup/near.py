@@ -27,8 +27,9 @@ class NearDedup(Selector):
     """Of pictures that look the same one stays: the best by the `by` columns, then by uid. Needs PerceptualHash before it.
 
     Two pictures look the same if their 64-bit hashes differ in at most `max_distance` bits, their thumbnails correlate (at
-    least `min_similarity`, 1 being the same up to brightness and contrast), and no place of them differs by much
-    (`tolerance` times the bounds of likeness.Same). One may also match the other made brighter, whites clipped, then with
+    least `min_similarity`, 1 being the same up to brightness and contrast), no place of them differs by much (`tolerance` times the
+    bounds of likeness.Same), and what is finer than a thumbnail shows correlates in every place where both have some (at least
+    `min_fine`; other words in the same lines do not; -2: not looked at). One may also match the other made brighter, whites clipped, then with
     `min_view_similarity`. With `mirror` either may be mirrored (a b is then a d); with `crops` the whole of one may also match
     a crop of the other (10 or 25 % off), with the same bound: 37 hashes a row are looked up instead of three. In a pool of up to 65,536 rows
     with different pictures all pairs within `max_distance` are found (hamming.within); in a larger one those that bands of bits propose,
@@ -37,12 +38,13 @@ class NearDedup(Selector):
     """
 
     reads = ("phash", "phash_mirror", "phash_views", "thumbnail")
-    version = 2
+    version = 3
 
     max_distance: int = 7
     min_similarity: float = 0.95
     min_view_similarity: float = 0.93
     tolerance: float = 1.0
+    min_fine: float = 0.45
     mirror: bool = True
     crops: bool = True
     by: tuple[str, ...] = ("original_width", "original_height")
@@ -59,7 +61,8 @@ class NearDedup(Selector):
     def select(self, live: Frame) -> Selection:
         rows = live.each(_Hashed(f"{sort_key(self.by)} as rank"))
         views = len(VIEWS) if self.crops else len(VIEWS) - len(CROPS)
-        look = Look(views, self.mirror, Same(self.max_distance, self.min_similarity, self.min_view_similarity, self.tolerance))
+        same = Same(self.max_distance, self.min_similarity, self.min_view_similarity, self.tolerance, self.min_fine)
+        look = Look(views, self.mirror, same)
         bands = Bands(live, look) if rows.rows > EXACT else None
         found = duplicates(live, rows, bands or partial(_all, look))
         notes = {"hashed": rows.rows, **found.notes(), **({"recall": bands.recall()} if bands else {})}

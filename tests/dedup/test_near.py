@@ -66,7 +66,7 @@ def test_a_symmetric_picture_does_not_hash_its_noise():
 def test_nothing_to_see_has_no_hash():
     stored = PerceptualHash().run(pa.table({"uid": ["a"]}), [np.full((50, 50, 3), 200, np.uint8)])
     assert stored["phash"].null_count == stored["phash_views"].null_count == 1
-    assert stored["thumbnail"][0].as_py() == bytes([200]) * 3072
+    assert stored["thumbnail"][0].as_py() == bytes([200]) * 3072 + b"\x77" * 3200
     assert stored.schema == pa.schema(list(PerceptualHash().adds().items()))
 
 
@@ -107,7 +107,9 @@ def test_a_small_thing_more_is_another_picture(edit):
     plain = picture(3)
     marked = plain.copy()
     cv2.circle(marked, (160, 120), 14, (255, 255, 255) if plain[120, 160].mean() < 128 else (0, 0, 0), -1)
-    fell = [len(NearDedup(tolerance=most).select(pool([plain, EDITS[edit](marked)])).dropped()) for most in (1, 99)]
+    fell = [
+        len(NearDedup(tolerance=most, min_fine=-2).select(pool([plain, EDITS[edit](marked)])).dropped()) for most in (1, 99)
+    ]
     assert fell == [0, 1]
     assert len(NearDedup().select(pool([marked, EDITS[edit](marked)])).dropped()) == 1
 
@@ -130,7 +132,7 @@ def test_where_there_is_little_to_see_little_may_differ(shade, same):
     one[10:16, 10:16], other[10:16, 10:16] = 200, shade
     first, second = one.reshape(1, -1), other.reshape(1, -1)
     row = np.zeros(1, np.int64)
-    found = likeness(first, second, row, row, 0, np.zeros(1, bool), Same(7, 0.95, 0.93, 1.0))
+    found = likeness(first, second, row, row, 0, np.zeros(1, bool), Same(7, 0.95, 0.93, 1.0, fine=-2))
     assert (found > 0).tolist() == [same]
 
 
@@ -201,7 +203,7 @@ def test_agrees_with_comparing_all_with_all():
     rng = np.random.default_rng(0)
     pictures = [picture(s, (64, 80)) for s in range(40)]
     pictures += [jpeg(pictures[i], int(rng.integers(5, 40))) for i in range(40)]
-    selector = NearDedup(crops=False, by=(), min_similarity=0.9, tolerance=99)
+    selector = NearDedup(crops=False, by=(), min_similarity=0.9, tolerance=99, min_fine=-2)
     chosen = selector.select(pool(pictures))
     first = [hashes(p)[[0, -1]] for p in pictures]
     order = sorted(range(80), key=uid)
