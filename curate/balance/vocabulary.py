@@ -21,12 +21,14 @@ _GRAMS = pa.schema({"gram": pa.large_string(), "words": pa.int8(), "n": pa.int64
 
 def frequent(
     texts: Iterable[str | None], cut: Callable[[str], list[str]], least: int = 5, most: int = 0, bigrams: bool = False
-) -> list[tuple[str, int]]:
+) -> Iterator[tuple[str, int]]:
     """Words (and pairs of neighbours) seen `least` times or more, with their counts, the most frequent first, at most `most` of them
     (0: all); of those seen as often the first in the order of their characters."""
     with counted(texts, cut, bigrams) as con:
         cap = f"limit {most}" if most else ""
-        return con.sql(f"select gram, n from grams where n >= {least} order by n desc, gram {cap}").fetchall()
+        query = f"select gram, n from grams where n >= {least} order by n desc, gram {cap}"
+        for batch in con.sql(query).to_arrow_reader(100_000):
+            yield from zip(batch["gram"].to_pylist(), batch["n"].to_pylist())
 
 
 def associated(texts: Iterable[str | None], cut: Callable[[str], list[str]], least: int, pmi: float) -> list[str]:

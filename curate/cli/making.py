@@ -49,22 +49,21 @@ def vocabulary(args: argparse.Namespace) -> int:
         raise RecipeError("--entries has its own rule for pairs and --least for words: leave --bigrams and --most out")
     if args.also and not args.entries:
         raise RecipeError("--also adds to --entries")
-    if args.entries:
-        found = ngram_entries(_texts(args), args.least or 100, args.pmi)
-        also = [e for file in args.also or () for e in read_entries(file)]
-        entries = list(dict.fromkeys([*found, *also]))
-        lines = (json.dumps(entries, ensure_ascii=False, indent=0) + "\n",)
-        made = f"{len(entries):,} entries"
-    else:
-        listed = frequent(_texts(args), words, args.least or 5, args.most or 0, args.bigrams)
-        lines, made = (f"{word}\t{n}\n" for word, n in listed), f"{len(listed):,} words"
-    if made.startswith("0 "):
-        raise RecipeError(
-            f"no word of the texts occurs {args.least or (100 if args.entries else 5)} times: a smaller --least takes more"
-        )
-    with _whole(args.out) as path:
-        path.write_text("".join(lines), "utf-8")
-    print(f"{made}: {args.out}", file=sys.stderr)
+    with _whole(args.out) as path, path.open("w", encoding="utf-8", newline="\n") as out:
+        if args.entries:
+            found = ngram_entries(_texts(args), args.least or 100, args.pmi)
+            entries = list(dict.fromkeys([*found, *(e for file in args.also or () for e in read_entries(file))]))
+            out.write(json.dumps(entries, ensure_ascii=False, indent=0) + "\n")
+            made, kind = len(entries), "entries"
+        else:
+            made, kind = 0, "words"
+            for word, n in frequent(_texts(args), words, args.least or 5, args.most or 0, args.bigrams):
+                out.write(f"{word}\t{n}\n")
+                made += 1
+        if not made:
+            least = args.least or (100 if args.entries else 5)
+            raise RecipeError(f"no word of the texts occurs {least} times: a smaller --least takes more")
+    print(f"{made:,} {kind}: {args.out}", file=sys.stderr)
     return 0
 
 

@@ -50,7 +50,7 @@ class Nsfw(Filter):
     def preflight(self, widths: dict[str, int]) -> None:
         if self.hub:
             classifier_ready(self.name, self.model)
-        elif self.model:
+        else:
             onnx(self.path())
 
     def load(self) -> None:
