@@ -66,7 +66,7 @@ def test_a_stratified_draw_has_all_strata_and_its_weights_add_up_to_the_pool(mad
 
 
 def test_any_column_makes_strata_and_numbers_are_cut_into_tenths(made):
-    assert set(Counter(r["stratum_"] for r in stratified(open_run(made), 30, "language")).values()) == {10}
+    assert set(Counter(r["stratum_"] for r in stratified(open_run(made), 30, "source_language")).values()) == {10}
     assert len({r["stratum_"] for r in stratified(open_run(made), 30, "length(url) * source_row")}) == 10
     with pytest.raises(RecipeError, match="60 values"):
         stratified(open_run(made), 30, "url")
