@@ -13,9 +13,6 @@ from curate.errors import RecipeError
 from curate.paths import filesystem, matching
 from curate.stage import plain
 
-#: Files up to this size are hashed whole, larger ones by their size, first and last MiB.
-HASH_WHOLE = 256 << 20
-
 
 @dataclass
 class Source:
@@ -63,30 +60,49 @@ def expand(paths: str | list[str]) -> list[str]:
     return sorted(set(found))
 
 
-def file_identity(path: str) -> dict[str, Any]:
-    """An input's size and hash. Large files are hashed by size, first and last MiB, and say so (`sampled:`); a folder by the
-    names and hashes of all files below it (`folder:`)."""
+def file_identity(path: str, earlier: dict[str, Any] | None = None) -> dict[str, Any]:
+    """What an input is known by: `path`, `size`, `version` (that of the store, which is cheap to look at) and `hash`: of its content, or
+    the version where the store makes a new one for each new content. A folder (`folder:`) is known by all files below it.
+
+    earlier: what it was known by when it was last read; where the version is the same the content is not read again.
+    """
+    known = file_version(path)
+    if earlier and known["version"] and all(earlier.get(k) == known[k] for k in ("size", "version")) and earlier.get("hash"):
+        return {**known, "hash": earlier["hash"]}
     fs, inner = filesystem(path)
     if not fs.isdir(inner):
-        size, hash = _hashed(fs, inner)
-        return {"path": path, "size": size, "hash": hash}
+        return {**known, "hash": _hash(fs, inner, known["version"])}
     root = inner.rstrip("/") + "/"
-    files = [(name.removeprefix(root), *_hashed(fs, name)) for name in sorted(fs.find(inner))]
-    lines = "".join(f"{name} {hash}\n" for name, _, hash in files)
-    return {
-        "path": path,
-        "size": sum(size for _, size, _ in files),
-        "files": len(files),
-        "hash": "folder:" + hashlib.sha256(lines.encode("utf-8", "surrogateescape")).hexdigest(),
-    }
+    lines = "".join(f"{n.removeprefix(root)} {_hash(fs, n, _version(fs.info(n)))}\n" for n in sorted(fs.find(inner)))
+    return {**known, "hash": "folder:" + hashlib.sha256(lines.encode("utf-8", "surrogateescape")).hexdigest()}
 
 
-def _hashed(fs: fsspec.AbstractFileSystem, name: str) -> tuple[int, str]:
-    """A file's size and hash."""
-    size = fs.size(name)
+def file_version(path: str) -> dict[str, Any]:
+    """`path`, `size` and `version` of an input, without reading it. The version is empty where the store has none."""
+    fs, inner = filesystem(path)
+    found = fs.info(inner)
+    if found["type"] != "directory":
+        return {"path": path, "size": found["size"], "version": _version(found)}
+    below = fs.find(inner, detail=True)
+    versions = [(name, f["size"], _version(f)) for name, f in sorted(below.items())]
+    known = hashlib.sha256(repr(versions).encode("utf-8", "surrogateescape")).hexdigest()[:32]
+    size = sum(f["size"] for f in below.values())
+    return {"path": path, "size": size, "files": len(below), "version": known if all(v for *_, v in versions) else ""}
+
+
+def _version(found: dict[str, Any]) -> str:
+    """The version of a file by what its store says of it: of an object its ETag or generation, on a local disk time and inode."""
+    for name in ("ETag", "etag", "generation", "md5Hash"):
+        value = str(found.get(name) or "")
+        if value and not value.startswith("W/"):  # a weak ETag may stay while the bytes change
+            return f"{name.lower()}:{value.strip(chr(34))}"
+    if "ino" in found:
+        return f"{found['mtime']!r}-{found['ino']}"
+    return ""
+
+
+def _hash(fs: fsspec.AbstractFileSystem, name: str, version: str) -> str:
+    if ":" in version:
+        return version
     with fs.open(name, "rb") as f:
-        if size <= HASH_WHOLE:
-            return size, "sha256:" + hashlib.file_digest(f, "sha256").hexdigest()
-        head = f.read(1 << 20)
-        f.seek(size - (1 << 20))
-        return size, "sampled:" + hashlib.sha256(str(size).encode() + head + f.read()).hexdigest()
+        return "sha256:" + hashlib.file_digest(f, "sha256").hexdigest()

@@ -14,7 +14,7 @@ from curate.removed import pending
 from curate.runner import engine as engines
 from curate.runner.preflight import preflight
 from curate.runner.workers import Lane, flow
-from curate.score.ingest import ingest, same_run, unchanged
+from curate.score.ingest import changed_since, ingest, same_run, unchanged
 from curate.score.part import Decision, Part
 from curate.score.segment import Done, Work
 from curate.select import pool
@@ -171,6 +171,7 @@ class Driver:
                 self.drift[0]["uid"],
             )
         counts = self._finish(point, parts, state)
+        made.problems += (changed := changed_since(inputs))
         self._publish_record(
             {
                 "state": "finished",
@@ -183,6 +184,7 @@ class Driver:
                 "decided": self.decided,
                 "retries": self.retries,
                 "drift": self.drift,
+                "changed": changed,
             }
         )
         tell(made)
@@ -214,7 +216,8 @@ class Driver:
         files = self.recipe.source.files()
         if self.earlier:
             same_run(self.store, self.earlier, self.recipe.record()["source"], self.part_size, list(map(shown, files)))
-        ingesting = _Ingest(self.store, self.recipe.source, self.part_size)
+        known = {i["path"]: i for i in self.earlier["inputs"]} if self.earlier else {}
+        ingesting = _Ingest(self.store, self.recipe.source, self.part_size, known)
         lane = Lane("read", ingesting, limit=self.engine.slots("cpu"), deadline=max(READING, self.deadline))
         self.progress.stage("read", len(files), 0)
         found: dict[str, dict[str, Any]] = {}
@@ -405,6 +408,7 @@ class _Ingest:
     store: Store
     source: Any
     part_size: int
+    known: dict[str, dict[str, Any]]  # by path, what files were known by when they were last read
 
     def __call__(self, path: str) -> dict[str, Any]:
-        return ingest(self.store, self.source, path, self.part_size)
+        return ingest(self.store, self.source, path, self.part_size, self.known.get(path))

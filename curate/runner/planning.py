@@ -79,8 +79,9 @@ def progress_of(recipe: Recipe, out: str, part_size: int) -> tuple[Counter, int]
     """How many parts have columns of each stage, and how many parts there are."""
     store, done, parts = Store(out), Counter(), 0
     folders = set(store.names("parts"))
+    known = {i["path"]: i for i in (store.json("recipe.json") or {}).get("inputs", [])}
     for path in recipe.source.files():
-        key = input_key(file_identity(path), recipe.source, part_size)
+        key = input_key(file_identity(path, known.get(path)), recipe.source, part_size)
         for folder in [f for f in folders if f.startswith(f"{key}-")]:
             parts += 1
             names = store.names(f"parts/{folder}")

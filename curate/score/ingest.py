@@ -2,6 +2,7 @@
 
 import json
 import logging
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pyarrow as pa
@@ -10,32 +11,36 @@ import pyarrow.compute as pc
 from curate.errors import CurateError, PoolError, RecipeError
 from curate.paths import printable, shown
 from curate.removed import removed
-from curate.source import Source, file_identity
+from curate.source import Source, file_identity, file_version
 from curate.stage import digest
 from curate.store.atomic import Store
 
 log = logging.getLogger(__name__)
 
+#: Inputs that are looked at at a time.
+_LOOKS = 16
 
-def ingest(store: Store, source: Source, path: str, part_size: int) -> dict[str, Any]:
+
+def ingest(store: Store, source: Source, path: str, part_size: int, earlier: dict[str, Any] | None = None) -> dict[str, Any]:
     """Read one input file into parts, each committed; the file's own record is committed last and makes a rerun free.
 
     An unreadable file does not stop the others: its record names the error, and the parts before the fault stay. Parts that
     an interrupted reading left stay too; a source that asks the web, which may answer otherwise, goes on behind them.
+    earlier: what the file was known by when it was last read.
     """
     if not printable(path):
         return {"path": shown(path), "error": f"{shown(path)}: the name is not UTF-8; give the file another one", "parts": []}
     try:
-        known = file_identity(path)
+        known = file_identity(path, earlier)
     except OSError as e:
         return {"path": path, "error": f"{path}: {e.strerror or e}", "parts": []}
     key = input_key(known, source, part_size)
     name = f"inputs/{key}.json"
     if (done := store.json(name)) is not None:
-        return done
+        return done | known
     parts, last = begun(store, source, key) if source.asks else ([], -1)
     record = {**known, "key": key, "parts": parts}
-    source.removed = removed(store)
+    source.removed, fresh = removed(store), []
     read = source.read(path, part_size, last) if source.asks else source.read(path, part_size)
     while True:
         try:  # a fault of the input; one of the run's own disk ends the run
@@ -50,11 +55,39 @@ def ingest(store: Store, source: Source, path: str, part_size: int) -> dict[str,
         part, counts = f"{key}-{len(parts):06d}", {}
         for table, rows in tables.items():
             file = f"parts/{part}/source.{table}.parquet"
-            fresh = store.commit_table(file, source.removed.scrubbed(rows))
-            counts[table] = len(rows if fresh else store.table(file, ["uid"]))
+            if store.commit_table(file, source.removed.scrubbed(rows)):
+                fresh.append(file)
+                counts[table] = len(rows)
+            else:
+                counts[table] = len(store.table(file, ["uid"]))
         parts.append({"id": part, "rows": counts})
+    if not still_as_known(known):
+        for file in fresh:  # of which state these are nobody knows
+            store.remove(file)
+        return {**known, "error": f"{path}: changed while it was read", "parts": []}
     store.commit_record(name, record)
     return record
+
+
+def still_as_known(known: dict[str, Any]) -> bool:
+    """Whether an input is what it was known by: its store has no other version of it, as far as it has versions."""
+    try:
+        now = file_version(known["path"])
+    except (OSError, CurateError):
+        return False
+    return all(now[k] == known.get(k, now[k]) for k in ("size", "version"))
+
+
+def changed_since(inputs: list[dict[str, Any]]) -> list[str]:
+    """The inputs that are not any more what they were when they were read, each with what follows."""
+    inputs = [i for i in inputs if "error" not in i]
+    with ThreadPoolExecutor(_LOOKS) as looks:
+        same = list(looks.map(still_as_known, inputs))
+    return [
+        f"{i['path']}: has changed since it was read; this run has its rows as they were"
+        for i, is_same in zip(inputs, same)
+        if not is_same
+    ]
 
 
 def begun(store: Store, source: Source, key: str) -> tuple[list[dict[str, Any]], int]:

@@ -173,10 +173,10 @@ def test_the_record_says_what_ran(done):
 def test_an_input_that_cannot_be_read_any_more_stops_the_run_and_changes_nothing(done, inputs, tmp_path, monkeypatch):
     identity = ingest.file_identity
 
-    def refused(path):
+    def refused(path, earlier):
         if path.endswith("b.txt"):
             raise PermissionError(13, "Permission denied")
-        return identity(path)
+        return identity(path, earlier)
 
     monkeypatch.setattr(ingest, "file_identity", refused)
     with pytest.raises(PoolError, match=r"b.txt: Permission denied; this run has rows of it .* --reuse"):
