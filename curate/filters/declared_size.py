@@ -13,8 +13,9 @@ UNKNOWN = 65_535
 
 @dataclass
 class DeclaredSize(Filter):
-    """The shorter side in pixels as the page declares it; 65,535 where it declares none. A rule before any fetch: what
-    Flamingo's M3W and KOSMOS-1 drop after it (a side under 64) need not be asked for."""
+    """The shorter side in pixels as the page declares it; 65,535 where it declares none. A rule before any fetch, so that icons are not
+    asked for. A page may show a large file small: such a thumbnail falls here, and not by a rule of the file's own sides (M3W, KOSMOS-1,
+    mmc4). OBELICS asks both."""
 
     reads = ("declared_width", "declared_height")
     dtype = pa.int32()

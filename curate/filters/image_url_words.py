@@ -8,8 +8,8 @@ import pyarrow as pa
 
 from curate.stage import Filter
 
-#: OBELICS and mmc4: logo, button, icon, plugin, widget; OBELICS and MINT-1T: porn, xxx, sex, avatar; the rest are trackers
-#: and parts of layouts.
+#: OBELICS and mmc4: logo, button, icon, plugin, widget; OBELICS and MINT-1T: porn, xxx, sex; MINT-1T: avatar; the rest are trackers
+#: and parts of layouts, and ours.
 BLOCKED = (
     "logo",
     "button",

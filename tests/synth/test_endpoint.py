@@ -219,6 +219,7 @@ SHAPES = [
         "a cat",
         "stop",
     ),
+    (b': PROCESSING\n\ndata: {"choices":[{"delta":{"content":"a cat"},"finish_reason":"length"}]}\n\n', "a cat", "length"),
     ((403, {}, b'{"error":{"message":"Your input was flagged by moderation"}}'), None, "rejected"),
     ((400, {}, b'{"error":{"code":"content_policy_violation"}}'), None, "rejected"),
     ((451, {}, b"{}"), None, "rejected"),

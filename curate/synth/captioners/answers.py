@@ -39,7 +39,8 @@ def moderated(body: bytes) -> bool:
 def parsed(body: bytes) -> dict[str, Any]:
     """A body as JSON, with bad bytes replaced; a stream of events becomes one answer. ValueError if it is neither."""
     text = body.decode("utf-8-sig", "replace").strip()
-    found = streamed(text) if text.startswith("data:") else json.loads(text)
+    events = not text.startswith("{") and re.search("^data:", text, re.M)
+    found = streamed(text) if events else json.loads(text)
     if not isinstance(found, dict):
         raise ValueError("no object")
     return found
