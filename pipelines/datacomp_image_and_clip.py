@@ -1,12 +1,10 @@
 """DataComp-1B (Gadre et al. 2023, arXiv 2304.14108): the image-based filter and the 30 % with the highest CLIP score, both.
 
-As in its code the cut of the score is taken over the whole pool, before the rules of captions. --reference is a .npy file
+As in its code the cut of the score is taken over the whole pool, before the rules of captions, and asked last. --reference is a .npy file
 with the embeddings of ImageNet-1k by the same model. The best baseline at medium, large and xlarge scale: ImageNet 29.7 /
 63.1 / 79.2 %, with 14M / 140M / 1.4B of the samples.
 
-Differs: English is told by the lid.176.ftz that comes along; DataComp's .bin is --language-model. Without
---centroids they are trained on what the cut and the rules leave, DataComp's on the whole pool after the rules of captions: name its
-published ones, or those of a run of datacomp_image_based.
+Differs: English is told by the lid.176.ftz that comes along; DataComp's .bin is --language-model.
 """
 
 from curate.balance.image_based import ImageBased
@@ -18,6 +16,7 @@ from curate.filters.clip_score import ClipScore
 from curate.filters.language import Language
 from curate.recipe import Recipe, Shards
 from curate.select.top_fraction import TopFraction
+from curate.select.where import Where
 from curate.source import Source
 
 
@@ -42,7 +41,7 @@ def recipe(
             Fetch(),
             ClipEmbed(model=model),
             ClipScore(),
-            TopFraction("clip_score", fraction),
+            TopFraction("clip_score", fraction, mark="top_fraction"),
             CaptionWords(min=2),
             CaptionChars(min=6),
             Language(model=language_model),
@@ -50,7 +49,8 @@ def recipe(
         select=[
             ImageBased(
                 reference=reference, column="clip_image", clusters=clusters, centroids=centroids, kmeans=kmeans, seed=seed
-            )
+            ),
+            Where(sql="top_fraction"),
         ],
         shards=Shards(size=shard_size, seed=seed),
     )

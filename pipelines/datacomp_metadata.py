@@ -9,7 +9,6 @@ stays is DataComp's subset file: `curate export RUN --format datacomp-subset -o 
 `--resize keep_ratio_largest --image-size 512 --only-if-bigger` as DataComp's downloader does.
 
 Differs: English is told by the lid.176.ftz that comes along; DataComp's .bin is --language-model. The laion2b baseline told it by cld3.
-Without --centroids those of image_based are trained on a sample of the rows left (DataComp: on all that the caption's rules leave).
 """
 
 from curate.balance.image_based import ImageBased
@@ -39,6 +38,7 @@ def recipe(
     reference: str = "",
     clusters: int = 100_000,
     centroids: str = "",
+    kmeans: str = "l2",
     synsets: str = "",
     wordnet: str = "/usr/share/wordnet",
     language_model: str = "",
@@ -48,6 +48,8 @@ def recipe(
 ) -> Recipe:
     """filter: none, basic, clip_score, laion2b, text_based, image_based or image_and_clip.
     arch: whose scores and embeddings: l14 or b32.
+    kmeans: how centroids are trained where no file names them: l2, as DataComp did, on all rows that the rules of captions leave and in
+        one task's memory, or spherical, on a sample.
     synsets: file of WordNet's numbers, one a line (text_based): the benchmark's imagenet21k_wordnet_ids.txt.
     wordnet: folder of WordNet's files (Debian: wordnet-base).
     fetch: download what stays, and write shards.
@@ -72,9 +74,11 @@ def recipe(
     if filter == "text_based":
         steps["text_based"] = [english, TextBased(synsets=synsets, wordnet=wordnet)]
     if filter in ("image_based", "image_and_clip"):
-        near = ImageBased(reference=reference, column=f"{arch}_img", clusters=clusters, centroids=centroids, seed=seed)
-        image = [CaptionWords(min=2), CaptionChars(min=6), english, StoredEmbedding(f"{arch}_img"), near]
-        steps |= {"image_based": image, "image_and_clip": [TopFraction(score, fraction), *image]}
+        column = f"{arch}_img"
+        near = ImageBased(reference=reference, column=column, clusters=clusters, centroids=centroids, kmeans=kmeans, seed=seed)
+        image = [CaptionWords(min=2), CaptionChars(min=6), english, StoredEmbedding(column), near]
+        both = [TopFraction(score, fraction, mark="top_fraction"), *image, Where(sql="top_fraction")]
+        steps |= {"image_based": image, "image_and_clip": both}
     download = [Fetch(hash_column="source_sha256"), BlurFaces(boxes="source_face_bboxes")] if fetch else []
     return Recipe(
         source=source, score=[*steps[filter], *download], shards=Shards(size=shard_size, seed=seed) if fetch else None

@@ -13,6 +13,7 @@ from curate.cli import main
 from curate.errors import PoolError
 from curate.filters.stored_embedding import StoredEmbedding
 from curate.models import fasttext, packaged
+from curate.view.run import open_run
 
 WORDS = (
     "a photo of the red car cats running dog dogs city 橙色的猫 Katze sehr schön geese house best bank flies quickly".split()
@@ -57,7 +58,8 @@ def pool(tmp_path_factory):
         }
         np.savez(folder / f"{file:08d}.npz", **arrays)
     np.save(folder / "reference.npy", unit(rng.normal(size=(6, WIDTH))).astype(np.float32))
-    np.save(folder / "centroids.npy", unit(rng.normal(size=(20, WIDTH))).astype(np.float32))
+    lengths = rng.uniform(0.7, 1.0, size=(20, 1))  # means of unit vectors are shorter
+    np.save(folder / "centroids.npy", (unit(rng.normal(size=(20, WIDTH))) * lengths).astype(np.float32))
     (folder / "synsets.txt").write_text("n02084071\n")
     for part in ("noun", "verb", "adj", "adv"):
         index = "dog n 1 0 1 1 02084071\ncat n 1 0 1 1 02121620\nhouse n 1 0 1 1 03544360\n"
@@ -149,6 +151,21 @@ def test_a_baseline_keeps_what_the_oracle_keeps(filter, arch, pool, tmp_path):
     assert 0 < len(uids) and (filter == "none" or len(uids) < len(table))
     assert (tmp_path / "subset.npy").read_bytes() == subset(uids)
     assert json.loads((tmp_path / "run" / "dataset.json").read_text())["samples"] == len(uids)
+
+
+def test_both_filters_keep_what_each_keeps(pool, tmp_path):
+    """Without centroids from a file: they are trained on the same rows, whatever the score says."""
+    kept = {}
+    for filter in ("clip_score", "image_based", "image_and_clip"):
+        options = ["--filter", filter, "--reference", f"{pool[0]}/reference.npy", "--clusters", "9", "--engine", "local"]
+        assert (
+            main(["run", "datacomp_metadata", "--pairs", f"{pool[0]}/*.parquet", *options, "-o", f"{tmp_path}/{filter}"]) == 0
+        )
+        run = open_run(f"{tmp_path}/{filter}")
+        kept[filter] = {u for (u,) in run.sql("select uid from images where kept").fetchall()}
+        reasons = {r for (r,) in run.sql("select distinct drop_reason from images where not kept").fetchall()}
+        assert ("top_fraction" in reasons) == ("clip" in filter)
+    assert kept["image_and_clip"] == kept["clip_score"] & kept["image_based"] and kept["image_and_clip"]
 
 
 def test_it_can_fetch_what_stays(pool):

@@ -114,6 +114,7 @@ def given(tmp_path_factory, writer) -> dict[str, dict]:
         "cluster_balance": {"total": 10, "levels": (6, 2)},
         "d4": {"eps": 0.001, "prototypes": 3},
         "laclip": {"times": 2},
+        "mmc4": {"core": True},
         "semdedup": {"eps": 0.05},
         "align": {"vocabulary": str(folder / "words.txt"), "max_images": 3},
         "cc3m": words,
@@ -272,7 +273,7 @@ def gallery() -> dict[str, set[str]]:
 
 def test_the_gallery_names_recipes_and_their_columns(pool, given):
     found = gallery()
-    assert set(OUTCOMES) - {"demo"} - WRITING | VIDEOS | METADATA == set(found)
+    assert set(OUTCOMES) - {"demo"} - WRITING | PAGES | VIDEOS | METADATA == set(found)
     for name, columns in found.items():
         built = built_of(load(name), pool, given)
         brought = {c for t in built.source.tables for c in built.source.adds(t)} if name in VIDEOS else set()

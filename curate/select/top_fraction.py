@@ -21,10 +21,14 @@ class TopFraction(Selector):
     As DataComp codes it (2304.14108, clip_score): n = int(N * fraction), the cut is the value at 0-based rank n in
     descending order, and every row at or above the cut stays: n + 1 rows and the ties. N counts all live rows, also those
     without a score; a null or NaN score is never kept. fraction = 1 keeps every row that has a score.
+
+    mark: a column to add instead, true for those rows: nothing falls yet, so that a later step looks at the whole pool; a Where on that
+    column drops the others.
     """
 
     column: str = "clip_score"
     fraction: float = 0.3
+    mark: str = ""
 
     def __post_init__(self):
         super().__post_init__()
@@ -32,10 +36,17 @@ class TopFraction(Selector):
             raise RecipeError(f"{self.name}: fraction is {self.fraction}; it is above 0 and at most 1")
         self.reads = (self.column,)
 
+    def adds(self) -> dict[str, pa.DataType]:
+        return {self.mark: pa.bool_()} if self.mark else {}
+
     def select(self, live: Frame) -> Selection:
         score, cut = f"{identifier(self.column)}::double", cut_at(live, self.column, self.fraction)
+        notes = {"cut": cut if math.isfinite(cut) else None, "of": live.rows}
+        if self.mark:
+            above = f"coalesce(not isnan({score}) and {score} >= '{cut!r}'::double, false) as {identifier(self.mark)}"
+            return Selection(columns=live.each(Sql(f"select id, {above} from live")), notes=notes)
         dropped = live.each(Sql(f"select id from live where coalesce(isnan({score}) or {score} < '{cut!r}'::double, true)"))
-        return Selection(dropped, notes={"cut": cut if math.isfinite(cut) else None, "of": live.rows})
+        return Selection(dropped, notes=notes)
 
 
 def cut_at(live: Frame, column: str, fraction: float) -> float:

@@ -65,3 +65,12 @@ def test_all_and_nobody():
 def test_what_is_no_fraction(fraction):
     with pytest.raises(RecipeError, match="top_fraction"):
         TopFraction(fraction=fraction)
+
+
+def test_a_mark_says_who_would_stay_and_drops_nobody():
+    scores = [0.1, None, 0.5, float("nan"), 0.5, 0.9, 0.2]
+    made = TopFraction("score", 0.3, mark="top").select(live(score=scores))
+    stays = set(kept(scores, 0.3, "score"))
+    marks = made.columns.table().sort_by("id")
+    assert not len(made.dropped()) and {i for i, top in enumerate(marks["top"].to_pylist()) if top} == stays
+    assert marks["id"].to_pylist() == list(range(7)) and TopFraction(mark="top").adds() == {"top": pa.bool_()}
