@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from curate.errors import RecipeError
-from curate.sources.columns import text_type
+from curate.sources.columns import check_text
 from curate.sources.formats import tables
 from curate.sources.lines import bare, lines, unwrapped
 from curate.store.atomic import Store
@@ -228,7 +228,7 @@ def _values(path: str) -> Iterator[tuple[str, str, str]]:
                 raise RecipeError(f"{path}: row {row + bad.index(True)}: cannot be read")
             names = {name: kind for name in table.column_names if (kind := unwrapped(name).lower()) in _KINDS}
             for name, kind in names.items():
-                text_type(table.schema.field(name), path)  # values of extension types may be code
+                check_text(table.schema.field(name), path)
                 for i, value in enumerate(table[name].to_pylist(), row):
                     if value is not None:
                         yield f"row {i}", kind, str(value)

@@ -21,6 +21,7 @@ from curate.recipe import Recipe, Shards
 from curate.runner.driver import run
 from curate.select.top_fraction import TopFraction
 from curate.select.where import Where
+from curate.sources.columns import fit
 from curate.sources.url_pairs import UrlPairs
 from curate.sources.webdataset import WebDataset
 from curate.upkeep.check import check
@@ -149,6 +150,7 @@ sung.unlink(missing_ok=True)
 from curate.errors import CurateError
 from curate.removed import asked
 from curate.sources.page_urls import listed
+from curate.sources.columns import fit
 from curate.sources.url_pairs import UrlPairs
 from curate.sources.webdataset import WebDataset, Sidecar
 for read in (lambda: [t for f in UrlPairs(str(folder / "a.parquet")).files() for t in UrlPairs(str(folder / "a.parquet")).read(f, 10)],
@@ -214,14 +216,14 @@ def test_the_name_of_a_column_is_no_sql(tmp_path, kind):
                     info.size = len(data)
                     tar.addfile(info, io.BytesIO(data))
         source, steps, shards = WebDataset([str(tmp_path / "pool.tar")]), [Fetch()], Shards(size=4)
-    rules = [Where('we"ird', min=2, name="odd"), TopFraction('we"ird', 0.5)]
+    rules = [Where('source_we"ird', min=2, name="odd"), TopFraction('source_we"ird', 0.5)]
     made = run(Recipe(source, steps, rules, shards=shards, name="x"), str(tmp_path / "it's"), engine="local")
     shown(made.store.url, tmp_path)
     assert made.stats()["reason"].to_pylist() == ["odd", "top_fraction", "kept"]
     assert "we&quot;ird" in made.store.read("report.html").decode()
     kept = [f for f in tmp_path.rglob("*") if f.is_file() and f != secret and secret.read_bytes() in f.read_bytes()]
-    assert kept == [] and evil in pq.read_table(tmp_path / "all.parquet").column_names
-    assert kind == "list" or evil in pq.read_table(made.store.path("shards/00000.parquet")).column_names
+    assert kept == [] and f"source_{fit(evil)}" in pq.read_table(tmp_path / "all.parquet").column_names
+    assert kind == "list" or f"source_{fit(evil)}" in pq.read_table(made.store.path("shards/00000.parquet")).column_names
 
 
 # ---- models

@@ -14,8 +14,17 @@ def source_options(sub: argparse.ArgumentParser) -> argparse._ArgumentGroup:
         "source", "One of --pairs, --pool, --pages, --page-urls, --videos; paths may be local or any fsspec URL."
     )
     source.add_argument("--pairs", metavar="GLOB", nargs="+", help="lists of image URLs: Parquet, CSV, TSV, JSON lines")
-    source.add_argument("--url", metavar="COLUMN", default="url", help="column of the list that has the image's URL")
-    source.add_argument("--text", metavar="COLUMN", default="text", help="column of the list that has the caption")
+    source.add_argument(
+        "--url", metavar="COLUMN", default="url", help="column of the list with the image's URL, or a field of one: meta.url"
+    )
+    source.add_argument("--text", metavar="COLUMN", default="text", help="the same of the caption")
+    source.add_argument(
+        "--without",
+        metavar="COLUMN",
+        nargs="+",
+        default=(),
+        help="columns of a list, or of the table beside a tar, to leave out",
+    )
     source.add_argument(
         "--pool", metavar="FOLDER", nargs="+", help="WebDataset folders or tars (img2dataset, DataComp, a run's shards)"
     )
@@ -56,11 +65,11 @@ def source_of(args: argparse.Namespace) -> Any:
     if kind == "pairs":
         from curate.sources.url_pairs import UrlPairs
 
-        return UrlPairs(args.pairs, url=args.url, text=args.text)
+        return UrlPairs(args.pairs, url=args.url, text=args.text, without=tuple(args.without))
     if kind == "pool":
         from curate.sources.webdataset import WebDataset
 
-        return WebDataset(args.pool)
+        return WebDataset(args.pool, without=tuple(args.without))
     if kind == "page_urls":
         from curate.sources.page_urls import PageUrls
 

@@ -14,7 +14,7 @@ from curate.removed import pending
 from curate.runner import engine as engines
 from curate.runner.preflight import preflight
 from curate.runner.workers import Lane, flow
-from curate.score.ingest import changed_since, ingest, same_run, unchanged
+from curate.score.ingest import changed_since, ingest, pooled, same_run, unchanged
 from curate.score.part import Decision, Part
 from curate.score.segment import Done, Work
 from curate.select import pool
@@ -147,7 +147,7 @@ class Driver:
         self.progress.begin(self.recipe.name or "run", self.store.url)
         repaired, inputs = self._whole()
         problems = [i["error"] for i in inputs if "error" in i]
-        parts = [Part(p["id"], n, p["rows"]) for n, p in enumerate(p for i in inputs for p in i["parts"])]
+        parts = pooled([p for i in inputs for p in i["parts"]], {c for s in self.recipe.steps for c in s.reads})
         if not any(sum(p.rows.values()) for p in parts):
             raise RecipeError("; ".join(problems) or "the input has no rows")
         self.counters: dict[str, dict[str, float]] = {}

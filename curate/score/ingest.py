@@ -2,6 +2,7 @@
 
 import json
 import logging
+from collections.abc import Container
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -11,7 +12,10 @@ import pyarrow.compute as pc
 from curate.errors import CurateError, PoolError, RecipeError
 from curate.paths import printable, shown
 from curate.removed import removed
+from curate.schema import ROW
+from curate.score.part import Part
 from curate.source import Source, file_identity, file_version
+from curate.sources.columns import common
 from curate.stage import digest
 from curate.store.atomic import Store
 
@@ -52,15 +56,15 @@ def ingest(store: Store, source: Source, path: str, part_size: int, earlier: dic
             return {**record, "error": f"{path}: cannot be read: {type(e).__name__}: {e}"}
         if tables is None:
             break
-        part, counts = f"{key}-{len(parts):06d}", {}
+        part, counts, columns = f"{key}-{len(parts):06d}", {}, {}
         for table, rows in tables.items():
             file = f"parts/{part}/source.{table}.parquet"
             if store.commit_table(file, source.removed.scrubbed(rows)):
                 fresh.append(file)
-                counts[table] = len(rows)
+                counts[table], columns[table] = len(rows), _brought(rows.schema)
             else:
-                counts[table] = len(store.table(file, ["uid"]))
-        parts.append({"id": part, "rows": counts})
+                counts[table], columns[table] = len(store.table(file, ["uid"])), _brought(store.fields(file))
+        parts.append({"id": part, "rows": counts, "columns": columns})
     if not still_as_known(known):
         for file in fresh:  # of which state these are nobody knows
             store.remove(file)
@@ -100,11 +104,43 @@ def begun(store: Store, source: Source, key: str) -> tuple[list[dict[str, Any]],
         if not all(store.exists(f) for f in files.values()):
             break
         rows = {t: store.table(f, ["source_row"])["source_row"] for t, f in files.items()}
-        parts.append({"id": part, "rows": {t: len(r) for t, r in rows.items()}})
+        columns = {t: _brought(store.fields(f)) for t, f in files.items()}
+        parts.append({"id": part, "rows": {t: len(r) for t, r in rows.items()}, "columns": columns})
         last = pc.max(rows[source.tables[0]]).as_py()
     for file in files.values():
         store.remove(file)
     return parts, last
+
+
+def _brought(fields: pa.Schema) -> dict[str, str]:
+    """The columns of a list's own, with their types."""
+    return {f.name: str(f.type) for f in fields if f.name.startswith("source_") and f.name not in ROW}
+
+
+def pooled(parts: list[dict[str, Any]], read: Container[str]) -> list[Part]:
+    """The parts of a pool, numbered, whose files may name and type a source's column differently: the pool has it under the first of
+    the names that differ in case only, in the type that holds all its values (columns.common). `read`: the columns that steps read;
+    these a part has also where its file has not."""
+    kinds: dict[tuple[str, str], dict[str, None]] = {}
+    names: dict[tuple[str, str], str] = {}
+    for part in parts:
+        for table, columns in part.get("columns", {}).items():
+            for name, kind in columns.items():
+                kinds.setdefault((table, name.casefold()), {})[kind] = None
+                names.setdefault((table, name.casefold()), name)
+    types = {key: common(found) for key, found in kinds.items()}
+    made = []
+    for number, part in enumerate(parts):
+        changes: dict[str, dict[str, tuple[str, str]]] = {}
+        for table, columns in part.get("columns", {}).items():
+            mine = {n.casefold(): n for n in columns}
+            for (of, folded), kind in types.items():
+                has = mine.get(folded, "")
+                name = names[table, folded]
+                if of == table and ((has != name or columns[has] != kind) if has else name in read):
+                    changes.setdefault(table, {})[name] = (has, kind)
+        made.append(Part(part["id"], number, part["rows"], changes))
+    return made
 
 
 def input_key(known: dict[str, Any], source: Source, part_size: int) -> str:

@@ -13,7 +13,7 @@ import hashlib
 import itertools
 import logging
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 
 import numpy as np
@@ -24,6 +24,7 @@ import pyarrow.parquet as pq
 from curate.errors import PartError, PoolError
 from curate.schema import KEPT
 from curate.selector import Selector
+from curate.sources.columns import as_kind
 from curate.stage import Stage, Step, column, digest
 from curate.store.atomic import Store
 
@@ -35,11 +36,13 @@ SHIFT = 32
 
 @dataclass(frozen=True)
 class Part:
-    """A part's folder name, its index in the pool's order, and its rows in each table."""
+    """A part's folder name, its index in the pool's order, and its rows in each table; `columns`: by table, for columns of the source
+    that the pool has otherwise than the part's file, the name in the file (empty: none) and the type in the pool."""
 
     id: str
     index: int
     rows: dict[str, int]
+    columns: dict[str, dict[str, tuple[str, str]]] = field(default_factory=dict)
 
     @property
     def folder(self) -> str:
@@ -181,9 +184,17 @@ class Workbench:
 
     def _source(self, table: str) -> pa.Table:
         """The rows as they came: what is wanted, and what says which rows they are."""
-        wanted = self.columns[table]
-        listed = None if wanted is None else sorted({"uid", "source_row", "drop_reason", *wanted})
-        return self.store.table(f"{self.part.folder}/source.{table}.parquet", listed)
+        wanted, changes = self.columns[table], self.part.columns.get(table, {})
+        there = lambda name: changes[name][0] if name in changes else name  # noqa: E731
+        listed = None if wanted is None else sorted({"uid", "source_row", "drop_reason", *map(there, wanted)} - {""})
+        found = self.store.table(f"{self.part.folder}/source.{table}.parquet", listed)
+        for name, (mine, kind) in changes.items():
+            if mine in found.column_names:
+                values = as_kind(found[mine].combine_chunks(), kind)
+                found = found.set_column(found.column_names.index(mine), name, values)
+            elif wanted is not None and name in wanted:
+                found = found.append_column(name, pa.nulls(len(found), _named(kind)))
+        return found
 
     def replay(self, steps: list[Step]) -> "Workbench":
         """Judge again what was committed by these steps, and keep the columns that are wanted."""
@@ -294,6 +305,13 @@ class Workbench:
             gone = np.flatnonzero(~documents.alive[owner] & (owner >= 0) & self.tables[table].alive)
             words = [f"document:{w}" for w in documents.reason[owner[gone]]]
             self.tables[table].drop(gone, pa.array(words, pa.large_string()), step)
+
+
+def _named(kind: str) -> pa.DataType:
+    try:
+        return pa.type_for_alias(kind)
+    except ValueError:
+        return pa.null()  # of a type that no name stands for
 
 
 def _said(

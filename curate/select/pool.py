@@ -43,7 +43,7 @@ class Point:
         # A commit that a repair let go (`lost.…`) counts: what is fetched in its place may be something else, under the same name.
         names = [n for n in self.store.names(part.folder) if any(h in n for h in heads)]
         steps = [[s.name, self.fingerprints[s.name], s.parameters()] for s in self.steps]
-        return digest([part.id, part.index, names, steps, [d.folder for d in self.decisions]])
+        return digest([part.id, part.index, part.columns, names, steps, [d.folder for d in self.decisions]])
 
 
 # ---- what selectors read
@@ -89,7 +89,8 @@ def gather(point: Point, table: str, columns: tuple[str, ...], before: Known, pa
         bench = point.open(part, {table: set(columns)})
         conclude(bench)
         rows = bench.tables[table]
-        found = rows.take(dict.fromkeys(["uid", *(c for c in columns if c != "id")]), rows.live)
+        there = [c for c in columns if c != "id" and not pa.types.is_null(rows.columns[c].type)]
+        found = rows.take(dict.fromkeys(["uid", *there]), rows.live)
         found = found.add_column(0, "id", pa.array(rows.live + part.base, pa.int64()))
         return _publish_gathered(point.store, before.named.get(head), head, part.index, found)
     return _gathered(before.there[head], part.index)

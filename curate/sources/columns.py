@@ -1,20 +1,46 @@
-"""From a file's own columns to those of a pool: names that do not clash, plain types, whole text, a uid."""
+"""From a file's own columns to those of a pool: names that do not clash, few and plain types, whole text."""
 
 import difflib
 import re
-from collections.abc import Iterable
+import uuid
+from collections.abc import Callable, Iterable
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.types as pt
 
-from curate.errors import PoolError, RecipeError
+from curate.errors import RecipeError
 from curate.schema import STR
+from curate.shard.members import to_json
 
 #: Characters of the name of a source's column; the rest is left out.
 LONGEST_NAME = 100
 _UNFIT = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
+
+#: Bytes of a value; a longer one is no caption, URL or metadata, and its row is a bad one.
+LONGEST_VALUE = 1_000_000
+
+#: Extension types that are carried as what they are stored as; all others are refused, for their values may be code.
+_HARMLESS = {
+    "arrow.uuid",
+    "arrow.json",
+    "arrow.bool8",
+    "arrow.opaque",
+    "arrow.fixed_shape_tensor",
+    "arrow.variable_shape_tensor",
+}
+_HARMLESS |= {"arrow.parquet.variant", "parquet.variant"}
+
+#: Whole numbers that 64 bits with a sign hold.
+_WHOLE = frozenset({"int8", "int16", "int32", "int64", "uint8", "uint16", "uint32"})
+
+#: The first and the last moment that Python, and so JSON and loaders, can name: microseconds since 1970, and days.
+_YEARS = (-62_135_596_800_000_000, 253_402_300_799_999_999)
+_DAYS = (-719_162, 2_932_896)
+
+#: An array in a type that pools have, and where its values are hostile: too long, or no UTF-8.
+Carried = tuple[pa.Array, np.ndarray]
 
 
 def pick(wanted: str, names: list[str], file: str, role: str) -> str:
@@ -24,7 +50,8 @@ def pick(wanted: str, names: list[str], file: str, role: str) -> str:
     folded = {n.casefold(): n for n in reversed(names)}
     near = difflib.get_close_matches(wanted.casefold(), folded, n=1, cutoff=0.5)
     hint = f"; did you mean {folded[near[0]]!r}?" if near else ""
-    raise RecipeError(f"{file}: no column {wanted!r} for the {role}; its columns are: {', '.join(names) or 'none'}{hint}")
+    shown = ", ".join(n[:60] for n in names[:40]) + (f" and {len(names) - 40:,} more" if len(names) > 40 else "")
+    raise RecipeError(f"{file}: no column {wanted!r} for the {role}; its columns are: {shown or 'none'}{hint}")
 
 
 def fit(name: str) -> str:
@@ -46,47 +73,190 @@ def carried(names: Iterable[str], own: Iterable[str] = ("source_file", "source_r
     return renamed
 
 
-def plain_type(field: pa.Field, file: str) -> pa.DataType:
-    """The type a column is carried with: 64-bit offsets, no dictionaries. Extension types are refused, at any depth."""
-    kind = field.type
-    named = (field.metadata or {}).get(b"ARROW:extension:name")
-    if isinstance(kind, pa.BaseExtensionType) or named:
-        name = named.decode(errors="replace") if named else kind.extension_name
-        raise RecipeError(
-            f"{file}: column {field.name!r} has the extension type {name!r}, which is never loaded; leave the column out"
-        )
+# ---- types: booleans, numbers, strings, bytes, dates, moments, and lists of the first three; all else is carried as text
+
+
+def refused(field: pa.Field) -> str:
+    """The name of an extension type in a column, at any depth, that is not carried; empty if there is none."""
+    kind, named = field.type, (field.metadata or {}).get(b"ARROW:extension:name", b"").decode(errors="replace")
+    if isinstance(kind, pa.BaseExtensionType):
+        named, kind = kind.extension_name, kind.storage_type
+    if named and named not in _HARMLESS:
+        return named
+    inner = [pa.field("", kind.value_type)] if pt.is_dictionary(kind) or pt.is_run_end_encoded(kind) else []
+    inner += [kind.field(i) for i in range(kind.num_fields)]
+    return next((found for f in inner if (found := refused(f))), "")
+
+
+def nested(kind: pa.DataType) -> bool:
+    """Whether a type holds something else than one value: such a column is no text."""
+    kind = kind.storage_type if isinstance(kind, pa.BaseExtensionType) else kind
+    return nested(kind.value_type) if pt.is_dictionary(kind) or pt.is_run_end_encoded(kind) else pt.is_nested(kind)
+
+
+def carry(column: pa.Array) -> Carried:
+    """A column in a type that pools have. What no such type can hold (a moment outside of the years 1 to 9999) is null."""
+    kind = column.type
+    good = np.zeros(len(column), bool)
+    if isinstance(kind, pa.BaseExtensionType):
+        return _uuids(column) if kind.extension_name == "arrow.uuid" else carry(column.storage)
     if pt.is_dictionary(kind):
-        return plain_type(pa.field(field.name, kind.value_type), file)
-    for i in range(kind.num_fields):
-        plain_type(kind.field(i), file)
-    if pt.is_string(kind) or pt.is_string_view(kind):
-        return STR
-    return pa.large_binary() if pt.is_binary(kind) or pt.is_binary_view(kind) else kind
+        values, bad = carry(column.dictionary)
+        at = column.indices
+        return values.take(at), np.append(bad, False)[np.asarray(pc.fill_null(at.cast(pa.int64()), len(values)))]
+    if pt.is_run_end_encoded(kind):
+        return carry(pc.run_end_decode(column))
+    if pt.is_boolean(kind) or pt.is_integer(kind) or pt.is_floating(kind) or pt.is_decimal128(kind):
+        return column, good
+    if pt.is_string(kind) or pt.is_large_string(kind) or pt.is_string_view(kind):
+        return _text(column.cast(pa.large_string()))
+    if pt.is_binary(kind) or pt.is_large_binary(kind) or pt.is_binary_view(kind) or pt.is_fixed_size_binary(kind):
+        return _short(column.cast(pa.large_binary()))
+    if pt.is_date(kind):
+        days = column.cast(pa.date32(), safe=False)
+        return _between(days, days.view(pa.int32()), _DAYS), good
+    if pt.is_timestamp(kind):
+        return _moments(column), good
+    if pt.is_fixed_size_list(kind) and pt.is_floating(kind.value_type):
+        return column, good
+    if _is_list(kind) and _in_lists(kind.value_type):
+        return _lists(column)
+    return _words(column, good)
 
 
-def text_type(field: pa.Field, file: str) -> None:
-    """RecipeError if a column cannot be read as text."""
-    kind = plain_type(field, file)
-    if pt.is_nested(kind):
-        raise RecipeError(f"{file}: column {field.name!r} holds {kind}, not text")
+def as_text(column: pa.Array) -> Carried:
+    """A column in a type that pools have, as text: what one word for values of several types looks like."""
+    kind = column.type
+    if pt.is_large_string(kind):
+        return column, np.zeros(len(column), bool)
+    if pt.is_large_binary(kind):
+        return _text(column.view(STR))
+    return _words(column, np.zeros(len(column), bool))
 
 
-def repaired(table: pa.Table, file: str) -> tuple[pa.Table, pa.Array]:
-    """The table with valid UTF-8 throughout, and a mask of the rows in which something had to be replaced."""
-    broken = pa.repeat(False, len(table))
-    for i, name in enumerate(table.column_names):
-        column = table[name]
+def common(kinds: Iterable[str]) -> str:
+    """The type, by name, that holds the values of several: whole numbers and floats together are doubles, all other mixtures text."""
+    kinds = set(kinds)
+    if len(kinds) == 1:
+        return kinds.pop()
+    if kinds <= _WHOLE:
+        return "int64"
+    return "double" if kinds <= _WHOLE | {"halffloat", "float", "double"} else "large_string"
+
+
+def as_kind(column: pa.Array, kind: str) -> pa.Array:
+    """A column in such a common type."""
+    if str(column.type) == kind:
+        return column
+    return as_text(column)[0] if kind == "large_string" else column.cast(pa.type_for_alias(kind), safe=False)
+
+
+def _uuids(column: pa.Array) -> Carried:
+    spelled = [v and str(uuid.UUID(bytes=v)) for v in column.storage.to_pylist()]
+    return pa.array(spelled, STR), np.zeros(len(column), bool)
+
+
+def _short(raw: pa.Array) -> Carried:
+    """Bytes without those that are too long."""
+    long = np.asarray(pc.fill_null(pc.greater(pc.binary_length(raw), LONGEST_VALUE), False))
+    if long.any():  # of a null that Arrow made of one its bytes would stay
+        raw = raw.filter(pa.array(~long)).take(pa.array(np.cumsum(~long) - 1, mask=long))
+    return raw, long
+
+
+def _text(column: pa.Array) -> Carried:
+    """Strings that are UTF-8 and not too long; what is not UTF-8 has replacement characters."""
+    raw, bad = _short(column.view(pa.large_binary()))
+    text = raw.view(STR)
+    try:
+        text.validate(full=True)
+    except pa.ArrowInvalid:
+        values = raw.to_pylist()
+        clean = [v if v is None else v.decode("utf-8", "replace") for v in values]
+        bad |= np.array([v is not None and t.encode() != v for v, t in zip(values, clean, strict=True)], bool)
+        text = pa.array(clean, STR)
+    return text, bad
+
+
+def _between(values: pa.Array, numbers: pa.Array, bounds: tuple[int, int]) -> pa.Array:
+    inside = pc.and_(pc.greater_equal(numbers, bounds[0]), pc.less_equal(numbers, bounds[1]))
+    return pc.if_else(pc.fill_null(inside, False), values, pa.scalar(None, values.type))
+
+
+def _moments(column: pa.Array) -> pa.Array:
+    """Microseconds, in UTC if they have a time zone."""
+    per, numbers = {"s": 10**6, "ms": 10**3, "us": 1, "ns": 1}[column.type.unit], column.view(pa.int64())
+    kind = pa.timestamp("us", column.type.tz and "UTC")
+    if column.type.unit == "ns":
+        return column.view(pa.timestamp("ns")).cast(pa.timestamp("us"), safe=False).cast(kind)
+    kept = _between(numbers, numbers, (-(-_YEARS[0] // per), _YEARS[1] // per))
+    return pc.multiply(kept, per).view(kind)
+
+
+def _is_list(kind: pa.DataType) -> bool:
+    return any(
+        is_it(kind) for is_it in (pt.is_list, pt.is_large_list, pt.is_fixed_size_list, pt.is_list_view, pt.is_large_list_view)
+    )
+
+
+def _in_lists(kind: pa.DataType) -> bool:
+    """Whether lists of it stay lists."""
+    if _is_list(kind):
+        return _in_lists(kind.value_type)
+    if pt.is_dictionary(kind):
+        return _in_lists(kind.value_type)
+    return pt.is_boolean(kind) or pt.is_integer(kind) or pt.is_floating(kind) or pt.is_string(kind) or pt.is_large_string(kind)
+
+
+def _lists(column: pa.Array) -> Carried:
+    values, bad = carry(pc.list_flatten(column))
+    sizes = np.asarray(pc.fill_null(pc.list_value_length(column), 0)).astype(np.int64)
+    offsets = pa.array(np.append(0, np.cumsum(sizes)).astype(np.int32))
+    made = pa.ListArray.from_arrays(offsets, values, mask=column.is_null())
+    return made, np.bincount(np.repeat(np.arange(len(column)), sizes)[bad], minlength=len(column)) > 0
+
+
+def _words(column: pa.Array, bad: np.ndarray) -> Carried:
+    """Any values as text: JSON of what is nested, ISO 8601 of times. What Python cannot hold is null."""
+    if not pt.is_nested(column.type):
         try:
-            column.validate(full=True)
-        except pa.ArrowInvalid as e:
-            if column.type != STR:
-                raise PoolError(f"{file}: column {name!r}: {e}") from e
-            raw = [v for chunk in column.chunks for v in chunk.view(pa.large_binary()).to_pylist()]
-            text = [v if v is None else v.decode("utf-8", "replace") for v in raw]
-            changed = pa.array([v is not None and t.encode() != v for v, t in zip(raw, text, strict=True)])
-            table = table.set_column(i, name, pa.array(text, STR))
-            broken = pc.or_(broken, changed)
-    return table, broken
+            return _text(column.cast(STR))
+        except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
+            pass  # one by one
+    spell: Callable = (lambda v: to_json(v).decode()) if pt.is_nested(column.type) else str
+    found: list[str | None] = []
+    for i, scalar in enumerate(column):
+        try:
+            value = scalar.as_py()
+            found.append(value if value is None else spell(value))
+        except UnicodeDecodeError:
+            found.append(None)
+            bad[i] = True
+        except (ValueError, OverflowError, ArithmeticError, RecursionError):
+            found.append(None)
+    text, long = _text(pa.array(found, STR))
+    return text, bad | long
+
+
+def carry_table(table: pa.Table) -> tuple[pa.Table, np.ndarray]:
+    """The table in types that pools have, and the rows in which something was hostile. Fields say what a text was that is none."""
+    bad, arrays, fields = np.zeros(len(table), bool), [], []
+    for field, column in zip(table.schema, table.columns):
+        array, hostile = carry(column.combine_chunks())
+        arrays.append(array)
+        note = {b"nested": str(field.type).encode()} if nested(field.type) else (field.metadata or {})
+        fields.append(pa.field(field.name, array.type, metadata={k: v for k, v in note.items() if k == b"nested"} or None))
+        bad |= hostile
+    return pa.table(arrays, schema=pa.schema(fields)), bad
+
+
+def check_text(field: pa.Field, file: str) -> None:
+    """RecipeError if a column, as `carry_table` made it, cannot be read as text."""
+    if was := (field.metadata or {}).get(b"nested"):
+        raise RecipeError(f"{file}: column {field.name!r} holds {was.decode()}, not text")
+
+
+# ---- rows
 
 
 def first_of(reasons: Iterable[tuple[pa.Array, str]], count: int) -> pa.Array:

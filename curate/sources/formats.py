@@ -4,44 +4,52 @@
 of at most `size` rows. `bad` has one boolean a row: True for a row that could not be read (its columns are null).
 """
 
-import csv
-import functools
 import io
 import itertools
 import json
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, BinaryIO
 
+import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from curate.errors import RecipeError
-from curate.paths import open_file
+from curate.paths import filesystem, open_file
 from curate.schema import STR
-from curate.sources.columns import fit
+from curate.sources import parquet
+from curate.sources.columns import carry_table, fit
+from curate.sources.separated import LONGEST_LINE, Records
 
 COMPRESSED = {"gz": "gzip", "zst": "zstd", "bz2": "bz2"}
 
-#: Characters; a longer line is not a row but a broken file.
-LONGEST_LINE = 16 << 20
+#: How many times its own size, and bytes, a file may unpack to: both are passed by none that anybody would download.
+UNPACKED, ANYWAY = 200, 2 << 30
 
-#: Lines; a longer record of CSV is a quote that nobody closed, and the rows that it swallowed.
-MOST_LINES = 100
+#: Fields of an object of JSON, and where those are whose names are new when there are too many columns already.
+FIELDS, FURTHER = 300, "further fields"
 
 Stream = Iterator[tuple[pa.Table, list[bool]]]
 Opened = Callable[[], BinaryIO]
 
 
-def tables(file: str, size: int, without: Iterable[str] = ()) -> Stream:
-    """The stream of a file, by its extension; columns in `without` are not read."""
+def tables(file: str, size: int, without: Iterable[str] = (), texts: Iterable[str] = ()) -> Stream:
+    """The stream of a file, by its extension. Columns in `without` are not read; those in `texts` are wanted, and may be fields of
+    others (`meta.caption`)."""
     kind, compression = file_format(file)
 
     def opened() -> BinaryIO:
         raw = open_file(file)
         return pa.CompressedInputStream(raw, compression) if compression else raw
 
-    for table, bad in READERS[kind](opened, size, frozenset(without)):
-        yield table.drop_columns([c for c in table.column_names if c in without]), bad
+    fs, inner = filesystem(file)
+    limit, done, rows = max(ANYWAY, UNPACKED * fs.size(inner)), 0, 0
+    found = parquet.read(file, without, texts) if kind in ("parquet", "pq") else READERS[kind](opened, size, tuple(texts))
+    for table, bad in found:
+        left = table.drop_columns([c for c in table.column_names if c in without])
+        done, rows = done + left.nbytes, rows + len(left)
+        if done > limit:
+            raise ValueError(f"it unpacks to more than {limit >> 20:,} MiB; from row {rows - len(left)} on it is not read")
+        yield left, bad
 
 
 def file_format(file: str) -> tuple[str, str | None]:
@@ -49,8 +57,8 @@ def file_format(file: str) -> tuple[str, str | None]:
     *_, stem, last = ["", "", *file.lower().rsplit("/", 1)[-1].split(".")]
     compression = COMPRESSED.get(last)
     kind = stem if compression else last
-    if kind not in READERS or (compression and kind in ("parquet", "pq")):
-        endings = ", ".join("." + k for k in READERS)
+    if kind not in KINDS or (compression and kind not in READERS):
+        endings = ", ".join("." + k for k in KINDS)
         raise RecipeError(
             f"{file}: not a table that can be read: the name must end in {endings} "
             f"(all but Parquet also with {', '.join('.' + c for c in COMPRESSED)})"
@@ -58,69 +66,53 @@ def file_format(file: str) -> tuple[str, str | None]:
     return kind, compression
 
 
-def read_parquet(opened: Opened, size: int, without: frozenset[str]) -> Stream:
-    # Without pre-buffering, and with buffered column streams, a huge row group is read page by page.
-    with opened() as f, pq.ParquetFile(f, pre_buffer=False, buffer_size=1 << 20, page_checksum_verification=True) as parquet:
-        yield parquet.schema_arrow.empty_table(), []
-        columns = [c for c in parquet.schema_arrow.names if c not in without]
-        for batch in parquet.iter_batches(batch_size=size, columns=columns, use_threads=False):
-            yield pa.Table.from_batches([batch]), [False] * len(batch)
-
-
 # ---- CSV and TSV: every value is text; an empty one is null
 
 
-def read_csv(opened: Opened, size: int, without: frozenset[str], parsed: Callable = csv.reader) -> Stream:
+def read_csv(opened: Opened, size: int, texts: tuple[str, ...], tabs: bool = False) -> Stream:
     with opened() as f:
-        rows = parsed(_lines(f, newline=""))
-        names = next(rows, [])
-        yield _strings([], names), []
-        records = _records(rows, len(names))
+        records = iter(Records(_lines(f, newline=""), tabs))
+        names = next(records, [])
+        if names is None:
+            raise ValueError("its first line is no header: it is too long, or has a quote that is not closed")
+        yield _strings([], names)
         while chunk := list(itertools.islice(records, size)):
-            yield _strings(chunk, names), [r is None for r in chunk]
+            yield _strings(chunk, names)
 
 
-def read_tsv(opened: Opened, size: int, without: frozenset[str]) -> Stream:
-    return read_csv(opened, size, without, functools.partial(map, _cells))
+def read_tsv(opened: Opened, size: int, texts: tuple[str, ...]) -> Stream:
+    return read_csv(opened, size, texts, tabs=True)
 
 
-def _cells(line: str) -> list[str]:
-    """The cells of a line of TSV. Published lists (CC3M, CC12M) quote nothing: a quote is one where it closes before the next
-    tab or the end of the line, else a character."""
-    try:
-        return next(csv.reader([line], delimiter="\t", strict=True))
-    except csv.Error:
-        return next(csv.reader([line], delimiter="\t", quoting=csv.QUOTE_NONE))
-
-
-def _lines(f: BinaryIO, newline: str) -> Iterator[str]:
-    """Lines with their ends; bytes that are no UTF-8 become surrogates, and are found again by `text_array`."""
+def _lines(f: BinaryIO, newline: str) -> Iterator[str | None]:
+    """Lines with their ends, None for one that is too long; bytes that are no UTF-8 become surrogates, and are found again by
+    `text_array`."""
     text = io.TextIOWrapper(f, "utf-8-sig", "surrogateescape", newline=newline)
-    return iter(lambda: text.readline(LONGEST_LINE), "")
-
-
-def _records(rows: Iterator[list[str]], width: int) -> Iterator[list[str] | None]:
-    """The records, with None for one that has not `width` fields, has too many lines or is not CSV. Blank lines are not records."""
-    while True:
-        try:
-            row = next(rows)
-        except StopIteration:
-            return
-        except csv.Error:
-            yield None
+    while line := text.readline(LONGEST_LINE):
+        if len(line) < LONGEST_LINE or line.endswith(("\n", "\r")):
+            yield line
             continue
-        if row:
-            yield row if len(row) == width and sum(v.count("\n") for v in row) < MOST_LINES else None
+        while (rest := text.readline(LONGEST_LINE)) and not rest.endswith(("\n", "\r")):
+            pass
+        yield None
 
 
-def _strings(records: list[list[str] | None], names: list[str]) -> pa.Table:
+def _strings(records: list[list[str] | None], names: list[str]) -> tuple[pa.Table, list[bool]]:
     blank = [""] * len(names)
     columns = zip(*[r or blank for r in records]) if records else [()] * len(names)
-    return pa.table([text_array([v or None for v in column]) for column in columns], names=names)
+    if len(names) > parquet.COLUMNS:
+        raise ValueError(f"{len(names):,} columns, more than {parquet.COLUMNS:,}")
+    made = pa.table([text_array([v or None for v in column]) for column in columns], names=list(map(fit, names)))
+    return plain(made, [r is None for r in records])
+
+
+def plain(made: pa.Table, bad: list[bool]) -> tuple[pa.Table, list[bool]]:
+    table, hostile = carry_table(made)
+    return table, (hostile | np.array(bad, bool)).tolist()
 
 
 def text_array(values: list[str | None]) -> pa.Array:
-    """Strings as an array. One that is not Unicode becomes invalid UTF-8, for `columns.repaired` to find."""
+    """Strings as an array. One that is not Unicode becomes invalid UTF-8, for `columns.carry` to find."""
     try:
         return pa.array(values, STR)
     except UnicodeEncodeError:
@@ -138,36 +130,56 @@ def _bytes(text: str) -> bytes:
 # ---- JSON lines: read twice, because a column's type is known only when all values have been seen
 
 
-def read_jsonl(opened: Opened, size: int, without: frozenset[str]) -> Stream:
+def read_jsonl(opened: Opened, size: int, texts: tuple[str, ...]) -> Stream:
     with opened() as f:
-        types = json_types(_objects(f))
+        types = json_types(o for o, _ in _objects(f, texts))
     yield json_table([], types), []
     with opened() as f:
-        objects = _objects(f)
+        objects = _objects(f, texts)
         while chunk := list(itertools.islice(objects, size)):
-            yield json_table(chunk, types), [o is None for o in chunk]
+            yield plain(json_table([o for o, _ in chunk], types), [bad for _, bad in chunk])
 
 
-def _objects(f: BinaryIO) -> Iterator[dict[str, Any] | None]:
-    """The object of each line, None for a line that is not one. Blank lines are not rows."""
-    return (json_object(line) for line in _lines(f, newline="\n") if line.strip())
+def _objects(f: BinaryIO, texts: tuple[str, ...]) -> Iterator[tuple[dict[str, Any], bool]]:
+    """The object of each line, and whether the line was not one, or what is wanted as text is not. Blank lines are not rows."""
+    for line in _lines(f, newline="\n"):
+        if line is None or line.strip():
+            found = None if line is None else json_object(line)
+            yield ({}, True) if found is None else _with_texts(found, texts)
+
+
+def _with_texts(found: dict[str, Any], texts: tuple[str, ...]) -> tuple[dict[str, Any], bool]:
+    bad = False
+    for name in texts:
+        value: Any = found
+        for step in [name] if name in found else name.split("."):
+            value = value.get(step) if isinstance(value, dict) else None
+        if isinstance(value, (dict, list)):
+            value, bad = None, True
+        if name in found or value is not None:
+            found[name] = value
+    return found, bad
 
 
 def json_object(text: str) -> dict[str, Any] | None:
-    """A JSON object, or None for anything else."""
+    """A JSON object, or None for anything else, be it one of too many fields."""
     try:
         value = json.loads(text)
     except (ValueError, RecursionError):
         return None
-    return {fit(name): v for name, v in value.items()} if isinstance(value, dict) else None
+    return {fit(n): v for n, v in value.items()} if isinstance(value, dict) and len(value) <= FIELDS else None
 
 
-def json_types(objects: Iterable[dict[str, Any] | None]) -> dict[str, pa.DataType]:
-    """For each name, in order of appearance, the one type that holds all its values."""
+def json_types(objects: Iterable[dict[str, Any]]) -> dict[str, pa.DataType]:
+    """For each name, in order of appearance, the one type that holds all its values; names beyond the first few hundred share a
+    column of JSON text."""
     kinds: dict[str, set[type]] = {}
     for each in objects:
-        for name, value in (each or {}).items():
-            kinds.setdefault(name, set()).add(_kind(value))
+        for name, value in each.items():
+            if name in kinds or len(kinds) < parquet.COLUMNS - 1:
+                kinds.setdefault(name, set()).add(_kind(value))
+            else:
+                kinds[FURTHER] = {str}
     return {name: _json_type(seen - {type(None)}) for name, seen in kinds.items()}
 
 
@@ -191,9 +203,13 @@ def _json_type(kinds: set[type]) -> pa.DataType:
     return pa.float64() if kinds and kinds <= {int, float} else STR
 
 
-def json_table(objects: list[dict[str, Any] | None], types: dict[str, pa.DataType]) -> pa.Table:
-    """The objects as a table of these types; None is a row of nulls."""
-    return pa.table({name: _json_array([(o or {}).get(name) for o in objects], kind) for name, kind in types.items()})
+def json_table(objects: list[dict[str, Any]], types: dict[str, pa.DataType]) -> pa.Table:
+    """The objects as a table of these types; an empty one is a row of nulls."""
+    found = {name: [o.get(name) for o in objects] for name in types}
+    if FURTHER in types:
+        rest = ({n: v for n, v in o.items() if n not in types} for o in objects)
+        found[FURTHER] = [more or None for more in rest]
+    return pa.table({name: _json_array(found[name], kind) for name, kind in types.items()})
 
 
 def _json_array(values: list[Any], kind: pa.DataType) -> pa.Array:
@@ -202,9 +218,7 @@ def _json_array(values: list[Any], kind: pa.DataType) -> pa.Array:
     return text_array([v if v is None or isinstance(v, str) else json.dumps(v, ensure_ascii=False) for v in values])
 
 
-READERS = {
-    "parquet": read_parquet,
-    "pq": read_parquet,
+READERS: dict[str, Callable[[Opened, int, tuple[str, ...]], Stream]] = {
     "csv": read_csv,
     "tsv": read_tsv,
     "tab": read_tsv,
@@ -212,6 +226,7 @@ READERS = {
     "ndjson": read_jsonl,
     "json": read_jsonl,
 }
+KINDS = ("parquet", "pq", *READERS)
 
 #: How the name of a readable file ends.
-ENDINGS = tuple(f".{kind}" for kind in READERS) + tuple(f".{kind}.{c}" for kind in READERS for c in COMPRESSED)
+ENDINGS = tuple(f".{kind}" for kind in KINDS) + tuple(f".{kind}.{c}" for kind in READERS for c in COMPRESSED)

@@ -7,18 +7,16 @@ from datetime import UTC, datetime
 from typing import Any, ClassVar
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from curate import schema
 from curate.errors import PoolError
 from curate.fetch.client import Answer as Fetched
 from curate.fetch.stage import Fetch, loop_factory
-from curate.paths import open_file
 from curate.source import expand
 from curate.sources import warc
-from curate.sources.columns import text_type
+from curate.sources.columns import as_text, check_text
+from curate.sources.formats import tables
 from curate.sources.lines import bare, lines
-from curate.sources.url_pairs import as_text
 from curate.sources.warc import Answer
 from curate.sources.web_pages import WebPages
 
@@ -115,10 +113,11 @@ def listed(file: str) -> list[str]:
     """The URLs of a list. PoolError or RecipeError if it cannot be read."""
     if not file.endswith(".parquet"):
         return [line for line in map(bare, lines(file)) if line and not line.startswith("#")]
+    found: list[str] = []
     try:
-        with open_file(file) as f:
-            table = pq.ParquetFile(f)
-            text_type(table.schema_arrow.field("url"), file)  # values of extension types may be code
-            return [u or "" for u in as_text(table.read(columns=["url"])["url"]).to_pylist()]
-    except (OSError, ValueError, KeyError) as e:
+        for table, _ in tables(file, 10_000):
+            check_text(table.schema.field("url"), file)
+            found += [u or "" for u in as_text(table["url"].combine_chunks())[0].to_pylist()]
+    except (OSError, ValueError, KeyError, pa.ArrowException) as e:
         raise PoolError(f"{file}: not a list of URLs: {e}") from e
+    return found

@@ -1,35 +1,41 @@
 """Tables of image URLs and captions: the main job's input."""
 
+import bisect
 import contextlib
-import csv
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import ClassVar
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from curate import schema
 from curate.errors import PoolError, RecipeError
 from curate.paths import filesystem
-from curate.schema import STR
 from curate.source import Source, expand
-from curate.sources.columns import carried, first_of, pick, plain_type, repaired, rows, text_type
+from curate.sources.columns import as_text, carried, check_text, first_of, pick, rows
 from curate.sources.formats import ENDINGS, Stream, file_format, tables
 
 #: The start of an http(s) URL with a host. Nothing else can be fetched; the web client looks closer at the rest.
 URL = r"(?i)^\s*https?://[^\s/?#]"
 
 
+#: Bytes of a part, which is held in memory: one of rows that have more is shorter.
+BYTES = 256 << 20
+
+
 @dataclass
 class UrlPairs(Source):
     """One row = one image URL and its caption. Parquet, CSV, TSV or JSON lines; globs, folders, any fsspec path.
 
-    url, text: the names of the two columns. All other columns travel as `source_<name>`, but for those in `without`. Values of
-    CSV and TSV are text, an empty one is null; a quote in TSV that does not close in its line is a character.
+    url, text: the names of the two columns, or of fields of others, like `meta.caption`. All other columns travel as
+    `source_<name>`, but for those in `without`: booleans, numbers, strings, bytes, dates and lists as they are, all else as text.
+    Values of CSV and TSV are text, an empty one is null; a quote that is not closed costs its line, in TSV it is a character.
 
-    Rows that are wrong stay, with a `drop_reason`: `source:bad_row` (a wrong number of fields, no JSON object, no UTF-8,
-    a record of CSV over 100 lines: a quote that nobody closed) or `fetch:bad_url` (null, blank, not http or https). A null caption is left for a filter to judge.
+    Rows that are wrong stay, with a `drop_reason`: `source:bad_row` (a wrong number of fields, no JSON object, a list or an object
+    as URL or caption, no UTF-8, a value of more than 1 MB) or `fetch:bad_url` (null, blank, not http or https). A null caption is
+    left for a filter to judge. A date before year 1 or after 9999 is null.
     """
 
     version: ClassVar[int] = 3
@@ -48,7 +54,7 @@ class UrlPairs(Source):
     def columns(self, file: str) -> dict[str, pa.DataType]:
         """The columns of the rows of a file; RecipeError if `url` or `text` is missing or cannot be used."""
         with naming(file, 0):
-            stream = tables(file, 1, self.without)
+            stream = tables(file, 1, self.without, (self.url, self.text))
             names = self._names(next(stream)[0].schema, file)
             stream.close()
         return {**schema.IMAGES, **{new: kind for new, kind in names.values()}}
@@ -61,7 +67,7 @@ class UrlPairs(Source):
         return super().adds(table)
 
     def read(self, file: str, part_size: int) -> Iterator[dict[str, pa.Table]]:
-        start, stream = 0, tables(file, part_size, self.without)
+        start, stream = 0, tables(file, part_size, self.without, (self.url, self.text))
         with naming(file, start):
             names = self._names(next(stream)[0].schema, file)
         parts = regrouped(stream, part_size)
@@ -80,46 +86,53 @@ class UrlPairs(Source):
         if doubled:
             raise RecipeError(f"{file}: more than one column is named {doubled[0]!r}")
         for wanted, role in ((self.url, "URL"), (self.text, "text")):
-            text_type(found.field(pick(wanted, found.names, file, role)), file)
+            check_text(found.field(pick(wanted, found.names, file, role)), file)
         others = [n for n in found.names if n not in (self.url, self.text)]
-        return {n: (new, plain_type(found.field(n), file)) for n, new in carried(others).items()}
+        return {n: (new, found.field(n).type) for n, new in carried(others).items()}
 
     def _images(self, table: pa.Table, bad: list[bool], names: dict, file: str, start: int) -> pa.Table:
-        columns = {"url": as_text(table[self.url]), "text": as_text(table[self.text])}
-        columns |= {new: table[old].cast(kind) for old, (new, kind) in names.items()}
-        plain, broken = repaired(pa.table(columns), file)
-        no_url = pc.invert(pc.fill_null(pc.match_substring_regex(plain["url"], URL), False))
-        bad_row = pc.or_(broken, pa.array(bad, pa.bool_()))
-        uids = schema.uids(plain["text"], plain["url"])
-        reasons = first_of([(bad_row, "source:bad_row"), (no_url, "fetch:bad_url")], len(plain))
-        ordered = {c: plain[c] for c in plain.column_names}
-        return pa.table({"uid": uids, **rows(file, start, len(plain)), **ordered, "drop_reason": reasons})
-
-
-def as_text(column: pa.ChunkedArray) -> pa.ChunkedArray:
-    """Any flat column as strings. Bytes are taken as they are: whether they are UTF-8 is seen later."""
-    if pa.types.is_dictionary(column.type):
-        column = column.cast(column.type.value_type)
-    if pa.types.is_binary(column.type) or pa.types.is_large_binary(column.type):
-        raw = column.cast(pa.large_binary())
-        return pa.chunked_array([chunk.view(STR) for chunk in raw.chunks], STR)
-    return column.cast(STR)
+        url, no_text = as_text(table[self.url].combine_chunks())
+        text, no_text_either = as_text(table[self.text].combine_chunks())
+        no_url = pc.invert(pc.fill_null(pc.match_substring_regex(url, URL), False))
+        reasons = [(pa.array(no_text | no_text_either | np.array(bad, bool)), "source:bad_row"), (no_url, "fetch:bad_url")]
+        return pa.table(
+            {
+                "uid": schema.uids(text, url),
+                **rows(file, start, len(table)),
+                "url": url,
+                "text": text,
+                **{new: table[old] for old, (new, _) in names.items()},
+                "drop_reason": first_of(reasons, len(table)),
+            }
+        )
 
 
 def regrouped(stream: Stream, size: int) -> Iterator[tuple[pa.Table, list[bool]]]:
-    """The same rows in tables of exactly `size` rows, but for the last: parts must not depend on row groups."""
+    """The same rows in tables of `size` rows, but for the last, and for rows of many bytes: parts must not depend on row groups."""
     held: list[pa.Table] = []
     flags: list[bool] = []
-    for table, bad in stream:
-        while len(flags) + len(table) >= size:
-            take = size - len(flags)
-            yield pa.concat_tables([*held, table.slice(0, take)]), flags + bad[:take]
-            table, bad, held, flags = table.slice(take), bad[take:], [], []
-        if len(table):
-            held.append(table)
-            flags += bad
+    try:
+        for table, bad in stream:
+            while len(table):
+                room = BYTES - sum(t.nbytes for t in held)
+                take = min(size - len(flags), len(table) if table.nbytes <= room else _fitting(table, room) or int(not held))
+                held.append(table.slice(0, take))
+                flags += bad[:take]
+                table, bad = table.slice(take), bad[take:]
+                if len(flags) == size or len(table):
+                    yield pa.concat_tables(held), flags
+                    held, flags = [], []
+    except (OSError, ValueError, EOFError, pa.ArrowException):
+        if held:  # the rows before a fault stay
+            yield pa.concat_tables(held), flags
+        raise
     if held:
         yield pa.concat_tables(held), flags
+
+
+def _fitting(table: pa.Table, room: int) -> int:
+    """How many of a table's first rows have at most so many bytes."""
+    return bisect.bisect_right(range(len(table)), room, key=lambda n: table.slice(0, n + 1).nbytes)
 
 
 @contextlib.contextmanager
@@ -127,7 +140,7 @@ def naming(file: str, row: int) -> Iterator[None]:
     """What goes wrong inside is said of the file, with the row reached."""
     try:
         yield
-    except (OSError, pa.ArrowException, EOFError, ValueError, csv.Error) as e:
+    except (OSError, pa.ArrowException, EOFError, ValueError) as e:
         raise PoolError(f"{file}: cannot be read from row {row} on: {e}") from e
 
 

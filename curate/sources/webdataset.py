@@ -2,25 +2,28 @@
 
 import contextlib
 import itertools
+import logging
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, BinaryIO, ClassVar
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from curate import schema
 from curate.errors import PoolError
 from curate.paths import filesystem, open_file
 from curate.schema import STR
 from curate.source import Source, expand
-from curate.sources.columns import carried, plain_type, repaired, rows
-from curate.sources.formats import json_object, json_table, json_types
+from curate.sources.columns import as_kind, carried, carry_table, common, rows
+from curate.sources.formats import json_object, json_table, json_types, tables
 from curate.sources.tarindex import Member, Sample, members, samples
 from curate.sources.url_pairs import folders_opened, naming
+
+log = logging.getLogger(__name__)
 
 #: Suffixes of images, the first one wins; what an image really is, its bytes say later.
 SUFFIXES = ("jpg", "jpeg", "png", "webp", "gif", "avif")
@@ -38,7 +41,7 @@ class WebDataset(Source):
 
     paths: tars, folders of tars, runs, globs, `{00000..00012}` ranges; any fsspec path. A Parquet file beside a tar
     (`00000.parquet`) supplies the columns, and the rows whose download failed; without it the `.json` members do. All but the URL
-    and the caption travel as `source_<name>`.
+    and the caption travel as `source_<name>`, but for those in `without`.
 
     `uid` is taken over where it is 32 hex digits. Else it is made of text and URL, or without a URL of text, the tar's
     name and the sample's key. The sample's key travels as `source_key`.
@@ -51,6 +54,7 @@ class WebDataset(Source):
     version: ClassVar[int] = 3
 
     paths: str | list[str]
+    without: tuple[str, ...] = ()
 
     def files(self) -> list[str]:
         named = [self.paths] if isinstance(self.paths, str) else self.paths
@@ -61,12 +65,12 @@ class WebDataset(Source):
         """The columns of the first file that can be read, as far as its first samples show them."""
         for file in self.files():
             with contextlib.suppress(PoolError), naming(file, 0):
-                for first in _parts(file, 100):
+                for first in _parts(file, 100, self.without):
                     return {f.name: f.type for f in first.schema if f.name != "drop_reason"}
         return {**super().adds(table), **schema.PAYLOAD, "source_key": STR}
 
     def read(self, file: str, part_size: int) -> Iterator[dict[str, pa.Table]]:
-        done, parts = 0, _parts(file, part_size)
+        done, parts = 0, _parts(file, part_size, self.without)
         while True:
             with naming(file, done):
                 part = next(parts, None)
@@ -88,16 +92,16 @@ class Found:
     reason: str | None = None
 
 
-def _parts(file: str, size: int) -> Iterator[pa.Table]:
+def _parts(file: str, size: int, without: tuple[str, ...]) -> Iterator[pa.Table]:
     """A tar as tables of `size` rows."""
-    side = Sidecar.beside(file)
+    side = Sidecar.beside(file, without)
     names: dict[str, int] = {}
     with open_file(file) as f:
         found = itertools.chain((_look(f, s, side) for s in samples(members(f, file))), side.unseen())
         for start in itertools.count(0, size):
             chunk = list(itertools.islice(found, size))
             if chunk:
-                yield _table(chunk, side, file, start, names)
+                yield _table(chunk, side, file, start, names, without)
             if len(chunk) < size:
                 return
 
@@ -112,6 +116,8 @@ def _look(f: BinaryIO, sample: Sample, side: "Sidecar") -> Found:
         row.text = _text(f, sample.members.get("txt"))
         if row.at is None and "json" in sample.members:
             row.said = json_object(_text(f, sample.members["json"]) or "")
+            if any(isinstance((row.said or {}).get(name), (dict, list)) for name in ("url", *CAPTIONS)):
+                row.said = None  # what is no text is none
     except ValueError:
         row.reason = "source:bad_row"
     if row.said is None:
@@ -133,11 +139,15 @@ def _text(f: BinaryIO, member: Member | None) -> str | None:
     return f.read(member.size).decode("utf-8-sig")
 
 
-def _table(found: list[Found], side: "Sidecar", file: str, start: int, names: dict[str, int]) -> pa.Table:
+def _table(
+    found: list[Found], side: "Sidecar", file: str, start: int, names: dict[str, int], without: tuple[str, ...]
+) -> pa.Table:
     """Rows as a table: what a pool has of every image, then all else that the sidecar or the `.json` members say."""
-    brought = side.take([r.at for r in found])
+    places = [r.at for r in found]
+    brought = side.take(places)
     said = json_table([r.said for r in found], json_types(r.said for r in found))
-    given, broken = repaired(_joined(brought, said), file)
+    given, broken = carry_table(_joined(brought, said))
+    broken = broken.tolist() or [False] * len(found)
     text = _captions(found, given)
     url = _strings(given, "url", len(found))
     own = _strings(given, "uid", len(found))
@@ -145,11 +155,12 @@ def _table(found: list[Found], side: "Sidecar", file: str, start: int, names: di
         u if schema.is_uid(u) else schema.uid(t, a if a is not None else _place(file, r.key, names))
         for u, t, a, r in zip(own, text, url, found, strict=True)
     ]
-    used = {"url", "uid", *CAPTIONS[:1]} | ({"caption"} if "text" not in given.column_names else set())
+    used = {"url", "uid", *CAPTIONS[:1], *without} | ({"caption"} if "text" not in given.column_names else set())
     others = [c for c in given.column_names if c not in used and c != "key"]
     extras = {new: given[c] for c, new in carried(others, ("source_file", "source_row", "source_key")).items()}
-    repairs = broken.to_pylist() or [False] * len(found)
-    reasons = [r.reason or ("source:bad_row" if b else None) for r, b in zip(found, repairs, strict=True)]
+    reasons = [
+        r.reason or ("source:bad_row" if b or at in side.bad else None) for r, b, at in zip(found, broken, places, strict=True)
+    ]
     where = _absolute(file)
     images = [r.image for r in found]
     return pa.table(
@@ -172,7 +183,9 @@ def _joined(brought: pa.Table, said: pa.Table) -> pa.Table:
     """The sidecar's columns, filled up with what the `.json` of samples unknown to it says, and further names of those."""
     both = {c: brought[c] for c in brought.column_names}
     for name in said.column_names:
-        both[name] = pc.coalesce(both[name], said[name].cast(both[name].type)) if name in both else said[name]
+        one, other = both.get(name), said[name].combine_chunks()
+        kind = common({str(c.type) for c in (one, other) if c is not None})
+        both[name] = other if one is None else pc.coalesce(as_kind(one.combine_chunks(), kind), as_kind(other, kind))
     return pa.table(both)
 
 
@@ -199,8 +212,9 @@ def _place(file: str, key: str | None, names: dict[str, int]) -> str:
 class Sidecar:
     """The Parquet file beside a tar: one row for each sample, by key, and for each download that failed."""
 
-    def __init__(self, table: pa.Table):
-        self.table = table
+    def __init__(self, table: pa.Table, bad: Iterable[int] = (), name: str = ""):
+        self.table, self.bad, self.name = table, frozenset(bad), name
+        self.claimed = self.strangers = 0  # samples that are in the table, and that are not
         self.places: dict[str, list[int]] = {}
         for at, key in enumerate(_strings(table, "key", len(table))):
             self.places.setdefault(key or "", []).append(at)
@@ -208,26 +222,33 @@ class Sidecar:
             places.reverse()
 
     @classmethod
-    def beside(cls, file: str) -> "Sidecar":
+    def beside(cls, file: str, without: tuple[str, ...] = ()) -> "Sidecar":
         """The sidecar of a tar; an empty one if there is none, or one without keys."""
         name = file.removesuffix(".tar") + ".parquet"
         fs, inner = filesystem(name)
         if not file.endswith(".tar") or not fs.exists(inner):
             return cls(pa.table({}))
-        with naming(name, 0), fs.open(inner, "rb") as f:
-            parquet = pq.ParquetFile(f, page_checksum_verification=True)
-            if "key" not in parquet.schema_arrow.names:
-                return cls(pa.table({}))
-            types = [(n, plain_type(parquet.schema_arrow.field(n), name)) for n in parquet.schema_arrow.names]
-            return cls(parquet.read().cast(pa.schema(types)).combine_chunks())
+        with naming(name, 0):
+            found = list(tables(name, 10_000, without))
+            table = pa.concat_tables(t for t, _ in found).combine_chunks()
+        if "key" not in table.column_names:
+            log.warning("%s: has no column key, and says nothing of the samples beside it", name)
+            return cls(pa.table({}))
+        return cls(table, np.flatnonzero([b for _, bad in found for b in bad]).tolist(), name)
 
     def claim(self, key: str) -> int | None:
         """The place of the next row with this key that no sample has claimed."""
         places = self.places.get(key.rsplit("/", 1)[-1])
-        return places.pop() if places else None
+        if not places:
+            self.strangers += 1
+            return None
+        self.claimed += 1
+        return places.pop()
 
     def unseen(self) -> Iterator[Found]:
         """The rows that no sample claimed, in order: failed downloads, and images that should be there and are not."""
+        if self.strangers and not self.claimed and self.places:
+            log.warning("%s: none of its keys, like %r, is that of a sample in the tar", self.name, next(iter(self.places)))
         status = _strings(self.table, "status", len(self.table))
         keys = _strings(self.table, "key", len(self.table))
         for at in sorted(at for places in self.places.values() for at in places):
