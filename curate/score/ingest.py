@@ -135,10 +135,10 @@ def pooled(parts: list[dict[str, Any]], read: Container[str]) -> list[Part]:
         for table, columns in part.get("columns", {}).items():
             mine = {n.casefold(): n for n in columns}
             for (of, folded), kind in types.items():
-                has = mine.get(folded, "")
-                name = names[table, folded]
-                if of == table and ((has != name or columns[has] != kind) if has else name in read):
-                    changes.setdefault(table, {})[name] = (has, kind)
+                if of == table:
+                    has, name = mine.get(folded, ""), names[table, folded]
+                    if (has != name or columns[has] != kind) if has else name in read:
+                        changes.setdefault(table, {})[name] = (has, kind)
         made.append(Part(part["id"], number, part["rows"], changes))
     return made
 
