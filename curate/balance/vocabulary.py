@@ -10,6 +10,7 @@ import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from curate.paths import parquet
 from curate.select.database import database
 from curate.store.atomic import Store
 
@@ -61,9 +62,8 @@ def counted(texts: Iterable[str | None], cut: Callable[[str], list[str]], bigram
                 files += 1
                 _put_aside(singles, doubles, f"{folder}/{files}.parquet")
         _put_aside(singles, doubles, f"{folder}/last.parquet")
-        con.execute(
-            f"create view grams as select gram, words, sum(n)::bigint as n from read_parquet('{folder}/*.parquet') group by all"
-        )
+        aside = parquet(f"{folder}/{n}.parquet" for n in (*range(1, files + 1), "last"))
+        con.execute(f"create view grams as select gram, words, sum(n)::bigint as n from {aside} group by all")
         yield con
 
 
