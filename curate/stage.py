@@ -12,7 +12,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import pyarrow as pa
@@ -108,12 +108,21 @@ class Stage(Step):
     chunk: ClassVar[int] = 256  # rows handed to `run` at a time; fixed, so that scheduling cannot move a score
     parks: ClassVar[bool] = False  # writes bytes (fetching): `run` gets a payload.Parcel
     optional_reads: ClassVar[tuple[str, ...]] = ()  # columns that it gets too where the rows have them
+    instead: ClassVar[str] = ""  # the column that it gets as `text`, see `reading`
     context: ClassVar[tuple[str, ...]] = ()  # tables of which the part's rows are given too, as keyword arguments
     passes: ClassVar[str] = ""  # a column: rows in which it is not null get no values of this stage
     tells: ClassVar[tuple[tuple[str, str], ...]] = ()  # texts (table, column) of other tables that its strings pass on
 
     #: By time.monotonic: what is not done by then is left undone, or the whole part is lost. Set before each `run`.
     ends = math.inf
+
+    def reading(self, column: str) -> Self:
+        """The same stage with another column in the place of `text`: a filter of captions asked of a cleaned or a written one."""
+        self.instead, self.reads = column, tuple(column if read == "text" else read for read in self.reads)
+        return self
+
+    def identity(self) -> dict[str, Any]:
+        return super().identity() | ({"instead": self.instead} if self.instead else {})
 
     def load(self) -> None:
         """Load the model. Called once in each worker, before the first `run`."""

@@ -2,12 +2,12 @@
 
 As published: JPEG, both sides over 400 px, ratio up to 2; noun, determiner and preposition; first word capitalised, not too
 many capitals; little repetition; every word seen 5 times in English Wikipedia (--vocabulary: a word and its count a line); no
-boilerplate; no pornography. Open equivalents: word lists stand in for the tagger (--nouns: WordNet's index.noun), open_nsfw
-for the picture classifier, and a CLIP score for "one of the picture's 5 to 20 labels is in the text" (--min-clip, ours). The
-bounds of capitals and of repetition are ours, CC12M's; so is the measure of repetition. English by fastText is ours too. --profanity names
-a list of unwanted words. Boilerplate at the ends of a text is cropped from what goes into the shards, after the rules of text; a text of half
-boilerplate falls (ours). Not covered: noun ratio and sentiment (bounds unpublished), hypernyms for names. Published: 5B pictures to 3.3M pairs; picture rules drop 65 %, text
-rules leave 3 %, matching drops 60 %; raters call more than 90 % good.
+boilerplate; no pornography. Open equivalents: word lists stand in for the tagger (--nouns: WordNet's index.noun), open_nsfw for
+the picture classifier, and a CLIP score for "one of the picture's 5 to 20 labels is in the text" (--min-clip, ours). The bounds
+of capitals and of repetition are ours, CC12M's; so is the measure of repetition. English by fastText is ours too. --profanity
+names a list of unwanted words. Boilerplate at the ends of a text is cropped first, and white space squeezed; a text that is
+still half boilerplate falls (ours). Not covered: noun ratio and sentiment (bounds unpublished), hypernyms for names. Published:
+5B pictures to 3.3M pairs; picture rules drop 65 %, text rules leave 3 %, matching drops 60 %; raters call more than 90 % good.
 """
 
 from curate.fetch.stage import Fetch
@@ -50,22 +50,25 @@ def recipe(
     """rare: times that a word must have been seen in the vocabulary's corpus.
     max_capitals: share of the words in capitals that a text may have.
     """
+    rules = [
+        Language(model=language_model),
+        PartsOfSpeech(needs=("noun", "determiner", "preposition"), nouns=nouns),
+        CaptionCapitals(max=max_capitals),
+        CaptionRepetition(max=max_repetition),
+        BoilerplateText(),
+        RareTokens(vocabulary=vocabulary, count=rare),
+        *([ListedWords(max=0, words=profanity, name="profanity")] if profanity else []),
+    ]
     return Recipe(
         source=source,
         score=[
-            Language(model=language_model),
-            PartsOfSpeech(needs=("noun", "determiner", "preposition"), nouns=nouns),
-            CaptionCapitals(max=max_capitals),
-            CaptionRepetition(max=max_repetition),
-            BoilerplateText(),
             CleanCaption(crop=True),
-            RareTokens(vocabulary=vocabulary, count=rare),
-            *([ListedWords(max=0, words=profanity, name="profanity")] if profanity else []),
+            *(rule.reading("chosen_text") for rule in rules),
             Fetch(),
             ImageSide(min=min_side),
             AspectRatio(max=max_ratio),
             Nsfw(max=max_nsfw, model=nsfw_model),
-            ClipEmbed(model=model, text="chosen_text"),
+            ClipEmbed(model=model).reading("chosen_text"),
             ClipScore(),
         ],
         select=[Where(sql="mime = 'image/jpeg'", name="jpeg"), Where("clip_score", min=min_clip)],

@@ -55,7 +55,7 @@ def recipe(
         source=source,
         score=[
             CleanCaption(),
-            CaptionChars(min=min_chars, max=max_chars, of="chosen_text"),
+            CaptionChars(min=min_chars, max=max_chars).reading("chosen_text"),
             CaptionWords(min=min_words, max=max_words),
             Language(model=language_model),
             PartsOfSpeech(needs=("noun",), nouns=nouns),

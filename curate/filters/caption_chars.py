@@ -10,17 +10,11 @@ from curate.stage import Filter
 
 @dataclass
 class CaptionChars(Filter):
-    """Code points in the caption, or in another column, `of`. DataComp's basic filter keeps six or more (2304.14108), LAION five."""
+    """Code points in the caption. DataComp's basic filter keeps six or more (2304.14108), LAION five."""
 
     min: float | None = 6
     reads = ("text",)
     dtype = pa.int32()
 
-    of: str = "text"
-
-    def __post_init__(self):
-        super().__post_init__()
-        self.reads = (self.of,)
-
     def score(self, live: pa.Table) -> pa.Array:
-        return pc.utf8_length(live[self.of])
+        return pc.utf8_length(live["text"])

@@ -15,18 +15,13 @@ class ClipEmbed(Stage):
     """Adds `clip_image` and `clip_text`: embeddings of length 1, as lists of float16.
 
     model: `MODEL[:PRETRAINED_OR_FILE]` as in curate.models. Under another name, say `name="clip_l14"`, the columns are
-    `clip_l14_image` and `clip_l14_text`. text: the column of the caption. A null caption has a null embedding.
+    `clip_l14_image` and `clip_l14_text`. A null caption has a null embedding.
     """
 
     gpus = 1
     reads = ("image", "text")
 
     model: str = "ViT-B-32:laion2b_s34b_b79k"
-    text: str = "text"
-
-    def __post_init__(self):
-        super().__post_init__()
-        self.reads = ("image", self.text)
 
     def adds(self) -> dict[str, pa.DataType]:
         head = "clip" if self.name == "clip_embed" else self.name
@@ -47,7 +42,7 @@ class ClipEmbed(Stage):
 
     def run(self, live: pa.Table, images: list[np.ndarray]) -> pa.Table:
         image = vectors(self._clip.encode_images(images), np.ones(len(images), dtype=bool))
-        return pa.table(dict(zip(self.adds(), (image, text_vectors(self._clip, live[self.text])))))
+        return pa.table(dict(zip(self.adds(), (image, text_vectors(self._clip, live["text"])))))
 
 
 def text_vectors(model: Clip, texts: pa.ChunkedArray) -> pa.Array:

@@ -65,6 +65,8 @@ class Chunk:
         """Run a stage on rows, and hold it to its word: the columns it declares, one value a row."""
         wanted = ["uid", *stage.reads, *stage.optional_reads, *(schema.PAYLOAD if stage.parks else ())]
         live = self.rows.take(dict.fromkeys(c for c in wanted if c in self.rows.columns), todo)
+        if stage.instead:
+            live = live.rename_columns(["text" if c == stage.instead else c for c in live.column_names])
         given: list[Any] = []
         if stage.pixels:
             given.append(self.images(todo))
