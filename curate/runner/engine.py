@@ -7,7 +7,6 @@ network, a model in an actor. Both engines run the same calls, so both write the
 import logging
 import os
 import sys
-import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -16,6 +15,7 @@ from typing import Any
 
 from curate.errors import CurateError, PartError, RecipeError
 from curate.runner import ray_token
+from curate.runner.calls import Keeper, Nothing, call
 from curate.runner.workers import ATTEMPTS, Crash, Lane, cores, fitting, loaded
 
 log = logging.getLogger(__name__)
@@ -163,7 +163,7 @@ class RayEngine:
         self.busy: list[set[int]] = [set() for _ in lanes]
         mine, theirs = cores(lanes, self.workers)
         self.cores = [self._fitted(lane, theirs if lane.kind == "model" else mine) for lane in lanes]
-        self.task = self.ray.remote(max_retries=0, max_calls=0)(_call)
+        self.task = self.ray.remote(max_retries=0, max_calls=0)(call)
         self.targets = [self.ray.put(lane.target) for lane in lanes]
 
     def _fitted(self, lane: Lane, cores: float) -> float:
@@ -194,7 +194,7 @@ class RayEngine:
         self.busy[lane].add(at)
         self.actors[lane] += [None] * (at + 1 - len(self.actors[lane]))
         if self.actors[lane][at] is None:
-            actor = self.ray.remote(max_restarts=0, max_task_retries=0)(_Keeper)
+            actor = self.ray.remote(max_restarts=0, max_task_retries=0)(Keeper)
             gpus = self.lanes[lane].gpus if self.gpus else 0
             options = actor.options(num_cpus=self.cores[lane], num_gpus=gpus, scheduling_strategy="SPREAD")
             self.actors[lane][at] = options.remote(self.targets[lane], self.lanes[lane].name)
@@ -221,7 +221,7 @@ class RayEngine:
             return token, Crash(_late(self.lanes[lane]) if late else f"{self.lanes[lane].name}: {e}")
         except CurateError as e:
             return token, e
-        if isinstance(found, _Nothing):
+        if isinstance(found, Nothing):
             self._to_actor(lane, token, args)
             return None
         return token, found
@@ -289,9 +289,7 @@ class RayEngine:
         except self.ray.exceptions.RayTaskError as e:
             cause = e.cause if isinstance(e.cause, CurateError) else _unexpected(e.cause or e)
             raise (cause if self.local else _at(cause, e.ip)) from e
-        except (
-            self.ray.exceptions.RaySystemError
-        ) as e:  # what was sent cannot be read there: a module is missing, or another version
+        except self.ray.exceptions.RaySystemError as e:  # a module is missing there, or is of another version
             raise CurateError(f"the worker cannot read what it is sent: {_last_line(e)}") from e
         except self.ray.exceptions.RayError as e:
             if "creation task" in str(e) and "Error" in _last_line(e):
@@ -304,7 +302,7 @@ class _Mapping:
 
     def __init__(self, engine: RayEngine, function: Callable):
         self.engine, self.ray = engine, engine.ray
-        self.task = self.ray.remote(max_retries=0)(_call).options(num_cpus=1 if engine.workers > 1 else 0.5)
+        self.task = self.ray.remote(max_retries=0)(call).options(num_cpus=1 if engine.workers > 1 else 0.5)
         self.target = self.ray.put(function)
         self.running: dict[Any, tuple[int, Any, int, float]] = {}
         self.done: dict[int, Any] = {}
@@ -344,50 +342,6 @@ class _Mapping:
             raise why
         log.warning("%s; attempt %d of %d follows", why, attempt + 1, ATTEMPTS)
         self.submit(number, item, attempt + 1)
-
-
-class _Nothing:
-    """A part lacks something: a model is needed."""
-
-
-class _Keeper:
-    """The actor: keeps a target with its model loaded. What prevents that is told when it is called: an actor that cannot be made tells
-    nothing but that."""
-
-    def __init__(self, target: Any, name: str):
-        self.target, self.error = None, None
-        try:
-            self.target = loaded(target, name)
-        except RecipeError as e:
-            self.error = e
-
-    def call(self, deadline: float, *args: Any) -> Any:
-        if self.error:
-            raise self.error
-        with _Alarm(deadline):
-            return self.target(*args)
-
-
-def _call(target: Callable, name: str, deadline: float, peek: bool, *args: Any) -> Any:
-    with _Alarm(deadline):
-        if peek:
-            found = target.peek(*args)
-            return _Nothing() if found is None else found
-        return loaded(target, name)(*args)
-
-
-class _Alarm:
-    """Ends this process when the block lasts longer than so many seconds: nothing else stops a library that hangs."""
-
-    def __init__(self, seconds: float):
-        self.timer = threading.Timer(seconds, os._exit, (1,))
-        self.timer.daemon = True
-
-    def __enter__(self) -> None:
-        self.timer.start()
-
-    def __exit__(self, *_: Any) -> None:
-        self.timer.cancel()
 
 
 def _late(lane: Lane) -> str:

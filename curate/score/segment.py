@@ -119,7 +119,7 @@ class Visit:
                 self.earlier = earlier_hashes(self.bench, stage)
             if self.work.refetch and stage.parks:
                 have &= ~failed(rows, stage) | rows.passed(stage)
-        if all(rows.have[s.name][rows.live].all() for s in stages):
+        if not lacks(stages, rows):
             for stage in stages:
                 self.done.reused[stage.name] = int(rows.have[stage.name][rows.live].sum())
                 self.bench.judge(stage, rows)
@@ -256,6 +256,18 @@ class Lost(CurateError):
     """Another worker committed the same columns first: open the part again and go on from theirs."""
 
     again = True
+
+
+def lacks(stages: list[Stage], rows: Rows) -> bool:
+    """Whether some stage has no value for a row that reaches it: that is live, and that no stage of these before it drops."""
+    live = rows.live
+    for stage in stages:
+        if not rows.have[stage.name][live].all():
+            return True
+        known = live[~rows.passed(stage)[live]]
+        fell = known[np.asarray(stage.judge(rows.take(stage.adds(), known)).is_valid())]
+        live = np.setdiff1d(live, fell)
+    return False
 
 
 def grouped(stages: list[Stage]) -> Iterator[list[Stage]]:

@@ -4,7 +4,7 @@ import pytest
 
 from curate.errors import RecipeError
 from curate.runner.engine import LocalEngine, RayEngine
-from curate.runner.workers import Lane, fitting, flow
+from curate.runner.workers import Lane, cores, fitting, flow
 
 
 def lanes(*gpus):
@@ -79,3 +79,44 @@ def test_what_is_wrong_with_the_recipe_is_not_tried_on_every_part():
 
 class Item:
     """A part, as far as a lane is concerned."""
+
+
+@pytest.mark.parametrize("total", [1, 2, 3, 4, 16, 64])
+@pytest.mark.parametrize("models", [1, 2, 3])
+def test_every_model_asks_for_cores_and_a_task_has_room_beside_all_of_them(total, models):
+    found = [Lane("task", print)] + [Lane(str(n), print, "model", limit=min(total, max(2, total // 2))) for n in range(models)]
+    task, actor = cores(found, total)
+    assert task > 0 and actor > 0
+    assert task + actor * sum(lane.limit for lane in found[1:]) <= total + 0.01
+    if total in (2, 3):  # machines of one core each: an actor on each of them leaves room for a task
+        assert task + actor <= 1
+
+
+def test_workers_that_somebody_asks_for_are_what_there_is():
+    lane = Lane("a", print, "model", limit=8, workers=3)
+    assert lane.limit == 3
+    found = fitting([Lane("a", print, "model", 1, workers=1), Lane("b", print, "model", 1)], 4)
+    assert [each.limit for each in found[0]] == [1, 3]
+
+
+class Nodes(Cluster):
+    def nodes(self):
+        return [{"Alive": True, "Resources": {"CPU": 16.0}}, {"Alive": False, "Resources": {"CPU": 96.0}}]
+
+
+def test_a_machine_has_no_room_for_more_workers_than_somebody_asked_for():
+    engine = RayEngine.__new__(RayEngine)
+    engine.ray = Nodes()
+    assert engine._fitted(Lane("a", print, "model", per_node=2), 1.0) == 8
+    assert engine._fitted(Lane("a", print, "network"), 1.0) == 0.5
+
+
+def test_what_cannot_be_loaded_is_told_once_also_here():
+    class Broken:
+        def load(self):
+            raise OSError(2, "No such file or directory", "/weights")
+
+    asked = []
+    with pytest.raises(RecipeError, match=r"clip: cannot be loaded: FileNotFoundError: .*/weights"):
+        flow(LocalEngine(), [Lane("clip", Broken())], [Item(), Item()], lambda *seen: asked.append(seen))
+    assert asked == []

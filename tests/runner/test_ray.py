@@ -1,18 +1,19 @@
 """The same runs on Ray: the same bytes, a crash costs an attempt, a poisoned part is an error with a name."""
 
 import os
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 from toys import ToyScore, recipe
 
-from curate.errors import CurateError
+from curate.errors import CurateError, PoolError, RecipeError
 from curate.fetch.stage import Fetch
 from curate.recipe import Recipe
 from curate.runner.driver import Driver, run
 from curate.runner.engine import RayEngine
-from curate.runner.workers import Lane
+from curate.runner.workers import Lane, flow
 from curate.sources.webdataset import WebDataset
 from curate.store.atomic import Store
 from curate.synth.caption import Caption
@@ -44,10 +45,10 @@ class Dies(ToyScore):
         return super().score(live)
 
 
-def drive(made, out, engine, part_size=250):
+def drive(made, out, engine, part_size=250, **options):
     made.check()
     engine.carry([made.source, *made.steps])
-    return Driver(made, Store(str(out)), engine, part_size, False, Quiet(), None).run()
+    return Driver(made, Store(str(out)), engine, part_size, False, Quiet(), None, **options).run()
 
 
 def test_ray_and_local_make_the_same_bytes(inputs, tmp_path, ray_engine):
@@ -109,3 +110,135 @@ def test_captions_through_an_endpoint(tmp_path, ray_engine):
             ("a dog", "stop")
         ]
         assert len(server.asked) == found.dataset["samples"] > 6
+
+
+# ---- models
+
+
+@dataclass
+class Loads(ToyScore):
+    """Notes each time it is loaded, in a file of its own; `cause`: why it cannot be."""
+
+    marks: str = ""
+    cause: str = ""
+    min: float | None = 0.0
+
+    def load(self):
+        super().load()
+        Path(self.marks, f"{os.getpid()}-{time.monotonic_ns()}").touch()
+        if self.cause:
+            raise PoolError(self.cause) if "weights" in self.cause else ValueError(self.cause)
+
+
+@dataclass
+class LoadsForTheNetwork(Loads):
+    network = True
+
+
+@pytest.fixture
+def marks(tmp_path):
+    (tmp_path / "marks").mkdir()
+    return tmp_path / "marks"
+
+
+@pytest.mark.parametrize("kind", [Loads, LoadsForTheNetwork])
+@pytest.mark.parametrize("cause", ["no weights at /nowhere", "a shape is wrong"])
+def test_a_model_that_cannot_be_loaded_ends_the_run_with_its_own_error_once(inputs, tmp_path, ray_engine, marks, kind, cause):
+    failing = recipe([inputs / "*.txt"], extra=[kind(name="loads", marks=str(marks), cause=cause)])
+    with pytest.raises(RecipeError, match=f"loads: cannot be loaded: .*{cause}$"):
+        drive(failing, tmp_path / "run", ray_engine, 100)
+    assert len(list(marks.iterdir())) <= 4  # no attempt follows; what was under way beside it may have been
+
+
+def test_models_are_loaded_in_every_lane_and_not_at_all_where_all_columns_exist(inputs, tmp_path, ray_engine, marks):
+    steps = [Loads(name="one", marks=str(marks)), LoadsForTheNetwork(name="two", marks=str(marks))]
+    made = drive(recipe([inputs / "b.txt"], extra=steps), tmp_path / "run", ray_engine, 100)
+    assert made.counters["one"]["computed"] == made.counters["two"]["computed"] > 0 and len(list(marks.iterdir())) >= 2
+    for mark in marks.iterdir():
+        mark.unlink()
+    made.store.remove("SHA256SUMS")
+    again = drive(recipe([inputs / "b.txt"], extra=steps[:1], score=0.3), tmp_path / "run", ray_engine, 100)
+    assert again.counters["one"]["computed"] == 0 < again.counters["one"]["reused"] and list(marks.iterdir()) == []
+
+
+@dataclass
+class Slow(ToyScore):
+    chunk = 16
+    free = ("min", "max", "seconds")
+    seconds: float = 0.3
+
+    def score(self, live):
+        time.sleep(self.seconds)
+        return super().score(live)
+
+
+def test_a_stage_slower_than_an_attempt_comes_to_its_end(inputs, tmp_path, ray_engine):
+    slow = recipe([inputs / "b.txt"])
+    slow.score[-1] = Slow(name="toy_score", min=0.2)
+    made = drive(slow, tmp_path / "run", ray_engine, 400, deadline=3)
+    assert made.recipe["retries"] == []
+    assert (
+        made.dataset["root_hash"]
+        == run(recipe([inputs / "b.txt"]), str(tmp_path / "l"), "local", part_size=400).dataset["root_hash"]
+    )
+
+
+# ---- deadlines, and who waits for whom
+
+
+def _first_hangs(item):
+    number, mark, seconds = item
+    if number == 1 and not os.path.exists(mark):
+        Path(mark).touch()
+        time.sleep(60)
+    time.sleep(seconds)
+    return number
+
+
+def test_a_call_that_hangs_is_ended_and_one_that_waits_for_a_core_is_not(tmp_path, ray_engine):
+    ray_engine.carry([Lane("", _first_hangs)])
+    said, found = [], []
+    items = [(n, str(tmp_path / "mark"), 0.9) for n in range(6)]
+    lanes = [Lane("waits", _first_hangs, limit=6, deadline=2)]  # on two cores the last has to wait for longer than that
+    began = time.monotonic()
+    failures = flow(
+        ray_engine, lanes, items, lambda lane, item, result: found.append(result), lambda *why: said.append(str(why[2]))
+    )
+    assert failures == [] and sorted(f for f in found if f is not None) == list(range(6))
+    assert said == ["waits: not back after 2 s; --deadline SECONDS gives it more time"] and time.monotonic() - began < 30
+
+
+def test_a_call_of_a_map_that_hangs_is_ended_too(tmp_path, ray_engine, monkeypatch):
+    monkeypatch.setattr(ray_engine, "deadline", 2.0)
+    assert list(ray_engine.map(_first_hangs, [(n, str(tmp_path / "mark"), 0) for n in range(4)])) == [0, 1, 2, 3]
+
+
+def _first_is_slow(item):
+    number, folder = item
+    if number == 0:
+        until = time.monotonic() + 30
+        while len(os.listdir(folder)) < 20 and time.monotonic() < until:
+            time.sleep(0.05)
+        return len(os.listdir(folder))
+    Path(folder, str(number)).touch()
+    return number
+
+
+def test_a_map_is_not_held_up_by_the_first_in_line(ray_engine, marks):
+    ray_engine.carry([Lane("", _first_is_slow)])
+    found = list(ray_engine.map(_first_is_slow, [(n, str(marks)) for n in range(40)]))
+    assert found[0] >= 20 and found[1:] == list(range(1, 40))  # it waited for twenty of those behind it
+
+
+def _fails(item):
+    if item == 3:
+        raise PoolError("row 3 is wrong")
+    return item
+
+
+def test_an_error_in_a_map_comes_in_its_place(ray_engine):
+    ray_engine.carry([Lane("", _fails)])
+    found = ray_engine.map(_fails, range(6))
+    assert [next(found), next(found), next(found)] == [0, 1, 2]
+    with pytest.raises(PoolError, match="row 3 is wrong"):
+        next(found)

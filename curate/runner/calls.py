@@ -1,0 +1,53 @@
+"""What runs in a worker: a call with its target's models loaded, which ends its process when it takes too long."""
+
+import os
+import threading
+from collections.abc import Callable
+from typing import Any
+
+from curate.errors import RecipeError
+from curate.runner.workers import loaded
+
+
+class Nothing:
+    """A part lacks something: a model is needed."""
+
+
+class Keeper:
+    """The actor: keeps a target with its model loaded. What prevents that is told when it is called: an actor that cannot be made tells
+    nothing but that."""
+
+    def __init__(self, target: Any, name: str):
+        self.target, self.error = None, None
+        try:
+            self.target = loaded(target, name)
+        except RecipeError as e:
+            self.error = e
+
+    def call(self, deadline: float, *args: Any) -> Any:
+        if self.error:
+            raise self.error
+        with Alarm(deadline):
+            return self.target(*args)
+
+
+def call(target: Callable, name: str, deadline: float, peek: bool, *args: Any) -> Any:
+    with Alarm(deadline):
+        if peek:
+            found = target.peek(*args)
+            return Nothing() if found is None else found
+        return loaded(target, name)(*args)
+
+
+class Alarm:
+    """Ends this process when the block lasts longer than so many seconds: nothing else stops a library that hangs."""
+
+    def __init__(self, seconds: float):
+        self.timer = threading.Timer(seconds, os._exit, (1,))
+        self.timer.daemon = True
+
+    def __enter__(self) -> None:
+        self.timer.start()
+
+    def __exit__(self, *_: Any) -> None:
+        self.timer.cancel()
