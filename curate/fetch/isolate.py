@@ -1,11 +1,14 @@
 """A decoder in a process of its own: when a picture kills it, is slow or eats its memory, that picture alone is lost.
 
-The child has a cap on its CPU time for a picture and on its address space, writes no files, and gets and gives nothing but lengths and raw bytes: no pickle
-crosses the pipe, so a decoder that was taken over can only lie about pixels.
+The child has a cap on its CPU time for a picture and on its address space, writes no files, and gets and gives nothing but lengths
+and raw bytes: no pickle crosses the pipe, so a decoder that was taken over can only lie about pixels. Pixels are in memory that
+both share, and copied out of it: by way of the pipe they would cost as much as decoding.
 """
 
+import fcntl
 import json
 import math
+import mmap
 import os
 import resource
 import select
@@ -20,7 +23,7 @@ from typing import TYPE_CHECKING, BinaryIO
 
 import numpy as np
 
-from curate.fetch.image import Broken, inspect
+from curate.fetch.image import MAX_PIXELS, Broken, inspect
 
 if TYPE_CHECKING:
     from curate.fetch.reencode import Resize
@@ -29,34 +32,28 @@ if TYPE_CHECKING:
 SECONDS = 20.0
 _LEAST, _PER_PIXEL = 1.0, 1 / 4e6
 #: Bytes of address space of the child, of which its libraries take about half a gigabyte.
-MEMORY = 2 << 30
+MEMORY = 9 << 28
+#: Bytes of shared memory, which are taken as far as pixels fill them; of what is larger than _LARGE they are given back at once.
+_SHARED, _LARGE = 3 * MAX_PIXELS, 32 << 20
 
 #: Bytes a pipe holds, where the system lets it be set: an ordinary picture then crosses in one go.
 _PIPE = 1 << 20
 
 _ASK = struct.Struct("<II")  # bytes of JSON, bytes of the file
-_TELL = struct.Struct("<BBIII")  # outcome, orientation, width, height, bytes that follow
+_TELL = struct.Struct("<BBIII")  # outcome, orientation, width, height, bytes that follow, or of pixels in shared memory
 _OUTCOMES = ("ok", "broken", "decoder_memory")
 _SIGNALS = {signal.SIGKILL: "decoder_memory", signal.SIGPROF: "decoder_timeout"}
 
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """A child's answer: an outcome of schema.DECODE; orientation, width and height, and raw pixels or a file."""
+    """A child's answer: an outcome of schema.DECODE; orientation, width and height; pixels (uint8, height x width x 3) or a file."""
 
     outcome: str
     orientation: int = 1
     width: int = 0
     height: int = 0
-    raw: bytearray | bytes = b""
-
-    def pixels(self) -> np.ndarray | str:
-        """uint8 (height, width, 3), or the outcome."""
-        if self.outcome != "ok":
-            return self.outcome
-        if len(self.raw) != 3 * self.width * self.height:
-            return "decoder_crash"  # taken over: no decoder says so
-        return np.frombuffer(self.raw, np.uint8).reshape(self.height, self.width, 3)
+    made: np.ndarray | bytes = b""
 
 
 class Isolated:
@@ -68,6 +65,7 @@ class Isolated:
     def __init__(self, seconds: float = SECONDS, memory: int = MEMORY, left: float = math.inf):
         self.seconds, self.memory, self.left = seconds, memory, left
         self.child: subprocess.Popen | None = None
+        self.shared: mmap.mmap | None = None
         self.turn = threading.Lock()
 
     def __enter__(self) -> "Isolated":
@@ -78,17 +76,18 @@ class Isolated:
 
     def decode(self, data: bytes) -> np.ndarray | str:
         """Pixels as pixels.decode has them, or an outcome of schema.DECODE."""
-        return self._ask({}, data).pixels()
+        reply = self._ask({}, data)
+        return reply.made if reply.outcome == "ok" else reply.outcome
 
     def flatten(self, data: bytes) -> tuple[np.ndarray | str, int]:
         """What reencode.flatten returns; an outcome of schema.DECODE in the place of pixels that cannot be had."""
         reply = self._ask({"flatten": True}, data)
-        return reply.pixels(), reply.orientation
+        return reply.made if reply.outcome == "ok" else reply.outcome, reply.orientation
 
     def resize(self, how: "Resize", data: bytes) -> tuple[str, int, int, bytes]:
         """An outcome of schema.DECODE; width, height and bytes of the re-encoded file; the same bytes where they are to be kept."""
         reply = self._ask(asdict(how), data)
-        return reply.outcome, reply.width, reply.height, bytes(reply.raw) or data
+        return reply.outcome, reply.width, reply.height, bytes(reply.made) or data
 
     def _ask(self, how: dict, data: bytes) -> Reply:
         """One question and its answer; threads take turns."""
@@ -111,29 +110,53 @@ class Isolated:
             child.stdin.write(data)
             child.stdin.flush()
             code, orientation, width, height, size = _TELL.unpack(self._read(_TELL.size, deadline))
-            raw = self._read(size, deadline)
+            outcome, largest = _OUTCOMES[code], 3 * how.get("max_pixels", 0) + _LARGE if "mode" in how else _SHARED
+            if size > largest or ("mode" not in how and size != 3 * width * height):
+                raise ValueError("no decoder says so: it was taken over")
+            made = self._read(size, deadline) if "mode" in how else self._pixels(width, height)
         except TimeoutError:
             self.stop()
             return Reply("decoder_timeout")
+        except (ValueError, IndexError):
+            self.stop()
+            return Reply("decoder_crash")
         except (BrokenPipeError, EOFError):
             self.stop()
             # The kernel's answer to a machine out of memory is SIGKILL.
             return Reply(_SIGNALS.get(-child.returncode, "decoder_crash"))
-        return Reply(_OUTCOMES[code] if code < len(_OUTCOMES) else "decoder_crash", orientation, width, height, raw)
+        return Reply(outcome, orientation, width, height, made)
+
+    def _pixels(self, width: int, height: int) -> np.ndarray:
+        """A copy of the pixels in shared memory."""
+        pixels = np.frombuffer(self.shared, np.uint8, 3 * width * height).reshape(height, width, 3).copy()
+        if pixels.nbytes > _LARGE:
+            self.shared.madvise(mmap.MADV_REMOVE)
+        return pixels
 
     def _start(self) -> subprocess.Popen:
-        run = "import sys; sys.path[:] = sys.argv[3:]; from curate.fetch.isolate import serve; serve(int(sys.argv[1]), float(sys.argv[2]))"
+        run = (
+            "import sys; sys.path[:] = sys.argv[4:]; from curate.fetch.isolate import serve; serve(*map(float, sys.argv[1:4]))"
+        )
         path = [os.path.abspath(p) for p in sys.path]
         env = {k: v for k, v in os.environ.items() if k in ("PATH", "LD_LIBRARY_PATH", "LANG", "CURATE_FAILPOINT")}
         env |= {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
-        return subprocess.Popen(
-            [sys.executable, "-c", run, str(self.memory), str(self.seconds), *path],
-            env=env,
-            pipesize=_PIPE,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-        )
+        shared = os.memfd_create("pixels", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+        try:
+            os.ftruncate(shared, _SHARED)
+            # A child that could make it smaller would take this process along: reading behind its end is a SIGBUS.
+            fcntl.fcntl(shared, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL)
+            self.shared = mmap.mmap(shared, _SHARED)
+            return subprocess.Popen(
+                [sys.executable, "-c", run, str(self.memory), str(self.seconds), str(shared), *path],
+                env=env,
+                pipesize=_PIPE,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+                pass_fds=(shared,),
+            )
+        finally:
+            os.close(shared)
 
     def _read(self, size: int, deadline: float) -> bytearray:
         out, ready = self.child.stdout.fileno(), select.poll()  # select() knows no files beyond the 1024th
@@ -163,17 +186,21 @@ class Isolated:
         except BrokenPipeError:
             pass  # what was not written to it yet is of no interest
         child.wait()
+        if self.shared is not None:
+            self.shared.close()
+            self.shared = None
 
 
 # ---- in the child
 
 
-def serve(memory: int, seconds: float) -> None:
+def serve(memory: float, seconds: float, shared: float) -> None:
     """Answer requests on standard input until it closes."""
     from curate.fetch.pixels import decode
     from curate.fetch.reencode import Resize, flatten
 
-    for limit, value in ((resource.RLIMIT_AS, memory), (resource.RLIMIT_FSIZE, 0), (resource.RLIMIT_CORE, 0)):
+    pixels_out = mmap.mmap(int(shared), _SHARED)
+    for limit, value in ((resource.RLIMIT_AS, int(memory)), (resource.RLIMIT_FSIZE, 0), (resource.RLIMIT_CORE, 0)):
         resource.setrlimit(limit, (value, value))
     signal.signal(signal.SIGPROF, signal.SIG_DFL)
     ask, tell = sys.stdin.buffer, sys.stdout.buffer
@@ -187,8 +214,8 @@ def serve(memory: int, seconds: float) -> None:
                 _tell(tell, 0, 1, width, height, b"" if raw is data else raw)
             else:
                 pixels, orientation = flatten(data) if how else (decode(data), 1)
-                raw = np.ascontiguousarray(pixels).data.cast("B")
-                _tell(tell, 0, orientation, pixels.shape[1], pixels.shape[0], raw)
+                np.copyto(np.frombuffer(pixels_out, np.uint8, pixels.size).reshape(pixels.shape), pixels)
+                _tell(tell, 0, orientation, pixels.shape[1], pixels.shape[0], size=pixels.size)
         except Broken:
             _tell(tell, 1)
         except MemoryError:
@@ -203,8 +230,8 @@ def allowed(data: bytes) -> float:
 
 
 def _tell(
-    tell: BinaryIO, code: int, orientation: int = 1, width: int = 0, height: int = 0, raw: bytes | memoryview = b""
+    tell: BinaryIO, code: int, orientation: int = 1, width: int = 0, height: int = 0, raw: bytes = b"", size: int = 0
 ) -> None:
-    tell.write(_TELL.pack(code, orientation, width, height, len(raw)))
+    tell.write(_TELL.pack(code, orientation, width, height, size or len(raw)))
     tell.write(raw)
     tell.flush()

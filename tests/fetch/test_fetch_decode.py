@@ -57,6 +57,12 @@ def decode(data):
     if data == b'crash': os.kill(os.getpid(), signal.SIGSEGV)
     if data == b'hang': time.sleep(60)
     while data == b'slow': pass
+    if data == b'shrink':
+        for fd in os.listdir('/proc/self/fd'):
+            if 'pixels' in os.readlink('/proc/self/fd/' + fd):
+                try: os.ftruncate(int(fd), 0)
+                except PermissionError: raise pixels.Broken('sealed')
+        raise MemoryError
     if data == b'eat': return bytes(20 << 30)
     if data == b'write': open('WRITTEN', 'wb').write(b'x')
     return real(data)
@@ -105,15 +111,34 @@ def test_crash_hang_and_memory_cost_one_picture_each(trapped):
         assert not os.path.exists(trapped / "written") or os.path.getsize(trapped / "written") == 0
 
 
-def test_a_child_that_lies_about_sizes_costs_one_picture(monkeypatch):
-    lie = "import sys; sys.stdin.buffer.read(10); sys.stdout.buffer.write(" + repr(_TELL.pack(0, 1, 9, 9, 3) + b"abc") + ")"
+@pytest.mark.parametrize(
+    "reply",
+    [
+        (0, 1, 9, 9, 3),
+        (0, 1, 9, 9, 1 << 31),
+        (0, 1, 65_535, 65_535, 3 * 65_535**2 & 0xFFFFFFFF),
+        (1, 1, 0, 0, 1 << 31),
+        (77, 1, 0, 0, 0),
+    ],
+)
+@pytest.mark.parametrize("how", [None, Resize()])
+def test_a_child_that_lies_about_sizes_costs_one_picture_and_no_memory(reply, how, monkeypatch):
+    lie = f"import sys; sys.stdin.buffer.read(10); sys.stdout.buffer.write({_TELL.pack(*reply)!r} + b'abc')"
 
     def start(self):
         return subprocess.Popen([sys.executable, "-c", lie], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
 
     monkeypatch.setattr(Isolated, "_start", start)
     with Isolated() as child:
-        assert child.decode(b"12345678") == "decoder_crash"
+        if how is None:
+            assert child.decode(b"12345678") == "decoder_crash"
+        elif reply[-1] > 3 or reply[0] > 2:
+            assert child.resize(how, b"12345678")[0] == "decoder_crash"
+
+
+def test_a_child_cannot_make_shared_memory_smaller(trapped):
+    with Isolated() as child:
+        assert child.decode(b"shrink") == "broken" and child.decode(jpeg()).shape == (48, 64, 3)
 
 
 def test_a_part_waits_for_slow_pictures_only_so_long(trapped):
