@@ -1,5 +1,6 @@
 """DataComp's baselines on metadata in CommonPool's format, against an oracle in plain Python written from its rules: the same subset."""
 
+import hashlib
 import io
 import json
 
@@ -14,6 +15,7 @@ from curate.errors import PoolError
 from curate.filters.stored_embedding import StoredEmbedding
 from curate.models import fasttext, packaged
 from curate.view.run import open_run
+from tests.documents.page_web import picture, serving
 
 WORDS = (
     "a photo of the red car cats running dog dogs city 橙色的猫 Katze sehr schön geese house best bank flies quickly".split()
@@ -175,6 +177,34 @@ def test_it_can_fetch_what_stays(pool):
     built = load("datacomp_metadata").build(UrlPairs(f"{pool[0]}/*.parquet"), filter="basic", fetch=True).check()
     fetch, blur = (next(s for s in built.steps if s.name == name) for name in ("fetch", "blur_faces"))
     assert (fetch.hash_column, blur.boxes) == ("source_sha256", "source_face_bboxes") and built.shards.size == 10_000
+
+
+def test_what_stays_is_fetched_by_its_hash_and_its_faces_are_blurred(tmp_path):
+    files = {f"/{i}.jpg": picture(i) for i in range(4)}
+    with serving(files) as (address, _):
+        rows = [
+            {
+                "url": f"{address}/{i}.jpg",
+                "text": "a photo of a red car",
+                "original_width": 640,
+                "original_height": 480 if i != 3 else 100,
+                "sha256": hashlib.sha256(files[f"/{i}.jpg"] if i != 1 else b"another").hexdigest(),
+                "face_bboxes": [[0.1, 0.1, 0.5, 0.5]] if i == 0 else [],
+            }
+            for i in range(4)
+        ]
+        pq.write_table(pa.Table.from_pylist(rows), tmp_path / "list.parquet")
+        argv = ["run", "datacomp_metadata", "--pairs", f"{tmp_path}/list.parquet", "--filter", "basic", "--fetch", "yes"]
+        resize = ["--resize", "keep_ratio_largest", "--image-size", "96", "--only-if-bigger", "--allow-private", "127.0.0.0/8"]
+        assert main([*argv, *resize, "-o", f"{tmp_path}/run", "--engine", "local"]) == 0
+    found = open_run(f"{tmp_path}/run").sql("select url, drop_reason, blur_faces, width from images order by url").fetchall()
+    assert [(u[-5], r, n) for u, r, n, _ in found] == [
+        ("0", None, 1),
+        ("1", "fetch:hash_mismatch", None),
+        ("2", None, 0),
+        ("3", "image_side", None),
+    ]
+    assert max(found[0][3], found[2][3]) <= 96
 
 
 @pytest.mark.parametrize(
