@@ -8,6 +8,7 @@ from typing import Any
 import pyarrow as pa
 
 from curate.errors import PoolError, RecipeError
+from curate.shard.members import SUFFIX
 from curate.synth.caption import Rewrite
 
 #: Where the picture stands in the first turn of a person.
@@ -78,15 +79,17 @@ def conversation(text: str | None) -> list[dict[str, str]] | None:
     return [{"from": "human" if s == "question" else "gpt", "value": v} for s, v in zip(speakers, values)]
 
 
-def llava(rows: Iterable[dict[str, Any]], turns: str, image: str = "{key}.jpg") -> Iterator[dict[str, Any]]:
-    """Rows of a ledger or a shard in LLaVA's format: {id, image, conversations}. Rows without turns are left out.
+def llava(rows: Iterable[dict[str, Any]], turns: str, image: str = "{key}.{suffix}") -> Iterator[dict[str, Any]]:
+    """Rows of a ledger or a shard in LLaVA's format: {id, image, conversations}. Rows without turns, and rows that are in no shard, are
+    left out.
 
-    image: how a row's picture is called, with its columns in braces. PoolError if the placeholders are not exactly one for the
-    picture.
+    image: how a row's picture is called, with its columns in braces; `suffix` is that of its member, by the column `mime`.
+    PoolError if the placeholders are not exactly one for the picture.
     """
     for row in rows:
-        if row[turns]:
-            sample = {"id": row["uid"], "image": image.format(**row), "conversations": row[turns]}
+        if row[turns] and row.get("key", "") is not None:
+            named = {"suffix": SUFFIX.get(row.get("mime"), "jpg"), **row}
+            sample = {"id": row["uid"], "image": image.format(**named), "conversations": row[turns]}
             check(sample)
             yield sample
 

@@ -213,6 +213,15 @@ def test_what_is_no_conversation_is_left_out(text):
 
 
 @pytest.mark.parametrize(
+    "mime, name", [("image/png", "7.png"), ("image/webp", "7.webp"), ("image/jpeg", "7.jpg"), (None, "7.jpg")]
+)
+def test_llava_names_the_member_that_the_shard_has(mime, name):
+    turns = conversation("Question: What is it?\nAnswer: A cat.")
+    rows = [{"uid": "1", "key": "7", "mime": mime, "turns": turns}, {"uid": "2", "key": None, "mime": mime, "turns": turns}]
+    assert [s["image"] for s in llava(rows, "turns")] == [name]
+
+
+@pytest.mark.parametrize(
     "image, turns",
     [
         ("a.jpg", [("human", "what?"), ("gpt", "a dog")]),
