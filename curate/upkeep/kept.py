@@ -29,7 +29,7 @@ def kept_faults(store: Store) -> Iterator[str]:
         for name in [f"parts/{part}/{n}" for n in there if n.endswith(".parquet") and not n.startswith("lost.")]:
             if name not in broken:
                 yield from _payload_faults(store, name, there)
-    yield from _missing(store)
+    yield from _missing(store, broken)
 
 
 def _payload_faults(store: Store, name: str, there: dict[str, int]) -> Iterator[str]:
@@ -45,7 +45,7 @@ def _payload_faults(store: Store, name: str, there: dict[str, int]) -> Iterator[
             yield f"parts/{part}/{tar}: has {there[tar]} bytes, {name} names some up to {end}"
 
 
-def _missing(store: Store) -> Iterator[str]:
+def _missing(store: Store, broken: dict[str, str]) -> Iterator[str]:
     """What the ledger and the record of a finished run say that they were made of."""
     try:
         recipe, dataset = store.json("recipe.json"), store.json("dataset.json")
@@ -57,10 +57,10 @@ def _missing(store: Store) -> Iterator[str]:
     named |= {
         f"{made}/{n:05d}.parquet": "recipe.json" for _, made, starts in recipe.get("decisions", []) for n in range(len(starts))
     }
-    if found := dataset.get("assigned") and assigned_in(store, dataset["assigned"]):
-        named |= {found.file(start): "dataset.json" for start in found.starts}
-    elif dataset.get("assigned"):
-        named[f"{dataset['assigned']}/assigned.json"] = "dataset.json"
+    if made := dataset.get("assigned"):
+        named[f"{made}/assigned.json"] = "dataset.json"
+        if f"{made}/assigned.json" not in broken and (found := assigned_in(store, made)):
+            named |= {found.file(start): "dataset.json" for start in found.starts}
     named |= {f"inputs/{i['key']}.json": "recipe.json" for i in recipe["inputs"] if "key" in i and "error" not in i}
     for ledger in [n for n in folder.files(store, Role.SHOWN) if n.startswith("ledger/")]:
         named |= {n: ledger for n in made_of(store, ledger)}

@@ -28,6 +28,7 @@ def repair(store: Store, recipe: Recipe, run_map: Callable = map) -> list[str]:
         found.append(_drop(store, name, f"{why}; it is made again"))
         for record in ("decision.json", "assigned.json"):  # without it the folder is made again
             store.remove(f"{name.rpartition('/')[0]}/{record}")
+    found += _incomplete(store)
     stages = [s for s in recipe.steps if isinstance(s, Stage)]
     for lines in run_map(partial(_part, store, stages), store.names("parts")):
         found += lines
@@ -43,6 +44,16 @@ def repair(store: Store, recipe: Recipe, run_map: Callable = map) -> list[str]:
     if found:
         store.remove(seal.NAME)
     return found
+
+
+def _incomplete(store: Store) -> Iterator[str]:
+    """Records of what was decided, or where samples go, of which some chunk is missing."""
+    for name in [n for n in folder.files(store, Role.DERIVED) if n.endswith(("/decision.json", "/assigned.json"))]:
+        starts = store.json(name)["starts"]
+        missing = [f for n in range(len(starts)) if not store.exists(f := f"{name.rpartition('/')[0]}/{n:05d}.parquet")]
+        if missing:
+            store.remove(name)
+            yield f"{missing[0]}: missing; it is made again"
 
 
 def _drop(store: Store, name: str, why: str) -> str:

@@ -131,7 +131,8 @@ class Facts:
 
     @cached_property
     def bounds(self) -> list[Bound]:
-        return bounds_of(self.recipe)
+        """The bounds on columns of numbers: that of an embedding is one on a cosine."""
+        return [b for b in bounds_of(self.recipe) if not any(c.get(b.column, "").endswith("[]") for c in self.columns.values())]
 
     # ---- histograms
 
@@ -226,7 +227,7 @@ class Facts:
     def values(self, table: str, expression: str, n: int = 8, order: str = "-count(*)") -> list[tuple[str, int, int]]:
         """The most frequent values of an expression, or the first ones in an order: rows in, rows kept; the rest as `others`."""
         found = self.con.sql(f"""select ({expression})::varchar as v, count(*) as n, count(*) filter (kept) as k, {order} as o from {table}
-            where ({expression}) is not null group by v order by o, v""")
+            where ({expression}) is not null group by 1 order by 4, 1""")
         rows = [row[:3] for row in found.limit(n).fetchall()]
         total, kept = found.aggregate("coalesce(sum(n), 0)::bigint, coalesce(sum(k), 0)::bigint").fetchall()[0]
         rest = (total - sum(r[1] for r in rows), kept - sum(r[2] for r in rows))

@@ -14,7 +14,7 @@ from curate.store.atomic import Store
 from curate.upkeep.check import check
 
 FLIPS = 1000
-KEPT = ("inputs", "parts", "gathered", "decisions", "edges", "assigned", "planned")
+KEPT = ("inputs", "parts", "gathered", "decisions", "assigned", "planned")
 
 
 def run(folder: Path, **options):
@@ -162,10 +162,11 @@ def test_any_damage_to_what_a_run_goes_on_from_is_told_and_mended(sound, folder_
         ("parts/*/*.tar", {"toy_fetch", "toy_score"}, "rows, fetched or made again: their payload is lost"),
         ("parts/*/source.images.parquet", set(), "the input is read again"),
         ("inputs/*.json", set(), "the input is read again"),
-        ("decisions/*.parquet", set(), "made again"),
-        ("assigned/*.parquet", set(), "made again"),
+        ("decisions/*/*.parquet", set(), "made again"),
+        ("decisions/*/decision.json", set(), "made again"),
+        ("assigned/*/*.parquet", set(), "made again"),
+        ("assigned/*/assigned.json", set(), "made again"),
         ("planned/*.parquet", set(), "made again"),
-        ("edges/*.parquet", set(), "made again"),
         ("gathered/*.parquet", set(), "made again"),
     ],
 )
@@ -178,7 +179,7 @@ def test_damage_within_a_run_costs_the_part_it_hit(sound, pattern, stages, told,
     else:
         path.write_bytes(path.read_bytes()[:-600] if path.suffix == ".tar" else path.read_bytes()[:20])
     name = str(path.relative_to(folder / "run"))
-    if not (gone and name.startswith(("gathered/", "planned/", "edges/"))):  # `gc` removes those; not every decision has pairs
+    if not (gone and name.startswith(("gathered/", "planned/"))):  # `gc` removes those
         assert any(name in fault for fault in check(Store(folder / "run")))
     (folder / "run/shards/00000.tar").unlink()  # something that needs all of it
     if path.suffix == ".parquet" and "parts" in pattern and (not gone or "source" in pattern):
