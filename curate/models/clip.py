@@ -136,6 +136,10 @@ def clip(name: str) -> Clip:
     if device == "cpu":
         torch.set_num_threads(THREADS)
     model, prepare = built(name, found, device)
+    activations = sorted({type(m).__name__ for m in model.modules()} & {"GELU", "QuickGELU"})
+    log.info(
+        "model %s: %s on %s, activation %s", name, type(model).__name__, device, " and ".join(activations) or "of its towers"
+    )
     import open_clip
 
     try:

@@ -163,9 +163,11 @@ def test_a_file_is_run_as_said_or_as_all_tags_agree(architecture, said, forced, 
 
 
 @pytest.mark.parametrize("activation, expected", [("", {"GELU"}), ("#quick_gelu", {"QuickGELU"}), ("#gelu", {"GELU"})])
-def test_a_folder_is_run_as_it_says_or_as_said(activation, expected, tmp_path):
+def test_a_folder_is_run_as_it_says_or_as_said(activation, expected, tmp_path, caplog):
     name = tiny_clip(tmp_path / "tiny") + activation
-    assert activations(models.clip(name).model) == expected
+    with caplog.at_level(logging.INFO, logger="curate"):
+        assert activations(models.clip(name).model) == expected
+    assert caplog.messages == [f"model {name}: CLIP on {models.clip(name).device}, activation {min(expected)}"]
     assert (weights_id(name) == weights_id(name.partition("#")[0])) == (not activation)
 
 
