@@ -19,6 +19,7 @@ _GREY = np.array([0.299, 0.587, 0.114], np.float32)
 _SHARE = 0.4  # of a picture's contrast: the least of the bounds where there is little to see, as of a small thing on white
 # Times the bounds by which a view as it is, and a variant of it, may differ at a tenth of the places to be looked at further.
 _GLANCE, _HOPE = 2.5, 1.15
+_CONTRAST, _FAINT = 48.0, 8.0  # root mean square levels: what `toned` makes, and of what it makes no more
 _TRIED = 3  # so many variants are looked at in all places
 
 
@@ -39,7 +40,7 @@ class Same:
     whole: float
     view: float
     tolerance: float
-    fine: float = 0.45
+    fine: float = 0.5
 
     def most(self, view: int) -> tuple[float, float]:
         """Levels by which a place may differ: in grey, and in any of its colours. JPEG spoils colours more than greys; what
@@ -54,6 +55,16 @@ class Same:
 def cropped(view: int) -> bool:
     """Whether a view (phash.VIEWS) is a crop."""
     return view >= len(VIEWS) - len(CROPS)
+
+
+def toned(rows: np.ndarray) -> np.ndarray:
+    """Signatures with thumbnails in grey, of one mean and one contrast: without what colour, saturation and contrast say."""
+    pixels = rows[:, :THUMB_BYTES].reshape(len(rows), THUMB * THUMB, 3).astype(np.int64)
+    grey = pixels @ np.array([299, 587, 114])
+    grey = grey - grey.mean(axis=1, keepdims=True)
+    contrast = np.sqrt((grey**2).mean(axis=1, keepdims=True))
+    grey = np.clip(np.rint(128 + _CONTRAST * grey / np.maximum(contrast, _FAINT * 1000)), 0, 255).astype(np.uint8)
+    return np.concatenate([np.repeat(grey, 3, axis=1), rows[:, THUMB_BYTES:]], axis=1)
 
 
 def likeness(

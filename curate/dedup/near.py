@@ -44,7 +44,7 @@ class NearDedup(Selector):
     min_similarity: float = 0.95
     min_view_similarity: float = 0.93
     tolerance: float = 1.0
-    min_fine: float = 0.45
+    min_fine: float = 0.5
     mirror: bool = True
     crops: bool = True
     by: tuple[str, ...] = ("original_width", "original_height")

@@ -17,15 +17,19 @@ from curate.select.exchange import ByHash, Frame
 from curate.selector import Selection, Selector, identifier
 
 _BUCKET = 256  # better rows of a bucket, of those that stay, that a row is compared with
-_NO_WORD = re.compile(r"[\W_]+")
+_MONEY = "$€£¥₹₩₽₺₫฿¢"
+#: Signs that are part of a word: C#, C++, A+; $5, 5 €, 5%, 5°; -5.
+_SIGN = rf"(?<=[^\W_])[+#](?![+#]*\w)|(?<=[^\W_][+#])[+#](?![+#]*\w)|[{_MONEY}](?=\d)|(?<=\d)[{_MONEY}%‰°]|(?<!\S)-(?=\d)"
+_NO_WORD = re.compile(rf"(?:(?!{_SIGN})[\W_])+")
 
 
 def normal(text: str) -> str:
-    """Compatibility-normalised, lower case, everything but letters, marks and digits as single blanks.
+    """Compatibility-normalised, lower case, everything but letters, marks and digits as single blanks; but `C#`, `C++`, `A+`, `$5`, `5€`,
+    `5%`, `5°` and `-5` keep their signs, as they mean something else without.
 
     A text without any of them is only stripped.
     """
-    words = _NO_WORD.sub(_blanks, unicodedata.normalize("NFKC", text).casefold())
+    words = _NO_WORD.sub(_blanks, unicodedata.normalize("NFKC", text).casefold().replace("\u2212", "-"))
     return " ".join(words.split()) or text.strip()
 
 
@@ -58,7 +62,7 @@ class TextDedup(Selector):
     `crowded`. Rows with a null or blank text stay.
     """
 
-    version = 2
+    version = 3
 
     column: str = "text"
     min: float = 0.8

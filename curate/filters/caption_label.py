@@ -17,7 +17,7 @@ class CaptionLabel(Stage):
     label, and are positives of each other, where a contrastive loss over pairs would push them apart. A null caption has none.
     """
 
-    version = 2
+    version = 3
     reads = ("text",)
 
     def adds(self) -> dict[str, pa.DataType]:

@@ -115,9 +115,9 @@ def test_a_crop_is_looked_for_nearby(shift, same):
     noise = noise[..., None].repeat(3, axis=2)
     whole, moved = fine(noise), fine(np.roll(noise, 4 * shift, axis=1))
     row, plainly = np.zeros(1, np.int64), np.zeros(1, bool)
-    assert agree(whole.reshape(1, -1), moved.reshape(1, -1), row, row, 0, plainly, 0.45).tolist() == [same]
+    assert agree(whole.reshape(1, -1), moved.reshape(1, -1), row, row, 0, plainly, 0.5).tolist() == [same]
     view = len(VIEWS) - len(CROPS) + 12
     top, bottom, left, right = (round(320 * edge) for edge in VIEWS[view][1])
     off = min(3 * shift, left)
     cut = fine(np.ascontiguousarray(noise[top:bottom, left - off : right - off]))
-    assert agree(whole.reshape(1, -1), cut.reshape(1, -1), row, row, view, plainly, 0.45).tolist() == [True]
+    assert agree(whole.reshape(1, -1), cut.reshape(1, -1), row, row, view, plainly, 0.5).tolist() == [True]

@@ -37,6 +37,33 @@ def test_normal():
     assert normal("Ｆｕｌｌ ﬁne") == "full fine" and normal("***") == "***" and normal("橙色的猫。") == "橙色的猫"
 
 
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        ("Learn C#", "Learn C", False),
+        ("Learn C++!", "learn c++", True),
+        ("Learn C++", "Learn C", False),
+        ("F# in C", "F in C#", False),
+        ("grade A+", "grade A", False),
+        ("from $5", "from 5", False),
+        ("from $5", "from €5", False),
+        ("from 5€.", "From 5€", True),
+        ("5% off", "5 off", False),
+        ("5％ off", "5% off", True),
+        ("at -5 degrees", "at 5 degrees", False),
+        ("at −5 degrees", "at -5 degrees", True),
+        ("#cat #dog", "cat, dog", True),
+        ("2020-05-01", "2020 05 01", True),
+        ("red+blue", "red blue", True),
+        ("item#4", "item 4", True),
+        ("a - b", "a b", True),
+        ("US$ and more", "us and more", True),
+    ],
+)
+def test_signs_that_are_part_of_a_word_stay(one, other, same):
+    assert (normal(one) == normal(other)) == same
+
+
 def test_the_same_after_normalisation():
     texts = ["A red cat.", "a red  CAT", "a blue cat", None, "", " \n", "!!", "!!", "??"]
     fallen = survivors(texts, min=1)
