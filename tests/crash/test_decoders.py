@@ -7,7 +7,6 @@ import struct
 import time
 import zlib
 from dataclasses import dataclass
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -18,7 +17,6 @@ from curate.fetch import isolate
 from curate.runner.driver import Driver
 from curate.runner.engine import LocalEngine, RayEngine
 from curate.runner.workers import Lane, flow
-from curate.score.segment import Work
 from curate.stage import Filter
 from curate.store import failpoints
 from curate.store.atomic import Store
@@ -110,18 +108,6 @@ def test_on_ray_a_bad_picture_costs_one_row_in_the_first_attempt(tmp_path, ray_e
     run = drive(made(tmp_path), tmp_path / "run", ray_engine)
     assert judged(run) == {n: OUTCOMES[n] for n in (VICTIMS["segfault"], VICTIMS["hog"])} | {SLOW: "decoder_timeout"}
     assert run.recipe["retries"] == []
-
-
-def test_slow_pictures_do_not_cost_a_part_its_attempt(tmp_path):
-    """Half of an attempt's time may be spent on decoders; who comes after is `decoder_timeout`, and the part is committed."""
-    work = Work(Store(str(tmp_path)), [], [], {}, deadline=4)
-    with pytest.MonkeyPatch.context() as patch:
-        seen = []
-        patch.setattr(
-            "curate.score.segment.Visit", lambda work, part, decoder: seen.append(decoder.left) or SimpleNamespace(run=int)
-        )
-        work(None)
-    assert seen == [2]
 
 
 def sleeps_once(item):

@@ -1,4 +1,4 @@
-"""The decode stage, and decoders that crash, hang or eat memory: one picture is lost, and said so."""
+"""The decode stage, and decoders that crash, hang or eat memory: one picture is lost, with its reason."""
 
 import io
 import os

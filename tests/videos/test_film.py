@@ -185,7 +185,7 @@ def pq(nits: float) -> float:
 
 @pytest.mark.parametrize(("transfer", "dark", "mid", "white"), [(16, pq(5), pq(26), pq(203)), (18, 0.15, 0.38, 0.75)])
 def test_high_dynamic_range_is_brought_down(transfer, dark, mid, white, tmp_path):
-    """Middle grey (26 nits, BT.2408) is middle grey, paper (203 nits) is nearly white, and highlights are still told from it."""
+    """Middle grey (26 nits, BT.2408) is middle grey, paper (203 nits) is nearly white, and highlights still differ from it."""
     levels = bars(
         tmp_path / "film.mp4", transfer, [0, dark, mid, white, (white + 1) / 2 if transfer == 18 else pq(500), 1.0]
     ).astype(int)
