@@ -56,30 +56,32 @@ def recipe(
     """
     if filter not in BASELINES or arch not in ("l14", "b32"):
         raise RecipeError(f"--filter {filter} --arch {arch}: the filter is one of {', '.join(BASELINES)}, arch l14 or b32")
-    score = f"source_clip_{arch}_similarity_score"
-    english = Language(model=language_model)
-    size = "least(source_original_width, source_original_height)", "greatest(source_original_width, source_original_height)"
-    steps: dict[str, list[Step]] = {
-        "none": [],
-        "basic": [
-            CaptionWords(min=3),
-            CaptionChars(min=6),
-            english,
-            Where(sql=f"{size[0]} >= 200", name="image_side"),
-            Where(sql=f"{size[1]} / {size[0]}::double <= 3.0", name="aspect_ratio"),
-        ],
-        "clip_score": [TopFraction(score, fraction)],
-        "laion2b": [english, Where("source_clip_b32_similarity_score", min=min_clip)],
-    }
-    if filter == "text_based":
-        steps["text_based"] = [english, TextBased(synsets=synsets, wordnet=wordnet)]
-    if filter in ("image_based", "image_and_clip"):
-        column = f"{arch}_img"
+    score, column = f"source_clip_{arch}_similarity_score", f"{arch}_img"
+    steps: list[Step] = [] if filter in ("none", "clip_score") else [Language(model=language_model)]
+    if filter == "basic":
+        steps += _basic()
+    elif filter == "laion2b":
+        steps += [Where("source_clip_b32_similarity_score", min=min_clip)]
+    elif filter == "text_based":
+        steps += [TextBased(synsets=synsets, wordnet=wordnet)]
+    elif filter in ("image_based", "image_and_clip"):
         near = ImageBased(reference=reference, column=column, clusters=clusters, centroids=centroids, kmeans=kmeans, seed=seed)
-        image = [CaptionWords(min=2), CaptionChars(min=6), english, StoredEmbedding(column), near]
-        both = [TopFraction(score, fraction, mark="top_fraction"), *image, Where(sql="top_fraction")]
-        steps |= {"image_based": image, "image_and_clip": both}
-    download = [Fetch(hash_column="source_sha256"), BlurFaces(boxes="source_face_bboxes")] if fetch else []
-    return Recipe(
-        source=source, score=[*steps[filter], *download], shards=Shards(size=shard_size, seed=seed) if fetch else None
-    )
+        steps += [CaptionWords(min=2), CaptionChars(min=6), StoredEmbedding(column), near]
+    if filter == "clip_score":
+        steps = [TopFraction(score, fraction)]
+    elif filter == "image_and_clip":  # the cut is that of the whole pool, and is asked last
+        steps = [TopFraction(score, fraction, mark="top_fraction"), *steps, Where(sql="top_fraction")]
+    if fetch:
+        steps += [Fetch(hash_column="source_sha256"), BlurFaces(boxes="source_face_bboxes")]
+    return Recipe(source, steps, shards=Shards(size=shard_size, seed=seed) if fetch else None)
+
+
+def _basic() -> list[Step]:
+    """Captions and sizes of the basic filter, English apart."""
+    sides = "source_original_width, source_original_height"
+    return [
+        CaptionWords(min=3),
+        CaptionChars(min=6),
+        Where(sql=f"least({sides}) >= 200", name="image_side"),
+        Where(sql=f"greatest({sides}) / least({sides})::double <= 3.0", name="aspect_ratio"),
+    ]
