@@ -11,6 +11,9 @@ from curate.cli.sources import kind_of, source_of, source_options
 from curate.errors import CurateError, PoolError, RecipeError
 from curate.view.look import clean
 
+#: Options that a recipe's parameter may take the name of: they have a second one.
+_YIELDING = ("--deadline",)
+
 
 def _recipe_options(sub: argparse.ArgumentParser, recipe: str | None) -> None:
     """The options of a recipe and of its source; to be added last, since those of the recipe may not be called like others."""
@@ -26,6 +29,8 @@ def _recipe_options(sub: argparse.ArgumentParser, recipe: str | None) -> None:
     own = sub.add_argument_group(f"options of {file.name}")
     _all_source_options(sub)
     for o in file.options:
+        if o.flag in _YIELDING and o.flag in sub._option_string_actions:
+            sub._handle_conflict_resolve(None, [(o.flag, sub._option_string_actions[o.flag])])
         try:
             own.add_argument(
                 o.flag,
@@ -254,6 +259,8 @@ def _run_options(sub: argparse.ArgumentParser, recipe: str | None) -> None:
     )
     sub.add_argument(
         "--deadline",
+        "--run-deadline",
+        dest="deadline",
         type=seconds,
         metavar="SECONDS",
         default=3600.0,

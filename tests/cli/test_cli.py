@@ -370,7 +370,7 @@ def test_ctrl_c_leaves_a_run_that_can_go_on(pairs, tmp_path, capsys, engine):
     # A shell starts what it runs in the background with SIGINT ignored, and children inherit that.
     code = f"""import signal, sys; sys.path.insert(0, {str(Path(__file__).parent.parent)!r})
 signal.signal(signal.SIGINT, signal.default_int_handler)
-from curate.cli import main
+from curate.cli import main, parse
 sys.exit(main({argv!r}))"""
     with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         deadline = time.monotonic() + 150
@@ -385,3 +385,28 @@ sys.exit(main({argv!r}))"""
     (tmp_path / "slow.py").write_text(SLOW.replace("1.0", "0.0"))
     argv[argv.index("--engine") + 1] = "local"
     assert main(argv) == 0 and "images: 300 rows in" in capsys.readouterr().out
+
+
+def test_a_recipe_may_have_a_deadline_of_its_own(tmp_path):
+    (tmp_path / "mine.py").write_text(
+        "from curate import Recipe\ndef recipe(source, deadline: float = 5.0):\n    return Recipe(source, [], [], shards=None)\n"
+    )
+    argv = ["run", str(tmp_path / "mine.py"), "--pairs", "x", "-o", "out"]
+    args = parse([*argv, "--deadline", "20", "--run-deadline", "60"])
+    assert args.deadline == 60 and 20.0 in vars(args).values()
+    assert parse(argv).deadline == 3600 and parse(["run", "datacomp_basic", *argv[2:], "--deadline", "60"]).deadline == 60
+
+
+@pytest.mark.parametrize(
+    "wrong, says",
+    [
+        (["--deadline", "0"], "0 is not a number of seconds"),
+        (["--deadline", "soon"], "soon is not a number of seconds"),
+        (["--stage-workers", "clip"], "clip is not NAME=N"),
+        (["--per-node", "clip=0"], "0 is not a whole number from 1 on"),
+    ],
+)
+def test_limits_that_are_none(capsys, wrong, says):
+    with pytest.raises(SystemExit):
+        parse(["run", "cc12m", "--pairs", "x", "-o", "out", *wrong])
+    assert says in capsys.readouterr().err
