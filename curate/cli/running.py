@@ -11,8 +11,16 @@ from curate.cli.sources import kind_of, source_of, source_options
 from curate.errors import CurateError, PoolError, RecipeError
 from curate.view.look import clean
 
-#: Options that a recipe's parameter may take the name of: they have a second one.
-_YIELDING = ("--deadline",)
+#: Options that a recipe's parameter may take the name of: they are called `--run-…` then.
+_YIELDING = ("--deadline", "--resize", "--image-size", "--only-if-bigger", "--format", "--quality")
+
+
+def _yield(sub: argparse.ArgumentParser, flag: str) -> None:
+    """Let a recipe have the name of an option, which is called otherwise from now on."""
+    action, other = sub._option_string_actions[flag], flag.replace("--", "--run-", 1)
+    action.option_strings.append(other)
+    sub._option_string_actions[other] = action
+    sub._handle_conflict_resolve(None, [(flag, action)])
 
 
 def _recipe_options(sub: argparse.ArgumentParser, recipe: str | None) -> None:
@@ -30,7 +38,7 @@ def _recipe_options(sub: argparse.ArgumentParser, recipe: str | None) -> None:
     _all_source_options(sub)
     for o in file.options:
         if o.flag in _YIELDING and o.flag in sub._option_string_actions:
-            sub._handle_conflict_resolve(None, [(o.flag, sub._option_string_actions[o.flag])])
+            _yield(sub, o.flag)
         try:
             own.add_argument(
                 o.flag,
@@ -259,8 +267,6 @@ def _run_options(sub: argparse.ArgumentParser, recipe: str | None) -> None:
     )
     sub.add_argument(
         "--deadline",
-        "--run-deadline",
-        dest="deadline",
         type=seconds,
         metavar="SECONDS",
         default=3600.0,

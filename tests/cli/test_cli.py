@@ -389,11 +389,15 @@ sys.exit(main({argv!r}))"""
 
 def test_a_recipe_may_have_a_deadline_of_its_own(tmp_path):
     (tmp_path / "mine.py").write_text(
-        "from curate import Recipe\ndef recipe(source, deadline: float = 5.0):\n    return Recipe(source, [], [], shards=None)\n"
+        "from curate import Recipe\ndef recipe(source, deadline: float = 5.0, resize: str = 'x'):\n    return Recipe(source, [], [], shards=None)\n"
     )
     argv = ["run", str(tmp_path / "mine.py"), "--pairs", "x", "-o", "out"]
-    args = parse([*argv, "--deadline", "20", "--run-deadline", "60"])
-    assert args.deadline == 60 and 20.0 in vars(args).values()
+    args = parse([*argv, "--deadline", "20", "--run-deadline", "60", "--resize", "y"])
+    assert (
+        args.deadline == 60
+        and args.resize is None
+        and {20.0, "y"} <= {v for v in vars(args).values() if isinstance(v, str | float)}
+    )
     assert parse(argv).deadline == 3600 and parse(["run", "datacomp_basic", *argv[2:], "--deadline", "60"]).deadline == 60
 
 
