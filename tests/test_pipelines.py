@@ -24,7 +24,7 @@ from safetensors.numpy import save_file
 from tiny import tiny_clip
 
 from curate.cli import main, parse
-from curate.cli.looking import recipes as listing
+from curate.cli.making import recipes as listing
 from curate.cli.running import _build
 from curate.errors import RecipeError
 from curate.fetch.stage import Fetch

@@ -1,4 +1,4 @@
-"""The command line. `running` makes runs, `looking` shows them, `keeping` keeps them, `proving` trains on them."""
+"""The command line. `making` lists recipes and makes what they ask for, `running` makes runs, `looking` shows them, `keeping` keeps them, `proving` trains on them."""
 
 import argparse
 import logging

@@ -1,4 +1,4 @@
-"""The commands that look at runs, and at this machine: stats, sql, show, report, why, diff, annotate, watch, recipes, doctor."""
+"""The commands that look at runs, and at this machine: stats, sql, show, report, why, diff, annotate, watch, doctor."""
 
 import argparse
 import json
@@ -279,47 +279,6 @@ def annotate(args: argparse.Namespace) -> int:
     return 0
 
 
-def _recipes_options(sub: argparse.ArgumentParser, _: str | None) -> None:
-    sub.add_argument("names", metavar="RECIPE", nargs="*", help="these only: names, or Python files")
-    sub.add_argument(
-        "--check",
-        action="store_true",
-        help="build each with its defaults and check that every column a step reads is there; what it would load is not looked for",
-    )
-    sub.set_defaults(command=recipes)
-    sub.epilog = "examples:\n  curate recipes\n  curate recipes --check mine.py\n  curate run cc12m --help"
-
-
-def recipes(args: argparse.Namespace) -> int:
-    from curate.runner.recipes import load, names
-
-    if args.check:
-        return _check_recipes(args.names or names())
-    loaded = [load(name) for name in args.names or names()]
-    wide, width = max(len(r.name) for r in loaded), shutil.get_terminal_size((160, 40)).columns
-    for r in loaded:
-        about = " ".join(r.doc.split("\n\n")[0].split())
-        line = f"{r.name:<{wide}}  {about}"
-        print(line if len(line) <= width else line[: max(width, 40) - 2].rsplit(" ", 1)[0] + " …")
-        print(f"{'':<{wide}}  needs {', '.join(r.needs()) or 'nothing'}")
-    return 0
-
-
-def _check_recipes(names: list[str]) -> int:
-    """A line for each recipe: ok, or what is wrong. 1 if anything is."""
-    from curate.runner.recipes import load
-
-    wrong = 0
-    for name in names:
-        try:
-            steps = len(load(name).checked().steps)
-            print(f"{name}: ok, {steps} steps")
-        except RecipeError as e:
-            wrong += 1
-            print(f"{name}: {clean(str(e))}")
-    return 1 if wrong else 0
-
-
 def _watch_options(sub: argparse.ArgumentParser, _: str | None) -> None:
     folder(sub)
     sub.set_defaults(command=watch)
@@ -368,6 +327,5 @@ COMMANDS = {
     "diff": ("two runs over one pool: who entered, who left, and by which rule", _diff_options),
     "annotate": ("samples for people to judge; their verdicts beside the rules, and the bounds that follow", _annotate_options),
     "watch": ("follow a run that goes on in another terminal or on another machine", _watch_options),
-    "recipes": ("the recipes that come with curate, and what each needs", _recipes_options),
     "doctor": ("what this machine can do: GPU, faiss, models, stores", _doctor_options),
 }

@@ -1,8 +1,9 @@
-"""The commands that make the files that recipes ask for: vocabulary, embeddings."""
+"""The commands about recipes: the list of them, and the files that they ask for (vocabulary, embeddings)."""
 
 import argparse
 import json
 import secrets
+import shutil
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,6 +12,48 @@ from pathlib import Path
 from curate.cli.arguments import count, folder
 from curate.cli.sources import source_of, source_options
 from curate.errors import RecipeError
+from curate.view.look import clean
+
+
+def _recipes_options(sub: argparse.ArgumentParser, _: str | None) -> None:
+    sub.add_argument("names", metavar="RECIPE", nargs="*", help="these only: names, or Python files")
+    sub.add_argument(
+        "--check",
+        action="store_true",
+        help="build each with its defaults and check that every column a step reads is there; what it would load is not looked for",
+    )
+    sub.set_defaults(command=recipes)
+    sub.epilog = "examples:\n  curate recipes\n  curate recipes --check mine.py\n  curate run cc12m --help"
+
+
+def recipes(args: argparse.Namespace) -> int:
+    from curate.runner.recipes import load, names
+
+    if args.check:
+        return _check_recipes(args.names or names())
+    loaded = [load(name) for name in args.names or names()]
+    wide, width = max(len(r.name) for r in loaded), shutil.get_terminal_size((160, 40)).columns
+    for r in loaded:
+        about = " ".join(r.doc.split("\n\n")[0].split())
+        line = f"{r.name:<{wide}}  {about}"
+        print(line if len(line) <= width else line[: max(width, 40) - 2].rsplit(" ", 1)[0] + " …")
+        print(f"{'':<{wide}}  needs {', '.join(r.needs()) or 'nothing'}")
+    return 0
+
+
+def _check_recipes(names: list[str]) -> int:
+    """A line for each recipe: ok, or what is wrong. 1 if anything is."""
+    from curate.runner.recipes import load
+
+    wrong = 0
+    for name in names:
+        try:
+            steps = len(load(name).checked().steps)
+            print(f"{name}: ok, {steps} steps")
+        except RecipeError as e:
+            wrong += 1
+            print(f"{name}: {clean(str(e))}")
+    return 1 if wrong else 0
 
 
 def _vocabulary_options(sub: argparse.ArgumentParser, _: str | None) -> None:
@@ -135,6 +178,7 @@ def embeddings(args: argparse.Namespace) -> int:
 
 
 COMMANDS = {
+    "recipes": ("the recipes that come with curate, and what each needs", _recipes_options),
     "vocabulary": ("make a list of words or of entries, as recipes ask for", _vocabulary_options),
     "embeddings": ("write a run's embeddings as a .npy file, as recipes ask for", _embeddings_options),
 }
