@@ -17,7 +17,7 @@ class DocumentSpeechRate(DocumentFilter):
     reads = ("uid", "start", "end")
     min: float | None = 0.2
     max: float | None = 6.0
-    version = 2
+    version = 3
 
     def score(self, live: pa.Table, images: pa.Table, texts: pa.Table) -> np.ndarray:
         words = summed(live, texts, [len(paragraph_ratios.words(t or "")) for t in texts["text"].to_pylist()])

@@ -19,7 +19,7 @@ class DocumentWordsPerImage(DocumentFilter):
 
     min: float | None = 50
     above_images: int = 2
-    version = 2
+    version = 3
 
     def score(self, live: pa.Table, images: pa.Table, texts: pa.Table) -> np.ndarray:
         words = summed(live, texts, [len(paragraph_ratios.words(t or "")) for t in texts["text"].to_pylist()])
