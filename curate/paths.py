@@ -13,6 +13,10 @@ from curate.errors import RecipeError
 _MAGIC = "*?["
 
 
+#: Bytes that a file of an object store is read ahead. s3fs reads 50 MiB, to hand out one column or one picture.
+BLOCK = 1 << 20
+
+
 def filesystem(path: str, listings: bool = True) -> tuple[fsspec.AbstractFileSystem, str]:
     """Where a path or URL leads: the file system, and the path in it. RecipeError if nothing here can read such URLs.
 
@@ -26,6 +30,8 @@ def filesystem(path: str, listings: bool = True) -> tuple[fsspec.AbstractFileSys
         fs, inner = fsspec.core.url_to_fs(f"{head}_" if chain else head, **({} if listings else {"use_listings_cache": False}))
     except (ValueError, ImportError, TypeError) as e:
         raise RecipeError(f"{path}: cannot be read: {e}") from e
+    if hasattr(fs, "default_block_size"):
+        fs.default_block_size = BLOCK
     return fs, inner.removesuffix("_") + chain + tail if chain else inner
 
 

@@ -23,7 +23,7 @@ from curate.selector import coin_sql
 from curate.shard.members import LEFT_OUT, Members, Slice, bulky, image_members
 from curate.store.atomic import Store
 from curate.store.parquet import write_table
-from curate.store.payload import BLOCK, END, open_payload, tar_header
+from curate.store.payload import BLOCK, END, open_payload, slices, tar_header
 
 # ---- the plan
 
@@ -156,9 +156,8 @@ def _read(store: Store, payload: str, group: list[tuple[Slice, int, str]]) -> It
     path, uid = store.path(payload), group[0][2]
     try:
         with open_payload(store, payload) as source:
-            for wanted, place, uid in group:
-                source.seek(wanted.offset)
-                data = source.read(wanted.size)
+            found = slices(source, [(wanted.offset, wanted.size) for wanted, _, _ in group])
+            for (wanted, place, uid), data in zip(group, found):
                 if len(data) != wanted.size:
                     raise PoolError(f"{path}: ends before byte {wanted.offset + wanted.size} (uid {uid})")
                 if wanted.sha256 and hashlib.sha256(data).hexdigest() != wanted.sha256:
