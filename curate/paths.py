@@ -31,7 +31,7 @@ def filesystem(path: str, listings: bool = True) -> tuple[fsspec.AbstractFileSys
     except (ValueError, ImportError, TypeError) as e:
         raise RecipeError(f"{path}: cannot be read: {e}") from e
     if hasattr(fs, "default_block_size"):
-        fs.default_block_size = BLOCK
+        fs.default_block_size = 5 * BLOCK  # what DuckDB takes; the least that s3fs writes in
     return fs, inner.removesuffix("_") + chain + tail if chain else inner
 
 
@@ -60,7 +60,12 @@ def shown(path: str) -> str:
 def open_file(path: str) -> Any:
     """A path or URL as a binary file for reading."""
     fs, inner = filesystem(path)
-    return fs.open(inner, "rb")
+    return fs.open(inner, "rb", **ahead(fs))
+
+
+def ahead(fs: fsspec.AbstractFileSystem) -> dict[str, int]:
+    """How far a file system reads ahead, as an option of its `open`."""
+    return {"block_size": BLOCK} if hasattr(fs, "default_block_size") else {}
 
 
 def has_magic(path: str) -> bool:

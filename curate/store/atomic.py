@@ -27,7 +27,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from curate.errors import PoolError
-from curate.paths import filesystem, open_file, shown, unusable
+from curate.paths import ahead, filesystem, open_file, shown, unusable
 from curate.store import failpoints
 from curate.store.parquet import CHECKSUM, GROUP, metadata, write_table
 from curate.store.records import record, verified
@@ -135,7 +135,7 @@ class Store:
     def open(self, name: str):
         """A seekable binary file for reading, of a name in the store or of a full path or URL elsewhere."""
         if "://" not in name and not os.path.isabs(name) and not self.local:
-            return self.fs.open(self._inner(name), "rb")
+            return self.fs.open(self._inner(name), "rb", **ahead(self.fs))
         path = self.path(name)
         return open_file(path) if "://" in path else open(path, "rb")
 
