@@ -13,6 +13,9 @@ ZEROS = bytes(BLOCK)
 #: Bytes. A longer name (GNU) or extended header (pax) is a broken one.
 LONGEST_NAME = 64 << 10
 
+#: Digits of a size; Python refuses to make numbers of thousands.
+DIGITS = 19
+
 #: How far to look for the next header behind a broken one.
 LOOK = 64 << 20
 
@@ -76,7 +79,8 @@ def members(f: BinaryIO, name: str) -> Iterator[Member | Broken]:
         path, size = extended.get("path", path), int(extended.get("size", size))
         if kind in REGULAR:
             yield Member(path, start, size, start + size <= end)
-        at = start + _padded(size)
+        # Of a member that is larger than the file either its end is cut off, or its header lies, and others follow.
+        at = start + _padded(size) if start + size <= end else _next_header(f, start)
         if kind != b"g":
             extended = {}
     if end == 0:
@@ -139,10 +143,10 @@ def _pax(data: bytes) -> dict[str, str]:
     found: dict[str, str] = {}
     while data:
         length, _, _ = data.partition(b" ")
-        if not length.isdigit() or not 0 < int(length) <= len(data):
+        if not (length.isdigit() and len(length) < 7 and 0 < int(length) <= len(data)):
             break
         name, _, value = data[len(length) + 1 : int(length)].rstrip(b"\n").partition(b"=")
-        if name == b"path" or (name == b"size" and value.isdigit()):
+        if name == b"path" or (name == b"size" and value.isdigit() and len(value) <= DIGITS):
             found[name.decode()] = value.decode("utf-8", "replace")
         data = data[int(length) :]
     return found

@@ -217,6 +217,45 @@ def test_long_names_in_every_dialect(tmp_path, form):
         assert table["source_key"].to_pylist() == ["ü" * 120] and bytes_of(table) == ["i"]
 
 
+@pytest.mark.parametrize("size", [10**9, 10**18, 2**88 - 1])
+def test_a_member_of_an_impossible_size_costs_its_own_sample_only(tmp_path, size):
+    path = tar(tmp_path / "a.tar", [*sample("1"), *sample("2"), *sample("3")])
+    with open(path, "r+b") as f:
+        header = bytearray(f.read()[2048:2560])
+        header[124:136] = b"\x80" + size.to_bytes(11, "big")
+        header[148:156] = b" " * 8
+        header[148:156] = b"%06o\0 " % sum(header)
+        f.seek(2048)
+        f.write(header)
+    found = read(path, size=10)
+    assert found["source_key"].to_pylist() == ["1", "2", "3"]
+    assert found["drop_reason"].to_pylist() == [None, "source:no_image", None]
+
+
+@pytest.mark.parametrize("record", ["size=%s", "path=x%s.jpg", "comment=%s"])
+@pytest.mark.parametrize("length", ["", "9" * 5000])
+def test_extended_headers_of_thousands_of_digits_cost_their_sample(tmp_path, record, length):
+    said = (record % ("9" * 5000)).encode()
+    body = b"%s %s\n" % (length.encode() or str(len(said) + 6).encode(), said)
+    info = tarfile.TarInfo("pax")
+    info.type, info.size = b"x", len(body)
+    name = tar(tmp_path / "a.tar", [*sample("1"), (info, body), *sample("2"), *sample("3")])
+    reasons = read(name, size=10)["drop_reason"].to_pylist()
+    assert reasons[0] is None and reasons[-1] is None and 3 <= len(reasons) <= 4
+
+
+def test_captions_that_are_no_text_and_sidecars_of_other_samples(tmp_path, caplog):
+    name = tar(
+        tmp_path / "a.tar",
+        [("1.jpg", b"x"), ("1.json", b'{"caption": ["a", "b"]}'), ("2.jpg", b"x"), ("2.json", b'{"text": 5}')],
+    )
+    table = read(name)
+    assert table["text"].to_pylist() == [None, "5"] and table["drop_reason"].to_pylist() == ["source:bad_row", None]
+    pq.write_table(pa.table({"key": ["000000001"], "caption": ["x"], "status": ["success"]}), tmp_path / "a.parquet")
+    read(name)
+    assert "a.parquet: none of its keys, like '000000001', is that of a sample in the tar" in caplog.text
+
+
 def test_a_size_below_zero_is_a_broken_header(tmp_path):
     """int() takes b"-0001000", and a member of -512 bytes would be followed by itself."""
     path = tar(tmp_path / "a.tar", [*sample("a"), *sample("b")])
