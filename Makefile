@@ -31,8 +31,10 @@ style: $(READY)  ## lint, and see that everything is formatted
 chaos: $(READY)  ## hundreds of kills, each followed by a resume
 	$(BIN)/python -m benchmarks.chaos
 
-fuzz: $(READY)  ## a hundred thousand damaged pictures through the decoder
+fuzz: $(READY)  ## a hundred thousand damaged pictures, as many tables and archives, and columns of any name
 	$(BIN)/python benchmarks/fuzz_images.py
+	$(BIN)/python benchmarks/fuzz_tables.py
+	$(BIN)/python benchmarks/fuzz_columns.py
 
 docs: $(READY)  ## build the documentation into site/
 	$(BIN)/mkdocs build --strict
