@@ -37,6 +37,8 @@ PLUMBING = QUIET | {
     "copies",
 }
 BINS = 48
+#: Columns of a list that a report looks at, besides those that steps read: each is a question about all rows.
+LISTED = 50
 
 #: Samples that are drawn of the kept rows, and of each reason.
 KEPT, EACH = 24, 8
@@ -106,8 +108,11 @@ class Facts:
 
     @cached_property
     def columns(self) -> dict[str, dict[str, str]]:
-        """For each table its columns with their DuckDB types."""
-        return {t: columns(self, t) for t in self.total}
+        """For each table its columns with their DuckDB types; of a list's own those that steps read, and the first few."""
+        read = {c for s in self.steps for c in (s.get("column"), *(s.get("columns") or ())) if isinstance(c, str)}
+        found = {t: columns(self, t) for t in self.total}
+        listed = {t: [n for n in names if n.startswith("source_") and n not in read] for t, names in found.items()}
+        return {t: {n: k for n, k in names.items() if n not in listed[t][LISTED:]} for t, names in found.items()}
 
     # ---- rules and reasons
 

@@ -147,3 +147,19 @@ def test_its_script_runs_and_that_of_a_caption_does_not(run, tmp_path):
     assert "<title>pictured: report</title>" in shown
     words = re.findall(r"<output>([^<]*)</output>", shown)
     assert len(words) >= 2 and all("rows pass" in w for w in words) and any("This is the bound." in w for w in words)
+
+
+def test_of_a_list_of_hundreds_of_columns_the_first_are_shown_and_those_that_steps_read(tmp_path):
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    from curate.recipe import Recipe
+    from curate.runner.driver import run as begin
+    from curate.select.where import Where
+    from curate.sources.url_pairs import UrlPairs
+
+    base = {"url": [f"http://a/{i}" for i in range(4)], "text": ["x"] * 4}
+    pq.write_table(pa.table({**base, **{f"c{i}": [1, 2, 3, 4] for i in range(80)}}), tmp_path / "l.parquet")
+    recipe = Recipe(UrlPairs(str(tmp_path / "l.parquet")), [], [Where("source_c79", min=2)], shards=None, name="x")
+    report = begin(recipe, str(tmp_path / "run"), engine="local").store.read("report.html").decode()
+    assert "source_c49" in report and "source_c50" not in report and "source_c79" in report
