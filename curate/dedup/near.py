@@ -29,7 +29,7 @@ class NearDedup(Selector):
     Two pictures look the same if their 64-bit hashes differ in at most `max_distance` bits, their thumbnails correlate (at
     least `min_similarity`, 1 being the same up to brightness and contrast), no place of them differs by much (`tolerance` times the
     bounds of likeness.Same), and what is finer than a thumbnail shows correlates in every place where both have some (at least
-    `min_fine`; other words in the same lines do not; -2: not looked at). One may also match the other made brighter, whites clipped, then with
+    `min_fine`; other words in the same lines do not, but for one pair in hundreds; -2: not looked at). One may also match the other made brighter, whites clipped, then with
     `min_view_similarity`. With `mirror` either may be mirrored (a b is then a d); with `crops` the whole of one may also match
     a crop of the other (10 or 25 % off), with the same bound: 37 hashes a row are looked up instead of three. In a pool of up to 65,536 rows
     with different pictures all pairs within `max_distance` are found (hamming.within); in a larger one those that bands of bits propose,
