@@ -111,7 +111,7 @@ class Facts:
         """For each table its columns with their DuckDB types; of a list's own those that steps read, and the first few."""
         read = {c for s in self.steps for c in (s.get("column"), *(s.get("columns") or ())) if isinstance(c, str)}
         found = {t: columns(self, t) for t in self.total}
-        listed = {t: [n for n in names if n.startswith("source_") and n not in read] for t, names in found.items()}
+        listed = {t: [n for n in names if n.startswith("source_") and n not in read | PLUMBING] for t, names in found.items()}
         return {t: {n: k for n, k in names.items() if n not in listed[t][LISTED:]} for t, names in found.items()}
 
     # ---- rules and reasons
