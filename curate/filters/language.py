@@ -32,7 +32,9 @@ class Language(Stage):
     rules: for captions, which are short. A text is of a language of its script (Han without kana is Chinese, unless its characters are Japanese ones; Hangul, Greek,
     Thai and most others decide alone), and its probabilities are the mean of two readings, as it stands and in lower case
     without punctuation; a text without a letter has none (fastText says English, of 0.12). Over 21 languages' captions of two to five words the mean recall rises from 0.77 to 0.82, of
-    English from 0.87 to 0.90, over all 63 that the model names from 0.56 to 0.60 (benchmarks/language.py). Off by default: the published recipes take fastText's word.
+    English from 0.87 to 0.90, over all 63 that the model names from 0.56 to 0.60 (benchmarks/language.py).
+    On 315 captions that chose no rule (120 English with many names, 180 in 12 languages, 15 mixed) English has a recall of 0.892 and a
+    precision of 0.939 without the rules, 0.858 and 0.954 with them: there the rules cost recall and gain precision. Off by default: the published recipes take fastText's word.
     """
 
     free = ("among", "min")
