@@ -11,7 +11,6 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from curate.errors import RecipeError
 from curate.models.contained import Contained, Died
 from curate.paths import filesystem
 from curate.sources.columns import carry_table, refused
@@ -34,25 +33,22 @@ def read(file: str, without: Iterable[str] = (), texts: Iterable[str] = ()) -> I
     """An empty table with the file's columns, then its rows, some at a time, in types that pools have (columns.carry), each with the
     rows in which something was hostile.
 
-    texts: columns that are wanted, which may be fields of others, like `meta.caption`. ValueError says why it cannot be read,
-    RecipeError which of its columns are not to be.
+    texts: columns that are wanted, which may be fields of others, like `meta.caption`. ValueError says why it cannot be read.
     """
     with _local(file) as path, Contained("curate.sources.parquet:answer", SECONDS, MEMORY) as ask:
-        schema = _asked(ask, file, "open", path, list(without), list(texts))
+        schema = _asked(ask, "open", path, list(without), list(texts))
         yield pa.ipc.read_schema(pa.py_buffer(schema)).empty_table(), []
-        while (found := _asked(ask, file, "next")) is not None:
+        while (found := _asked(ask, "next")) is not None:
             rows, bad = found
             yield pa.ipc.open_stream(rows).read_all(), np.frombuffer(bad, bool).tolist()
 
 
-def _asked(ask: Contained, file: str, *question: Any) -> Any:
+def _asked(ask: Contained, *question: Any) -> Any:
     try:
         kind, found = ask(*question)
     except Died as e:
         raise ValueError(_DIED[e.word]) from e
-    if kind == "refused":
-        raise RecipeError(f"{file}: {found}")
-    if kind == "broken":
+    if kind:
         raise ValueError(found)
     return found
 
@@ -77,7 +73,7 @@ class Reader:
     """One file being read; answers `open` and `next`."""
 
     def answer(self, what: str, *details: Any) -> tuple[str, Any]:
-        """("", an answer); ("refused", a message) for what is not to be read; ("broken", a message) for what cannot be."""
+        """("", an answer), or ("broken", a message)."""
         try:
             return self.open(*details) if what == "open" else ("", self.next())
         except (pa.ArrowMemoryError, MemoryError):
@@ -92,11 +88,11 @@ class Reader:
             return "broken", f"{len(found):,} columns, more than {COLUMNS:,}; leave some out (--without)"
         self.names = [n for n in found.names if n not in without]
         if doubled := [n for n in self.names if found.names.count(n) > 1]:
-            return "refused", f"more than one column is named {doubled[0]!r}"
+            return "broken", f"more than one column is named {doubled[0]!r}"
         for field in (found.field(n) for n in self.names):
             if kind := refused(field):
                 message = f"column {field.name!r} has the extension type {kind!r}, which is never loaded; leave the column out"
-                return "refused", f"{message} (--without {field.name})"
+                return "broken", f"{message} (--without {field.name})"
         # Read as dictionaries, what many rows share is there once, be it of megabytes.
         groups = [meta.row_group(g) for g in range(meta.num_row_groups)]
         shared = {

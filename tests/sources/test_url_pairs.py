@@ -183,7 +183,7 @@ def test_types_are_plain_and_extension_types_that_may_be_code_are_refused(tmp_pa
     odd = pa.field("odd", pa.binary(), metadata={"ARROW:extension:name": "arrow.py_extension_type"})
     fields = pa.schema([("url", pa.string()), ("text", pa.string()), odd])
     pq.write_table(pa.table([["http://a/"], ["x"], [b"cos\nsystem"]], schema=fields), path)
-    with pytest.raises(RecipeError, match=r"'odd' has the extension type 'arrow.py_extension_type'.*--without odd"):
+    with pytest.raises(PoolError, match=r"'odd' has the extension type 'arrow.py_extension_type'.*--without odd"):
         UrlPairs(path).columns(path)
     assert "source_odd" not in read(UrlPairs(path, without=("odd",))).column_names
     with pytest.raises(RecipeError, match="'boxes' holds list"):
