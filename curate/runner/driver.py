@@ -24,6 +24,7 @@ from curate.shard import plan as layout
 from curate.shard import write as shards
 from curate.stage import Stage, digest
 from curate.store import checksums as seal
+from curate.store.assets import publish
 from curate.store.atomic import Store
 from curate.store.folder import EARLY, top
 from curate.store.lease import held
@@ -248,7 +249,11 @@ class Driver:
     def _flow(self, stages: list[Stage], before: list[Any], decisions: list[Decision], parts: list[Part]) -> None:
         lanes = []
         for segment in segments(stages):
-            work = Work(self.store, segment, list(before), self.recipe.fingerprints, decisions, self.refetch, self.deadline)
+            # Workers of other machines have none of the files that stages name.
+            assets = {} if self.engine.local else publish(self.store, segment)
+            work = Work(
+                self.store, segment, list(before), self.recipe.fingerprints, decisions, self.refetch, self.deadline, assets
+            )
             gpus = max(s.gpus for s in segment)
             where, name = place(segment), "+".join(s.name for s in segment)
             wanted, on_each = (max(n.get(s.name, 0) for s in segment) for n in (self.stage_workers, self.per_node))

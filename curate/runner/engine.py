@@ -29,6 +29,7 @@ class LocalEngine:
 
     name = "local"
     workers = 1
+    local = True  # all work is done on this machine
     deadline = 3600.0  # nobody stops a call here, but a part that takes longer is committed in between
 
     def __init__(self) -> None:

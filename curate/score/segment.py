@@ -18,6 +18,7 @@ from curate.fetch.isolate import Isolated
 from curate.score.chunk import Chunk, cuts
 from curate.score.part import Decision, Part, Rows, Workbench, commits
 from curate.stage import Stage, Step
+from curate.store.assets import localize
 from curate.store.atomic import Store
 from curate.store.payload import Parcel
 
@@ -55,12 +56,14 @@ class Work:
     decisions: list[Decision] = field(default_factory=list)
     refetch: bool = False
     deadline: float = 3600  # seconds for a visit; whoever started it gives up then
+    assets: dict[str, str] = field(default_factory=dict)  # of files that stages name: their copies in the store
     loaded: bool = False
 
     def load(self) -> "Work":
         """Load the models of the segment's stages, once in a worker."""
         if not self.loaded:
             for stage in self.stages:
+                localize(self.store, self.assets, stage)
                 if stage.loads:
                     stage.load()
             self.loaded = True

@@ -101,6 +101,7 @@ KINDS = (
     Kind("places of samples", "assigned/*/*.parquet", Role.DERIVED, _table),
     Kind("places of samples", "assigned/*/*.json", Role.DERIVED, _record),
     Kind("plan of shards", "planned/*.parquet", Role.DERIVED, _table),
+    Kind("copies of files that steps name", "assets/*", Role.DERIVED, _named),
     Kind("shard", "shards/*", Role.SHOWN),
     *(Kind("ledger", f"ledger/{table}/*.parquet", Role.SHOWN) for table in TABLES),
     Kind("recipe", "recipe.json", Role.RECORD),

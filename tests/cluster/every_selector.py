@@ -19,6 +19,7 @@ from curate.dedup.phash import PerceptualHash
 from curate.dedup.semantic import SemanticDedup
 from curate.dedup.text import TextDedup
 from curate.fetch.stage import Fetch
+from curate.filters.listed_words import ListedWords
 from curate.recipe import Recipe, Shards
 from curate.select.top_fraction import TopFraction
 from curate.select.where import Where
@@ -67,4 +68,10 @@ def recipe(source, files) -> Recipe:
         TopFraction("score", 0.95),
         Where("score", min=0.01),
     ]
-    return Recipe(source, [Fetch(), PerceptualHash(), Direction()], select, shards=Shards(size=40), name="every selector")
+    return Recipe(
+        source,
+        [ListedWords(min=1, words=files["words"]), Fetch(), PerceptualHash(), Direction()],
+        select,
+        shards=Shards(size=40),
+        name="every selector",
+    )

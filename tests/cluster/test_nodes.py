@@ -169,9 +169,17 @@ def files(folder: Path) -> Path:
         (folder / f"{part}.exc").write_text("")
     (folder / "set").mkdir()
     (folder / "set/a.txt").write_text("a cat with the number 3")
+    (folder / "words.txt").write_text("cat\ndog\ntree\nnumber\n")
     (folder / "entries.txt").write_text("cat\ntree\nnumber 7\n")
     shutil.copy(HERE / "every_selector.py", folder)
-    named = {"npy": "r.npy", "synsets": "synsets.txt", "wordnet": ".", "folder": "set", "entries": "entries.txt"}
+    named = {
+        "npy": "r.npy",
+        "synsets": "synsets.txt",
+        "wordnet": ".",
+        "folder": "set",
+        "entries": "entries.txt",
+        "words": "words.txt",
+    }
     (folder / "files.json").write_text(json.dumps({k: str(folder / v) for k, v in named.items()}))
     return folder / "files.json"
 

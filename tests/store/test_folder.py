@@ -24,6 +24,8 @@ def filled(tmp_path) -> Store:
         elif name.endswith((".tar", ".npy")):
             digest = hashlib.sha256(b"bytes").hexdigest()[:32]
             store.publish_bytes(name.replace("x.tar", f"{digest}.tar").replace("x.npy", f"x-{digest}.npy"), b"bytes")
+        elif kind.pattern == "assets/*":
+            store.publish_bytes(f"assets/words-{hashlib.sha256(b'cat').hexdigest()[:32]}.txt", b"cat")
         else:
             store.publish_bytes(name, b"x")
     return store
