@@ -2,7 +2,7 @@
 
     python -m benchmarks.decontaminate [--scenes N] [--others N] [--seed N]
 
-Scenes are photographs of Debian's wallpaper packages, one of each file name, that were looked at for no rule; each is in an evaluation set
+Scenes are pictures of Debian's wallpaper packages, photographs most of them, that chose no bound; each is in an evaluation set
 once and in the pool in every way of EDITS, saved as JPEG of quality 90. Windows of the photographs of other packages are beside them.
 """
 
@@ -79,11 +79,11 @@ EDITS: dict[str, Edit] = {
 
 
 def photographs(names: tuple[str, ...]) -> list[Path]:
-    """A file of each name that is no picture of another size (`3840x2160.jpg`: of each folder), of 15 kB and more."""
+    """A file of each name that is no picture of another size (`3840x2160.jpg`: of each folder) and no screenshot, of 15 kB and more."""
     found: dict[str, Path] = {}
     for name in names:
         for f in sorted(unpacked(Package("debian", name)).rglob("*")):
-            if f.suffix.lower() in (".jpg", ".jpeg", ".webp") and f.is_file() and f.stat().st_size > 15_000:
+            if f.suffix.lower() in (".jpg", ".jpeg", ".webp") and f.stem != "screenshot" and f.stat().st_size > 15_000:
                 scene = (
                     str(f.parent.parent) if re.fullmatch(r"\d+x\d+", f.stem) else re.sub(r"[-_]?(\d+x\d+|[ld])$", "", f.stem)
                 )
