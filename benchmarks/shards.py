@@ -14,13 +14,11 @@ import tempfile
 import time
 from collections.abc import Callable
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import webdataset
 
 from curate.schema import uid
-from curate.select.database import query
 from curate.shard import write as shards
 from curate.store.atomic import Store
 from curate.store.payload import Parcel
@@ -65,12 +63,7 @@ def park(store: Store, count: int, size: int) -> pa.Table:
 
 
 def with_curate(store: Store, rows: pa.Table, size: int) -> None:
-    ids = pa.table({"id": np.arange(len(rows)), "uid": rows["uid"]})
-    ordered = query(f"from ({shards.named(0, False)}) order by coin, key", {"live": ids})
-    placed = shards.numbered(ordered, 0, shards.assign(len(rows), size))
-    plan = rows.take(placed["id"])
-    for name in ("key", "shard", "place"):
-        plan = plan.append_column(name, placed[name])
+    plan = shards.plan(rows, shards.Shards(size))
     count, infos = len(shards.assign(len(rows), size)), []
     for i in range(count):
         infos.append(shards.write_shard(store, plan.filter(pc.equal(plan["shard"], i)), shards.shard_name(i, count), "plan"))

@@ -5,13 +5,11 @@ import io
 import json
 from pathlib import Path
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from PIL import Image
 
 from curate.schema import uid
-from curate.select.database import query
 from curate.shard import write as shards
 from curate.store import checksums as seal
 from curate.store.atomic import Store
@@ -66,16 +64,7 @@ def parked(store: Store, n: int, parts: int = 3, kinds: tuple[str, ...] = KINDS)
 
 def planned(table: pa.Table, how: shards.Shards) -> pa.Table:
     """The plan over the kept rows: the kept rows with `shard`, `place` and `key`, sorted by (shard, place)."""
-    kept = table.filter(table["kept"]) if "kept" in table.column_names else table
-    ids = kept.select(["uid", *(["copies"] if "copies" in kept.column_names else [])])
-    ids = ids.append_column("id", pa.array(np.arange(len(kept))))
-    named = query(shards.named(how.seed, "copies" in kept.column_names), {"live": ids})
-    ordered = named.sort_by([("coin", "ascending"), ("key", "ascending")])
-    placed = shards.numbered(ordered, 0, shards.assign(len(ordered), how.size) if len(ordered) else [])
-    rows = kept.take(placed["id"])
-    for name in ("shard", "place", "key"):
-        rows = rows.drop_columns([name]) if name in rows.column_names else rows
-    return pa.table({n: placed[n] for n in ("shard", "place", "key")} | {n: rows[n] for n in rows.column_names})
+    return shards.plan(table.filter(table["kept"]) if "kept" in table.column_names else table, how)
 
 
 def write_shards(

@@ -19,6 +19,7 @@ import pyarrow as pa
 
 from curate.errors import PoolError
 from curate.recipe import Shards
+from curate.select.database import query
 from curate.selector import coin_sql
 from curate.shard.members import LEFT_OUT, Members, Slice, bulky, image_members
 from curate.store.atomic import Store
@@ -37,6 +38,17 @@ def assign(n: int, size: int) -> list[int]:
 def shard_name(shard: int, count: int) -> str:
     """`00042`: five digits, or as many as `count` shards need."""
     return f"{shard:0{max(5, len(str(count - 1)))}d}"
+
+
+def plan(rows: pa.Table, shards: Shards) -> pa.Table:
+    """Kept rows in memory with `shard`, `place` and `key`, sorted by (shard, place): for a pool that fits there."""
+    repeated = "copies" in rows.column_names
+    ids = rows.select(["uid", *(["copies"] if repeated else [])]).append_column("id", pa.array(np.arange(len(rows))))
+    ordered = query(f"from ({named(shards.seed, repeated)}) order by coin, key", {"live": ids})
+    placed = numbered(ordered, 0, assign(len(ordered), shards.size) if len(ordered) else [])
+    found = {n: placed[n] for n in ("shard", "place", "key")}
+    taken = rows.take(placed["id"])
+    return pa.table(found | {n: taken[n] for n in taken.column_names if n not in found})
 
 
 def named(seed: int, repeated: bool) -> str:

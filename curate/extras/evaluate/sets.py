@@ -1,5 +1,6 @@
 """The sets of samples that are compared: a run's shards, tars, all that a run has fetched, and a random subset of that."""
 
+import json
 import os
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -79,8 +80,10 @@ def fetched(folder: str, out: str, size: int | None = None, seed: int = 0) -> st
             f"{run.store.url}: has pictures for {len(rows):,} rows, fewer than the {size:,} that the random subset is to have"
         )
     adopt(store, run.store)
+    # Pictures that lie in the run's input are read only where a record names it.
+    store.publish_bytes("recipe.json", json.dumps({"inputs": run.recipe["inputs"]}).encode())
     how = shards.Shards(size=1_000, seed=seed)
-    plan = shards.plan(duckdb.from_arrow(rows), how)
+    plan = shards.plan(rows, how)
     made_for = digest([run.dataset["root_hash"], size, seed, plan["uid"].to_pylist()])
     count = len(shards.assign(len(plan), how.size))
     infos = [
