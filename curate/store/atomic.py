@@ -186,6 +186,7 @@ class Store:
             failpoints.at("open", near)
             yield path
         except OSError as e:
+            self.fence()  # else a file that a later driver swept away would be said to be missing
             if e.errno in CANNOT_WRITE:
                 raise PoolError(f"{self.path(near)}: cannot write: {e.strerror}") from e
             raise
