@@ -14,7 +14,7 @@ import pytest
 from curate.errors import RecipeError
 from curate.synth.caption import Caption
 from curate.synth.captioners import Decoding, Request
-from curate.synth.captioners.endpoint import Endpoint, Pace, Unavailable
+from curate.synth.captioners.endpoint import Again, Endpoint, Pace, Unavailable
 
 GOOD = {
     "choices": [{"message": {"content": " a dog "}, "finish_reason": "stop"}],
@@ -244,7 +244,13 @@ def test_any_count_of_tokens_is_a_number_or_none(usage):
     assert (answer.text, answer.tokens_in, answer.tokens) == ("a cat", expected, 3)
 
 
-@pytest.mark.parametrize("fault", [(500, {}, b"oops"), "drop", b"<html>", (200, {"Content-Length": "5000"}, b"{")])
+WITHIN = {"choices": [{"error": {"code": 502, "message": "upstream"}, "message": {"content": ""}, "finish_reason": "error"}]}
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [(500, {}, b"oops"), "drop", b"<html>", (200, {"Content-Length": "5000"}, b"{"), WITHIN, {"error": {"code": "503"}}],
+)
 def test_a_request_at_which_the_server_breaks_costs_its_row(fault):
     with Server(GOOD, *[fault] * 3, GOOD) as server:
         assert [a.finish for a in asked(server, 3, at_once=1, attempts=3)] == ["stop", "error", "stop"]
@@ -261,6 +267,21 @@ def test_a_server_that_is_gone_is_waited_for_and_costs_no_row():
         assert [a.finish for a in asked(server, 2, at_once=1, attempts=2, patience=60)] == ["stop", "stop"]
     with pytest.raises(Unavailable, match=r"no answer after \d+ attempts: no connection"):
         asked(server, 9, attempts=1, patience=0.1)
+
+
+def test_pauses_have_a_bound_however_long_the_patience(no_waiting, monkeypatch):
+    def asked_once_too_often(pause):
+        no_waiting.append(pause)
+        if len(no_waiting) > 1100:
+            raise InterruptedError
+
+    monkeypatch.setattr("curate.synth.captioners.endpoint.sleep", asked_once_too_often)
+    endpoint = Endpoint("m", patience=1e9)
+    endpoint.load()
+    monkeypatch.setattr(endpoint, "_post", lambda data: (_ for _ in ()).throw(Again("busy")))
+    with pytest.raises(InterruptedError):
+        endpoint._insist(b"", 7)
+    assert max(no_waiting) <= 60
 
 
 def test_a_stage_with_odd_answers_makes_columns_that_can_be_written(tmp_path):

@@ -195,7 +195,7 @@ class Endpoint(Writer):
                     if monotonic() - begun >= self.patience:
                         raise Unavailable(f"{self.url}: no answer after {attempt} attempts: {e}") from e
                 spread = 0.5 + chance(seed, attempt - 1)  # so that many workers do not come back together
-                sleep(min(PAUSE, max(e.after, 2.0 ** (attempt - 1) * spread)))
+                sleep(min(PAUSE, max(e.after, 2.0 ** min(attempt - 1, 6) * spread)))
 
     def _post(self, data: bytes) -> dict[str, Any] | None:
         """One attempt: what the server says, or None if it rejects this request. Again says that a repetition may help."""
@@ -214,13 +214,14 @@ class Endpoint(Writer):
         except ValueError as e:
             raise Again(f"not an answer: {text[:80]!r}", alone=True) from e
         error = answers.trouble(found)
-        return self._failed(error[0], after, error[1].encode()) if error else found
+        return self._failed(error[0], after, error[1].encode(), answered=True) if error else found
 
-    def _failed(self, status: int, after: float, text: bytes) -> None:
-        """None: this request is rejected. Again: it may be taken later. RecipeError: none will be."""
+    def _failed(self, status: int, after: float, text: bytes, answered: bool = False) -> None:
+        """None: this request is rejected. Again: it may be taken later. RecipeError: none will be. answered: the status stood in an answer
+        (200), so the server is there."""
         words = text[:200].decode(errors="replace")
         if status in BUSY or status >= 500:
-            raise Again(f"status {status}: {words}", after, alone=status not in BUSY)
+            raise Again(f"status {status}: {words}", after, alone=status not in BUSY or (answered and status >= 500))
         own = status not in WRONG and 400 <= status < 500 and (status != 403 or answers.moderated(text) or self._taken > 0)
         if not own:
             raise RecipeError(f"{self.url}: status {status}: {words}")
