@@ -26,7 +26,7 @@ from curate.stage import Stage, digest
 from curate.store import checksums as seal
 from curate.store.assets import publish
 from curate.store.atomic import Store
-from curate.store.folder import EARLY, top
+from curate.store.folder import EARLY, refuse_older, top
 from curate.store.lease import held
 from curate.store.memory import give_back, one_heap
 from curate.upkeep.adopt import adopt
@@ -106,6 +106,7 @@ def tell(made: Run) -> None:
 def record(store: Store, repair: bool) -> dict[str, Any] | None:
     """The record of the run that is in the folder, None if it is empty; RecipeError if it holds something else. One that is damaged
     is None if it is to be made again (`repair`), else a PoolError."""
+    refuse_older(store)
     if store.exists("recipe.json"):
         sums = seal.read(store)
         if repair and sums is not None and not seal.holds(store, "recipe.json", sums):

@@ -118,6 +118,14 @@ def kind_of(name: str) -> Kind | None:
     return next((k for k in KINDS if k.matches(name)), None)
 
 
+def refuse_older(store: Store) -> None:
+    """PoolError if a run of version 0.1 is in the folder, which had other files."""
+    if store.names("edges") or any(n.endswith(".parquet") for n in store.names("decisions")):
+        raise PoolError(
+            f"{store.url}: a run of curate 0.1, whose folder had another layout; look at it with that version, or run into another folder"
+        )
+
+
 def top(*roles: Role) -> set[str]:
     """The names at the top of the folder that files of these roles are at or below."""
     return {k.pattern.split("/")[0] for k in KINDS if k.role in roles}

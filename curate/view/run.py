@@ -9,6 +9,7 @@ import pyarrow as pa
 
 from curate.errors import PoolError
 from curate.store.atomic import Store
+from curate.store.folder import refuse_older
 from curate.view import views
 
 
@@ -71,4 +72,5 @@ def open_run(folder: str) -> Run:
     store = Store(folder)
     if not store.exists("recipe.json"):
         raise PoolError(f"{store.url}: no recipe.json here, so this is not a run's folder")
+    refuse_older(store)
     return Run(store)

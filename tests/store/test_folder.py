@@ -6,6 +6,7 @@ import random
 import pyarrow as pa
 import pytest
 
+from curate.errors import PoolError
 from curate.store import folder
 from curate.store.atomic import Store
 from curate.store.folder import KINDS, Role
@@ -86,3 +87,11 @@ def test_a_file_without_a_checksum_has_the_bytes_that_it_always_had(tmp_path):
 
 def test_names_that_are_no_file_of_a_run():
     assert all(folder.kind_of(n) is None for n in ("thesis.tex", "parts/p", "parts/p/q/r.tar", "ledger/other/x.parquet"))
+
+
+@pytest.mark.parametrize("name", ["edges/exact_dedup-1.parquet", "decisions/exact_dedup-1.parquet"])
+def test_a_run_of_an_older_layout_is_refused_in_one_line(tmp_path, name):
+    store = Store(tmp_path / "run")
+    store.publish_bytes(name, b"")
+    with pytest.raises(PoolError, match=r"run: a run of curate 0\.1, whose folder had another layout"):
+        folder.refuse_older(store)
