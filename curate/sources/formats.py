@@ -7,6 +7,7 @@ of at most `size` rows. `bad` has one boolean a row: True for a row that could n
 import io
 import itertools
 import json
+import re
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, BinaryIO
 
@@ -18,6 +19,7 @@ from curate.paths import filesystem, open_file
 from curate.schema import STR
 from curate.sources import parquet
 from curate.sources.columns import carry_table, fit
+from curate.sources.lines import marked
 from curate.sources.separated import LONGEST_LINE, Records
 
 COMPRESSED = {"gz": "gzip", "zst": "zstd", "bz2": "bz2"}
@@ -75,6 +77,8 @@ def read_csv(opened: Opened, size: int, texts: tuple[str, ...], tabs: bool = Fal
         names = next(records, [])
         if names is None:
             raise ValueError("its first line is no header: it is too long, or has a quote that is not closed")
+        if any("\0" in name for name in names):
+            raise ValueError("NUL characters in its header: no text, or UTF-16 that does not say so; save it as UTF-8")
         yield _strings([], names)
         while chunk := list(itertools.islice(records, size)):
             yield _strings(chunk, names)
@@ -85,9 +89,13 @@ def read_tsv(opened: Opened, size: int, texts: tuple[str, ...]) -> Stream:
 
 
 def _lines(f: BinaryIO, newline: str) -> Iterator[str | None]:
-    """Lines with their ends, None for one that is too long; bytes that are no UTF-8 become surrogates, and are found again by
-    `text_array`."""
-    text = io.TextIOWrapper(f, "utf-8-sig", "surrogateescape", newline=newline)
+    """Lines with their ends, None for one that is too long. UTF-8, where bytes that are none become surrogates, and are found again by
+    `text_array`; or what the byte order mark says."""
+    buffered = io.BufferedReader(f)  # type: ignore[type-var]
+    encoding = marked(buffered.peek(4))
+    text = io.TextIOWrapper(
+        buffered, encoding, "surrogateescape" if encoding.startswith("utf-8") else "replace", newline=newline
+    )
     while line := text.readline(LONGEST_LINE):
         if len(line) < LONGEST_LINE or line.endswith(("\n", "\r")):
             yield line
@@ -141,10 +149,15 @@ def read_jsonl(opened: Opened, size: int, texts: tuple[str, ...]) -> Stream:
 
 
 def _objects(f: BinaryIO, texts: tuple[str, ...]) -> Iterator[tuple[dict[str, Any], bool]]:
-    """The object of each line, and whether the line was not one, or what is wanted as text is not. Blank lines are not rows."""
+    """The object of each line, and whether the line was not one, or what is wanted as text is not. Blank lines are not rows.
+    ValueError for a file that is one array."""
+    first = True
     for line in _lines(f, newline="\n"):
         if line is None or line.strip():
             found = None if line is None else json_object(line)
+            if first and found is None and re.match(r"\s*\[\s*($|\{)", line or ""):
+                raise ValueError("it is one JSON array; write one object a line: jq -c '.[]'")
+            first = False
             yield ({}, True) if found is None else _with_texts(found, texts)
 
 

@@ -34,7 +34,7 @@ def read_text(path: str) -> str:
             data = f.read()
     except (OSError, EOFError, ValueError, zlib.error) as e:
         raise RecipeError(f"{path}: {getattr(e, 'strerror', None) or f'cannot be read: {e}'}") from e
-    encoding = next((name for mark, name in _MARKS if data.startswith(mark)), "utf-8")
+    encoding = marked(data)
     try:
         found = data.decode(encoding)
     except UnicodeDecodeError as e:
@@ -43,6 +43,11 @@ def read_text(path: str) -> str:
     if 4 * found.count("\0") > len(found):
         raise RecipeError(f"{path}: full of NUL characters: no text, or UTF-16 that does not say so; save it as UTF-8")
     return found
+
+
+def marked(data: bytes) -> str:
+    """The encoding that the byte order mark at the start of a text names; UTF-8 without one."""
+    return next((name for mark, name in _MARKS if data.startswith(mark)), "utf-8")
 
 
 def lines(path: str) -> list[str]:

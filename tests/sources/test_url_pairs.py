@@ -54,6 +54,23 @@ def test_each_format_gives_the_same_rows_in_parts_of_the_size_asked_for(tmp_path
     assert source.adds() == source.columns(name) == {f.name: f.type for f in table.schema if f.name != "drop_reason"}
 
 
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-32"])
+@pytest.mark.parametrize("ending", ["csv", "tsv", "jsonl", "csv.gz"])
+def test_a_byte_order_mark_says_how_a_list_is_written(tmp_path, ending, encoding):
+    name = write(tmp_path / f"pairs.{ending}")
+    unpack, pack = (gzip.decompress, gzip.compress) if ending.endswith("gz") else (bytes, bytes)
+    plain, path = read(UrlPairs(name)), tmp_path / f"pairs.{ending}"
+    path.write_bytes(pack(unpack(path.read_bytes()).decode().encode(encoding)))
+    assert read(UrlPairs(name)).equals(plain)
+
+
+@pytest.mark.parametrize("start", ["[{", "[\n  {", "\ufeff [{"])
+def test_an_array_of_json_is_named_as_one(tmp_path, start):
+    (tmp_path / "l.json").write_text(f'{start}"url": "http://a.example/1.jpg", "text": "x"}}]', encoding="utf-8")
+    with pytest.raises(PoolError, match=r"l\.json: .*one JSON array; write one object a line"):
+        read(UrlPairs(str(tmp_path / "l.json")))
+
+
 def test_globs_folders_lists_and_other_file_systems(tmp_path):
     names = [write(tmp_path / f"{n}.csv") for n in "ba"]
     assert UrlPairs(f"{tmp_path}/*.csv").files() == UrlPairs(str(tmp_path)).files() == UrlPairs(names).files() == sorted(names)
@@ -252,3 +269,9 @@ def test_whole_numbers_that_no_float_holds_stay_exact_beside_floats(tmp_path):
         9007199254740993,
         None,
     ]
+
+
+def test_utf16_that_does_not_say_so_is_named(tmp_path):
+    (tmp_path / "l.csv").write_bytes("url,text\nhttp://a.example/1.jpg,x\n".encode("utf-16-le"))
+    with pytest.raises(PoolError, match=r"l\.csv: .*UTF-16 that does not say so; save it as UTF-8"):
+        read(UrlPairs(str(tmp_path / "l.csv")))
