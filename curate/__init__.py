@@ -13,6 +13,9 @@ from typing import Any
 # Arrow's own allocator keeps what each thread took at most; it is chosen when Arrow is loaded.
 os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")
 
+#: The version of this package; pyproject.toml reads it here. What pip calls the package is not `curate`, which is another project on PyPI.
+__version__ = "0.1.0"
+
 _HOMES = {
     "run": ("runner.driver", "run"),
     "open": ("view.run", "open_run"),

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
 from typing import Any
 
+from curate import __version__
 from curate.dedup.uid import DuplicateUid
 from curate.errors import RecipeError
 from curate.fetch.decode import Decode
@@ -298,7 +299,6 @@ def segments(stages: list[Stage]) -> list[list[Stage]]:
 def versions() -> dict[str, str]:
     """Versions of what can change a byte of the output."""
     names = (
-        "curate",
         "numpy",
         "pyarrow",
         "duckdb",
@@ -314,7 +314,7 @@ def versions() -> dict[str, str]:
         "faiss-gpu",
         "fasttext-numpy2",
     )
-    found = {"python": platform.python_version()}
+    found = {"python": platform.python_version(), "curate": __version__}
     for name in names:
         try:
             found[name] = importlib.metadata.version(name)

@@ -5,8 +5,8 @@ import logging
 import os
 import sys
 from collections.abc import Sequence
-from importlib.metadata import version
 
+from curate import __version__
 from curate.cli import keeping, looking, making, proving, running
 from curate.cli.arguments import Commands, Help, Parser
 from curate.errors import CurateError, RecipeError
@@ -65,7 +65,7 @@ def parser(argv: list[str]) -> tuple[Parser, dict[str, argparse.ArgumentParser]]
         formatter_class=Commands,
         allow_abbrev=False,
     )
-    top.add_argument("--version", action="version", version=f"curate {version('curate')}")
+    top.add_argument("--version", action="version", version=f"curate {__version__}")
     top.add_argument("--debug", action="store_true", help="show tracebacks and every log line")
     commands = top.add_subparsers(title="commands", metavar="COMMAND", required=True, parser_class=Parser)
     recipe = _recipe(argv) if argv[:1] in (["plan"], ["run"]) else None

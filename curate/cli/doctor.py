@@ -95,7 +95,7 @@ def _asked(code: str, seconds: int = 120) -> tuple[bool, str]:
 def _torch() -> Finding:
     version = _version("torch")
     if version is None:
-        return Finding("torch", "absent", "not installed: no CLIP, no captioners; pip install 'curate[models]'")
+        return Finding("torch", "absent", "not installed: no CLIP, no captioners; pip install torch open_clip_torch")
     code = "import torch; n = torch.cuda.device_count(); print(f'{n} x {torch.cuda.get_device_name(0)}' if n else 'no GPU: models run on the CPU')"
     worked, said = _asked(code)
     return Finding("torch", "fine" if worked else "wrong", f"{version}, {said}")

@@ -38,7 +38,7 @@ def _evaluate_options(sub: argparse.ArgumentParser, _: str | None) -> None:
     sub.set_defaults(command=evaluate)
     sub.epilog = """A held-out sample with a .txt is for retrieval: R@1 and R@5, pictures to texts and back. One with a .cls (the number of its
 class), and a classnames.txt beside the tars or one folder up, is for zero-shot classification: the form in which CLIP benchmark keeps
-DataComp's evaluation sets. Needs webdataset 0.2.86 and pandas: pip install 'curate[evaluate]'.
+DataComp's evaluation sets. Needs webdataset 0.2.86 and pandas: pip install 'curate-multimodal[evaluate]'.
 
 examples:
   curate evaluate out --held-out test/ -o evaluation                     # against its own pool, and a random subset of it

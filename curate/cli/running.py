@@ -286,6 +286,9 @@ def _run_options(sub: argparse.ArgumentParser, recipe: str | None) -> None:
     sub.add_argument(
         "--reuse", type=place, metavar="RUN", help="begin with what another run has fetched and computed; nothing there changes"
     )
+    sub.add_argument(
+        "--replace", action="store_true", help="replace the run of another recipe that is in the folder (default: refuse)"
+    )
     sub.add_argument("--refetch", choices=("failed",), help="fetch again what failed before")
     sub.add_argument(
         "--repair", action="store_true", help="read all that the run keeps first, and compute again what is damaged"
@@ -301,7 +304,7 @@ def _run_options(sub: argparse.ArgumentParser, recipe: str | None) -> None:
 
 def run(args: argparse.Namespace) -> int:
     from curate.runner.driver import run as start
-    from curate.view.progress import display, funnel
+    from curate.view.progress import display, funnel, summary
 
     if args.engine == "local" and args.address:
         raise RecipeError(f"--address {args.address}: of a Ray cluster, and --engine local works in this process")
@@ -322,15 +325,13 @@ def run(args: argparse.Namespace) -> int:
             dict(args.stage_workers),
             dict(args.per_node),
             args.reuse,
+            args.replace,
         )
     for line in made.repaired:
         print(f"repaired: {clean(line)}")
     rows = made.stats().to_pylist()
     print(funnel(rows))
-    print(
-        f"\n{made.dataset['samples']:,} samples in {len(made.dataset['shards'])} shards: {made.store.path('shards')}"
-        f"   root hash {made.dataset['root_hash'][:16]}"
-    )
+    print(f"\n{clean(summary(made, args.out))}")
     if private := sum(r["rows"] for r in rows if r["reason"].endswith(":private_address")):
         print(
             f"curate: {private:,} rows are at private addresses; --allow-private NET with --refetch failed fetches them",

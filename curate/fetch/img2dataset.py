@@ -48,7 +48,7 @@ _ERRNO = re.compile(r"\[Errno (\d+)\]")
 
 @dataclass
 class Img2Dataset(Stage):
-    """Downloads with img2dataset 1.47 (`pip install curate[img2dataset]`): its client, resizer and parameters, by its names.
+    """Downloads with img2dataset 1.47 (`pip install curate-multimodal[img2dataset]`): its client, resizer and parameters, by its names.
 
     It has no caps on bytes, no vetting of addresses and no deadline for a slow body: for lists you trust. Outcomes are read
     off its error messages; `final_url` stays null, and so does `http_status` where a download succeeded.
@@ -101,7 +101,7 @@ class Img2Dataset(Stage):
             from img2dataset.downloader import Downloader
             from img2dataset.resizer import Resizer
         except ImportError as e:
-            raise RecipeError(f"{self.name}: img2dataset cannot be imported ({e}): pip install 'curate[img2dataset]'") from e
+            raise RecipeError(f"{self.name}: img2dataset cannot be imported ({e}): pip install 'curate-multimodal[img2dataset]'") from e
         resizer = Resizer(
             self.image_size,
             self.resize_mode,

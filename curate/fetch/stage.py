@@ -2,7 +2,6 @@
 
 import asyncio
 import importlib
-import importlib.metadata
 import os
 import runpy
 import time
@@ -13,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from curate import schema
+from curate import __version__, schema
 from curate.errors import RecipeError
 from curate.fetch.image import MAX_PIXELS
 from curate.removed import removed
@@ -274,7 +273,7 @@ class Fetch(Stage):
     def agent(self) -> str:
         """The User-Agent header: who asks, and where to complain."""
         where = f"+{self.contact}" if self.contact else "image-text dataset builder"
-        return self.user_agent or f"Mozilla/5.0 (compatible; {self.robot}/{_version()}; {where})"
+        return self.user_agent or f"Mozilla/5.0 (compatible; {self.robot}/{__version__}; {where})"
 
 
 def fetched(outcome: str) -> dict[str, pa.DataType]:
@@ -304,13 +303,6 @@ def hook(match: Callable[[bytes], bool] | str | None) -> Callable[[bytes], bool]
     if not callable(found.get(name)):
         raise RecipeError(f"match={match}: {place} has no function {name}")
     return found[name]
-
-
-def _version() -> str:
-    try:
-        return importlib.metadata.version("curate")
-    except importlib.metadata.PackageNotFoundError:
-        return "0"
 
 
 def loop_factory() -> Callable[[], asyncio.AbstractEventLoop]:

@@ -12,7 +12,7 @@ from curate.paths import shown
 from curate.recipe import Recipe, place, segments
 from curate.removed import pending
 from curate.runner import engine as engines
-from curate.runner.preflight import preflight
+from curate.runner.preflight import preflight, same_recipe
 from curate.runner.workers import Lane, flow
 from curate.score.ingest import changed_since, ingest, pooled, same_run, unchanged
 from curate.score.part import Decision, Part
@@ -33,7 +33,7 @@ from curate.upkeep.adopt import adopt
 from curate.upkeep.repair import repair
 from curate.upkeep.takedown import begin_anew, finish
 from curate.view import card, report
-from curate.view.progress import Published, Quiet
+from curate.view.progress import Published, Quiet, nothing_kept
 from curate.view.run import Run
 
 log = logging.getLogger(__name__)
@@ -53,6 +53,7 @@ def run(
     stage_workers: dict[str, int] | None = None,
     per_node: dict[str, int] | None = None,
     reuse: str | None = None,
+    replace: bool = False,
 ) -> Run:
     """Run a recipe into a folder, or go on with the run there. Returns the run; its `problems` say what was not read.
 
@@ -63,12 +64,15 @@ def run(
         another attempt goes on from there.
     stage_workers, per_node: for a stage how many workers it has, in all and on one machine at most (`ray`).
     reuse: a run whose parts are used here too; nothing there changes.
+    replace: replace the run of another recipe that is in the folder, which is refused otherwise.
     """
     recipe.check()
     if unknown := {*(stage_workers or {}), *(per_node or {})} - {s.name for s in recipe.steps if isinstance(s, Stage)}:
         raise RecipeError(f"no stage is called {', '.join(sorted(unknown))}; `curate plan` lists the steps of a recipe")
     store = Store(out)
     earlier = record(store, repair)
+    if earlier and not replace:
+        same_recipe(store, earlier, recipe)
     preflight(recipe, None if refetch else earlier, Store(reuse) if reuse and not refetch else None)
     store.probe()
     with held(store):
@@ -80,7 +84,7 @@ def run(
         told = Published(progress or Quiet(), store)
         try:
             worker.carry([recipe.source, *recipe.steps])
-            return Driver(
+            made = Driver(
                 recipe, store, worker, part_size, refetch, told, earlier, repair, deadline, stage_workers or {}, per_node or {}
             ).run()
         except BaseException as e:
@@ -88,6 +92,9 @@ def run(
             raise
         finally:
             worker.shutdown()
+    if progress is None and (lost := nothing_kept(made)):
+        log.warning(lost)
+    return made
 
 
 def tell(made: Run) -> None:
@@ -164,7 +171,9 @@ class Driver:
             self.progress.end(made, "nothing to do: this run is finished")
             return made
         self.store.remove(seal.NAME)
-        self._publish_record({"state": "running"})
+        if self.earlier and self.earlier.get("name") != self.recipe.name:
+            self.store.clear("ledger")  # until the new one is written, nothing shows rows of another recipe as this one's
+        self._publish_record({"state": "running", "began": began})
         point = self._score_and_select(parts)
         if self.drift:
             log.warning(

@@ -1,10 +1,13 @@
 """What a recipe loads is looked for before anything is fetched: models, word lists, entries, heads, centroids, evaluation sets."""
 
+import json
+import time
 from typing import Any
 
-from curate.errors import RecipeError
+from curate.errors import PoolError, RecipeError
 from curate.recipe import Recipe
 from curate.score.part import commits
+from curate.stage import plain
 from curate.store.atomic import Store
 
 
@@ -30,6 +33,49 @@ def preflight(recipe: Recipe, earlier: dict[str, Any] | None = None, reused: Sto
             problems.append(str(e))
     if problems:
         raise RecipeError("; ".join(dict.fromkeys(problems)))
+
+
+def same_recipe(store: Store, earlier: dict[str, Any], recipe: Recipe) -> None:
+    """RecipeError if the folder holds the run of another recipe, by its record `earlier`. The new run would replace its shards."""
+    if earlier.get("fingerprint") == recipe.fingerprint:
+        return
+    before = earlier.get("name", "")
+    if before and recipe.name:
+        same = before == recipe.name
+    else:  # a recipe without a name is another one if they have no step in common, fetching apart
+        fetching = {s.name for s in recipe.steps if getattr(s, "network", False)} | {"duplicate_uid", "decode"}
+        steps, now = ({s["step"] for s in earlier.get("steps", ())} - fetching, {s.name for s in recipe.steps} - fetching)
+        same = not (steps and now) or bool(steps & now)
+    if same:
+        return
+    source = json.loads(json.dumps(plain(recipe.source), default=str))
+    alike = {**earlier.get("source", {}), "paths": None} == {**source, "paths": None}
+    ways = (
+        f"another folder with -o (--reuse {store.url} begins with what is computed there)"
+        if alike
+        else "another folder with -o"
+    )
+    raise RecipeError(
+        f"{store.url}: holds a run of {_called(before)} ({_state(store, earlier)}), and this is {_called(recipe.name)}: "
+        f"choose {ways}" + (", or --replace (in Python replace=True) to replace it" if alike else "")
+    )
+
+
+def _called(name: str) -> str:
+    return f"recipe {name}" if name else "a recipe without a name"
+
+
+def _state(store: Store, earlier: dict[str, Any]) -> str:
+    """When a run ended or began, and how many samples it has."""
+    day = lambda seconds: time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(seconds))  # noqa: E731
+    if earlier.get("state") != "finished":
+        return f"begun {day(earlier['began'])}, not finished" if "began" in earlier else "not finished"
+    ended = f"finished {day(earlier['began'] + earlier['seconds'])}, " if "began" in earlier else ""
+    try:
+        samples = (store.json("dataset.json") or {})["samples"]
+    except (PoolError, KeyError):
+        return ended + "its dataset.json is missing or damaged"
+    return f"{ended}{samples:,} sample{'s' * (samples != 1)}"
 
 
 def _computed(recipe: Recipe, store: Store) -> set[str]:

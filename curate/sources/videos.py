@@ -99,7 +99,7 @@ class Videos(Source):
 
     def files(self) -> list[str]:
         if importlib.util.find_spec("av") is None:
-            raise RecipeError("videos need the package av: pip install 'curate[video]'")
+            raise RecipeError("videos need the package av: pip install 'curate-multimodal[video]'")
         return expand(folders_opened(self.paths, VIDEOS))
 
     def adds(self, table: str = "images") -> dict[str, pa.DataType]:

@@ -43,7 +43,7 @@ def test_messages(message, outcome):
 
 def test_a_clear_error_without_it(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "img2dataset", None)
-    with pytest.raises(RecipeError, match=r"pip install 'curate\[img2dataset\]'"):
+    with pytest.raises(RecipeError, match=r"pip install 'curate-multimodal\[img2dataset\]'"):
         run(tmp_path, ["http://127.0.0.1:1/"])
 
 

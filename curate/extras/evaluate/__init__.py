@@ -54,7 +54,7 @@ def evaluate(
     samples_seen: by each training; none: as many as the largest set has.
     """
     if missing := [n for n in NEEDS if find_spec(n) is None]:
-        raise RecipeError(f"open_clip's trainer needs {' and '.join(missing)}: pip install 'curate[evaluate]'")
+        raise RecipeError(f"open_clip's trainer needs {' and '.join(missing)}: pip install 'curate-multimodal[evaluate]'")
     if seeds < 1:
         raise RecipeError(f"{seeds} seeds: at least one training a set")
     how = how or Training()
