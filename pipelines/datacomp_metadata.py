@@ -19,11 +19,11 @@ from curate.fetch.stage import Fetch
 from curate.filters.caption_chars import CaptionChars
 from curate.filters.caption_words import CaptionWords
 from curate.filters.language import Language
-from curate.filters.stored_embedding import StoredEmbedding
 from curate.recipe import Recipe, Shards
 from curate.select.top_fraction import TopFraction
 from curate.select.where import Where
 from curate.source import Source
+from curate.sources.stored_embedding import StoredEmbedding
 from curate.stage import Step
 
 BASELINES = ("none", "basic", "clip_score", "laion2b", "text_based", "image_based", "image_and_clip")

@@ -12,8 +12,8 @@ import pytest
 from curate import schema
 from curate.cli import main
 from curate.errors import PoolError
-from curate.filters.stored_embedding import StoredEmbedding
 from curate.models import fasttext, packaged
+from curate.sources.stored_embedding import StoredEmbedding
 from curate.view.run import open_run
 from tests.documents.page_web import picture, serving
 
