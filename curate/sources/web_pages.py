@@ -88,7 +88,7 @@ class WebPages(Source):
     """
 
     tables: ClassVar[tuple[str, ...]] = ("documents", "texts", "images")
-    version: ClassVar[int] = 4
+    version: ClassVar[int] = 5
 
     paths: str | list[str]
     base_url: str | None = None

@@ -89,6 +89,10 @@ def test_kinds_levels_languages_and_links():
         ("<p>Press <button>Save</button> and <select><option>one</select> go</p>", ["Press Save and go"]),
         ("<p>a <picture><source srcset=x.png><img src=key.png width=16 height=16></picture> b</p>", ["a b"]),
         ("<p>see <span style='background:url(/i.png)'>this</span> here</p>", ["see this here"]),
+        ("<p>a <object data=x.pdf>the file</object> c</p>", ["a the file c"]),
+        ("<p>a <embed src=x.swf> c</p>", ["a c"]),
+        ("<object><div>a</div><div>b</div></object>", ["a", "b"]),
+        ("<p>a <object data=i.png></object> c</p>", ["a", "c"]),
         ("<p>a <custom-box><p>b</p></custom-box> c</p>", ["a", "b", "c"]),
         ("<custom-page><h2>Head</h2>loose<div>in</div></custom-page>", ["Head", "loose", "in"]),
         ("<search>a</search><hgroup>b</hgroup><summary>c</summary><legend>d</legend>", ["a", "b", "c", "d"]),
@@ -247,6 +251,9 @@ WORDS = "<p>" + "Words of the content of this page. " * 9 + "</p>"
         "<h2 class=anchor id=social>Social</h2><p>x</p>",  # Docusaurus
         "<dl><dt id=cookie>cookie<dd>x</dl>",
         "<p id=menu>x</p>",
+        "<section id=sec-search class=level2><h2>Binary search</h2><p>x</p></section>",  # Quarto
+        "<section id=sec:related><h2>Earlier work</h2><p>x</p></section>",
+        "<div id=user-content-advertising><h2>Advertising</h2><p>x</p></div>",  # GitHub
         "<section id=publicité><h2>Publicité</h2><p>x</p></section>",
     ],
 )
@@ -262,6 +269,7 @@ def test_an_id_made_from_a_heading_is_no_boilerplate(html):
         ("<section id=related class=related><h3>Related</h3><p>x</p></section>", "related"),
         ("<section id=sidebar><h3>News</h3><p>x</p></section>", "aside"),
         ("<div id=related-posts><p>x</p></div>", "related"),
+        ("<div id=sec-related><h3>More</h3><p>x</p></div>", "related"),
     ],
 )
 def test_a_box_is_known_by_its_id_all_the_same(html, reason):

@@ -65,6 +65,8 @@ DRAWN = frozenset("katex-html MathJax MathJax_Display MathJax_Preview MathJax_SV
 CONTAINERS = frozenset("div section aside ul ol dl menu table tbody td form fieldset center details".split())
 #: Class words that tools give to a section with an id made from its heading: Sphinx, Asciidoctor, pandoc, Org.
 _SECTION = re.compile(r"section|sect\d|level\d|outline-\d")
+#: Ids that tools write for a heading: what authors refer to in Quarto and LaTeX, and what GitHub makes of ids.
+_LABEL = re.compile(r"sec[-:]|user-content-", re.IGNORECASE)
 
 #: Class words of what sites use as a figure and its caption: WordPress, MediaWiki, DocBook, Asciidoctor, Sphinx.
 FIGURES = frozenset(
@@ -131,9 +133,12 @@ def first_heading(node: LexborNode) -> str | None:
 
 
 def from_heading(id: str, heading: str, section: bool) -> bool:
-    """True if an id was made from the heading below it: then it says what the text is about. Without a sign that this is a
-    section (`section`) an id of one word, `comments`, is taken for the name of a box."""
-    words = re.findall(r"[^\W\d_]+", id)
+    """True if an id was made from the heading below it, or is its label: then it says what the text is about. Without a sign that
+    this is a section (`section`) an id of one word, `comments`, is taken for the name of a box."""
+    bare = _LABEL.sub("", id, count=1) if _LABEL.match(id) else id
+    if section and bare != id:
+        return True
+    words, id = re.findall(r"[^\W\d_]+", id), bare
     return (section or len(words) > 1) and bool(words) and _letters(id) == _letters(heading)
 
 

@@ -1,10 +1,10 @@
 """What the elements of HTML are to a reader of pages: blocks, or parts of a line; shown, or not."""
 
 #: Elements that begin and end paragraphs. Every other one, also unknown and custom ones and MathML, is a part of the line, as in
-#: CSS. (`video`, `object` and the like are parts of a line too, but are shown as an image here.)
+#: CSS. (`video` is a part of the line too, but is shown as an image here.)
 BLOCK = frozenset(
-    "address article aside blockquote body caption center col colgroup dd details dialog dir div dl dt embed fieldset figcaption "
-    "figure footer form frameset h1 h2 h3 h4 h5 h6 head header hgroup hr html legend li listing main menu nav noscript object ol "
+    "address article aside blockquote body caption center col colgroup dd details dialog dir div dl dt fieldset figcaption "
+    "figure footer form frameset h1 h2 h3 h4 h5 h6 head header hgroup hr html legend li listing main menu nav noscript ol "
     "optgroup p plaintext pre search section summary table tbody td tfoot th thead tr ul video xmp".split()
 )
 #: Elements whose content is no text of the page.

@@ -316,7 +316,7 @@ class Walk:
         if not urls:
             return
         image = self.made(urls, origin, attributes, inside)
-        if block or blank(self.buffer):
+        if block or tag in EMBEDDED or blank(self.buffer):
             self.flush()
             self.page.items.append(image)
         else:
