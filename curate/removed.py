@@ -33,7 +33,9 @@ STAYS = frozenset({"uid", "source_file", "source_row", "doc_uid", "position"})
 
 _KINDS = ("url", "uid", "sha256")
 _SCHEMA = pa.schema([("kind", pa.large_string()), ("value", pa.large_string()), ("met", pa.bool_())])
-_UID, _SHA256 = re.compile(r"[0-9a-f]{32}"), re.compile(r"[0-9a-f]{64}")
+#: A uid, also in the form of a UUID; a hash, also as `sha256sum` and container tools write it.
+_UID = re.compile(r"[0-9a-f]{32}|[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+_SHA256 = re.compile(r"(?:sha-?256[:-])?([0-9a-f]{64})(?: [ *].*)?")
 _TEXT = re.compile(r"\.(?:txt|lst|list)(?:\.(?:gz|bz2|xz|zst))?$", re.IGNORECASE)
 _COMMENT = re.compile(r"(?:^|\s)#")
 #: Entries of a list that are wrong, of which an error tells.
@@ -198,9 +200,9 @@ def asked(path: str) -> list[Entry]:
         if kind == "url":
             found.append(Entry(kind, url_digest(value), said))
         elif kind in ("", "uid") and _UID.fullmatch(value.lower()):
-            found.append(Entry("uid", value.lower(), said))
-        elif kind in ("", "sha256") and _SHA256.fullmatch(value.lower()):
-            found.append(Entry("sha256", value.lower(), said))
+            found.append(Entry("uid", value.lower().replace("-", ""), said))
+        elif kind in ("", "sha256") and (digest := _SHA256.fullmatch(value.lower())):
+            found.append(Entry("sha256", digest[1], said))
         elif kind == "" and _is_url(value):
             found.append(Entry("url", url_digest(value), said))
         else:
@@ -231,10 +233,17 @@ def _values(path: str) -> Iterator[tuple[str, str, str]]:
                 check_text(table.schema.field(name), path)
                 for i, value in enumerate(table[name].to_pylist(), row):
                     if value is not None:
-                        yield f"row {i}", kind, str(value)
+                        yield f"row {i}", kind, _written(kind, value)
             row += len(table)
     except (OSError, ValueError, pa.ArrowException) as e:
         raise RecipeError(f"{path}: cannot be read: {getattr(e, 'strerror', None) or e}") from e
+
+
+def _written(kind: str, value: object) -> str:
+    """A cell as text; of a uid or hash in binary the hex digits."""
+    if not isinstance(value, bytes):
+        return str(value)
+    return value.hex() if len(value) == {"uid": 16, "sha256": 32}.get(kind) else value.decode(errors="replace")
 
 
 def _is_url(value: str) -> bool:

@@ -101,7 +101,9 @@ class Img2Dataset(Stage):
             from img2dataset.downloader import Downloader
             from img2dataset.resizer import Resizer
         except ImportError as e:
-            raise RecipeError(f"{self.name}: img2dataset cannot be imported ({e}): pip install 'curate-multimodal[img2dataset]'") from e
+            raise RecipeError(
+                f"{self.name}: img2dataset cannot be imported ({e}): pip install 'curate-multimodal[img2dataset]'"
+            ) from e
         resizer = Resizer(
             self.image_size,
             self.resize_mode,

@@ -141,6 +141,10 @@ def _bytes(text: str) -> bytes:
 def read_jsonl(opened: Opened, size: int, texts: tuple[str, ...]) -> Stream:
     with opened() as f:
         types = json_types(o for o, _ in _objects(f, texts))
+    if not types:
+        with opened() as f:
+            if any(bad for _, bad in _objects(f, texts)):
+                raise ValueError("no line of it is a JSON object; write one object a line: jq -c .")
     yield json_table([], types), []
     with opened() as f:
         objects = _objects(f, texts)

@@ -21,7 +21,7 @@ _ENDS = re.compile(r"\r\n|\r|\n")
 _UNSEEN = "\ufeff\u200b\u200c\u200d\u200e\u200f\u2060\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
 _EDGES = re.compile(rf"^[\s{_UNSEEN}]+|[\s{_UNSEEN}]+$")
 
-_BULLET = re.compile(r"[-*•]\s+")
+_BULLET = re.compile(r"(?:[-*•]|\d{1,7}[.)])\s+")
 _PAIRS = {a: b for a, b in ('""', "''", "``", "<>", "[]", "()", "{}", "“”", "„“", "‘’", "«»", "‹›")}
 
 
@@ -91,7 +91,7 @@ def bare(entry: str) -> str:
 
 
 def unwrapped(entry: str) -> str:
-    """A URL or a hash without what people put around it: quotes, brackets, a bullet, a comma behind it."""
+    """A URL or a hash without what people put around it: quotes, brackets, a bullet or number, a comma behind it."""
     entry = bare(entry)
     while entry:
         if bullet := _BULLET.match(entry):

@@ -356,8 +356,39 @@ def test_a_table_of_a_spreadsheet(tmp_path):
 
 
 @pytest.mark.parametrize(
+    ("line", "wanted_one"),
+    [
+        ("01234567-89ab-CDEF-0123-456789abcdef", ("uid", "0123456789abcdef" * 2)),
+        ("sha256:" + "ab" * 32, ("sha256", "ab" * 32)),
+        ("SHA-256:" + "AB" * 32, ("sha256", "ab" * 32)),
+        ("ab" * 32 + "  my picture.jpg", ("sha256", "ab" * 32)),  # sha256sum
+        ("ab" * 32 + " *picture.jpg", ("sha256", "ab" * 32)),
+        ("12. http://a.example/1", ("url", url_digest("http://a.example/1"))),
+        ("3) " + "ab" * 32, ("sha256", "ab" * 32)),
+    ],
+)
+def test_identities_as_other_tools_write_them(tmp_path, line, wanted_one):
+    (tmp_path / "a.txt").write_text(line + "\n")
+    assert wanted(tmp_path / "a.txt") == {wanted_one}
+
+
+def test_identities_in_binary_columns(tmp_path):
+    uid, sha, url = bytes(range(16)), b"\xaa" * 32, b"http://a.example/1"
+    pq.write_table(pa.table({"sha256": [sha], "url": [url], "uid": pa.array([uid], pa.binary(16))}), tmp_path / "a.parquet")
+    assert wanted(tmp_path / "a.parquet") == {
+        ("sha256", sha.hex()),
+        ("url", url_digest(url.decode())),
+        ("uid", uid.hex()),
+    }
+    pq.write_table(pa.table({"uid": pa.array([uid], pa.uuid())}), tmp_path / "b.parquet")
+    assert wanted(tmp_path / "b.parquet") == {("uid", uid.hex())}
+
+
+@pytest.mark.parametrize(
     ("name", "text", "says"),
     [
+        ("a.json", '{\n "url": "http://a/x"\n}\n', "a.json: cannot be read: no line of it is a JSON object"),
+        ("a.json", '["http://a/x"]\n', "a.json: cannot be read: no line of it is a JSON object"),
         ("a.txt", "http://a/x\nnonsense\n", "a.txt: line 2: 'nonsense' is no URL, uid or SHA-256"),
         ("a.txt", "x\n" * 9, "line 5: 'x' is no URL, uid or SHA-256; and 4 more"),
         ("a.txt", b"http://a/x\nhttp://a/\xe9\n", "a.txt: line 2: not UTF-8"),
