@@ -23,11 +23,16 @@ WAT = (
 )
 ARC = "is an ARC file, the format before WARC; convert it with `warcio recompress FILE.arc.gz FILE.warc.gz` and use that"
 WACZ = "is a zip file (WACZ, if web pages are in it); unzip it and use the WARC files in its folder archive/"
+TAR = "is a tar file; unpack it, and use the folder or the WARC files that were in it"
+PACKED = "is compressed by bzip2 or xz; decompress it (what is read is plain, or .gz, .zst or .lz4 for WARC)"
+PAGE = "is a compressed page; decompress it and use the HTML file"
+CDX = "is an index of WARC files (CDX) and holds no pages; use the WARC files that it names"
 MHTML = "is an MHTML file (a page saved as one message); save the page as HTML, or crawl it into a WARC file"
 
 _MESSAGE = re.compile(
     rb"(?:From: <Saved by|MIME-Version:|[\w-]+: [^\n]*\n(?:[\w-]+: [^\n]*\n)*?Content-Type: multipart/related)", re.I
 )
+_HTML = re.compile(rb"(?:\xef\xbb\xbf)?(?:<!--.*?-->\s*)*<(?:!doctype html|html|\?xml)", re.I | re.S)
 _WARC_NAME = re.compile(r"\.warc(?=\.|$)(?!.*\.(?:wet|wat)(?=\.|$))", re.IGNORECASE)
 _REFUSED_NAMES = {
     WET: re.compile(r"\.wet(?=\.|$)", re.IGNORECASE),
@@ -50,6 +55,14 @@ def refused(head: bytes) -> str | None:
         return ARC
     if first.startswith(b"PK\x03\x04"):
         return WACZ
+    if unpacked(head)[257:262] == b"ustar":
+        return TAR
+    if head.startswith((b"BZh", b"\xfd7zXZ\0")):
+        return PACKED
+    if head.startswith((GZIP, ZSTD, LZ4)) and _HTML.match(first):
+        return PAGE
+    if unpacked(head).startswith((b" CDX ", b"!CDXJ")):
+        return CDX
     return MHTML if _MESSAGE.match(first) else None
 
 

@@ -1,8 +1,11 @@
 """WARC files as they are found: cut, damaged, under any name, and their relatives."""
 
+import bz2
 import gzip
 import io
+import lzma
 import os
+import tarfile
 
 import pytest
 from warc_files import HTML, read, warc
@@ -117,6 +120,31 @@ def test_the_relatives_of_warc_are_refused_by_name(tmp_path, kind):
         WebPages(str(folder)).files()
     (folder / "x.warc.gz").write_bytes(PAGE)
     assert WebPages(str(folder)).files() == [f"{folder}/x.warc.gz"]
+
+
+def tar(packed: str) -> bytes:
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode=f"w:{packed}") as t:
+        t.addfile(tarfile.TarInfo("a.html"))
+    return out.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("data", "says"),
+    [
+        (tar(""), "is a tar file; unpack it"),
+        (tar("gz"), "is a tar file; unpack it"),
+        (bz2.compress(gzip.decompress(PAGE)), "bzip2 or xz; decompress it"),
+        (lzma.compress(b"<!doctype html><p>x"), "bzip2 or xz; decompress it"),
+        (gzip.compress(b"\n<!-- saved --><HTML><p>x"), "is a compressed page; decompress it"),
+        (b" CDX N b a m s k r M S V g\ncom,a)/ 2020 https://a/\n", "is an index of WARC files"),
+        (gzip.compress(b"!CDXJ 1.0\n"), "is an index of WARC files"),
+    ],
+)
+def test_what_holds_pages_and_is_not_unpacked_is_refused_by_its_bytes(tmp_path, data, says):
+    (tmp_path / "x.warc").write_bytes(data)
+    with pytest.raises(PoolError, match=f"x.warc: .*{says}"):
+        read(tmp_path / "x.warc")
 
 
 def test_files_of_a_folder_whose_names_say_nothing_are_looked_into(tmp_path):
