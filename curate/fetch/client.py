@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import re
 import ssl
 import time
 from collections import OrderedDict
@@ -17,6 +18,8 @@ from curate.fetch.wire import Connection, Lanes, Limits, Response, Stale
 from curate.web.headers import retry_after
 
 _REDIRECTS = frozenset((301, 302, 303, 307, 308))
+#: Codings of a body. None is asked for; other words in their place (`none`, `UTF-8`) are passed over, as browsers do.
+CODINGS = frozenset("gzip x-gzip deflate compress x-compress br zstd dcb dcz exi aes128gcm pack200-gzip".split())
 #: How often deadlines are looked at, in seconds.
 _BEAT = 0.1
 #: RFC 9309, 2.3.1.2: at least so many redirects of a robots.txt are followed.
@@ -168,8 +171,8 @@ class Client:
 
     def _accept(self, response: Response) -> None:
         """Judge a 200 by its headers, before a byte of its body is read."""
-        encoding = response.one(b"content-encoding")
-        if encoding and encoding.lower() != "identity":
+        encoding = ",".join(response.all(b"content-encoding"))
+        if not CODINGS.isdisjoint(re.findall(r"[\w-]+", encoding.lower())):
             raise Failed("bad_encoding", encoding, 200)
         if self.opt_out and (words := opted_out(response, self.token)):
             raise Failed("opt_out", words, 200)

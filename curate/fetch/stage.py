@@ -68,7 +68,7 @@ class Fetch(Stage):
     network = True
     parks = True
     reads = ("url",)
-    version = 3
+    version = 4
     optional_reads = ("candidates",)
     # What these change is who fails, and that is fetched again only when asked for: `--refetch failed`.
     free = (
