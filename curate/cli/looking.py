@@ -10,7 +10,7 @@ from typing import Any
 from curate.cli.arguments import count, folder, place
 from curate.errors import PoolError, RecipeError
 from curate.selector import identifier, quoted
-from curate.view.look import clean, inert, plain
+from curate.view.look import clean, inert, plain, vertical, wide
 
 
 def _stats_options(sub: argparse.ArgumentParser, _: str | None) -> None:
@@ -30,7 +30,9 @@ def stats(args: argparse.Namespace) -> int:
 def _sql_options(sub: argparse.ArgumentParser, _: str | None) -> None:
     folder(sub)
     sub.add_argument(
-        "query", metavar="QUERY", help="DuckDB SQL over images, documents, texts, shards, edges, verdicts, judgements, funnel"
+        "query",
+        metavar="QUERY",
+        help="DuckDB SQL over images, documents, texts, shards, duplicates, edges, verdicts, judgements, funnel",
     )
     sub.add_argument(
         "-o",
@@ -43,6 +45,7 @@ def _sql_options(sub: argparse.ArgumentParser, _: str | None) -> None:
     sub.epilog = """examples:
   curate sql out "select reason, rows, percent from funnel order by rows desc"
   curate sql out "select url, text from images where drop_reason = 'language'" -o dropped.csv
+  curate sql out "select domain, count(*), avg(kept) from images group by domain order by 2 desc"
   curate sql s3://bucket/run "describe images"
 More queries: docs/queries.md"""
 
@@ -104,14 +107,18 @@ def _for_people(found: Any) -> Any:
 
 
 def _printed(found: Any, most: int = 40) -> str:
-    """The first rows of a relation as text; numbers stand right."""
+    """The first rows of a relation as text; numbers stand right. What is wider than the terminal stands vertically, a line a column."""
     rows = found.limit(most + 1).to_arrow_table().to_pylist()
     numbers = [
         i
         for i, t in enumerate(found.types)
         if str(t) in ("BIGINT", "INTEGER", "DOUBLE", "FLOAT", "HUGEINT", "SMALLINT", "TINYINT", "UBIGINT")
     ]
-    text = plain(found.columns, [list(r.values()) for r in rows[:most]], shutil.get_terminal_size((160, 40)).columns, numbers)
+    cells = [[f"<{len(c):,} bytes>" if isinstance(c, bytes) else c for c in r.values()] for r in rows[:most]]
+    width = shutil.get_terminal_size((160, 40)).columns
+    text = plain(found.columns, cells, width, numbers)
+    if len(found.columns) > 1 and (wide(text, width) or (len(rows) == 1 and wide(plain(found.columns, cells, 10**6), width))):
+        text = vertical(found.columns, cells)
     more = f"\nthe first {most} rows; -o FILE.csv, .parquet or .json writes them all" if len(rows) > most else ""
     return text + more + ("" if rows else "\nno rows")
 

@@ -82,16 +82,16 @@ def _first() -> int:
     return max(min(free_memory() // 4, len(os.sched_getaffinity(0)) * THREAD), 2 * THREAD)
 
 
-def scan(store: Store, files: list[str], fields: Iterable[str] | None = None) -> str:
+def scan(store: Store, files: list[str], fields: Iterable[str] | None = None, columns: str = "*") -> str:
     """An SQL expression that reads Parquet files of the store, which may differ in their columns (`fields` tells those of each). Files
-    with the same ones are read together: to find out by itself what each of them has DuckDB keeps 30 kB a file."""
+    with the same ones are read together (`columns` is what is selected of each): to find out by itself what each of them has DuckDB keeps 30 kB a file."""
     if fields is None:
         with ThreadPoolExecutor(_READERS) as readers:
             fields = list(readers.map(lambda file: str(store.fields(file).remove_metadata()), files))
     alike: dict[str, list[str]] = {}
     for file, told in zip(files, fields):
         alike.setdefault(told, []).append(store.path(file))
-    each = [parquet(paths) for paths in alike.values()]
+    each = [parquet(paths) if columns == "*" else f"(select {columns} from {parquet(paths)})" for paths in alike.values()]
     return each[0] if len(each) == 1 else f"({' union all by name '.join(f'from {one}' for one in each)})"
 
 

@@ -101,6 +101,7 @@ def _file(name: str, kind: str, entry: dict[str, Any]) -> dict[str, Any]:
 
 def _records(run: Any, shard: str) -> dict[str, Any]:
     """The columns of the samples, as the first shard's sidecar has them; all sidecars have the same."""
+    stored = run.store.fields(f"shards/{shard}.parquet").names  # the view computes more
     fields = [
         {
             "@type": "cr:Field",
@@ -110,7 +111,7 @@ def _records(run: Any, shard: str) -> dict[str, Any]:
             "source": {"fileObject": {"@id": f"{shard}.parquet"}, "extract": {"column": c}},
         }
         for c, t in columns(run, "shards").items()
-        if t in TYPES and c not in LEFT_OUT
+        if t in TYPES and c in stored and c not in LEFT_OUT
     ]
     return {
         "@type": "cr:RecordSet",

@@ -54,6 +54,23 @@ def plain(head: Sequence[str], rows: Sequence[Sequence[Any]], width: int = 160, 
     return "\n".join([lines[0], "  ".join("─" * w for w in widths), *lines[1:]])
 
 
+def wide(text: str, width: int) -> bool:
+    """Whether a line is longer than the terminal is wide."""
+    return max(map(len, text.splitlines())) > width
+
+
+def vertical(head: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
+    """Rows for a terminal, a line a column; control characters are shown, and values are cut after 1,000 characters."""
+    names = [clean(h).replace("\n", " ") for h in head]
+    side = max(map(len, names))
+    blocks = []
+    for n, row in enumerate(rows, 1):
+        cells = [clean(number(c, 6)).replace("\n", " ") for c in row]
+        lines = [f"{name:<{side}}  {c if len(c) <= 1000 else c[:999] + '…'}".rstrip() for name, c in zip(names, cells)]
+        blocks.append("\n".join([*([f"── row {n}"] if len(rows) > 1 else []), *lines]))
+    return "\n".join(blocks)
+
+
 STYLE = """
 :root { color-scheme: light dark; --back: light-dark(#fbfaf8, #16171a); --card: light-dark(#fff, #1e2024); --ink: light-dark(#1d1f23, #e7e6e3);
   --dim: light-dark(#65686f, #9b9da3); --line: light-dark(#e2dfd9, #34363c); --soft: light-dark(#f1efea, #26282d);

@@ -28,8 +28,15 @@ class Run:
         return views.connect(self.store)
 
     def sql(self, query: str) -> duckdb.DuckDBPyRelation:
-        """A DuckDB relation over images, documents, texts, shards, edges, verdicts, judgements, funnel."""
-        return self.con.sql(query)
+        """A DuckDB relation over images, documents, texts, shards, duplicates, edges, verdicts, judgements, funnel; `image(uid)` is the
+        bytes of an image, and avg takes truth values such as `kept`."""
+        try:
+            return self.con.sql(query)
+        except duckdb.BinderException as e:
+            again = views.averages(self.con, query) if "(BOOLEAN)" in str(e) else None
+            if again is None:
+                raise
+            return self.con.sql(again)
 
     def stats(self) -> pa.Table:
         """The funnel: table, stage, reason, rows, percent; in the order of the recipe, kept rows last."""

@@ -21,6 +21,7 @@ from curate.store.payload import read_slices
 QUIET = {
     "uid",
     "url",
+    "domain",
     "text",
     "source_file",
     "source_row",
@@ -79,8 +80,8 @@ def columns(run: Any, table: str) -> dict[str, str]:
 
 
 def light(run: Any, table: str = "images") -> str:
-    """The columns of a table that a card can show: no vectors, no bytes."""
-    return ", ".join(identifier(c) for c, t in columns(run, table).items() if "[" not in t and t != "BLOB")
+    """The columns of a table that a card can show: no vectors, no bytes, not what is computed of others."""
+    return ", ".join(identifier(c) for c, t in columns(run, table).items() if "[" not in t and t != "BLOB" and c != "domain")
 
 
 def samples(run: Any, reason: str | None, n: int, where: str | None) -> list[Card]:
