@@ -159,7 +159,8 @@ def same_run(store: Store, earlier: dict[str, Any], source: dict[str, Any], part
     if earlier["part_size"] != part_size:
         size = earlier["part_size"]
         raise RecipeError(f"{store.url}: was begun with parts of {size} rows; say --part-size {size}")
-    if gone := [i["path"] for i in earlier["inputs"] if i["path"] not in files]:
+    there = set(files)
+    if gone := [i["path"] for i in earlier["inputs"] if i["path"] not in there]:
         more = f" and {len(gone) - 1} more" if len(gone) > 1 else ""
         raise RecipeError(f"{store.url}: holds a run over another source: it also reads {gone[0]}{more}")
 
