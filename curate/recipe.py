@@ -24,7 +24,7 @@ from curate.stage import Stage, Step, column, digest, plain
 _ALWAYS = ("id", "uid")
 
 #: Columns that commits and the ledger add to those of the steps.
-RESERVED = {"id", "row", "given", "drop_reason", "drop_stage", "kept", "shard", "place", "key"}
+RESERVED = {"id", "row", "input_digest", "drop_reason", "drop_stage", "kept", "shard", "place", "key"}
 
 
 #: What brings a column that recipes often lack.
@@ -135,8 +135,8 @@ class Recipe:
             default = next((f.name for f in fields(step) if f.default == wanted), None)
             whose = f", the default of {default}=" if default else ""
             raise RecipeError(f"{step.name} reads {read}{whose}, which nothing before it provides{tail}")
-        twice = set(step.adds()) & have - (set(KEPT) if getattr(step, "parks", False) else set()) - (
-            set(step.fills) if isinstance(step, Selector) else set()
+        twice = set(step.adds()) & have - (set(KEPT) if getattr(step, "writes_payload", False) else set()) - (
+            set(step.overwrites) if isinstance(step, Selector) else set()
         )
         if taken := sorted(set(step.adds()) & RESERVED):
             raise RecipeError(f"{step.name} adds {taken[0]}, a name that the ledger needs: give it another name=")
@@ -169,7 +169,7 @@ class Recipe:
     def _check_tellers(self, hidden: dict[tuple[str, str], str]) -> None:
         """RecipeError if a stage passes text of another table on that is redacted there."""
         for step in self.steps:
-            told = next((t for t in getattr(step, "tells", ()) if t in hidden), None)
+            told = next((t for t in getattr(step, "exposes", ()) if t in hidden), None)
             strings = {name for name, kind in step.adds().items() if str(kind) in ("string", "large_string")}
             open_ = strings - {c for t, c in hidden if t == step.table} - set(self.shards.without if self.shards else ())
             if told and open_ and self.shards:
@@ -202,9 +202,9 @@ class Recipe:
             extra = {"upstream": list(upstream) if stage and step.context else None}
             if stage and step.pixels:
                 extra["pixels"] = PIXELS
-            hangs = given & ({(step.table, column(c)) for c in step.reads} - {(step.table, step.passes if stage else "")})
+            hangs = given & ({(step.table, column(c)) for c in step.reads} - {(step.table, step.skip_where if stage else "")})
             if stage and hangs:
-                extra["given"] = True  # its commits have that column
+                extra["input_digest"] = True  # its commits have that column
             prints[step.name] = digest({"step": step.identity(), "reads": reads, **extra})
             upstream.append([prints[step.name], step.parameters()])
             for name in step.adds():
@@ -219,7 +219,7 @@ class Recipe:
         selectors: list[Selector] = []
         for step in self.steps:
             if selectors and (
-                isinstance(step, Stage) or selectors[-1].fills or (selectors[-1].table == "documents" != step.table)
+                isinstance(step, Stage) or selectors[-1].overwrites or (selectors[-1].table == "documents" != step.table)
             ):
                 yield stages, selectors
                 stages, selectors = [], []
@@ -282,7 +282,7 @@ def segments(stages: list[Stage]) -> list[list[Stage]]:
     for stage in stages:
         home = cut[-1][0] if cut else None
         rides = home is not None and (
-            (kind(stage) == "cpu" and not stage.pixels and not stage.parks)
+            (kind(stage) == "cpu" and not stage.pixels and not stage.writes_payload)
             or (kind(stage) == kind(home) == "cpu")
             or (kind(stage) == kind(home) == "model" and stage.gpus == home.gpus and stage.gpus == 0)
         )

@@ -53,7 +53,7 @@ class Selector(Step):
     `reads`; its tasks run on the engine's workers, and see no file of this machine.
     """
 
-    fills: ClassVar[tuple[str, ...]] = ()  # columns that exist already, and get values in the rows that it names
+    overwrites: ClassVar[tuple[str, ...]] = ()  # columns that exist already, and get values in the rows that it names
 
     def select(self, live: Any) -> Selection:
         raise NotImplementedError(f"{type(self).__name__} must define select()")

@@ -42,7 +42,7 @@ class Step:
     table: ClassVar[str] = "images"
     reads: ClassVar[tuple[str, ...]] = ()  # columns; "image" means decoded pixels, "bytes" the file as kept
     version: ClassVar[int] = 1  # goes up when the meaning of what it adds changes
-    free: ClassVar[tuple[str, ...]] = ()  # parameters that do not change what is stored (bounds, time-outs)
+    untracked: ClassVar[tuple[str, ...]] = ()  # parameters that do not change what is stored (bounds, time-outs)
     redacts: ClassVar[Mapping[str, str]] = MappingProxyType({})  # columns -> those of `adds` that shards hold in their place
     captions: ClassVar[str] = ""  # the column of `adds` that shards take for the caption where it is not empty
 
@@ -61,7 +61,7 @@ class Step:
 
     def identity(self) -> dict[str, Any]:
         """What its stored values depend on, besides its input: class, version and the parameters that count."""
-        counted = {k: v for k, v in self.parameters().items() if k not in self.free}
+        counted = {k: v for k, v in self.parameters().items() if k not in self.untracked}
         return {"class": type(self).__name__, "version": self.version, **counted, **self.weights()}
 
     def weights(self) -> dict[str, str]:
@@ -99,19 +99,19 @@ class Stage(Step):
     Write `run`. It gets the live rows (their `reads`, and `uid`) and returns a table of the columns in `adds()`, one
     row for each row given, in order. A stage that reads "image" gets a second argument: a list of uint8 arrays of shape
     (height, width, 3), RGB; one that reads "bytes" a list of bytes.
-    One that `parks` bytes gets a payload.Parcel, the payload being written; it is given all live rows of the part at once.
+    One that `writes_payload` bytes gets a payload.Parcel, the payload being written; it is given all live rows of the part at once.
     A stage that overrides `load` keeps a model: it lives in an actor, and may ask for a GPU with `gpus`.
     """
 
     gpus: ClassVar[float] = 0  # of a GPU, for each actor; where there is none the stage runs on the CPU
     network: ClassVar[bool] = False  # waits on the network rather than on a core
     chunk: ClassVar[int] = 256  # rows handed to `run` at a time; fixed, so that scheduling cannot move a score
-    parks: ClassVar[bool] = False  # writes bytes (fetching): `run` gets a payload.Parcel
+    writes_payload: ClassVar[bool] = False  # writes bytes (fetching): `run` gets a payload.Parcel
     optional_reads: ClassVar[tuple[str, ...]] = ()  # columns that it gets too where the rows have them
     instead: ClassVar[str] = ""  # the column that it gets as `text`, see `reading`
     context: ClassVar[tuple[str, ...]] = ()  # tables of which the part's rows are given too, as keyword arguments
-    passes: ClassVar[str] = ""  # a column: rows in which it is not null get no values of this stage
-    tells: ClassVar[tuple[tuple[str, str], ...]] = ()  # texts (table, column) of other tables that its strings pass on
+    skip_where: ClassVar[str] = ""  # a column: rows in which it is not null get no values of this stage
+    exposes: ClassVar[tuple[tuple[str, str], ...]] = ()  # texts (table, column) of other tables that its strings pass on
 
     #: By time.monotonic: what is not done by then is left undone, or the whole part is lost. Set before each `run`.
     ends = math.inf
@@ -151,7 +151,7 @@ class Filter(Stage):
     Write `score`: live rows in, one value a row out, in order.
     """
 
-    free = ("min", "max")
+    untracked = ("min", "max")
     dtype: ClassVar[pa.DataType] = pa.float32()
 
     min: float | None = None

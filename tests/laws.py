@@ -251,9 +251,9 @@ def nothing_known(stage: Stage) -> None:
 def bounds_are_free(stage: Stage) -> None:
     """Bounds decide who is dropped and nothing else: they are in no fingerprint, and every other parameter is."""
     fields = {f.name for f in dataclasses.fields(stage) if f.init and f.name != "name"}
-    assert {"min", "max"} & fields <= set(stage.free) <= fields
-    assert set(stage.identity()) >= (fields - set(stage.free)) | {"class", "version"}
-    assert not set(stage.identity()) & set(stage.free)
+    assert {"min", "max"} & fields <= set(stage.untracked) <= fields
+    assert set(stage.identity()) >= (fields - set(stage.untracked)) | {"class", "version"}
+    assert not set(stage.identity()) & set(stage.untracked)
 
 
 def rebuilt(stage: Stage) -> None:

@@ -126,7 +126,7 @@ class Named(ToyScore):
         return {self.column: self.dtype}
 
 
-@pytest.mark.parametrize("column", ["place", "kept", "drop_reason", "row", "given", "key"])
+@pytest.mark.parametrize("column", ["place", "kept", "drop_reason", "row", "input_digest", "key"])
 def test_columns_that_the_ledger_needs_are_refused(column):
     with pytest.raises(RecipeError, match=f"adds {column}, a name that the ledger needs"):
         Recipe(Toy(), [Named(column=column)], shards=None).check()

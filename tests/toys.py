@@ -66,9 +66,9 @@ class ToyFetch(Stage):
     """Bytes made of the URL. `fails`: the outcome of every tenth URL."""
 
     network = True
-    parks = True
+    writes_payload = True
     reads = ("url",)
-    free = ("fails",)
+    untracked = ("fails",)
     fails: str = "timeout"
 
     def adds(self):

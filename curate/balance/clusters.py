@@ -37,7 +37,7 @@ class ClusterBalance(Selector):
     seed: int = 0
     device: str = field(default="auto")
 
-    free = ("device",)
+    untracked = ("device",)
 
     def __post_init__(self):
         super().__post_init__()

@@ -44,7 +44,7 @@ class ImageBased(Selector):
     kmeans: str = "spherical"
     device: str = field(default="auto")
 
-    free = ("device",)
+    untracked = ("device",)
 
     def __post_init__(self):
         super().__post_init__()
@@ -119,7 +119,7 @@ class NormSim(Selector):
     fraction: float | None = None
     min: float | None = None
 
-    free = ("fraction", "min")
+    untracked = ("fraction", "min")
 
     def __post_init__(self):
         super().__post_init__()

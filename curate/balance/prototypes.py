@@ -1,5 +1,6 @@
 """Rows far from the middle of their cluster: the typical ones go."""
 
+import math
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -28,7 +29,7 @@ class Prototypes(Selector):
     seed: int = 0
     device: str = field(default="auto")
 
-    free = ("device",)
+    untracked = ("device",)
 
     def __post_init__(self):
         super().__post_init__()
@@ -56,7 +57,11 @@ class Prototypes(Selector):
         found = rows.each(_Distance(name, centroids))
         cut = cut_at(found, name, self.fraction)
         near = f"select id from live where {identifier(name)}::double < '{cut!r}'::double union all select id from other"
-        notes = {"cut": cut, "clusters": len(centroids), "centroids_hash": files_hash(files["centroids.npy"])}
+        notes = {
+            "cut": cut if math.isfinite(cut) else None,
+            "clusters": len(centroids),
+            "centroids_hash": files_hash(files["centroids.npy"]),
+        }
         return Selection(found.each(Sql(near), without), columns=found, notes=notes, files=files)
 
 

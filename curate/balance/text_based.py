@@ -27,7 +27,7 @@ class TextBased(Selector):
     wordnet: str = "/usr/share/wordnet"
     text: str = "text"
 
-    free = ("wordnet",)
+    untracked = ("wordnet",)
 
     def __post_init__(self):
         super().__post_init__()

@@ -67,7 +67,7 @@ class SemanticDedup(Selector):
     block: int = 2_048
     published: bool = False
 
-    free = ("block", "device")
+    untracked = ("block", "device")
 
     def __post_init__(self):
         super().__post_init__()

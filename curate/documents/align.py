@@ -28,7 +28,7 @@ class Align(Stage):
     on a page without a paragraph has none and is dropped if there is a `min`.
     """
 
-    free = ("min",)
+    untracked = ("min",)
     context = ("texts",)
     version = 2
 

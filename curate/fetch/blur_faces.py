@@ -38,7 +38,7 @@ class BlurFaces(Stage):
     """
 
     version = 3
-    parks = True
+    writes_payload = True
     boxes: str = "faces_boxes"
     quality: int = 95
     share: float = 0.1

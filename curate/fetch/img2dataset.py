@@ -55,10 +55,10 @@ class Img2Dataset(Stage):
     """
 
     network = True
-    parks = True
+    writes_payload = True
     rewrites = True  # bytes kept are not the bytes fetched
     reads = ("url",)
-    free = ("thread_count", "timeout", "retries", "user_agent_token", "disallowed_header_directives")
+    untracked = ("thread_count", "timeout", "retries", "user_agent_token", "disallowed_header_directives")
 
     image_size: int = 256
     resize_mode: str = "border"

@@ -43,14 +43,14 @@ class SharedFetch(Selector):
     """Gives the rows that share a URL what the row named in `fetched_with` got, and drops all whose fetch failed, for
     `fetch:` and the outcome. The bytes lie in one place; rows only point there."""
 
-    fills = tuple(schema.FETCHED)
+    overwrites = tuple(schema.FETCHED)
     version = 2
 
     outcome: str = "fetch"  # the column with the outcome
 
     def __post_init__(self):
         super().__post_init__()
-        self.fills = tuple(self.adds())
+        self.overwrites = tuple(self.adds())
         self.reads = ("fetched_with", *self.adds())
 
     def adds(self) -> dict[str, pa.DataType]:

@@ -66,12 +66,12 @@ class Fetch(Stage):
     """
 
     network = True
-    parks = True
+    writes_payload = True
     reads = ("url",)
     version = 4
     optional_reads = ("candidates",)
     # What these change is who fails, and that is fetched again only when asked for: `--refetch failed`.
-    free = (
+    untracked = (
         "concurrency",
         "per_host",
         "rate",
@@ -126,7 +126,7 @@ class Fetch(Stage):
     def __post_init__(self):
         super().__post_init__()
         if self.shared:
-            self.passes, self.reads = "fetched_with", (*self.reads, "fetched_with")
+            self.skip_where, self.reads = "fetched_with", (*self.reads, "fetched_with")
         if self.resize_mode is not None and self.resize_mode not in MODES:
             raise RecipeError(f"{self.name}: resize_mode={self.resize_mode!r} is none of {', '.join(MODES)}")
         if self.ground not in (None, "white"):

@@ -16,7 +16,7 @@ class DocumentText(Stage):
     table = "documents"
     reads = ("uid",)
     context = ("texts",)
-    tells = (("texts", "text"),)
+    exposes = (("texts", "text"),)
 
     def adds(self) -> dict[str, pa.DataType]:
         return {self.name: pa.large_string()}

@@ -37,7 +37,7 @@ class Language(Stage):
     precision of 0.939 without the rules, 0.858 and 0.954 with them: there the rules cost recall and gain precision. Off by default: the published recipes take fastText's word.
     """
 
-    free = ("among", "min")
+    untracked = ("among", "min")
     version = 4
     reads = ("text",)
 

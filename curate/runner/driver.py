@@ -83,7 +83,7 @@ def run(
         worker.deadline = deadline
         told = Published(progress or Quiet(), store)
         try:
-            worker.carry([recipe.source, *recipe.steps])
+            worker.ship_user_code([recipe.source, *recipe.steps])
             made = Driver(
                 recipe, store, worker, part_size, refetch, told, earlier, repair, deadline, stage_workers or {}, per_node or {}
             ).run()
@@ -286,7 +286,7 @@ class Driver:
         _raise(flow(self.engine, lanes, parts, seen=seen, again=again))
 
     def _count(self, done: Any) -> None:
-        self.engine.told(done)
+        self.engine.count(done)
         self.drift += done.drift
         for what in ("computed", "reused", "seconds"):
             for name, n in getattr(done, what).items():
@@ -303,7 +303,7 @@ class Driver:
         gathered: dict[str, list[pool.Gathered]] = {}
         known = pool.known(self.store)
         for table in dict.fromkeys(s.table for s in selectors):
-            added = {c for s in selectors if s.table == table for c in s.adds() if c not in s.fills}
+            added = {c for s in selectors if s.table == table for c in s.adds() if c not in s.overwrites}
             reads = tuple(sorted({c for s in selectors if s.table == table for c in s.reads} - added - {"id"}))
             gathered[table] = list(self.engine.map(partial(pool.gather, point, table, reads, known), parts))
         made: list[Decision] = []
@@ -391,7 +391,7 @@ class Driver:
     def _hashed(self) -> str | None:
         """The column with the SHA-256 of the bytes kept; None if what wrote them last does not tell. `sha256` is of those fetched."""
         for step in reversed(self.recipe.steps):
-            if getattr(step, "parks", False) and getattr(step, "hashes", ""):
+            if getattr(step, "writes_payload", False) and getattr(step, "hashes", ""):
                 return step.hashes
             if getattr(step, "rewrites", False):
                 return None

@@ -65,10 +65,10 @@ class LocalEngine:
     def together(self, lanes: list[Lane]) -> list[list[Lane]]:
         return [lanes]
 
-    def carry(self, things: Iterable[object]) -> None:
+    def ship_user_code(self, things: Iterable[object]) -> None:
         """Nothing to do: everything is here."""
 
-    def told(self, done: Any) -> None:
+    def count(self, done: Any) -> None:
         """Nobody collects metrics here."""
 
 
@@ -128,7 +128,7 @@ class RayEngine:
         """The lanes cut into runs of which each fits the GPUs."""
         return fitting(lanes, self.gpus)
 
-    def carry(self, things: Iterable[object]) -> None:
+    def ship_user_code(self, things: Iterable[object]) -> None:
         """Send the classes of these objects along where workers cannot import them: those of recipe files and notebooks."""
         homes = {getattr(v, "__module__", None) for t in things for v in (type(t), *vars(t).values()) if callable(v)}
         for module in {sys.modules[h] for h in homes & sys.modules.keys()}:
@@ -147,7 +147,7 @@ class RayEngine:
             "bytes": Counter("curate_bytes", "Bytes parked", ()),
         }
 
-    def told(self, done: Any) -> None:
+    def count(self, done: Any) -> None:
         """Count what a visit to a part did (part.Done)."""
         for what in ("computed", "seconds"):
             for stage, n in getattr(done, what).items():

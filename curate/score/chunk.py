@@ -63,7 +63,7 @@ class Chunk:
 
     def _call(self, stage: Stage, todo: np.ndarray) -> pa.Table:
         """Run a stage on rows, and hold it to its word: the columns it declares, one value a row."""
-        wanted = ["uid", *stage.reads, *stage.optional_reads, *(schema.PAYLOAD if stage.parks else ())]
+        wanted = ["uid", *stage.reads, *stage.optional_reads, *(schema.PAYLOAD if stage.writes_payload else ())]
         live = self.rows.take(dict.fromkeys(c for c in wanted if c in self.rows.columns), todo)
         if stage.instead:
             live = live.rename_columns(["text" if c == stage.instead else c for c in live.column_names])
@@ -72,7 +72,7 @@ class Chunk:
             given.append(self.images(todo))
         if "bytes" in stage.reads:
             given.append(self.bytes(todo))
-        if stage.parks:
+        if stage.writes_payload:
             given.append(self.parcel)
         context = {t: self._context(t) for t in stage.context}
         stage.ends = self.visit.ends

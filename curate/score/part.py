@@ -3,7 +3,7 @@
 Files of a part, below `parts/<id>/`: `source.<table>.parquet` (the rows as they came), then for each stage
 `<table>.<stage>-<fingerprint>.<k>.parquet` with a column `row` and what the stage adds. The k-th file holds the rows that
 were live, and had no values yet, the k-th time somebody asked. The file is the commit. Of a stage that reads what a selector
-said, it also has the column `given`: marks of what each row's values were made of; for another decision they do not count.
+said, it also has the column `input_digest`: 64 bits of what each row's values were made of; for another decision they do not count.
 A payload tar is named by its hash, in the column `payload` of the commit that owns it.
 """
 
@@ -112,7 +112,7 @@ class Rows:
 
     def passed(self, stage: Stage) -> np.ndarray:
         """Where a stage has nothing to do."""
-        column = self.columns.get(stage.passes)
+        column = self.columns.get(stage.skip_where)
         return np.zeros(self.count, dtype=bool) if column is None else np.asarray(column.is_valid())
 
     def take(self, names: Iterable[str], rows: np.ndarray) -> pa.Table:
@@ -173,14 +173,14 @@ class Workbench:
         self.added: dict[str, list[str]] = {}  # by table: the decisions that brought columns
         # By table and column, of columns that hang on more than the row and the steps' parameters: marks of their values.
         self.marks: dict[tuple[str, str], Callable[[], np.ndarray]] = {}
-        self.given: dict[str, np.ndarray | None] = {}  # by stage, see `inputs`
+        self.input_digests: dict[str, np.ndarray | None] = {}  # by stage, see `inputs`
         self.prints: dict[str, str] = {}  # by stage, see `fingerprint`
         self.owners = {
             t: owners(rows, self.tables["documents"])
             for t, rows in self.tables.items()
             if "documents" in self.tables and t != "documents"
         }
-        self.take_along("source")
+        self.drop_with_documents("source")
 
     def _source(self, table: str) -> pa.Table:
         """The rows as they came: what is wanted, and what says which rows they are."""
@@ -198,7 +198,7 @@ class Workbench:
 
     def replay(self, steps: list[Step]) -> "Workbench":
         """Judge again what was committed by these steps, and keep the columns that are wanted."""
-        passes = {t: {s.passes for s in steps if isinstance(s, Stage) and s.table == t} for t in self.tables}
+        passes = {t: {s.skip_where for s in steps if isinstance(s, Stage) and s.table == t} for t in self.tables}
         for step in steps:
             rows = self.tables[step.table]
             adds, wanted = set(step.adds()), self.columns[step.table]
@@ -210,7 +210,7 @@ class Workbench:
             self.recall(step, sorted(adds if judged else keep))
             if judged:
                 self.judge(step, rows)
-                self.orphans(step)
+                self.drop_children(step)
             for name in adds - keep:
                 rows.columns.pop(name, None)
         return self
@@ -219,18 +219,20 @@ class Workbench:
         """Lay a stage's committed columns over the rows; returns where there are values."""
         rows = self.tables[stage.table]
         have = np.zeros(rows.count, dtype=bool)
-        rows.claim(set(columns) - (set(KEPT) if stage.parks else set()))
-        given, print_ = self.inputs(stage), self.fingerprint(stage)
+        rows.claim(set(columns) - (set(KEPT) if stage.writes_payload else set()))
+        digests, print_ = self.inputs(stage), self.fingerprint(stage)
         for name in commits(self.names, stage.table, stage.name, print_):
             self.used.append(f"{self.part.folder}/{name}")
-            found = self.store.table(f"{self.part.folder}/{name}", ["row", *columns, *(["given"] if given is not None else [])])
+            found = self.store.table(
+                f"{self.part.folder}/{name}", ["row", *columns, *(["input_digest"] if digests is not None else [])]
+            )
             at = found["row"].to_numpy()
-            if given is not None:
-                same = found["given"].to_numpy() == given[at]
+            if digests is not None:
+                same = found["input_digest"].to_numpy() == digests[at]
                 found, at = found.filter(pa.array(same)), at[same]
             have[at] = True
             rows.put(found.select(columns), at)
-        self._mark(stage, given, print_)
+        self._mark(stage, digests, print_)
         for name in columns:
             if name not in rows.columns:
                 rows.columns[name] = pa.nulls(rows.count, stage.adds()[name])
@@ -239,21 +241,21 @@ class Workbench:
 
     def inputs(self, stage: Stage) -> np.ndarray | None:
         """For each row 64 bits of what the stage reads of selectors' columns, also through other stages; None if it reads none."""
-        if stage.name not in self.given:
-            reads = [(stage.table, c) for c in sorted({column(c) for c in stage.reads} - {stage.passes})]
+        if stage.name not in self.input_digests:
+            reads = [(stage.table, c) for c in sorted({column(c) for c in stage.reads} - {stage.skip_where})]
             found = [self.marks[key]() for key in reads if key in self.marks]
-            self.given[stage.name] = mixed(found) if found else None
-        return self.given[stage.name]
+            self.input_digests[stage.name] = mixed(found) if found else None
+        return self.input_digests[stage.name]
 
-    def _mark(self, stage: Stage, given: np.ndarray | None, print_: str) -> None:
+    def _mark(self, stage: Stage, digests: np.ndarray | None, print_: str) -> None:
         """What hangs on a stage that reads selectors' columns, or looks at other tables, hangs on those too."""
         if stage.context:
             whole = np.full(self.tables[stage.table].count, int(print_, 16), np.uint64)
-            given = mixed([whole] if given is None else [whole, given])
+            digests = mixed([whole] if digests is None else [whole, digests])
         for name in stage.adds():
             self.marks.pop((stage.table, name), None)
-            if given is not None:
-                self.marks[stage.table, name] = lambda: given
+            if digests is not None:
+                self.marks[stage.table, name] = lambda: digests
 
     def fingerprint(self, stage: Stage) -> str:
         """What a stage's values for this part depend on. One that looks at other tables depends on which of their rows are
@@ -281,7 +283,7 @@ class Workbench:
         found = slice_of(self.store, decision.file(self.part.index), self.part, ["reason", *sorted(keep)])
         at = (found["id"].to_numpy() - self.part.base).astype(np.int64)
         rows.drop(at, found["reason"], step.name)
-        rows.claim(keep - set(step.fills))
+        rows.claim(keep - set(step.overwrites))
         for name in sorted(keep):
             rows.columns[name] = overlay(rows.columns.get(name), rows.count, at, found[name])
         for name in step.adds():
@@ -292,14 +294,14 @@ class Workbench:
         if step.adds():
             self.added.setdefault(step.table, []).append(decision.folder)
         self.used.append(decision.file(self.part.index))
-        self.orphans(step)
+        self.drop_children(step)
 
-    def orphans(self, step: Step) -> None:
+    def drop_children(self, step: Step) -> None:
         """A dropped document takes its images and texts along, with its reason."""
         if step.table == "documents":
-            self.take_along(step.name)
+            self.drop_with_documents(step.name)
 
-    def take_along(self, step: str) -> None:
+    def drop_with_documents(self, step: str) -> None:
         for table, owner in self.owners.items() if self.owners and self.tables["documents"].count else ():
             documents = self.tables["documents"]
             gone = np.flatnonzero(~documents.alive[owner] & (owner >= 0) & self.tables[table].alive)

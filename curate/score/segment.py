@@ -90,8 +90,8 @@ class Visit:
         self.earlier: dict[int, str] = {}
         reads: dict[str, set[str] | None] = {}
         for stage in work.stages:
-            reads.setdefault(stage.table, set()).update(stage.reads, stage.optional_reads, stage.adds(), {stage.passes})
-            if stage.pixels or "bytes" in stage.reads or stage.parks:
+            reads.setdefault(stage.table, set()).update(stage.reads, stage.optional_reads, stage.adds(), {stage.skip_where})
+            if stage.pixels or "bytes" in stage.reads or stage.writes_payload:
                 reads[stage.table] |= set(schema.KEPT)
         reads |= {table: None for stage in work.stages for table in stage.context}
         self.bench = Workbench(work.store, part, work.fingerprints, work.decisions, reads).replay(work.before)
@@ -118,31 +118,31 @@ class Visit:
         rows = self.bench.tables[stages[0].table]
         for stage in stages:
             have = self.bench.recall(stage, list(stage.adds()))
-            if stage.parks:
+            if stage.writes_payload:
                 self.earlier = earlier_hashes(self.bench, stage)
-            if self.work.refetch and stage.parks:
+            if self.work.refetch and stage.writes_payload:
                 have &= ~failed(rows, stage) | rows.passed(stage)
         if not lacks(stages, rows):
             for stage in stages:
                 self.done.reused[stage.name] = int(rows.have[stage.name][rows.live].sum())
                 self.bench.judge(stage, rows)
-                self.bench.orphans(stage)
+                self.bench.drop_children(stage)
             return
         # Bytes come in whole, and rows for which there is no time would be booked as late: that takes most of a visit.
-        latest = (self.began + self.ends) / 2 if stages[0].parks else self.ends
+        latest = (self.began + self.ends) / 2 if stages[0].writes_payload else self.ends
         if not self.compute or (self.done.computed and time.monotonic() > latest):
             self.done.unfinished = True
             return
         live = rows.live
         heavy = [s.chunk for s in stages if s.pixels or s.loads or "bytes" in s.reads]
-        size = max(heavy) if heavy and not (stages[0].parks or stages[0].context) else len(live) or 1
-        if stages[0].parks:
+        size = max(heavy) if heavy and not (stages[0].writes_payload or stages[0].context) else len(live) or 1
+        if stages[0].writes_payload:
             with self.work.store.private(f"{self.part.folder}/payload.tar") as path, open(path, "wb") as file:
                 self._compute(stages, rows, live, size, Parcel(self.work.store, file), path)
         else:
             self._compute(stages, rows, live, size)
         for stage in stages:
-            self.bench.orphans(stage)
+            self.bench.drop_children(stage)
 
     def _compute(
         self,
@@ -231,8 +231,8 @@ class Visit:
         rows.have[stage.name][at] = True
         order = np.argsort(at, kind="stable")
         table = columns.append_column("row", pa.array(at.astype(np.int32)))
-        if (given := self.bench.inputs(stage)) is not None:
-            table = table.append_column("given", pa.array(given[at]))
+        if (digests := self.bench.inputs(stage)) is not None:
+            table = table.append_column("input_digest", pa.array(digests[at]))
         table = table.take(pa.array(order))
         before = commits(self.bench.names, stage.table, stage.name, self.bench.fingerprint(stage))
         k = 1 + int(before[-1].split(".")[-2]) if before else 0
@@ -242,7 +242,7 @@ class Visit:
         if not self.work.store.commit_table(f"{self.part.folder}/{name}", table):
             raise Lost(f"{self.part.id}/{name} was committed by another worker")
         self.bench.names.append(name)
-        if stage.parks:
+        if stage.writes_payload:
             self._compare(rows, table)
 
     def _compare(self, rows: Rows, fresh: pa.Table) -> None:
@@ -277,7 +277,7 @@ def grouped(stages: list[Stage]) -> Iterator[list[Stage]]:
     """Stages of one table that can go chunk by chunk together; one that needs the whole part stands alone."""
     group: list[Stage] = []
     for stage in stages:
-        whole = stage.parks or bool(stage.context)
+        whole = stage.writes_payload or bool(stage.context)
         if group and (whole or stage.table != group[0].table):
             yield group
             group = []

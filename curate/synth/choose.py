@@ -48,7 +48,7 @@ class Mix(Stage):
     min: float | None = None
     checked: tuple[str, ...] = ()
     drop: bool = False
-    free = ("drop",)
+    untracked = ("drop",)
     captions = "chosen_text"
 
     def __post_init__(self):

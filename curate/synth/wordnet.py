@@ -56,7 +56,7 @@ class WordnetLinks(Stage):
 
     of: str = "text"
     folder: str = "/usr/share/wordnet"
-    free = ("folder",)
+    untracked = ("folder",)
 
     def __post_init__(self):
         self.name = self.name or f"{self.of}_links"

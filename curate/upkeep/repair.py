@@ -150,8 +150,10 @@ def _part(store: Store, stages: list[Stage], part: str) -> list[str]:
             named = gc.tars(table, part) if table is not None else set()
             rows = set(table["row"].to_pylist()) if table is not None else set()
             # A value of a row that no payload was ever parked for: the commit that said so is gone.
-            lost = lost or (parked is not None and stage.table == home and not stage.parks and not rows <= parked)
-            parked, home = ((parked or set()) | rows, stage.table) if stage.parks and not stage.passes else (parked, home)
+            lost = lost or (parked is not None and stage.table == home and not stage.writes_payload and not rows <= parked)
+            parked, home = (
+                ((parked or set()) | rows, stage.table) if stage.writes_payload and not stage.skip_where else (parked, home)
+            )
             if lost or table is None or named - tars | named & damaged:
                 why = (
                     "damaged"
@@ -160,12 +162,12 @@ def _part(store: Store, stages: list[Stage], part: str) -> list[str]:
                     if lost
                     else f"{len(table)} rows, fetched or made again: their payload is lost"
                 )
-                if stage.parks and table is not None and "sha256" in table.column_names:
+                if stage.writes_payload and table is not None and "sha256" in table.column_names:
                     # What was fetched, so that it can be told if the web gives something else now.
                     store.publish_table(f"{here}/lost.{n}", table.select(["row", "sha256"]))
                 found.append(_drop(store, f"{here}/{n}", why))
-                lost = lost or stage.parks
-        if stage.parks and not stage.passes and parked is None:
+                lost = lost or stage.writes_payload
+        if stage.writes_payload and not stage.skip_where and parked is None:
             parked, home = set(), stage.table
     found += [_drop(store, f"{here}/{t}", "damaged") for t in sorted(damaged)]
     # Of other recipes: nothing here needs them, and going back to those computes them again.

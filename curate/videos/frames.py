@@ -33,7 +33,7 @@ class Frames(Stage):
     """
 
     version = 2
-    parks = True
+    writes_payload = True
     reads = ("video", "at", "doc_uid", "position")
 
     side: int = 0
@@ -104,9 +104,9 @@ class Sound(Stage):
 
     table = "documents"
     version = 2
-    parks = True
+    writes_payload = True
     reads = ("video", "start", "end")
-    free = ("needed",)
+    untracked = ("needed",)
 
     rate: int = 16_000
     needed: bool = False

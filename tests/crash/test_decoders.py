@@ -71,7 +71,7 @@ def made(folder):
 
 
 def drive(built, out, engine, deadline=3600.0):
-    engine.carry([built.source, *built.steps])
+    engine.ship_user_code([built.source, *built.steps])
     return Driver(built, Store(str(out)), engine, 20, False, Quiet(), None, deadline=deadline).run()
 
 
@@ -122,7 +122,7 @@ def test_on_ray_a_call_that_hangs_is_given_up_at_its_deadline_and_made_again(tmp
     seen, again = [], []
     began = time.monotonic()
     lanes = [Lane("slow", sleeps_once, kind, limit=2, deadline=8.0)]
-    ray_engine.carry(lanes)
+    ray_engine.ship_user_code(lanes)
     item = str(tmp_path / "begun")
     assert flow(ray_engine, lanes, [item], seen=lambda *a: seen.append(a), again=lambda *a: again.append(a)) == []
     assert (0, item, item) in seen and ["not back after 8 s" in str(e) for _, _, e in again] == [True]

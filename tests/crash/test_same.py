@@ -50,7 +50,7 @@ class SlowWords(ToyWords):
 
 def drive(built, out, engine):
     built.check()
-    engine.carry([built.source, *built.steps])
+    engine.ship_user_code([built.source, *built.steps])
     return Driver(built, Store(str(out)), engine, 100, False, Quiet(), None).run()
 
 
@@ -123,7 +123,7 @@ def test_a_cluster_has_no_work_left_when_the_run_that_gave_it_has_stopped(tmp_pa
     try:
         engine = RayEngine(address=cluster.address)
         lanes, ticks = [Lane("ticks", _ticks)], tmp_path / "ticks"
-        engine.carry(lanes)
+        engine.ship_user_code(lanes)
         engine.open(lanes)
         engine.submit(0, "token", str(ticks))
         waited(lambda: ticks.exists())

@@ -187,7 +187,7 @@ def test_ray_makes_the_same_bytes_with_other_parts_of_work(done, web, tmp_path):
     engine = RayEngine(workers=2)
     try:
         made = recipe(web[0]).check()
-        engine.carry([made.source, *made.steps])
+        engine.ship_user_code([made.source, *made.steps])
         assert (
             Driver(made, Store(str(tmp_path)), engine, 3, False, Quiet(), None).run().dataset["root_hash"]
             == done[0].dataset["root_hash"]

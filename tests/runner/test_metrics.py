@@ -20,7 +20,7 @@ def test_rows_seconds_and_bytes_are_served(inputs, tmp_path):
     engine = RayEngine(workers=2)
     try:
         made = recipe([inputs / "b.txt"]).check()
-        engine.carry([made.source, *made.steps])
+        engine.ship_user_code([made.source, *made.steps])
         done = Driver(made, Store(str(tmp_path / "run")), engine, 250, False, Quiet(), None).run()
         node = engine.ray.nodes()[0]
         expected = {name: c["computed"] for name, c in done.counters.items() if c["computed"]}

@@ -47,7 +47,7 @@ class Dies(ToyScore):
 
 def drive(made, out, engine, part_size=250, **options):
     made.check()
-    engine.carry([made.source, *made.steps])
+    engine.ship_user_code([made.source, *made.steps])
     return Driver(made, Store(str(out)), engine, part_size, False, Quiet(), None, **options).run()
 
 
@@ -96,7 +96,7 @@ def _first_dies(item):
 def test_a_worker_that_dies_outside_the_stages_costs_an_attempt(tmp_path, ray_engine):
     """Gathering, the ledger, shards and the tasks of selectors."""
     items = [(n, str(tmp_path / "mark")) for n in range(6)]
-    ray_engine.carry([Lane("", _first_dies)])
+    ray_engine.ship_user_code([Lane("", _first_dies)])
     assert list(ray_engine.map(_first_dies, items)) == [n * n for n in range(6)] and (tmp_path / "mark").exists()
 
 
@@ -164,7 +164,7 @@ def test_models_are_loaded_in_every_lane_and_not_at_all_where_all_columns_exist(
 @dataclass
 class Slow(ToyScore):
     chunk = 16
-    free = ("min", "max", "seconds")
+    untracked = ("min", "max", "seconds")
     seconds: float = 0.3
 
     def score(self, live):
@@ -196,7 +196,7 @@ def _first_hangs(item):
 
 
 def test_a_call_that_hangs_is_ended_and_one_that_waits_for_a_core_is_not(tmp_path, ray_engine):
-    ray_engine.carry([Lane("", _first_hangs)])
+    ray_engine.ship_user_code([Lane("", _first_hangs)])
     said, found = [], []
     items = [(n, str(tmp_path / "mark"), 0.9) for n in range(6)]
     lanes = [Lane("waits", _first_hangs, limit=6, deadline=2)]  # on two cores the last has to wait for longer than that
@@ -225,7 +225,7 @@ def _first_is_slow(item):
 
 
 def test_a_map_is_not_held_up_by_the_first_in_line(ray_engine, marks):
-    ray_engine.carry([Lane("", _first_is_slow)])
+    ray_engine.ship_user_code([Lane("", _first_is_slow)])
     found = list(ray_engine.map(_first_is_slow, [(n, str(marks)) for n in range(40)]))
     assert found[0] >= 20 and found[1:] == list(range(1, 40))  # it waited for twenty of those behind it
 
@@ -237,7 +237,7 @@ def _fails(item):
 
 
 def test_an_error_in_a_map_comes_in_its_place(ray_engine):
-    ray_engine.carry([Lane("", _fails)])
+    ray_engine.ship_user_code([Lane("", _fails)])
     found = ray_engine.map(_fails, range(6))
     assert [next(found), next(found), next(found)] == [0, 1, 2]
     with pytest.raises(PoolError, match="row 3 is wrong"):

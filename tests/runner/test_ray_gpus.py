@@ -30,7 +30,7 @@ def engine(monkeypatch):
 
 def test_two_models_take_turns_on_one_gpu(inputs, tmp_path, engine):
     made = recipe([inputs / "b.txt"], extra=[OnCard(name="one"), OnCard(name="two")]).check()
-    engine.carry([made.source, *made.steps])
+    engine.ship_user_code([made.source, *made.steps])
     done = Driver(made, Store(str(tmp_path / "run")), engine, 250, False, Quiet(), None, deadline=60).run()
     assert done.problems == [] and {c: int(done.counters[c]["computed"]) > 0 for c in ("one", "two")} == {
         "one": True,

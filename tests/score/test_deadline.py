@@ -24,7 +24,7 @@ class Slow(ToyScore):
     """Takes a while for each chunk."""
 
     chunk = 16
-    free = ("min", "max", "seconds")
+    untracked = ("min", "max", "seconds")
     seconds: float = 0.0
 
     def score(self, live):

@@ -15,6 +15,7 @@ from curate.balance.caps import Caps
 from curate.balance.clusters import ClusterBalance
 from curate.balance.image_based import ImageBased, NormSim
 from curate.balance.metaclip import Balance
+from curate.balance.prototypes import Prototypes
 from curate.balance.text_based import TextBased
 from curate.dedup.evaluation import Decontaminate
 from curate.dedup.exact import ExactDedup
@@ -61,6 +62,7 @@ SELECTORS = {
     "cluster_balance": lambda f: ClusterBalance(30, "v", clusters=(4,)),
     "cluster_balance_best": lambda f: ClusterBalance(30, "v", by=("score",), centroids=f["npy"]),
     "image_based": lambda f: ImageBased(f["npy"], "v", clusters=5),
+    "prototypes": lambda f: Prototypes("v", fraction=0.4, clusters=4),
     "norm_sim": lambda f: NormSim(f["npy"], "v", fraction=0.3),
     "text_based": lambda f: TextBased(f["synsets"], f["wordnet"]),
     "decontaminate": lambda f: Decontaminate({"vectors": f["npy"], "folder": f["folder"]}, column="v", min=0.9, min_words=2),

@@ -76,7 +76,7 @@ def plain(tmp_path_factory):
 @pytest.mark.parametrize("hostile", ["text", "number", "struct"])
 def test_a_list_with_every_name_changes_nothing_but_those_columns(tmp_path, plain, hostile):
     names = written_names()
-    assert {*MEANT, "fetched_with", "given", "candidates", "doc_uid"} <= set(names)
+    assert {*MEANT, "fetched_with", "input_digest", "candidates", "doc_uid"} <= set(names)
     cases = (str.lower, str.upper, str.title)
     every = [cases[i % 3](prefix + name) for i, (name, prefix) in enumerate(product(names, PREFIXES))]
     every = [n for n in dict.fromkeys(every) if n not in ("url", "text")]

@@ -90,7 +90,7 @@ class Writer:
     gpus: ClassVar[float] = 1
     network: ClassVar[bool] = False
     batch: ClassVar[int] = 16  # requests handed to `write` at a time
-    free: ClassVar[tuple[str, ...]] = ()  # parameters that do not change what is written
+    untracked: ClassVar[tuple[str, ...]] = ()  # parameters that do not change what is written
     instead: ClassVar[str] = "name a folder with the model, an endpoint's URL#MODEL, or for a first try --captioner small"
 
     model: str = ""
@@ -116,7 +116,7 @@ class Writer:
 
     def identity(self) -> dict[str, Any]:
         """What its texts depend on."""
-        return {k: v for k, v in plain(self).items() if k not in self.free} | {"weights": self.weights()}
+        return {k: v for k, v in plain(self).items() if k not in self.untracked} | {"weights": self.weights()}
 
     def version(self) -> str:
         """`open_clip_torch 3.3.0`; the name alone where the package is not installed (a server's)."""

@@ -88,7 +88,7 @@ class Endpoint(Writer):
     gpus = 0
     network = True
     batch = 256
-    free = ("at_once", "a_minute", "timeout", "attempts", "patience", "price_in", "price_out", "cache", "key", "url")
+    untracked = ("at_once", "a_minute", "timeout", "attempts", "patience", "price_in", "price_out", "cache", "key", "url")
 
     url: str = "http://127.0.0.1:8000/v1"
     key: str = "OPENAI_API_KEY"

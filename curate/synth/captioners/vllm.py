@@ -23,7 +23,7 @@ class Vllm(Writer):
 
     engine = "vllm"
     batch = 256  # vLLM forms its own batches; it only has to have enough to do
-    free = ("share",)
+    untracked = ("share",)
 
     model: str = "Qwen/Qwen2.5-VL-3B-Instruct"
     revision: str = ""
