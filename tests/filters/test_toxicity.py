@@ -50,8 +50,10 @@ def test_a_model_that_is_not_there(model, says):
 
 def test_a_classifier_in_the_hubs_format(tmp_path):
     ensure_torchvision()
+    import torch
     from transformers import BertConfig, BertForSequenceClassification, BertTokenizer
 
+    torch.manual_seed(0)
     (tmp_path / "vocab.txt").write_text("\n".join(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "a", "dog", "damn"]))
     BertTokenizer(str(tmp_path / "vocab.txt")).save_pretrained(tmp_path)
     config = BertConfig(
