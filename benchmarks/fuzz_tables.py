@@ -134,6 +134,7 @@ def of_parquet(file: Path, ask: Contained) -> int:
 def run(numbers: range, seed: int) -> tuple[Counter, list[str]]:
     """Outcomes by format, and what should not have happened."""
     files, outcomes, findings = seeds(), Counter(), []
+    before = _peak()
     kinds = list(files)
     with tempfile.TemporaryDirectory() as folder, Contained("curate.sources.parquet:answer", 20, parquet.MEMORY) as ask:
         whole = {}
@@ -163,9 +164,14 @@ def run(numbers: range, seed: int) -> tuple[Counter, list[str]]:
                 outcomes[kind, e.word] += 1
             except Exception as e:
                 findings.append(f"{number}: {kind}: {type(e).__name__}: {e}")
-    if (peak := resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10) > MOST:
-        findings.append(f"{peak} MB of memory")
+    if (more := _peak() - before) > MOST:
+        findings.append(f"{more} MB of memory")
     return outcomes, findings
+
+
+def _peak() -> int:
+    """The most memory that this process has had, in MB."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10
 
 
 def main() -> int:
