@@ -21,7 +21,7 @@ from curate.dedup.keys import keep_best
 from curate.select.exchange import ById, Frame, Sql, same
 
 #: Pairs as finders return them, in any bucket, more than once if they like. A row that has more pairs than are listed has one more line
-#: without a survivor. `view` orders what was found of one pair: the first one's similarity is said.
+#: without a survivor. `view` orders what was found of one pair: the similarity is that of the first.
 PAIRS = pa.schema(
     [
         ("id", pa.int64()),

@@ -289,8 +289,8 @@ class Workbench:
         for name in step.adds():
             before = self.marks.get((step.table, name))
             # Nothing that refers back here: a part is out of memory as soon as nobody looks at it.
-            said = partial(_said, self.store, self.part, rows.count, decision, name, before)
-            self.marks[step.table, name] = functools.cache(said)
+            marks = partial(_marks_of, self.store, self.part, rows.count, decision, name, before)
+            self.marks[step.table, name] = functools.cache(marks)
         if step.adds():
             self.added.setdefault(step.table, []).append(decision.folder)
         self.used.append(decision.file(self.part.index))
@@ -316,7 +316,7 @@ def _named(kind: str) -> pa.DataType:
         return pa.null()  # of a type that no name stands for
 
 
-def _said(
+def _marks_of(
     store: Store, part: Part, count: int, decision: Decision, name: str, before: Callable[[], np.ndarray] | None
 ) -> np.ndarray:
     """Marks of a column after a decision."""

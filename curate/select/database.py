@@ -89,8 +89,8 @@ def scan(store: Store, files: list[str], fields: Iterable[str] | None = None, co
         with ThreadPoolExecutor(_READERS) as readers:
             fields = list(readers.map(lambda file: str(store.fields(file).remove_metadata()), files))
     alike: dict[str, list[str]] = {}
-    for file, told in zip(files, fields):
-        alike.setdefault(told, []).append(store.path(file))
+    for file, listed in zip(files, fields):
+        alike.setdefault(listed, []).append(store.path(file))
     each = [parquet(paths) if columns == "*" else f"(select {columns} from {parquet(paths)})" for paths in alike.values()]
     return each[0] if len(each) == 1 else f"({' union all by name '.join(f'from {one}' for one in each)})"
 

@@ -94,8 +94,8 @@ class _Assign:
         items = [(chunk, found.file(start)) for chunk, start in zip(placed.chunks, self.starts)]
         keep = _Placed(self.store)
         list(exchange.map(keep, items) if exchange.folder else map(keep, items))
-        said = {"of": self.made_of, "samples": found.samples, "shards": found.shards, "starts": self.starts}
-        self.store.publish_bytes(f"{self.folder}/assigned.json", record(said))
+        assigned = {"of": self.made_of, "samples": found.samples, "shards": found.shards, "starts": self.starts}
+        self.store.publish_bytes(f"{self.folder}/assigned.json", record(assigned))
         return found
 
 

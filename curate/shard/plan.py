@@ -131,8 +131,8 @@ class Footers:
         self.marks: list[str] = []
         self.schemas: dict[pa.Schema, None] = {}
         self.bytes: Counter[str] = Counter()
-        for said, schema, sizes in run_map(_Footer(store), ledger):
-            self.marks.append(said)
+        for made_of, schema, sizes in run_map(_Footer(store), ledger):
+            self.marks.append(made_of)
             self.schemas[schema] = None
             self.bytes.update(sizes)
 
