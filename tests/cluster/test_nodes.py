@@ -39,8 +39,10 @@ pytestmark = pytest.mark.skipif(not can_have_own_mounts(), reason="mount namespa
 
 #: A node whose /tmp and /dev/shm are its own: nothing of the driver's disk is there but the package.
 NODE = """set -e
+mount --bind "$CHECKOUT" /mnt
 mount -t tmpfs tmpfs /tmp
 mount -t tmpfs tmpfs /dev/shm
+[ -d "$CHECKOUT" ] || { mkdir -p "$CHECKOUT"; mount --bind /mnt "$CHECKOUT"; }
 mkdir -p /tmp/home /tmp/t
 export HOME=/tmp/home TMPDIR=/tmp/t
 cd /tmp/t
@@ -201,6 +203,7 @@ def test_every_selector_on_nodes_that_share_no_disk(tmp_path):
         "RAY_USAGE_STATS_ENABLED": "0",
         "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "1",
         "PYTHONPATH": str(ROOT),
+        "CHECKOUT": str(ROOT),
     }
 
     def drive(out: str, engine: str, address: str, rows: int) -> subprocess.Popen:
