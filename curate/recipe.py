@@ -10,6 +10,8 @@ from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
 from typing import Any
 
+import pyarrow as pa
+
 from curate import __version__
 from curate.dedup.uid import DuplicateUid
 from curate.errors import RecipeError
@@ -37,10 +39,11 @@ class Shards:
 
     size: most samples in a shard (img2dataset and DataComp use 10,000); sizes differ by at most one sample.
     seed: of the shuffle.
-    embeddings: put lists of floats into the sidecars. They are in the ledger anyway; their last bits depend on the machine, and
-        without them the root hash does not.
+    embeddings: put lists of floats into the Parquet sidecars. They are in the ledger anyway.
     without: further columns to leave out of the `.json` members and the Parquet sidecars.
-    captions, redacts: what the recipe's steps say of these (Step.captions; Step.redacts, by table); a recipe fills them in.
+    captions, redacts, model_scores: what the recipe's steps say of these (Step.captions; Step.redacts and the numbers that models
+        computed, by table); a recipe fills them in. Model scores are in the sidecars and not in the `.json` members:
+        their last digits depend on the CPU, and the root hash, which covers the tars, does not.
     """
 
     size: int = 10_000
@@ -49,10 +52,16 @@ class Shards:
     embeddings: bool = False
     captions: str = field(default="", kw_only=True)
     redacts: dict[str, dict[str, str]] = field(default_factory=dict, kw_only=True)
+    model_scores: dict[str, list[str]] = field(default_factory=dict, kw_only=True)
 
     def __post_init__(self):
         if self.size < 1:
             raise RecipeError(f"shards of {self.size} samples: the size must be 1 or more")
+
+
+def _measured(kind: pa.DataType) -> bool:
+    """True for floating-point numbers and lists of them."""
+    return _measured(kind.value_type) if hasattr(kind, "value_type") else pa.types.is_floating(kind)
 
 
 @dataclass
@@ -181,13 +190,22 @@ class Recipe:
 
     @cached_property
     def layout(self) -> Shards | None:
-        """`shards`, with what the steps say of captions and redacted columns."""
+        """`shards`, with what the steps say of captions, redacted columns and model scores."""
         redacts: dict[str, dict[str, str]] = {}
         for step in self.steps:
             if step.redacts:
                 redacts.setdefault(step.table, {}).update(step.redacts)
         captions = next((s.captions for s in reversed(self.steps) if s.captions and s.table == "images"), "")
-        return self.shards and replace(self.shards, captions=captions, redacts=redacts)
+        return self.shards and replace(self.shards, captions=captions, redacts=redacts, model_scores=self._model_scores())
+
+    def _model_scores(self) -> dict[str, list[str]]:
+        """By table the columns of numbers that a model computed, or that were computed from such columns: scores and embeddings."""
+        found: dict[str, list[str]] = {}
+        for step in self.steps:
+            mine = found.setdefault(step.table, [])
+            if (isinstance(step, Stage) and step.loads) or any(column(read) in mine for read in step.reads):
+                mine += [n for n, kind in step.adds().items() if _measured(kind)]
+        return found
 
     @cached_property
     def fingerprints(self) -> dict[str, str]:

@@ -160,6 +160,7 @@ class RayEngine:
         self.lanes = lanes
         self.running = {}
         self.looked = self.heard = time.monotonic()
+        self.opened_with = self.workers
         self.actors = [[] for _ in lanes]
         self.busy: list[set[int]] = [set() for _ in lanes]
         mine, theirs = cores(lanes, self.workers)
@@ -208,6 +209,8 @@ class RayEngine:
         if not ready or time.monotonic() - self.looked > 1:  # a call may hang while others keep ending
             self.looked, overdue = time.monotonic(), self._overdue()
             self._grow()
+            if not ready and self.workers < self.opened_with:
+                self._stop_idle()
             if overdue or not ready:
                 return overdue
         lane, token, args, since, at = self.running.pop(ready[0])
@@ -232,6 +235,16 @@ class RayEngine:
         for lane in self.lanes if self.waiting > 1 else ():
             if not lane.workers and not lane.gpus:
                 lane.limit = max(lane.limit, self.slots(lane.kind))
+
+    def _stop_idle(self) -> None:
+        """End actors without a call when nothing ends and nodes have gone: on the nodes that are left they may hold the cores, or the
+        GPU, that a waiting call needs. They are started again on demand."""
+        for lane, actors in enumerate(self.actors):
+            for at, actor in enumerate(actors):
+                if actor is not None and at not in self.busy[lane]:
+                    self.ray.kill(actor)
+                    actors[at] = None
+                    self.lanes[lane].limit = max(1, self.lanes[lane].limit - 1)
 
     def _overdue(self) -> tuple[Any, Any] | None:
         """A call of which nothing was heard for too long, from a worker that cannot even end itself."""

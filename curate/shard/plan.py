@@ -261,7 +261,9 @@ def write_rows(
     """Write the shard that these rows of each table make; returns what its `.json` says."""
     if "documents" not in rows:
         return shards.write_shard(store, rows["images"], name, made_for, provenance, how, hashed)
-    members = DocumentMembers(rows["texts"], rows["images"], how.without)
+    # `align` is mmc4's similarity: its format has it in the `.json`.
+    scores = [c for c in how.model_scores.get("images", []) if c != "align"]
+    members = DocumentMembers(rows["texts"], rows["images"], (*how.without, *scores))
     return shards.write_shard(store, rows["documents"], name, made_for, provenance, how, hashed, members)
 
 

@@ -95,11 +95,12 @@ def write_shard(
     # An old `.json` beside a new tar would be believed if its plan came back.
     store.remove(f"shards/{name}.json")
     how = shards or Shards()
+    in_sidecar = set(how.model_scores.get("documents" if members else "images", []))
     members = members or partial(image_members, captions=how.captions)
     left_out = LEFT_OUT.union(how.without, () if how.embeddings else [f.name for f in rows.schema if bulky(f.type)])
     kept = _canonical(rows.select([c for c in rows.column_names if c not in left_out]))
     with store.private(f"shards/{name}.tar") as path:
-        write_tar(store, path, _samples(rows, kept, hashed, members))
+        write_tar(store, path, _samples(rows, set(kept.column_names) - in_sidecar, hashed, members))
         tar = _publish(store, f"shards/{name}.tar", path)
     with store.private(f"shards/{name}.parquet") as path:
         write_table(path, kept, checksum=False)  # its hash is in dataset.json
@@ -123,13 +124,13 @@ def _canonical(rows: pa.Table) -> pa.Table:
     return rows.cast(pa.schema([(f.name, wide.get(f.type, f.type)) for f in rows.schema])).combine_chunks()
 
 
-def _samples(rows: pa.Table, kept: pa.Table, hashed: str | None, members: Callable) -> Iterator[tuple[str, str, Members]]:
-    """(key, uid, members) of each row, in order; a slice of rows at a time as Python values."""
+def _samples(rows: pa.Table, in_json: set[str], hashed: str | None, members: Callable) -> Iterator[tuple[str, str, Members]]:
+    """(key, uid, members) of each row, in order; a slice of rows at a time as Python values. in_json: columns that the `.json` has."""
     slim = rows.select([f.name for f in rows.schema if not bulky(f.type)])
-    spoken = [c for c in slim.column_names if c in kept.column_names]
+    described = [c for c in slim.column_names if c in in_json]
     for start in range(0, len(rows), 1000):
         for row in slim.slice(start, 1000).to_pylist():
-            yield row["key"], row["uid"], members(row, {c: row[c] for c in spoken}, hashed)
+            yield row["key"], row["uid"], members(row, {c: row[c] for c in described}, hashed)
 
 
 def write_tar(store: Store, path: Path, samples: Iterator[tuple[str, str, Members]]) -> None:
@@ -220,8 +221,9 @@ def pretty(value: dict[str, Any]) -> bytes:
 
 
 def root_hash(infos: list[dict[str, Any]]) -> str:
-    """SHA-256 over name, samples and hashes of all shards: two data sets are the same if their root hashes are."""
-    lines = [f"{i['name']} {i['samples']} {i['tar']['sha256']} {i['parquet']['sha256']}\n" for i in infos]
+    """SHA-256 over name, samples and tar of all shards: data sets with the same root hash are trained on alike. The sidecars have hashes
+    of their own: model scores in them differ in the last digits from one kind of CPU to another."""
+    lines = [f"{i['name']} {i['samples']} {i['tar']['sha256']}\n" for i in infos]
     return hashlib.sha256("".join(lines).encode()).hexdigest()
 
 

@@ -68,7 +68,7 @@ def _faults(store: Store) -> Iterator[str]:
     yield from folder_faults(store, dataset, sizes or {}, gone)
     sound, how = [], recipe.get("shards") or {}
     for entry in dataset["shards"]:
-        faults = list(shard_faults(store, entry, main, how.get("captions", "")))
+        faults = list(shard_faults(store, entry, main, how))
         if main == "documents" and not faults:
             faults = [f"shards/{entry['name']}: {fault}" for fault in _place_faults(store, con, entry["name"], how)]
         yield from _some(faults)
@@ -165,8 +165,9 @@ def folder_faults(store: Store, dataset: dict[str, Any], sizes: dict[str, Any], 
 # ---- one shard
 
 
-def shard_faults(store: Store, entry: dict[str, Any], table: str = "images", captions: str = "") -> Iterator[str]:
-    """The trio has the bytes that were written, and image, caption, `.json` and Parquet row of each sample belong together."""
+def shard_faults(store: Store, entry: dict[str, Any], table: str, how: dict[str, Any]) -> Iterator[str]:
+    """The trio has the bytes that were written, and image, caption, `.json` and Parquet row of each sample belong together. how: what
+    the record of the run says of its shards (recipe.Shards)."""
     name = f"shards/{entry['name']}"
     info = _json(store, f"{name}.json")
     if info is None:
@@ -177,7 +178,7 @@ def shard_faults(store: Store, entry: dict[str, Any], table: str = "images", cap
     for kind in ("tar", "parquet"):
         yield from _hash_faults(store, f"{name}.{kind}", entry[kind])
     try:
-        yield from _sample_faults(store, name, entry["samples"], info.get("hashed"), table, captions)
+        yield from _sample_faults(store, name, entry["samples"], info.get("hashed"), table, how)
     except (PoolError, OSError, pa.ArrowException) as e:
         yield f"{name}: cannot be read: {e}"
 
@@ -195,11 +196,12 @@ def _hash_faults(store: Store, name: str, wanted: dict[str, Any]) -> Iterator[st
         yield f"{name}: the SHA-256 of its bytes is {found[:12]}…, should be {wanted['sha256'][:12]}…"
 
 
-def _sample_faults(store: Store, name: str, count: int, hashed: str | None, kind: str, captions: str) -> Iterator[str]:
+def _sample_faults(store: Store, name: str, count: int, hashed: str | None, kind: str, how: dict[str, Any]) -> Iterator[str]:
     table = store.table(f"{name}.parquet")
     if len(table) != count:
         yield f"{name}.parquet: has {len(table)} rows, should have {count}"
-    rows = table.select([f.name for f in table.schema if not bulky(f.type)])
+    in_sidecar = how.get("model_scores", {}).get(kind, [])
+    rows = table.select([f.name for f in table.schema if not bulky(f.type) and f.name not in in_sidecar])
     with store.open(f"{name}.tar") as f:
         for sample, row in itertools.zip_longest(samples(members(f, f"{name}.tar")), _each(rows)):
             if sample is None or row is None or sample.key != row["key"]:
@@ -212,7 +214,7 @@ def _sample_faults(store: Store, name: str, count: int, hashed: str | None, kind
                     for fault in document_faults(sample, partial(_member, f, sample), row, hashed, _is_image)
                 )
             elif "mime" in row:
-                yield from _image_faults(f, f"{name}.tar: {row['key']}", sample, row, hashed, captions)
+                yield from _image_faults(f, f"{name}.tar: {row['key']}", sample, row, hashed, how.get("captions", ""))
 
 
 def _member(f: Any, sample: Sample, suffix: str) -> bytes:
