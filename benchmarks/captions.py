@@ -21,7 +21,7 @@ from curate.fetch.pixels import decode
 from curate.models import clip
 from curate.schema import uid
 from curate.synth.caption import Caption
-from curate.synth.captioners import Decoding, Request, Writer, named
+from curate.synth.captioners import BatchWriter, Decoding, Request, named
 from curate.synth.captioners.small import plain_words
 from curate.synth.choose import Mix
 from curate.synth.score import CaptionScore
@@ -35,7 +35,7 @@ BOILERPLATE = ("image", "IMG_2041.jpg", "click to enlarge", "photo", "untitled",
 class Watched:
     """Counts the seconds that a captioner's `write` is at work."""
 
-    def __init__(self, writer: Writer):
+    def __init__(self, writer: BatchWriter):
         self.write, self.busy = writer.write, 0.0
         writer.write = self
 
@@ -47,17 +47,17 @@ class Watched:
             self.busy += time.perf_counter() - start
 
 
-def plain_loop(writer: Writer, files: list[bytes]) -> list[str]:
+def plain_loop(writer: BatchWriter, files: list[bytes]) -> list[str]:
     """One picture after another, as a script would do it: decode, prepare, caption."""
     found = []
     for i, data in enumerate(files):
         with Image.open(io.BytesIO(data)) as im:
             seen = writer.prepare(np.asarray(flat(im)))
-        found.append(writer.write([Request("", seen, i)], HOW)[0].text)
+        found.append(writer.write([Request((seen, ""), i)], HOW)[0].text)
     return found
 
 
-def batched_loop(writer: Writer, files: list[bytes]) -> list[str]:
+def batched_loop(writer: BatchWriter, files: list[bytes]) -> list[str]:
     """The same in the captioner's own batches; the model waits while a batch is prepared."""
     found = []
     for first in range(0, len(files), writer.batch):
@@ -65,7 +65,7 @@ def batched_loop(writer: Writer, files: list[bytes]) -> list[str]:
         for data in files[first : first + writer.batch]:
             with Image.open(io.BytesIO(data)) as im:
                 seen.append(writer.prepare(np.asarray(flat(im))))
-        found += [a.text for a in writer.write([Request("", s, 0) for s in seen], HOW)]
+        found += [a.text for a in writer.write([Request((s, "")) for s in seen], HOW)]
     return found
 
 

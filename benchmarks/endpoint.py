@@ -16,7 +16,7 @@ import time
 from collections import Counter
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
-from curate.synth.captioners import Answer, Decoding, Request
+from curate.synth.captioners import Answer, Asking, Decoding, Wanted
 from curate.synth.captioners import endpoint as client
 from curate.synth.captioners.endpoint import Endpoint
 
@@ -88,7 +88,7 @@ def right(answer: Answer, prompt: str) -> bool:
     last = script(prompt)[-1]
     if last == "good":
         return (answer.text, answer.finish) == (f"said: {prompt}", "stop")
-    return answer.text is None and answer.finish == ("rejected" if last == "400" else "refused")
+    return answer.text is None and answer.finish == ({"400": "rejected", "filtered": "moderated"}.get(last, "refused"))
 
 
 def main() -> None:
@@ -102,7 +102,9 @@ def main() -> None:
             server.seen, server.met = Counter(), Counter()
             writer = Endpoint("m", url=f"http://127.0.0.1:{server.server_port}/v1", timeout=TIMEOUT, attempts=8, cache=folder)
             writer.load()
-            answers = writer.write([Request(p, None, 0) for p in prompts], Decoding())
+            with Asking(writer, Decoding()) as asking:
+                got = {g.key: g.answer for g in asking.answers(Wanted(p, (p,), 0) for p in prompts)}
+            answers = [got[p] for p in prompts]
             ends = Counter(a.finish for a in answers)
             wrong = sum(not right(a, p) for a, p in zip(answers, prompts))
             print(

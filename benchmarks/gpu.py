@@ -268,7 +268,7 @@ def caption(tiny: bool) -> Iterator[dict]:
         with ThreadPoolExecutor(os.cpu_count()) as pool:
             ready = pool.map(writer.prepare, pictures(count))
             for at in range(0, count, batch):
-                requests = [Request("", next(ready), at + i) for i in range(min(batch, count - at))]
+                requests = [Request((next(ready),), at + i) for i in range(min(batch, count - at))]
                 wait()
                 start = time.perf_counter()
                 writer.write(requests, decoding)

@@ -295,14 +295,19 @@ def place(segment: list[Stage]) -> str:
 
 
 def segments(stages: list[Stage]) -> list[list[Stage]]:
-    """Consecutive stages that run in one place. A cheap stage (no model, no pixels) rides with the one before it."""
+    """Consecutive stages that run in one place. A cheap stage (no model, no pixels) rides with the one before it; with one that
+    streams nothing else does."""
     cut: list[list[Stage]] = []
     for stage in stages:
         home = cut[-1][0] if cut else None
         rides = home is not None and (
             (kind(stage) == "cpu" and not stage.pixels and not stage.writes_payload)
             or (kind(stage) == kind(home) == "cpu")
-            or (kind(stage) == kind(home) == "model" and stage.gpus == home.gpus and stage.gpus == 0)
+            or (
+                kind(stage) == kind(home) == "model"
+                and stage.gpus == home.gpus == 0
+                and not (stage.streams or cut[-1][-1].streams)
+            )
         )
         if rides:
             cut[-1].append(stage)

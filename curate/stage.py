@@ -9,7 +9,7 @@ import hashlib
 import json
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, ClassVar, Self
@@ -112,6 +112,7 @@ class Stage(Step):
     context: ClassVar[tuple[str, ...]] = ()  # tables of which the part's rows are given too, as keyword arguments
     skip_where: ClassVar[str] = ""  # a column: rows in which it is not null get no values of this stage
     exposes: ClassVar[tuple[tuple[str, str], ...]] = ()  # texts (table, column) of other tables that its strings pass on
+    streams: ClassVar[bool] = False  # rows flow through `stream`; it has no deadline for a part
 
     #: By time.monotonic: what is not done by then is left undone, or the whole part is lost. Set before each `run`.
     ends = math.inf
@@ -138,6 +139,15 @@ class Stage(Step):
 
     def run(self, live: pa.Table) -> pa.Table:
         raise NotImplementedError(f"{type(self).__name__} must define run()")
+
+    def stream(self, chunks: Iterator[tuple[np.ndarray, pa.Table, Any, Any]]) -> Iterator[tuple[np.ndarray, pa.Table]]:
+        """For a stage that `streams`: in come some rows at a time, as (their places in the part, their table, further positional
+        arguments of `run`, keyword arguments of `run`), read only as far as they are needed; out go rows that are done, in any order,
+        as (places, columns), which are committed at once."""
+        raise NotImplementedError(f"{type(self).__name__} must define stream()")
+
+    def close(self) -> None:
+        """Close what `load` or `stream` opened; called when a run ends while the process goes on."""
 
     def judge(self, columns: pa.Table) -> pa.Array:
         """For each row of its committed columns: null to keep, else the reason for dropping it."""

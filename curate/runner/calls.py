@@ -40,10 +40,10 @@ def call(target: Callable, name: str, deadline: float, peek: bool, *args: Any) -
 
 
 class Alarm:
-    """Ends this process when the block lasts longer than so many seconds: nothing else stops a library that hangs."""
+    """Ends this process when the block lasts longer than so many seconds (inf: never): nothing else stops a library that hangs."""
 
     def __init__(self, seconds: float):
-        self.timer = threading.Timer(seconds, os._exit, (1,))
+        self.timer = threading.Timer(min(seconds, threading.TIMEOUT_MAX), os._exit, (1,))
         self.timer.daemon = True
 
     def __enter__(self) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import math
 import time
 from dataclasses import dataclass, field
 from functools import partial
@@ -265,9 +266,11 @@ class Driver:
                 self.store, segment, list(before), self.recipe.fingerprints, decisions, self.refetch, self.deadline, assets
             )
             gpus = max(s.gpus for s in segment)
-            where, name = place(segment), "+".join(s.name for s in segment)
+            # What streams keeps its connections and its engine from part to part, and has no deadline for a part.
+            where, deadline = ("model", math.inf) if work.streams else (place(segment), self.deadline)
+            name = "+".join(s.name for s in segment)
             wanted, on_each = (max(n.get(s.name, 0) for s in segment) for n in (self.stage_workers, self.per_node))
-            lanes.append(Lane(name, work, where, gpus, self.engine.slots(where, gpus), self.deadline, wanted, on_each))
+            lanes.append(Lane(name, work, where, gpus, self.engine.slots(where, gpus), deadline, wanted, on_each))
             before = [*before, *segment]
         for lane in lanes:
             self.progress.stage(lane.name, len(parts), sum(sum(p.rows.values()) for p in parts))

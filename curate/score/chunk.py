@@ -63,6 +63,18 @@ class Chunk:
 
     def _call(self, stage: Stage, todo: np.ndarray) -> pa.Table:
         """Run a stage on rows, and hold it to its word: the columns it declares, one value a row."""
+        live, given, context = self.arguments(stage, todo)
+        stage.ends = self.visit.ends
+        try:
+            columns = stage.run(live, *given, **context)
+        except CurateError:
+            raise
+        except Exception as e:
+            raise PartError(stage.name, self.visit.part.id, live["uid"][0].as_py(), f"{type(e).__name__}: {e}") from e
+        return declared(stage, columns, len(todo), self.visit.part.id, live["uid"][0].as_py())
+
+    def arguments(self, stage: Stage, todo: np.ndarray) -> tuple[pa.Table, list[Any], dict[str, pa.Table]]:
+        """What a stage's `run` gets for these rows."""
         wanted = ["uid", *stage.reads, *stage.optional_reads, *(schema.PAYLOAD if stage.writes_payload else ())]
         live = self.rows.take(dict.fromkeys(c for c in wanted if c in self.rows.columns), todo)
         if stage.instead:
@@ -74,19 +86,7 @@ class Chunk:
             given.append(self.bytes(todo))
         if stage.writes_payload:
             given.append(self.parcel)
-        context = {t: self._context(t) for t in stage.context}
-        stage.ends = self.visit.ends
-        try:
-            columns = stage.run(live, *given, **context)
-        except CurateError:
-            raise
-        except Exception as e:
-            raise PartError(stage.name, self.visit.part.id, live["uid"][0].as_py(), f"{type(e).__name__}: {e}") from e
-        expected = stage.adds()
-        if columns.column_names != list(expected) or len(columns) != len(todo):
-            cause = f"returned {len(columns)} rows of {columns.column_names}, not {len(todo)} of {list(expected)}"
-            raise PartError(stage.name, self.visit.part.id, live["uid"][0].as_py(), cause)
-        return columns.cast(schema.arrow(expected))
+        return live, given, {t: self._context(t) for t in stage.context}
 
     def _context(self, table: str) -> pa.Table:
         rows = self.visit.bench.tables[table]
@@ -116,6 +116,15 @@ class Chunk:
             if self.wanted:
                 some = missing[start : start + DECODED]
                 self._images.update(zip(some.tolist(), decode_all(self.bytes(some), self.visit.decoder)))
+
+
+def declared(stage: Stage, columns: pa.Table, count: int, part: str, uid: str | None) -> pa.Table:
+    """A stage's columns as it declares them; PartError if they are others, or not one value a row."""
+    expected = stage.adds()
+    if columns.column_names != list(expected) or len(columns) != count:
+        cause = f"returned {len(columns)} rows of {columns.column_names}, not {count} of {list(expected)}"
+        raise PartError(stage.name, part, uid, cause)
+    return columns.cast(schema.arrow(expected))
 
 
 def cuts(rows: Rows, live: np.ndarray, size: int) -> Iterator[np.ndarray]:

@@ -1,21 +1,23 @@
 """The work of one segment: a part's live rows go through its stages, and what they add is committed."""
 
 import json
+import math
 import time
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from curate import schema
-from curate.errors import CurateError
+from curate.errors import CurateError, PartError
 from curate.fetch.isolate import Isolated
-from curate.score.chunk import Chunk, cuts
+from curate.score.chunk import Chunk, cuts, declared
 from curate.score.part import Decision, Part, Rows, Workbench, commits
 from curate.stage import Stage, Step
 from curate.store.assets import localize
@@ -69,6 +71,17 @@ class Work:
             self.loaded = True
         return self
 
+    def close(self) -> None:
+        """Close what the stages have open; a later call opens it again."""
+        for stage in self.stages if self.loaded else ():
+            stage.close()
+        self.loaded = False
+
+    @property
+    def streams(self) -> bool:
+        """True if a stage has no deadline for a part."""
+        return any(s.streams for s in self.stages)
+
     def __call__(self, part: Part) -> Done:
         """Compute and commit what the live rows of the part lack; PartError says what went wrong."""
         self.load()  # a stage that waits on a server is no actor that would have been loaded
@@ -86,7 +99,7 @@ class Visit:
     def __init__(self, work: Work, part: Part, decoder: Isolated | None, compute: bool = True):
         self.work, self.part, self.decoder, self.compute = work, part, decoder, compute
         self.began = time.monotonic()
-        self.ends = self.began + SHARE * work.deadline
+        self.ends = math.inf if work.streams else self.began + SHARE * work.deadline
         self.earlier: dict[int, str] = {}
         reads: dict[str, set[str] | None] = {}
         for stage in work.stages:
@@ -96,6 +109,7 @@ class Visit:
         reads |= {table: None for stage in work.stages for table in stage.context}
         self.bench = Workbench(work.store, part, work.fingerprints, work.decisions, reads).replay(work.before)
         self.done = Done(part.id)
+        self.noted: dict[str, float] = {}  # of these seconds by stage, those that commits name already
 
     def run(self) -> Done:
         for stages in grouped(self.work.stages):
@@ -139,6 +153,8 @@ class Visit:
         if stages[0].writes_payload:
             with self.work.store.private(f"{self.part.folder}/payload.tar") as path, open(path, "wb") as file:
                 self._compute(stages, rows, live, size, Parcel(self.work.store, file), path)
+        elif stages[-1].streams:
+            self._stream(stages, rows, live, size)
         else:
             self._compute(stages, rows, live, size)
         for stage in stages:
@@ -173,6 +189,48 @@ class Visit:
             if self.done.unfinished:
                 return
         self._commit_all(stages, rows, fresh, parcel, path)
+
+    def _stream(self, stages: list[Stage], rows: Rows, live: np.ndarray, size: int) -> None:
+        """Take the live rows through the stages, the last of which hands on rows as they are done: those are committed at once, with
+        what the stages before it have computed by then."""
+        *before, last = stages
+        fresh: dict[str, list[tuple[np.ndarray, pa.Table]]] = {s.name: [] for s in stages}
+        began = time.monotonic()
+        uid = lambda at: rows.columns["uid"][int(at[0])].as_py()  # noqa: E731
+        try:
+            for at, columns in last.stream(self._rows_for(last, before, rows, live, size, fresh)):
+                fresh[last.name].append((at, declared(last, columns, len(at), self.part.id, uid(at))))
+                self.done.computed[last.name] = self.done.computed.get(last.name, 0) + len(at)
+                self.done.seconds[last.name] = time.monotonic() - began
+                self._commit_all(stages, rows, fresh)
+        except CurateError:
+            raise
+        except Exception as e:
+            raise PartError(last.name, self.part.id, None, f"{type(e).__name__}: {e}") from e
+        self._commit_all(stages, rows, fresh)
+        self.bench.judge(last, rows)
+
+    def _rows_for(
+        self,
+        last: Stage,
+        before: list[Stage],
+        rows: Rows,
+        live: np.ndarray,
+        size: int,
+        fresh: dict[str, list[tuple[np.ndarray, pa.Table]]],
+    ) -> Iterator[tuple[np.ndarray, pa.Table, Any, Any]]:
+        """What a stage that streams gets: the rows that have no values of it yet, some at a time, after the stages before it."""
+        for places, chunk in self._chunks([*before, last], rows, live, size, None):
+            for stage in before:
+                todo, columns = chunk.run(stage)
+                if len(todo):
+                    fresh[stage.name].append((places[todo], columns))
+            rows.settle(places, chunk.rows)
+            reached = chunk.rows.live
+            todo = reached[~chunk.rows.have[last.name][reached]]
+            self.done.reused[last.name] = self.done.reused.get(last.name, 0) + len(reached) - len(todo)
+            if len(todo):
+                yield places[todo], *chunk.arguments(last, todo)
 
     def _commit_all(
         self,
@@ -237,7 +295,9 @@ class Visit:
         before = commits(self.bench.names, stage.table, stage.name, self.bench.fingerprint(stage))
         k = 1 + int(before[-1].split(".")[-2]) if before else 0
         name = f"{stage.table}.{stage.name}-{self.bench.fingerprint(stage)}.{k}.parquet"
-        note = {"rows": len(at), "seconds": round(self.done.seconds.get(stage.name, 0.0), 3)}
+        seconds = self.done.seconds.get(stage.name, 0.0)
+        note = {"rows": len(at), "seconds": round(seconds - self.noted.get(stage.name, 0.0), 3)}
+        self.noted[stage.name] = seconds
         table = table.replace_schema_metadata({"curate": json.dumps(note)})
         if not self.work.store.commit_table(f"{self.part.folder}/{name}", table):
             raise Lost(f"{self.part.id}/{name} was committed by another worker")
@@ -274,11 +334,12 @@ def lacks(stages: list[Stage], rows: Rows) -> bool:
 
 
 def grouped(stages: list[Stage]) -> Iterator[list[Stage]]:
-    """Stages of one table that can go chunk by chunk together; one that needs the whole part stands alone."""
+    """Stages of one table that can go chunk by chunk together; one that needs the whole part stands alone, and one that streams is
+    the last of its group."""
     group: list[Stage] = []
     for stage in stages:
         whole = stage.writes_payload or bool(stage.context)
-        if group and (whole or stage.table != group[0].table):
+        if group and (whole or group[-1].streams or stage.table != group[0].table):
             yield group
             group = []
         group.append(stage)

@@ -16,6 +16,7 @@ FAULTS = {
     "missing": "there is no text (its `finish` says why)",
     "empty": "no letter in it",
     "refusal": "the model declines, or speaks of itself",
+    "moderation": "a filter of the server stopped the request or the answer",
     "prompt_leak": "words of the prompt or of the chat template are in it",
     "markup": "a role, a tag, a code fence or a heading is in it",
     "repetition": "more than `max_repetition` of its 4-grams are repeated, or it compresses by more than `max_compression`",
@@ -120,7 +121,7 @@ class CaptionFaults(Stage):
     def faults(self, text: str | None, finish: str | None = None, source: str = "") -> list[str]:
         """The faults of one text."""
         if text is None:
-            return ["refusal"] if finish == "refused" else ["missing"]
+            return [{"refused": "refusal", "moderated": "moderation"}.get(finish or "", "missing")]
         words, length = re.findall(r"\w+", text.lower()), len(spaced(text))
         tests: dict[str, Any] = {
             "empty": not any(c.isalpha() for c in text),

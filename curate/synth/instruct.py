@@ -9,7 +9,9 @@ import pyarrow as pa
 
 from curate.errors import PoolError, RecipeError
 from curate.shard.members import SUFFIX
+from curate.synth.asked import Row
 from curate.synth.caption import Rewrite
+from curate.synth.captioners.base import Answer, Content
 
 #: Where the picture stands in the first turn of a person.
 IMAGE = "<image>"
@@ -46,14 +48,16 @@ class Instruct(Rewrite):
     def adds(self) -> dict[str, pa.DataType]:
         return {**super().adds(), f"{self.name}_turns": pa.list_(TURN)}
 
-    def run(self, live: pa.Table) -> pa.Table:
+    def contents(self, live: pa.Table) -> Iterator[Content | Answer]:
         told = [
             facts([row[c] for c in self.texts], row[self.boxes] if self.boxes else None)
             for row in live.select(list(self.reads)).to_pylist()
         ]
-        plain = super().run(pa.table({"uid": live["uid"], "facts": pa.array(told, pa.large_string())}))
-        turns = pa.array([conversation(t) for t in plain[self.name].to_pylist()], pa.list_(TURN))
-        return plain.append_column(f"{self.name}_turns", turns)
+        return super().contents(pa.table({"facts": pa.array(told, pa.large_string())}))
+
+    def columns(self, rows: list[Row]) -> pa.Table:
+        turns = pa.array([conversation(r.answers[0].text) for r in rows], pa.list_(TURN))
+        return super().columns(rows).append_column(f"{self.name}_turns", turns)
 
 
 def facts(captions: Iterable[str | None], boxes: list[dict[str, Any]] | None = None) -> str | None:

@@ -246,7 +246,7 @@ def test_facts_have_captions_and_boxes():
 
 class Writes(Parrot):
     def write(self, requests, decoding):
-        self.prompts = [r.prompt for r in requests]
+        self.prompts = [r.text for r in requests]
         return [Answer("Question: What?\nAnswer: A dog.", "stop") for _ in requests]
 
 

@@ -1,5 +1,6 @@
 """The captioners over real model classes with random weights: what is asked reaches the model, and each row stands alone."""
 
+import ast
 import json
 import sys
 import types
@@ -7,7 +8,7 @@ import types
 import numpy as np
 import pytest
 
-from curate.synth.captioners import Decoding, Request
+from curate.synth.captioners import Asking, Decoding, Request, Wanted
 from curate.synth.captioners.hugging import ChatText, ImageToText, smaller
 from curate.synth.captioners.local import Coca
 from curate.synth.captioners.vllm import Vllm
@@ -20,7 +21,7 @@ def pictures(n):
 
 
 def alone_and_together(writer, prompt, decoding, seen):
-    requests = [Request(prompt, s, seed) for seed, s in enumerate(seen)]
+    requests = [Request((s, prompt), seed) for seed, s in enumerate(seen)]
     together = writer.write(requests, decoding)
     assert [writer.write([r], decoding)[0].text for r in requests] == [a.text for a in together]
     assert all(a.finish in ("stop", "length") and 0 < a.tokens <= decoding.max_tokens for a in together)
@@ -152,23 +153,23 @@ def chat(tmp_path_factory, words):
 
 
 def test_a_chat_model_without_eyes(chat):
-    requests = [Request(p, None, 7) for p in ("the red dog", "a cat on the blue sofa and a dog")]
+    requests = [Request((p,), 7) for p in ("the red dog", "a cat on the blue sofa and a dog")]
     together = chat.write(requests, DRAWN)
     assert [chat.write([r], DRAWN)[0].text for r in requests] == [a.text for a in together]
     assert [a.tokens_in for a in together] == [6, 12]
     assert chat.write(requests, DRAWN) == together
-    assert chat.write([Request("the red dog", None, 8)], DRAWN)[0].text != together[0].text
+    assert chat.write([Request(("the red dog",), 8)], DRAWN)[0].text != together[0].text
     assert chat.write(requests, Decoding(max_tokens=3))[0].tokens <= 3
     assert chat.weights().startswith("sha256:")
 
 
 def test_a_chat_model_s_own_settings_do_not_count(chat):
-    plain = chat.write([Request("the red dog", None, 7)], Decoding(max_tokens=8))
+    plain = chat.write([Request(("the red dog",), 7)], Decoding(max_tokens=8))
     settings = chat._model.generation_config
     before = settings.to_dict()
     settings.update(repetition_penalty=5.0, no_repeat_ngram_size=1, min_new_tokens=8)
     try:
-        assert chat.write([Request("the red dog", None, 7)], Decoding(max_tokens=8)) == plain
+        assert chat.write([Request(("the red dog",), 7)], Decoding(max_tokens=8)) == plain
     finally:
         settings.update(**before)
 
@@ -208,24 +209,55 @@ def test_pictures_are_never_made_larger():
     assert smaller(image, 0) is image and smaller(image, 50) is image and smaller(image, 25).shape == (20, 25, 3)
 
 
-def test_vllm_is_asked_with_the_seed_the_picture_and_the_bounds(monkeypatch):
-    asked = {}
+def fake_vllm(monkeypatch, asked):
+    """vLLM's names with the arguments that they are given, and an engine that answers `a dog`."""
 
-    class LLM:
-        def __init__(self, **how):
+    class AsyncLLM:
+        @classmethod
+        def from_engine_args(cls, how):
             asked["engine"] = how
+            return cls()
 
-        def chat(self, turns, how, use_tqdm):
-            asked["turns"], asked["how"] = turns, how
+        async def generate(self, prompt, how, number, lora_request=None):
+            asked.setdefault("requests", []).append((prompt, how, number, lora_request))
             out = types.SimpleNamespace(text=" a dog ", finish_reason="length", token_ids=[1, 2])
-            return [types.SimpleNamespace(outputs=[out], prompt_token_ids=[1] * 9)] * len(turns)
+            yield types.SimpleNamespace(outputs=[out], prompt_token_ids=[1] * 9)
 
-    monkeypatch.setitem(sys.modules, "vllm", types.SimpleNamespace(LLM=LLM, SamplingParams=lambda **how: how))
-    writer = Vllm("org/model", largest=25)
-    writer.load()
-    (answer, _) = writer.write([Request("what", writer.prepare(pictures(1)[0]), 5), Request("why", None, 6)], DRAWN)
+        def shutdown(self):
+            asked["shutdown"] = True
+
+    def module(name, **names):
+        monkeypatch.setitem(sys.modules, name, types.SimpleNamespace(**names))
+
+    def words(**how):
+        return how
+
+    module("vllm", AsyncEngineArgs=words, SamplingParams=words)
+    module("vllm.v1.engine.async_llm", AsyncLLM=AsyncLLM)
+    module("vllm.lora.request", LoRARequest=lambda *values: values)
+    kinds = types.SimpleNamespace(FINAL_ONLY="final")
+    module("vllm.sampling_params", RequestOutputKind=kinds, StructuredOutputsParams=words)
+
+
+def test_vllm_is_asked_with_the_seed_the_pictures_and_the_bounds(monkeypatch):
+    asked = {}
+    fake_vllm(monkeypatch, asked)
+    writer = Vllm("org/model", largest=25, images=2, tensor=2, pipeline=2, lora="mine=/adapters/mine")
+    assert writer.gpus == 4 and writer.identity() == Vllm("org/model", largest=25, images=2, lora=writer.lora).identity()
+    writer._template = lambda turns, **_: str(turns)
+    schema = {"type": "object"}
+    wanted = [Wanted("two", (pictures(1)[0], "and", pictures(2)[1], "what"), 5), Wanted("none", ("why",), 6)]
+    with Asking(writer, Decoding(temperature=1.0, max_tokens=6, schema=schema)) as asking:
+        found = {g.key: g for g in asking.answers(wanted)}
+    answer = found["two"].answer
     assert (answer.text, answer.finish, answer.tokens, answer.tokens_in) == ("a dog", "length", 2, 9)
-    assert asked["engine"]["model"] == "org/model" and asked["how"][0]["seed"] == 5 and asked["how"][0]["top_k"] == -1
-    picture, text = asked["turns"][0][0]["content"]
-    assert picture["image_pil"].size == (25, 20) and text == {"type": "text", "text": "what"}
-    assert len(asked["turns"][1][0]["content"]) == 1
+    assert [(p.width, p.height) for p in found["two"].pictures] == [(25, 20)] * 2
+    engine = asked["engine"]
+    assert (engine["model"], engine["tensor_parallel_size"], engine["pipeline_parallel_size"]) == ("org/model", 2, 2)
+    assert engine["enable_prefix_caching"] and engine["enable_lora"] and engine["limit_mm_per_prompt"] == {"image": 2}
+    two, none = sorted(asked["requests"], key=lambda r: r[1]["seed"])
+    assert two[1]["seed"] == 5 and two[1]["top_k"] == -1 and two[1]["structured_outputs"] == {"json": schema}
+    assert [p.size for p in two[0]["multi_modal_data"]["image"]] == [(25, 20)] * 2
+    assert [part["type"] for part in ast.literal_eval(two[0]["prompt"])[0]["content"]] == ["image", "text", "image", "text"]
+    assert two[3] == ("mine", 1, "/adapters/mine") and two[2] != none[2] and asked["shutdown"]
+    assert ast.literal_eval(none[0]["prompt"]) == [{"role": "user", "content": "why"}] and "multi_modal_data" not in none[0]

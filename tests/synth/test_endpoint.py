@@ -1,5 +1,6 @@
 """The endpoint client against a server that answers 429, 500, late, cut short, with wrong JSON, and with a refusal."""
 
+import asyncio
 import json
 import os
 import threading
@@ -13,8 +14,9 @@ import pytest
 
 from curate.errors import RecipeError
 from curate.synth.caption import Caption
-from curate.synth.captioners import Decoding, Request
-from curate.synth.captioners.endpoint import Again, Endpoint, Pace, Unavailable
+from curate.synth.captioners import Asking, Decoding, Request, Wanted
+from curate.synth.captioners.endpoint import Again, Endpoint, Unavailable
+from curate.synth.captioners.servers import Pace
 
 GOOD = {
     "choices": [{"message": {"content": " a dog "}, "finish_reason": "stop"}],
@@ -83,14 +85,29 @@ def asked(server, requests=1, **options):
     kept = {"cache": f"{home}/{server.server_port}"} if home else {}
     writer = Endpoint("m", **{"url": server.url, "timeout": 0.3, **kept, **options})
     writer.load()
-    return writer.write([Request(f"what {i}", None, i) for i in range(requests)], Decoding())
+    return answers(writer, requests)
+
+
+def answers(writer, requests=1, decoding=None):
+    """The answers to so many requests, in the order of these."""
+    with Asking(writer, decoding or Decoding()) as asking:
+        found = {got.key: got.answer for got in asking.answers(Wanted(i, (f"what {i}",), i) for i in range(requests))}
+    return [found[i] for i in range(requests)]
 
 
 @pytest.fixture(autouse=True)
 def no_waiting(monkeypatch, tmp_path):
     """Pauses are recorded, not slept."""
-    pauses = []
-    monkeypatch.setattr("curate.synth.captioners.endpoint.sleep", lambda s: pauses.append(s) if s else None)
+    pauses, clock = [], [1000.0]
+
+    async def sleep(seconds):
+        pauses.append(seconds)
+        clock[0] += seconds
+        await asyncio.sleep(0)
+
+    monkeypatch.setattr("curate.synth.captioners.endpoint.sleep", sleep)
+    monkeypatch.setattr("curate.synth.captioners.servers.sleep", sleep)
+    monkeypatch.setattr("curate.synth.captioners.servers.monotonic", lambda: clock[0])
     monkeypatch.setenv("CURATE_CACHE", str(tmp_path / "kept"))
     return pauses
 
@@ -145,7 +162,7 @@ def test_a_refusal_and_a_filtered_answer_are_rows_without_text():
         assert [a.finish for a in asked(server)] == ["refused"]
     with Server(filtered) as server:
         (answer,) = asked(server)
-    assert (answer.text, answer.finish) == (None, "refused")
+    assert (answer.text, answer.finish) == (None, "moderated")
 
 
 def test_an_answer_that_ends_before_it_begins_is_paid_once():
@@ -157,12 +174,12 @@ def test_an_answer_that_ends_before_it_begins_is_paid_once():
 
 def test_beams_are_refused():
     with pytest.raises(RecipeError, match="Endpoint"):
-        Endpoint("m").write([Request("what", None, 0)], Decoding(beams=2))
+        answers(loaded(Endpoint("m")), decoding=Decoding(beams=2))
 
 
 def test_what_only_some_servers_know_is_asked_where_it_changes_something():
-    plain = Endpoint("m").body(Request("what", None, 0), Decoding(min_tokens=0))
-    more = Endpoint("m").body(Request("what", None, 0), Decoding(top_k=50, min_tokens=5, repetition=1.2))
+    plain = Endpoint("m").body(Request(("what",)), Decoding(min_tokens=0))
+    more = Endpoint("m").body(Request(("what",)), Decoding(top_k=50, min_tokens=5, repetition=1.2))
     assert more == plain | {"top_k": 50, "min_tokens": 5, "repetition_penalty": 1.2}
 
 
@@ -178,6 +195,11 @@ def test_one_rejected_request_costs_one_row_but_all_of_them_the_run():
     assert 16 <= len(server.asked) < 20
 
 
+def loaded(writer):
+    writer.load()
+    return writer
+
+
 def said(content, finish="stop", **more):
     return {"choices": [{"message": {"content": content, **more}, "finish_reason": finish}]}
 
@@ -187,8 +209,8 @@ SHAPES = [
     (said(None), None, "empty"),
     (said(None, reasoning="hm"), None, "empty"),
     (said(None, "tool_calls", tool_calls=[]), None, "empty"),
-    (said(None, "SAFETY"), None, "refused"),
-    (said("Sorry.", "content_filter"), None, "refused"),
+    (said(None, "SAFETY"), None, "moderated"),
+    (said("Sorry.", "content_filter"), None, "moderated"),
     (said("", refusal="I cannot"), None, "refused"),
     (said("a cat", refusal=""), "a cat", "stop"),
     (said("  \n"), None, "empty"),
@@ -208,11 +230,11 @@ SHAPES = [
     ({"choices": None}, None, "empty"),
     ({"choices": {}}, None, "empty"),
     ({"choices": [None]}, None, "empty"),
-    ({"choices": None, "promptFeedback": {"blockReason": "SAFETY"}}, None, "refused"),
+    ({"choices": None, "promptFeedback": {"blockReason": "SAFETY"}}, None, "moderated"),
     ({"choices": [{"message": None, "finish_reason": "stop"}]}, None, "empty"),
     ({"choices": [{"text": "a cat", "finish_reason": "stop"}]}, "a cat", "stop"),
     ({}, None, "empty"),
-    ({"error": {"code": "content_policy", "message": "flagged"}}, None, "rejected"),
+    ({"error": {"code": "content_policy", "message": "flagged"}}, None, "moderated"),
     (b'\xef\xbb\xbf{"choices":[{"message":{"content":"a caf\xe9"}}]}', "a caf\ufffd", "stop"),
     (
         b'data: {"choices":[{"delta":{"content":"a "}}]}\n\ndata: {"choices":[{"delta":{"content":"cat"}}]}\n\ndata: [DONE]',
@@ -220,8 +242,8 @@ SHAPES = [
         "stop",
     ),
     (b': PROCESSING\n\ndata: {"choices":[{"delta":{"content":"a cat"},"finish_reason":"length"}]}\n\n', "a cat", "length"),
-    ((403, {}, b'{"error":{"message":"Your input was flagged by moderation"}}'), None, "rejected"),
-    ((400, {}, b'{"error":{"code":"content_policy_violation"}}'), None, "rejected"),
+    ((403, {}, b'{"error":{"message":"Your input was flagged by moderation"}}'), None, "moderated"),
+    ((400, {}, b'{"error":{"code":"content_policy_violation"}}'), None, "moderated"),
     ((451, {}, b"{}"), None, "rejected"),
     ((413, {}, b"too large"), None, "rejected"),
 ]
@@ -270,17 +292,16 @@ def test_a_server_that_is_gone_is_waited_for_and_costs_no_row():
 
 
 def test_pauses_have_a_bound_however_long_the_patience(no_waiting, monkeypatch):
-    def asked_once_too_often(pause):
-        no_waiting.append(pause)
-        if len(no_waiting) > 1100:
-            raise InterruptedError
+    writer = loaded(Endpoint("m", url="http://127.0.0.1:9/v1", patience=1e9, attempts=1100))
 
-    monkeypatch.setattr("curate.synth.captioners.endpoint.sleep", asked_once_too_often)
-    endpoint = Endpoint("m", patience=1e9)
-    endpoint.load()
-    monkeypatch.setattr(endpoint, "_post", lambda data: (_ for _ in ()).throw(Again("busy")))
-    with pytest.raises(InterruptedError):
-        endpoint._insist(b"", 7)
+    async def busy(turn, data):
+        if len(no_waiting) > 1100:
+            raise RecipeError("enough")
+        raise Again("busy")
+
+    monkeypatch.setattr(writer, "_post", busy)
+    with pytest.raises(RecipeError, match="enough"):
+        answers(writer)
     assert max(no_waiting) <= 60
 
 
@@ -355,10 +376,12 @@ def test_cost_and_key(monkeypatch):
 
 
 def test_the_pace_is_even(no_waiting):
-    pace = Pace(60)
-    for _ in range(4):
-        pace.wait()
-    assert [round(p) for p in no_waiting] == [1, 2, 3]
+    async def four():
+        pace = Pace(60)
+        await asyncio.gather(*(pace.wait() for _ in range(4)))
+
+    asyncio.run(four())
+    assert [round(p) for p in no_waiting] == [1, 1, 1]
 
 
 def test_a_caption_through_the_stage():

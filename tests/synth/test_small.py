@@ -60,8 +60,8 @@ def test_pictures_get_captions_of_their_own():
     writer.load()
     pictures = [drawing((255, 200, 0), True), drawing((0, 90, 200), False)]
     seen = [writer.prepare(p) for p in pictures]
-    together = writer.write([Request("", s, 3) for s in seen], Decoding(max_tokens=8))
-    assert [writer.write([Request("", s, 3)], Decoding(max_tokens=8))[0].text for s in seen] == [a.text for a in together]
+    together = writer.write([Request((s,), 3) for s in seen], Decoding(max_tokens=8))
+    assert [writer.write([Request((s,), 3)], Decoding(max_tokens=8))[0].text for s in seen] == [a.text for a in together]
     assert all(a.text and a.finish in ("stop", "length") for a in together) and together[0].text != together[1].text
     assert clip("small").dim == 384
 

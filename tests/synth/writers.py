@@ -4,12 +4,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from curate.synth.captioners import Answer, Decoding, Request, Seen, Writer
+from curate.synth.captioners import Answer, BatchWriter, Decoding, Request, Seen
 from curate.synth.captioners.base import seen
 
 
 @dataclass
-class Parrot(Writer):
+class Parrot(BatchWriter):
     """Says its prompt, the picture's brightness and its seed; breaks on black pictures, cannot prepare red ones."""
 
     engine = "parrot"
@@ -27,8 +27,7 @@ class Parrot(Writer):
 
     def write(self, requests: list[Request], decoding: Decoding) -> list[Answer]:
         self._calls.append(len(requests))
-        if any(r.seen is not None and not r.seen.data.any() for r in requests):
+        if any(not p.data.any() for r in requests for p in r.pictures):
             raise RuntimeError("black")
-        return [
-            Answer(f"{r.prompt} {r.seen.data.mean() if r.seen else ''} {r.seed % 1000}".strip(), "stop", 3, 5) for r in requests
-        ]
+        bright = [" ".join(f"{p.data.mean()}" for p in r.pictures) for r in requests]
+        return [Answer(f"{r.text} {b} {r.seed % 1000}".strip(), "stop", 3, 5) for r, b in zip(requests, bright)]

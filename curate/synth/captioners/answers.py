@@ -9,7 +9,7 @@ from curate.synth.captioners.base import Answer
 
 #: Why a model ended, in the words of several servers and in lower case.
 _CUT = {"length", "max_tokens", "max_output_tokens", "model_length"}
-_REFUSED = {
+_MODERATED = {
     "content_filter",
     "content_filtered",
     "safety",
@@ -18,7 +18,6 @@ _REFUSED = {
     "prohibited_content",
     "blocklist",
     "spii",
-    "refusal",
     "guardrail_intervened",
 }
 #: Half a pair of surrogates, and what no text file holds.
@@ -65,7 +64,8 @@ def trouble(found: dict[str, Any]) -> tuple[int, str] | None:
 
 
 def answer(found: dict[str, Any], price_in: float, price_out: float) -> Answer:
-    """What a row gets: the text, or none and why: `refused`, `length` (it was at its limit before it began), `empty`."""
+    """What a row gets: the text, or none and why: `refused` (by the model), `moderated` (by a filter), `length` (it was at its limit
+    before it began), `empty`."""
     choice, usage = _first(found), _map(found.get("usage"))
     message = _map(choice.get("message"))
     why = choice.get("finish_reason")
@@ -74,7 +74,9 @@ def answer(found: dict[str, Any], price_in: float, price_out: float) -> Answer:
     blocked = _map(found.get("promptFeedback")).get("blockReason") or _map(found.get("prompt_feedback")).get("block_reason")
     tokens_in, tokens = count(usage.get("prompt_tokens")), count(usage.get("completion_tokens"))
     cost = ((tokens_in or 0) * price_in + (tokens or 0) * price_out) / 1e6
-    if message.get("refusal") or blocked or finish in _REFUSED:
+    if blocked or finish in _MODERATED:
+        return Answer(None, "moderated", tokens, tokens_in, cost)
+    if message.get("refusal") or finish == "refusal":
         return Answer(None, "refused", tokens, tokens_in, cost)
     end = "length" if finish in _CUT else "stop" if text else "empty"
     return Answer(text or None, end, tokens, tokens_in, cost)

@@ -2,7 +2,7 @@
 
 import hashlib
 import importlib.metadata
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 import numpy as np
@@ -20,6 +20,8 @@ class Decoding:
     top_k: only the k best tokens (0: all). BLIP-2 as Nguyen et al. (2307.10350) ran it: top_k 50, temperature 0.75, 5 to 40
     tokens.
     repetition: logits of tokens already written are divided by it (CTRL, 1909.05858); 1 changes nothing.
+    schema: a JSON schema (draft 2020-12) that the answer has to follow, for answers that are data. Engines that can only write
+    what follows it do so (vLLM, servers with `response_format`); every answer is validated.
     """
 
     beams: int = 1
@@ -29,6 +31,11 @@ class Decoding:
     min_tokens: int = 1
     max_tokens: int = 64
     repetition: float = 1.0
+    schema: dict[str, Any] | None = None
+
+    def plain(self) -> dict[str, Any]:
+        """As JSON values; without the schema where there is none."""
+        return {k: v for k, v in plain(self).items() if k != "schema" or v is not None}
 
     def __post_init__(self):
         if (
@@ -54,21 +61,37 @@ class Seen:
     height: int
 
 
+#: What a model is shown, in this order: texts, and pictures as uint8 (height, width, 3), RGB.
+Content = tuple[str | np.ndarray, ...]
+
+
 @dataclass(frozen=True)
 class Request:
-    """One text that is wanted: what is asked, of which picture (None: none), and the seed of its draws."""
+    """One text that is wanted. content: what the model is shown, texts and pictures in this order, as one message of a user.
+    seed: of its draws."""
 
-    prompt: str
-    seen: Seen | None
-    seed: int
+    content: tuple[str | Seen, ...]
+    seed: int = 0
+
+    @property
+    def text(self) -> str:
+        """The texts of the content, one after another."""
+        return "\n".join(part for part in self.content if isinstance(part, str))
+
+    @property
+    def pictures(self) -> list[Seen]:
+        return [part for part in self.content if isinstance(part, Seen)]
 
 
 @dataclass(frozen=True)
 class Answer:
     """One text, or None and why there is none.
 
-    finish: `stop` (the model ended it), `length` (cut at the token limit), `empty` (it wrote nothing), `refused`, `rejected` (the server
-    will not take this request), `bad_image`, or `error` (this request alone breaks the model).
+    finish: `stop` (the model ended it), `length` (cut at the token limit), `empty` (it wrote nothing), `refused` (the model
+    declines), `moderated` (a filter of the server stopped the request or the answer), `rejected` (the server will not take this
+    request), `invalid` (not what the schema wants), `no_text` and `bad_image` (nothing to ask about), `too_many_images` (more than
+    the model takes), `late` (no answer within the row's deadline), `over_budget` (not asked: the run's budget is spent), or `error`
+    (this request alone breaks the model).
     tokens and tokens_in are the model's own counts; cost is in the currency of the prices given.
     """
 
@@ -83,17 +106,28 @@ class Answer:
 class Writer:
     """A model that writes. Its parameters are plain values, and go into the recipe's record.
 
-    Write `load`, `prepare` (one picture, in a thread; may be left out by a model that takes none) and `write`.
+    Write `load`, `prepare` (one picture, in a thread; may be left out by a model that takes none) and `answer`. A model that
+    answers many requests by one call is a `batches.BatchWriter`. All coroutines run in one event loop (asking.Asking), which has
+    at most `room` calls of `answer` under way.
+
+    deadline: seconds that one request may take (0: any). silence: seconds without any answer after which the engine is taken for stalled.
     """
 
     engine: ClassVar[str] = ""  # the package that runs it
     gpus: ClassVar[float] = 1
     network: ClassVar[bool] = False
-    batch: ClassVar[int] = 16  # requests handed to `write` at a time
-    untracked: ClassVar[tuple[str, ...]] = ()  # parameters that do not change what is written
+    most_pictures: ClassVar[int] = 1  # in one request
+    untracked: ClassVar[tuple[str, ...]] = ()  # parameters that do not change what is written, besides these here
     instead: ClassVar[str] = "name a folder with the model, an endpoint's URL#MODEL, or for a first try --captioner small"
 
     model: str = ""
+    deadline: float = field(default=600.0, kw_only=True)
+    silence: float = field(default=900.0, kw_only=True)
+
+    @property
+    def room(self) -> int:
+        """Most requests under way at a time."""
+        return 16
 
     def preflight(self) -> None:
         """RecipeError if the model cannot be had. Called once, before a run fetches anything; downloads nothing."""
@@ -101,14 +135,19 @@ class Writer:
     def load(self) -> None:
         """Load the model; called once in each worker."""
 
+    async def start(self) -> None:
+        """Open what belongs to the event loop (connections, an engine's own tasks), before the first request."""
+
+    async def stop(self) -> None:
+        """Close what `start` opened."""
+
     def prepare(self, image: np.ndarray) -> Seen:
         """uint8 (height, width, 3), RGB -> what the model looks at."""
         raise RecipeError(f"{type(self).__name__} takes no pictures")
 
-    def write(self, requests: list[Request], decoding: Decoding) -> list[Answer]:
-        """An answer for each request, in order. An exception says that the batch as a whole failed; the caller tries one at a
-        time."""
-        raise NotImplementedError(f"{type(self).__name__} must define write()")
+    async def answer(self, request: Request, decoding: Decoding) -> Answer:
+        """The answer to one request. A CurateError ends the run's visit to the part, any other exception costs the row."""
+        raise NotImplementedError(f"{type(self).__name__} must define answer()")
 
     def weights(self) -> str:
         """What the weights are: `sha256:…` of local files, else the name they go by."""
@@ -116,7 +155,8 @@ class Writer:
 
     def identity(self) -> dict[str, Any]:
         """What its texts depend on."""
-        return {k: v for k, v in plain(self).items() if k not in self.untracked} | {"weights": self.weights()}
+        moot = {"deadline", "silence", *self.untracked}
+        return {k: v for k, v in plain(self).items() if k not in moot} | {"weights": self.weights()}
 
     def version(self) -> str:
         """`open_clip_torch 3.3.0`; the name alone where the package is not installed (a server's)."""

@@ -9,15 +9,16 @@ import numpy as np
 
 from curate.errors import RecipeError
 from curate.models import THREADS, ensure_torchvision, file_sha256, hugging_ready
-from curate.synth.captioners.base import Answer, Decoding, Request, Seen, Writer, seen
+from curate.synth.captioners.base import Answer, Decoding, Request, Seen, seen
+from curate.synth.captioners.batches import BatchWriter
 from curate.synth.captioners.decode import chance, pick
 
 
 @dataclass
-class Hugging(Writer):
+class Hugging(BatchWriter):
     """What transformers' models have in common. model: a folder, or `org/name` on the hub with a `revision`.
 
-    gpu: the share of one that an actor asks for. largest: pictures are scaled down to this longer side, in pixels, beforehand
+    largest: pictures are scaled down to this longer side, in pixels, beforehand
     (0: not at all); the model's own processor does the rest.
     """
 
@@ -153,16 +154,17 @@ class ImageToText(Hugging):
         self._load("AutoModelForImageTextToText", "AutoProcessor")
 
     def write(self, requests: list[Request], decoding: Decoding) -> list[Answer]:
-        texts = {"text": [r.prompt for r in requests], "padding": True} if any(r.prompt for r in requests) else {}
-        return self._write(
-            self._processor(images=[r.seen.data for r in requests], return_tensors="pt", **texts), requests, decoding
-        )
+        texts = {"text": [r.text for r in requests], "padding": True} if any(r.text for r in requests) else {}
+        images = [r.pictures[0].data for r in requests]
+        return self._write(self._processor(images=images, return_tensors="pt", **texts), requests, decoding)
 
 
 @dataclass
 class ChatVlm(Hugging):
-    """A chat model that looks at one picture and answers a prompt (LLaVA, Qwen-VL, InternVL, SmolVLM ...), by its own chat
-    template."""
+    """A chat model that looks at pictures and answers a prompt (LLaVA, Qwen-VL, InternVL, SmolVLM ...), by its own chat
+    template. Pictures stand among the texts where the request has them."""
+
+    most_pictures = 16
 
     model: str = "Qwen/Qwen2.5-VL-3B-Instruct"
 
@@ -170,12 +172,16 @@ class ChatVlm(Hugging):
         self._load("AutoModelForImageTextToText", "AutoProcessor")
 
     def write(self, requests: list[Request], decoding: Decoding) -> list[Answer]:
-        turns = [[{"role": "user", "content": [{"type": "image"}, {"type": "text", "text": r.prompt}]}] for r in requests]
-        prompts = [self._processor.apply_chat_template(t, add_generation_prompt=True, tokenize=False) for t in turns]
-        pictures = [[r.seen.data] for r in requests]
-        return self._write(
-            self._processor(text=prompts, images=pictures, padding=True, return_tensors="pt"), requests, decoding
-        )
+        prompts = [self._processor.apply_chat_template(turns(r), add_generation_prompt=True, tokenize=False) for r in requests]
+        pictures = [[p.data for p in r.pictures] for r in requests]
+        images = {"images": pictures} if any(pictures) else {}
+        return self._write(self._processor(text=prompts, padding=True, return_tensors="pt", **images), requests, decoding)
+
+
+def turns(request: Request) -> list[dict[str, Any]]:
+    """A request as chat templates take it: one message of texts and marks of pictures, in their order."""
+    parts = [{"type": "text", "text": p} if isinstance(p, str) else {"type": "image"} for p in request.content]
+    return [{"role": "user", "content": parts}]
 
 
 @dataclass
@@ -183,6 +189,7 @@ class ChatText(Hugging):
     """A chat model without eyes: rewrites, fuses and translates texts."""
 
     instead = "name a folder with the model, or an endpoint: --writer URL#MODEL"
+    most_pictures = 0
 
     model: str = "Qwen/Qwen2.5-3B-Instruct"
 
@@ -190,7 +197,7 @@ class ChatText(Hugging):
         self._load("AutoModelForCausalLM", "AutoTokenizer")
 
     def write(self, requests: list[Request], decoding: Decoding) -> list[Answer]:
-        turns = [[{"role": "user", "content": r.prompt}] for r in requests]
+        turns = [[{"role": "user", "content": r.text}] for r in requests]
         prompts = [self._tokenizer.apply_chat_template(t, add_generation_prompt=True, tokenize=False) for t in turns]
         # The template has written the special tokens already.
         inputs = self._tokenizer(prompts, padding=True, return_tensors="pt", add_special_tokens=False)

@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 
 from curate.models import clip, clip_ready, file_sha256, weights_id
-from curate.synth.captioners.base import Answer, Decoding, Request, Seen, Writer, seen
+from curate.synth.captioners.base import Answer, Decoding, Request, Seen, seen
+from curate.synth.captioners.batches import BatchWriter
 from curate.synth.captioners.decode import Marks, Step, beam, draw
 
 SMALL = Path(__file__).parents[2] / "models" / "weights" / "small_captioner"
@@ -26,7 +27,7 @@ def written(step: Step, requests: list[Request], marks: Marks, decoding: Decodin
 
 
 @dataclass
-class Coca(Writer):
+class Coca(BatchWriter):
     """CoCa (2205.01917) as open_clip has it: `MODEL:PRETRAINED_OR_FILE`, or a folder. It takes no prompt."""
 
     engine = "open_clip_torch"
@@ -51,7 +52,7 @@ class Coca(Writer):
 
         model, device = self._clip.model, self._clip.device
         with torch.inference_mode(), torch.autocast(device, dtype=torch.bfloat16, enabled=device == "cuda"):
-            latent, tokens = model._encode_image(self._clip._normal(np.stack([r.seen.data for r in requests])))
+            latent, tokens = model._encode_image(self._clip._normal(np.stack([r.pictures[0].data for r in requests])))
 
             def step(text: Any, rows: Any) -> Any:
                 out = model(None, text, image_latent=latent[rows], image_embs=tokens[rows], output_labels=False)
@@ -61,7 +62,7 @@ class Coca(Writer):
 
 
 @dataclass
-class Small(Writer):
+class Small(BatchWriter):
     """The small captioner in `curate/weights/small_captioner`: three layers over the small CLIP's picture tower. It takes no
     prompt.
 
@@ -96,7 +97,7 @@ class Small(Writer):
         import torch
 
         with torch.inference_mode():
-            pictures = self._clip._normal(np.stack([r.seen.data for r in requests]))
+            pictures = self._clip._normal(np.stack([r.pictures[0].data for r in requests]))
             prefix = self._decoder.prefix(self._clip.model.visual.trunk(pictures).float().cpu())
             return written(
                 lambda text, rows: self._decoder(text, prefix[rows])[:, -1],

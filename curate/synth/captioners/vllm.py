@@ -1,6 +1,7 @@
-"""Captioners and rewriters that vLLM runs, in the process of the actor that holds them."""
+"""Captioners and rewriters that vLLM runs beside this process: its asynchronous engine forms a batch anew for every token."""
 
 import importlib.util
+import itertools
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,27 +10,52 @@ import numpy as np
 from curate.errors import RecipeError
 from curate.models import hugging_ready
 from curate.synth.captioners.base import Answer, Decoding, Request, Seen, Writer, seen
-from curate.synth.captioners.hugging import smaller
+from curate.synth.captioners.hugging import smaller, turns
 
 
 @dataclass
 class Vllm(Writer):
-    """A chat model by vLLM's offline engine, which forms its own batches.
+    """A chat model by vLLM's asynchronous engine: continuous batching, prefix caching, guided decoding of JSON.
 
-    largest: pictures are scaled down to this longer side, in pixels. context: longest prompt and answer, in tokens (0: the
-    model's).
-    share: of the GPU's memory.
+    largest: pictures are scaled down to this longer side, in pixels. images: most pictures in a request. context: longest prompt and
+    answer, in tokens (0: the model's). share: of the GPU's memory. at_once: most requests in one batch; half as many more are with the
+    engine, which prepares their pictures meanwhile.
+    tensor, pipeline: GPUs that a layer, and the stack of layers, is divided over; a worker has tensor x pipeline GPUs. On Ray they come
+    from a placement group, from one machine where they fit one, else from several.
+    lora: an adapter, as NAME=PATH.
     """
 
     engine = "vllm"
-    batch = 256  # vLLM forms its own batches; it only has to have enough to do
-    untracked = ("share",)
+    untracked = ("share", "at_once", "tensor", "pipeline")
 
     model: str = "Qwen/Qwen2.5-VL-3B-Instruct"
     revision: str = ""
     largest: int = 1024
     context: int = 4096
     share: float = 0.9
+    images: int = 1
+    at_once: int = 256
+    tensor: int = 1
+    pipeline: int = 1
+    lora: str = ""
+
+    def __post_init__(self):
+        if self.tensor < 1 or self.pipeline < 1:
+            raise RecipeError(f"vllm: tensor {self.tensor} x pipeline {self.pipeline}: both are 1 or more")
+        if self.lora and "=" not in self.lora:
+            raise RecipeError(f"vllm: lora {self.lora}: say NAME=PATH")
+
+    @property
+    def gpus(self) -> float:
+        return self.tensor * self.pipeline
+
+    @property
+    def most_pictures(self) -> int:
+        return self.images
+
+    @property
+    def room(self) -> int:
+        return self.at_once + self.at_once // 2
 
     def weights(self) -> str:
         return f"{self.model}@{self.revision or 'main'}"
@@ -40,51 +66,75 @@ class Vllm(Writer):
         hugging_ready(f"model {self.model}", self.model, self.instead, self.revision)
 
     def load(self) -> None:
-        from vllm import LLM
+        from transformers import AutoProcessor
 
-        self._llm = LLM(
+        revision = {"revision": self.revision} if self.revision else {}
+        self._template = AutoProcessor.from_pretrained(self.model, **revision).apply_chat_template
+
+    async def start(self) -> None:
+        from vllm import AsyncEngineArgs
+        from vllm.v1.engine.async_llm import AsyncLLM
+
+        how = AsyncEngineArgs(
             model=self.model,
             revision=self.revision or None,
             max_model_len=self.context or None,
+            max_num_seqs=self.at_once,
             gpu_memory_utilization=self.share,
-            limit_mm_per_prompt={"image": 1},
+            limit_mm_per_prompt={"image": self.images},
+            tensor_parallel_size=self.tensor,
+            pipeline_parallel_size=self.pipeline,
+            enable_prefix_caching=True,
+            enable_lora=bool(self.lora),
         )
+        self._llm, self._numbers, self._lora = AsyncLLM.from_engine_args(how), itertools.count(), None
+        if self.lora:
+            from vllm.lora.request import LoRARequest
+
+            name, _, path = self.lora.partition("=")
+            self._lora = LoRARequest(name, 1, path)
+
+    async def stop(self) -> None:
+        self._llm.shutdown()
 
     def prepare(self, image: np.ndarray) -> Seen:
         return seen(smaller(image, self.largest))
 
-    def write(self, requests: list[Request], decoding: Decoding) -> list[Answer]:
-        from vllm import SamplingParams
-
+    async def answer(self, request: Request, decoding: Decoding) -> Answer:
         if decoding.beams > 1:
             raise RecipeError("Vllm draws; for beam search take Coca, ImageToText or ChatVlm")
-        how = [
-            SamplingParams(
-                temperature=decoding.temperature,
-                top_p=decoding.top_p,
-                top_k=decoding.top_k or -1,
-                min_tokens=decoding.min_tokens,
-                max_tokens=decoding.max_tokens,
-                repetition_penalty=decoding.repetition,
-                seed=r.seed,
-            )
-            for r in requests
-        ]
-        found = self._llm.chat([self._turns(r) for r in requests], how, use_tqdm=False)
-        return [
-            Answer(
-                f.outputs[0].text.strip(),
-                "length" if f.outputs[0].finish_reason == "length" else "stop",
-                len(f.outputs[0].token_ids),
-                len(f.prompt_token_ids or ()),
-            )
-            for f in found
-        ]
+        number = str(next(self._numbers))
+        found = self._llm.generate(self._prompt(request), sampling(request, decoding), number, lora_request=self._lora)
+        last = [each async for each in found][-1]  # one, for only the whole text is asked for
+        out = last.outputs[0]
+        end = "length" if out.finish_reason == "length" else "stop"
+        return Answer(out.text.strip(), end, len(out.token_ids), len(last.prompt_token_ids or ()))
 
-    def _turns(self, request: Request) -> list[dict[str, Any]]:
+    def _prompt(self, request: Request) -> dict[str, Any]:
+        """The request by the model's chat template, with its pictures."""
         from PIL import Image
 
-        text = {"type": "text", "text": request.prompt}
-        if request.seen is None:
-            return [{"role": "user", "content": [text]}]
-        return [{"role": "user", "content": [{"type": "image_pil", "image_pil": Image.fromarray(request.seen.data)}, text]}]
+        asked = turns(request) if request.pictures else [{"role": "user", "content": request.text}]
+        prompt = {"prompt": self._template(asked, add_generation_prompt=True, tokenize=False)}
+        if request.pictures:
+            prompt["multi_modal_data"] = {"image": [Image.fromarray(p.data) for p in request.pictures]}
+        return prompt
+
+
+def sampling(request: Request, decoding: Decoding) -> Any:
+    """vLLM's words for how tokens are chosen; with a schema only tokens that follow it."""
+    from vllm import SamplingParams
+    from vllm.sampling_params import RequestOutputKind, StructuredOutputsParams
+
+    schema = {"structured_outputs": StructuredOutputsParams(json=decoding.schema)} if decoding.schema else {}
+    return SamplingParams(
+        temperature=decoding.temperature,
+        top_p=decoding.top_p,
+        top_k=decoding.top_k or -1,
+        min_tokens=decoding.min_tokens,
+        max_tokens=decoding.max_tokens,
+        repetition_penalty=decoding.repetition,
+        seed=request.seed,
+        output_kind=RequestOutputKind.FINAL_ONLY,
+        **schema,
+    )

@@ -1,0 +1,198 @@
+"""What stages that ask a model about each row have in common: rows flow to the model continuously, answers come as they are ready."""
+
+import hashlib
+import time
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+import numpy as np
+import pyarrow as pa
+
+from curate.errors import RecipeError
+from curate.stage import Stage, digest, plain
+from curate.synth.captioners.asking import Asking, Got, Wanted
+from curate.synth.captioners.base import Answer, Content, Decoding, Seen, Writer, seed_of
+from curate.synth.prompts import prompt_hash, prompt_text
+
+#: What is recorded of every text. The first six are the same for a whole stage; they stand in each row so that
+#: `select ... where caption_coca_made.model = ...` needs no other file.
+MADE = {
+    "model": pa.large_string(),
+    "weights": pa.large_string(),
+    "engine": pa.large_string(),
+    "prompt": pa.large_string(),  # its hash, prompts.prompt_hash
+    "decoding": pa.large_string(),  # hash of the Decoding; recipe.json has it in full
+    "seed": pa.int64(),
+    "image_sha256": pa.large_string(),  # of several pictures: of their hashes, one after another
+    "image_width": pa.int32(),
+    "image_height": pa.int32(),  # as the model saw it, of several the first
+}
+#: What is recorded of every answer: one value, or a list if there are several candidates.
+ANSWER = {"finish": pa.large_string(), "tokens": pa.int32(), "tokens_in": pa.int32(), "cost": pa.float64()}
+
+#: Seconds after which answers are handed on though there is no chunk of them.
+HAND_ON = 60.0
+#: Rows that fail before any other does not, after which the model is taken for broken.
+BROKEN = 64
+
+
+@dataclass
+class Row:
+    """A row on its way: its place in the part, its answers (one a turn), and the pictures as the model saw them."""
+
+    place: int
+    uid: str
+    answers: list[Answer | None]
+    pictures: tuple[Seen, ...] = ()
+
+
+@dataclass
+class Asked(Stage):
+    """Asks a model about every row. Write `contents` (what it is shown of each) and `columns` (what the answers make).
+
+    by: the model (curate.synth.captioners). prompt: a name of synth.prompts.PROMPTS, or a text. The seed of an answer is a hash of
+    uid, seed and its turn among the n. A row without an answer stays, and `finish` says why.
+    """
+
+    streams = True
+    chunk: ClassVar[int] = 256  # answers that are committed together: no more are lost, or asked for again, when a worker dies
+
+    by: Writer = field(default_factory=Writer)
+    prompt: str = "none"
+    n: int = 1
+    decoding: Decoding = field(default_factory=Decoding)
+    seed: int = 0
+
+    def __post_init__(self):
+        super().__post_init__()
+        self.gpus, self.network = self.by.gpus, self.by.network
+        self._prompt = prompt_text(self.prompt)
+        self._asking: Asking | None = None
+        if self.n < 1:
+            raise RecipeError(f"{self.name}: n is {self.n}; it is at least 1")
+        if self.n > 1 and self.decoding.temperature == 0:
+            raise RecipeError(f"{self.name}: {self.n} candidates without a temperature would all be the same")
+
+    def contents(self, live: pa.Table, *given: list, **context: pa.Table) -> Iterable[Content | Answer]:
+        """For each row, in order, what the model is shown; or the answer of a row that it is not asked about."""
+        raise NotImplementedError(f"{type(self).__name__} must define contents()")
+
+    def columns(self, rows: list[Row]) -> pa.Table:
+        """The columns of `adds` for rows that are answered."""
+        raise NotImplementedError(f"{type(self).__name__} must define columns()")
+
+    def identity(self) -> dict[str, Any]:
+        own = {"by": self.by.identity(), "prompt": self._prompt, "decoding": self.decoding.plain()}
+        return {**super().identity(), **own}
+
+    def provenance(self) -> dict[str, Any]:
+        """For a shard's `.json`: what the short hashes in the rows stand for."""
+        return {
+            "column": next(iter(self.adds())),
+            "by": plain(self.by),
+            "weights": self.by.weights(),
+            "engine": self.by.version(),
+            "prompt": {"name": self.prompt, "hash": prompt_hash(self._prompt), "text": self._prompt},
+            "decoding": self.decoding.plain(),
+            "n": self.n,
+            "seed": self.seed,
+        }
+
+    def preflight(self, widths: dict[str, int]) -> None:
+        self.by.preflight()
+
+    def load(self) -> None:
+        self.by.load()
+
+    def close(self) -> None:
+        """Close what the model has open; whoever waits for an answer gets an error."""
+        if self._asking:
+            self._asking.close()
+            self._asking = None
+
+    def asking(self) -> Asking:
+        """The model at work, opened when it is first asked."""
+        if self._asking is None:
+            self._asking = Asking(self.by, self.decoding)
+        return self._asking
+
+    def run(self, live: pa.Table, *given: list, **context: pa.Table) -> pa.Table:
+        pieces = list(self.stream(iter([(np.arange(len(live)), live, given, context)])))
+        if not pieces:
+            return self.columns([])
+        at = np.concatenate([places for places, _ in pieces])
+        return pa.concat_tables([columns for _, columns in pieces]).take(pa.array(np.argsort(at)))
+
+    def stream(self, chunks: Iterator[tuple[np.ndarray, pa.Table, Any, Any]]) -> Iterator[tuple[np.ndarray, pa.Table]]:
+        """Rows in, answered rows out, in the order in which they are answered, at most `chunk` at a time."""
+        rows, ready, handed, failed = {}, [], time.monotonic(), 0
+        for got in self.asking().answers(self._wanted(chunks, rows, ready)):
+            place, turn = got.key
+            row = rows[place]
+            row.answers[turn], row.pictures = got.answer, got.pictures
+            if failed is not None:
+                failed = self._broken(failed, got)
+            if None not in row.answers:
+                ready.append(rows.pop(place))
+            if len(ready) >= self.chunk or (ready and time.monotonic() - handed > HAND_ON):
+                yield self._handed(ready)
+                handed = time.monotonic()
+        if failed is not None and failed >= 8:
+            raise RuntimeError(f"{self.by.model} fails for every row; see the log")
+        if ready:
+            yield self._handed(ready)
+
+    def _wanted(self, chunks: Any, rows: dict[int, Row], ready: list[Row]) -> Iterator[Wanted]:
+        """What the rows ask; a row that asks nothing is ready as it is."""
+        for places, live, given, context in chunks:
+            for place, uid, content in zip(places.tolist(), live["uid"].to_pylist(), self.contents(live, *given, **context)):
+                if isinstance(content, Answer):
+                    ready.append(Row(place, uid, [content] * self.n))
+                    continue
+                rows[place] = Row(place, uid, [None] * self.n)
+                for turn in range(self.n):
+                    yield Wanted((place, turn), content, seed_of(uid, self.seed, turn))
+
+    def _handed(self, ready: list[Row]) -> tuple[np.ndarray, pa.Table]:
+        some = ready[: self.chunk]
+        del ready[: self.chunk]
+        return np.array([r.place for r in some], np.int64), self.columns(some)
+
+    def _broken(self, failed: int, got: Got) -> int | None:
+        """How many requests failed while none was answered; None from the first answer on."""
+        if got.answer.finish != "error":
+            return None if got.answer.finish != "bad_image" else failed
+        if failed + 1 >= BROKEN:
+            raise RuntimeError(f"{self.by.model} fails for every row; see the log")
+        return failed + 1
+
+    def made(self, rows: list[Row]) -> pa.Array:
+        """Where the rows' answers came from: structs of MADE and ANSWER, or of lists of ANSWER where n > 1."""
+        fixed = {
+            "model": self.by.model,
+            "weights": self.by.weights(),
+            "engine": self.by.version(),
+            "prompt": prompt_hash(self._prompt),
+            "decoding": digest(self.decoding.plain()),
+            "seed": self.seed,
+        }
+        values = [{**fixed, **_seen(row.pictures), **self._ended(row.answers)} for row in rows]
+        return pa.array(values, self.made_type())
+
+    def _ended(self, answers: list[Answer]) -> dict[str, Any]:
+        lists = {k: [getattr(a, k) for a in answers] for k in ANSWER}
+        return lists if self.n > 1 else {k: v[0] for k, v in lists.items()}
+
+    def made_type(self) -> pa.DataType:
+        answer = ANSWER if self.n == 1 else {k: pa.list_(v) for k, v in ANSWER.items()}
+        return pa.struct(list((MADE | answer).items()))
+
+
+def _seen(pictures: tuple[Seen, ...]) -> dict[str, Any]:
+    """What is recorded of the pictures."""
+    if not pictures:
+        return {}
+    hashes = "".join(p.sha256 for p in pictures)
+    whole = hashes if len(pictures) == 1 else hashlib.sha256(hashes.encode()).hexdigest()
+    return {"image_sha256": whole, "image_width": pictures[0].width, "image_height": pictures[0].height}
