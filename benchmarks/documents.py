@@ -22,7 +22,6 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from fastwarc.warc import ArchiveIterator
 
-from curate.documents.write import documents
 from curate.extras.demo.pages import build
 from curate.fetch.shared import SharedUrl
 from curate.filters import paragraph_ratios
@@ -38,6 +37,7 @@ from curate.recipe import Recipe
 from curate.runner.driver import run
 from curate.runner.planning import requests
 from curate.runner.recipes import load
+from curate.shard.samples import Samples
 from curate.sources.web_pages import WebPages
 
 SIZES = (1_000, 10_000, 100_000)
@@ -134,11 +134,10 @@ def real() -> None:
 def encoded(made) -> int:
     """The bytes of the same documents as one JSON each with base64 images, in tars."""
     total = 1024 * len(made.dataset["shards"])
-    for shard in made.dataset["shards"]:
-        for _, document, read in documents(made.store, shard["name"]):
-            images = {n: base64.b64encode(read(n)).decode() for n in document["images"] if n}
-            size = len(json.dumps({**document, "image_base64": images}, ensure_ascii=False).encode())
-            total += 512 + size + -size % 512
+    for sample in Samples(made.store, [s["name"] for s in made.dataset["shards"]], "documents"):
+        images = {n: base64.b64encode(sample.read(n)).decode() for n in sample.info["images"] if n}
+        size = len(json.dumps({**sample.info, "image_base64": images}, ensure_ascii=False).encode())
+        total += 512 + size + -size % 512
     return total
 
 

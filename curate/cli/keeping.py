@@ -3,7 +3,7 @@
 import argparse
 import sys
 
-from curate.cli.arguments import folder
+from curate.cli.arguments import count, folder
 from curate.view.look import clean
 
 #: Entries of a takedown list that match nothing, of which each is listed.
@@ -117,33 +117,51 @@ def _missing(said: list[str], count: int) -> int:
 
 
 def _export_options(sub: argparse.ArgumentParser, _: str | None) -> None:
-    from curate.shard.export import FORMS
+    from curate.shard.export import FORMATS
 
     folder(sub)
-    sub.add_argument("--format", required=True, choices=FORMS, metavar="FORM", help="one of the forms below")
+    sub.add_argument("--format", required=True, choices=FORMATS, metavar="FORMAT", help="one of the formats below")
     sub.add_argument("-o", "--out", metavar="FILE", required=True, help="the file, or folder, to write")
+    sub.add_argument("--text", metavar="COLUMN", default="", help="the column that is the caption (the .txt of the shards)")
+    sub.add_argument(
+        "--turns", metavar="COLUMN", default="", help="the column with conversations or preferences (the only one)"
+    )
+    sub.add_argument("--tokenizer", metavar="FILE", default="", help="a tokenizer.json, its folder, or a name: write ids")
+    sub.add_argument("--tokens", type=count, metavar="N", default=0, help="ids in a row (what the model was trained with)")
+    sub.add_argument("--images", type=count, metavar="N", default=0, help="the first N pictures of a document (5)")
+    sub.add_argument("--single", type=float, metavar="SHARE", default=1.0, help="of documents with one picture (KOSMOS-1: 0.5)")
+    sub.add_argument("--seed", type=int, metavar="N", default=0, help="of draws")
     sub.set_defaults(command=export)
-    wide = max(map(len, FORMS))
+    wide = max(map(len, FORMATS))
     sub.epilog = "\n".join(
         [
-            "forms:",
-            *(f"  {name:<{wide}}  {what}" for name, what in FORMS.items()),
+            "formats:",
+            *(f"  {name:<{wide}}  {how.about}{_taken(how.takes)}" for name, how in FORMATS.items()),
             "",
             """examples:
   curate export out --format datacomp-subset -o subset.npy
-  curate export out --format markdown -o pages""",
+  curate export out --format llava -o instructions
+  curate export pages --format kosmos --tokenizer tokenizer.json --tokens 2048 --single 0.5 -o sequences""",
         ]
     )
 
 
+def _taken(options: tuple[str, ...]) -> str:
+    return f" [{' '.join(f'--{o}' for o in options)}]" if options else ""
+
+
 def export(args: argparse.Namespace) -> int:
+    from dataclasses import fields
+
     from curate.shard.export import export as write
+    from curate.shard.formats.base import Options
     from curate.view.reading import consistent, still_as_read
 
-    count = consistent(
-        [args.folder], lambda run: write(run.store, run.dataset, args.format, args.out, lambda: still_as_read(run))
+    options = Options(**{f.name: getattr(args, f.name) for f in fields(Options)})
+    made = consistent(
+        [args.folder], lambda run: write(run.store, run.dataset, args.format, args.out, lambda: still_as_read(run), options)
     )
-    print(f"{count:,} samples: {args.out}")
+    print(f"{made:,} rows: {args.out}")
     return 0
 
 

@@ -5,61 +5,109 @@ Each takes a document's JSON (document.py) and keeps the order: the k-th placeho
 
 import base64
 import json
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import PurePosixPath
+from types import MappingProxyType
 from typing import Any
+from urllib.parse import unquote, urlsplit
+
+import numpy as np
 
 
-def obelics(document: dict[str, Any]) -> dict[str, Any]:
-    """OBELICS' row: parallel lists with URLs as images; `metadata` and `general_metadata` are JSON strings, as published."""
-    info = iter(document["image_info"])
-    described = [None if name is None else next(info) for name in document["images"]]
-    fields = ("original_width", "original_height")
-    metadata = [
-        i
-        and {
-            "document_url": document["url"],
-            "src": i["raw_url"],
-            "unformatted_src": i["raw_url"],
-            "alt_text": i.get("alt"),
-            **{k: i.get(k) for k in fields},
-            "format": i["image_name"].rsplit(".", 1)[-1],
-        }
-        for i in described
-    ]
+def obelics(document: dict[str, Any], page: Mapping[str, Any] = MappingProxyType({})) -> dict[str, Any]:
+    """OBELICS' row: parallel lists with URLs as images; texts that follow each other are one, with an empty line between; `metadata` and
+    `general_metadata` are JSON strings, as published. page: what the ledger says of the page (`source_file`)."""
+    described = iter(_obelics_image(document["url"], i) for i in document["image_info"])
+    places: list[tuple[str | None, dict[str, Any] | None]] = []
+    for text in document["texts"]:
+        if text is not None and places and places[-1][0] is not None:
+            places[-1] = (f"{places[-1][0]}\n\n{text}", None)
+        else:
+            places.append((text, None if text is not None else next(described)))
+    general = {
+        "url": document["url"],
+        "uid": document["uid"],
+        "warc_filename": page.get("source_file"),
+        "warc_record_offset": document.get("source_offset"),
+    }
     return {
-        "texts": document["texts"],
-        "images": [i and i["raw_url"] for i in described],
-        "metadata": json.dumps(metadata),
-        "general_metadata": json.dumps({"url": document["url"], "uid": document["uid"]}),
+        "texts": [text for text, _ in places],
+        "images": [image and image["src"] for _, image in places],
+        "metadata": json.dumps([image for _, image in places]),
+        "general_metadata": json.dumps(general),
+    }
+
+
+def _obelics_image(url: str, info: dict[str, Any]) -> dict[str, Any]:
+    """What OBELICS says of an image. Its size as rendered is the one in the markup."""
+    stem = PurePosixPath(unquote(urlsplit(info["raw_url"] or "").path)).stem
+    ending = info["image_name"].rsplit(".", 1)[-1]
+    return {
+        "document_url": url,
+        "src": info["raw_url"],
+        "unformatted_src": info["raw_url"],
+        "formatted_filename": " ".join(re.split(r"[\W_]+", stem)).strip(),
+        "alt_text": info.get("alt"),
+        "rendered_width": info.get("declared_width"),
+        "rendered_height": info.get("declared_height"),
+        "original_width": info.get("original_width"),
+        "original_height": info.get("original_height"),
+        "format": {"jpg": "jpeg"}.get(ending, ending),
     }
 
 
 def mint(document: dict[str, Any]) -> dict[str, Any]:
     """MINT-1T's HTML row: parallel lists with URLs as images, and the page's URL."""
-    row = obelics(document)
-    return {"texts": row["texts"], "images": row["images"], "url": document["url"], "uid": document["uid"]}
+    urls = iter(i["raw_url"] for i in document["image_info"])
+    images = [None if name is None else next(urls) for name in document["images"]]
+    return {"texts": document["texts"], "images": images, "url": document["url"], "uid": document["uid"]}
 
 
-def mmc4(document: dict[str, Any]) -> dict[str, Any]:
-    """mmc4's document: `text_list`, `image_info` and a similarity matrix with the matches (0 elsewhere).
+def mmc4(
+    document: dict[str, Any], images: Sequence[Mapping[str, Any]] = (), texts: Sequence[Mapping[str, Any]] = ()
+) -> dict[str, Any]:
+    """mmc4's document: `text_list`, `image_info` and the similarity matrix, images by texts, from 0 to 1.
 
     Images are in the order of their texts, and that is their order in the matrix: readers that set placeholders by text and
-    tensors by image (OpenFlamingo's) then meet the right ones. Without a similarity an image has 1 at its text.
+    tensors by image (OpenFlamingo's) then meet the right ones. images, texts: the ledger's rows (`position`, and `clip_image` or
+    `clip_text`); where an image or a text has no embedding the matrix has the matches alone (0 elsewhere), 1 without a similarity.
     """
-    texts = [t for t in document["texts"] if t is not None]
-    info = [i for i in document["image_info"] if i["matched_text_index"] is not None]
-    info = sorted(info, key=lambda i: i["matched_text_index"])
-    matrix = [[0.0] * len(texts) for _ in info]
-    for row, image in zip(matrix, info):
-        row[image["matched_text_index"]] = 1.0 if image["matched_sim"] is None else image["matched_sim"]
+    places = [p for p, t in zip(document["positions"], document["texts"]) if t is not None]
+    pictures = [p for p, t in zip(document["positions"], document["texts"]) if t is None]
+    info = [(i, p) for i, p in zip(document["image_info"], pictures) if i["matched_text_index"] is not None]
+    info = sorted(info, key=lambda i: i[0]["matched_text_index"])
+    cosines = _cosines([p for _, p in info], places, _vectors(images, "clip_image"), _vectors(texts, "clip_text"))
+    for row, (image, _) in zip(cosines, info):
+        if not row[image["matched_text_index"]] or image["matched_sim"] is not None:
+            row[image["matched_text_index"]] = 1.0 if image["matched_sim"] is None else image["matched_sim"]
     wanted = ("image_name", "raw_url", "matched_text_index", "matched_sim")
     return {
         "url": document["url"],
-        "text_list": texts,
-        "image_info": [{k: i[k] for k in wanted} for i in info],
-        "similarity_matrix": matrix,
+        "text_list": [t for t in document["texts"] if t is not None],
+        "image_info": [{**{k: i[k] for k in wanted}, "face_detections": None} for i, _ in info],
+        "similarity_matrix": cosines,
         "could_have_url_duplicate": 0,
     }
+
+
+def _vectors(rows: Sequence[Mapping[str, Any]], column: str) -> dict[int, np.ndarray]:
+    """Embeddings of length one by position on the page."""
+    found = {r["position"]: np.asarray(r[column], np.float32) for r in rows if r.get(column) is not None}
+    return {p: v / max(float(np.linalg.norm(v)), 1e-12) for p, v in found.items()}
+
+
+def _cosines(
+    images: list[int], texts: list[int], of_images: dict[int, np.ndarray], of_texts: dict[int, np.ndarray]
+) -> list[list[float]]:
+    """Images by texts, by their positions: cosines, negative ones as 0, and 0 where one of the two has no embedding."""
+
+    def cosine(image: int, text: int) -> float:
+        if image not in of_images or text not in of_texts:
+            return 0.0
+        return round(max(0.0, float(of_images[image] @ of_texts[text])), 4)
+
+    return [[cosine(i, t) for t in texts] for i in images]
 
 
 def openflamingo(document: dict[str, Any], read: Callable[[str], bytes]) -> dict[str, Any]:
@@ -69,13 +117,6 @@ def openflamingo(document: dict[str, Any], read: Callable[[str], bytes]) -> dict
     for info in made["image_info"]:
         info["image_base64"] = base64.b64encode(read(info["image_name"])).decode()
     return made
-
-
-def sequence(document: dict[str, Any], image: str = "<image>", end: str = "") -> str:
-    """One string for a language model: texts by line, a placeholder for each image, `end` before each image and at the end
-    (Flamingo's `<|endofchunk|>`)."""
-    parts = [f"{end}{image}" if t is None else t for t in document["texts"]]
-    return "\n".join(parts) + end
 
 
 def markdown(document: dict[str, Any]) -> str:

@@ -24,7 +24,8 @@ BOX = pa.struct(
 @dataclass
 class Grounding(Filter):
     """How many phrases of the caption have a box. Adds `grounding_boxes`: a list of phrase, its place in the text (code points,
-    end exclusive), box (x_min, y_min, x_max, y_max as shares of width and height) and the detector's certainty.
+    end exclusive), box (x_min, y_min, x_max, y_max as shares of width and height) and the detector's certainty; and
+    `grounding_chunks`, the same for the noun phrases alone ("a dog" of "a dog in a field"): GRIT's `ref_exps` and `noun_chunks`.
 
     As GRIT was made (KOSMOS-2, 2306.14824): noun phrases without abstract nouns; boxes; of boxes that overlap by more than
     `overlap` (intersection over union) the surest stays; those surer than `sure` count; a phrase grows to the whole expression
@@ -37,7 +38,7 @@ class Grounding(Filter):
 
     reads = ("image", "text")
     dtype = pa.int32()
-    version = 2
+    version = 3
     min: float | None = 1
 
     detector: str = ""
@@ -45,7 +46,7 @@ class Grounding(Filter):
     overlap: float = 0.5
 
     def adds(self) -> dict[str, pa.DataType]:
-        return {self.name: self.dtype, f"{self.name}_boxes": pa.list_(BOX)}
+        return {self.name: self.dtype, f"{self.name}_boxes": pa.list_(BOX), f"{self.name}_chunks": pa.list_(BOX)}
 
     def weights(self) -> dict[str, str]:
         return {"weights": self.detector}
@@ -65,15 +66,16 @@ class Grounding(Filter):
         answers = (
             self._detect([images[i] for i in asked], [[noun for noun, _, _ in phrases[i]] for i in asked]) if asked else []
         )
-        boxes: list[list[dict]] = [[] for _ in texts]
+        found: list[tuple[list[dict], list[dict]]] = [([], []) for _ in texts]
         for i, answer in zip(asked, answers, strict=True):
-            boxes[i] = self.chosen(texts[i], phrases[i], answer)
-        counts = [None if t is None else len({(b["start"], b["end"]) for b in found}) for t, found in zip(texts, boxes)]
-        lists = [None if t is None else found for t, found in zip(texts, boxes)]
-        return pa.table([pa.array(counts, self.dtype), pa.array(lists, pa.list_(BOX))], names=list(self.adds()))
+            found[i] = self.chosen(texts[i], phrases[i], answer)
+        counts = [None if t is None else len({(b["start"], b["end"]) for b in boxes}) for t, (boxes, _) in zip(texts, found)]
+        lists = [[None if t is None else pair[k] for t, pair in zip(texts, found)] for k in (0, 1)]
+        kind = pa.list_(BOX)
+        return pa.table([pa.array(counts, self.dtype), *(pa.array(v, kind) for v in lists)], names=list(self.adds()))
 
-    def chosen(self, text: str, phrases: list[tuple[str, int, int]], found: list) -> list[dict]:
-        """The boxes that stay, in the order of the text."""
+    def chosen(self, text: str, phrases: list[tuple[str, int, int]], found: list) -> tuple[list[dict], list[dict]]:
+        """The boxes that stay, in the order of the text: of whole expressions, and of noun phrases."""
         kept: list[tuple] = []
         inside = [(place, sure, [min(max(float(v), 0.0), 1.0) for v in box]) for place, sure, box in found]
         solid = [f for f in inside if f[2][0] < f[2][2] and f[2][1] < f[2][3]]
@@ -83,10 +85,16 @@ class Grounding(Filter):
         spans = {phrases[place][1:] for place, _, _ in kept}
         whole = {s for s in spans if not any(o != s and o[0] <= s[0] and s[1] <= o[1] for o in spans)}
         rows = [(*phrases[place][1:], sure, box) for place, sure, box in kept if phrases[place][1:] in whole]
-        return [
-            {"phrase": text[start:end], "start": start, "end": end, "box": box, "sure": float(np.float16(sure))}
-            for start, end, sure, box in sorted(rows)
-        ]
+        nouns = [(phrases[p][1], phrases[p][1] + len(phrases[p][0]), sure, box) for p, sure, box in kept]
+        return _boxes(text, rows), _boxes(text, nouns)
+
+
+def _boxes(text: str, rows: list[tuple]) -> list[dict]:
+    """Values of BOX from (start, end, certainty, box), in the order of the text."""
+    return [
+        {"phrase": text[start:end], "start": start, "end": end, "box": box, "sure": float(np.float16(sure))}
+        for start, end, sure, box in sorted(rows)
+    ]
 
 
 def expressions(text: str) -> list[tuple[str, int, int]]:

@@ -1,53 +1,154 @@
-"""A pool's kept rows in the formats of other tools."""
+"""A run's samples in the formats of other tools."""
 
 import contextlib
 import io
 import os
 import shutil
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from curate.documents.write import WRITERS, write
 from curate.errors import PoolError, RecipeError
 from curate.schema import is_uid
+from curate.shard.formats import captions, conversations, derived, pages, science_qa, streams
+from curate.shard.formats.base import Format, Options, json_lines, parquet, tab_separated, tars, with_pictures
+from curate.shard.samples import Samples
 from curate.store.atomic import Store
 
-#: Each form, and what it writes.
-FORMS = {
-    "datacomp-subset": "the samples' uids as DataComp's subset file, .npy",
-    "obelics": "documents as OBELICS' rows, .parquet",
-    "mint": "documents as MINT-1T's rows, .parquet",
-    "mmc4": "documents as mmc4's, .jsonl (the images stay in the shards)",
-    "openflamingo": "documents with images in base64, a folder of tars for its training loader",
-    "markdown": "documents for people, a folder of .md and images",
+_STREAM = ("tokenizer", "tokens", "images", "single", "text", "seed")
+#: Rows of TRL's file have their pictures in them: so many are a row group.
+_HEAVY = 64
+
+
+def _stream(style: str, about: str, samples: str = "") -> Format:
+    return Format(about, partial(streams.write, style), samples, folder=True, takes=_STREAM)
+
+
+def _subset(samples: Samples, out: Path, options: Options) -> int:
+    uids = _sharded(samples) if samples.shards else _kept(samples)
+    out.write_bytes(datacomp_subset(uids))
+    return len(np.load(out, mmap_mode="r"))
+
+
+FORMATS = {
+    "datacomp-subset": Format("the samples' uids as DataComp's subset file, .npy", _subset, "", shards=False),
+    "cc3m": Format(
+        "caption and URL with a tab between, as Conceptual Captions has them, .tsv",
+        tab_separated(("caption", "url"), captions.cc3m, header=False),
+        takes=("text",),
+    ),
+    "blip": Format(
+        "BLIP's and LAVIS' annotations.json {image, caption, image_id}, and the pictures, a folder",
+        with_pictures("annotations.json", captions.blip),
+        folder=True,
+        takes=("text",),
+    ),
+    "lavis": Format(
+        "tars with .jpg and .json {caption}, as LAVIS' and MiniGPT-4's loaders want them, a folder",
+        tars(captions.lavis),
+        folder=True,
+        takes=("text",),
+    ),
+    "minigpt4": Format(
+        "MiniGPT-4's second stage: filter_cap.json and image/*.jpg, a folder",
+        with_pictures("filter_cap.json", captions.minigpt4, captions.MINIGPT4, ('{"annotations": [', "]}")),
+        folder=True,
+        takes=("text",),
+    ),
+    "llava": Format(
+        "LLaVA's conversations, llava.json, and the pictures, a folder",
+        with_pictures("llava.json", conversations.llava),
+        folder=True,
+        takes=("turns",),
+    ),
+    "trl": Format(
+        "preferences as TRL's trainers load them (DPO, reward models), with the pictures, .parquet",
+        parquet(conversations.TRL, conversations.trl, _HEAVY),
+        takes=("turns",),
+    ),
+    "llava-rlhf": Format(
+        "preferences as LLaVA-RLHF's reward model loads them, preferences.json, and the pictures, a folder",
+        with_pictures("preferences.json", conversations.llava_rlhf),
+        folder=True,
+        takes=("turns",),
+    ),
+    "grit": Format("GRIT's rows: captions, noun chunks and expressions with boxes, .jsonl", json_lines(captions.grit)),
+    "negclip": Format(
+        "NegCLIP's train_neg_clip.tsv with wrong captions and like pictures, and the pictures, a folder",
+        captions.negclip,
+        folder=True,
+        takes=("text",),
+    ),
+    "scienceqa": Format(
+        "ScienceQA's problems.json, pid_splits.json and images/<split>/<id>/, a folder",
+        science_qa.write,
+        folder=True,
+        takes=("seed",),
+    ),
+    "slices": Format(
+        "tars with the pictures and their slices (Slices), .slice0.jpg …, a folder", tars(derived.slices), folder=True
+    ),
+    "views": Format(
+        "tars with the pictures and their augmented views (AugmentImage), .view0.jpg …, a folder",
+        tars(derived.views),
+        folder=True,
+    ),
+    "kosmos": _stream("kosmos", "KOSMOS-1's sequences, as text or as packed ids of a tokenizer, and the pictures, a folder"),
+    "kosmos2": _stream("kosmos2", "KOSMOS-2's sequences: the same, with phrases and places of their boxes, a folder", "images"),
+    "chameleon": _stream(
+        "chameleon", "Chameleon's sequences: the same, the picture of a pair first or last by a coin, a folder"
+    ),
+    "m3w": _stream("m3w", "Flamingo's windows of pages: 256 tokens, 5 pictures, a folder", "documents"),
+    "obelics": Format(
+        "documents as OBELICS' rows, .parquet",
+        parquet(pages.OBELICS, pages.obelics),
+        "documents",
+        ledger=pages.OBELICS_LEDGER,
+    ),
+    "mint": Format("documents as MINT-1T's rows, .parquet", parquet(pages.MINT, pages.mint), "documents"),
+    "mmc4": Format(
+        "documents as mmc4's, .jsonl (the images stay in the shards)",
+        json_lines(pages.mmc4),
+        "documents",
+        ledger=pages.MMC4_LEDGER,
+    ),
+    "openflamingo": Format(
+        "documents with images in base64, a folder of tars for its training loader",
+        tars(pages.openflamingo),
+        "documents",
+        folder=True,
+    ),
+    "markdown": Format("documents for people, a folder of .md and images", pages.markdown, "documents", folder=True),
 }
-#: Those that are folders.
-FOLDERS = frozenset({"openflamingo", "markdown"})
 
 
-def export(store: Store, dataset: dict[str, Any], form: str, out: str, verify: Callable[[], None] = lambda: None) -> int:
-    """Write a finished run's samples in one of FORMS, whole or not at all; returns how many. `dataset` is what its dataset.json says.
+def export(
+    store: Store,
+    dataset: dict[str, Any],
+    form: str,
+    out: str,
+    verify: Callable[[], None] = lambda: None,
+    options: Options | None = None,
+) -> int:
+    """Write a finished run's samples in one of FORMATS, whole or not at all; returns how many rows. `dataset` is what its dataset.json
+    says.
 
-    A file that is there is replaced; a folder must be empty, so that two runs never mix. RecipeError if it is not, if the form is
-    not one of these samples, or is made of shards where the run has none. verify: called before the result gets its name; raises
-    if it must not.
+    A file that is there is replaced; a folder must be empty, so that two runs never mix. RecipeError if it is not, if the format is
+    not one of these samples, does not take an option, or is made of shards where the run has none. verify: called before the result
+    gets its name; raises if it must not.
     """
+    how, table, options = FORMATS[form], dataset.get("table", "images"), options or Options()
+    how.check(form, options)
     shards = [s["name"] for s in dataset["shards"]]
-    if form in WRITERS:
-        if dataset.get("table", "images") != "documents":
-            raise RecipeError(f"{form} is a form of documents; the samples of this run are {dataset.get('table', 'images')}")
-        if not shards and dataset["samples"]:
-            raise RecipeError(f"{form} is made of shards, and this run has none: its recipe says shards=None")
-    with _whole(Path(out), form in FOLDERS) as path:
-        if form in WRITERS:
-            count = write(store, shards, form, path)
-        else:
-            uids = _sharded(store, shards) if shards else _kept(store, f"ledger/{dataset.get('table', 'images')}")
-            path.write_bytes(datacomp_subset(uids))
-            count = len(np.load(path, mmap_mode="r"))
+    if how.samples not in ("", table):
+        raise RecipeError(f"{form} is a form of {how.samples}; the samples of this run are {table}")
+    if not shards and dataset["samples"] and how.shards:
+        raise RecipeError(f"{form} is made of shards, and this run has none: its recipe says shards=None")
+    with _whole(Path(out), how.folder) as path:
+        count = how.write(Samples(store, shards, table, how.ledger), path, options)
         verify()
         return count
 
@@ -70,13 +171,14 @@ def _whole(out: Path, folder: bool) -> Iterator[Path]:
         making.unlink(missing_ok=True)
 
 
-def _sharded(store: Store, shards: list[str]) -> Iterator[str]:
-    for name in shards:
-        yield from store.table(f"shards/{name}.parquet", ["uid"])["uid"].to_pylist()
+def _sharded(samples: Samples) -> Iterator[str]:
+    for name in samples.shards:
+        yield from samples.store.table(f"shards/{name}.parquet", ["uid"])["uid"].to_pylist()
 
 
-def _kept(store: Store, ledger: str) -> Iterator[str]:
+def _kept(samples: Samples) -> Iterator[str]:
     """The uids of the kept rows, as often as they would be in shards."""
+    store, ledger = samples.store, f"ledger/{samples.table}"
     for name in store.names(ledger):
         rows = store.table(f"{ledger}/{name}", ["uid", "kept", "copies"])
         for row in rows.filter(rows["kept"]).to_pylist():

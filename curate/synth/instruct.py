@@ -8,7 +8,6 @@ from typing import Any
 import pyarrow as pa
 
 from curate.errors import PoolError, RecipeError
-from curate.shard.members import SUFFIX
 from curate.synth.asked import Row
 from curate.synth.caption import Rewrite
 from curate.synth.captioners.base import Answer, Content
@@ -81,31 +80,3 @@ def conversation(text: str | None) -> list[dict[str, str]] | None:
         return None
     values[0] = f"{IMAGE}\n{values[0]}"
     return [{"from": "human" if s == "question" else "gpt", "value": v} for s, v in zip(speakers, values)]
-
-
-def llava(rows: Iterable[dict[str, Any]], turns: str, image: str = "{key}.{suffix}") -> Iterator[dict[str, Any]]:
-    """Rows of a ledger or a shard in LLaVA's format: {id, image, conversations}. Rows without turns, and rows that are in no shard, are
-    left out.
-
-    image: how a row's picture is called, with its columns in braces; `suffix` is that of its member, by the column `mime`.
-    PoolError if the placeholders are not exactly one for the picture.
-    """
-    for row in rows:
-        if row[turns] and row.get("key", "") is not None:
-            named = {"suffix": SUFFIX.get(row.get("mime"), "jpg"), **row}
-            sample = {"id": row["uid"], "image": image.format(**named), "conversations": row[turns]}
-            check(sample)
-            yield sample
-
-
-def check(sample: dict[str, Any]) -> None:
-    """PoolError unless there are as many placeholders as pictures, all in turns of a person, who begins, and turns
-    alternate."""
-    turns = sample["conversations"]
-    pictures = sample["image"] if isinstance(sample["image"], list) else [sample["image"]]
-    marks = sum(t["value"].count(IMAGE) for t in turns)
-    spoken = sum(t["value"].count(IMAGE) for t in turns if t["from"] == "human")
-    if not (marks == spoken == len(pictures)):
-        raise PoolError(f"sample {sample['id']}: {marks} placeholders ({spoken} of a person's) for {len(pictures)} pictures")
-    if len(turns) % 2 or [t["from"] for t in turns] != ["human", "gpt"] * (len(turns) // 2):
-        raise PoolError(f"sample {sample['id']}: turns are not human and gpt by turns")

@@ -17,17 +17,18 @@ from curate.selector import Selection, Selector, coin_sql, identifier
 
 @dataclass
 class MatchingNegatives(Selector):
-    """Adds `<name>_uid`, `<name>_text` and `<name>_score`: the row whose text fits this picture best without being its own.
-    Drops nothing.
+    """Adds `<name>_uid`, `<name>_text` and `<name>_score`: the row whose text fits this picture best without being its own; and
+    `<name>_images`, the uids of up to `images` rows whose pictures are most like this one (NegCLIP's hard images, 3). Drops nothing.
 
     As BLIP and ALBEF mine them in a batch, with the cosine of the CLIP embeddings; here in groups of `group` rows, dealt out by
     the hash of the uid: the larger, the harder. A text equal to the row's own (case aside) is no negative, nor one that fits
     better than its own by more than `margin`: that one is likely true as well. Nor is one that is likely a true caption of this picture:
     of a picture with an image cosine of `same` or more (the same bytes, another size, a crop), or of words that the own text all has
-    ("a horse" for "a white horse"). A row for which none is left, or which lacks an embedding, has nulls.
+    ("a horse" for "a white horse"). A row for which none is left, or which lacks an embedding, has nulls. The pictures, too, are none
+    that look the same, and none with an equal text.
     """
 
-    version = 2
+    version = 3
 
     image: str = "clip_image"
     of: str = "text"
@@ -35,6 +36,7 @@ class MatchingNegatives(Selector):
     group: int = 4096
     margin: float = 0.0
     same: float = 0.85
+    images: int = 3
     seed: int = 0
 
     def __post_init__(self):
@@ -49,6 +51,7 @@ class MatchingNegatives(Selector):
             f"{self.name}_uid": pa.large_string(),
             f"{self.name}_text": pa.large_string(),
             f"{self.name}_score": pa.float32(),
+            f"{self.name}_images": pa.list_(pa.large_string()),
         }
 
     def select(self, live: Frame) -> Selection:
@@ -75,8 +78,18 @@ class MatchingNegatives(Selector):
         image, text = (flat(rows[c].combine_chunks()) for c in (self.image, self.vector))
         other, score = self._hardest(image, text, plain)
         picks = pa.array(other, mask=other < 0)
-        values = [rows["id"], rows["uid"].take(picks), rows[self.of].take(picks), pa.array(score, mask=other < 0)]
+        uids = rows["uid"].to_pylist()
+        like = pa.array([[uids[i] for i in each] for each in self._like(image, plain)], pa.list_(pa.large_string()))
+        values = [rows["id"], rows["uid"].take(picks), rows[self.of].take(picks), pa.array(score, mask=other < 0), like]
         return pa.table(values, names=["id", *self.adds()])
+
+    def _like(self, image: np.ndarray, plain: list[str]) -> list[list[int]]:
+        """For each row the places of the pictures most like its own, the nearest first."""
+        cosines = (image @ image.T).astype(np.float16).astype(np.float32)
+        texts = np.array(plain, dtype=object)
+        cosines[(cosines >= np.float16(self.same)) | (texts[:, None] == texts[None])] = -np.inf
+        order = np.argsort(-cosines, axis=1, kind="stable")[:, : self.images]
+        return [[j for j in near.tolist() if np.isfinite(cosines[i, j])] for i, near in enumerate(order)]
 
     def _hardest(self, image: np.ndarray, text: np.ndarray, plain: list[str]) -> tuple[np.ndarray, np.ndarray]:
         """For each row the place of the text that fits its picture best, -1 if none is left, and how well it does."""

@@ -127,6 +127,19 @@ def nouns(folder: str) -> Nouns:
     return Nouns(first, irregular)
 
 
+def synonyms(word: str, known: Nouns, folder: str) -> list[str]:
+    """The other words of a noun's first sense, in WordNet's order; none of a word that is no noun, or has none."""
+    lemma = known.lemma(word.lower()) if word.isalpha() and word.lower() not in NOT_NOUNS else None
+    if lemma is None:
+        return []
+    with _file(folder, "data.noun").open("rb") as f:
+        f.seek(int(known.first[lemma][0]))
+        parts = f.readline().decode().split()
+    # offset, file, part of speech, count (hexadecimal), then words with their ids
+    words = parts[4 : 4 + 2 * int(parts[3], 16) : 2]
+    return [w.replace("_", " ") for w in words if w.lower() != lemma]
+
+
 def links(text: str, known: Nouns) -> Iterator[dict[str, Any]]:
     """The nouns of a text, in order, not overlapping."""
     words = list(re.finditer(r"[^\W\d_]+(?:['’-][^\W\d_]+)*", text))

@@ -168,8 +168,33 @@ def test_obelics_rows():
     assert row["images"] == [None, "https://site.org/1.png", None, "https://site.org/3.png"]
     metadata = json.loads(row["metadata"])
     assert [m and m["alt_text"] for m in metadata] == [None, "alt 1", None, "alt 3"] and metadata[1]["original_width"] == 200
+    assert metadata[1]["formatted_filename"] == "1" and metadata[1]["rendered_width"] is None and metadata[1]["format"] == "png"
     assert json.loads(row["general_metadata"])["url"] == "https://site.org/p"
     assert export.mint(story(2))["texts"] == row["texts"]
+
+
+def test_obelics_joins_texts_that_follow_each_other():
+    texts = [text(0, "one"), text(1, "two"), text(3, "three")]
+    url = "https://site.org/img/my-red_cat%201.JPG?x=1"
+    document, _ = made(texts, [image(2, mime="image/jpeg", url=url, declared_width=90)])
+    row = export.obelics(document | {"source_offset": 7}, {"source_file": "a.warc.gz"})
+    assert row["texts"] == ["one\n\ntwo", None, "three"] and row["images"] == [None, url, None]
+    found = json.loads(row["metadata"])[1]
+    assert (found["formatted_filename"], found["format"], found["rendered_width"]) == ("my red cat 1", "jpeg", 90)
+    general = json.loads(row["general_metadata"])
+    assert (general["warc_filename"], general["warc_record_offset"]) == ("a.warc.gz", 7)
+    assert export.mint(document)["texts"] == ["one", "two", None, "three"]
+
+
+def test_mmc4_s_matrix_has_all_cosines_where_there_are_embeddings():
+    """Without them it has the matches alone."""
+    document, _ = made([text(0, "zero"), text(2, "two")], [image(1, align_position=2, align=0.8), image(3)])
+    assert export.mmc4(document)["similarity_matrix"] == [[0.0, 0.8], [0.0, 1.0]]
+    images = [{"position": 1, "clip_image": [0.6, 0.8]}, {"position": 3, "clip_image": None}]
+    texts = [{"position": 0, "clip_text": [2.0, 0.0]}, {"position": 2, "clip_text": [0.0, 1.0]}]
+    made_of = export.mmc4(document, images, texts)
+    assert made_of["similarity_matrix"] == [[0.6, 0.8], [0.0, 1.0]]
+    assert [i["face_detections"] for i in made_of["image_info"]] == [None, None]
 
 
 def open_flamingo_pairs(sample):
@@ -197,12 +222,11 @@ def test_open_flamingo_pairs_each_text_with_its_own_image_whatever_the_alignment
     assert matched == sorted(matched) and max(max(r) for r in sample["similarity_matrix"]) <= 1
 
 
-def test_sequences_and_markdown():
+def test_markdown():
     document = made(
         [text(0, "Head", kind="heading", level=1), text(2, "point", kind="list"), text(3, "x = `1`", kind="code")],
         [image(1, figcaption="A [red] cat.")],
     )[0]
-    assert export.sequence(document, end="<|endofchunk|>") == "Head\n<|endofchunk|><image>\npoint\nx = `1`<|endofchunk|>"
     uid = "d" * 32
     assert export.markdown(document) == f"# Head\n\n![A (red) cat.](images/{uid}.0.png)\n\n- point\n\n```\nx = `1`\n```\n"
 

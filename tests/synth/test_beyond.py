@@ -1,6 +1,4 @@
-"""Scene graphs, WordNet links, matching pairs, LLaVA's and ScienceQA's formats: their invariants."""
-
-import json
+"""Scene graphs, WordNet links, matching pairs, instructions: their invariants."""
 
 import numpy as np
 import pyarrow as pa
@@ -9,9 +7,8 @@ from synth.writers import Parrot
 
 from curate.errors import PoolError, RecipeError
 from curate.selector import coin
-from curate.synth import science_qa
 from curate.synth.captioners import Answer
-from curate.synth.instruct import Instruct, check, conversation, facts, llava
+from curate.synth.instruct import Instruct, conversation, facts
 from curate.synth.matching import MatchingNegatives
 from curate.synth.scene_graph import SceneGraph, graph
 from curate.synth.wordnet import Nouns, WordnetLinks, links
@@ -147,6 +144,13 @@ def test_a_text_that_says_less_than_the_own_is_no_negative(own, other, true):
     assert found["matching_negative_uid"].to_pylist()[0] == (None if true else "u1")
 
 
+def test_like_pictures_are_near_but_not_the_same_and_have_another_text():
+    image = np.array([[1, 0, 0], [0.99, 0.141, 0], [0.8, 0.6, 0], [0.6, 0.8, 0], [0.7, 0, 0.714]], np.float32)
+    texts = ["a dog", "dogs", "a cat", "a dog", "a cow"]
+    found = by_id(MatchingNegatives(images=2).select(pool(texts, image, image)).columns)
+    assert found["matching_negative_images"].to_pylist()[0] == ["u2", "u4"]
+
+
 def test_a_row_without_a_picture_is_no_partner():
     found = MatchingNegatives(margin=2.0).select(pool(["a", "b", "c"], [[1.0, 0.0], None, [0.0, 1.0]], np.eye(3, 2)))
     assert by_id(found.columns)["id"].to_pylist() == [0, 2] and by_id(found.columns)["matching_negative_uid"].to_pylist() == [
@@ -192,7 +196,6 @@ def test_a_conversation_has_one_placeholder_and_turns_that_alternate():
     assert turns[0]["value"] == "<image>\nWhat is it?" and "<image>" not in "".join(t["value"] for t in turns[1:])
     assert [t["value"] for t in turns[2:]] == ["Where?", "On a sofa."]
     assert conversation("Question: What?\nAnswer: **bold** words")[1]["value"] == "**bold** words"
-    check({"id": "1", "image": "a.jpg", "conversations": turns})
 
 
 @pytest.mark.parametrize(
@@ -209,32 +212,6 @@ def test_a_conversation_has_one_placeholder_and_turns_that_alternate():
 )
 def test_what_is_no_conversation_is_left_out(text):
     assert conversation(text) is None
-    assert list(llava([{"uid": "1", "key": "1", "turns": conversation(text)}], "turns")) == []
-
-
-@pytest.mark.parametrize(
-    "mime, name", [("image/png", "7.png"), ("image/webp", "7.webp"), ("image/jpeg", "7.jpg"), (None, "7.jpg")]
-)
-def test_llava_names_the_member_that_the_shard_has(mime, name):
-    turns = conversation("Question: What is it?\nAnswer: A cat.")
-    rows = [{"uid": "1", "key": "7", "mime": mime, "turns": turns}, {"uid": "2", "key": None, "mime": mime, "turns": turns}]
-    assert [s["image"] for s in llava(rows, "turns")] == [name]
-
-
-@pytest.mark.parametrize(
-    "image, turns",
-    [
-        ("a.jpg", [("human", "what?"), ("gpt", "a dog")]),
-        ("a.jpg", [("human", "<image> <image>"), ("gpt", "a dog")]),
-        ("a.jpg", [("human", "what?"), ("gpt", "<image>")]),
-        (["a.jpg", "b.jpg"], [("human", "<image>"), ("gpt", "a dog")]),
-        ("a.jpg", [("gpt", "x"), ("human", "<image>")]),
-        ("a.jpg", [("human", "<image>")]),
-    ],
-)
-def test_a_sample_that_is_wrong_is_an_error(image, turns):
-    with pytest.raises(PoolError, match="sample 1"):
-        check({"id": "1", "image": image, "conversations": [{"from": f, "value": v} for f, v in turns]})
 
 
 def test_facts_have_captions_and_boxes():
@@ -267,37 +244,7 @@ def test_the_stage_asks_with_the_facts_and_llava_reads_what_it_makes():
         and "a dog\ndogs\ndog: [0.00" in stage.by.prompts[0]
         and len(stage.by.prompts) == 1
     )
-    rows = [{"uid": u, "key": u, **r} for u, r in zip("12", found.to_pylist())]
-    samples = list(llava(rows, "caption_talk_turns"))
-    assert samples == [
-        {
-            "id": "1",
-            "image": "1.jpg",
-            "conversations": [{"from": "human", "value": "<image>\nWhat?"}, {"from": "gpt", "value": "A dog."}],
-        }
+    assert found["caption_talk_turns"].to_pylist() == [
+        [{"from": "human", "value": "<image>\nWhat?"}, {"from": "gpt", "value": "A dog."}],
+        None,
     ]
-
-
-# ---- ScienceQA
-
-PROBLEM = {"id": 7, "question": "Which?", "choices": ["a", "b"], "answer": 1, "split": "val", "image": "image.png"}
-
-
-def test_problems_and_splits(tmp_path):
-    assert science_qa.write([PROBLEM, {**PROBLEM, "id": 8, "split": None}], tmp_path) == {"train": 1, "val": 1, "test": 0}
-    problems, splits = (json.loads((tmp_path / f"{n}.json").read_text()) for n in ("problems", "pid_splits"))
-    assert list(problems["7"]) == list(science_qa.FIELDS) and problems["7"]["answer"] == 1
-    assert splits == {"train": ["8"], "val": ["7"], "test": [], "trainval": ["8", "7"]}
-
-
-@pytest.mark.parametrize(
-    "fault", [{"answer": 2}, {"answer": True}, {"choices": ["a"]}, {"choices": ["a", "a"]}, {"question": ""}, {"split": "dev"}]
-)
-def test_a_problem_that_cannot_be_answered_is_refused(fault):
-    with pytest.raises(PoolError, match="problem 7"):
-        science_qa.problem({**PROBLEM, **fault})
-
-
-def test_an_id_is_used_once(tmp_path):
-    with pytest.raises(PoolError, match="twice"):
-        science_qa.write([PROBLEM, PROBLEM], tmp_path)

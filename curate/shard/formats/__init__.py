@@ -1,0 +1,1 @@
+"""Formats of other tools, for `curate export`: a module for each family of them."""

@@ -1,0 +1,93 @@
+"""Questions in ScienceQA's form (2209.09513): `problems.json`, keyed by id, `pid_splits.json`, and `images/<split>/<id>/image.png`."""
+
+import json
+import re
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from curate.errors import PoolError
+from curate.selector import coin
+from curate.shard.formats.base import Options
+from curate.shard.samples import Sample, Samples
+
+#: The fields of a problem and what they are when a row does not say.
+FIELDS: dict[str, Any] = {
+    "question": None,
+    "choices": None,
+    "answer": None,
+    "hint": "",
+    "image": None,
+    "task": "closed choice",
+    "grade": "",
+    "subject": "",
+    "topic": "",
+    "category": "",
+    "skill": "",
+    "lecture": "",
+    "solution": "",
+    "split": "train",
+}
+SPLITS = ("train", "val", "test")
+#: Share of a split that is its small form, `minitrain` and so on. The published file has such splits too; how they were drawn is not
+#: published.
+MINI = 0.1
+NAME = re.compile(r"[\w-]+")
+
+
+def problem(row: dict[str, Any]) -> dict[str, Any]:
+    """One problem with all fields, in their order. PoolError if it cannot be answered: it needs two choices or more, all
+    different, and the answer's place among them."""
+    made = {k: row.get(k) if row.get(k) is not None else default for k, default in FIELDS.items()}
+    choices, answer, where = made["choices"] or [], made["answer"], f"problem {row.get('id')}"
+    if not made["question"]:
+        raise PoolError(f"{where}: no question")
+    if len(choices) < 2 or len(set(choices)) != len(choices):
+        raise PoolError(f"{where}: choices are {choices}; two or more are wanted, all different")
+    if not isinstance(answer, int) or isinstance(answer, bool) or not 0 <= answer < len(choices):
+        raise PoolError(f"{where}: answer {answer!r} is not the place of one of {len(choices)} choices")
+    if made["split"] not in SPLITS:
+        raise PoolError(f"{where}: split {made['split']} is not one of {', '.join(SPLITS)}")
+    return made
+
+
+def write(samples: Samples, out: Path, options: Options) -> int:
+    """The folder of a run whose list has ScienceQA's columns (`source_question`, `source_choices` …; a list may be JSON text): a problem
+    for each sample, under the number of the list's column `id`, else its key. Returns how many."""
+    out.mkdir(parents=True, exist_ok=True)
+    return write_problems((_row(sample, out) for sample in samples), out, options.seed)
+
+
+def _row(sample: Sample, out: Path) -> dict[str, Any]:
+    """A problem of a sample, whose picture is laid out."""
+    fields = {name: sample.info.get(f"source_{name}") for name in ("id", *FIELDS)}
+    choices = fields["choices"]
+    row = {
+        **fields,
+        "id": fields["id"] if fields["id"] is not None else sample.key,
+        "choices": json.loads(choices) if isinstance(choices, str) else choices,
+        "image": f"image.{sample.picture}",
+    }
+    if not NAME.fullmatch(str(row["id"])):
+        raise PoolError(f"problem {row['id']!r}: an id is the name of a folder: letters, digits, `_` and `-`")
+    folder = out / "images" / problem(row)["split"] / str(row["id"])
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / row["image"]).write_bytes(sample.read(sample.picture))
+    return row
+
+
+def write_problems(rows: Iterable[dict[str, Any]], folder: Path, seed: int = 0) -> int:
+    """Write both files; returns how many problems there are. Rows have an `id` of their own and FIELDS, of which the first three are
+    needed; `image` is the file name of the picture in the folder of that id, or null."""
+    problems: dict[str, Any] = {}
+    for row in rows:
+        if str(row["id"]) in problems:
+            raise PoolError(f"problem {row['id']}: is there twice")
+        problems[str(row["id"])] = problem(row)
+    splits = {s: [i for i, p in problems.items() if p["split"] == s] for s in SPLITS}
+    small = {f"mini{s}": [i for i, c in zip(ids, coin(ids, seed, "mini")) if c < MINI] for s, ids in splits.items()}
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "problems.json").write_text(json.dumps(problems, ensure_ascii=False, indent=1), "utf-8")
+    every = splits | {"trainval": splits["train"] + splits["val"]} | small
+    (folder / "pid_splits.json").write_text(json.dumps(every, indent=1), "utf-8")
+    return len(problems)

@@ -1,0 +1,132 @@
+"""The samples of a finished run, read from its shards in order."""
+
+import itertools
+import json
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from typing import Any
+
+import duckdb
+
+from curate.errors import PoolError, RecipeError
+from curate.select.database import database
+from curate.selector import identifier
+from curate.shard.members import SUFFIX
+from curate.sources import tarindex
+from curate.store.atomic import Store
+
+#: Rows of the ledger that are fetched at a time.
+BATCH = 1000
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One sample: its key, its shard, what its `.json` says, the suffixes of its members (what follows `<key>.`), and a reader of
+    their bytes. `ledger` has, by table, the rows of the ledger that were asked for."""
+
+    key: str
+    shard: str
+    info: dict[str, Any]
+    members: tuple[str, ...]
+    read: Callable[[str], bytes]
+    ledger: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
+
+    @property
+    def picture(self) -> str:
+        """The suffix of its picture, `jpg` or `png`: that of a pair. PoolError if it has none."""
+        found = next((m for m in self.members if m in SUFFIX.values()), None)
+        if found is None:
+            raise PoolError(f"shard {self.shard}: sample {self.key} has no picture")
+        return found
+
+    def caption(self, column: str = "") -> str:
+        """Its text: the `.txt` that trains, or a column of its `.json`, empty where that is null. RecipeError if there is no such column."""
+        if not column:
+            return self.read("txt").decode()
+        return self.column(column) or ""
+
+    def column(self, name: str) -> Any:
+        """A column of its `.json`. RecipeError if there is none of the name."""
+        if name not in self.info:
+            raise RecipeError(f"the samples have no column {name}; there are: {', '.join(sorted(self.info))}")
+        return self.info[name]
+
+
+@dataclass(frozen=True)
+class Samples:
+    """All samples of a run. Each iteration reads the shards anew.
+
+    table: what a sample is a row of. ledger: for each table the columns of its rows that shards leave out and that are wanted
+    beside the samples; those that the ledger does not have are left out.
+    """
+
+    store: Store
+    shards: list[str]
+    table: str = "images"
+    ledger: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+    def __iter__(self) -> Iterator[Sample]:
+        with ExitStack() as open_:
+            con = open_.enter_context(database(self.store))[0] if self.ledger else None
+            beside = {table: _Following(self._rows(con.cursor(), table, columns)) for table, columns in self.ledger.items()}
+            for number, shard in enumerate(self.shards):
+                for place, (key, info, members, read) in enumerate(self._shard(shard)):
+                    rows = {table: following.at((number, place)) for table, following in beside.items()}
+                    yield Sample(key, shard, info, members, read, rows)
+
+    def _shard(self, shard: str) -> Iterator[tuple[str, dict[str, Any], tuple[str, ...], Callable[[str], bytes]]]:
+        name = f"shards/{shard}.tar"
+        with self.store.open(name) as f:
+
+            def member(sample: tarindex.Sample, suffix: str) -> bytes:
+                f.seek(sample.members[suffix].offset)
+                return f.read(sample.members[suffix].size)
+
+            for sample in tarindex.samples(tarindex.members(f, name)):
+                if isinstance(sample, tarindex.Broken) or sample.broken or "json" not in sample.members:
+                    raise PoolError(f"{name}: damaged; `curate check` says where")
+                info = json.loads(member(sample, "json"))
+                yield sample.key, info, tuple(sample.members), lambda suffix, sample=sample: member(sample, suffix)
+
+    def _rows(
+        self, con: duckdb.DuckDBPyConnection, table: str, columns: tuple[str, ...]
+    ) -> Iterator[tuple[tuple[int, int], dict[str, Any]]]:
+        """Kept rows of the ledger in the order of the samples, each with the number of its shard and its place there."""
+        files = [f"ledger/{table}/{name}" for name in self.store.names(f"ledger/{table}")]
+        known = {field for file in files[:1] for field in self.store.fields(file).names}
+        wanted = [c for c in columns if c in known]
+        if not wanted or not self.shards:
+            return
+        sample = "uid" if table == self.table else "doc_uid"
+        shards, ledger = (
+            [self.store.path(f"shards/{s}.parquet") for s in self.shards],
+            [self.store.path(f) for f in files],
+        )
+        numbers = {path: n for n, path in enumerate(shards)}
+        found = con.sql(
+            f"""with sample as (select uid, filename as shard_, file_row_number as place_ from read_parquet($shards,
+                filename = true, file_row_number = true, hive_partitioning = false))
+            select shard_, place_, {", ".join(f"ledger.{identifier(c)}" for c in wanted)}
+            from sample join read_parquet($ledger, union_by_name = true, hive_partitioning = false) as ledger
+            on ledger.{sample} = sample.uid where ledger.kept order by all""",
+            params={"shards": shards, "ledger": ledger},
+        ).to_arrow_reader(BATCH)
+        for batch in found:
+            for row in batch.to_pylist():
+                yield (numbers[row.pop("shard_")], row.pop("place_")), row
+
+
+class _Following:
+    """Rows in order of their places, taken place by place."""
+
+    def __init__(self, rows: Iterator[tuple[tuple[int, int], dict[str, Any]]]):
+        self._groups = itertools.groupby(rows, key=lambda row: row[0])
+        self._next: tuple[tuple[int, int], list[dict[str, Any]]] | None = None
+
+    def at(self, place: tuple[int, int]) -> list[dict[str, Any]]:
+        """The rows of a place; places are asked for in order."""
+        if self._next is None or self._next[0] < place:
+            at, rows = next(self._groups, ((1 << 62, 0), ()))
+            self._next = (at, [row for _, row in rows])
+        return self._next[1] if self._next[0] == place else []
