@@ -6,7 +6,7 @@ pages.
 
 Differs: what it calls gibberish has no published bound; OBELICS' bounds stand here. What a page declares smaller than 64 pixels is not
 fetched. --images 0 keeps all images, --single 1 all pages with one, for a pool whose training windows
-(`curate.documents.windows.kosmos`) apply both rules.
+(`curate export --format kosmos --single 0.5`) apply both rules.
 """
 
 from curate.fetch.shared import once

@@ -3,7 +3,8 @@
 Pairs without any fall. Noun phrases without abstract ones (time, love, freedom), boxes by a detector, of overlapping boxes
 the surest, those over 0.65, phrases grown to whole expressions, expressions inside others dropped. GRIT used GLIP and spaCy:
 --detector is a function of yours (`python:module:function`, see filters.grounding), phrases are found by rule. Boxes with
-phrase, place in the text, and certainty are the column `grounding_boxes`: GRIT's `ref_exps`; its `noun_chunks` are not kept. The pool is COYO-700M and LAION-2B: run those
+phrase, place in the text, and certainty are the columns `grounding_boxes` and `grounding_chunks`: GRIT's `ref_exps` and `noun_chunks`, which
+`curate export --format grit` writes as rows, and `kosmos2` as sequences with places. The pool is COYO-700M and LAION-2B: run those
 recipes first; --min-side and English are all that is asked here. Published: 91M pictures, 115M spans, 137M boxes; the public
 part has 20M pictures.
 """

@@ -1,5 +1,5 @@
 """Instruction data in LLaVA's way (Liu et al. 2023, arXiv 2304.08485): a model without eyes writes a conversation about each
-picture from its captions; `curate.synth.instruct.llava` turns the rows into LLaVA's JSON.
+picture from its captions; `curate export --format llava` writes LLaVA's JSON and the pictures.
 
 --prompt: conversation, detail or reasoning (LLaVA has 58,000, 23,000 and 77,000), one a run; rows for which nothing was written stay, with
 the raw text alone. The paper gave GPT-4 five human captions and

@@ -6,7 +6,7 @@ bullets and ellipses (filters.document_massive_text). Published: 43 million page
 
 Differs: MassiveText's rules of repetition and its deduplication are not here. What a page declares smaller than 64 pixels, or longer than
 3:1, is not fetched. Its explicit-content filters are internal (--max-nsfw asks open_nsfw). Training takes 256 tokens with up to 5 images:
-curate.documents.windows.
+`curate export --format m3w`.
 """
 
 from curate.fetch.shared import once

@@ -111,6 +111,9 @@ def given(tmp_path_factory, writer) -> dict[str, dict]:
             "writer": writer,
         },
         "blip2_captions": {"candidates": 2},
+        "laion_coco": {"candidates": 3, "second_model": tiny_clip(folder / "second")},
+        "preference": {"judge": writer},
+        "text_rich": {"min_text": 0.0, "side": 64},
         "cluster_balance": {"total": 10, "levels": (6, 2)},
         "d4": {"eps": 0.001, "prototypes": 3},
         "laclip": {"times": 2},
@@ -150,6 +153,8 @@ class Writing(http.server.BaseHTTPRequestHandler):
         said = (
             "Question: What is it?\nAnswer: A dog."
             if "Question:" in str(prompt)
+            else "2"
+            if "1 or 2 alone" in str(prompt)
             else "A brown dog is running over a green field."
         )
         answer = {"choices": [{"message": {"content": said}, "finish_reason": "stop"}], "usage": {}}
@@ -188,7 +193,10 @@ def corners(images: list, phrases: list[list[str]]) -> list[list[tuple]]:
 DEAR = {"high_resolution", "imagen", "laion_2b", "metaclip_400m", "stable_diffusion", "t_mars"}
 
 #: Recipes that write captions: they run on four pictures. The gallery has no table of them.
-WRITING = {"blip2_captions", "capfilt", "capsfusion", "hard_negatives", "laclip", "llava_instruct", "nguyen_mix", "recap"}
+WRITING = {
+    *("blip2_captions", "capfilt", "capsfusion", "hard_negatives", "laclip", "laion_coco", "llava_instruct", "nguyen_mix"),
+    *("preference", "recap", "text_rich", "translate", "veclip"),
+}
 
 
 def options(recipe, given: dict[str, dict]) -> dict:
@@ -291,6 +299,12 @@ VIDEOS = {"actbert", "chatbridge", "vatt", "videobert"}
 
 #: What falls for which rule on the pool, as far as it does not hang on the tiny model's random weights; and how many stay.
 OUTCOMES = {
+    "augment": (set(), 60),
+    "laion_coco": (set(), 4),
+    "preference": (set(), 4),
+    "text_rich": (set(), 4),
+    "translate": (set(), 4),
+    "veclip": (set(), 4),
     "align": ({"aspect_ratio", "images_of_text", "rare_tokens", "script_words"}, None),
     "blip2_captions": (set(), 4),
     "capfilt": (set(), None),
@@ -349,7 +363,13 @@ OUTCOMES = {
 #: Columns that a recipe is there for.
 COLUMNS = {
     "blip2_captions": "caption_best",
+    "augment": "augment_image",
     "capsfusion": "caption_fused",
+    "laion_coco": "caption_coco",
+    "preference": "preference_pair",
+    "text_rich": "caption_rich_turns",
+    "translate": "caption_english",
+    "veclip": "caption_vecap",
     "cluster_balance": "cluster_balance_cluster",
     "d4": "prototypes_distance",
     "laclip": "caption_rewrite_2",

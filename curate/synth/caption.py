@@ -17,12 +17,29 @@ class Written(Asked):
     """What Caption and Rewrite share. Under the name `caption_x` it adds `caption_x`, the text, and `caption_x_made`, a struct
     of where it came from (asked.MADE and ANSWER). With n > 1 it adds `caption_x_candidates`, a list of n texts, for BestOf to
     choose from. A text that could not be had is null.
+
+    of: for each name in the prompt's braces the column that it stands for, e.g. {"text": "text", "synthetic": "caption_coca"}.
+    A row of which one of them is null or empty is not asked for: its text is null. Without `of` braces mean themselves.
     """
+
+    of: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self):
         super().__post_init__()
         if not self.name.startswith("caption_"):
             self.name = f"caption_{self.name}"
+        lacking = set(names(self._prompt)) - set(self.of)
+        if self.of and lacking:
+            raise RecipeError(f"{self.name}: the prompt has {{{', '.join(sorted(lacking))}}}, which `of` does not name")
+        self.reads = tuple(dict.fromkeys((*type(self).reads, *self.of.values())))
+
+    def prompts(self, live: pa.Table) -> Iterator[str | None]:
+        """The prompt of each row, with its texts; None where one of them is lacking."""
+        needed = names(self._prompt) if self.of else []
+        columns = {name: live[self.of[name]].to_pylist() for name in needed}
+        for i in range(len(live)):
+            row = {name: values[i] for name, values in columns.items()}
+            yield (self._prompt.format(**row) if needed else self._prompt) if all(row.values()) else None
 
     @property
     def column(self) -> str:
@@ -39,36 +56,43 @@ class Written(Asked):
 
 @dataclass
 class Caption(Written):
-    """A model's captions of the row's picture."""
+    """A model's captions of the row's picture, asked for with a prompt that may have texts of the row in it."""
 
     reads = ("image",)
 
     def contents(self, live: pa.Table, images: list[np.ndarray | str]) -> Iterator[Content | Answer]:
-        for image in images:
-            yield Answer(None, "bad_image") if isinstance(image, str) else (image, self._prompt)
+        for image, prompt in zip(images, self.prompts(live)):
+            if isinstance(image, str) or prompt is None:
+                yield Answer(None, "no_text" if prompt is None else "bad_image")
+            else:
+                yield image, prompt
 
 
 @dataclass
 class Rewrite(Written):
-    """A text made of the row's texts by a model without eyes: LaCLIP's rewriting, CapsFusion's fusion, translation.
-
-    of: for each name in the prompt's braces the column that it stands for, e.g. {"text": "text", "synthetic": "caption_coca"}.
-    A row of which one of them is null or empty is not asked for: its text is null.
-    """
+    """A text made of the row's texts by a model without eyes: LaCLIP's rewriting, CapsFusion's fusion."""
 
     prompt: str = "rewrite"
     of: dict[str, str] = field(default_factory=lambda: {"text": "text"})
 
+    def contents(self, live: pa.Table) -> Iterator[Content | Answer]:
+        for prompt in self.prompts(live):
+            yield Answer(None, "no_text") if prompt is None else (prompt,)
+
+
+@dataclass
+class Translate(Rewrite):
+    """The text in English. A row whose language (the column `language`, of filters.Language) is English is not asked for: its text
+    stays as it is, and `finish` is `same`."""
+
+    prompt: str = "translate"
+    language: str = "language"
+
     def __post_init__(self):
         super().__post_init__()
-        lacking = set(names(self._prompt)) - set(self.of)
-        if lacking:
-            raise RecipeError(f"{self.name}: the prompt has {{{', '.join(sorted(lacking))}}}, which `of` does not name")
-        self.reads = tuple(dict.fromkeys(self.of.values()))
+        self.reads = (*self.reads, self.language)
 
     def contents(self, live: pa.Table) -> Iterator[Content | Answer]:
-        needed = names(self._prompt)
-        columns = {name: live[column].to_pylist() for name, column in self.of.items()}
-        for i in range(len(live)):
-            row = {name: values[i] for name, values in columns.items()}
-            yield (self._prompt.format(**row),) if all(row[n] for n in needed) else Answer(None, "no_text")
+        texts = live[next(iter(self.of.values()))].to_pylist()
+        for text, language, asked in zip(texts, live[self.language].to_pylist(), super().contents(live)):
+            yield Answer(text, "same") if text and language == "en" else asked

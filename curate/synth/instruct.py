@@ -8,6 +8,8 @@ from typing import Any
 import pyarrow as pa
 
 from curate.errors import PoolError, RecipeError
+from curate.selector import coin
+from curate.stage import Stage
 from curate.synth.asked import Row
 from curate.synth.caption import Rewrite
 from curate.synth.captioners.base import Answer, Content
@@ -57,6 +59,46 @@ class Instruct(Rewrite):
     def columns(self, rows: list[Row]) -> pa.Table:
         turns = pa.array([conversation(r.answers[0].text) for r in rows], pa.list_(TURN))
         return super().columns(rows).append_column(f"{self.name}_turns", turns)
+
+
+#: Ways to ask for the words in a picture.
+TRANSCRIBE = (
+    "What does the text in this image say?",
+    "Read out the words that can be seen here.",
+    "Which words are in this image?",
+    "Write down all text in the picture, line by line.",
+    "Can you read what is written here?",
+)
+
+
+@dataclass
+class Transcribe(Stage):
+    """Adds `<of>_turns`: a conversation of one question, drawn by the hash of the uid, for the words in the picture, and their text in the
+    column `of` as the answer (LLaVAR's 422,000 instructions of this kind, 2306.17107, are noisy as the reader of text is). Null where
+    fewer than `min_words` words were read."""
+
+    of: str = "ocr_area_text"
+    min_words: int = 3
+    seed: int = 0
+
+    def __post_init__(self):
+        super().__post_init__()
+        self.reads = (self.of,)
+
+    def adds(self) -> dict[str, pa.DataType]:
+        return {f"{self.of}_turns": pa.list_(TURN)}
+
+    def run(self, live: pa.Table) -> pa.Table:
+        drawn = (coin(live["uid"].to_pylist(), self.seed, self.name) * len(TRANSCRIBE)).astype(int)
+        turns = [
+            _turns(TRANSCRIBE[which], text) if text and len(text.split()) >= self.min_words else None
+            for which, text in zip(drawn, live[self.of].to_pylist())
+        ]
+        return pa.table({f"{self.of}_turns": pa.array(turns, pa.list_(TURN))})
+
+
+def _turns(question: str, answer: str) -> list[dict[str, str]]:
+    return [{"from": "human", "value": f"{IMAGE}\n{question}"}, {"from": "gpt", "value": answer.replace(IMAGE, "").strip()}]
 
 
 def facts(captions: Iterable[str | None], boxes: list[dict[str, Any]] | None = None) -> str | None:

@@ -34,6 +34,22 @@ PROMPTS = {
         "first where they fit the second, and the structure of the second. Answer with the caption alone.\n\n"
         "Found: {text}\nWritten: {synthetic}"
     ),
+    # text-rich pictures, text only (LLaVAR, 2306.17107): the facts are a caption and what a reader of text found
+    "text_rich": (
+        "Here is what is known about an image that you cannot see: a description, and the words that can be read in it, as a "
+        "program read them, which makes mistakes.\n\n{facts}\n\nWrite a conversation between a person who asks about the words in "
+        "the image and what they tell, and an assistant who sees the image. Ask only what these facts answer with certainty. "
+        "Three questions. Write each turn on a line of its own, beginning with `Question:` or `Answer:`, and do not mention "
+        "the facts as such."
+    ),
+    # two answers compared, with the picture (LLaVA-RLHF, 2309.14525; a model as judge: 2306.05685)
+    "prefer": (
+        "Here are two answers to a question about this image.\n\nThe question: {question}\n\nAnswer 1: {first}\n\nAnswer 2: "
+        "{second}\n\nWhich is better: true to the image, to the point, with nothing in it that cannot be seen? Answer with "
+        "1 or 2 alone."
+    ),
+    # a question about a picture, for two answers
+    "question": "Describe this image for somebody who cannot see it: what is in it, and where.",
     # instructions, text only (LLaVA, 2304.08485): a model without eyes writes them from captions and boxes
     "conversation": (
         "Here is what is known about an image that you cannot see.\n\n{facts}\n\nWrite a conversation between a person who "

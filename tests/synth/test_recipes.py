@@ -9,7 +9,10 @@ from curate.runner.recipes import load
 from curate.sources.url_pairs import UrlPairs
 from curate.synth.captioners import named
 
-CAPTIONS = ["blip2_captions", "capfilt", "capsfusion", "hard_negatives", "laclip", "llava_instruct", "nguyen_mix", "recap"]
+CAPTIONS = [
+    *("blip2_captions", "capfilt", "capsfusion", "hard_negatives", "laclip", "laion_coco", "llava_instruct", "nguyen_mix"),
+    *("preference", "recap", "text_rich", "translate", "veclip"),
+]
 
 
 @pytest.mark.parametrize("name", CAPTIONS)

@@ -87,7 +87,7 @@ class Request:
 class Answer:
     """One text, or None and why there is none.
 
-    finish: `stop` (the model ended it), `length` (cut at the token limit), `empty` (it wrote nothing), `refused` (the model
+    finish: `stop` (the model ended it), `same` (not asked: the row's own text does), `length` (cut at the token limit), `empty` (it wrote nothing), `refused` (the model
     declines), `moderated` (a filter of the server stopped the request or the answer), `rejected` (the server will not take this
     request), `invalid` (not what the schema wants), `no_text` and `bad_image` (nothing to ask about), `too_many_images` (more than
     the model takes), `late` (no answer within the row's deadline), `over_budget` (not asked: the run's budget is spent), or `error`
