@@ -110,6 +110,9 @@ class Stage(Step):
     optional_reads: ClassVar[tuple[str, ...]] = ()  # columns that it gets too where the rows have them
     instead: ClassVar[str] = ""  # the column that it gets as `text`, see `reading`
     context: ClassVar[tuple[str, ...]] = ()  # tables of which the part's rows are given too, as keyword arguments
+    looks: ClassVar[bool] = (
+        False  # `run` gets a function that decodes pictures of `context`: rows with schema.PAYLOAD -> pixels
+    )
     skip_where: ClassVar[str] = ""  # a column: rows in which it is not null get no values of this stage
     exposes: ClassVar[tuple[tuple[str, str], ...]] = ()  # texts (table, column) of other tables that its strings pass on
     streams: ClassVar[bool] = False  # rows flow through `stream`; it has no deadline for a part

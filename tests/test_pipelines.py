@@ -295,7 +295,7 @@ METADATA = {"datacomp_metadata"}
 PAGES = {"alt_text_pairs", "kosmos1", "m3w", "mmc4", "obelics", "omnicorpus"}
 
 #: Recipes of videos, which run in the tests of those.
-VIDEOS = {"actbert", "chatbridge", "vatt", "videobert"}
+VIDEOS = {"actbert", "chatbridge", "clip_captions", "vatt", "videobert"}
 
 #: What falls for which rule on the pool, as far as it does not hang on the tiny model's random weights; and how many stay.
 OUTCOMES = {

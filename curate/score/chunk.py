@@ -86,11 +86,19 @@ class Chunk:
             given.append(self.bytes(todo))
         if stage.writes_payload:
             given.append(self.parcel)
+        if stage.looks:
+            given.append(self.look)
         return live, given, {t: self._context(t) for t in stage.context}
 
     def _context(self, table: str) -> pa.Table:
         rows = self.visit.bench.tables[table]
         return pa.table(rows.columns).append_column("live", pa.array(rows.alive))
+
+    def look(self, rows: list[dict[str, Any]]) -> list[Any]:
+        """Decoded pixels of rows of any table, by where their bytes are parked; the outcome's word where one cannot be decoded."""
+        found = read_slices(self.visit.work.store, *([r[c] for r in rows] for c in schema.PAYLOAD))
+        self.visit.decoder.left = self.visit.work.deadline / 2
+        return decode_all(found, self.visit.decoder)
 
     def bytes(self, rows: np.ndarray) -> list[bytes | None]:
         missing = np.array([r for r in rows.tolist() if r not in self._bytes], dtype=np.int64)

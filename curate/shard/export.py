@@ -96,6 +96,12 @@ FORMATS = {
         tars(derived.views),
         folder=True,
     ),
+    "clips": Format(
+        "tars of clips with the clips' own files, .mp4, cut out of the videos as they are, a folder",
+        derived.clips,
+        "documents",
+        folder=True,
+    ),
     "kosmos": _stream("kosmos", "KOSMOS-1's sequences, as text or as packed ids of a tokenizer, and the pictures, a folder"),
     "kosmos2": _stream("kosmos2", "KOSMOS-2's sequences: the same, with phrases and places of their boxes, a folder", "images"),
     "chameleon": _stream(

@@ -18,6 +18,16 @@ PROMPTS = {
     ),
     # VeCLIP, 2310.07699
     "concepts": ("Name everything that can be seen in this image, and say in one sentence how it goes together."),
+    # documents and clips, whose texts and pictures are shown before the prompt
+    "document": (
+        "These were the texts and images of a web page, in order. Say in three sentences what the page is about, and what its "
+        "images show of it."
+    ),
+    "clip": (
+        "These were frames of a video in order of time, with what is said between them. Describe in two sentences what happens, "
+        "and say nothing that cannot be seen or heard."
+    ),
+    "compare": "Say in one sentence what is the same in these images, and in another what differs.",
     # rewriting, text only
     # LaCLIP, 2305.20088
     "rewrite": (

@@ -110,6 +110,23 @@ class Film:
         self.untouched = False
         return self._walk(kind)
 
+    def packets(self, streams: list[Any], time: float) -> Iterator[tuple[float, Any]]:
+        """Packets of streams from the key frame of the picture (the first of them) at `time` or before it, each with its time of
+        decoding; those of other streams begin there too."""
+        if time > 0:
+            with contextlib.suppress(OSError):
+                self.container.seek(int((self.start + time) / streams[0].time_base), stream=streams[0], backward=True)
+        self.untouched = False
+        begun = None
+        for packet in self.container.demux(streams):
+            if packet.dts is None or packet.pts is None:
+                continue
+            at = float(packet.dts * packet.time_base) - self.start
+            if begun is None and packet.stream.index == streams[0].index and packet.is_keyframe:
+                begun = at
+            if begun is not None and at >= begun:
+                yield at, packet
+
     def _walk(self, kind: str, sought: bool = False) -> Iterator[tuple[float, Any]]:
         """Frames from here on; after a seek from the first one that needs no other. What is damaged is passed over."""
         import av

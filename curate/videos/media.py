@@ -20,7 +20,7 @@ _BEFORE, _GAP = 1.0, 0.04
 
 
 def answer(what: str, path: str, *about: Any) -> dict[str, Any]:
-    """`probe`, `scenes`, `frames` or `sound` of a file: plain values, with an `outcome` (None if it went well)."""
+    """`probe`, `scenes`, `frames`, `sound` or `clip` of a file: plain values, with an `outcome` (None if it went well)."""
     import av
 
     try:
@@ -134,7 +134,35 @@ def _joined(frames: list[Any]) -> np.ndarray:
     return np.concatenate([np.empty(0, np.int16), *(f.to_ndarray().reshape(-1) for f in frames)])
 
 
-TASKS = {"probe": probe, "scenes": scenes, "frames": frames, "sound": sound}
+#: Codecs for which MP4 has a place that players know.
+_IN_MP4 = {"h264", "hevc", "av1", "vp9", "mpeg4", "mpeg2video", "aac", "mp3", "opus", "ac3", "flac"}
+
+
+def clip(film: Film, start: float, end: float) -> dict[str, Any]:
+    """A span as a file of its own, its packets as they are: `clip`, the bytes; `suffix`, mp4 or mkv; `begins`, the seconds in it at
+    which the span begins, since the file begins at the key frame before."""
+    import av
+
+    streams = [s for s in (film.picture, film.sound) if s is not None]
+    suffix = "mp4" if all(s.codec_context.name in _IN_MP4 for s in streams) else "mkv"
+    out = io.BytesIO()
+    with av.open(out, "w", format={"mkv": "matroska"}.get(suffix, suffix)) as made:
+        into = {s.index: made.add_stream_from_template(s) for s in streams}
+        begun = None
+        for time, packet in film.packets(streams, start):
+            if time >= end:
+                break
+            begun = time if begun is None else begun
+            shift = round((film.start + begun) / packet.time_base)
+            packet.pts, packet.dts = packet.pts - shift, packet.dts - shift
+            packet.stream = into[packet.stream.index]
+            made.mux(packet)
+    if begun is None:
+        return {"outcome": "missing"}
+    return {"clip": out.getvalue(), "suffix": suffix, "begins": round(max(0.0, start - begun), 3)}
+
+
+TASKS = {"probe": probe, "scenes": scenes, "frames": frames, "sound": sound, "clip": clip}
 
 
 # ---- frames

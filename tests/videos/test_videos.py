@@ -18,10 +18,13 @@ pytest.importorskip("av")
 
 import itertools
 
+from curate.cli import main
 from curate.errors import PoolError, RecipeError
 from curate.runner.driver import run
 from curate.runner.recipes import load
 from curate.sources.videos import Rows, Videos, heard, moment
+from curate.synth.captioners import Answer, BatchWriter
+from curate.synth.captioners.base import seen
 from curate.upkeep import check
 from curate.videos import media, speech
 from curate.videos.cut import Clip, at_cuts, by_speech, evenly, moments
@@ -343,3 +346,43 @@ class Dying:
 
 def test_the_colours_of_the_film_tell_scenes_apart():
     assert len({sum(c) for c in COLOURS}) == len(COLOURS)
+
+
+class Watching(BatchWriter):
+    """Says how many frames it is shown, and the words between them."""
+
+    engine, gpus, most_pictures = "watching", 0, 8
+
+    def prepare(self, image):
+        return seen(image)
+
+    def write(self, requests, decoding):
+        return [Answer(f"{len(r.pictures)} frames: {r.text}", "stop") for r in requests]
+
+
+def test_clips_have_captions_of_their_own_and_their_files(pool, tmp_path):
+    """The file of a clip is its packets as they are: the same pictures, from the key frame before the clip on."""
+    import av
+
+    source = Videos([str(pool / "talk.mkv"), str(pool / "walk.mp4")])
+    recipe = load("clip_captions").build(source, frames=3, min_seconds=1.0, captioner="chat:any")
+    recipe.synth[0].by = Watching("any")
+    made = run(recipe, str(tmp_path / "run"), engine="local")
+    said = made.sql("select caption_clip, caption_clip_made.finish from documents where kept").fetchall()
+    assert said and all(text.startswith("3 frames: ") and finish == "stop" for text, finish in said)
+    assert any("green pears & the rest" in text for text, _ in said)
+    assert main(["export", str(tmp_path / "run"), "--format", "clips", "-o", str(tmp_path / "clips")]) == 0
+    samples = list(webdataset.WebDataset(str(tmp_path / "clips" / "00000.tar"), shardshuffle=False).decode())
+    assert len(samples) == len(said)
+    for sample in samples:
+        document = sample["json"]
+        suffix = "mp4" if document["video"].endswith("mp4") else "mkv"
+        with av.open(io.BytesIO(sample[suffix])) as clip, av.open(document["video"]) as whole:
+            times = [float(f.time) for f in clip.decode(video=0)]
+            span = document["end"] - document["start"]
+            assert times[0] < 0.1 and document["clip_begins"] < 1.0
+            assert span - 0.2 <= times[-1] - document["clip_begins"] <= span + 0.2
+            wanted = next(f for f in whole.decode(video=0) if f.time >= document["start"] + 0.05)
+            clip.seek(0)
+            shown = next(f for f in clip.decode(video=0) if f.time >= document["clip_begins"] + 0.05 - 1e-3)
+            assert np.abs(wanted.to_ndarray(format="gray").astype(int) - shown.to_ndarray(format="gray")).mean() < 3

@@ -182,16 +182,21 @@ def tars(members: MembersOf) -> Write:
 
 
 def _tars(members: MembersOf, samples: Samples, out: Path, options: Options) -> int:
+    with Isolated() as child:
+        return write_tars(samples, out, lambda sample: members(sample, options, child))
+
+
+def write_tars(samples: Samples, out: Path, members: Callable[[Sample], dict[str, bytes]]) -> int:
+    """A tar for each shard, with the members of each sample; returns how many samples."""
     out.mkdir(parents=True, exist_ok=True)
     count = 0
-    with Isolated() as child:
-        for shard in samples.shards:
-            with open(out / f"{shard}.tar", "wb") as file:
-                for sample in replace(samples, shards=[shard]):
-                    for suffix, data in members(sample, options, child).items():
-                        file.write(tar_header(f"{sample.key}.{suffix}", len(data)) + data + b"\0" * (-len(data) % 512))
-                    count += 1
-                file.write(b"\0" * 1024)
+    for shard in samples.shards:
+        with open(out / f"{shard}.tar", "wb") as file:
+            for sample in replace(samples, shards=[shard]):
+                for suffix, data in members(sample).items():
+                    file.write(tar_header(f"{sample.key}.{suffix}", len(data)) + data + b"\0" * (-len(data) % 512))
+                count += 1
+            file.write(b"\0" * 1024)
     return count
 
 

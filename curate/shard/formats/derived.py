@@ -1,5 +1,6 @@
-"""Pictures made of a sample's picture, as members beside it: slices of a grid, and augmented views."""
+"""Members made of what a sample has or names: slices of its picture, augmented views of it, the file of a clip."""
 
+from pathlib import Path
 from typing import Any
 
 import cv2
@@ -8,9 +9,11 @@ import numpy as np
 from curate.errors import PoolError
 from curate.fetch.isolate import Isolated
 from curate.fetch.reencode import encode
-from curate.shard.formats.base import Options
+from curate.shard.formats.base import Options, write_tars
 from curate.shard.members import to_json
-from curate.shard.samples import Sample
+from curate.shard.samples import Sample, Samples
+from curate.videos.frames import opened, questioned
+from curate.videos.local import child as videos
 
 #: Quality of the JPEG files.
 QUALITY = 95
@@ -35,6 +38,23 @@ def _with(sample: Sample, name: str, plans: list[dict[str, Any]], child: Isolate
         raise PoolError(f"shard {sample.shard}: the picture of {sample.key} cannot be decoded: {pixels}")
     made = {f"{name}{k}.jpg": encode(make(pixels, plan), "jpg", QUALITY) for k, plan in enumerate(plans)}
     return {sample.picture: data, "json": to_json(sample.info), "txt": sample.read("txt"), **made}
+
+
+def clips(samples: Samples, out: Path, options: Options) -> int:
+    """Samples of clips as they are, and the clip's own file, cut out of its video: `mp4`, or `mkv` where mp4 has no place for the codecs.
+    Nothing is encoded anew, so the file begins at the key frame before: `clip_begins` of the `.json` says where the clip does."""
+    with videos() as ask:
+        return write_tars(samples, out, lambda sample: _with_clip(sample, ask))
+
+
+def _with_clip(sample: Sample, ask: Any) -> dict[str, bytes]:
+    video, start, end = (sample.column(c) for c in ("video", "start", "end"))
+    with opened(video) as path:
+        found = questioned(ask, "clip", path, start, end)
+    if found["outcome"]:
+        raise PoolError(f"shard {sample.shard}: the clip of {sample.key} cannot be cut out of {video}: {found['outcome']}")
+    described = to_json({**sample.info, "clip_begins": found["begins"]})
+    return {name: sample.read(name) for name in sample.members} | {"json": described, found["suffix"]: found["clip"]}
 
 
 def cut(pixels: np.ndarray, at: dict[str, Any]) -> np.ndarray:
