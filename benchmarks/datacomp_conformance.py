@@ -93,10 +93,10 @@ def oracle(rule: str, table: pa.Table, english: np.ndarray, words: object, synse
 def steps(rule: str, synsets: str, wordnet: str) -> list:
     return {
         "no_filter": [],
-        "basic": [CaptionWords(min=3), CaptionChars(min=6), Language(among={"en"}), ImageSide(min=200), AspectRatio(max=3.0)],
+        "basic": [CaptionWords(min=3), CaptionChars(min=6), Language(among={"en"}, script_check=False), ImageSide(min=200), AspectRatio(max=3.0)],
         "clip_score 30 %": [TopFraction("clip_score", fraction=0.3)],
         "clip_score 0.28": [Where("clip_score", min=float(np.float32(0.28)))],
-        "text_based": [Language(among={"en"}), TextBased(synsets, wordnet)] if synsets else [],
+        "text_based": [Language(among={"en"}, script_check=False), TextBased(synsets, wordnet)] if synsets else [],
     }[rule]
 
 
@@ -115,7 +115,7 @@ def by_curate(made: list, table: pa.Table) -> bytes:
 def main(rows: int, wordnet: str) -> bool:
     table = metadata(rows)
     lid = packaged()
-    label = Language() if lid else None
+    label = Language(script_check=False) if lid else None
     rules = ["no_filter", "clip_score 30 %", "clip_score 0.28"] + (["basic"] if lid else [])
     english, words, listed, synsets = np.zeros(rows, bool), None, "", set()
     if lid:

@@ -57,9 +57,8 @@ def headings() -> Said:
     return list(dict.fromkeys([("en", t) for t in sorted(english) if len(t.split()) > 1] + rows))
 
 
-def recalls(rows: Said, rules: bool) -> tuple[dict[str, float], dict[str, float]]:
+def recalls(rows: Said, stage: Language) -> tuple[dict[str, float], dict[str, float]]:
     """Recall and precision of each language that occurs."""
-    stage = Language(rules=rules)
     stage.load()
     found = stage.run(pa.table({"text": pa.array([t for _, t in rows], pa.large_string())}))["language"].to_pylist()
     total, named, right = Counter(c for c, _ in rows), Counter(found), Counter(c for (c, _), f in zip(rows, found) if c == f)
@@ -68,13 +67,15 @@ def recalls(rows: Said, rules: bool) -> tuple[dict[str, float], dict[str, float]
 
 def compare(what: str, rows: Said) -> None:
     """Both ways side by side: means, then each language."""
-    (alone, alone_right), (ruled, ruled_right) = (recalls(rows, rules) for rules in (False, True))
+    (alone, alone_right), (ruled, ruled_right) = (recalls(rows, s) for s in (Language(script_check=False), Language(rules=True)))
+    checked, checked_right = recalls(rows, Language())
     mean = lambda of: np.mean(list(of.values()))  # noqa: E731
     print(
         f"\n{what}: {len(rows):,} in {len(alone)} languages: mean recall {mean(alone):.3f}, with rules {mean(ruled):.3f}; "
         f"mean precision {mean(alone_right):.3f}, with rules {mean(ruled_right):.3f}; "
         f"English {alone['en']:.2f} and {alone_right['en']:.2f}, with rules {ruled['en']:.2f} and {ruled_right['en']:.2f}\n"
     )
+    print(f"with the script check alone: mean recall {mean(checked):.3f}, mean precision {mean(checked_right):.3f}\n")
     print(f"ratio language, {what}, mean recall with rules: {mean(ruled):.3f}\n")
     order = sorted(alone, key=lambda c: (-ruled[c], c))
     for start in range(0, len(order), 21):

@@ -23,7 +23,7 @@ def recipe(source: Source, language_model: str = "", seed: int = 0, shard_size: 
         score=[
             CaptionWords(min=3),
             CaptionChars(min=6),
-            Language(among={"en"}, **({"model": language_model} if language_model else {})),
+            Language(among={"en"}, script_check=False, **({"model": language_model} if language_model else {})),
             Fetch(),
             ImageSide(min=200),
             AspectRatio(max=3.0),

@@ -44,7 +44,7 @@ def recipe(
             TopFraction("clip_score", fraction, mark="top_fraction"),
             CaptionWords(min=2),
             CaptionChars(min=6),
-            Language(model=language_model),
+            Language(model=language_model, script_check=False),
         ],
         select=[
             ImageBased(

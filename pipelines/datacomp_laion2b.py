@@ -24,7 +24,7 @@ def recipe(
 ) -> Recipe:
     return Recipe(
         source=source,
-        score=[Language(model=language_model), Fetch(), ClipEmbed(model=model), ClipScore()],
+        score=[Language(model=language_model, script_check=False), Fetch(), ClipEmbed(model=model), ClipScore()],
         select=[Where("clip_score", min=min_clip)],
         shards=Shards(size=shard_size, seed=seed),
     )

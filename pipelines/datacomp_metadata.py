@@ -57,7 +57,7 @@ def recipe(
     if filter not in BASELINES or arch not in ("l14", "b32"):
         raise RecipeError(f"--filter {filter} --arch {arch}: the filter is one of {', '.join(BASELINES)}, arch l14 or b32")
     score, column = f"source_clip_{arch}_similarity_score", f"{arch}_img"
-    steps: list[Step] = [] if filter in ("none", "clip_score") else [Language(model=language_model)]
+    steps: list[Step] = [] if filter in ("none", "clip_score") else [Language(model=language_model, script_check=False)]
     if filter == "basic":
         steps += _basic()
     elif filter == "laion2b":

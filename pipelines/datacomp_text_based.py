@@ -27,6 +27,6 @@ def recipe(
     """
     return Recipe(
         source=source,
-        score=[Language(model=language_model), TextBased(synsets=synsets, wordnet=wordnet), Fetch()],
+        score=[Language(model=language_model, script_check=False), TextBased(synsets=synsets, wordnet=wordnet), Fetch()],
         shards=Shards(size=shard_size, seed=seed),
     )

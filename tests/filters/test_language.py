@@ -16,6 +16,13 @@ def language():
 
 
 @pytest.fixture(scope="module")
+def plain():
+    stage = Language(script_check=False)
+    stage.load()
+    return stage
+
+
+@pytest.fixture(scope="module")
 def ruled():
     stage = Language(rules=True)
     stage.load()
@@ -49,9 +56,16 @@ def test_a_probability_may_be_asked_for(language):
     assert Language(among=["en"]).among == frozenset({"en"})
 
 
-def test_fasttext_alone_takes_short_chinese_for_japanese(language, ruled):
-    assert run(language, "一只橙色的猫睡在窗台上")[0] == ["ja"]
+def test_fasttext_alone_takes_short_chinese_for_japanese(plain, language, ruled):
+    assert run(plain, "一只橙色的猫睡在窗台上")[0] == ["ja"]
+    assert run(language, "一只橙色的猫睡在窗台上")[0] == ["zh"]
     assert run(ruled, "一只橙色的猫睡在窗台上")[0] == ["zh"]
+
+
+def test_a_label_that_the_script_rules_out_gives_way(plain, language):
+    texts = ("苹果派食谱", "Ελλάδα hotel Ελλάδα", "A bunch of grapes")
+    assert run(plain, *texts)[0][0] == "en"
+    assert run(language, *texts)[0] == ["zh", "el", "en"]
 
 
 @pytest.mark.parametrize(
