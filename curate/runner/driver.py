@@ -267,10 +267,12 @@ class Driver:
             )
             gpus = max(s.gpus for s in segment)
             # What streams keeps its connections and its engine from part to part, and has no deadline for a part.
+            # Two parts at a time: the requests of one follow the last of the other.
             where, deadline = ("model", math.inf) if work.streams else (place(segment), self.deadline)
+            together = 2 if work.streams else 1
             name = "+".join(s.name for s in segment)
             wanted, on_each = (max(n.get(s.name, 0) for s in segment) for n in (self.stage_workers, self.per_node))
-            lanes.append(Lane(name, work, where, gpus, self.engine.slots(where, gpus), deadline, wanted, on_each))
+            lanes.append(Lane(name, work, where, gpus, self.engine.slots(where, gpus), deadline, wanted, on_each, together))
             before = [*before, *segment]
         for lane in lanes:
             self.progress.stage(lane.name, len(parts), sum(sum(p.rows.values()) for p in parts))

@@ -4,11 +4,11 @@ An engine takes calls into lanes and hands back results as they end. A lane is a
 network, a model in an actor. Both engines run the same calls, so both write the same bytes.
 """
 
+import itertools
 import logging
 import os
 import sys
 import time
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from functools import cached_property
 from typing import Any
@@ -16,7 +16,8 @@ from typing import Any
 from curate.errors import CurateError, PartError, RecipeError
 from curate.runner import ray_token
 from curate.runner.calls import Keeper, Nothing, call
-from curate.runner.workers import ATTEMPTS, Crash, Lane, cores, fitting, loaded
+from curate.runner.local import LocalEngine
+from curate.runner.workers import ATTEMPTS, Crash, Lane, bundles, cores, fitting
 
 log = logging.getLogger(__name__)
 
@@ -24,52 +25,8 @@ log = logging.getLogger(__name__)
 AHEAD = 16
 
 
-class LocalEngine:
-    """Everything in this process, one call after another. For tests, notebooks and small pools."""
-
-    name = "local"
-    workers = 1
-    local = True  # all work is done on this machine
-    deadline = 3600.0  # nobody stops a call here, but a part that takes longer is committed in between
-
-    def __init__(self) -> None:
-        self.lanes: list[Lane] = []
-        self.waiting: deque = deque()
-
-    def open(self, lanes: list[Lane]) -> None:
-        self.lanes = lanes
-
-    def submit(self, lane: int, token: Any, *args: Any) -> None:
-        self.waiting.append((lane, token, args))
-
-    def next(self, timeout: float | None = None) -> tuple[Any, Any] | None:
-        """The next (token, result) to end; an exception is the result of a call that raised it."""
-        lane, token, args = self.waiting.popleft()
-        try:
-            return token, loaded(self.lanes[lane].target, self.lanes[lane].name)(*args)
-        except CurateError as e:
-            return token, e
-
-    def close(self) -> None:
-        self.waiting.clear()
-
-    def shutdown(self) -> None:
-        self.close()
-
-    def map(self, function: Callable, items: Iterable) -> Iterator:
-        return map(function, items)
-
-    def slots(self, kind: str, gpus: float = 0) -> int:
-        return 1
-
-    def together(self, lanes: list[Lane]) -> list[list[Lane]]:
-        return [lanes]
-
-    def ship_user_code(self, things: Iterable[object]) -> None:
-        """Nothing to do: everything is here."""
-
-    def count(self, done: Any) -> None:
-        """Nobody collects metrics here."""
+#: A call's turn at an actor, (place, which of the calls that it takes together), and the actor.
+_Turn = tuple[tuple[int, int], Any]
 
 
 class RayEngine:
@@ -105,7 +62,8 @@ class RayEngine:
         self.deadline = 3600.0  # seconds for a call of `map`
         self.waiting = 1 if local else 2  # calls for each core: an autoscaler starts nodes for those that wait
         self.actors: list[list[Any]] = []
-        self.running: dict[Any, tuple[int, Any, float, int | None]] = {}
+        self.running: dict[Any, tuple[int, Any, tuple, float, _Turn | None]] = {}
+        self.groups: dict[tuple[int, int], Any] = {}
 
     @property
     def workers(self) -> int:
@@ -162,7 +120,8 @@ class RayEngine:
         self.looked = self.heard = time.monotonic()
         self.opened_with = self.workers
         self.actors = [[] for _ in lanes]
-        self.busy: list[set[int]] = [set() for _ in lanes]
+        self.groups = {}  # placement groups, by lane and actor
+        self.busy: list[set[tuple[int, int]]] = [set() for _ in lanes]  # turns at actors
         mine, theirs = cores(lanes, self.workers)
         self.cores = [self._fitted(lane, theirs if lane.kind == "model" else mine) for lane in lanes]
         self.task = self.ray.remote(max_retries=0, max_calls=0)(call)
@@ -192,16 +151,33 @@ class RayEngine:
         self.running[ref] = (lane, token, args, time.monotonic(), None)
 
     def _to_actor(self, lane: int, token: Any, args: tuple) -> None:
-        at = next(i for i in range(self.lanes[lane].limit) if i not in self.busy[lane])
+        turns = itertools.product(range(self.lanes[lane].together), range(self.lanes[lane].limit))
+        at = next((place, turn) for turn, place in turns if (place, turn) not in self.busy[lane])
         self.busy[lane].add(at)
-        self.actors[lane] += [None] * (at + 1 - len(self.actors[lane]))
-        if self.actors[lane][at] is None:
-            actor = self.ray.remote(max_restarts=0, max_task_retries=0)(Keeper)
-            gpus = self.lanes[lane].gpus if self.gpus else 0
-            options = actor.options(num_cpus=self.cores[lane], num_gpus=gpus, scheduling_strategy="SPREAD")
-            self.actors[lane][at] = options.remote(self.targets[lane], self.lanes[lane].name)
-        ref = self.actors[lane][at].call.remote(self.lanes[lane].deadline, *args)
-        self.running[ref] = (lane, token, args, time.monotonic(), at)
+        place = at[0]
+        self.actors[lane] += [None] * (place + 1 - len(self.actors[lane]))
+        if self.actors[lane][place] is None:
+            actor = self.ray.remote(max_restarts=0, max_task_retries=0, max_concurrency=self.lanes[lane].together)(Keeper)
+            options = actor.options(**self._resources(lane, place))
+            self.actors[lane][place] = options.remote(self.targets[lane], self.lanes[lane].name)
+        actor = self.actors[lane][place]
+        self.running[actor.call.remote(self.lanes[lane].deadline, *args)] = (lane, token, args, time.monotonic(), (at, actor))
+
+    def _resources(self, lane: int, place: int) -> dict[str, Any]:
+        """What an actor asks for: cores and a GPU or a share of one; where it needs several GPUs a placement group of them."""
+        gpus, cores = self.lanes[lane].gpus if self.gpus else 0, self.cores[lane]
+        if gpus <= 1:
+            return {"num_cpus": cores, "num_gpus": gpus, "scheduling_strategy": "SPREAD"}
+        if self.local and gpus > self.gpus:
+            raise RecipeError(f"{self.lanes[lane].name}: needs {gpus:g} GPUs, and there are {self.gpus:g}")
+        from ray.util.placement_group import placement_group
+        from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
+
+        if (lane, place) not in self.groups:
+            self.groups[lane, place] = placement_group(bundles(int(gpus), cores), strategy="PACK")
+        # The engine's own workers take the GPUs; the actor that feeds them is beside the first.
+        strategy = PlacementGroupSchedulingStrategy(self.groups[lane, place], 0, placement_group_capture_child_tasks=True)
+        return {"num_cpus": cores, "num_gpus": 0, "scheduling_strategy": strategy}
 
     def next(self, timeout: float | None = None) -> tuple[Any, Any] | None:
         """The next (token, result) to end, or None when `timeout` seconds pass; a dead worker gives a Crash."""
@@ -214,16 +190,18 @@ class RayEngine:
             if overdue or not ready:
                 return overdue
         lane, token, args, since, at = self.running.pop(ready[0])
-        self.busy[lane].discard(at)
+        self._leave(lane, at)
         self.heard = time.monotonic()
         try:
             found = self._get(ready[0])
         except Crash as e:
-            if at is not None:
-                self.actors[lane][at] = None
+            self._lose(lane, at)
             late = time.monotonic() - since >= self.lanes[lane].deadline
             return token, Crash(_late(self.lanes[lane]) if late else f"{self.lanes[lane].name}: {e}")
         except CurateError as e:
+            if at is not None and getattr(e, "broken", False):
+                self.ray.kill(at[1])
+                self._lose(lane, at)
             return token, e
         if isinstance(found, Nothing):
             self._to_actor(lane, token, args)
@@ -241,7 +219,7 @@ class RayEngine:
         GPU, that a waiting call needs. They are started again on demand."""
         for lane, actors in enumerate(self.actors):
             for at, actor in enumerate(actors):
-                if actor is not None and at not in self.busy[lane]:
+                if actor is not None and at not in {place for place, _ in self.busy[lane]}:
                     self.ray.kill(actor)
                     actors[at] = None
                     self.lanes[lane].limit = max(1, self.lanes[lane].limit - 1)
@@ -255,14 +233,24 @@ class RayEngine:
                 return token, Crash(_late(self.lanes[lane]))
         return None
 
-    def _stop(self, ref: Any, lane: int, at: int | None) -> None:
+    def _stop(self, ref: Any, lane: int, at: _Turn | None) -> None:
         self.running.pop(ref)
-        self.busy[lane].discard(at)
+        self._leave(lane, at)
         if at is None:
             self.ray.cancel(ref, force=True)
         else:
-            self.ray.kill(self.actors[lane][at])
-            self.actors[lane][at] = None
+            self.ray.kill(at[1])
+            self._lose(lane, at)
+
+    def _leave(self, lane: int, at: _Turn | None) -> None:
+        """A call has ended: another one may take its turn at the actor."""
+        if at is not None:
+            self.busy[lane].discard(at[0])
+
+    def _lose(self, lane: int, at: _Turn | None) -> None:
+        """The actor of a call is gone; another is started in its place, unless that has been done."""
+        if at is not None:
+            self.actors[lane] = [None if actor is at[1] else actor for actor in self.actors[lane]]
 
     def close(self) -> None:
         """Actors end here. Tasks that an error left behind end with the engine: Ray 2.60 kills the process that cancels a task at the
@@ -270,7 +258,9 @@ class RayEngine:
         self.running = {}
         for actor in [a for lane in self.actors for a in lane if a is not None]:
             self.ray.kill(actor)
-        self.actors = []
+        for group in self.groups.values():
+            self.ray.util.remove_placement_group(group)
+        self.actors, self.groups = [], {}
 
     def shutdown(self) -> None:
         self.close()

@@ -26,13 +26,19 @@ class Lane:
     target: Callable
     kind: str = "cpu"  # cpu, network or model
     gpus: float = 0
-    limit: int = 1  # calls at a time
+    limit: int = 1  # workers, or calls at a time where none keeps a model
     deadline: float = 3600  # seconds for one attempt
     workers: int = 0  # calls at a time that somebody asked for; 0: as many as fit
     per_node: int = 0  # of these on one machine at most; 0: as many as fit
+    together: int = 1  # calls that one worker with a model takes at a time
 
     def __post_init__(self) -> None:
         self.limit = self.workers or self.limit
+
+    @property
+    def calls(self) -> int:
+        """Calls at a time, of all workers."""
+        return self.limit * self.together
 
 
 def loaded(target: Callable, name: str) -> Callable:
@@ -44,6 +50,11 @@ def loaded(target: Callable, name: str) -> Callable:
     except Exception as e:
         cause = str(e) if isinstance(e, CurateError) else f"{type(e).__name__}: {e}"
         raise RecipeError(f"{name}: cannot be loaded: {cause}") from e
+
+
+def bundles(gpus: int, cores: float) -> list[dict[str, float]]:
+    """The placement group of a worker with several GPUs, one a bundle as vLLM's own workers take them; its cores are in the first."""
+    return [{"GPU": 1.0, "CPU": cores}, *({"GPU": 1.0} for _ in range(gpus - 1))]
 
 
 def flow(
@@ -104,8 +115,8 @@ def flow(
 def _feed(engine: Any, lanes: list[Lane], waiting: list[deque], running: list[int]) -> None:
     for lane in reversed(range(len(lanes))):
         ahead = len(waiting[lane + 1]) if lane + 1 < len(lanes) else 0
-        room = 2 * lanes[lane + 1].limit if lane + 1 < len(lanes) else 1
-        while waiting[lane] and running[lane] < lanes[lane].limit and ahead < room:
+        room = 2 * lanes[lane + 1].calls if lane + 1 < len(lanes) else 1
+        while waiting[lane] and running[lane] < lanes[lane].calls and ahead < room:
             item = waiting[lane].popleft()
             engine.submit(lane, (lane, item), item)
             running[lane] += 1

@@ -104,18 +104,13 @@ class Asked(Stage):
 
     def load(self) -> None:
         self.by.load()
+        self._asking = Asking(self.by, self.decoding)
 
     def close(self) -> None:
         """Close what the model has open; whoever waits for an answer gets an error."""
         if self._asking:
             self._asking.close()
             self._asking = None
-
-    def asking(self) -> Asking:
-        """The model at work, opened when it is first asked."""
-        if self._asking is None:
-            self._asking = Asking(self.by, self.decoding)
-        return self._asking
 
     def run(self, live: pa.Table, *given: list, **context: pa.Table) -> pa.Table:
         pieces = list(self.stream(iter([(np.arange(len(live)), live, given, context)])))
@@ -127,7 +122,7 @@ class Asked(Stage):
     def stream(self, chunks: Iterator[tuple[np.ndarray, pa.Table, Any, Any]]) -> Iterator[tuple[np.ndarray, pa.Table]]:
         """Rows in, answered rows out, in the order in which they are answered, at most `chunk` at a time."""
         rows, ready, handed, failed = {}, [], time.monotonic(), 0
-        for got in self.asking().answers(self._wanted(chunks, rows, ready)):
+        for got in self._asking.answers(self._wanted(chunks, rows, ready)):
             place, turn = got.key
             row = rows[place]
             row.answers[turn], row.pictures = got.answer, got.pictures

@@ -59,7 +59,7 @@ def test_calls_wait_so_that_an_autoscaler_sees_them_and_nodes_that_come_get_more
 def test_tasks_left_behind_are_not_cancelled():
     """Ray kills the process that cancels a task as it ends: a stopped run would end without a word."""
     engine = RayEngine.__new__(RayEngine)
-    engine.ray, engine.actors, engine.busy = Cluster(), [[]], [set()]
+    engine.ray, engine.actors, engine.groups, engine.busy = Cluster(), [[]], {}, [set()]
     engine.running = {"a task": (0, "token", 0.0, None)}
     engine.close()
     assert engine.running == {}

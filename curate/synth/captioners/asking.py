@@ -19,6 +19,8 @@ from curate.synth.captioners.base import Answer, Content, Decoding, Request, See
 
 log = logging.getLogger(__name__)
 
+#: Seconds between two looks at whether the engine is still wanted, and that its end may take.
+LOOK, ENDING = 1.0, 30.0
 #: Threads that prepare pictures.
 PREPARING = 8
 
@@ -97,6 +99,7 @@ class Asking:
                     if each is None:
                         left = None
                         break
+                    self._open()
                     future = self._in_loop(self._one(each))
                     under_way.add(future)
                     future.add_done_callback(done.put)
@@ -115,10 +118,15 @@ class Asking:
             left = max(begun, self.heard) + self.writer.silence - time.monotonic()
             if left <= 0:
                 raise Stalled(f"{self.writer.model}: no answer for {self.writer.silence:.0f} s")
+            self._open()
             try:
-                return done.get(timeout=left)
+                return done.get(timeout=min(left, LOOK))
             except Empty:
                 continue
+
+    def _open(self) -> None:
+        if not self._end.alive:
+            raise Closed(f"{self.writer.model}: closed before it had answered")
 
     def _result(self, future: Future) -> Got:
         self.heard = time.monotonic()
@@ -174,10 +182,14 @@ class Asking:
 def _close(writer: Writer, loop: asyncio.AbstractEventLoop, thread: threading.Thread, preparing: ThreadPoolExecutor) -> None:
     """End a loop and what its writer has open in it; also when an Asking is forgotten, or the process ends."""
     if threading.current_thread() is not thread:
-        asyncio.run_coroutine_threadsafe(_stop(writer), loop).result()
+        try:
+            asyncio.run_coroutine_threadsafe(_stop(writer), loop).result(ENDING)
+        except Exception as e:  # whatever an engine that is broken may raise when it is closed
+            log.warning("%s: does not end as it should: %s: %s", writer.model, type(e).__name__, e)
         loop.call_soon_threadsafe(loop.stop)
-        thread.join()
-        loop.close()
+        thread.join(ENDING)
+        if not thread.is_alive():
+            loop.close()
     preparing.shutdown(wait=False, cancel_futures=True)
 
 
