@@ -237,6 +237,9 @@ def _annotate_options(sub: argparse.ArgumentParser, _: str | None) -> None:
         "--side", type=int, default=768, metavar="PIXELS", help="longer side of the pictures; larger ones are brought down"
     )
     ask.add_argument("--seed", type=int, default=0, help="of the draw")
+    ask.add_argument(
+        "--pair", metavar="COLUMN", default="", help="ask which of two answers is better: a column like preference_pair"
+    )
     read = sub.add_argument_group("read their verdicts")
     read.add_argument(
         "--verdicts",
@@ -254,6 +257,7 @@ def _annotate_options(sub: argparse.ArgumentParser, _: str | None) -> None:
             """examples:
   curate annotate out -o to-judge -n 300
   curate annotate out -o to-judge --near clip_score --format csv
+  curate annotate out -o to-compare --pair preference_pair
   curate annotate out --verdicts to-judge/verdicts.csv""",
         ]
     )
@@ -271,8 +275,8 @@ def annotate(args: argparse.Namespace) -> int:
     if args.out is not None:
 
         def ask(run: Any) -> tuple[list[Any], list[str]]:
-            rows = draw(run, args.n, args.by, args.near, args.where, args.seed)
-            return rows, write(run, rows, args.format, args.out, args.side, args.seed)
+            rows = draw(run, args.n, args.by, args.near, args.where, args.seed, args.pair)
+            return rows, write(run, rows, args.format, args.out, args.side, args.seed, args.pair)
 
         rows, files = consistent([args.folder], ask)
         print(f"{len(rows):,} samples: {', '.join(os.path.join(args.out, name) for name in files)}")

@@ -2,9 +2,11 @@
 
 import itertools
 import json
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import duckdb
@@ -23,7 +25,8 @@ BATCH = 1000
 @dataclass(frozen=True)
 class Sample:
     """One sample: its key, its shard, what its `.json` says, the suffixes of its members (what follows `<key>.`), and a reader of
-    their bytes. `ledger` has, by table, the rows of the ledger that were asked for."""
+    their bytes. `ledger` has, by table, the rows of the ledger that were asked for; `preferred` is which of its two answers most people
+    find better, 1 or 2."""
 
     key: str
     shard: str
@@ -31,6 +34,7 @@ class Sample:
     members: tuple[str, ...]
     read: Callable[[str], bytes]
     ledger: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
+    preferred: int | None = None
 
     @property
     def picture(self) -> str:
@@ -73,7 +77,19 @@ class Samples:
             for number, shard in enumerate(self.shards):
                 for place, (key, info, members, read) in enumerate(self._shard(shard)):
                     rows = {table: following.at((number, place)) for table, following in beside.items()}
-                    yield Sample(key, shard, info, members, read, rows)
+                    yield Sample(key, shard, info, members, read, rows, self.preferred.get(info.get("uid", "")))
+
+    @cached_property
+    def preferred(self) -> dict[str, int]:
+        """By uid which answer of a pair most people prefer, of each the last word; none of those on which they disagree."""
+        said: dict[tuple[str, str], str] = {}
+        for name in self.store.names("verdicts"):
+            rows = self.store.table(f"verdicts/{name}", ["uid", "annotator", "verdict"]).to_pylist()
+            said |= {(r["uid"], r["annotator"]): r["verdict"] for r in rows}
+        more: Counter[str] = Counter()
+        for (uid, _), verdict in said.items():
+            more[uid] += (verdict == "first") - (verdict == "second")
+        return {uid: 1 if n > 0 else 2 for uid, n in more.items() if n}
 
     def _shard(self, shard: str) -> Iterator[tuple[str, dict[str, Any], tuple[str, ...], Callable[[str], bytes]]]:
         name = f"shards/{shard}.tar"

@@ -87,7 +87,9 @@ class Verdicts:
             from {ROWS} i join verdicts v using (uid) where v.verdict is not null order by uid""").to_arrow_table()
         self.rows: list[dict[str, Any]] = self.table.to_pylist()
         self.counts = run.sql("""select count(*), count(*) filter (verdict is null and good > 0), count(*) filter (good + bad = 0),
-            count(*) filter (uid not in (select uid from images)) from verdicts""").fetchall()[0]
+            count(*) filter (uid not in (select uid from images)) from verdicts where first + second = 0""").fetchall()[0]
+        self.pairs = run.sql("""select count(*), count(*) filter (first > second), count(*) filter (second > first)
+            from verdicts where first + second > 0""").fetchall()[0]
         self.weighted = any(r["weight_"] is not None for r in self.rows)
         self.order = {"source": -1} | {name: i for i, name in enumerate(rules(run))}
 
@@ -124,7 +126,9 @@ class Verdicts:
 
     def alpha(self) -> tuple[int, int, float | None]:
         """Annotators, rows that two and more of them judged, and Krippendorff's alpha over these (nominal; 1: all agree)."""
-        said = self.run.sql("select uid, verdict = 'bad' from judgements where verdict <> 'unsure' order by uid").fetchall()
+        said = self.run.sql(
+            "select uid, verdict in ('bad', 'second') from judgements where verdict <> 'unsure' order by uid"
+        ).fetchall()
         who = self.run.sql("select count(distinct annotator) from judgements").fetchall()[0][0]
         units = [[bad for _, bad in group] for _, group in groupby(said, key=lambda s: s[0])]
         units = [u for u in units if len(u) > 1]
@@ -256,7 +260,13 @@ def spelled(dropped: float, kept: float, whole: bool) -> float | int:
 
 
 def _words(v: Verdicts) -> Iterator[str]:
-    yield _counted(v)
+    if v.pairs[0]:
+        total, first, second = v.pairs
+        yield f"{total:,} pairs judged: the first is better in {first:,}, the second in {second:,}" + (
+            f", {total - first - second:,} on which they disagree" if total > first + second else ""
+        )
+    if v.counts[0] or not v.pairs[0]:
+        yield _counted(v)
     if not v.rows:
         return
     basis = "for the pool, by weight" if v.weighted else "of the rows asked, not of the pool: they were not drawn at random"

@@ -121,8 +121,11 @@ def inside(bound: Bound, kind: str) -> str:
 # ---- the forms
 
 
-def write(run: Any, rows: list[dict[str, Any]], form: str, out: str, side: int = 768, seed: int = 0) -> list[str]:
-    """Write rows in one of FORMS into the folder `out`; returns the names of its files. An earlier export is not replaced."""
+def write(
+    run: Any, rows: list[dict[str, Any]], form: str, out: str, side: int = 768, seed: int = 0, pair: str = ""
+) -> list[str]:
+    """Write rows in one of FORMS into the folder `out`; returns the names of its files. An earlier export is not replaced. pair: the
+    column with a question and two answers (synth.preference), of which the better one is asked for."""
     folder = Path(out)
     if not rows:
         raise RecipeError("no such rows")
@@ -133,12 +136,14 @@ def write(run: Any, rows: list[dict[str, Any]], form: str, out: str, side: int =
     shuffled = [rows[i] for i in np.lexsort(([r["uid"] for r in rows], coin((r["uid"] for r in rows), seed, "order")))]
     try:
         os.makedirs(folder if form == "label-studio" else folder / "images", exist_ok=True)
+        if pair:
+            shuffled = [{**row, "text": paired(row[pair])} for row in shuffled]
         asked = list(_asked(run, shuffled, folder, form, side))
         if form == "csv":
             return _write_csv(asked, folder)
         tasks = [{"data": {k: v for k, v in a.items() if v is not None}} for a in asked]
         (folder / "tasks.json").write_text(json.dumps(tasks, ensure_ascii=False, indent=1), "utf-8")
-        (folder / "config.xml").write_text(config(rules(run)), "utf-8")
+        (folder / "config.xml").write_text(config([] if pair else rules(run), bool(pair)), "utf-8")
     except OSError as e:
         raise PoolError(f"{out}: cannot write: {e.strerror or e}") from e
     return ["tasks.json", "config.xml", *(["images/"] if form != "label-studio" else [])]
@@ -196,36 +201,45 @@ def rules(run: Any) -> list[str]:
     return [s["step"] for s in run.recipe["steps"] if s.get("table", "images") == "images" and s["step"] != "duplicate_uid"]
 
 
-def config(reasons: list[str]) -> str:
-    """Label Studio's labeling interface: picture, words, the verdict, and which rule ought to have dropped what is bad."""
+def paired(pair: dict[str, Any]) -> str:
+    """A question and its answers, as people read them."""
+    return f"{pair['question']}\n\nFirst: {pair['first']}\n\nSecond: {pair['second']}"
+
+
+def config(reasons: list[str], pairs: bool = False) -> str:
+    """Label Studio's labeling interface: picture, words, the verdict, and which rule ought to have dropped what is bad. pairs: which of
+    two answers is better."""
     view = ElementTree.Element("View")
     add = lambda tag, parent=view, **said: ElementTree.SubElement(parent, tag, said)  # noqa: E731
     add("Image", name="image", value="$image", zoom="true")
     add("Text", name="text", value="$text")
     verdict = add("Choices", name="verdict", toName="image", choice="single-radio", required="true", showInline="true")
-    for word in ("good", "bad", "unsure"):
+    for word in ("first", "second", "unsure") if pairs else ("good", "bad", "unsure"):
         add("Choice", verdict, value=word, hotkey=word[0])
-    reason = add(
-        "Choices",
-        name="reason",
-        toName="image",
-        choice="multiple",
-        showInline="true",
-        visibleWhen="choice-selected",
-        whenTagName="verdict",
-        whenChoiceValue="bad",
-    )
-    for name in reasons:
-        add("Choice", reason, value=name)
+    if not pairs:
+        _reasons(view, reasons)
     add("TextArea", name="comment", toName="image", rows="1", editable="true", placeholder="comment")
     ElementTree.indent(view)
     return ElementTree.tostring(view, encoding="unicode") + "\n"
 
 
-def draw(run: Any, n: int, by: str, near: str | None, where: str, seed: int) -> list[dict[str, Any]]:
-    """The rows to be judged; RecipeError if the run has no images, or the SQL is wrong."""
+def _reasons(view: ElementTree.Element, reasons: list[str]) -> None:
+    """The choice of rules, which is there where the verdict is bad."""
+    about = {"visibleWhen": "choice-selected", "whenTagName": "verdict", "whenChoiceValue": "bad"}
+    said = {"name": "reason", "toName": "image", "choice": "multiple", "showInline": "true", **about}
+    reason = ElementTree.SubElement(view, "Choices", said)
+    for name in reasons:
+        ElementTree.SubElement(reason, "Choice", {"value": name})
+
+
+def draw(run: Any, n: int, by: str, near: str | None, where: str, seed: int, pair: str = "") -> list[dict[str, Any]]:
+    """The rows to be judged; RecipeError if the run has no images, the SQL is wrong, or there is no column `pair`."""
     if "images" not in run.recipe.get("rows", {}):
         raise RecipeError(f"{run.store.url}: has no images to judge")
+    if pair:
+        if not columns(run, "images").get(pair, "").startswith("STRUCT(question"):
+            raise RecipeError(f"{run.store.url}: {pair} is no column of pairs of answers; synth.preference makes one")
+        where = " and ".join(f"({w})" for w in (where, f"{identifier(pair)} is not null") if w)
     try:
         return borderline(run, n, near, where, seed) if near else stratified(run, n, by, where, seed)
     except duckdb.Error as e:

@@ -21,13 +21,19 @@ from curate.schema import STR, is_uid
 from curate.store.atomic import Store
 
 #: The words for a verdict, and what people and programs write for them.
-WORDS = {"good": {"good", "keep", "yes", "true", "1"}, "bad": {"bad", "drop", "no", "false", "0"}, "unsure": {"unsure", "?"}}
+WORDS = {
+    "good": {"good", "keep", "yes", "true", "1"},
+    "bad": {"bad", "drop", "no", "false", "0"},
+    "unsure": {"unsure", "?"},
+    "first": {"first"},  # of a pair of answers the better one
+    "second": {"second"},
+}
 _VERDICT = {word: verdict for verdict, words in WORDS.items() for word in words}
 
 JUDGEMENTS = pa.schema(
     [
         ("uid", STR),
-        ("verdict", STR),  # good, bad or unsure
+        ("verdict", STR),  # good, bad or unsure; of a pair first, second or unsure
         ("annotator", STR),  # who said so; the file's name where the file does not tell
         ("reason", STR),  # the rules that ought to have dropped a bad row, blanks between; null: not said
         ("comment", STR),

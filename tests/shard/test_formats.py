@@ -240,6 +240,19 @@ def test_llava_rlhf_s_comparisons(run, tmp_path):
         assert {1: 0, 2: 1}[row["preference"]] == pair["preferred"] - 1 and (out / row["image"]).is_file()
 
 
+def test_what_people_prefer_counts_before_the_judge(run, tmp_path):
+    """Of each person the last word, of all the majority; where they disagree the judge's word stands."""
+    store, _, rows = run
+    keys = sorted(u for u, r in rows.items() if r["kept"] and r["source_row"] % 3 == 1)  # the judge prefers the first
+    said = [(keys[0], "ann", "first"), (keys[0], "ann", "second"), (keys[1], "ann", "second"), (keys[1], "bob", "first")]
+    said += [(keys[2], "ann", "second"), (keys[2], "bob", "second"), (keys[2], "cy", "first"), (keys[3], "ann", "unsure")]
+    store.publish_table("verdicts/000001-0.parquet", pa.table(dict(zip(("uid", "annotator", "verdict"), zip(*said)))))
+    out, _ = exported(run, "llava-rlhf", tmp_path)
+    store.remove("verdicts/000001-0.parquet")
+    found = {r["id"]: r["preference"] for r in json.loads((out / "preferences.json").read_text())}
+    assert [found[k] for k in keys[:4]] == [2, 1, 2, 1]
+
+
 def test_which_column_is_said_where_there_are_two(run, tmp_path):
     with pytest.raises(RecipeError, match="no column caption_no; there are: caption_plain"):
         exported(run, "blip", tmp_path, text="caption_no")

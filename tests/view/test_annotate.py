@@ -3,17 +3,21 @@
 import csv
 import json
 from collections import Counter
+from dataclasses import dataclass
 from pathlib import Path
 from xml.etree import ElementTree
 
 import duckdb
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from pictured import EVIL, pictured, pool, recipe
 
 from curate.cli import main
 from curate.errors import PoolError, RecipeError
 from curate.runner.driver import run
+from curate.stage import Stage
+from curate.synth.preference import Preference
 from curate.upkeep.check import check
 from curate.upkeep.gc import collect
 from curate.view.agreement import Cuts, Verdicts, spelled, within
@@ -137,6 +141,46 @@ def test_what_is_written_is_what_the_tools_read(made, form, tmp_path, capsys):
     assert not any("drop_reason" in r or "kept" in r for r in rows)
     assert main(["annotate", made, "-o", str(tmp_path / "out"), "--format", form]) == 2  # perhaps somebody has filled it in
     assert "choose another folder" in capsys.readouterr().err
+
+
+@dataclass
+class TwoAnswers(Stage):
+    """Two answers a row, made of its text."""
+
+    reads = ("text",)
+
+    def adds(self):
+        return {"caption_first": pa.large_string(), "caption_second": pa.large_string()}
+
+    def run(self, live):
+        return pa.table(
+            [pa.array([f"{a} {t}" for t in live["text"].to_pylist()], pa.large_string()) for a in "AB"], list(self.adds())
+        )
+
+
+def test_people_say_which_of_two_answers_is_better(tmp_path, capsys):
+    steps = recipe(pool(tmp_path))
+    steps.synth = [TwoAnswers(), Preference(question="What is it?")]
+    made = run(steps, str(tmp_path / "run"), engine="local").store.url
+    assert main(["annotate", made, "-o", str(tmp_path / "out"), "--pair", "preference_pair", "--format", "csv"]) == 0
+    rows = asked(tmp_path / "out/verdicts.csv")
+    assert len(rows) > 10 and all(
+        r["text"].startswith("What is it?\n\nFirst: A ") and "\n\nSecond: B " in r["text"] for r in rows
+    )
+    assert main(["annotate", made, "-o", str(tmp_path / "ls"), "--pair", "preference_pair"]) == 0
+    view = ElementTree.parse(tmp_path / "ls/config.xml").getroot()
+    assert [[c.get("value") for c in v] for v in view.findall("Choices")] == [["first", "second", "unsure"]]
+    said = {r["uid"]: ("second", "first", "unsure")[n % 3] for n, r in enumerate(rows)}
+    answered(tmp_path / "out/verdicts.csv", tmp_path / "said.csv", lambda r: said[r["uid"]], annotator="ann")
+    capsys.readouterr()
+    assert main(["annotate", made, "--verdicts", str(tmp_path / "said.csv")]) == 0
+    better = Counter(said.values())
+    assert f"the first is better in {better['first']}, the second in {better['second']}" in capsys.readouterr().out
+    assert main(["export", made, "--format", "trl", "-o", str(tmp_path / "pairs.parquet")]) == 0
+    for pair in pq.read_table(tmp_path / "pairs.parquet").to_pylist():
+        assert pair["chosen"][0]["content"][0] == {"first": "A", "second": "B"}[said[pair["id"]]]
+    assert main(["annotate", made, "-o", str(tmp_path / "no"), "--pair", "text"]) == 2
+    assert "text is no column of pairs" in capsys.readouterr().err
 
 
 def test_hostile_words_stay_words():

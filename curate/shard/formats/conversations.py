@@ -68,9 +68,10 @@ TRL = pa.schema(
 
 
 def decided(sample: Sample, options: Options) -> dict[str, Any] | None:
-    """The pair of answers of a sample, if one of them is preferred."""
+    """The pair of answers of a sample, if one of them is preferred: by people, or else by the judge."""
     pair = sample.column(column_of(sample, "_pair", options))
-    return pair if pair and pair["preferred"] else None
+    preferred = sample.preferred or (pair and pair["preferred"])
+    return {**pair, "preferred": preferred} if pair and preferred else None
 
 
 def trl(sample: Sample, options: Options) -> dict[str, Any] | None:
