@@ -47,7 +47,7 @@ class Matcher:
                 word = self.words.setdefault(piece, len(self.words))
                 node = edges.setdefault((node, word), len(edges) + 1)
             leaf[node] = number
-        self.count = number + 1 if leaf else 0
+        self.count = len(entries) if leaf else 0
         self._freeze(edges, leaf)
 
     def _freeze(self, edges: dict[tuple[int, int], int], leaf: dict[int, int]) -> None:

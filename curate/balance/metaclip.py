@@ -1,6 +1,7 @@
 """MetaCLIP's balance: captions that match only frequent entries are thinned, captions that match a rare one stay."""
 
 from bisect import bisect_left
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
@@ -41,7 +42,7 @@ class Balance(Selector):
 
     version = 2
 
-    entries: str | list[str] | dict[str, str | list[str]] = ()
+    entries: str | Sequence[str] | Mapping[str, str | Sequence[str]] = ()
     t: float | None = None
     target: float | None = None
     tail: float | None = None
@@ -54,7 +55,7 @@ class Balance(Selector):
         super().__post_init__()
         if sum(v is not None for v in (self.t, self.target, self.tail)) > 1:
             raise RecipeError(f"{self.name}: give one of t, target and tail")
-        if isinstance(self.entries, dict) != bool(self.language):
+        if isinstance(self.entries, Mapping) != bool(self.language):
             raise RecipeError(f"{self.name}: entries by language need the column of the language, and the other way round")
         if self.base and (self.base not in self.entries or self.t is None):
             raise RecipeError(f"{self.name}: base must be one of the languages, and needs t")
@@ -67,7 +68,8 @@ class Balance(Selector):
         return {f"entries_{k}" if k else "entries": entries_hash(v) for k, v in self._lists().items()}
 
     def _lists(self) -> dict[str, list[str]]:
-        return {k: read_entries(v) for k, v in self.entries.items()} if self.language else {"": read_entries(self.entries)}
+        by_language = self.entries if isinstance(self.entries, Mapping) else {"": self.entries}
+        return {k: read_entries(v) for k, v in by_language.items()}
 
     def select(self, live: Frame) -> Selection:
         groups = [_Group(language, entries) for language, entries in sorted(self._lists().items())]
@@ -98,7 +100,7 @@ class Balance(Selector):
     def _bounds(self, matched: Frame, counts: Frame, groups: list["_Group"]) -> dict[str, float]:
         """t for each language."""
         if self.target is not None:
-            return dict.fromkeys([g.language for g in groups], self._t_for_target(matched, counts, groups))
+            return dict.fromkeys([g.language for g in groups], self._t_for_target(self.target, matched, counts, groups))
         t = 20_000.0 if self.t is None else float(self.t)
         share = self.tail
         if self.base:
@@ -107,15 +109,15 @@ class Balance(Selector):
             return dict.fromkeys([g.language for g in groups], t)
         return {g.language: t_for_tail(g.counts, share) for g in groups} | ({self.base: t} if self.base else {})
 
-    def _t_for_target(self, matched: Frame, counts: Frame, groups: list["_Group"]) -> float:
+    def _t_for_target(self, target: float, matched: Frame, counts: Frame, groups: list["_Group"]) -> float:
         """The t for which `target` rows are expected to stay, within half a row; the expectation grows with t."""
         low, high = 0.0, float(max((g.counts.max(initial=0) for g in groups), default=0))
         while high - low > 1e-9:
             grid = np.linspace(low, high, 17)
             found = matched.each(_Expect(tuple(grid.tolist())), counts)
             expected = [found.total(str(n)) for n in range(17)]
-            at = min(bisect_left(expected, self.target * _WHOLE), 16)
-            if expected[at] <= (self.target + 0.5) * _WHOLE:
+            at = min(bisect_left(expected, target * _WHOLE), 16)
+            if expected[at] <= (target + 0.5) * _WHOLE:
                 return float(grid[at])
             low, high = grid[max(at - 1, 0)], grid[at]
         return high

@@ -45,7 +45,7 @@ def _alike(a: np.ndarray, b: np.ndarray, view: int, least: float) -> bool:
         if np.count_nonzero(wrong) < _PLACES:
             return True
         wrong &= _mean(a * _shifted(b, y, x)) < least * np.sqrt(np.maximum(power * _shifted(powers, y, x), 0))
-    return np.count_nonzero(wrong) < _PLACES
+    return bool(np.count_nonzero(wrong) < _PLACES)
 
 
 def _mean(a: np.ndarray) -> np.ndarray:

@@ -207,7 +207,8 @@ def _within(a: np.ndarray, b: np.ndarray, distance: int) -> tuple[np.ndarray, np
     step = max(1, _BLOCK // max(len(b), 1))
     pairs = [np.nonzero(np.bitwise_count(a[low : low + step, None] ^ b[None]) <= distance) for low in range(0, len(a), step)]
     rows = [i + n * step for n, (i, _) in enumerate(pairs)]
-    return tuple(np.concatenate([np.empty(0, np.int64), *part]) for part in (rows, [j for _, j in pairs]))
+    none = np.empty(0, np.int64)
+    return np.concatenate([none, *rows]), np.concatenate([none, *(j for _, j in pairs)])
 
 
 def _checked(

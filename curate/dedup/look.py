@@ -71,10 +71,10 @@ class Look:
 
     def _seen(self, thumbs: np.ndarray, hits: list[np.ndarray], found: "Found") -> "Found":
         """View after view, as a pair that matched in one needs no later one."""
-        hits = np.concatenate([np.empty((4, 0), np.int64), *hits], axis=1)
-        hits = hits[:, np.lexsort(hits[::-1])]
-        for view in np.unique(hits[0]).tolist():
-            _, one, other, mirrored = hits[:, slice(*np.searchsorted(hits[0], (view, view + 1)))]
+        joined = np.concatenate([np.empty((4, 0), np.int64), *hits], axis=1)
+        joined = joined[:, np.lexsort(joined[::-1])]
+        for view in np.unique(joined[0]).tolist():
+            _, one, other, mirrored = joined[:, slice(*np.searchsorted(joined[0], (view, view + 1)))]
             new = ~np.isin(one * len(thumbs) + other, found.before(view))
             one, other, mirrored = one[new], other[new], mirrored[new].astype(bool)
             alike = likeness(thumbs, thumbs, one, other, view, mirrored, self.same)

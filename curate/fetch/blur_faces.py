@@ -90,7 +90,7 @@ class BlurFaces(Stage):
         }
 
     def _format(self, mime: str) -> tuple[str, int]:
-        suffix = SUFFIX.get(mime, "png")
+        suffix = SUFFIX.get(mime) or "png"
         format = {"gif": "png", "avif": "jpg"}.get(suffix, suffix)
         return format, _PNG if format == "png" else self.quality
 

@@ -28,7 +28,7 @@ def system_lookup(host: str) -> list[str]:
         if not online():
             raise OSError(errno.ENETUNREACH, str(e)) from e
         found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
-    return list(dict.fromkeys(entry[4][0] for entry in found))
+    return list(dict.fromkeys(str(entry[4][0]) for entry in found))
 
 
 class Resolver:

@@ -151,8 +151,8 @@ def script(text: str) -> str | None:
     if counted["kana"] and counted["han"]:
         counted["kana"] += counted.pop("han")
     named = sum(sum(map(str.isalpha, word)) for word in _NAME.findall(text))
-    counted["latin"] = (counted["latin"] - named) / BESIDE + named / NAMES
-    return max(counted, key=lambda s: (counted[s], s), default=None) if counted.total() else None
+    weights = {**counted, "latin": (counted["latin"] - named) / BESIDE + named / NAMES}
+    return max(weights, key=lambda s: (weights[s], s)) if any(weights.values()) else None
 
 
 def han_language(text: str) -> str | None:
@@ -170,7 +170,7 @@ def han_language(text: str) -> str | None:
 
 @cache
 def _standards(character: str) -> tuple[bool, bool, bool]:
-    return tuple(_in(character, coding) for coding in ("shift_jis", "gb2312", "big5"))
+    return _in(character, "shift_jis"), _in(character, "gb2312"), _in(character, "big5")
 
 
 def _in(character: str, coding: str) -> bool:

@@ -79,20 +79,17 @@ class Records:
 
     def __iter__(self) -> Iterator[Answer]:
         at: int | None = 0
-        for _ in range(DAMAGED):
+        for attempt in range(1, DAMAGED + 1):
             try:
                 yield from self._read(at)
                 return
             except (OSError, ValueError, EOFError) as e:
-                fault = PoolError(f"{self.name}: cannot be read after record {self.row} (at byte {self.offset}): {e}")
-                fault.__cause__ = e
-            at = self._next_record()
-            if at is None:
-                break
+                at = self._next_record()
+                if at is None or attempt == DAMAGED:
+                    raise PoolError(f"{self.name}: cannot be read after record {self.row} (at byte {self.offset}): {e}") from e
             if not self.bad:
                 self.row, self.offset, self.bad = self.row + 1, self.begun, True
                 yield Answer(self.row, self.url, offset=self.begun, outcome="bad_record")
-        raise fault
 
     def _read(self, at: int) -> Iterator[Answer]:
         self.file.seek(at)

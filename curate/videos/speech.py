@@ -4,7 +4,7 @@ import html
 import json
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from curate.errors import PoolError
@@ -70,9 +70,12 @@ def _cues(text: str) -> Iterator[Said]:
         yield Said(*_seconds(times.groups()), " ".join(said))
 
 
-def _seconds(found: tuple[str | None, ...]) -> Iterator[float]:
-    for hours, minutes, seconds, part in (found[:4], found[4:]):
-        yield 3600 * float(hours or 0) + 60 * int(minutes) + int(seconds) + int(part) / 10 ** len(part)
+def _seconds(found: Sequence[str]) -> tuple[float, float]:
+    start, end = (
+        3600 * float(hours or 0) + 60 * int(minutes) + int(seconds) + int(part) / 10 ** len(part)
+        for hours, minutes, seconds, part in (found[:4], found[4:])
+    )
+    return start, end
 
 
 def _json(text: str, path: str) -> Iterator[Said]:

@@ -52,10 +52,10 @@ def connect(store: Store, files: Callable[[list[str]], list[str]] = list) -> duc
     for step, folder, _ in recipe.get("decisions", []):
         record = store.json(f"{folder}/decision.json")
         if record and record["edges"]:
-            files = [f"{folder}/{n}" for n in store.names(folder) if n.endswith(".parquet")]
+            written = [f"{folder}/{n}" for n in store.names(folder) if n.endswith(".parquet")]
             each.append(
                 f"""select {quoted(step)} as step, {quoted(reasons.get(step, step))} as reason, edge_uid as uid, edge_survivor_uid as survivor, edge_similarity as similarity,
-                edge_id as id, edge_survivor as survivor_id from {scan(store, files)} where edge_id is not null"""
+                edge_id as id, edge_survivor as survivor_id from {scan(store, written)} where edge_id is not null"""
             )
     nothing = "select '' as step, '' as reason, '' as uid, '' as survivor, 0::float as similarity, 0::bigint as id, 0::bigint as survivor_id where false"
     con.execute("create view duplicates as " + " union all ".join(each or [nothing]))

@@ -210,8 +210,8 @@ def _auc(rows: list[dict]) -> pa.Table:
 
 def auc(high: list[float], low: list[float]) -> float:
     """Probability that one of `high` is above one of `low`, ties counted half (Mann-Whitney's U over the number of pairs)."""
-    high, low = np.asarray(high, dtype=np.float64), np.sort(np.asarray(low, dtype=np.float64))
-    below, not_above = np.searchsorted(low, high, "left"), np.searchsorted(low, high, "right")
+    ordered = np.sort(np.asarray(low, dtype=np.float64))
+    below, not_above = (np.searchsorted(ordered, np.asarray(high, dtype=np.float64), side) for side in ("left", "right"))
     return float((below + not_above).sum() / 2 / len(high) / len(low))
 
 
