@@ -26,8 +26,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from curate.errors import CurateError
-from curate.models.contained import Contained, Died
-from curate.sources import parquet, warc
+from curate.sources import warc
 from curate.sources.url_pairs import UrlPairs
 from curate.sources.webdataset import WebDataset
 
@@ -116,19 +115,9 @@ def one_line(data: bytes, chance: random.Random) -> tuple[bytes, int]:
 
 def texts(file: Path, kind: str) -> list[str | None]:
     if kind.startswith("warc"):
-        with open(file, "rb") as f:
-            return [answer.url for answer in warc.records(f, str(file), 1 << 20)]
+        return [answer.url for answer in warc.read(str(file), 1 << 20)]
     source = WebDataset(str(file)) if kind == "tar" else UrlPairs(str(file))
     return [t for part in source.read(str(file), 5) for t in part["images"]["text"].to_pylist()]
-
-
-def of_parquet(file: Path, ask: Contained) -> int:
-    """Rows of a Parquet file, by the child that reads them; it is asked about all files."""
-    kind, _ = ask("open", str(file), [], [])
-    rows = 0
-    while not kind and (found := ask("next")) != ("", None) and not (kind := found[0]):
-        rows += pa.ipc.open_stream(found[1][0]).read_all().num_rows
-    return rows
 
 
 def run(numbers: range, seed: int) -> tuple[Counter, list[str]]:
@@ -136,7 +125,7 @@ def run(numbers: range, seed: int) -> tuple[Counter, list[str]]:
     files, outcomes, findings = seeds(), Counter(), []
     before = _peak()
     kinds = list(files)
-    with tempfile.TemporaryDirectory() as folder, Contained("curate.sources.parquet:answer", 20, parquet.MEMORY) as ask:
+    with tempfile.TemporaryDirectory() as folder:
         whole = {}
         for kind in LINES:
             (path := Path(folder, f"good.{kind}")).write_bytes(files[kind])
@@ -149,9 +138,6 @@ def run(numbers: range, seed: int) -> tuple[Counter, list[str]]:
                 data, line = one_line(files[kind], chance)
             path.write_bytes(data)
             try:
-                if kind == "parquet":
-                    outcomes[kind, "rows" if of_parquet(path, ask) else "error"] += 1
-                    continue
                 found = texts(path, kind)
                 outcomes[kind, "rows"] += 1
                 if line is not None and kind == "jsonl" and not set(whole[kind]) - {whole[kind][line]} <= set(found):
@@ -160,8 +146,6 @@ def run(numbers: range, seed: int) -> tuple[Counter, list[str]]:
                 outcomes[kind, "error"] += 1
                 if str(path) not in str(e):
                     findings.append(f"{number}: {kind}: the error does not name the file: {e}")
-            except Died as e:
-                outcomes[kind, e.word] += 1
             except Exception as e:
                 findings.append(f"{number}: {kind}: {type(e).__name__}: {e}")
     if (more := _peak() - before) > MOST:

@@ -225,7 +225,7 @@ def _values(path: str) -> Iterator[tuple[str, str, str]]:
         return
     row = 0
     try:
-        for table, bad in tables(path, 10_000):
+        for table, bad in tables(path):
             if any(bad):
                 raise RecipeError(f"{path}: row {row + bad.index(True)}: cannot be read")
             names = {name: kind for name in table.column_names if (kind := unwrapped(name).lower()) in _KINDS}

@@ -8,22 +8,18 @@ the next question a fresh child. Only plain values cross the pipe (marshal), no 
 import gc
 import importlib
 import marshal
-import os
 import resource
 import signal
+import socket
 import struct
-import subprocess
-import sys
 import threading
 import time
+from collections.abc import Callable
 from typing import Any, BinaryIO
 
+from curate.models.forks import Child, fork
+
 _SIZE = struct.Struct("<Q")
-_START = "from curate.models.contained import serve; serve({function!r}, {seconds}, {memory})"
-
-
-#: What a child sees of the environment: what it needs to start, and no keys.
-_KEPT = ("PATH", "LD_LIBRARY_PATH", "LANG", "LC_ALL", "LC_CTYPE")
 
 
 class Died(Exception):
@@ -38,12 +34,22 @@ class Contained:
     """Calls `module:function` in a child. `seconds` is CPU time for one call, `memory` the child's address space in bytes.
 
     A child that sleeps uses no CPU time: one that has not answered after a minute and ten times `seconds` is ended too.
+    A class in the place of the function is made once in the child, with `Parent`, and called there; reply: answers what it asks.
+    imports: modules that the function imports late.
     """
 
-    def __init__(self, function: str, seconds: float, memory: int):
-        self.command = [sys.executable, "-c", _START.format(function=function, seconds=float(seconds), memory=int(memory))]
+    def __init__(
+        self,
+        function: str,
+        seconds: float,
+        memory: int,
+        reply: Callable[..., Any] | None = None,
+        imports: tuple[str, ...] = (),
+    ):
+        self.function, self.seconds, self.memory, self.reply = function, float(seconds), int(memory), reply
+        self.imports = (function.partition(":")[0], *imports)
         self.wall = 60 + 10 * seconds
-        self.child: subprocess.Popen | None = None
+        self.child: Child | None = None
 
     def __enter__(self) -> "Contained":
         return self
@@ -54,52 +60,78 @@ class Contained:
     def stop(self) -> None:
         if self.child is not None:
             self.child.kill()
-            self.child.communicate()
-            self.child = None
+            self._ended()
+
+    def _ended(self) -> int:
+        """How the child ended."""
+        child, self.child = self.child, None
+        code = child.wait()
+        child.close()
+        return code
 
     def __call__(self, *question: Any) -> Any:
         """The function's answer, plain values both ways; raises Died."""
         if self.child is None:
-            path = os.pathsep.join(p or os.getcwd() for p in sys.path)
-            environment = {k: v for k, v in os.environ.items() if k in _KEPT}
-            environment |= {"PYTHONPATH": path, "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
-            self.child = subprocess.Popen(self.command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment)
+            self.child = fork("curate.models.contained:serve", self.function, self.seconds, self.memory, imports=self.imports)
         late, timer = time.monotonic() + self.wall, threading.Timer(self.wall, self.child.kill)
         timer.start()
         try:
-            send(self.child.stdin, question)
-            answer = receive(self.child.stdout)
-        except BrokenPipeError:
-            answer = None
+            answer = self._answer(self.child, question)
         finally:
             timer.cancel()
         if answer is None:
-            self.child.communicate()
-            code, self.child = self.child.returncode, None
+            code = self._ended()
             raise Died("timeout" if code == -signal.SIGPROF or time.monotonic() >= late else "crash")
         if not answer:
             raise Died("memory")
         return answer[0]
 
+    def _answer(self, child: Child, question: tuple) -> tuple | None:
+        """What comes back: (answer,), () for too little memory, None from a child that is gone. Its own questions are answered."""
+        try:
+            send(child.output, question)
+            while (found := receive(child.input)) is not None and len(found) == 2 and self.reply:
+                send(child.output, self.reply(*found[1]))
+            return found
+        except (BrokenPipeError, ConnectionResetError):
+            return None
 
-def serve(function: str, seconds: float, memory: int) -> None:
+
+class Parent:
+    """The asking side, as the child sees it."""
+
+    def __init__(self, input: BinaryIO, output: BinaryIO, seconds: float):
+        self.input, self.output, self.seconds = input, output, seconds
+
+    def ask(self, *question: Any) -> Any:
+        """What the parent answers to a question of plain values."""
+        send(self.output, ("ask", question))
+        return receive(self.input)
+
+    def alive(self) -> None:
+        """There was progress: the CPU time of this call runs anew."""
+        signal.setitimer(signal.ITIMER_PROF, self.seconds)
+
+
+def serve(pipe: socket.socket, function: str, seconds: float, memory: int) -> None:
     """The child's loop: a question in, its answer out, until the parent goes away. An empty answer: not enough memory."""
     module, name = function.split(":")
     answers = getattr(importlib.import_module(module), name)
     resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     signal.signal(signal.SIGPROF, signal.SIG_DFL)
-    out = os.fdopen(os.dup(1), "wb")
-    os.dup2(2, 1)  # nothing printed by a library can get between the answers
     gc.disable()  # trees and rows hold no cycles; a collection walks all of a page's rows for nothing
-    while (question := receive(sys.stdin.buffer)) is not None:
-        signal.setitimer(signal.ITIMER_PROF, seconds)
+    parent = Parent(pipe.makefile("rb"), pipe.makefile("wb"), seconds)
+    if isinstance(answers, type):
+        answers = answers(parent)
+    while (question := receive(parent.input)) is not None:
+        parent.alive()
         try:
             answer = (answers(*question),)
         except MemoryError:
             answer = ()
         signal.setitimer(signal.ITIMER_PROF, 0)
-        send(out, answer)
+        send(parent.output, answer)
 
 
 def send(pipe: BinaryIO, value: Any) -> None:

@@ -1,12 +1,13 @@
 """Tables on disk as streams: Parquet, CSV, TSV and JSON lines, plain or compressed, from any fsspec path.
 
-`tables(file, size, without)` yields pairs (table, bad): first an empty table that shows the file's columns, then tables
-of at most `size` rows. `bad` has one boolean a row: True for a row that could not be read (its columns are null).
+`tables(file, without)` yields pairs (table, bad): first an empty table that shows the file's columns, then its rows, some at a time.
+`bad` has one boolean a row: True for a row that could not be read (its columns are null). Files are read in a child (contained.py).
 """
 
 import io
 import itertools
 import json
+import os
 import re
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, BinaryIO
@@ -15,10 +16,10 @@ import numpy as np
 import pyarrow as pa
 
 from curate.errors import RecipeError
-from curate.paths import filesystem, open_file
 from curate.schema import STR
-from curate.sources import parquet
+from curate.sources import contained, parquet
 from curate.sources.columns import carry_table, fit
+from curate.sources.contained import ROWS, Opened
 from curate.sources.lines import marked
 from curate.sources.separated import LONGEST_LINE, Records
 
@@ -31,22 +32,24 @@ UNPACKED, ANYWAY = 200, 2 << 30
 FIELDS, FURTHER = 300, "further fields"
 
 Stream = Iterator[tuple[pa.Table, list[bool]]]
-Opened = Callable[[], BinaryIO]
 
 
-def tables(file: str, size: int, without: Iterable[str] = (), texts: Iterable[str] = ()) -> Stream:
+def tables(file: str, without: Iterable[str] = (), texts: Iterable[str] = ()) -> Stream:
     """The stream of a file, by its extension. Columns in `without` are not read; those in `texts` are wanted, and may be fields of
-    others (`meta.caption`)."""
+    others (`meta.caption`). ValueError says why it cannot be read."""
     kind, compression = file_format(file)
+    return contained.read("curate.sources.formats:unpacked", [file], kind, compression, list(without), list(texts))
+
+
+def unpacked(files: list[Opened], kind: str, compression: str | None, without: list[str], texts: list[str]) -> Stream:
+    """The same of one file, for the child that reads it."""
 
     def opened() -> BinaryIO:
-        raw = open_file(file)
-        return pa.CompressedInputStream(raw, compression) if compression else raw
+        return pa.CompressedInputStream(files[0](), compression) if compression else files[0]()
 
-    fs, inner = filesystem(file)
-    limit, done, rows = max(ANYWAY, UNPACKED * fs.size(inner)), 0, 0
-    found = parquet.read(file, without, texts) if kind in ("parquet", "pq") else READERS[kind](opened, size, tuple(texts))
-    for table, bad in found:
+    with files[0]() as f:
+        limit, done, rows = max(ANYWAY, UNPACKED * f.seek(0, os.SEEK_END)), 0, 0
+    for table, bad in READERS[kind](opened, without, texts):
         left = table.drop_columns([c for c in table.column_names if c in without])
         done, rows = done + left.nbytes, rows + len(left)
         if done > limit:
@@ -59,8 +62,8 @@ def file_format(file: str) -> tuple[str, str | None]:
     *_, stem, last = ["", "", *file.lower().rsplit("/", 1)[-1].split(".")]
     compression = COMPRESSED.get(last)
     kind = stem if compression else last
-    if kind not in KINDS or (compression and kind not in READERS):
-        endings = ", ".join("." + k for k in KINDS)
+    if kind not in READERS or (compression and kind in UNCOMPRESSED):
+        endings = ", ".join("." + k for k in READERS)
         raise RecipeError(
             f"{file}: not a table that can be read: the name must end in {endings} "
             f"(all but Parquet also with {', '.join('.' + c for c in COMPRESSED)})"
@@ -71,7 +74,7 @@ def file_format(file: str) -> tuple[str, str | None]:
 # ---- CSV and TSV: every value is text; an empty one is null
 
 
-def read_csv(opened: Opened, size: int, texts: tuple[str, ...], tabs: bool = False) -> Stream:
+def read_csv(opened: Opened, without: list[str], texts: list[str], tabs: bool = False) -> Stream:
     with opened() as f:
         records = iter(Records(_lines(f, newline=""), tabs))
         names = next(records, [])
@@ -80,12 +83,12 @@ def read_csv(opened: Opened, size: int, texts: tuple[str, ...], tabs: bool = Fal
         if any("\0" in name for name in names):
             raise ValueError("NUL characters in its header: no text, or UTF-16 that does not say so; save it as UTF-8")
         yield _strings([], names)
-        while chunk := list(itertools.islice(records, size)):
+        while chunk := list(itertools.islice(records, ROWS)):
             yield _strings(chunk, names)
 
 
-def read_tsv(opened: Opened, size: int, texts: tuple[str, ...]) -> Stream:
-    return read_csv(opened, size, texts, tabs=True)
+def read_tsv(opened: Opened, without: list[str], texts: list[str]) -> Stream:
+    return read_csv(opened, without, texts, tabs=True)
 
 
 def _lines(f: BinaryIO, newline: str) -> Iterator[str | None]:
@@ -138,7 +141,7 @@ def _bytes(text: str) -> bytes:
 # ---- JSON lines: read twice, because a column's type is known only when all values have been seen
 
 
-def read_jsonl(opened: Opened, size: int, texts: tuple[str, ...]) -> Stream:
+def read_jsonl(opened: Opened, without: list[str], texts: list[str]) -> Stream:
     with opened() as f:
         types = json_types(o for o, _ in _objects(f, texts))
     if not types:
@@ -148,11 +151,11 @@ def read_jsonl(opened: Opened, size: int, texts: tuple[str, ...]) -> Stream:
     yield json_table([], types), []
     with opened() as f:
         objects = _objects(f, texts)
-        while chunk := list(itertools.islice(objects, size)):
+        while chunk := list(itertools.islice(objects, ROWS)):
             yield plain(json_table([o for o, _ in chunk], types), [bad for _, bad in chunk])
 
 
-def _objects(f: BinaryIO, texts: tuple[str, ...]) -> Iterator[tuple[dict[str, Any], bool]]:
+def _objects(f: BinaryIO, texts: list[str]) -> Iterator[tuple[dict[str, Any], bool]]:
     """The object of each line, and whether the line was not one, or what is wanted as text is not. Blank lines are not rows.
     ValueError for a file that is one array."""
     first = True
@@ -165,7 +168,7 @@ def _objects(f: BinaryIO, texts: tuple[str, ...]) -> Iterator[tuple[dict[str, An
             yield ({}, True) if found is None else _with_texts(found, texts)
 
 
-def _with_texts(found: dict[str, Any], texts: tuple[str, ...]) -> tuple[dict[str, Any], bool]:
+def _with_texts(found: dict[str, Any], texts: list[str]) -> tuple[dict[str, Any], bool]:
     bad = False
     for name in texts:
         value: Any = found
@@ -235,7 +238,9 @@ def _json_array(values: list[Any], kind: pa.DataType) -> pa.Array:
     return text_array([v if v is None or isinstance(v, str) else json.dumps(v, ensure_ascii=False) for v in values])
 
 
-READERS: dict[str, Callable[[Opened, int, tuple[str, ...]], Stream]] = {
+READERS: dict[str, Callable[[Opened, list[str], list[str]], Stream]] = {
+    "parquet": parquet.read,
+    "pq": parquet.read,
     "csv": read_csv,
     "tsv": read_tsv,
     "tab": read_tsv,
@@ -243,7 +248,10 @@ READERS: dict[str, Callable[[Opened, int, tuple[str, ...]], Stream]] = {
     "ndjson": read_jsonl,
     "json": read_jsonl,
 }
-KINDS = ("parquet", "pq", *READERS)
+#: Formats that have a compression of their own.
+UNCOMPRESSED = frozenset({"parquet", "pq"})
 
 #: How the name of a readable file ends.
-ENDINGS = tuple(f".{kind}" for kind in KINDS) + tuple(f".{kind}.{c}" for kind in READERS for c in COMPRESSED)
+ENDINGS = tuple(f".{kind}" for kind in READERS) + tuple(
+    f".{k}.{c}" for k in READERS if k not in UNCOMPRESSED for c in COMPRESSED
+)

@@ -115,7 +115,7 @@ def listed(file: str) -> list[str]:
         return [line for line in map(bare, lines(file)) if line and not line.startswith("#")]
     found: list[str] = []
     try:
-        for table, _ in tables(file, 10_000):
+        for table, _ in tables(file):
             check_text(table.schema.field("url"), file)
             found += [u or "" for u in as_text(table["url"].combine_chunks())[0].to_pylist()]
     except (OSError, ValueError, KeyError, pa.ArrowException) as e:

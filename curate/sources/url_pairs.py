@@ -54,7 +54,7 @@ class UrlPairs(Source):
     def columns(self, file: str) -> dict[str, pa.DataType]:
         """The columns of the rows of a file; RecipeError if `url` or `text` is missing or cannot be used."""
         with naming(file, 0):
-            stream = tables(file, 1, self.without, (self.url, self.text))
+            stream = tables(file, self.without, (self.url, self.text))
             names = self._names(next(stream)[0].schema, file)
             stream.close()
         return {**schema.IMAGES, **{new: kind for new, kind in names.values()}}
@@ -67,7 +67,7 @@ class UrlPairs(Source):
         return super().adds(table)
 
     def read(self, file: str, part_size: int) -> Iterator[dict[str, pa.Table]]:
-        start, stream = 0, tables(file, part_size, self.without, (self.url, self.text))
+        start, stream = 0, tables(file, self.without, (self.url, self.text))
         with naming(file, start):
             names = self._names(next(stream)[0].schema, file)
         parts = regrouped(stream, part_size)

@@ -154,7 +154,7 @@ class Videos(Source):
     def _listed(self, ask: Contained, file: str) -> Iterator[tuple[str, dict[str, Any], list[Clip]]]:
         """The clips of a table, row by row; a video is looked at once while its rows follow each other."""
         with naming(file, 0):
-            stream = tables(file, 1000)
+            stream = tables(file)
             names = next(stream)[0].column_names
         columns = {role: pick(role, names, file, role) for role in ("video", "start", "end", "text")}
         folder, seen, found, done = file.rsplit("/", 1)[0] if "/" in file else ".", None, {}, 0

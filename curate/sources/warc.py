@@ -9,8 +9,9 @@ from typing import BinaryIO
 from fastwarc.warc import ArchiveIterator, HeaderMap, WarcRecord, WarcRecordType
 
 from curate.errors import PoolError
-from curate.sources import archives
+from curate.sources import archives, contained
 from curate.sources.codings import undone
+from curate.sources.contained import Opened
 from curate.web.headers import opt_outs, reserved
 
 _TAGS = (
@@ -50,6 +51,23 @@ class Answer:
     robots: tuple[str, ...] = ()  # directives of X-Robots-Tag and tdm-reservation
     truncated: str | None = None  # why the body is not whole: the word of WARC-Truncated, or `body`: by its coding or length
     outcome: str | None = None
+
+
+def read(path: str, max_bytes: int) -> Iterator[Answer]:
+    """The pages of a WARC file (`records`), read in a child. PoolError naming the place if it cannot be read on."""
+    try:
+        for row, url, body, status, charset, at, *rest in contained.read("curate.sources.warc:plain", [path], path, max_bytes):
+            yield Answer(row, url, body, status, charset, at and datetime.fromisoformat(at), None, *rest)
+    except (OSError, ValueError) as e:
+        raise PoolError(f"{path}: cannot be read: {e}") from e
+
+
+def plain(files: list[Opened], name: str, max_bytes: int) -> Iterator[tuple]:
+    """The same as plain values, for the child."""
+    with files[0]() as f:
+        for a in records(f, name, max_bytes):
+            at = a.captured_at and a.captured_at.isoformat()
+            yield a.row, a.url, a.body, a.status, a.charset, at, a.offset, a.robots, a.truncated, a.outcome
 
 
 def records(file: BinaryIO, name: str, max_bytes: int) -> Iterator[Answer]:

@@ -145,8 +145,7 @@ class WebPages(Source):
             if why := archives.refused(head):
                 raise PoolError(f"{file}: {why}")
             if archives.is_warc(head) or archives.warc_name(inner):
-                with fs.open(inner, "rb") as f:
-                    yield from warc.records(f, file, self.max_bytes)
+                yield from warc.read(file, self.max_bytes)
                 return
         base = self.base_url.rstrip("/") + "/" if self.base_url else _file_url(fs, root)
         for row, name in enumerate(names):

@@ -15,11 +15,13 @@ import pyarrow.compute as pc
 
 from curate import schema
 from curate.errors import PoolError
-from curate.paths import filesystem, open_file
+from curate.paths import filesystem
 from curate.schema import STR
 from curate.source import Source, expand
+from curate.sources import contained, parquet
 from curate.sources.columns import as_kind, carried, carry_table, common, rows
-from curate.sources.formats import json_object, json_table, json_types, tables
+from curate.sources.contained import Opened
+from curate.sources.formats import json_object, json_table, json_types
 from curate.sources.tarindex import Member, Sample, members, samples
 from curate.sources.url_pairs import folders_opened, naming
 
@@ -64,20 +66,26 @@ class WebDataset(Source):
     def adds(self, table: str = "images") -> dict[str, pa.DataType]:
         """The columns of the first file that can be read, as far as its first samples show them."""
         for file in self.files():
-            with contextlib.suppress(PoolError), naming(file, 0):
-                for first in _parts(file, 100, self.without):
+            with contextlib.suppress(PoolError), naming(file, 0), contextlib.closing(self._parts(file, 100)) as parts:
+                for (first,) in parts:
                     return {f.name: f.type for f in first.schema if f.name != "drop_reason"}
         return {**super().adds(table), **schema.PAYLOAD, "source_key": STR}
 
     def read(self, file: str, part_size: int) -> Iterator[dict[str, pa.Table]]:
-        done, parts = 0, _parts(file, part_size, self.without)
+        done, parts = 0, self._parts(file, part_size)
         while True:
             with naming(file, done):
-                part = next(parts, None)
+                (part,) = next(parts, (None,))
             if part is None:
                 return
             yield {"images": part}
             done += len(part)
+
+    def _parts(self, file: str, size: int) -> Iterator[tuple[pa.Table]]:
+        """A tar as tables of `size` rows."""
+        beside = file.removesuffix(".tar") + ".parquet"
+        files = [file, beside] if file.endswith(".tar") and _is_there(beside) else [file]
+        return contained.read("curate.sources.webdataset:parts", files, files, size, list(self.without))
 
 
 @dataclass
@@ -92,16 +100,16 @@ class Found:
     reason: str | None = None
 
 
-def _parts(file: str, size: int, without: tuple[str, ...]) -> Iterator[pa.Table]:
-    """A tar as tables of `size` rows."""
-    side = Sidecar.beside(file, without)
-    names: dict[str, int] = {}
-    with open_file(file) as f:
+def parts(files: list[Opened], paths: list[str], size: int, without: list[str]) -> Iterator[tuple[pa.Table]]:
+    """The same, for the child that reads it: of a tar and, where there is one, the table beside it."""
+    side = Sidecar.of(files[1], paths[1], without) if len(files) > 1 else Sidecar(pa.table({}))
+    file, names = paths[0], {}
+    with files[0]() as f:
         found = itertools.chain((_look(f, s, side) for s in samples(members(f, file))), side.unseen())
         for start in itertools.count(0, size):
             chunk = list(itertools.islice(found, size))
             if chunk:
-                yield _table(chunk, side, file, start, names, without)
+                yield (_table(chunk, side, file, start, names, without),)
             if len(chunk) < size:
                 return
 
@@ -139,9 +147,7 @@ def _text(f: BinaryIO, member: Member | None) -> str | None:
     return f.read(member.size).decode("utf-8-sig")
 
 
-def _table(
-    found: list[Found], side: "Sidecar", file: str, start: int, names: dict[str, int], without: tuple[str, ...]
-) -> pa.Table:
+def _table(found: list[Found], side: "Sidecar", file: str, start: int, names: dict[str, int], without: list[str]) -> pa.Table:
     """Rows as a table: what a pool has of every image, then all else that the sidecar or the `.json` members say."""
     places = [r.at for r in found]
     brought = side.take(places)
@@ -222,14 +228,10 @@ class Sidecar:
             places.reverse()
 
     @classmethod
-    def beside(cls, file: str, without: tuple[str, ...] = ()) -> "Sidecar":
-        """The sidecar of a tar; an empty one if there is none, or one without keys."""
-        name = file.removesuffix(".tar") + ".parquet"
-        fs, inner = filesystem(name)
-        if not file.endswith(".tar") or not fs.exists(inner):
-            return cls(pa.table({}))
+    def of(cls, opened: Opened, name: str, without: list[str]) -> "Sidecar":
+        """The table beside a tar; an empty one if it is one without keys."""
         with naming(name, 0):
-            found = list(tables(name, 10_000, without))
+            found = list(parquet.read(opened, without, []))
             table = pa.concat_tables(t for t, _ in found).combine_chunks()
         if "key" not in table.column_names:
             log.warning("%s: has no column key, and says nothing of the samples beside it", name)

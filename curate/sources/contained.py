@@ -1,0 +1,194 @@
+"""Files of strangers, read in a child process: whatever a file does to its reader, it costs that file alone.
+
+A reader is a generator of tuples of plain values and Arrow tables. It runs in a child with limits on memory and CPU time; tables
+come back as Arrow batches. The child opens local files itself. It has no keys to an object store: for those it asks this process for
+the bytes, a range at a time.
+"""
+
+import importlib
+import io
+import logging
+import os
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from typing import Any, BinaryIO
+
+import pyarrow as pa
+
+from curate import errors
+from curate.models.contained import Contained, Died, Parent
+from curate.paths import filesystem, open_file
+
+#: Bytes of the child's address space, and the seconds of CPU time in which it must give a row or read a byte.
+SECONDS, MEMORY = 60.0, 3 << 30
+#: Bytes a second that the slowest honest reader reads before its first row, by the clock.
+SLOWEST = 1 << 20
+#: Rows that come back at a time, of readers that may choose.
+ROWS = 1024
+#: Bytes of a file that are read at a time.
+BLOCK = 64 << 10
+
+#: What a reader gets of each file: a function that opens it for reading, as often as it likes.
+Opened = Callable[[], BinaryIO]
+
+_READER = "curate.sources.contained:Reader"
+_DIED = {
+    "memory": f"its rows need more than {MEMORY >> 30} GiB of memory",
+    "timeout": f"reading its next rows takes more than {SECONDS:.0f} s",
+    "crash": "the reader crashed",
+}
+
+
+def read(function: str, files: list[str], *details: Any) -> Iterator[tuple]:
+    """What the generator `module:function`, called with a list of an `Opened` for each file and the details (plain values), yields in a child.
+
+    CurateErrors are raised as they are; ValueError says what else went wrong, and what of the child's limits was reached.
+    """
+    paths, size = [], 0
+    for file in files:
+        fs, inner = filesystem(file)
+        size += fs.size(inner) or 0
+        paths.append(inner if "file" in fs.protocol else "")
+    with ExitStack() as stack:
+        remote = {n: stack.enter_context(open_file(f)) for n, (f, path) in enumerate(zip(files, paths)) if not path}
+        # pyarrow imports pandas, where it is installed, for the first array that it makes of Python's values.
+        child = Contained(_READER, SECONDS, MEMORY, _Replies(remote), imports=(function.partition(":")[0], "pandas"))
+        ask = stack.enter_context(child)
+        ask.wall += size / SLOWEST
+        _asked(ask, "open", function, paths, details)
+        while (found := _asked(ask, "next")) is not None:
+            marks, values = found
+            yield tuple(pa.ipc.open_stream(v).read_all() if table else v for table, v in zip(marks, values))
+
+
+def _asked(ask: Contained, *question: Any) -> Any:
+    try:
+        kind, found = ask(*question)
+    except Died as e:
+        raise ValueError(_DIED[e.word]) from e
+    if kind:
+        raise getattr(errors, kind, ValueError)(found)
+    return found
+
+
+class _Replies:
+    """Answers what the child asks: bytes of files that it cannot open, and what it has to log."""
+
+    def __init__(self, files: dict[int, BinaryIO]):
+        self.files = files
+
+    def __call__(self, what: str, *details: Any) -> Any:
+        if what == "log":
+            logger, level, message = details
+            logging.getLogger(logger).log(level, "%s", message)
+            return None
+        number, start, size = details
+        file = self.files[number]
+        if size < 0:
+            return file.seek(0, os.SEEK_END)
+        file.seek(start)
+        return file.read(size)
+
+
+# ---- in the child
+
+
+class Reader:
+    """One file being read; answers `open` and `next`."""
+
+    def __init__(self, parent: Parent):
+        self.parent = parent
+        self.rows: Iterator[tuple] = iter(())
+        logging.getLogger().addHandler(_Logs(parent))
+
+    def __call__(self, what: str, *details: Any) -> tuple[str, Any]:
+        """("", an answer), or the name of an error and what it says."""
+        try:
+            return "", self.open(*details) if what == "open" else self.next()
+        except (pa.ArrowMemoryError, MemoryError):
+            raise MemoryError from None
+        except errors.CurateError as e:
+            return type(e).__name__, str(e)
+        except (OSError, ValueError, EOFError, pa.ArrowException, RecursionError, KeyError) as e:
+            return "ValueError", str(e)
+        except Exception as e:
+            traceback.print_exc()
+            return "ValueError", f"{type(e).__name__}: {e}"
+
+    def open(self, function: str, paths: list[str], details: tuple) -> None:
+        module, name = function.split(":")
+        generator = getattr(importlib.import_module(module), name)
+        self.rows = generator([self.opener(n, path) for n, path in enumerate(paths)], *details)
+
+    def opener(self, number: int, path: str) -> Opened:
+        def opened() -> BinaryIO:
+            raw = _Local(path, self.parent) if path else _Remote(number, self.parent)
+            return io.BufferedReader(raw, BLOCK)
+
+        return opened
+
+    def next(self) -> tuple[list[bool], list] | None:
+        found = next(self.rows, None)
+        if found is None:
+            return None
+        marks = [isinstance(value, pa.Table) for value in found]
+        return marks, [_batches(value) if table else value for table, value in zip(marks, found)]
+
+
+def _batches(table: pa.Table) -> pa.Buffer:
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, table.schema) as out:
+        out.write_table(table)
+    return sink.getvalue()
+
+
+class _Local(io.FileIO):
+    """A file on this machine; bytes read are progress."""
+
+    def __init__(self, path: str, parent: Parent):
+        super().__init__(path, "r")
+        self.parent = parent
+
+    def readinto(self, buffer: Any) -> int | None:
+        self.parent.alive()
+        return super().readinto(buffer)
+
+
+class _Remote(io.RawIOBase):
+    """A file that the parent reads."""
+
+    def __init__(self, number: int, parent: Parent):
+        self.number, self.parent, self.at = number, parent, 0
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        start = {os.SEEK_SET: 0, os.SEEK_CUR: self.at}.get(whence)
+        self.at = offset + (self.parent.ask("read", self.number, 0, -1) if start is None else start)
+        return self.at
+
+    def tell(self) -> int:
+        return self.at
+
+    def readinto(self, buffer: Any) -> int:
+        self.parent.alive()
+        data = self.parent.ask("read", self.number, self.at, len(buffer))
+        buffer[: len(data)] = data
+        self.at += len(data)
+        return len(data)
+
+
+class _Logs(logging.Handler):
+    """Sends what is logged to the parent."""
+
+    def __init__(self, parent: Parent):
+        super().__init__()
+        self.parent = parent
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.parent.ask("log", record.name, record.levelno, record.getMessage())
