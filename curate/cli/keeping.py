@@ -4,6 +4,7 @@ import argparse
 import sys
 
 from curate.cli.arguments import count, folder
+from curate.cli.containers import CONTAINERS, container_options, write_container
 from curate.view.look import clean
 
 #: Entries of a takedown list that match nothing, of which each is listed.
@@ -120,7 +121,9 @@ def _export_options(sub: argparse.ArgumentParser, _: str | None) -> None:
     from curate.shard.export import FORMATS
 
     folder(sub)
-    sub.add_argument("--format", required=True, choices=FORMATS, metavar="FORMAT", help="one of the formats below")
+    sub.add_argument(
+        "--format", required=True, choices=[*CONTAINERS, *FORMATS], metavar="FORMAT", help="one of the formats below"
+    )
     sub.add_argument("-o", "--out", metavar="FILE", required=True, help="the file, or folder, to write")
     sub.add_argument("--text", metavar="COLUMN", default="", help="the column that is the caption (the .txt of the shards)")
     sub.add_argument(
@@ -131,11 +134,13 @@ def _export_options(sub: argparse.ArgumentParser, _: str | None) -> None:
     sub.add_argument("--images", type=count, metavar="N", default=0, help="the first N pictures of a document (5)")
     sub.add_argument("--single", type=float, metavar="SHARE", default=1.0, help="of documents with one picture (KOSMOS-1: 0.5)")
     sub.add_argument("--seed", type=int, metavar="N", default=0, help="of draws")
+    container_options(sub)
     sub.set_defaults(command=export)
     wide = max(map(len, FORMATS))
     sub.epilog = "\n".join(
         [
             "formats:",
+            *(f"  {name:<{wide}}  {what}" for name, what in CONTAINERS.items()),
             *(f"  {name:<{wide}}  {how.about}{_taken(how.takes)}" for name, how in FORMATS.items()),
             "",
             """examples:
@@ -158,6 +163,9 @@ def export(args: argparse.Namespace) -> int:
     from curate.view.reading import consistent, still_as_read
 
     options = Options(**{f.name: getattr(args, f.name) for f in fields(Options)})
+    if args.format in CONTAINERS:
+        print(f"{write_container(args):,} samples: {args.out}")
+        return 0
     made = consistent(
         [args.folder], lambda run: write(run.store, run.dataset, args.format, args.out, lambda: still_as_read(run), options)
     )

@@ -1,0 +1,72 @@
+"""Lance: a columnar table with the pictures in it, for random access and search; written by pylance, a fragment or more a shard."""
+
+import json
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import pyarrow as pa
+
+from curate.errors import RecipeError
+from curate.shard.containers.base import Shards, batches, media
+from curate.store.atomic import Store
+
+#: Samples whose pictures are in memory together.
+ROWS = 256
+#: The table's folder.
+FOLDER = "data.lance"
+
+_MEDIA = {
+    "images": [("key", pa.large_string()), ("image", pa.large_binary()), ("caption", pa.large_string())],
+    "documents": [
+        ("key", pa.large_string()),
+        ("texts", pa.list_(pa.large_string())),
+        ("images", pa.list_(pa.large_binary())),
+    ],
+}
+
+
+class Lance:
+    """`data.lance`: the columns of the sidecar, the key, and the picture and caption of a pair, or the texts and images of a document.
+    Its files have random names, so that two of them are equal row by row and not byte by byte."""
+
+    def write(self, shards: Shards, out: Store, number: int, of: int, shard: dict[str, Any]) -> dict[str, Any]:
+        lance = _library()
+        schema = fields(shards, shard["name"])
+        reader = pa.RecordBatchReader.from_batches(schema, _batches(shards, shard["name"], schema))
+        made = lance.fragment.write_fragments(reader, f"{out.url}/{FOLDER}", schema=schema, mode="append")
+        return {"fragments": [json.dumps(f.to_json()) for f in made], "schema": schema.serialize().to_pybytes().hex()}
+
+    def finish(self, shards: Shards, out: Store, dataset: dict[str, Any], written: Sequence[dict[str, Any]]) -> None:
+        lance = _library()
+        found = [lance.fragment.FragmentMetadata.from_json(f) for w in written for f in w["fragments"]]
+        schema = pa.ipc.read_schema(pa.py_buffer(bytes.fromhex(written[0]["schema"])))
+        lance.LanceDataset.commit(f"{out.url}/{FOLDER}", lance.LanceOperation.Overwrite(schema, found))
+
+
+def _library() -> Any:
+    try:
+        import lance
+        import lance.fragment
+    except ImportError as e:
+        raise RecipeError("Lance is written by the package pylance: pip install pylance") from e
+    return lance
+
+
+def fields(shards: Shards, name: str) -> pa.Schema:
+    """The columns of a table with media in it: those of a sample, then those of the sidecar."""
+    own = _MEDIA[shards.table]
+    return pa.schema([*own, *(f for f in shards.sidecar(name).schema if f.name not in dict(own))])
+
+
+def _batches(shards: Shards, name: str, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
+    for rows, samples in batches(shards, name, ROWS, media):
+        yield from filled(rows, samples, schema).to_batches()
+
+
+def filled(rows: pa.Table, samples: list[dict[str, Any]], schema: pa.Schema) -> pa.Table:
+    """Rows of the sidecar with the samples' own content, in the columns of a schema."""
+    made = [
+        pa.array([s[f.name] for s in samples], f.type) if f.name in samples[0] else rows[f.name].combine_chunks()
+        for f in schema
+    ]
+    return pa.table(made, schema=schema)

@@ -1,0 +1,151 @@
+"""Each container is opened by its own loader, and has every sample once; MDS by a reader written from the format."""
+
+import io
+import itertools
+import json
+import os
+import struct
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+from small_run import small_run
+
+from curate.cli import main
+from curate.errors import RecipeError
+from curate.shard.containers import huggingface
+from curate.shard.containers.base import convert
+from curate.shard.containers.mds import Mds
+
+N = 30
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    return Path(small_run(tmp_path_factory.mktemp("containers") / "run", N).root)
+
+
+@pytest.fixture(scope="module")
+def expected(run):
+    """The caption and score of each key, in order."""
+    return {r["key"]: r for p in sorted(run.glob("shards/*.parquet")) for r in pq.read_table(p).to_pylist()}
+
+
+def exported(run, out, form, *more) -> Path:
+    assert main(["export", str(run), "--format", form, "-o", str(out), *more]) == 0
+    return out
+
+
+def test_webdataset_has_the_indices_of_wids(run, expected, tmp_path):
+    wids = pytest.importorskip("wids")
+    out = exported(run, tmp_path / "w", "webdataset")
+    data = wids.ShardListDataset(str(out / "wids.json"), base=str(out), cache_dir=str(tmp_path / "cache"), keep=True)
+    assert [data[i]["__key__"] for i in range(len(data))] == list(expected)
+    assert os.stat(out / "00000.tar").st_ino == os.stat(run / "shards/00000.tar").st_ino  # one copy of the media
+
+
+def test_webdataset_is_a_prepared_set_of_energon(run, expected, tmp_path):
+    energon = pytest.importorskip("megatron.energon")
+    out = exported(run, tmp_path / "w", "webdataset")
+    alone = energon.WorkerConfig(rank=0, world_size=1, num_workers=0)
+    data = energon.get_train_dataset(
+        out, worker_config=alone, batch_size=1, shuffle_buffer_size=None, max_samples_per_sequence=None
+    )
+    found = {s.__key__[0].rsplit("/", 1)[-1]: s.caption[0] for s in itertools.islice(energon.get_loader(data), len(expected))}
+    assert found == {k: r["text"] for k, r in expected.items()}
+    offsets = np.fromfile(out / "00000.tar.idx", "<u8")
+    tar = (out / "00000.tar").read_bytes()
+    keys = [tar[o : o + 32].decode() for o in offsets[:-1].tolist()]
+    assert keys == [k[:32] for k in list(expected)[: len(keys)]] and tar[offsets[-1] :].strip(b"\0") == b""
+
+
+def mds_samples(folder: Path):
+    """MDS from its format: `streaming` itself asks for an older numpy than everything else here."""
+    for shard in json.loads((folder / "index.json").read_text())["shards"]:
+        data = (folder / shard["raw_data"]["basename"]).read_bytes()
+        assert len(data) == shard["raw_data"]["bytes"] and struct.unpack_from("<I", data)[0] == shard["samples"]
+        offsets = np.frombuffer(data, "<u4", shard["samples"] + 1, 4)
+        assert json.loads(data[4 + offsets.nbytes : offsets[0]])["column_names"] == shard["column_names"]
+        for start, end in itertools.pairwise(offsets):
+            sizes = np.frombuffer(data, "<u4", len(shard["column_names"]), start)
+            ends = int(start) + sizes.nbytes + np.cumsum(sizes, dtype=int)
+            assert ends[-1] == end
+            yield dict(zip(shard["column_names"], [data[e - s : e] for e, s in zip(ends.tolist(), sizes.tolist())]))
+
+
+def test_mds(run, expected, tmp_path):
+    image = pytest.importorskip("PIL.Image")
+    found = list(mds_samples(exported(run, tmp_path / "m", "mds")))
+    assert {s["key"].decode(): s["text"].decode() for s in found} == {k: r["text"] for k, r in expected.items()}
+    assert all(image.open(io.BytesIO(s["image"])).size[1] == 16 for s in found) and len(found) == len(expected)
+    assert json.loads(found[0]["json"])["uid"] == expected[found[0]["key"].decode()]["uid"]
+
+
+def test_lance(run, expected, tmp_path):
+    lance = pytest.importorskip("lance")
+    rows = lance.dataset(str(exported(run, tmp_path / "l", "lance") / "data.lance")).to_table().to_pylist()
+    assert [r["key"] for r in rows] == list(expected)
+    assert all(r["caption"] == r["text"] and r["image"][:4] in (b"\xff\xd8\xff\xe0", b"\x89PNG", b"RIFF") for r in rows)
+
+
+def test_datasets(run, expected, tmp_path):
+    datasets = pytest.importorskip("datasets")
+    out = exported(run, tmp_path / "h", "huggingface")
+    data = datasets.load_dataset(str(out), cache_dir=str(tmp_path / "cache"))["train"]
+    assert [r["key"] for r in data] == list(expected) and data.features["image"] == datasets.Image()
+    assert data[0]["image"].size[1] == 16 and data[0]["caption"] == data[0]["text"]
+    assert "path: data/train-*.parquet" in (out / "README.md").read_text()
+    again = exported(run, tmp_path / "again", "huggingface")
+    assert [p.read_bytes() for p in sorted(out.glob("data/*"))] == [p.read_bytes() for p in sorted(again.glob("data/*"))]
+
+
+class FakeHub:
+    """What `push` asks of huggingface_hub.HfApi."""
+
+    endpoint = "https://hub.example"
+
+    def __init__(self, refuses: bool = False):
+        self.refuses, self.calls = refuses, []
+
+    def create_repo(self, name: str, repo_type: str, private: bool, exist_ok: bool) -> None:
+        self.calls.append((name, repo_type, private, exist_ok))
+        if self.refuses:
+            raise ValueError("401 Unauthorized")
+
+    def upload_folder(self, folder_path: str, repo_id: str, repo_type: str, ignore_patterns: list[str]) -> None:
+        self.calls.append((folder_path, repo_id, repo_type))
+
+
+def test_a_folder_is_pushed_to_the_hub(tmp_path):
+    hub = FakeHub()
+    assert huggingface.push(str(tmp_path), "me/set", hub) == "https://hub.example/datasets/me/set"
+    assert hub.calls == [("me/set", "dataset", True, True), (str(tmp_path), "me/set", "dataset")]
+    with pytest.raises(RecipeError, match="me/set: cannot be pushed: 401"):
+        huggingface.push(str(tmp_path), "me/set", FakeHub(refuses=True))
+
+
+def test_annotations_are_rows_in_the_order_of_the_tars(run, expected, tmp_path):
+    out = exported(run, tmp_path / "a", "annotations", "--columns", "score", "vector")
+    rows = [r for p in sorted(out.glob("*.parquet")) for r in pq.read_table(p).to_pylist()]
+    assert [(r["key"], r["score"]) for r in rows] == [(k, r["score"]) for k, r in expected.items()]
+    assert [r["vector"] for r in rows] == [[r["score"], 0.5] for r in rows]
+    assert json.loads((out / "index.json").read_text())["columns"] == ["score", "vector"]
+
+
+def test_a_folder_of_another_run_is_refused_and_an_interrupted_one_goes_on(run, tmp_path):
+    from curate.store.atomic import Store
+
+    store = Store(run)
+    dataset, out = store.json("dataset.json"), str(tmp_path / "m")
+
+    def breaks(task, items):
+        yield task(next(iter(items)))
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        convert(store, dataset, Mds(), out, breaks)
+    assert not os.path.exists(f"{out}/index.json")
+    assert convert(store, dataset, Mds(), out) == dataset["samples"]
+    with pytest.raises(RecipeError, match="holds something else"):
+        convert(store, {**dataset, "root_hash": "other"}, Mds(), out)
