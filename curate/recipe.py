@@ -82,6 +82,9 @@ class Recipe:
         ""  # what a sample is: a row of `images` with its text, or of `documents`; "": documents if the source has them
     )
 
+    #: What was changed of the recipe as it is written: `image_side.min=100`, `without near_dedup` (see curate.settings).
+    changes: tuple[str, ...] = ()
+
     def __post_init__(self):
         self.samples = self.samples or ("documents" if "documents" in self.source.tables else "images")
 
@@ -277,6 +280,7 @@ class Recipe:
             ],
             "shards": plain(self.layout),
             "samples": self.samples,
+            **({"changes": list(self.changes)} if self.changes else {}),
             "versions": versions(),
         }
 

@@ -4,7 +4,6 @@ One small pool serves all, with the tiny CLIP, heads and lists made here, the sm
 so that none is skipped for want of a model. Recipes of pages and of videos run in the tests of those parts.
 """
 
-import argparse
 import http.server
 import inspect
 import io
@@ -24,7 +23,6 @@ from safetensors.numpy import save_file
 from tiny import tiny_clip
 
 from curate.cli import main, parse
-from curate.cli.making import recipes as listing
 from curate.cli.running import _build
 from curate.errors import RecipeError
 from curate.fetch.stage import Fetch
@@ -241,11 +239,14 @@ def test_it_can_be_built_and_checked(name, pool, given):
 
 
 def test_the_list_says_what_each_needs(capsys):
-    assert listing(argparse.Namespace(names=[], check=False)) == 0
+    assert main(["recipes"]) == 0
     out = capsys.readouterr().out.splitlines()
-    at = next(i for i, line in enumerate(out) if line.startswith("metaclip_400m "))
+    at = next(i for i, line in enumerate(out) if line.startswith("  metaclip_400m "))
     assert "arXiv 2309.16671" in out[at] and out[at + 1].split() == "needs --entries, web, language, nsfw (GPU)".split()
-    assert len(out) == 2 * len(names())
+    listed = [line.split()[0] for line in out if re.match(r"  \w", line)]
+    assert sorted(listed) == sorted(names())
+    headings = [i for i, line in enumerate(out) if re.match(r"\w.*", line) and not out[i - 1 : i] or out[i - 1] == ""]
+    assert [out[i].split()[0] for i in headings] == ["The", "Image-text", "Captions", "Web", "Videos", "`curate"]
 
 
 def test_budgets_are_an_option(pool, capsys):

@@ -154,6 +154,6 @@ def test_text_that_is_redacted_does_not_pass_by_way_of_its_document(tmp_path):
 def test_options_of_either_spelling_of_maybe():
     import typing
 
-    from curate.runner import recipes
+    from curate.settings import parser
 
-    assert recipes._parser(typing.Union[float, None]) is float  # noqa: UP007
+    assert parser(typing.Union[float, None]) is float  # noqa: UP007

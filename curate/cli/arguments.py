@@ -56,6 +56,14 @@ class Parser(argparse.ArgumentParser):
         return ", ".join(name + (f" ({about[name]})" if about.get(name) else "") for name in names)
 
 
+def completing(what: str, words: str) -> dict[str, str | dict[str, str]]:
+    """For an option's `complete`: a function of the shell that offers the words which a command prints, a line each. In the command
+    $RECIPE is the recipe of the command line, its third word."""
+    bash = f'_curate_{what}() {{ local RECIPE="${{COMP_WORDS[2]}}"; compgen -W "$({words})" -- "$1"; }}'
+    zsh = f"_curate_{what}() {{ local RECIPE=${{${{(z)BUFFER}}[3]}}; compadd -S '' -- ${{(f)\"$({words})\"}} }}"
+    return {"bash": f"_curate_{what}", "zsh": f"_curate_{what}", "preamble": {"bash": bash, "zsh": zsh}}
+
+
 def place(text: str) -> str:
     """A run's folder: a path or URL that can hold one."""
     from curate.store.atomic import Store

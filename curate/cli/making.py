@@ -8,10 +8,13 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from curate.cli.arguments import count, folder
 from curate.cli.sources import source_of, source_options
 from curate.errors import RecipeError
+from curate.runner.recipes import GROUPS
+from curate.settings import available
 from curate.view.look import clean
 
 
@@ -22,23 +25,63 @@ def _recipes_options(sub: argparse.ArgumentParser, _: str | None) -> None:
         action="store_true",
         help="build each with its defaults and check that every column a step reads is there; what it would load is not looked for",
     )
+    sub.add_argument("--names", dest="just_names", action="store_true", help="names only, a line each")
+    sub.add_argument(
+        "--settings", action="store_true", help="of each every STEP.PARAMETER=VALUE, a line each, as --set takes them"
+    )
     sub.set_defaults(command=recipes)
-    sub.epilog = "examples:\n  curate recipes\n  curate recipes --check mine.py\n  curate run cc12m --help"
+    sub.epilog = """examples:
+  curate recipes
+  curate recipes datacomp_basic             # its steps, with what --set can change
+  curate recipes --check mine.py
+  curate run cc12m --help"""
 
 
 def recipes(args: argparse.Namespace) -> int:
     from curate.runner.recipes import load, names
 
+    if args.just_names:
+        print("\n".join(names()))
+        return 0
     if args.check:
         return _check_recipes(args.names or names())
     loaded = [load(name) for name in args.names or names()]
-    wide, width = max(len(r.name) for r in loaded), shutil.get_terminal_size((160, 40)).columns
-    for r in loaded:
-        about = " ".join(r.doc.split("\n\n")[0].split())
-        line = f"{r.name:<{wide}}  {about}"
-        print(line if len(line) <= width else line[: max(width, 40) - 2].rsplit(" ", 1)[0] + " …")
-        print(f"{'':<{wide}}  needs {', '.join(r.needs()) or 'nothing'}")
+    if args.settings:
+        print("\n".join(f"{step}.{name}={value}" for r in loaded for step, name, value in available(r.checked())))
+    elif args.names:
+        print("\n\n".join(map(_described, loaded)))
+    else:
+        _list(loaded)
     return 0
+
+
+def _list(loaded: list[Any]) -> None:
+    """Recipes by what they are for, the whole jobs first: a line what each is, and one what it needs."""
+    groups: dict[str, list[Any]] = {}
+    for r in loaded:
+        groups.setdefault(r.group, []).append(r)
+    wide, width = max(len(r.name) for r in loaded), shutil.get_terminal_size((160, 40)).columns
+    for number, name in enumerate(n for n in GROUPS if n in groups):
+        print(("\n" if number else "") + GROUPS[name])
+        for r in groups[name]:
+            about = " ".join(r.doc.split("\n\n")[0].split())
+            line = f"  {r.name:<{wide}}  {about}"
+            print(line if len(line) <= width else line[: max(width, 40) - 2].rsplit(" ", 1)[0] + " …")
+            print(f"  {'':<{wide}}  needs {', '.join(r.needs()) or 'nothing'}")
+    print("\n`curate recipes NAME` describes one with its steps, `curate run NAME --help` its options.")
+
+
+def _described(recipe: Any) -> str:
+    """A recipe's docstring, and its steps with what --set can change of each."""
+    steps: dict[str, list[str]] = {}
+    made = recipe.checked()
+    for step, name, value in available(made):
+        steps.setdefault(step, []).append(f"{name}={value}")
+    names = [s.name for s in made.steps if s.name not in ("duplicate_uid", "decode")] + ["shards"] * bool(made.shards)
+    wide = max(map(len, names))
+    lines = [f"  {name:<{wide}}  {'  '.join(steps.get(name, []))}".rstrip() for name in names]
+    about = "steps, with the parameters that --set STEP.PARAMETER=VALUE changes (--skip STEP leaves a step out):"
+    return "\n".join([f"{recipe.name}: {recipe.doc}", "", f"needs {', '.join(recipe.needs()) or 'nothing'}", "", about, *lines])
 
 
 def _check_recipes(names: list[str]) -> int:

@@ -6,9 +6,10 @@ import sys
 import traceback
 from typing import Any
 
-from curate.cli.arguments import count, named_count, place, seconds
+from curate.cli.arguments import completing, count, named_count, place, seconds
 from curate.cli.sources import kind_of, source_of, source_options
 from curate.errors import CurateError, PoolError, RecipeError
+from curate.settings import changed
 from curate.view.look import clean
 
 #: Options that a recipe's parameter may take the name of: they are called `--run-…` then.
@@ -28,7 +29,9 @@ def _recipe_options(sub: argparse.ArgumentParser, recipe: str | None) -> None:
     from curate.runner.recipes import load
 
     sub.usage = "%(prog)s RECIPE [options]"
-    sub.add_argument("recipe", metavar="RECIPE", help="one of those that `curate recipes` lists, or a Python file")
+    name = sub.add_argument("recipe", metavar="RECIPE", help="one of those that `curate recipes` lists, or a Python file")
+    name.complete = completing("recipes", "curate recipes --names; ls *.py 2>/dev/null")
+    _settings(sub)
     if recipe is None:
         _all_source_options(sub)
         return
@@ -54,6 +57,24 @@ def _recipe_options(sub: argparse.ArgumentParser, recipe: str | None) -> None:
                 f"{_written(file)}: parameter {o.name}: curate has an option {o.flag}; call it something else"
             ) from e
     sub.set_defaults(file=file, asked=recipe)
+
+
+def _settings(sub: argparse.ArgumentParser) -> None:
+    """The options that change any recipe's steps."""
+    setting = sub.add_argument(
+        "--set",
+        metavar="STEP.PARAMETER=VALUE",
+        nargs="+",
+        action="extend",
+        default=[],
+        help="change a parameter of a step, such as image_side.min=100; `curate recipes RECIPE` lists all",
+    )
+    skipped = sub.add_argument(
+        "--skip", metavar="STEP", nargs="+", action="extend", default=[], help="leave steps of the recipe out"
+    )
+    listed = 'curate recipes --settings "$RECIPE" 2>/dev/null'
+    setting.complete = completing("settings", f"{listed} | sed 's/=.*/=/'")
+    skipped.complete = completing("steps", f"{listed} | sed 's/[.].*//' | sort -u")
 
 
 def _dest(name: str) -> str:
@@ -155,6 +176,7 @@ def _build(args: argparse.Namespace) -> Any:
     options = {o.name: getattr(args, _dest(o.name)) for o in args.file.options}
     recipe = _made(args.file, source_of(args), options)
     recipe.name = recipe.name or args.file.name
+    recipe = changed(recipe, args.set, args.skip)
     _fits(recipe, kind_of(args))
     allow = getattr(args, "allow_private", None)
     networks(allow or ())

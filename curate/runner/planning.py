@@ -28,6 +28,7 @@ def describe(recipe: Recipe, out: str | None, part_size: int) -> str:
     return "\n".join(
         [
             f"recipe {recipe.name}, fingerprint {recipe.fingerprint}",
+            *([f"changed: {' · '.join(recipe.changes)}"] if recipe.changes else []),
             f"input: {len(files):,} file{'s' * (len(files) != 1)}, parts of {part_size:,} rows"
             + (f"; {parts:,} parts are read already" if parts else ""),
             "",

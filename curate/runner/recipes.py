@@ -11,10 +11,11 @@ import types
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Union
+from typing import Any
 
 from curate.errors import RecipeError
 from curate.recipe import Recipe
+from curate.settings import parser
 from curate.source import Source
 from curate.stage import Stage, Step, snake
 
@@ -51,6 +52,17 @@ GLOSSARY = {
     "max_repetition": "share of a text's words that may be repeats",
 }
 
+#: What recipes are for, in the order in which they are listed; each belongs to the first that fits it (RecipeFile.group).
+GROUPS = {
+    "whole": "The whole job: begin with these",
+    "pairs": "Image-text pairs",
+    "captions": "Captions written by models",
+    "pages": "Web pages, as interleaved documents and pairs",
+    "videos": "Videos",
+}
+#: The recipes that are the whole job, in the order in which they are listed.
+WHOLE = ("web_pairs", "web_documents")
+
 #: How values of a type are written on the command line.
 WRITTEN = {"int": "N", "float": "X", "yes or no": "yes|no", "list": "A,B", "name=value": "NAME=VALUE,..."}
 
@@ -84,6 +96,18 @@ class RecipeFile:
     build: Callable[..., Recipe]
     options: list[Option]
     steps: tuple[type[Step], ...] = ()
+
+    @property
+    def group(self) -> str:
+        """Which of GROUPS it belongs to."""
+        homes = {s.__module__ for s in self.steps}
+        if self.name in WHOLE:
+            return "whole"
+        if any(h.startswith("curate.videos.") for h in homes):
+            return "videos"
+        if any(s.table != "images" for s in self.taken() if s.__name__ != "DuplicateUid") or self.name == "alt_text_pairs":
+            return "pages"
+        return "captions" if any(h.startswith("curate.synth.") for h in homes) else "pairs"
 
     def needs(self) -> list[str]:
         """What it takes to run, besides the pool: options that must be given, the web, models (with the default by name), a GPU."""
@@ -149,8 +173,9 @@ def _small_sources(folder: Path) -> Iterator[Source]:
 
 
 def names() -> list[str]:
-    """The recipes that come with curate."""
-    return sorted(p.stem for p in FOLDER.glob("*.py") if not p.stem.startswith("_"))
+    """The recipes that come with curate: those of the whole job, then the others by name."""
+    found = {p.stem for p in FOLDER.glob("*.py") if not p.stem.startswith("_")}
+    return [*(n for n in WHOLE if n in found), *sorted(found.difference(WHOLE))]
 
 
 def load(name: str) -> RecipeFile:
@@ -194,7 +219,7 @@ def _options(build: Callable, path: Path) -> list[Option]:
             if p.annotation is not inspect.Parameter.empty
             else (str if required or p.default is None else type(p.default))
         )
-        found.append(Option(p.name, _parser(kind), None if required else p.default, required, said.get(p.name, "")))
+        found.append(Option(p.name, parser(kind), None if required else p.default, required, said.get(p.name, "")))
     return found
 
 
@@ -202,42 +227,3 @@ def _said(doc: str) -> dict[str, str]:
     """What a docstring says of parameters: `name: what it is`, each from a line's start up to the next one or an empty line."""
     found = re.findall(r"^(\w+): (.+(?:\n(?!\w+: ).+)*)", doc, re.M)
     return {name: " ".join(words.split()).rstrip(".") for name, words in found}
-
-
-def _parser(kind: Any) -> Callable[[str], Any]:
-    """How an option's text becomes a value of the annotated type; `X | None` is read as X, tuples as comma-separated words, dicts
-    as comma-separated `name=value`."""
-    if isinstance(kind, types.UnionType) or getattr(kind, "__origin__", None) is Union:
-        kind = next(k for k in kind.__args__ if k is not type(None))
-    origin = getattr(kind, "__origin__", kind)
-    if origin in (tuple, list, set):
-        item = (getattr(kind, "__args__", ()) or (str,))[0]
-
-        def words(text: str) -> Any:
-            return origin(item(w.strip()) for w in text.split(",") if w.strip())
-
-        return _called("list", words)
-    if origin is dict:
-
-        def pairs(text: str) -> Any:
-            cut = [w.strip().rpartition("=") for w in text.split(",") if w.strip()]
-            if not all(name and mark for name, mark, _ in cut):
-                raise ValueError(text)
-            return {name: kind.__args__[1](value) for name, _, value in cut}
-
-        return _called("name=value", pairs)
-    if kind is bool:
-
-        def truth(text: str) -> bool:
-            if text.lower() not in ("true", "false", "yes", "no", "1", "0"):
-                raise ValueError(text)
-            return text.lower() in ("true", "yes", "1")
-
-        return _called("yes or no", truth)
-    return kind if kind in (int, float, str) else str
-
-
-def _called(name: str, parse: Callable[[str], Any]) -> Callable[[str], Any]:
-    """The function under the name that errors and help give it."""
-    parse.__name__ = name
-    return parse
