@@ -1,13 +1,17 @@
-"""curate: web image-text pairs and web pages become balanced, explained WebDataset shards for multimodal pretraining.
+"""curate: turns web image-text pairs and pages into balanced WebDataset shards for multimodal pretraining.
 
-run = curate.run(recipe, "out/")      # run a recipe, or go on with the run there
-run = curate.open("out/")             # look at a run
+from curate import *                                      # every building block, loaded when it is used
+run = curate.run(recipe, "out/")                          # run a recipe, or resume the run in the folder
+run = curate.open("out/")                                 # open a run; in a notebook it shows itself
 run.sql("select drop_reason, count(*) from images group by all")
-curate.show(run, reason="language")   # pictures, in a notebook
+run.show(reason="language")                               # images, in a notebook
 """
 
+import functools
 import importlib
 import os
+import re
+from pathlib import Path
 from typing import Any
 
 # Arrow's own allocator keeps what each thread took at most; it is chosen when Arrow is loaded.
@@ -16,34 +20,83 @@ os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")
 #: The version of this package; pyproject.toml reads it here. What pip calls the package is not `curate`, which is another project on PyPI.
 __version__ = "0.1.0"
 
-_HOMES = {
-    "run": ("runner.driver", "run"),
-    "open": ("view.run", "open_run"),
-    "Run": ("view.run", "Run"),
-    "show": ("view.gallery", "show"),
-    "Recipe": ("recipe", "Recipe"),
-    "Shards": ("recipe", "Shards"),
-    "Source": ("source", "Source"),
-    "Stage": ("stage", "Stage"),
-    "Filter": ("stage", "Filter"),
-    "Selector": ("selector", "Selector"),
-    "Selection": ("selector", "Selection"),
-    "CurateError": ("errors", "CurateError"),
-    "RecipeError": ("errors", "RecipeError"),
-    "PartError": ("errors", "PartError"),
-    "PoolError": ("errors", "PoolError"),
+#: The public names by module; a filter's class is in the module of its name (`CaptionWords` in `filters.caption_words`).
+_MODULES = {
+    "runner.driver": "run",
+    "view.run": "Run open",
+    "view.gallery": "show",
+    "recipe": "Recipe Shards",
+    "source": "Source",
+    "stage": "Stage Filter",
+    "selector": "Selector Selection",
+    "errors": "CurateError RecipeError PartError PoolError",
+    "sources.url_pairs": "UrlPairs",
+    "sources.webdataset": "WebDataset",
+    "sources.web_pages": "WebPages",
+    "sources.page_urls": "PageUrls",
+    "sources.videos": "Videos",
+    "sources.stored_embedding": "StoredEmbedding",
+    "fetch.stage": "Fetch",
+    "fetch.shared": "once",
+    "fetch.blur_faces": "BlurFaces",
+    "documents.align": "Align",
+    "dedup.exact": "ExactDedup",
+    "dedup.frequency": "Frequency",
+    "dedup.near": "NearDedup",
+    "dedup.phash": "PerceptualHash",
+    "dedup.semantic": "SemanticDedup",
+    "dedup.text": "TextDedup",
+    "dedup.evaluation": "Decontaminate",
+    "balance.budget": "Budget",
+    "balance.caps": "Caps",
+    "balance.clusters": "ClusterBalance",
+    "balance.image_based": "ImageBased NormSim",
+    "balance.metaclip": "Balance",
+    "balance.prototypes": "Prototypes",
+    "balance.text_based": "TextBased",
+    "select.where": "Where",
+    "select.top_fraction": "TopFraction",
+    "synth.caption": "Caption Rewrite",
+    "synth.captioners.base": "Decoding",
+    "synth.choose": "Mix CapFilt RawElseSynthetic CaptionRepeats",
+    "synth.score": "CaptionScore BestOf",
+    "synth.faults": "CaptionFaults CaptionStrip",
+    "synth.instruct": "Instruct",
+    "synth.matching": "MatchingNegatives",
+    "synth.negatives": "HardNegatives",
+    "synth.scene_graph": "SceneGraph",
+    "synth.wordnet": "WordnetLinks",
+    "videos.frames": "Frames Sound",
 }
+_HOMES = {name: module for module, listed in _MODULES.items() for name in listed.split()}
+#: Names here that are others in their modules.
+_RENAMED = {"open": "open_run"}
 
-__all__ = sorted(_HOMES)
+
+@functools.cache
+def _filters() -> dict[str, str]:
+    """The filters by the names of their classes, with their modules."""
+    found = {}
+    for file in sorted((Path(__file__).parent / "filters").glob("[a-z]*.py")):
+        name = "".join(word.capitalize() for word in file.stem.split("_"))
+        if re.search(rf"^class {name}\(", file.read_text(encoding="utf-8"), re.M):
+            found[name] = f"filters.{file.stem}"
+    return found
 
 
 def __getattr__(name: str) -> Any:
     """The public names are loaded when they are first used: importing curate loads neither ray nor torch."""
-    if name not in _HOMES:
+    if name == "__all__":
+        return sorted({**_HOMES, **_filters()})
+    home = _HOMES.get(name)
+    if home is None and name[:1].isupper():
+        home = _filters().get(name)
+    if home is None:
         raise AttributeError(f"module 'curate' has no attribute {name!r}")
-    module, attribute = _HOMES[name]
-    return getattr(importlib.import_module(f"curate.{module}"), attribute)
+    found = getattr(importlib.import_module(f"curate.{home}"), _RENAMED.get(name, name))
+    globals()[name] = found
+    return found
 
 
 def __dir__() -> list[str]:
-    return __all__
+    return __getattr__("__all__")

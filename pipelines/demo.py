@@ -1,7 +1,7 @@
-"""The main job on the demo's pool: cheap rules, fetch, image rules, CLIP, exact and semantic dedup, concept balance.
+"""Exact and semantic dedup, CLIP and concept balance on drawings and stamps: what `benchmarks/evaluate.py` trains on.
 
-Every kind of step once, with bounds that suit clip art and stamps. For web data start from `datacomp_basic` or
-`clip_score_top30`, whose bounds are the literature's.
+Every kind of step once, with bounds that suit the demo's pool, in place of the literature's. `web_pairs` is the whole job, and what
+`curate demo` runs.
 """
 
 from curate.balance.metaclip import Balance

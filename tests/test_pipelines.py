@@ -139,6 +139,7 @@ def given(tmp_path_factory, writer) -> dict[str, dict]:
             "min_side": 200,
         },
         "t_mars": {"side": 64},
+        "web_pairs": {"fraction": 1.0, "balanced": 0.5, "raw": 0.5, "eps": 0.0001},
     }
 
 
@@ -188,7 +189,7 @@ def corners(images: list, phrases: list[list[str]]) -> list[list[tuple]]:
 
 
 #: Models over pixels that are dear on a loaded machine: their recipes run on the first tar.
-DEAR = {"high_resolution", "imagen", "laion_2b", "metaclip_400m", "stable_diffusion", "t_mars"}
+DEAR = {"high_resolution", "imagen", "laion_2b", "metaclip_400m", "stable_diffusion", "t_mars", "web_pairs"}
 
 #: Recipes that write captions: they run on four pictures. The gallery has no table of them.
 WRITING = {
@@ -245,8 +246,8 @@ def test_the_list_says_what_each_needs(capsys):
     assert "arXiv 2309.16671" in out[at] and out[at + 1].split() == "needs --entries, web, language, nsfw (GPU)".split()
     listed = [line.split()[0] for line in out if re.match(r"  \w", line)]
     assert sorted(listed) == sorted(names())
-    headings = [i for i, line in enumerate(out) if re.match(r"\w.*", line) and not out[i - 1 : i] or out[i - 1] == ""]
-    assert [out[i].split()[0] for i in headings] == ["The", "Image-text", "Captions", "Web", "Videos", "`curate"]
+    headings = [line.split()[0] for line in out if re.match(r"\w", line)]
+    assert headings == ["The", "Image-text", "Captions", "Web", "Videos"]
 
 
 def test_budgets_are_an_option(pool, capsys):
@@ -293,7 +294,7 @@ def test_the_gallery_names_recipes_and_their_columns(pool, given):
 METADATA = {"datacomp_metadata"}
 
 #: Recipes of pages, which run in the tests of those.
-PAGES = {"alt_text_pairs", "kosmos1", "m3w", "mmc4", "obelics", "omnicorpus"}
+PAGES = {"alt_text_pairs", "kosmos1", "m3w", "mmc4", "obelics", "omnicorpus", "web_documents"}
 
 #: Recipes of videos, which run in the tests of those.
 VIDEOS = {"actbert", "chatbridge", "clip_captions", "vatt", "videobert"}
@@ -359,6 +360,7 @@ OUTCOMES = {
     "small_model_mix": ({"budget", "exact_dedup"}, None),
     "stable_diffusion": ({"image_side"}, 11),
     "t_mars": ({"top_fraction"}, 4),
+    "web_pairs": ({"language", "caption_words", "aspect_ratio", "cluster_balance"}, None),
 }
 
 #: Columns that a recipe is there for.
@@ -382,6 +384,7 @@ COLUMNS = {
     "small_model_mix": "budget_pool",
     "stable_diffusion": "aspect_bucket",
     "t_mars": "masked_clip_score",
+    "web_pairs": "chosen_text",
 }
 
 

@@ -45,6 +45,7 @@ def step(recipe: Recipe, name: str):
         ("language.among=en, de", "language", "among", frozenset({"en", "de"})),
         ("language.rules=yes", "language", "rules", True),
         ("caption_a.decoding.max_tokens=9", "caption_a", "decoding", Decoding(max_tokens=9)),
+        ("caption_a.by=http://127.0.0.1:1/v1#m", "caption_a", "by", named("http://127.0.0.1:1/v1#m")),
         ("where_clip_score.min=0.3", "where_clip_score", "min", 0.3),
     ],
 )

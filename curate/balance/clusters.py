@@ -16,12 +16,12 @@ from curate.selector import Selection, Selector, identifier
 
 @dataclass
 class ClusterBalance(Selector):
-    """Keeps `total` rows, drawn from clusters of an embedding column in even shares.
+    """Keeps `total` rows (or `fraction` of those that come), drawn from clusters of an embedding column in even shares.
 
     A cluster's share is proportional to its size to the power `temper`: 0 gives all clusters the same, 1 leaves the mix as
     it is. A cluster smaller than its share gives all it has, and the others share the rest. With several numbers of
     `clusters`, the second level clusters the centroids of the first, and so on; shares go from the top down
-    (hierarchical k-means, Vo et al. 2405.15613). Inside a cluster rows are drawn by coin, or best first by the `by` columns.
+    (hierarchical k-means, Vo et al. 2405.15613); 0 on the lowest level is sqrt(2 N). Inside a cluster rows are drawn by coin, or best first by the `by` columns.
 
     Adds the cluster of the lowest level. Rows without an embedding are dropped.
     """
@@ -36,14 +36,19 @@ class ClusterBalance(Selector):
     centroids: str = ""
     seed: int = 0
     device: str = field(default="auto")
+    fraction: float = 0.0
 
     untracked = ("device",)
 
     def __post_init__(self):
         super().__post_init__()
         self.clusters, self.by = tuple(self.clusters), tuple(self.by)
-        if self.total < 1 or not self.clusters or min(self.clusters) < 1 or not 0 <= self.temper <= 1:
-            raise RecipeError(f"{self.name}: total and clusters must be at least 1, temper from 0 to 1")
+        if (self.total < 1) != (0 < self.fraction <= 1):
+            raise RecipeError(f"{self.name}: give total, of 1 and more, or a fraction above 0 and at most 1")
+        if not self.clusters or min(self.clusters[1:], default=1) < 1 or self.clusters[0] < 0 or not 0 <= self.temper <= 1:
+            raise RecipeError(
+                f"{self.name}: clusters must be at least 1 (on the lowest level 0: sqrt(2 N)), temper from 0 to 1"
+            )
         self.reads = (self.column, *columns(self.by))
 
     def adds(self) -> dict[str, pa.DataType]:
@@ -62,12 +67,14 @@ class ClusterBalance(Selector):
         without = live.each(Without(self.column))
         if not rows.rows:
             return Selection(without, notes={"kept": 0, "clusters": 0})
-        rows, centroids, files = clustered(rows, width, self.clusters[0], 1, self.centroids, self.seed, self.device)
+        lowest = self.clusters[0] or max(1, round((2 * rows.rows) ** 0.5))
+        total = self.total or round(self.fraction * rows.rows)
+        rows, centroids, files = clustered(rows, width, lowest, 1, self.centroids, self.seed, self.device)
         name = f"{self.name}_cluster"
         found, sizes = rows.each(_Ranked(name)), np.zeros(len(centroids), np.int64)
         for t in found.each(Sql(f"select {identifier(name)} as cluster, count(*) as n from live group by all")).tables():
             sizes[t["cluster"].to_numpy()] += t["n"].to_numpy()
-        quota = descend(sizes, _tree(centroids, self.clusters[1:], self.seed), self.total, self.temper)
+        quota = descend(sizes, _tree(centroids, self.clusters[1:], self.seed), total, self.temper)
         granted = pa.table({"cluster": np.arange(len(quota), dtype=np.int32), "quota": quota})
         fell = _beyond(found, name, granted).home(live)
         drop = fell.each(Sql(UNION), without)

@@ -1,6 +1,7 @@
 """MetaCLIP's balance: captions that match only frequent entries are thinned, captions that match a rare one stay."""
 
 from bisect import bisect_left
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -11,10 +12,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from curate.balance.entries import entries_hash, read_entries
-from curate.balance.matcher import Matcher, Substrings
+from curate.balance.matcher import Matcher, Substrings, spacing
 from curate.errors import RecipeError
 from curate.select.database import query
-from curate.select.exchange import Frame, Sql, Then
+from curate.select.exchange import ByHash, Frame, Sql, Then
 from curate.selector import Selection, Selector, coin, identifier, quoted
 
 #: Languages written without blanks between words.
@@ -32,8 +33,9 @@ class Balance(Selector):
     A caption that matches no entry is dropped.
 
     `entries`: a list, a file (JSON list or one entry a line), or for several languages a dict from the values of the
-    column `language` to such lists; rows in another language match nothing. One of these sets t, the count up to which
-    an entry is tail and all its captions stay:
+    column `language` to such lists; rows in another language match nothing. `words` in their place takes as entries that many of the
+    words of the captions themselves, the most frequent ones (CLIP and MetaCLIP have 500,000 entries). One of these sets t, the count
+    up to which an entry is tail and all its captions stay:
       t       a number; MetaCLIP-400M uses 20,000 (the default), MetaCLIP-2.5B 170,000
       target  the number of rows expected to stay
       tail    the share of all matches that belongs to tail entries (6 % in MetaCLIP), solved for each language
@@ -50,11 +52,14 @@ class Balance(Selector):
     language: str = ""
     base: str = ""
     seed: int = 0
+    words: int = 0
 
     def __post_init__(self):
         super().__post_init__()
         if sum(v is not None for v in (self.t, self.target, self.tail)) > 1:
             raise RecipeError(f"{self.name}: give one of t, target and tail")
+        if self.words and (self.entries or self.language):
+            raise RecipeError(f"{self.name}: words are taken from the captions in place of entries: give one of the two")
         if isinstance(self.entries, Mapping) != bool(self.language):
             raise RecipeError(f"{self.name}: entries by language need the column of the language, and the other way round")
         if self.base and (self.base not in self.entries or self.t is None):
@@ -68,11 +73,14 @@ class Balance(Selector):
         return {f"entries_{k}" if k else "entries": entries_hash(v) for k, v in self._lists().items()}
 
     def _lists(self) -> dict[str, list[str]]:
+        if self.words:
+            return {}
         by_language = self.entries if isinstance(self.entries, Mapping) else {"": self.entries}
         return {k: read_entries(v) for k, v in by_language.items()}
 
     def select(self, live: Frame) -> Selection:
-        groups = [_Group(language, entries) for language, entries in sorted(self._lists().items())]
+        lists = {"": frequent_words(live, self.text, self.words)} if self.words else self._lists()
+        groups = [_Group(language, entries) for language, entries in sorted(lists.items())]
         column = identifier(self.language) if self.language else "''"
         rows = f"select id, uid, {identifier(self.text)} as text, {column} as language from live"
         entries = [pa.table({"language": [g.language] * len(g.entries), "entry": g.entries}, schema=_ENTRIES) for g in groups]
@@ -178,6 +186,14 @@ def _add(groups: list[_Group], found: Frame, to: str) -> None:
             by[language][t["number"].to_numpy()[at]] += t["n"].to_numpy()[at]
 
 
+def frequent_words(live: Frame, text: str, most: int) -> list[str]:
+    """The `most` words that occur in the most captions; of those in as many the first in order."""
+    top = f"order by n desc, entry limit {int(most)}"
+    met = Sql(f"select entry, sum(n)::bigint as n from live group by entry {top}")
+    counted = live.shuffle(ByHash("hash"), met, _Words(text))
+    return counted.gathered(Sql(f"select entry, n, 0.0 as _ from live {top}")).table()["entry"].to_pylist()
+
+
 # ---- tasks
 
 _ENTRIES = pa.schema([("language", pa.large_string()), ("entry", pa.large_string())])
@@ -205,6 +221,20 @@ class _Hidden:
     """Entries that a cache knows by their digest, not by themselves."""
 
     values: list[str] = field(compare=False, hash=False)
+
+
+@dataclass(frozen=True)
+class _Words:
+    """The words of a chunk's captions, as entries match them, with the number of captions that have each."""
+
+    text: str
+
+    def __call__(self, rows: pa.Table) -> pa.Table:
+        found: Counter[str] = Counter()
+        for text in rows[self.text].drop_null().to_pylist():
+            found.update({w for w in spacing(text).split() if any(c.isalnum() for c in w)})
+        counts = pa.table({"entry": pa.array(found, pa.large_string()), "n": pa.array(found.values(), pa.int64())})
+        return query("select entry, n, hash(entry) as hash from live", {"live": counts})
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from curate.errors import RecipeError
 from curate.stage import Stage, digest, plain
 from curate.synth.captioners.asking import Asking, Got, Wanted
 from curate.synth.captioners.base import Answer, Content, Decoding, Seen, Writer, seed_of
+from curate.synth.captioners.named import named
 from curate.synth.prompts import prompt_hash, prompt_text
 
 #: What is recorded of every text. The first six are the same for a whole stage; they stand in each row so that
@@ -51,7 +52,7 @@ class Row:
 class Asked(Stage):
     """Asks a model about every row. Write `contents` (what it is shown of each) and `columns` (what the answers make).
 
-    by: the model (curate.synth.captioners). prompt: a name of synth.prompts.PROMPTS, or a text. The seed of an answer is a hash of
+    by: the model (curate.synth.captioners), or its name, as `small` or `caption:Salesforce/blip2-opt-2.7b`. prompt: a name of synth.prompts.PROMPTS, or a text. The seed of an answer is a hash of
     uid, seed and its turn among the n. A row without an answer stays, and `finish` says why.
     """
 
@@ -66,6 +67,7 @@ class Asked(Stage):
 
     def __post_init__(self):
         super().__post_init__()
+        self.by = named(self.by) if isinstance(self.by, str) else self.by
         self.gpus, self.network = self.by.gpus, self.by.network
         self._prompt = prompt_text(self.prompt)
         self._asking: Asking | None = None

@@ -7,6 +7,7 @@ import numpy as np
 import pyarrow as pa
 
 from curate.errors import RecipeError
+from curate.selector import coin
 from curate.synth.asked import Asked, Row
 from curate.synth.captioners.base import Answer, Content
 from curate.synth.prompts import names

@@ -35,10 +35,11 @@ def score_column(variant: str) -> str:
 class Mix(Stage):
     """Draws each row's text by the hash of its uid: Mix({"raw": 0.5, "coca": 0.3, "fused": 0.2}).
 
-    A variant that is null, empty, faulty (`checked`: variants with a column of faults) or scores under `min` cannot be drawn;
-    the others then share its part. `chosen_probability` holds what each had, for loaders that draw again at train time, as
-    open_clip's `--json-text-key "text;caption_coca" --json-text-key-probs` does (after its release 3.3). If there is none,
-    `chosen_text` is null, and with `drop` the row falls.
+    A variant that is null, empty, faulty (`checked`: variants with a column of faults), scores under `min` or, with `no_worse`, under the
+    raw text's score cannot be drawn (BLIP-2, 2301.12597, lets raw and written texts compete by the same score); the others then share
+    its part. `chosen_probability` holds what each had, for loaders that draw again at train time, as open_clip's `--json-text-key
+    "text;caption_coca" --json-text-key-probs` does (after its release 3.3). If there is none, `chosen_text` is null, and with `drop` the
+    row falls.
 
     Shares of raw text that were good: 0.8 for CLIP, 0.5 to balance it with retrieval (Recap-DataComp, 2406.08478).
     """
@@ -48,6 +49,7 @@ class Mix(Stage):
     min: float | None = None
     checked: tuple[str, ...] = ()
     drop: bool = False
+    no_worse: bool = False
     untracked = ("drop",)
     captions = "chosen_text"
 
@@ -64,7 +66,7 @@ class Mix(Stage):
         self.reads = (
             *map(column, self.shares),
             *(f"{column(v)}_faults" for v in self.checked),
-            *(map(score_column, self.shares) if self.min is not None else ()),
+            *(map(score_column, self.shares) if self.min is not None or self.no_worse else ()),
         )
 
     def adds(self) -> dict[str, pa.DataType]:
@@ -98,6 +100,9 @@ class Mix(Stage):
         if self.min is not None:
             scores = live[score_column(variant)].to_numpy().astype(np.float64)
             good &= scores >= self.min  # NaN, from null, is not
+        if self.no_worse and variant != "raw":
+            mine, raw = (live[score_column(v)].to_numpy().astype(np.float64) for v in (variant, "raw"))
+            good &= (mine >= raw) | (np.isnan(raw) & ~np.isnan(mine))
         return good
 
     def judge(self, columns: pa.Table) -> pa.Array:

@@ -1,4 +1,4 @@
-"""The demo's second run: real manuals become interleaved documents by OBELICS' rules."""
+"""The demo's second run: real manuals become interleaved documents."""
 
 import sys
 import time
@@ -23,8 +23,8 @@ def document_job(out: str, folder: Path, engine: str, seed: int, allow_private: 
         print(f"left out: {name}: {why}")
     if not web.notes["pages"]:
         return 0
-    recipe = load("obelics").build(WebPages(str(folder / "pages.warc.gz")), seed=seed)
-    recipe.name = "demo-pages"
+    recipe = load("web_documents").build(WebPages(str(folder / "pages.warc.gz")), seed=seed)
+    recipe.name = "web_documents"
     for step in recipe.steps:
         if hasattr(step, "allow_private"):
             step.allow_private = allow_private

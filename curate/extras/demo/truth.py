@@ -2,7 +2,7 @@
 
 import json
 from collections import Counter, defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,8 +23,10 @@ GROUPS = {
 
 @dataclass(frozen=True)
 class Measured:
-    """Four tables.
+    """Five tables.
 
+    steps: for each step that dropped rows how many it dropped, how many are left, and of these `precision`: the share that ought to
+        stay, each picture counted once; `recall`: of all that ought to stay the share that is left.
     reasons: for each drop reason `dropped` rows, of which `right`; `precision` = right / dropped. `should` = rows that ought to
         fall first of all for this reason, `caught` = those that fell for it or another reason that is right for them,
         `elsewhere` = those that fell for something else; `recall` = caught / should.
@@ -34,6 +36,7 @@ class Measured:
         by source, and `held out` (captions the small CLIP did not see).
     """
 
+    steps: pa.Table
     reasons: pa.Table
     faults: pa.Table
     languages: pa.Table
@@ -41,6 +44,7 @@ class Measured:
 
     def __str__(self) -> str:
         titles = {
+            "steps": "What each step dropped, and what it did to the pool",
             "reasons": "Precision and recall of each drop reason",
             "faults": "What became of each fault",
             "languages": "Captions in other languages",
@@ -50,8 +54,9 @@ class Measured:
         return "\n\n".join(parts)
 
 
-def measure(ledger: pa.Table, truth: pa.Table | Path, names: Mapping[str, str] = NAMES) -> Measured:
-    """Compare a ledger (columns url, text, drop_reason and scores) with the truth of the same list.
+def measure(ledger: pa.Table, truth: pa.Table | Path, names: Mapping[str, str] = NAMES, order: Sequence[str] = ()) -> Measured:
+    """Compare a ledger (columns url, text, drop_reason, drop_stage and scores) with the truth of the same list. `order`: the steps in
+    their order.
 
     `names` translates reasons (of selectors named at will) into the truth's. A reason the truth does not know, such as
     `balance`, is a choice and not a finding: its rows count as kept. Raises ValueError if the two are not of the same list.
@@ -59,13 +64,14 @@ def measure(ledger: pa.Table, truth: pa.Table | Path, names: Mapping[str, str] =
     if not isinstance(truth, pa.Table):
         truth = pq.read_table(truth)
     rows = _join(ledger, truth.to_pylist())
+    steps = _steps(rows, order)
     known = {r for row in rows for r in row["expected"]} | GROUPS.keys()
     for row in rows:
         reason = names.get(row["reason"], row["reason"])
         row["reason"] = reason if reason in known or str(reason).startswith(("fetch:", "decode")) else None
     seen = {row["reason"] for row in rows}
     ran = {r for r in known if r in seen or r in ledger.column_names or r.startswith("fetch:")}
-    return Measured(_reasons(rows, ran), _faults(rows), _languages(rows), _auc(rows))
+    return Measured(steps, _reasons(rows, ran), _faults(rows), _languages(rows), _auc(rows))
 
 
 def _join(ledger: pa.Table, truth: list[dict]) -> list[dict]:
@@ -77,12 +83,36 @@ def _join(ledger: pa.Table, truth: list[dict]) -> list[dict]:
         raise ValueError(f"the ledger has {len(ledger)} rows, the truth {len(truth)}")
     scores = ledger["clip_score"].to_pylist() if "clip_score" in ledger.column_names else [None] * len(ledger)
     joined = []
+    stages = ledger["drop_stage"].to_pylist() if "drop_stage" in ledger.column_names else [None] * len(ledger)
     named = (ledger[name].to_pylist() for name in ("url", "text", "drop_reason"))
-    for url, text, reason, score in zip(*named, scores):
+    for url, text, reason, score, stage in zip(*named, scores, stages):
         if not places[url, text]:
             raise ValueError(f"the ledger has a row the truth does not know: {url!r} {text!r}")
-        joined.append({**places[url, text].pop(), "reason": reason, "score": score})
+        joined.append({**places[url, text].pop(), "reason": reason, "score": score, "stage": stage})
     return joined
+
+
+def _steps(rows: list[dict], order: Sequence[str]) -> pa.Table:
+    """The pool after each step that dropped rows of it."""
+    number = {id(row): n for n, group in enumerate(_groups(rows, ("same_row", "same_bytes", "same_picture"))) for row in group}
+    wanted = {number[id(r)] for r in rows if not r["expected"]}
+    left, lines = rows, []
+    for step in ["", *order]:
+        fell = [r for r in left if step and r["stage"] == step]
+        if step and not fell:
+            continue
+        left = [r for r in left if not (step and r["stage"] == step)]
+        right = len({number[id(r)] for r in left if not r["expected"]})
+        lines.append(
+            {
+                "step": step or "(the list)",
+                "dropped": len(fell),
+                "left": len(left),
+                "precision": right / len(left) if left else None,
+                "recall": right / len(wanted) if wanted else None,
+            }
+        )
+    return pa.Table.from_pylist(lines)
 
 
 def _reasons(rows: list[dict], ran: set[str]) -> pa.Table:
