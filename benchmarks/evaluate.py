@@ -35,7 +35,7 @@ from curate.sources.url_pairs import UrlPairs
 from curate.sources.webdataset import WebDataset
 from curate.store.atomic import Store
 from curate.upkeep.adopt import adopt
-from curate.view.progress import Lines
+from curate.view.display import Lines
 from curate.view.run import Run, open_run
 
 SIDE = 72

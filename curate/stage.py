@@ -119,6 +119,8 @@ class Stage(Step):
 
     #: By time.monotonic: what is not done by then is left undone, or the whole part is lost. Set before each `run`.
     ends = math.inf
+    #: Hears how many rows a `run` that takes long is through with. Set before each `run`.
+    tell = staticmethod(lambda rows: None)
 
     def reading(self, column: str) -> Self:
         """The same stage with another column in the place of `text`: a filter of captions asked of a cleaned or a written one."""
@@ -130,6 +132,10 @@ class Stage(Step):
 
     def load(self) -> None:
         """Load the model. Called once in each worker, before the first `run`."""
+
+    def loading(self) -> str:
+        """What `load` loads, for people who wait: the model's name, with its size where that is known."""
+        return getattr(self, "model", "") or self.name
 
     @property
     def loads(self) -> bool:

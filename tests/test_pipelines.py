@@ -360,7 +360,7 @@ OUTCOMES = {
     "small_model_mix": ({"budget", "exact_dedup"}, None),
     "stable_diffusion": ({"image_side"}, 11),
     "t_mars": ({"top_fraction"}, 4),
-    "web_pairs": ({"language", "caption_words", "aspect_ratio", "cluster_balance"}, None),
+    "web_pairs": ({"language", "aspect_ratio", "cluster_balance"}, None),
 }
 
 #: Columns that a recipe is there for.

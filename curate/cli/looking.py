@@ -20,7 +20,7 @@ def _stats_options(sub: argparse.ArgumentParser, _: str | None) -> None:
 
 
 def stats(args: argparse.Namespace) -> int:
-    from curate.view.progress import funnel
+    from curate.view.closing import funnel
     from curate.view.reading import consistent
 
     print(funnel(consistent([args.folder], lambda run: run.stats().to_pylist())))
@@ -298,7 +298,7 @@ def _watch_options(sub: argparse.ArgumentParser, _: str | None) -> None:
 
 def watch(args: argparse.Namespace) -> int:
     from curate.store.atomic import Store
-    from curate.view.progress import display
+    from curate.view.display import display
     from curate.view.watch import watch as follow
 
     with display() as shown:

@@ -84,7 +84,7 @@ def _training_options(sub: argparse.ArgumentParser) -> None:
 def evaluate(args: argparse.Namespace) -> int:
     from curate.extras.evaluate import evaluate as compare
     from curate.extras.evaluate.trainer import Training
-    from curate.view.progress import display
+    from curate.view.display import display
 
     how = Training(
         args.model,

@@ -326,7 +326,8 @@ def _run_options(sub: argparse.ArgumentParser, recipe: str | None) -> None:
 
 def run(args: argparse.Namespace) -> int:
     from curate.runner.driver import run as start
-    from curate.view.progress import display, funnel, summary
+    from curate.view.closing import funnel, summary
+    from curate.view.display import display
 
     if args.engine == "local" and args.address:
         raise RecipeError(f"--address {args.address}: of a Ray cluster, and --engine local works in this process")

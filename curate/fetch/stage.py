@@ -252,6 +252,7 @@ class Fetch(Stage):
         async def put(url: str | None, answer: Answer) -> None:
             await receiver.put(url, answer)
             left.pop(url)  # not before: the deadline may come while it waits for room
+            self.tell(len(urls) - len(left))
 
         async with Client(
             Resolver(networks(self.allow_private), threads=min(THREADS, at_once)),

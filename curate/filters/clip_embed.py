@@ -6,7 +6,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from curate.models import Clip, clip, clip_ready, clip_width, weights_id
+from curate.models import Clip, clip, clip_ready, clip_width, weights_id, with_size
 from curate.stage import Stage
 
 
@@ -36,6 +36,9 @@ class ClipEmbed(Stage):
     def widths(self) -> dict[str, int]:
         width = clip_width(self.model)
         return dict.fromkeys(self.adds(), width) if width else {}
+
+    def loading(self) -> str:
+        return with_size(self.model)
 
     def load(self) -> None:
         self._clip = clip(self.model)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import pyarrow as pa
 
 from curate.filters.clip_embed import text_vectors
-from curate.models import clip, clip_ready, weights_id
+from curate.models import clip, clip_ready, weights_id, with_size
 from curate.stage import Stage
 
 
@@ -28,6 +28,9 @@ class ClipText(Stage):
 
     def preflight(self, widths: dict[str, int]) -> None:
         clip_ready(self.model)
+
+    def loading(self) -> str:
+        return with_size(self.model)
 
     def load(self) -> None:
         self._clip = clip(self.model)

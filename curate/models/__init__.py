@@ -3,7 +3,7 @@ onnxruntime, when a model is used."""
 
 from curate.models.classifiers import classifier_ready, fasttext, image_classifier, text_classifier
 from curate.models.clip import BATCH, Clip, Shrink, clip
-from curate.models.clip_names import clip_ready, clip_width, weights_id
+from curate.models.clip_names import clip_ready, clip_width, weights_id, with_size
 from curate.models.files import THREADS, ensure_torchvision, file_sha256, packaged, weights_file
 from curate.models.heads import Head, head
 from curate.models.hub import hugging_ready
@@ -32,4 +32,5 @@ __all__ = [
     "text_reader",
     "weights_file",
     "weights_id",
+    "with_size",
 ]

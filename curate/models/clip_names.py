@@ -155,6 +155,14 @@ def weights_id(name: str) -> str:
     return (f"sha256:{file_sha256(found.file)}" if found.file else f"{found.architecture}:{found.pretrained}") + settings
 
 
+def with_size(name: str) -> str:
+    """A model's name, with the size of its weights where they are local files: `small (18 MB)`."""
+    found = located(name)
+    files = [p for p in found.folder.iterdir() if p.is_file()] if found.folder else [Path(found.file)] if found.file else []
+    size = sum(p.stat().st_size for p in files)
+    return f"{name} ({size / 1e6:,.0f} MB)" if size else name
+
+
 def _config(name: str, folder: Path) -> dict[str, Any]:
     """A folder's configuration, without the places where this machine keeps its parts."""
     try:

@@ -34,7 +34,8 @@ from curate.upkeep.adopt import adopt
 from curate.upkeep.repair import repair
 from curate.upkeep.takedown import begin_anew, finish
 from curate.view import card, report
-from curate.view.progress import Published, Quiet, nothing_kept
+from curate.view.closing import nothing_kept
+from curate.view.progress import Published, Quiet
 from curate.view.run import Run
 
 log = logging.getLogger(__name__)
@@ -82,7 +83,7 @@ def run(
             log.info("%d files of %s are used here too", adopt(store, Store(reuse)), reuse)
         worker = engines.start(engine, address, workers)
         worker.deadline = deadline
-        told = Published(progress or Quiet(), store)
+        told = Published(progress or Quiet(), store, notes=worker.notes)
         try:
             worker.ship_user_code([recipe.source, *recipe.steps])
             made = Driver(
@@ -265,6 +266,7 @@ class Driver:
             work = Work(
                 self.store, segment, list(before), self.recipe.fingerprints, decisions, self.refetch, self.deadline, assets
             )
+            work.notes = self.engine.note
             gpus = max(s.gpus for s in segment)
             # What streams keeps its connections and its engine from part to part, and has no deadline for a part.
             # Two parts at a time: the requests of one follow the last of the other.

@@ -18,6 +18,7 @@ from curate.runner import ray_token
 from curate.runner.calls import Keeper, Nothing, call
 from curate.runner.local import LocalEngine
 from curate.runner.workers import ATTEMPTS, Crash, Lane, bundles, cores, fitting
+from curate.score.notes import Note, Notes
 
 log = logging.getLogger(__name__)
 
@@ -59,6 +60,7 @@ class RayEngine:
         except (ConnectionError, ValueError, RuntimeError) as e:
             raise RecipeError(f"Ray cannot be reached at {address}: {e}") from e
         self.local = local
+        self.asked: Any = None  # notes that are on their way
         self.deadline = 3600.0  # seconds for a call of `map`
         self.waiting = 1 if local else 2  # calls for each core: an autoscaler starts nodes for those that wait
         self.actors: list[list[Any]] = []
@@ -113,6 +115,25 @@ class RayEngine:
                     self.metrics[what].inc(n, {"stage": stage})
         if done.bytes > 0:
             self.metrics["bytes"].inc(done.bytes)
+
+    @cached_property
+    def note(self) -> "Post":
+        """What hears how far visits have come: an actor that keeps their notes."""
+        return Post(self.ray.remote(max_restarts=0)(Notes).options(num_cpus=0).remote())
+
+    def notes(self) -> list[Note]:
+        """What it heard since it was last asked; nothing while it does not answer."""
+        if "note" not in vars(self):
+            return []
+        try:
+            self.asked = self.asked or self.note.actor.take.remote()
+            ready, _ = self.ray.wait([self.asked], timeout=0.2)
+            if not ready:
+                return []
+            self.asked = None
+            return self.ray.get(ready[0])
+        except self.ray.exceptions.RayError:  # a display can do without
+            return []
 
     def open(self, lanes: list[Lane]) -> None:
         self.lanes = lanes
@@ -299,6 +320,16 @@ class RayEngine:
             if "creation task" in str(e) and "Error" in _last_line(e):
                 raise RecipeError(f"no worker can be started: {_last_line(e)}") from e
             raise Crash(f"the worker died ({type(e).__name__})") from e
+
+
+class Post:
+    """Sends notes to the actor that keeps them, and waits for nothing."""
+
+    def __init__(self, actor: Any):
+        self.actor = actor
+
+    def __call__(self, note: Note) -> None:
+        self.actor.put.remote(note)
 
 
 class _Mapping:

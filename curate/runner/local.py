@@ -8,6 +8,7 @@ from typing import Any
 
 from curate.errors import CurateError
 from curate.runner.workers import Lane, loaded
+from curate.score.notes import Note, Notes
 
 
 class LocalEngine:
@@ -24,6 +25,7 @@ class LocalEngine:
         self.beside: dict[Future, Any] = {}
         self.pool: ThreadPoolExecutor | None = None
         self.loading = threading.Lock()
+        self.told = Notes()
 
     def open(self, lanes: list[Lane]) -> None:
         self.lanes = lanes
@@ -81,6 +83,15 @@ class LocalEngine:
 
     def count(self, done: Any) -> None:
         """Nobody collects metrics here."""
+
+    @property
+    def note(self) -> Callable[[Note], None]:
+        """What hears how far visits have come."""
+        return self.told.put
+
+    def notes(self) -> list[Note]:
+        """What it heard since it was last asked."""
+        return self.told.take()
 
 
 def closed(target: Any) -> None:

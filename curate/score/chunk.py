@@ -3,6 +3,7 @@
 import time
 from collections.abc import Iterator
 from concurrent.futures import Future
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -65,12 +66,16 @@ class Chunk:
         """Run a stage on rows, and hold it to its word: the columns it declares, one value a row."""
         live, given, context = self.arguments(stage, todo)
         stage.ends = self.visit.ends
+        if self.parcel is not None:  # the whole part at once
+            stage.tell = partial(self._tell, stage.name, len(todo))
         try:
             columns = stage.run(live, *given, **context)
         except CurateError:
             raise
         except Exception as e:
             raise PartError(stage.name, self.visit.part.id, live["uid"][0].as_py(), f"{type(e).__name__}: {e}") from e
+        finally:
+            vars(stage).pop("tell", None)
         return declared(stage, columns, len(todo), self.visit.part.id, live["uid"][0].as_py())
 
     def arguments(self, stage: Stage, todo: np.ndarray) -> tuple[pa.Table, list[Any], dict[str, pa.Table]]:
@@ -107,6 +112,9 @@ class Chunk:
             found = read_slices(self.visit.work.store, *(where[c].to_pylist() for c in schema.PAYLOAD))
             self._bytes.update(zip(missing.tolist(), found))
         return [self._bytes[r] for r in rows.tolist()]
+
+    def _tell(self, stage: str, of: int, rows: int) -> None:
+        self.visit.tell(stage, rows, of)
 
     def images(self, rows: np.ndarray) -> list[Any]:
         """Decoded pixels, or the outcome's word where an image cannot be decoded."""

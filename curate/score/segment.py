@@ -4,7 +4,7 @@ import json
 import math
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,6 +18,7 @@ from curate import schema
 from curate.errors import CurateError, PartError
 from curate.fetch.isolate import Isolated
 from curate.score.chunk import Chunk, cuts, declared
+from curate.score.notes import Note, Teller
 from curate.score.part import Decision, Part, Rows, Workbench, commits
 from curate.stage import Stage, Step
 from curate.store.assets import localize
@@ -60,6 +61,12 @@ class Work:
     deadline: float = 3600  # seconds for a visit; whoever started it gives up then
     assets: dict[str, str] = field(default_factory=dict)  # of files that stages name: their copies in the store
     loaded: bool = False
+    notes: Callable[[Note], None] | None = None  # hears how far visits have come
+
+    @property
+    def name(self) -> str:
+        """The segment's name: those of its stages."""
+        return "+".join(s.name for s in self.stages)
 
     def load(self) -> "Work":
         """Load the models of the segment's stages, once in a worker."""
@@ -67,6 +74,8 @@ class Work:
             for stage in self.stages:
                 localize(self.store, self.assets, stage)
                 if stage.loads:
+                    if self.notes:
+                        self.notes({"lane": self.name, "loading": stage.loading()})
                     stage.load()
             self.loaded = True
         return self
@@ -99,6 +108,7 @@ class Visit:
     def __init__(self, work: Work, part: Part, decoder: Isolated | None, compute: bool = True):
         self.work, self.part, self.decoder, self.compute = work, part, decoder, compute
         self.began = time.monotonic()
+        self.tell = Teller(work.notes if compute else None, work.name, part.id)
         self.ends = math.inf if work.streams else self.began + SHARE * work.deadline
         self.earlier: dict[int, str] = {}
         reads: dict[str, set[str] | None] = {}
@@ -181,6 +191,7 @@ class Visit:
                     fresh[stage.name].append((places[todo], columns))
             rows.settle(places, chunk.rows)
             now, left = time.monotonic(), left - len(places)
+            self.tell(stages[-1].name, len(live) - left, len(live))
             longest, before = max(longest, now - before), now
             self.done.unfinished = left > 0 and any(fresh.values()) and now + longest > self.ends
             if self.done.unfinished or (left and now - committed > COMMIT):
@@ -202,6 +213,7 @@ class Visit:
                 fresh[last.name].append((at, declared(last, columns, len(at), self.part.id, uid(at))))
                 self.done.computed[last.name] = self.done.computed.get(last.name, 0) + len(at)
                 self.done.seconds[last.name] = time.monotonic() - began
+                self.tell(last.name, self.done.computed[last.name], len(live))
                 self._commit_all(stages, rows, fresh)
         except CurateError:
             raise

@@ -52,8 +52,9 @@ class Row:
 class Asked(Stage):
     """Asks a model about every row. Write `contents` (what it is shown of each) and `columns` (what the answers make).
 
-    by: the model (curate.synth.captioners), or its name, as `small` or `caption:Salesforce/blip2-opt-2.7b`. prompt: a name of synth.prompts.PROMPTS, or a text. The seed of an answer is a hash of
-    uid, seed and its turn among the n. A row without an answer stays, and `finish` says why.
+    by: the model (curate.synth.captioners), or its name, as `small` or `caption:Salesforce/blip2-opt-2.7b`. prompt: a name of
+    synth.prompts.PROMPTS, or a text. The seed of an answer is a hash of uid, seed and its turn among the n. A row without an answer
+    stays, and `finish` says why.
     """
 
     streams = True
@@ -107,6 +108,9 @@ class Asked(Stage):
     def load(self) -> None:
         self.by.load()
         self._asking = Asking(self.by, self.decoding)
+
+    def loading(self) -> str:
+        return self.by.model
 
     def close(self) -> None:
         """Close what the model has open; whoever waits for an answer gets an error."""

@@ -57,14 +57,26 @@ class Written(Asked):
 
 @dataclass
 class Caption(Written):
-    """A model's captions of the row's picture, asked for with a prompt that may have texts of the row in it."""
+    """A model's captions of the row's picture, asked for with a prompt that may have texts of the row in it.
+
+    share: of the rows, those that are captioned, drawn by the coin of Mix: where Mix draws the written text last, with this share and
+    seed, every row that it draws for has one. The others have no text, and `finish` is `not_drawn`.
+    """
 
     reads = ("image",)
 
+    share: float = 1.0
+
+    def __post_init__(self):
+        super().__post_init__()
+        if not 0 < self.share <= 1:
+            raise RecipeError(f"{self.name}: share is {self.share:g}; it is above 0 and at most 1")
+
     def contents(self, live: pa.Table, images: list[np.ndarray | str]) -> Iterator[Content | Answer]:
-        for image, prompt in zip(images, self.prompts(live)):
-            if isinstance(image, str) or prompt is None:
-                yield Answer(None, "no_text" if prompt is None else "bad_image")
+        drawn = coin(live["uid"].to_pylist(), self.seed, "mix") >= 1 - self.share
+        for image, prompt, mine in zip(images, self.prompts(live), drawn):
+            if not mine or isinstance(image, str) or prompt is None:
+                yield Answer(None, "not_drawn" if not mine else "no_text" if prompt is None else "bad_image")
             else:
                 yield image, prompt
 

@@ -31,6 +31,11 @@ class Scored(Stage):
 
         clip_ready(self.model)
 
+    def loading(self) -> str:
+        from curate.models import with_size
+
+        return with_size(self.model)
+
     def load(self) -> None:
         from curate.models import clip
 

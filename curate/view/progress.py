@@ -1,16 +1,12 @@
-"""What a run shows while it works: a live display in a terminal, plain lines elsewhere, nothing for programs."""
+"""How far a run is: counted for displays (view.display), and published for those who watch from elsewhere."""
 
-import contextlib
 import json
-import os
-import shlex
-import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, TextIO
+from typing import Any
 
 
 @dataclass
@@ -25,10 +21,39 @@ class Stage:
     ended: float | None = None
     computed: int = 0
     seconds: float = 0.0  # of workers
+    inside: dict[str, dict[str, Any]] = field(
+        default_factory=dict
+    )  # by part, the notes of visits that are under way (score.notes)
+    loading: str = ""  # the model that a worker loads
 
     def pace(self, now: float) -> float:
         """Rows a second while it was at work: a stage that waits for the one before it, in the same process, takes no time."""
-        return self.computed / max(1e-6, min((self.ended or now) - self.began, self.seconds))
+        rows, seconds = (self.inner(k) for k in ("rows", "seconds"))
+        return (self.computed + rows) / max(1e-6, min((self.ended or now) - self.began, self.seconds + seconds))
+
+    def inner(self, what: str) -> float:
+        """The sum over the visits under way of a number in their notes."""
+        return sum(note[what] for note in self.inside.values())
+
+    @property
+    def share(self) -> float:
+        """The share of its work that is done, 0 to 1."""
+        return min(1.0, (self.done + sum(n["rows"] / max(1, n["of"]) for n in self.inside.values())) / max(1, self.total))
+
+    @property
+    def counted(self) -> str:
+        """`1,200 of 3,912 rows`; of a stage that has no rows parts: `2/4`."""
+        if not self.rows or (self.done == 0 and not self.inside):
+            return f"{self.done:,}/{self.total:,}"
+        return f"{round(self.share * self.rows):,} of {self.rows:,} rows"
+
+    def left(self, now: float) -> str:
+        """Time left at the pace so far, like `2 min 10 s left`; before there is a pace, what it waits for or for how long it runs."""
+        if self.loading and not self.share:
+            return f"loading model {self.loading}, {span(now - self.began)}"
+        if not self.share:
+            return f"running for {span(now - self.began)}, {self.done} of {self.total} part{'s' * (self.total != 1)} done"
+        return span((now - self.began) * (1 - self.share) / self.share) + " left"
 
 
 class Quiet:
@@ -40,6 +65,7 @@ class Quiet:
         self.reasons: Counter[str] = Counter()
         self.by_part: dict[str, dict[str, int]] = {}
         self.bytes = 0
+        self.ended: set[tuple[str, str]] = set()  # stages and parts that are through; their last notes may come later
 
     def stage(self, name: str, total: int, rows: int) -> None:
         """A bar begins: `total` steps, `rows` rows in all (0: not counted)."""
@@ -48,11 +74,16 @@ class Quiet:
 
     def step(self, name: str, done: Any) -> None:
         """A step of a bar ended; `done` (work.Done) says what it did. An empty name: time passes."""
+        part = getattr(done, "part", "")
+        if name:
+            self.stages[name].inside.pop(part, None)
         if name and not getattr(done, "unfinished", False):
             stage = self.stages[name]
             stage.done += 1
+            self.ended.add((name, part))
             if stage.done >= stage.total:
                 stage.ended = time.monotonic()
+                stage.inside.clear()
         if done is not None:
             self.stages[name].computed += max(done.computed.values(), default=0)
             self.stages[name].seconds += sum(done.seconds.values())
@@ -61,6 +92,16 @@ class Quiet:
             self.reasons.update(done.dropped)
             self.by_part[done.part] = done.dropped
         self.show()
+
+    def within(self, notes: list[dict[str, Any]]) -> None:
+        """How far visits to parts have come (score.notes)."""
+        for note in notes:
+            stage = self.stages.get(note["lane"])
+            if stage is None or stage.ended:
+                continue
+            stage.loading = note.get("loading", "")
+            if not stage.loading and (stage.name, note["part"]) not in self.ended:
+                stage.inside[note["part"]] = note
 
     def end(self, run: Any, word: str) -> None:
         self.finish(word)
@@ -84,6 +125,8 @@ class Quiet:
                 "seconds": s.seconds,
                 "began": s.began - self.began,
                 "ended": s.ended and s.ended - self.began,
+                "inside": s.inside,
+                "loading": s.loading,
             }
             for s in self.stages.values()
         ]
@@ -109,6 +152,8 @@ class Quiet:
                 None if s["ended"] is None else self.began + s["ended"],
                 s["computed"],
                 s.get("seconds", 0.0),
+                s.get("inside", {}),
+                s.get("loading", ""),
             )
             for s in state["stages"]
         }
@@ -143,7 +188,8 @@ class Published:
 
     NAME = "progress.json"
 
-    def __init__(self, display: Quiet, store: Any, every: float = 2.0):
+    def __init__(self, display: Quiet, store: Any, every: float = 2.0, notes: Callable[[], list[dict[str, Any]]] = lambda: []):
+        self.notes = notes
         self.display, self.store, self.every, self.last, self.begun = display, store, every, 0.0, False
         self.lock, self.over = threading.Lock(), threading.Event()
 
@@ -177,8 +223,10 @@ class Published:
 
     def _beat(self) -> None:
         while not self.over.wait(self.every):
+            notes = self.notes()
             with self.lock:
                 if not self.over.is_set():
+                    self.display.within(notes)
                     self.display.step("", None)
                     self._tell("running")
 
@@ -189,167 +237,9 @@ class Published:
         self.store.note(self.NAME, json.dumps({"state": state, **self.display.state()}).encode())
 
 
-def left(stage: Stage, now: float) -> str:
-    """Time left at the pace so far, like `2 min 10 s left`; before there is a pace, for how long there is nothing."""
-    if not stage.done:
-        return f"nothing yet after {span(now - stage.began)}"
-    return span((now - stage.began) * (stage.total - stage.done) / stage.done) + " left"
-
-
 def span(seconds: float) -> str:
     """`45 s`, `2 min 10 s`, `3 h 05 min`."""
     s = int(seconds + 0.5)
     if s < 60:
         return f"{s} s"
     return f"{s // 60} min {s % 60:02d} s" if s < 3600 else f"{s // 3600} h {s % 3600 // 60:02d} min"
-
-
-class Lines(Quiet):
-    """Plain lines, at most one every few seconds and one where a stage ends."""
-
-    def __init__(self, out: TextIO | None = None, every: float = 5.0):
-        self.out, self.every, self.last = out or sys.stderr, every, 0.0
-        self.said: set[str] = set()
-
-    def begin(self, name: str, place: str) -> None:
-        super().begin(name, place)
-        self.said.clear()
-        print(f"{name} → {place}", file=self.out, flush=True)
-
-    def show(self) -> None:
-        now = time.monotonic()
-        for stage in self.stages.values():
-            if stage.ended and stage.name not in self.said:
-                self.said.add(stage.name)
-                self._line(stage, now)
-        if now - self.last >= self.every and self.current:
-            self._line(self.current, now)
-
-    def _line(self, stage: Stage, now: float) -> None:
-        self.last = now
-        words = [f"{stage.name}: {stage.done}/{stage.total}"]
-        if stage.computed:
-            words.append(f"{stage.pace(now):,.0f} rows/s")
-        words.append(f"took {span(stage.ended - stage.began)}" if stage.ended else left(stage, now))
-        if self.dropped():
-            words.append("dropped so far: " + self.dropped())
-        print("  " + " · ".join(words), file=self.out, flush=True)
-
-    def finish(self, word: str) -> None:
-        print(f"  {word or 'done in ' + span(time.monotonic() - self.began)}", file=self.out, flush=True)
-
-
-class Live(Quiet):
-    """A live table in a terminal: a row a stage, and under it what was kept and why the rest was not."""
-
-    def __init__(self) -> None:
-        from rich.console import Console
-        from rich.live import Live as Display
-
-        self.display = Display(console=Console(stderr=True), refresh_per_second=4)
-
-    def begin(self, name: str, place: str) -> None:
-        super().begin(name, place)
-        self.display.start()
-
-    def show(self) -> None:
-        self.display.update(self._table())
-
-    def finish(self, word: str) -> None:
-        self.show()
-        self.display.stop()
-        if word:
-            print(word, file=sys.stderr)
-
-    def close(self) -> None:
-        """Give the terminal back, whatever happened."""
-        self.display.stop()
-
-    def _table(self) -> Any:
-        from rich.console import Group
-        from rich.progress_bar import ProgressBar
-        from rich.table import Table
-        from rich.text import Text
-
-        now = time.monotonic()
-        table = Table(box=None, padding=(0, 1), header_style="dim")
-        for heading, side in (("stage", "left"), ("", "left"), ("parts", "right"), ("rows/s", "right"), ("", "right")):
-            table.add_column(heading, justify=side)
-        for s in self.stages.values():
-            seconds = (s.ended or now) - s.began
-            pace = f"{s.pace(now):,.0f}" if s.computed else ""
-            state = Text(span(seconds), "green") if s.ended else Text(left(s, now), "yellow")
-            bar = ProgressBar(total=max(1, s.total), completed=s.done, width=24)
-            table.add_row(Text(s.name[:48]), bar, f"{s.done:,}/{s.total:,}", pace, state)
-        kept = self.kept()
-        foot = [
-            f"kept so far {kept:.1%}" if kept is not None else "",
-            self.dropped(),
-            f"{self.bytes / 1e6:,.0f} MB fetched" if self.bytes else "",
-        ]
-        return Group(Text(f"{self.name} → {self.place}", "bold"), table, Text(" · ".join(w for w in foot if w), "dim"))
-
-
-@contextlib.contextmanager
-def display() -> Iterator[Quiet]:
-    """What suits standard error: a live table in a terminal, which is given back whatever happens, else plain lines."""
-    if not sys.stderr.isatty() or os.environ.get("TERM") == "dumb":
-        yield Lines()
-        return
-    live = Live()
-    try:
-        yield live
-    finally:
-        live.close()
-
-
-def nothing_kept(run: Any) -> str:
-    """Of a run that kept nothing, which rules dropped its rows and what to do; empty if something was kept."""
-    if run.dataset["samples"]:
-        return ""
-    table = run.dataset.get("table", "images")
-    rows = [r for r in run.stats().to_pylist() if r["table"] == table and r["reason"] != "kept"]
-    total = sum(r["rows"] for r in rows)
-    if not total:
-        return f"NOTHING WAS KEPT: the input has no rows of {table}"
-    stages: Counter[str] = Counter()
-    for r in rows:
-        stages[r["stage"] or r["reason"]] += r["rows"]
-    (worst, most), *others = stages.most_common(3)
-    top = max((r for r in rows if (r["stage"] or r["reason"]) == worst), key=lambda r: r["rows"])
-    often = f", most often {top['reason']} ({top['rows']:,})" if top["reason"] != worst else ""
-    dropped = f"all {total:,}" if most == total else f"{most:,} of {total:,}"
-    then = "".join(f", {name} {n:,}" for name, n in others)
-    return (
-        f"NOTHING WAS KEPT: {worst} dropped {dropped} {table}{often}{then and '; then' + then[1:]}. "
-        f"See them with `curate show {shlex.quote(run.store.url)} --reason {shlex.quote(top['reason'])}`, change that step and run again"
-    )
-
-
-def summary(run: Any, place: str) -> str:
-    """What a run left and where, and the commands that look at it; `place` is the run's folder as the user wrote it."""
-    shards, folder = len(run.dataset["shards"]), shlex.quote(place)
-    samples = run.dataset["samples"]
-    lines = [
-        f"{samples:,} sample{'s' * (samples != 1)} in {shards} shard{'s' * (shards != 1)}: {run.store.path('shards')}"
-        f"   root hash {run.dataset['root_hash'][:16]}"
-    ]
-    if run.store.exists("report.html"):
-        lines.append(f"report: {run.store.path('report.html')}")
-    if lost := nothing_kept(run):
-        return "\n".join([*lines, "", lost])
-    documents = " --documents" if run.dataset.get("table") == "documents" else ""
-    look = f"curate show {folder}{documents}" if shards else f'curate sql {folder} "select * from images where kept limit 20"'
-    return "\n".join([*lines, f"next: {look}"])
-
-
-def funnel(rows: list[dict[str, Any]]) -> str:
-    """The funnel as text: in = kept + reasons, for every table, in the order of the recipe. Rows as Run.stats() gives them."""
-    lines = []
-    for table in dict.fromkeys(r["table"] for r in rows):
-        mine = [r for r in rows if r["table"] == table]
-        lines.append(f"{table}: {sum(r['rows'] for r in mine):,} rows in")
-        for r in mine:
-            mark = "  kept" if r["reason"] == "kept" else f"  - {r['reason']}"
-            lines.append(f"{mark:<36}{r['rows']:>12,}{r['percent']:>9.2f} %")
-    return "\n".join(lines)

@@ -37,6 +37,15 @@ def test_even_shares_and_what_a_small_cluster_cannot_give(centroids):
     assert kept(ClusterBalance(1000, "v", centroids=centroids).select(rows), kind) == [60, 20, 8, 2]
 
 
+def test_a_fraction_in_place_of_a_total(centroids):
+    rows, kind = pool()
+    assert kept(ClusterBalance(fraction=40 / 90, column="v", centroids=centroids).select(rows), kind) == [15, 15, 8, 2]
+    assert ClusterBalance(fraction=0.5, column="v", clusters=(0,)).select(rows).notes["clusters"] == 13  # sqrt(2 x 90)
+    for both in ({}, {"total": 3, "fraction": 0.5}, {"fraction": 1.5}):
+        with pytest.raises(RecipeError, match="give total, of 1 and more, or a fraction"):
+            ClusterBalance(column="v", **both)
+
+
 def test_trained_clusters_even_out_the_kinds():
     rows, kind = pool((400, 100, 50, 50))
     mix = kept(ClusterBalance(200, "v", clusters=(24,), seed=1).select(rows), kind)

@@ -138,3 +138,16 @@ def test_sums_of_probabilities_may_outgrow_64_bits(monkeypatch, tmp_path):
             .notes["expected_kept"]
             == 10
         )
+
+
+def test_words_of_the_captions_as_entries_do_not_depend_on_the_chunks(tmp_path):
+    texts = ["a cat , a cat"] * 6 + ["a dog"] * 3 + ["an owl"] + [None]
+    pools = [live(text=texts), in_chunks(live(text=texts), 3, str(tmp_path))]
+    found = [Balance(words=3, t=3).select(p) for p in pools]
+    listed = found[0].notes["lists"]["all"]["ranked"]
+    # In how many captions, not how often; of dog (3) and none after it; an and owl are beyond the three.
+    assert [(e["entry"], e["before"]) for e in listed] == [("a", 9), ("cat", 6), ("dog", 3)]
+    assert found[0].notes == found[1].notes and found[0].dropped().tolist() == found[1].dropped().tolist()
+    assert {9, 10} <= set(found[0].dropped().tolist())
+    with pytest.raises(RecipeError, match="give one of the two"):
+        Balance(entries=["cat"], words=3)

@@ -1,26 +1,38 @@
-"""The demo's captions: which rows are captioned, and what is said of them."""
+"""The demo's captions: what is said of those that were written."""
 
+import pyarrow as pa
 import pyarrow.parquet as pq
-from synth.writers import Parrot
-from tiny import tiny_clip
 
-from curate.extras.demo.captions import beside, captioned, sayless
-from curate.runner.driver import run
-from curate.sources.url_pairs import UrlPairs
+from curate.extras.demo.captions import beside
 
 
-def test_rows_that_say_nothing_are_captioned_beside_their_raw_text(drawn_web, tmp_path):
-    listed = sayless(drawn_web.pairs)
-    rows, truth = pq.read_table(listed), pq.read_table(drawn_web.truth)
-    said = {t["url"]: t for t in truth.to_pylist()}
-    assert len(rows) >= 5 and {said[u]["fault"] for u in rows["url"].to_pylist()} == {"boilerplate"}
-    recipe = captioned(UrlPairs(str(listed)), Parrot(), tiny_clip(tmp_path / "clip"), 0, ("127.0.0.0/8",))
-    with drawn_web.serve():
-        made = run(recipe, str(tmp_path / "run"), engine="local")
-    found = made.sql("select url, text, caption_small, chosen_text, chosen_origin, kept from images").fetchall()
-    assert len(found) == len(rows)
-    for url, text, caption, chosen, origin, kept in found:
-        assert text == said[url]["text"] and caption and kept == (origin is not None)
-        assert chosen == {"raw": text, "small": caption, None: None}[origin]
-    lines = beside(made, drawn_web.truth)
-    assert lines[0].startswith(f"Captions for {len(rows)} pictures") and "rows fell" in lines[-1]
+class Ran:
+    """A run of which only its samples are asked for."""
+
+    def __init__(self, rows: list[dict]):
+        self.rows = rows
+
+    def sql(self, query: str):
+        return self
+
+    def to_arrow_table(self) -> pa.Table:
+        return pa.Table.from_pylist(self.rows)
+
+
+def row(n: int, text: str, written: str, origin: str) -> dict:
+    scores = {"clip_score": 0.25, "caption_synthetic_score": 0.5}
+    chosen = {"chosen_text": written if origin == "synthetic" else text, "chosen_origin": origin}
+    return {"url": str(n), "text": text, "caption_synthetic": written, **scores, **chosen}
+
+
+def test_written_captions_stand_beside_raw_texts_and_the_truth(tmp_path):
+    pq.write_table(pa.table({"url": ["0", "1"], "caption": ["a red car", "a blue boat"]}), tmp_path / "truth.parquet")
+    made = Ran([row(0, "fast", "red car", "synthetic"), row(1, "boat", "blue", "raw")])
+    lines = beside(made, tmp_path / "truth.parquet")
+    assert lines[0].startswith("Captions written for 2 samples, drawn in 1 of them")
+    assert [part.strip() for part in lines[1].split("|")] == ["fast", "red car", "a red car"] and len(lines) == 3
+    assert "0.25 raw, 0.50 written" in lines[2] and "in 1 raw texts, 2 written, 2 of those drawn" in lines[2]
+
+
+def test_without_captions_that_is_said(tmp_path):
+    assert beside(Ran([]), tmp_path / "none") == ["no picture could be captioned"]

@@ -106,3 +106,26 @@ def test_the_report_is_plain_text(truth):
     text = str(measure(ledger(truth), truth))
     assert "Precision and recall" in text and "fetch:http_404" in text
     assert columns(pa.table({"a_b": ["x"], "n": [1.5]})).splitlines() == ["a b      n", "x    1.500"]
+
+
+def test_each_step_is_measured_by_what_it_leaves(truth):
+    """A perfect run ends with every picture once and none that should not stay; a step that drops good rows costs recall."""
+    perfect = ledger(truth)
+    stages = [r and r.split(":")[0] for r in perfect["drop_reason"].to_pylist()]
+    order = list(dict.fromkeys(s for s in stages if s))
+    lost = rows(truth, "clean")[0]
+    stages[lost] = "balance"
+    reasons = [*perfect["drop_reason"].to_pylist()]
+    reasons[lost] = "balance"
+    measured = measure(
+        perfect.set_column(2, "drop_reason", pa.array(reasons, pa.large_string())).append_column(
+            "drop_stage", pa.array(stages)
+        ),
+        truth,
+        order=[*order, "balance"],
+    ).steps.to_pylist()
+    assert [line["step"] for line in measured] == ["(the list)", *order, "balance"]
+    assert measured[0]["recall"] == 1 and measured[0]["precision"] < 0.9
+    assert measured[-2]["precision"] == measured[-2]["recall"] == 1
+    good = measured[-2]["left"]
+    assert measured[-1] == {"step": "balance", "dropped": 1, "left": good - 1, "precision": 1.0, "recall": (good - 1) / good}

@@ -17,7 +17,7 @@ from curate.runner.driver import run as start
 from curate.runner.preflight import same_recipe
 from curate.store.atomic import Store
 from curate.upkeep.check import check
-from curate.view.progress import nothing_kept
+from curate.view.closing import nothing_kept
 from curate.view.run import open_run
 
 ROOT = Path(__file__).parent.parent.parent

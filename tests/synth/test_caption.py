@@ -7,7 +7,8 @@ from synth.writers import Parrot
 
 from curate.errors import RecipeError
 from curate.synth.caption import Caption, Rewrite
-from curate.synth.captioners import Decoding
+from curate.synth.captioners import Decoding, named
+from curate.synth.choose import Mix
 
 
 def live(n, **columns):
@@ -37,6 +38,31 @@ def test_captions_of_pictures_with_their_provenance():
         4,
     )
     assert len(made["image_sha256"]) == 64 and made["prompt"] == stage.provenance()["prompt"]["hash"]
+
+
+def test_only_rows_for_which_mix_draws_the_text_are_captioned():
+    rows = live(40, text=["r"] * 40)
+    written = loaded(Caption(Parrot(), share=0.3, seed=5, name="a")).run(rows, pictures(40))
+    every = loaded(Caption(Parrot(), seed=5, name="a")).run(rows, pictures(40))
+    drawn = [Mix({"raw": 0.7, "a": 0.3}, seed=5).run(pa.table({**_columns(rows), **_columns(t)})) for t in (written, every)]
+    assert drawn[0]["chosen_text"].equals(drawn[1]["chosen_text"])
+    finish = [m["finish"] for m in written["caption_a_made"].to_pylist()]
+    assert 0 < finish.count("stop") == drawn[0]["chosen_origin"].to_pylist().count("a") < 40 and set(finish) == {
+        "stop",
+        "not_drawn",
+    }
+    with pytest.raises(RecipeError, match="share is 0"):
+        Caption(Parrot(), share=0)
+
+
+def _columns(table):
+    return dict(zip(table.column_names, table.columns))
+
+
+def test_a_captioner_may_be_named():
+    assert Caption("http://127.0.0.1:1/v1#m").by == named("http://127.0.0.1:1/v1#m")
+    with pytest.raises(RecipeError, match="captioner nobody: there are small"):
+        Caption("nobody")
 
 
 def test_one_bad_picture_costs_one_row():

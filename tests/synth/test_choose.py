@@ -41,6 +41,20 @@ def test_a_variant_that_is_not_there_leaves_its_share_to_the_others():
     assert [tuple(p.values()) for p in found["chosen_probability"].to_pylist()] == [(1, 0), (0, 1), (0, 0), (1, 0)]
 
 
+def test_a_written_text_that_fits_worse_than_the_raw_one_is_not_drawn():
+    stage = Mix({"raw": 0.0001, "a": 0.9999}, no_worse=True)
+    found = stage.run(
+        rows(
+            5,
+            text=["r"] * 5,
+            caption_a=["a"] * 5,
+            clip_score=pa.array([0.3, 0.3, 0.3, None, None], pa.float32()),
+            caption_a_score=pa.array([0.2, 0.3, None, 0.1, None], pa.float32()),
+        )
+    )
+    assert found["chosen_origin"].to_pylist() == ["raw", "a", "raw", "a", "raw"]
+
+
 def test_capfilt_judges_both_by_the_same_cut():
     stage = CapFilt({"raw": 1, "blip": 1}, min=0.3)
     live = rows(

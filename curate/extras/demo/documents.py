@@ -10,8 +10,9 @@ from curate.runner.driver import run
 from curate.runner.planning import requests
 from curate.runner.recipes import load
 from curate.sources.web_pages import WebPages
+from curate.view.closing import funnel
 from curate.view.look import clean
-from curate.view.progress import funnel, span
+from curate.view.progress import span
 
 
 def document_job(out: str, folder: Path, engine: str, seed: int, allow_private: tuple[str, ...], progress: Any) -> int:

@@ -14,8 +14,10 @@ from curate.runner.driver import run
 from curate.runner.recipes import load
 from curate.settings import changed
 from curate.sources.url_pairs import UrlPairs
+from curate.view.closing import funnel
+from curate.view.display import display
 from curate.view.look import clean
-from curate.view.progress import display, funnel, span
+from curate.view.progress import span
 from curate.view.run import Run
 
 NETWORK = "127.0.0.0/8"
@@ -26,6 +28,7 @@ NETWORK = "127.0.0.0/8"
 SETTINGS = (
     "caption_words.min=1",
     "caption_chars.min=3",
+    "caption_repetition.max=0.5",
     "image_bytes.min=100",
     "image_side.min=32",
     "top_fraction.fraction=0.85",
