@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from curate.view import sections
+from curate.view import losses, sections
 from curate.view.facts import Facts
 from curate.view.grid import put
 from curate.view.look import Html, fill, join, page
@@ -15,6 +15,7 @@ ROWS = 200_000
 SECTIONS = (
     ("funnel", "Funnel", sections.funnel),
     ("scores", "Scores and bounds", sections.scores),
+    ("languages", "Losses by language", losses.languages),
     ("documents", "Documents", sections.pages),
     ("kept", "Kept", sections.kept),
     ("dropped", "Dropped, by reason", sections.dropped),
