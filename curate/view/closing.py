@@ -4,6 +4,8 @@ import shlex
 from collections import Counter
 from typing import Any
 
+from curate.view.look import Html, fill, join, table
+
 
 def nothing_kept(run: Any) -> str:
     """Of a run that kept nothing, which rules dropped its rows and what to do; empty if something was kept."""
@@ -48,10 +50,26 @@ def summary(run: Any, place: str) -> str:
 def funnel(rows: list[dict[str, Any]]) -> str:
     """The funnel as text: in = kept + reasons, for every table, in the order of the recipe. Rows as Run.stats() gives them."""
     lines = []
-    for table in dict.fromkeys(r["table"] for r in rows):
-        mine = [r for r in rows if r["table"] == table]
-        lines.append(f"{table}: {sum(r['rows'] for r in mine):,} rows in")
+    for name in dict.fromkeys(r["table"] for r in rows):
+        mine = [r for r in rows if r["table"] == name]
+        lines.append(f"{name}: {sum(r['rows'] for r in mine):,} rows in")
         for r in mine:
             mark = "  kept" if r["reason"] == "kept" else f"  - {r['reason']}"
             lines.append(f"{mark:<36}{r['rows']:>12,}{r['percent']:>9.2f} %")
     return "\n".join(lines)
+
+
+def funnel_html(title: str, words: str, rows: list[dict[str, Any]]) -> str:
+    """The funnel as a table for notebooks, a bar a reason."""
+    blocks = []
+    for name in dict.fromkeys(r["table"] for r in rows):
+        mine = [r for r in rows if r["table"] == name]
+        lines = [(r["reason"], f"{r['rows']:,}", f"{r['percent']:.2f} %", _bar(r)) for r in mine]
+        head = (f"{name}: {sum(r['rows'] for r in mine):,} rows in", "rows", "of all", "")
+        blocks.append(table(head, lines, numbers=[1, 2]))
+    return fill("<div><b>{}</b><br>{}{}</div>", title, words, join(blocks))
+
+
+def _bar(row: dict[str, Any]) -> Html:
+    colour = "#2a7d4f" if row["reason"] == "kept" else "#b3541e"
+    return Html(f'<div style="width:{max(0.5, 2 * row["percent"]):.1f}px;height:.8em;background:{colour}"></div>')

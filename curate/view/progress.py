@@ -25,6 +25,7 @@ class Stage:
         default_factory=dict
     )  # by part, the notes of visits that are under way (score.notes)
     loading: str = ""  # the model that a worker loads
+    started: float | None = None  # when the first visit that told of itself began: a stage may wait for the one before it
 
     def pace(self, now: float) -> float:
         """Rows a second while it was at work: a stage that waits for the one before it, in the same process, takes no time."""
@@ -53,7 +54,7 @@ class Stage:
             return f"loading model {self.loading}, {span(now - self.began)}"
         if not self.share:
             return f"running for {span(now - self.began)}, {self.done} of {self.total} part{'s' * (self.total != 1)} done"
-        return span((now - self.began) * (1 - self.share) / self.share) + " left"
+        return span((now - (self.started or self.began)) * (1 - self.share) / self.share) + " left"
 
 
 class Quiet:
@@ -102,6 +103,7 @@ class Quiet:
             stage.loading = note.get("loading", "")
             if not stage.loading and (stage.name, note["part"]) not in self.ended:
                 stage.inside[note["part"]] = note
+                stage.started = stage.started or time.monotonic() - note["seconds"]
 
     def end(self, run: Any, word: str) -> None:
         self.finish(word)

@@ -1,5 +1,7 @@
 """A run's folder, open for looking."""
 
+import io
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -8,14 +10,15 @@ import duckdb
 import pyarrow as pa
 
 from curate.errors import PoolError
+from curate.selector import identifier
 from curate.store.atomic import Store
 from curate.store.folder import refuse_older
 from curate.view import views
 
 
-@dataclass
+@dataclass(repr=False)
 class Run:
-    """A run's folder, open for looking: `sql`, `stats`, `funnel`, `to_ray_dataset`."""
+    """A run's folder, open for looking: `show`, `image`, `table`, `sql`, `stats`, `to_ray_dataset`. A notebook shows its funnel."""
 
     store: Store
     counters: dict[str, dict[str, float]] = field(default_factory=dict)
@@ -37,6 +40,50 @@ class Run:
             if again is None:
                 raise
             return self.con.sql(again)
+
+    def show(self, what: Any = None, *, reason: str | None = None, where: str | None = None, n: int = 16) -> Any:
+        """Samples as a notebook shows them, see `curate.show`, which shows documents and captions too."""
+        from curate.view.gallery import show
+
+        return show(self, what, reason=reason, where=where, n=n)
+
+    def image(self, uid: str) -> Any:
+        """A row's image as fetched, as a PIL image; PoolError where the run has none. It is opened in this process."""
+        from PIL import Image
+
+        found = self.con.execute("select image(?)", [uid]).fetchone()
+        if found is None or found[0] is None:
+            raise PoolError(f"{self.store.url}: no image of {uid}: there is no such uid, or nothing was fetched for it")
+        return Image.open(io.BytesIO(found[0]))
+
+    def table(self, where: str = "kept", columns: Sequence[str] = (), of: str = "images", n: int | None = None) -> pa.Table:
+        """Rows of the ledger as an Arrow table (`.to_pandas()` makes a data frame), in order of their uid.
+
+        where: SQL that holds for them. columns: by default all but embeddings, hashes of pictures and bytes. of: `images`, `documents`
+        or `texts`. n: at most so many.
+        """
+        known = {name: kind for name, kind, *_ in self.con.sql(f"describe {identifier(of)}").fetchall()}
+        names = list(columns) or [c for c, kind in known.items() if kind != "BLOB" and not kind.endswith("[]")]
+        chosen = ", ".join(map(identifier, names))
+        return self.sql(f"select {chosen} from {identifier(of)} where {where} order by uid limit {n or 'all'}").to_arrow_table()
+
+    def __repr__(self) -> str:
+        return f"<{self._title()}: {self._words()}>"
+
+    def _repr_html_(self) -> str:
+        from curate.view.closing import funnel_html
+
+        return funnel_html(self._title(), self._words(), self.stats().to_pylist() if self.store.exists("dataset.json") else [])
+
+    def _title(self) -> str:
+        return f"run {self.recipe.get('name') or ''} in {self.store.url}".replace("run  in", "run in")
+
+    def _words(self) -> str:
+        if not self.store.exists("dataset.json"):
+            return "not finished"
+        of, samples = self.dataset.get("table", "images"), self.dataset["samples"]
+        total, shards = sum(self.recipe.get("rows", {}).get(of, {}).values()), len(self.dataset["shards"])
+        return f"{samples:,} of {total:,} {of} kept, {shards} shard{'s' * (shards != 1)}, root hash {self.dataset['root_hash'][:16]}"
 
     def stats(self) -> pa.Table:
         """The funnel: table, stage, reason, rows, percent; in the order of the recipe, kept rows last."""
