@@ -2,7 +2,7 @@
 synthetic text are judged by the same cut; a row where neither passes falls, and where both do one is drawn.
 
 BLIP judges by a matching head and trains on the union of texts; here the CLIP score judges, one text is drawn, and all stay in the
-sample. That captions with faults (loops, refusals, prompts) are not drawn is ours: --faults false.
+sample (`curate export --format blip --text every` writes the union). That captions with faults (loops, refusals, prompts) are not drawn is ours: --faults false.
 Published with 14M pictures: COCO retrieval 78.4 / 60.7 without, 80.6 / 63.1 with (recall at 1). --min-clip is for ViT-B/32.
 """
 

@@ -36,7 +36,13 @@ def recipe(
     """
     return Recipe(
         source=source,
-        score=[CaptionWords(min=2), CaptionChars(min=6), Language(model=language_model, script_check=False), Fetch(), ClipEmbed(model=model)],
+        score=[
+            CaptionWords(min=2),
+            CaptionChars(min=6),
+            Language(model=language_model, script_check=False),
+            Fetch(),
+            ClipEmbed(model=model),
+        ],
         select=[
             ImageBased(
                 reference=reference, column="clip_image", clusters=clusters, centroids=centroids, kmeans=kmeans, seed=seed

@@ -125,7 +125,12 @@ def _export_options(sub: argparse.ArgumentParser, _: str | None) -> None:
         "--format", required=True, choices=[*CONTAINERS, *FORMATS], metavar="FORMAT", help="one of the formats below"
     )
     sub.add_argument("-o", "--out", metavar="FILE", required=True, help="the file, or folder, to write")
-    sub.add_argument("--text", metavar="COLUMN", default="", help="the column that is the caption (the .txt of the shards)")
+    sub.add_argument(
+        "--text",
+        metavar="COLUMN",
+        default="",
+        help="the column that is the caption (the .txt of the shards); every: of blip, all texts that could be drawn",
+    )
     sub.add_argument(
         "--turns", metavar="COLUMN", default="", help="the column with conversations or preferences (the only one)"
     )

@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
@@ -18,6 +19,8 @@ from curate.shard.members import SUFFIX
 from curate.sources import tarindex
 from curate.store.atomic import Store
 
+#: What keys and uids are made of: files are named by them.
+NAME = re.compile(r"[\w-][\w.-]*")
 #: Rows of the ledger that are fetched at a time.
 BATCH = 1000
 
@@ -96,6 +99,8 @@ class Samples:
         with self.store.open(name) as f:
 
             def member(sample: tarindex.Sample, suffix: str) -> bytes:
+                if suffix not in sample.members:
+                    raise PoolError(f"{name}: sample {sample.key} has no member {suffix}; `curate check` says what is wrong")
                 f.seek(sample.members[suffix].offset)
                 return f.read(sample.members[suffix].size)
 
@@ -103,6 +108,9 @@ class Samples:
                 if isinstance(sample, tarindex.Broken) or sample.broken or "json" not in sample.members:
                     raise PoolError(f"{name}: damaged; `curate check` says where")
                 info = json.loads(member(sample, "json"))
+                for word in (sample.key, str(info.get("uid"))):
+                    if not NAME.fullmatch(word):
+                        raise PoolError(f"{name}: sample {sample.key[:80]!r}: {word[:80]!r} cannot be the name of a file")
                 yield sample.key, info, tuple(sample.members), lambda suffix, sample=sample: member(sample, suffix)
 
     def _rows(

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 
 from curate.errors import PoolError, RecipeError
@@ -13,9 +14,12 @@ from curate.stage import Stage
 from curate.synth.asked import Row
 from curate.synth.caption import Rewrite
 from curate.synth.captioners.base import Answer, Content
+from curate.synth.prompts import prompt_text
 
 #: Where the picture stands in the first turn of a person.
 IMAGE = "<image>"
+#: LLaVA's samples of each kind.
+LLAVA = {"conversation": 58_000, "detail": 23_000, "reasoning": 77_000}
 TURN = pa.struct([("from", pa.large_string()), ("value", pa.large_string())])
 _SPOKEN = re.compile(r"^\s*\**(question|answer)(?:\s*:\*+(?!\S)|\**\s*:)\s*", re.I | re.M)
 
@@ -27,19 +31,21 @@ class Instruct(Rewrite):
     answer in turn.
 
     texts: columns of captions. boxes: a column of lists of {label, box: [x0, y0, x1, y1]}, in 0..1 of width and height, or "".
-    prompt: `conversation`, `detail` or `reasoning` of synth.prompts (LLaVA: 58,000, 23,000 and 77,000 samples), or a text with
-    `{facts}`.
+    prompt: `conversation`, `detail` or `reasoning` of synth.prompts, or a text with `{facts}`. kinds: several of these with their shares, of
+    which each row has one, drawn by the hash of the uid and named in `caption_<name>_kind` (LLaVA's are LLAVA).
     """
 
-    version = 2
+    version = 3
 
     prompt: str = "conversation"
     of: dict[str, str] = field(default_factory=dict)  # made of texts and boxes
     texts: tuple[str, ...] = ("text",)
     boxes: str = ""
+    kinds: dict[str, float] = field(default_factory=dict)
 
     def __post_init__(self):
         self.of = {"facts": "facts"}
+        self.kinds = self.kinds or {self.prompt: 1.0}
         super().__post_init__()
         if self.n != 1:
             raise RecipeError(f"{self.name}: one conversation a row")
@@ -47,18 +53,31 @@ class Instruct(Rewrite):
         self.reads = (*self.texts, *([self.boxes] if self.boxes else []))
 
     def adds(self) -> dict[str, pa.DataType]:
-        return {**super().adds(), f"{self.name}_turns": pa.list_(TURN)}
+        return {**super().adds(), f"{self.name}_turns": pa.list_(TURN), f"{self.name}_kind": pa.large_string()}
+
+    def identity(self) -> dict[str, Any]:
+        return {**super().identity(), "prompts": {kind: prompt_text(kind) for kind in self.kinds}}
+
+    def provenance(self) -> dict[str, Any]:
+        return {**super().provenance(), "prompts": {kind: prompt_text(kind) for kind in self.kinds}}
+
+    def drawn(self, uids: list[str]) -> list[str]:
+        """The kind of each row."""
+        reach = np.cumsum(list(self.kinds.values())) / sum(self.kinds.values())
+        places = np.searchsorted(reach, coin(uids, self.seed, self.name), side="right")
+        return [list(self.kinds)[min(at, len(self.kinds) - 1)] for at in places.tolist()]
 
     def contents(self, live: pa.Table) -> Iterator[Content | Answer]:
-        told = [
-            facts([row[c] for c in self.texts], row[self.boxes] if self.boxes else None)
-            for row in live.select(list(self.reads)).to_pylist()
-        ]
-        return super().contents(pa.table({"facts": pa.array(told, pa.large_string())}))
+        rows = live.select(list(self.reads)).to_pylist()
+        for row, kind in zip(rows, self.drawn(live["uid"].to_pylist())):
+            known = facts([row[c] for c in self.texts], row[self.boxes] if self.boxes else None)
+            yield (prompt_text(kind).format(facts=known),) if known else Answer(None, "no_text")
 
     def columns(self, rows: list[Row]) -> pa.Table:
         turns = pa.array([conversation(r.answers[0].text) for r in rows], pa.list_(TURN))
-        return super().columns(rows).append_column(f"{self.name}_turns", turns)
+        kinds = pa.array(self.drawn([r.uid for r in rows]), pa.large_string())
+        made = super().columns(rows).append_column(f"{self.name}_turns", turns)
+        return made.append_column(f"{self.name}_kind", kinds)
 
 
 #: Ways to ask for the words in a picture.

@@ -53,6 +53,7 @@ def columns(row):
         "source_choices": '["a", "b"]',
         "source_answer": n % 2,
         "source_split": ("train", "val", "test")[n % 3],
+        "chosen_probability": {"raw": 0.5 * (n % 2), "plain": 1 - 0.5 * (n % 2)},
         "width": 16 + n % 7,
         "height": 16,
     }
@@ -100,6 +101,13 @@ def test_lavis_reads_the_annotations_of_blip(run, tmp_path, monkeypatch):
         row = run[2][data.annotation[n]["image_id"]]
         assert data[n]["text_input"] == row["caption_plain"] and same_picture(run, row["uid"], data[n]["image"])
         assert data.annotation[n]["image"].endswith({"jpeg": "jpg"}.get(row["mime"][6:], row["mime"][6:]))
+
+
+def test_every_text_that_passed_is_a_caption_of_its_own(run, tmp_path):
+    out, count = exported(run, "blip", tmp_path, text="every")
+    rows = json.loads((out / "annotations.json").read_text())
+    texts = [(r["uid"], t) for r in kept(run) for t in ([r["text"]] if r["source_row"] % 2 else []) + [r["caption_plain"]]]
+    assert count == len(rows) and sorted((r["image_id"], r["caption"]) for r in rows) == sorted(texts)
 
 
 def test_lavis_and_minigpt4_read_the_tars(run, tmp_path, monkeypatch):
@@ -430,6 +438,19 @@ def test_a_sample_without_a_picture_is_named(run, tmp_path):
         assert sample.caption() == run[2][sample.key]["text"]
         with pytest.raises(PoolError, match=f"sample {sample.key} has no picture"):
             _ = replace(sample, members=("json", "txt")).picture
+
+
+@pytest.mark.parametrize("key, uid", [("../../out", "a"), ("good", "../x"), ("good", "a/b")])
+def test_no_file_is_written_where_a_tar_wants_it(key, uid, tmp_path):
+    """A folder that a stranger made may have samples of any name."""
+    from curate.store.payload import tar_header
+
+    store, data = Store(tmp_path / "run"), json.dumps({"uid": uid, "texts": ["a"], "images": [None], "image_info": []}).encode()
+    member = tar_header(f"{key}.json", len(data)) + data + b"\0" * (-len(data) % 512) + b"\0" * 1024
+    store.publish_bytes("shards/00000.tar", member)
+    with pytest.raises(PoolError, match="cannot be the name of a file"):
+        export(store, {"shards": [{"name": "00000"}], "samples": 1, "table": "documents"}, "markdown", str(tmp_path / "md"))
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["run"]
 
 
 def test_tars_are_tars(run, tmp_path):

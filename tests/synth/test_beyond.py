@@ -248,3 +248,14 @@ def test_the_stage_asks_with_the_facts_and_llava_reads_what_it_makes():
         [{"from": "human", "value": "<image>\nWhat?"}, {"from": "gpt", "value": "A dog."}],
         None,
     ]
+
+
+def test_each_row_draws_its_kind_of_conversation():
+    stage = Instruct(Writes(), texts=("text",), kinds={"conversation": 1, "detail": 2, "reasoning": 0}, name="talk")
+    stage.load()
+    live = pa.table({"uid": [f"u{i}" for i in range(60)], "text": ["a dog"] * 60})
+    kinds = stage.run(live)["caption_talk_kind"].to_pylist()
+    stage.close()
+    assert 8 < kinds.count("conversation") < 33 and set(kinds) == {"conversation", "detail"}
+    assert list(stage.drawn(live["uid"].to_pylist()[::-1])) == kinds[::-1]
+    assert Instruct(Writes(), kinds={"detail": 1}).identity() != Instruct(Writes(), kinds={"reasoning": 1}).identity()

@@ -26,7 +26,8 @@ GROUP = 1000
 class Options:
     """What a caller may choose about a format.
 
-    text: the column that is the caption ("": the `.txt` that trains). turns: the column with conversations, or with preferences
+    text: the column that is the caption ("": the `.txt` that trains; `every`, where a format takes several: all texts of which
+    Mix draws one). turns: the column with conversations, or with preferences
     ("": the only one there is). tokenizer: a `tokenizer.json`, its folder, or a name. tokens: ids in a row. images: pictures in a
     window or of a document. single: share of the documents with one picture that stay (KOSMOS-1: 0.5). seed: of draws.
     """
@@ -44,8 +45,8 @@ class Options:
         return [f.name for f in fields(self) if getattr(self, f.name) != f.default]
 
 
-#: A row of a format, made of a sample; None leaves the sample out.
-RowOf = Callable[[Sample, Options], dict[str, Any] | None]
+#: A row of a format, made of a sample, or several; None leaves the sample out.
+RowOf = Callable[[Sample, Options], dict[str, Any] | list[dict[str, Any]] | None]
 #: Writes samples to a path; returns how many rows.
 Write = Callable[[Samples, Path, Options], int]
 
@@ -75,8 +76,8 @@ def rows_of(samples: Samples, row: RowOf, options: Options) -> Iterator[tuple[Sa
     """Samples with their rows; those without one are left out."""
     for sample in samples:
         made = row(sample, options)
-        if made is not None:
-            yield sample, made
+        for each in made if isinstance(made, list) else [made] if made is not None else []:
+            yield sample, each
 
 
 # ---- one file

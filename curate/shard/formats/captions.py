@@ -16,9 +16,19 @@ MINIGPT4 = Pictures("image", jpeg=True)
 GRIT = {"width": "width", "height": "height", "original_width": "original_width", "original_height": "original_height"}
 
 
-def blip(sample: Sample, options: Options) -> dict[str, Any]:
-    """A row of BLIP's annotation files, and of LAVIS' caption data sets: {image, caption, image_id}, `image` relative to the folder."""
-    return {"image": Pictures().path(sample), "caption": sample.caption(options.text), "image_id": sample.key}
+def blip(sample: Sample, options: Options) -> list[dict[str, Any]]:
+    """Rows of BLIP's annotation files, and of LAVIS' caption data sets: {image, caption, image_id}, `image` relative to the folder."""
+    named = {"image": Pictures().path(sample), "image_id": sample.key}
+    return [{**named, "caption": caption} for caption in captions(sample, options)]
+
+
+def captions(sample: Sample, options: Options) -> list[str]:
+    """The captions of a sample: one, or with `every` all that Mix may draw, different ones: BLIP trains on this union of the raw and the
+    written texts that passed."""
+    if options.text != "every":
+        return [sample.caption(options.text)]
+    variants = [v for v, chance in sample.column("chosen_probability").items() if chance]
+    return list(dict.fromkeys(sample.column("text" if v == "raw" else f"caption_{v}") for v in variants))
 
 
 def lavis(sample: Sample, options: Options, child: Isolated) -> dict[str, bytes]:
