@@ -94,10 +94,10 @@ class Recipe:
         that reads pixels, or behind the scores where none does and pictures that were fetched go into shards."""
         table = "documents" if "documents" in self.source.tables else "images"
         newest = "captured_at" if table == "documents" and "captured_at" in self.source.adds(table) else ""
-        steps = [DuplicateUid(newest, table=table), *self.score, *self.select, *self.synth]
+        steps = [DuplicateUid(newest, table=table), *self.source.steps(), *self.score, *self.select, *self.synth]
         first = next((i for i, s in enumerate(steps) if isinstance(s, Stage) and s.pixels), None)
         if first is None and self.shards and any(isinstance(s, Stage) and "original_width" in s.adds() for s in self.score):
-            first = 1 + len(self.score)
+            first = len(steps) - len(self.select) - len(self.synth)
         if first is not None and not any(isinstance(s, Decode) for s in steps[: first + 1]):
             steps.insert(first, Decode())
         return steps

@@ -11,7 +11,7 @@ import pyarrow as pa
 from curate import schema
 from curate.errors import RecipeError
 from curate.paths import filesystem, matching
-from curate.stage import plain
+from curate.stage import Step, plain
 
 
 @dataclass
@@ -36,6 +36,10 @@ class Source:
 
     def read(self, file: str, part_size: int) -> Iterator[dict[str, pa.Table]]:
         raise NotImplementedError
+
+    def steps(self) -> list[Step]:
+        """The steps that its rows need before any other: a recipe puts them first."""
+        return []
 
     def adds(self, table: str = "images") -> dict[str, pa.DataType]:
         """The columns that every row of `table` has. A file may carry more."""

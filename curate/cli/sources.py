@@ -5,13 +5,13 @@ from typing import Any
 
 from curate.errors import RecipeError
 
-KINDS = ("pairs", "pool", "pages", "page_urls", "videos")
+KINDS = ("pairs", "tables", "pool", "pages", "page_urls", "videos")
 
 
 def source_options(sub: argparse.ArgumentParser) -> argparse._ArgumentGroup:
     """The options that name a source."""
     source = sub.add_argument_group(
-        "source", "One of --pairs, --pool, --pages, --page-urls, --videos; paths may be local or any fsspec URL."
+        "source", "One of --pairs, --tables, --pool, --pages, --page-urls, --videos; paths may be local or any fsspec URL."
     )
     source.add_argument("--pairs", metavar="GLOB", nargs="+", help="lists of image URLs: Parquet, CSV, TSV, JSON lines")
     source.add_argument(
@@ -27,6 +27,12 @@ def source_options(sub: argparse.ArgumentParser) -> argparse._ArgumentGroup:
     )
     source.add_argument(
         "--pool", metavar="FOLDER", nargs="+", help="WebDataset folders or tars (img2dataset, DataComp, a run's shards)"
+    )
+    source.add_argument(
+        "--tables", metavar="GLOB", nargs="+", help="tables with the pictures in them: Parquet, Arrow, hf://datasets/OWNER/NAME"
+    )
+    source.add_argument(
+        "--image", metavar="COLUMN", default="", help="column of such a table with the pictures (found by its name)"
     )
     source.add_argument(
         "--pages",
@@ -54,7 +60,7 @@ def kind_of(args: argparse.Namespace) -> str:
     named = [k for k in KINDS if getattr(args, k)]
     if len(named) != 1:
         raise RecipeError(
-            "say where the rows come from: one of --pairs GLOB, --pool FOLDER, --pages GLOB, --page-urls GLOB, --videos GLOB"
+            "say where the rows come from: one of --pairs GLOB, --tables GLOB, --pool FOLDER, --pages GLOB, --page-urls GLOB, --videos GLOB"
         )
     return named[0]
 
@@ -66,6 +72,11 @@ def source_of(args: argparse.Namespace) -> Any:
         from curate.sources.url_pairs import UrlPairs
 
         return UrlPairs(args.pairs, url=args.url, text=args.text, without=tuple(args.without))
+    if kind == "tables":
+        from curate.sources.image_tables import ImageTables
+
+        named = {c: value for c in ("url", "text") if (value := getattr(args, c)) != c}
+        return ImageTables(args.tables, image=args.image, **named, without=tuple(args.without))
     if kind == "pool":
         from curate.sources.webdataset import WebDataset
 

@@ -91,14 +91,18 @@ def read_tsv(opened: Opened, without: list[str], texts: list[str]) -> Stream:
     return read_csv(opened, without, texts, tabs=True)
 
 
-def _lines(f: BinaryIO, newline: str) -> Iterator[str | None]:
-    """Lines with their ends, None for one that is too long. UTF-8, where bytes that are none become surrogates, and are found again by
-    `text_array`; or what the byte order mark says."""
+def _text(f: BinaryIO, newline: str) -> io.TextIOWrapper:
+    """A file as text. UTF-8, where bytes that are none become surrogates, and are found again by `text_array`; or what the byte order
+    mark says."""
     buffered = io.BufferedReader(f)  # type: ignore[type-var]
     encoding = marked(buffered.peek(4))
-    text = io.TextIOWrapper(
-        buffered, encoding, "surrogateescape" if encoding.startswith("utf-8") else "replace", newline=newline
-    )
+    errors = "surrogateescape" if encoding.startswith("utf-8") else "replace"
+    return io.TextIOWrapper(buffered, encoding, errors, newline=newline)
+
+
+def _lines(f: BinaryIO, newline: str) -> Iterator[str | None]:
+    """Lines with their ends, None for one that is too long."""
+    text = _text(f, newline)
     while line := text.readline(LONGEST_LINE):
         if len(line) < LONGEST_LINE or line.endswith(("\n", "\r")):
             yield line
@@ -143,29 +147,57 @@ def _bytes(text: str) -> bytes:
 
 def read_jsonl(opened: Opened, without: list[str], texts: list[str]) -> Stream:
     with opened() as f:
-        types = json_types(o for o, _ in _objects(f, texts))
+        found = _elements if _ARRAY.match(_text(f, "\n").read(4096)) else _lined
+    with opened() as f:
+        types = json_types(o for o, _ in _objects(found(f), texts))
     if not types:
         with opened() as f:
-            if any(bad for _, bad in _objects(f, texts)):
-                raise ValueError("no line of it is a JSON object; write one object a line: jq -c .")
+            if any(bad for _, bad in _objects(found(f), texts)):
+                raise ValueError("no line or element of it is a JSON object; write one object a line: jq -c .")
     yield json_table([], types), []
     with opened() as f:
-        objects = _objects(f, texts)
+        objects = _objects(found(f), texts)
         while chunk := list(itertools.islice(objects, ROWS)):
             yield plain(json_table([o for o, _ in chunk], types), [bad for _, bad in chunk])
 
 
-def _objects(f: BinaryIO, texts: list[str]) -> Iterator[tuple[dict[str, Any], bool]]:
-    """The object of each line, and whether the line was not one, or what is wanted as text is not. Blank lines are not rows.
-    ValueError for a file that is one array."""
-    first = True
+def _objects(found: Iterable[dict[str, Any] | None], texts: list[str]) -> Iterator[tuple[dict[str, Any], bool]]:
+    """Each object, and whether there was none, or what is wanted as text is not."""
+    for each in found:
+        yield ({}, True) if each is None else _with_texts(each, texts)
+
+
+def _lined(f: BinaryIO) -> Iterator[dict[str, Any] | None]:
+    """The object of each line, None for a line that is none. Blank lines are not rows."""
     for line in _lines(f, newline="\n"):
         if line is None or line.strip():
-            found = None if line is None else json_object(line)
-            if first and found is None and re.match(r"\s*\[\s*($|\{)", line or ""):
-                raise ValueError("it is one JSON array; write one object a line: jq -c '.[]'")
-            first = False
-            yield ({}, True) if found is None else _with_texts(found, texts)
+            yield None if line is None else json_object(line)
+
+
+#: The beginning of a file that is one array of objects, and what stands between its elements.
+_ARRAY, _BETWEEN = re.compile(r"\s*\[\s*(?:$|[{\]])"), re.compile(r"[\s,]*")
+
+
+def _elements(f: BinaryIO) -> Iterator[dict[str, Any] | None]:
+    """The elements of an array, None for one that is no object. ValueError where it is no JSON: what comes before stays."""
+    text, decode = _text(f, "\n"), json.JSONDecoder().raw_decode
+    held, at, number = text.read(1 << 20).lstrip(), 1, 0
+    while True:
+        at = _BETWEEN.match(held, at).end()
+        if held[at : at + 1] == "]":
+            return
+        try:
+            value, end = decode(held, at)
+            if end == len(held):
+                raise ValueError("it ends here")
+        except (ValueError, RecursionError) as e:
+            more = text.read(1 << 20)
+            if not more or len(held) - at > LONGEST_LINE:
+                raise ValueError(f"its element {number} is no JSON, or longer than {LONGEST_LINE >> 20} MB: {e}") from e
+            held, at = held[at:] + more, 0
+            continue
+        number, at = number + 1, end
+        yield _fitting(value)
 
 
 def _with_texts(found: dict[str, Any], texts: list[str]) -> tuple[dict[str, Any], bool]:
@@ -187,6 +219,11 @@ def json_object(text: str) -> dict[str, Any] | None:
         value = json.loads(text)
     except (ValueError, RecursionError):
         return None
+    return _fitting(value)
+
+
+def _fitting(value: Any) -> dict[str, Any] | None:
+    """A value of JSON, if it is an object of not too many fields."""
     return {fit(n): v for n, v in value.items()} if isinstance(value, dict) and len(value) <= FIELDS else None
 
 
@@ -240,6 +277,7 @@ def _json_array(values: list[Any], kind: pa.DataType) -> pa.Array:
 
 READERS: dict[str, Callable[[Opened, list[str], list[str]], Stream]] = {
     "parquet": parquet.read,
+    "arrow": parquet.read_arrow,
     "pq": parquet.read,
     "csv": read_csv,
     "tsv": read_tsv,
@@ -249,7 +287,7 @@ READERS: dict[str, Callable[[Opened, list[str], list[str]], Stream]] = {
     "json": read_jsonl,
 }
 #: Formats that have a compression of their own.
-UNCOMPRESSED = frozenset({"parquet", "pq"})
+UNCOMPRESSED = frozenset({"parquet", "pq", "arrow"})
 
 #: How the name of a readable file ends.
 ENDINGS = tuple(f".{kind}" for kind in READERS) + tuple(

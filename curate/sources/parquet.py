@@ -35,6 +35,17 @@ def read(opened: Opened, without: list[str], texts: list[str]) -> Iterator[tuple
                     yield _plain(pa.Table.from_batches([batch]), texts)
 
 
+def read_arrow(opened: Opened, without: list[str], texts: list[str]) -> Iterator[tuple[pa.Table, list[bool]]]:
+    """The same of a stream of Arrow batches, as `datasets` keeps them on disk."""
+    with opened() as f, pa.ipc.open_stream(f) as stream:
+        names = _names(stream.schema, without)
+        texts = [t for t in texts if t not in stream.schema.names and _field(stream.schema, t) is not None]
+        yield _plain(stream.schema.empty_table().select(names), texts)
+        for batch in stream:
+            for start in range(0, len(batch), ROWS):
+                yield _plain(pa.Table.from_batches([batch.select(names).slice(start, ROWS)]), texts)
+
+
 def _names(found: pa.Schema, without: list[str]) -> list[str]:
     """The columns to read; ValueError if they are too many, doubled, or of a type that is never loaded."""
     if len(found) - len(without) > COLUMNS:

@@ -1,0 +1,58 @@
+"""The pictures of tables, parked: rows of a table with pictures in it get their bytes."""
+
+from dataclasses import dataclass
+
+import pyarrow as pa
+
+from curate import schema
+from curate.errors import PoolError
+from curate.sources import contained
+from curate.stage import Stage
+from curate.store.payload import Parcel
+
+
+@dataclass
+class Unpack(Stage):
+    """Takes each live row's picture out of its table and parks it, for Fetch to inspect. ImageTables puts it before all other steps.
+
+    The outcome is a column like the stage: ok, no_image (null or empty) or too_large; the drop reason is `unpack:` and the outcome.
+
+    image: the column with the pictures; empty: as ImageTables finds it. max_bytes: of one picture.
+    """
+
+    writes_payload = True
+    reads = ("source_file", "source_row")
+
+    image: str = ""
+    max_bytes: int = 20 << 20
+
+    def adds(self) -> dict[str, pa.DataType]:
+        return {self.name: schema.STR, **schema.PAYLOAD}
+
+    def judge(self, columns: pa.Table) -> pa.Array:
+        return pa.array([None if w == "ok" else f"{self.name}:{w}" for w in columns[self.name].to_pylist()], schema.STR)
+
+    def run(self, live: pa.Table, parcel: Parcel) -> pa.Table:
+        columns: dict[str, list] = {n: [None] * len(live) for n in self.adds()}
+        columns[self.name] = ["no_image"] * len(live)
+        files: dict[str, dict[int, int]] = {}
+        for at, (file, row) in enumerate(zip(live["source_file"].to_pylist(), live["source_row"].to_pylist())):
+            files.setdefault(file, {})[row] = at
+        for file, places in files.items():
+            self._file(file, places, live["uid"].to_pylist(), columns, parcel)
+        return pa.table({n: pa.array(columns[n], t) for n, t in self.adds().items()})
+
+    def _file(self, file: str, places: dict[int, int], uids: list[str], columns: dict[str, list], parcel: Parcel) -> None:
+        """The pictures of the rows of one file: for each row its place in the part."""
+        wanted = (file, self.image, min(places), max(places) + 1, self.max_bytes)
+        try:
+            for row, data in contained.read("curate.sources.image_tables:pictures", [file], *wanted):
+                if row not in places or not data:
+                    continue
+                at = places[row]
+                columns[self.name][at] = "ok" if isinstance(data, bytes) else "too_large"
+                if isinstance(data, bytes):
+                    columns["payload_size"][at] = len(data)
+                    columns["payload_offset"][at] = parcel.add(f"{uids[at]}.bin", data)
+        except (OSError, ValueError) as e:
+            raise PoolError(f"{file}: the pictures from row {min(places)} on cannot be read: {e}") from e
