@@ -45,6 +45,8 @@ class WebDataset(Source):
     (`00000.parquet`) supplies the columns, and the rows whose download failed; without it the `.json` members do. All but the URL
     and the caption travel as `source_<name>`, but for those in `without`.
 
+    Members of one sample that are not next to each other are put together, with a warning, where they are within one part.
+
     `uid` is taken over where it is 32 hex digits. Else it is made of text and URL, or without a URL of text, the tar's
     name and the sample's key. The sample's key travels as `source_key`.
 
@@ -53,7 +55,7 @@ class WebDataset(Source):
     was there is lost, the reading goes on behind it).
     """
 
-    version: ClassVar[int] = 3
+    version: ClassVar[int] = 4
 
     paths: str | list[str]
     without: tuple[str, ...] = ()
@@ -99,19 +101,49 @@ class Found:
     at: int | None = None  # the row in the sidecar
     reason: str | None = None
 
+    def completed_by(self, other: "Found") -> bool:
+        """Whether another one, of the same key, has nothing but what this one lacks."""
+        whole = {self.reason, other.reason} <= {None, "source:no_image"} and other.at is None
+        return whole and not ((self.image and other.image) or (self.text and other.text) or (self.said and other.said))
+
+    def complete(self, other: "Found") -> None:
+        """Take over what another one has."""
+        self.image, self.said = self.image or other.image, self.said or other.said
+        self.text = self.text if other.text is None else other.text
+        self.reason = None if self.image else self.reason
+
 
 def parts(files: list[Opened], paths: list[str], size: int, without: list[str]) -> Iterator[tuple[pa.Table]]:
     """The same, for the child that reads it: of a tar and, where there is one, the table beside it."""
     side = Sidecar.of(files[1], paths[1], without) if len(files) > 1 else Sidecar(pa.table({}))
     file, names = paths[0], {}
     with files[0]() as f:
-        found = itertools.chain((_look(f, s, side) for s in samples(members(f, file))), side.unseen())
-        for start in itertools.count(0, size):
-            chunk = list(itertools.islice(found, size))
-            if chunk:
-                yield (_table(chunk, side, file, start, names, without),)
-            if len(chunk) < size:
-                return
+        start, found = 0, itertools.chain((_look(f, s, side) for s in samples(members(f, file))), side.unseen())
+        for chunk in _chunks(found, size, file):
+            yield (_table(chunk, side, file, start, names, without),)
+            start += len(chunk)
+
+
+def _chunks(found: Iterator[Found], size: int, file: str) -> Iterator[list[Found]]:
+    """Rows, `size` at a time, where the members of one sample are put together that other members lie between."""
+    chunk: list[Found] = []
+    known: dict[str, Found] = {}
+    apart = 0
+    for row in found:
+        earlier = known.get(row.key or "")
+        if earlier is not None and earlier.completed_by(row):
+            earlier.complete(row)
+            apart += 1
+            continue
+        if len(chunk) == size:
+            yield chunk
+            chunk, known = [], {}
+        chunk.append(row)
+        known[row.key or ""] = row
+    if chunk:
+        yield chunk
+    if apart:
+        log.warning("%s: the members of %d samples are not next to each other; they were put together", file, apart)
 
 
 def _look(f: BinaryIO, sample: Sample, side: "Sidecar") -> Found:

@@ -65,10 +65,9 @@ def test_a_byte_order_mark_says_how_a_list_is_written(tmp_path, ending, encoding
 
 
 @pytest.mark.parametrize("start", ["[{", "[\n  {", "\ufeff [{"])
-def test_an_array_of_json_is_named_as_one(tmp_path, start):
+def test_an_array_of_json_is_read(tmp_path, start):
     (tmp_path / "l.json").write_text(f'{start}"url": "http://a.example/1.jpg", "text": "x"}}]', encoding="utf-8")
-    with pytest.raises(PoolError, match=r"l\.json: .*one JSON array; write one object a line"):
-        read(UrlPairs(str(tmp_path / "l.json")))
+    assert read(UrlPairs(str(tmp_path / "l.json")))["text"].to_pylist() == ["x"]
 
 
 def test_globs_folders_lists_and_other_file_systems(tmp_path):

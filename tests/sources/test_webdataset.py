@@ -286,3 +286,15 @@ def test_a_byte_order_mark_is_no_text(tmp_path):
         [3],
         [None],
     )
+
+
+def test_members_that_are_not_next_to_each_other_are_put_together(tmp_path, caplog):
+    """All pictures first, then all captions; a second sample of a key stays one of its own."""
+    members = [(f"{i}.jpg", b"image %d" % i) for i in range(4)] + [(f"{i}.txt", b"caption %d" % i) for i in range(4)]
+    file = tar(tmp_path / "a.tar", [*members, *sample("0", "another")])
+    rows = read(file, size=5).to_pylist()
+    assert [r["text"] for r in rows] == [*(f"caption {i}" for i in range(4)), "another"]
+    assert [r["drop_reason"] for r in rows] == [None] * 5
+    assert "members of 4 samples are not next to each other" in caplog.text
+    one_way = [(r["source_key"], r["text"], r["payload_size"]) for r in rows]
+    assert [(r["source_key"], r["text"], r["payload_size"]) for r in read(file, size=4).to_pylist()][:4] == one_way[:4]
