@@ -303,7 +303,8 @@ def _run_options(sub: argparse.ArgumentParser, recipe: str | None) -> None:
     sub.add_argument(
         "--match",
         metavar="MODULE:FUNCTION",
-        help="a function (of bytes, or in FILE.py:FUNCTION) that sees every fetched file first; True: nothing of it is kept",
+        help="a function (of bytes, or in FILE.py:FUNCTION) that sees every fetched file first; True: nothing of it is kept; or pdq:FILE, "
+        "a match list of PDQ hashes",
     )
     sub.add_argument(
         "--reuse", type=place, metavar="RUN", help="begin with what another run has fetched and computed; nothing there changes"

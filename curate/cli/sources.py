@@ -5,13 +5,14 @@ from typing import Any
 
 from curate.errors import RecipeError
 
-KINDS = ("pairs", "tables", "pool", "pages", "page_urls", "videos")
+KINDS = ("pairs", "tables", "pool", "pages", "page_urls", "pdfs", "videos")
 
 
 def source_options(sub: argparse.ArgumentParser) -> argparse._ArgumentGroup:
     """The options that name a source."""
     source = sub.add_argument_group(
-        "source", "One of --pairs, --tables, --pool, --pages, --page-urls, --videos; paths may be local or any fsspec URL."
+        "source",
+        "One of --pairs, --tables, --pool, --pages, --page-urls, --pdfs, --videos; paths may be local or any fsspec URL.",
     )
     source.add_argument("--pairs", metavar="GLOB", nargs="+", help="lists of image URLs: Parquet, CSV, TSV, JSON lines")
     source.add_argument(
@@ -46,6 +47,7 @@ def source_options(sub: argparse.ArgumentParser) -> argparse._ArgumentGroup:
         nargs="+",
         help="lists of page URLs to fetch: text files, one a line, or Parquet with a column url",
     )
+    source.add_argument("--pdfs", metavar="GLOB", nargs="+", help="PDF files, or folders of them: a document each")
     source.add_argument(
         "--videos",
         metavar="GLOB",
@@ -60,7 +62,7 @@ def kind_of(args: argparse.Namespace) -> str:
     named = [k for k in KINDS if getattr(args, k)]
     if len(named) != 1:
         raise RecipeError(
-            "say where the rows come from: one of --pairs GLOB, --tables GLOB, --pool FOLDER, --pages GLOB, --page-urls GLOB, --videos GLOB"
+            "say where the rows come from: one of --pairs GLOB, --tables GLOB, --pool FOLDER, --pages GLOB, --page-urls GLOB, --pdfs GLOB, --videos GLOB"
         )
     return named[0]
 
@@ -85,6 +87,10 @@ def source_of(args: argparse.Namespace) -> Any:
         from curate.sources.page_urls import PageUrls
 
         return PageUrls(args.page_urls)
+    if kind == "pdfs":
+        from curate.sources.pdfs import Pdfs
+
+        return Pdfs(args.pdfs)
     if kind == "videos":
         from curate.sources.videos import Videos
 

@@ -22,11 +22,16 @@ _XMP_GPS = re.compile(rb"exif:GPS(?:Latitude|Longitude)\b", re.IGNORECASE)
 def metadata(data: bytes) -> int:
     """NONE, SOME (EXIF, XMP, IPTC or text), or PLACE if they tell a place: GPS in EXIF or XMP. NONE for what cannot be read."""
     found = NONE
-    for block in _BLOCKS.get(sniff(data), _nothing)(data):
+    for block in blocks(data):
         if _places(block):
             return PLACE
         found = SOME
     return found
+
+
+def blocks(data: bytes) -> Iterator[bytes | memoryview]:
+    """The blocks of a picture's file that are not pixels: EXIF, XMP, IPTC, texts and comments."""
+    return _BLOCKS.get(sniff(data), _nothing)(data)
 
 
 def _places(block: bytes | memoryview) -> bool:

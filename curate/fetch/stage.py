@@ -60,7 +60,7 @@ class Fetch(Stage):
     hash_column: with the list's own hash (md5, sha1, sha256 or sha512, in hex), like `source_sha256`. require_hash: a row without
         one is a mismatch too. Not with `once`.
     match: a hook that sees every file before anything is written, and returns True for one that must not be kept: a function,
-        or where to find it, `module:function` or `file.py:function`.
+        or where to find it, `module:function` or `file.py:function`; or `pdq:FILE`, a match list of PDQ hashes (pdq.PdqList).
     shared: rows that share a URL with another one (SharedUrl) are passed by, and who is dropped is left to SharedFetch.
     threads: for hashing and re-encoding; 0 means one, or when re-encoding as many as there are cores.
     """
@@ -294,6 +294,10 @@ def hook(match: Callable[[bytes], bool] | str | None) -> Callable[[bytes], bool]
     """The operator's function; RecipeError if it is not where it should be."""
     if not isinstance(match, str):
         return match
+    if match.startswith("pdq:"):
+        from curate.fetch.pdq import pdq_list
+
+        return pdq_list(match.removeprefix("pdq:"))
     place, _, name = match.rpartition(":")
     try:
         found = runpy.run_path(place) if place.endswith(".py") else vars(importlib.import_module(place))

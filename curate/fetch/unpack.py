@@ -1,4 +1,4 @@
-"""The pictures of tables, parked: rows of a table with pictures in it get their bytes."""
+"""Pictures that are inside of other files, tables and PDFs, parked: their rows get their bytes."""
 
 from dataclasses import dataclass
 
@@ -13,11 +13,12 @@ from curate.store.payload import Parcel
 
 @dataclass
 class Unpack(Stage):
-    """Takes each live row's picture out of its table and parks it, for Fetch to inspect. ImageTables puts it before all other steps.
+    """Takes each live row's picture out of its file and parks it, for Fetch to inspect. ImageTables and Pdfs put it before all others.
 
     The outcome is a column like the stage: ok, no_image (null or empty) or too_large; the drop reason is `unpack:` and the outcome.
 
-    image: the column with the pictures; empty: as ImageTables finds it. max_bytes: of one picture.
+    image: the column with the pictures; empty: as ImageTables finds it. max_bytes: of one picture. reader: yields (number, bytes) of a
+    file's pictures, in a child; key: the column with these numbers.
     """
 
     writes_payload = True
@@ -25,6 +26,12 @@ class Unpack(Stage):
 
     image: str = ""
     max_bytes: int = 20 << 20
+    reader: str = "curate.sources.image_tables:pictures"
+    key: str = "source_row"
+
+    def __post_init__(self):
+        super().__post_init__()
+        self.reads = ("source_file", self.key)
 
     def adds(self) -> dict[str, pa.DataType]:
         return {self.name: schema.STR, **schema.PAYLOAD}
@@ -36,7 +43,7 @@ class Unpack(Stage):
         columns: dict[str, list] = {n: [None] * len(live) for n in self.adds()}
         columns[self.name] = ["no_image"] * len(live)
         files: dict[str, dict[int, int]] = {}
-        for at, (file, row) in enumerate(zip(live["source_file"].to_pylist(), live["source_row"].to_pylist())):
+        for at, (file, row) in enumerate(zip(live["source_file"].to_pylist(), live[self.key].to_pylist())):
             files.setdefault(file, {})[row] = at
         for file, places in files.items():
             self._file(file, places, live["uid"].to_pylist(), columns, parcel)
@@ -46,7 +53,7 @@ class Unpack(Stage):
         """The pictures of the rows of one file: for each row its place in the part."""
         wanted = (file, self.image, min(places), max(places) + 1, self.max_bytes)
         try:
-            for row, data in contained.read("curate.sources.image_tables:pictures", [file], *wanted):
+            for row, data in contained.read(self.reader, [file], *wanted):
                 if row not in places or not data:
                     continue
                 at = places[row]

@@ -20,6 +20,8 @@ from curate import errors
 from curate.models.contained import Contained, Died, Parent
 from curate.paths import filesystem, open_file
 
+log = logging.getLogger(__name__)
+
 #: Bytes of the child's address space, and the seconds of CPU time in which it must give a row or read a byte.
 SECONDS, MEMORY = 60.0, 3 << 30
 #: Bytes a second that the slowest honest reader reads before its first row, by the clock.

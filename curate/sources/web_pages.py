@@ -37,6 +37,7 @@ _DOCUMENT = {
     "source_offset": pa.int64(),  # of the WARC record
     "truncated": STR,  # why the page is not whole: length, time, disconnect … as WARC-Truncated says, or body: it ends too early
     "html_bytes": pa.int64(),
+    "declared_licence": STR,  # as the page states it for itself: rel=license, a meta element, JSON-LD
 }
 _TEXT = {
     **schema.TEXTS,
@@ -61,6 +62,8 @@ _IMAGE = {
     "candidates": pa.large_list(STR),  # every URL it could have, best first
     "lang": STR,
     "dom_path": STR,
+    "declared_licence": STR,  # as JSON-LD states it for the picture, else that of the page
+    "declared_attribution": STR,
 }
 _COLUMNS = {"documents": _DOCUMENT, "texts": _TEXT, "images": _IMAGE}
 _PATHS = re.compile(r"\.paths(?:\.gz)?$")
@@ -88,7 +91,7 @@ class WebPages(Source):
     """
 
     tables: ClassVar[tuple[str, ...]] = ("documents", "texts", "images")
-    version: ClassVar[int] = 5
+    version: ClassVar[int] = 6
 
     paths: str | list[str]
     base_url: str | None = None
@@ -193,6 +196,7 @@ class Rows:
                 "source_offset": page.offset,
                 "truncated": page.truncated,
                 "html_bytes": len(page.body) or None,
+                "declared_licence": found.get("licence"),
                 "drop_reason": f"page:{found['outcome']}" if found["outcome"] else None,
             }
         )

@@ -11,8 +11,8 @@ from curate.view.look import clean, number, size
 from curate.view.samples import columns
 from curate.view.story import BESIDES
 
-#: Columns in which lists name a sample's licence.
-LICENCES = ("source_licence", "source_license")
+#: Columns that name a sample's licence, the first that is there: of the step Licence, of lists, of pages.
+LICENCES = ("licence", "source_licence", "source_license", "declared_licence")
 
 
 def files(run: Any) -> dict[str, str]:
@@ -26,7 +26,8 @@ def _columns(run: Any, table: str) -> dict[str, str]:
 
 
 def _licences(run: Any) -> list[tuple[str, int]]:
-    column = next((identifier(c) for c in _columns(run, "images") if c.lower() in LICENCES), None)
+    known = {c.lower(): identifier(c) for c in _columns(run, "images")}
+    column = next((known[c] for c in LICENCES if c in known), None)
     if not column:
         return []
     return run.sql(

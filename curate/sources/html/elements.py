@@ -10,10 +10,10 @@ BLOCK = frozenset(
 #: Elements whose content is no text of the page.
 SKIPPED = frozenset(
     "style template svg textarea iframe frameset applet rt rp rtc datalist input audio canvas annotation annotation-xml "
-    "param track link noembed noframes progress meter option mjx-math".split()
+    "param track noembed noframes progress meter option mjx-math".split()
 )
 #: Elements that are looked at by themselves, without their content.
-ALONE = frozenset({"img", "amp-img", "source", "meta", "base", "br", "hr", "title", "script", "math"})
+ALONE = frozenset({"img", "amp-img", "source", "meta", "link", "base", "br", "hr", "title", "script", "math"})
 #: Without attributes these change nothing for what is inside.
 NEUTRAL = frozenset(
     "div p tbody thead tfoot center form address blockquote td th abbr acronym b bdi bdo big cite data del dfn em font i ins "

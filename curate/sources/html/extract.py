@@ -22,6 +22,8 @@ IMAGE = (
     "candidates",
     "lang",
     "dom_path",
+    "declared_licence",
+    "declared_attribution",
     "drop_reason",
 )
 
@@ -50,14 +52,14 @@ def extract(body: bytes, declared: str | None, url: str, robots: list[str], hono
     if name == "replacement":
         return {"outcome": "bad_encoding", "charset": name}
     page.robots |= set(robots)
-    head = {"title": page.title or _heading(page), "lang": page.lang, "charset": name, "outcome": None}
+    head = {"title": page.title or _heading(page), "lang": page.lang, "charset": name, "licence": page.licence, "outcome": None}
     if honor_opt_out and page.robots & NO_PAGE:
         return {**head, "outcome": "opt_out"}
     if honor_opt_out and page.robots & NO_IMAGES:
         for item in page.items:
             if isinstance(item, Image):
                 item.reason = item.reason or "opt_out"
-    images = [_image(i, t) for i, t in enumerate(page.items) if isinstance(t, Image)]
+    images = [_image(i, t, page) for i, t in enumerate(page.items) if isinstance(t, Image)]
     if len(images) > MANY and sum(map(_size, images)) > UNFOLDED:
         return {**head, "outcome": "too_large"}
     return {**head, "texts": [_text(i, t) for i, t in enumerate(page.items) if isinstance(t, Text)], "images": images}
@@ -72,7 +74,7 @@ def _text(position: int, item: Text) -> tuple:
     return position, item.text, item.kind, item.level, item.lang, item.dom_path, item.link_share, reason
 
 
-def _image(position: int, item: Image) -> tuple:
+def _image(position: int, item: Image, page: Page) -> tuple:
     reason = f"image:{item.reason}" if item.reason else f"boilerplate:{item.marks[0].reason}" if item.marks else None
     caption = item.figure.caption if item.figure else None
     url, urls = (item.urls[0], item.urls) if item.urls else (None, [])
@@ -90,8 +92,15 @@ def _image(position: int, item: Image) -> tuple:
         urls,
         item.lang,
         item.dom_path,
+        *_credit(urls, page),
         reason,
     )
+
+
+def _credit(urls: list[str], page: Page) -> tuple[str | None, str | None]:
+    """Licence and name as stated for a picture; its licence is the page's where it has none of its own."""
+    licence, name = next((page.credits[u] for u in urls if u in page.credits), (None, None))
+    return licence or page.licence, name
 
 
 def _size(row: tuple) -> int:

@@ -77,4 +77,8 @@ class Page:
     base: str = ""
     og_image: str | None = None
     robots: set[str] = field(default_factory=set)
+    licence: str | None = None  # as stated for the page: rel=license, a meta element, JSON-LD
+    credits: dict[str, tuple[str | None, str | None]] = field(
+        default_factory=dict
+    )  # JSON-LD: of pictures, by URL, licence and name
     docbook: bool = False  # its sidebars are boxes in the text

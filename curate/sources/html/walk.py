@@ -8,10 +8,10 @@ from typing import NamedTuple
 
 from selectolax.lexbor import LexborHTMLParser, LexborNode
 
-from curate.sources.html import boilerplate, charset, formulas, image_urls, images, shadow
+from curate.sources.html import boilerplate, charset, formulas, image_urls, images, linked_data, shadow
 from curate.sources.html.boilerplate import Names
 from curate.sources.html.elements import ALONE, BLOCK, CHANGES, CODE, EMBEDDED, NEUTRAL, SKIPPED
-from curate.sources.html.page import Figure, Image, Mark, Page, Text
+from curate.sources.html.page import MAX_TEXT, Figure, Image, Mark, Page, Text
 from curate.sources.html.paragraphs import BREAK, CELL, blank, paragraphs
 from curate.sources.html.settle import finish
 from curate.web.headers import for_robots, opt_outs, reserved
@@ -22,6 +22,9 @@ MAX_NODES = 1_000_000
 MAX_ITEMS = 200_000
 #: Elements named in a DOM path, innermost first.
 PATH = 24
+
+#: Meta elements that state the licence of their page.
+LICENCE = frozenset({"dc.rights.license", "dcterms.license", "dc.license", "license", "dcterms.rights", "dc.rights"})
 
 #: Characters kept of a `lang` attribute (BCP 47: 35) and of an element's name in a path.
 LANG, NAME = 64, 32
@@ -122,6 +125,7 @@ class Walk:
             changed["lang"] = lang if lang and len(lang) <= LANG else None
         if tag == "a":
             changed["link"] = attributes.get("href") or ""
+            self.licensed(attributes)
         elif tag == "html":
             self.page.lang = changed.get("lang")
         elif tag == "video":  # what is in it is for browsers that show none
@@ -205,6 +209,11 @@ class Walk:
             self.flush()
         elif tag in ("img", "amp-img"):
             self.image(node.attributes)
+        elif tag == "link":
+            self.licensed(node.attributes)
+        elif tag == "script" and "ld+json" in (node.attributes.get("type") or "").lower():
+            licence, credits = linked_data.credits(node.text())
+            self.page.licence, self.page.credits = self.page.licence or licence, self.page.credits | credits
         elif tag in ("math", "script"):
             tex = formulas.tex(node, tag)
             self.text(tex or "")
@@ -228,10 +237,17 @@ class Walk:
             self.page.docbook = "docbook" in content.lower() or "publican" in content.lower()
         elif name in ("og:image", "og:image:url", "og:image:secure_url", "twitter:image", "twitter:image:src"):
             self.page.og_image = self.page.og_image or content.strip() or None
+        elif name in LICENCE:
+            self.page.licence = self.page.licence or content.strip()[:MAX_TEXT] or None
         elif for_robots(name):
             self.page.robots |= opt_outs([content])
         elif name.replace("_", "-") == "tdm-reservation" and reserved([content]):
             self.page.robots.add("tdm-reservation")
+
+    def licensed(self, attributes: dict) -> None:
+        """A link that names the licence of the page (HTML: rel=license)."""
+        if "license" in (attributes.get("rel") or "").lower().split():
+            self.page.licence = self.page.licence or (attributes.get("href") or "").strip()[:MAX_TEXT] or None
 
     # ---- text
 

@@ -1,0 +1,53 @@
+"""What a picture's file says of its rights: XMP (Creative Commons, xmpRights, Dublin Core) and IPTC."""
+
+import html
+import re
+from collections.abc import Iterable
+
+from curate.fetch.metadata import blocks
+
+#: Bytes of a statement.
+_LONGEST = 2000
+#: Bytes of a block that are looked at.
+_LOOKED = 256 << 10
+
+_LICENCE = (
+    re.compile(rb"<cc:license\b[^>]{0,200}?rdf:resource\s*=\s*[\"']([^\"']{1,2000})"),
+    re.compile(rb"\b(?:xmpRights:WebStatement|cc:license)\s*=\s*[\"']([^\"']{1,2000})"),
+    re.compile(rb"<xmpRights:WebStatement>([^<]{1,2000})<"),
+)
+_TERMS = (
+    re.compile(rb"<xmpRights:UsageTerms>\s*<rdf:Alt>\s*<rdf:li[^>]{0,200}>([^<]{1,2000})<"),
+    re.compile(rb"<dc:rights>\s*<rdf:Alt>\s*<rdf:li[^>]{0,200}>([^<]{1,2000})<"),
+    re.compile(rb"\bdc:rights\s*=\s*[\"']([^\"']{1,2000})"),
+)
+_CREATOR = (
+    re.compile(rb"\b(?:cc:attributionName|photoshop:Credit)\s*=\s*[\"']([^\"']{1,2000})"),
+    re.compile(rb"<(?:cc:attributionName|photoshop:Credit)>([^<]{1,2000})<"),
+    re.compile(rb"<dc:creator>\s*<rdf:(?:Seq|Bag)>\s*<rdf:li[^>]{0,200}>([^<]{1,2000})<"),
+)
+#: IPTC's record 2: 80 by-line, 110 credit, 116 copyright notice; a length of two bytes, then the text.
+_IPTC = re.compile(rb"\x1c\x02([\x50\x6e\x74])(?=([\x00-\x07].))", re.DOTALL)
+
+
+def rights(data: bytes) -> tuple[str | None, str | None]:
+    """(licence as stated, whom to name) by the metadata of a picture's file; None where it does not say."""
+    found = [bytes(block[:_LOOKED]) for block in blocks(data)]
+    iptc = {kind: text for block in found if b"8BIM" in block for kind, text in _records(block)}
+    stated = _first(_LICENCE, found) or _first(_TERMS, found) or iptc.get(116)
+    return stated, _first(_CREATOR, found) or iptc.get(110) or iptc.get(80)
+
+
+def _first(patterns: Iterable[re.Pattern], found: list[bytes]) -> str | None:
+    match = next((m for p in patterns for block in found if (m := p.search(block))), None)
+    return _text(match[1]) if match else None
+
+
+def _records(block: bytes) -> Iterable[tuple[int, str | None]]:
+    for match in _IPTC.finditer(block):
+        size = int.from_bytes(match[2], "big")
+        yield match[1][0], _text(block[match.end() + 2 : match.end() + 2 + min(size, _LONGEST)])
+
+
+def _text(raw: bytes) -> str | None:
+    return " ".join(html.unescape(raw.decode("utf-8", "replace")).split()) or None
