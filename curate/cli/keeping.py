@@ -138,6 +138,13 @@ def _export_options(sub: argparse.ArgumentParser, _: str | None) -> None:
     sub.add_argument("--tokens", type=count, metavar="N", default=0, help="ids in a row (what the model was trained with)")
     sub.add_argument("--images", type=count, metavar="N", default=0, help="the first N pictures of a document (5)")
     sub.add_argument("--single", type=float, metavar="SHARE", default=1.0, help="of documents with one picture (KOSMOS-1: 0.5)")
+    sub.add_argument(
+        "--first",
+        type=float,
+        metavar="SHARE",
+        default=-1.0,
+        help="of pairs whose picture comes first (chameleon: 0.5, others: 1)",
+    )
     sub.add_argument("--seed", type=int, metavar="N", default=0, help="of draws")
     container_options(sub)
     sub.set_defaults(command=export)

@@ -39,8 +39,10 @@ class Tokenizer:
 
 def tokenizer(name: str) -> Tokenizer:
     """A tokenizer by a `tokenizer.json`, the folder that holds one, or its name on the hub. RecipeError where there is none."""
-    import tokenizers
-
+    try:
+        import tokenizers
+    except ImportError as e:
+        raise RecipeError(f"tokenizer {name}: the package tokenizers is not installed here: pip install tokenizers") from e
     path = Path(name) / "tokenizer.json" if Path(name).is_dir() else Path(name)
     try:
         made = tokenizers.Tokenizer

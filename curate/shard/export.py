@@ -18,7 +18,7 @@ from curate.shard.formats.base import Format, Options, json_lines, parquet, tab_
 from curate.shard.samples import Samples
 from curate.store.atomic import Store
 
-_STREAM = ("tokenizer", "tokens", "images", "single", "text", "seed")
+_STREAM = ("tokenizer", "tokens", "images", "single", "first", "text", "seed")
 #: Rows of TRL's file have their pictures in them: so many are a row group.
 _HEAVY = 64
 

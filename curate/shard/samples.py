@@ -13,6 +13,7 @@ from typing import Any
 import duckdb
 
 from curate.errors import PoolError, RecipeError
+from curate.paths import escaped
 from curate.select.database import database
 from curate.selector import identifier
 from curate.shard.members import SUFFIX
@@ -123,11 +124,9 @@ class Samples:
         if not wanted or not self.shards:
             return
         sample = "uid" if table == self.table else "doc_uid"
-        shards, ledger = (
-            [self.store.path(f"shards/{s}.parquet") for s in self.shards],
-            [self.store.path(f) for f in files],
-        )
-        numbers = {path: n for n, path in enumerate(shards)}
+        shards = [escaped(self.store.path(f"shards/{s}.parquet")) for s in self.shards]
+        ledger = [escaped(self.store.path(f)) for f in files]
+        numbers = {f"{s}.parquet": n for n, s in enumerate(self.shards)}
         found = con.sql(
             f"""with sample as (select uid, filename as shard_, file_row_number as place_ from read_parquet($shards,
                 filename = true, file_row_number = true, hive_partitioning = false))
@@ -138,7 +137,7 @@ class Samples:
         ).to_arrow_reader(BATCH)
         for batch in found:
             for row in batch.to_pylist():
-                yield (numbers[row.pop("shard_")], row.pop("place_")), row
+                yield (numbers[row.pop("shard_").rpartition("/")[2]], row.pop("place_")), row
 
 
 class _Following:

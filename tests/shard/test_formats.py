@@ -61,7 +61,7 @@ def columns(row):
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
-    store = Store(tmp_path_factory.mktemp("run"))
+    store = Store(tmp_path_factory.mktemp("run") / "odd [1] *")
     rows = [{**r, **columns(r)} for r in parked(store, N).drop_columns(["vector", "copies"]).to_pylist()]
     uids = [r["uid"] for r in rows if r["kept"]]
     for row in rows:
@@ -342,6 +342,8 @@ def test_chameleon_s_pictures_come_first_by_a_coin(run, tmp_path):
     rows = {r["id"]: r["text"] for r in map(json.loads, (out / "sequences.jsonl").read_text().splitlines())}
     first = {key: text.startswith("<s><image>") for key, text in rows.items()}
     assert first == {key: coin([key], 3, "first")[0] < 0.5 for key in rows} and len(set(first.values())) == 2
+    last, _ = exported(run, "kosmos", tmp_path, first=0.0)
+    assert all(json.loads(line)["text"].endswith("<image></image></s>") for line in (last / "sequences.jsonl").open())
     how, own = streams.STYLES["chameleon"], SimpleNamespace(image_seq_length=1024, image_token="<image>")
     own.image_start_token, own.image_end_token = how.before, how.after
     assert processor.replace_image_token(own, {}, 0) == how.before + how.mark * how.count + how.after
@@ -451,6 +453,21 @@ def test_no_file_is_written_where_a_tar_wants_it(key, uid, tmp_path):
     with pytest.raises(PoolError, match="cannot be the name of a file"):
         export(store, {"shards": [{"name": "00000"}], "samples": 1, "table": "documents"}, "markdown", str(tmp_path / "md"))
     assert sorted(p.name for p in tmp_path.iterdir()) == ["run"]
+
+
+def test_samples_have_the_rows_of_the_ledger_that_are_asked_for(run):
+    """In whatever order the ledger has them; a sample that is there twice has them twice."""
+    from curate.shard.samples import Samples
+
+    store, dataset, rows = run
+    ledger = [{"uid": u, "kept": r["kept"], "score": r["score"]} for u, r in sorted(rows.items())]
+    store.publish_table("ledger/images/000000.parquet", pa.Table.from_pylist(ledger[:9]))
+    store.publish_table("ledger/images/000001.parquet", pa.Table.from_pylist(ledger[9:]))
+    shards = [s["name"] for s in dataset["shards"]]
+    found = list(Samples(store, shards, "images", {"images": ("score", "nothing")}))
+    assert len(found) == 18 and all(s.ledger["images"] == [{"score": rows[s.key]["score"]}] for s in found)
+    again = Samples(store, [shards[1], shards[0]], "images", {"images": ("nothing",)})
+    assert [s.ledger["images"] for s in again] == [[]] * 12
 
 
 def test_tars_are_tars(run, tmp_path):

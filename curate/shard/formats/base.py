@@ -29,7 +29,8 @@ class Options:
     text: the column that is the caption ("": the `.txt` that trains; `every`, where a format takes several: all texts of which
     Mix draws one). turns: the column with conversations, or with preferences
     ("": the only one there is). tokenizer: a `tokenizer.json`, its folder, or a name. tokens: ids in a row. images: pictures in a
-    window or of a document. single: share of the documents with one picture that stay (KOSMOS-1: 0.5). seed: of draws.
+    window or of a document. single: share of the documents with one picture that stay (KOSMOS-1: 0.5). first: share of the pairs whose
+    picture comes first (-1: the model's own). seed: of draws.
     """
 
     text: str = ""
@@ -38,6 +39,7 @@ class Options:
     tokens: int = 0
     images: int = 0
     single: float = 1.0
+    first: float = -1.0
     seed: int = 0
 
     def given(self) -> list[str]:

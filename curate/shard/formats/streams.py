@@ -124,7 +124,8 @@ def _pair(sample: Sample, how: Style, options: Options) -> list[Unit]:
     if how.grounded and sample.info.get("grounding_boxes"):
         caption = grounded(sample.info["text"], sample.info["grounding_boxes"])
     picture: list[Unit] = [("image", f"images/{sample.key}.{sample.picture}")]
-    ahead = coin([sample.info["uid"]], options.seed, "first")[0] < how.first
+    first = how.first if options.first < 0 else options.first
+    ahead = coin([sample.info["uid"]], options.seed, "first")[0] < first
     ending: list[Unit] = [("token", how.chunk)]
     return [*(picture + caption if ahead else caption + picture), *ending]
 
