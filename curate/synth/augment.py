@@ -1,7 +1,6 @@
 """Augmentations of texts and of pictures, drawn by the hash of the uid and recorded: what was done to each is a column."""
 
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -11,7 +10,7 @@ from curate.models import file_sha256
 from curate.selector import coin
 from curate.stage import Stage
 from curate.synth.captioners.base import seed_of
-from curate.synth.wordnet import nouns, synonyms
+from curate.synth.wordnet import database_file, nouns, synonyms
 
 # ---- texts
 
@@ -48,7 +47,7 @@ class AugmentText(Stage):
 
     def weights(self) -> dict[str, str]:
         files = ("index.noun", "data.noun") if self.wordnet else ()
-        return {name: f"sha256:{file_sha256(str(Path(self.wordnet) / name))}" for name in files}
+        return {name: f"sha256:{file_sha256(str(database_file(self.wordnet, name)))}" for name in files}
 
     def load(self) -> None:
         self._nouns = nouns(self.wordnet) if self.wordnet else None

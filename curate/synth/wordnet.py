@@ -64,7 +64,7 @@ class WordnetLinks(Stage):
         self.reads = (self.of,)
 
     def weights(self) -> dict[str, str]:
-        return {"wordnet": file_sha256(str(_file(self.folder, "index.noun")))}
+        return {"wordnet": file_sha256(str(database_file(self.folder, "index.noun")))}
 
     def preflight(self, widths: dict[str, int]) -> None:
         copy.copy(self).load()
@@ -107,7 +107,8 @@ class Nouns:
         return next((f for f in forms if f in self.first), None)
 
 
-def _file(folder: str, name: str) -> Path:
+def database_file(folder: str, name: str) -> Path:
+    """A file of the database; RecipeError where it is missing."""
     path = Path(folder) / name
     if not path.is_file():
         raise RecipeError(f"{path} is missing: install WordNet's database (Debian: wordnet-base), or give its folder")
@@ -118,12 +119,12 @@ def _file(folder: str, name: str) -> Path:
 def nouns(folder: str) -> Nouns:
     """Read the database. RecipeError if it is not there."""
     first = {}
-    for line in _file(folder, "index.noun").read_text("utf-8").splitlines():
+    for line in database_file(folder, "index.noun").read_text("utf-8").splitlines():
         if not line.startswith("  "):
             parts = line.split()
             # lemma pos synsets pointers pointer... senses tagged offset...
             first[parts[0]] = (parts[6 + int(parts[3])], int(parts[2]))
-    irregular = dict(line.split()[:2] for line in _file(folder, "noun.exc").read_text("utf-8").splitlines())
+    irregular = dict(line.split()[:2] for line in database_file(folder, "noun.exc").read_text("utf-8").splitlines())
     return Nouns(first, irregular)
 
 
@@ -132,7 +133,7 @@ def synonyms(word: str, known: Nouns, folder: str) -> list[str]:
     lemma = known.lemma(word.lower()) if word.isalpha() and word.lower() not in NOT_NOUNS else None
     if lemma is None:
         return []
-    with _file(folder, "data.noun").open("rb") as f:
+    with database_file(folder, "data.noun").open("rb") as f:
         f.seek(int(known.first[lemma][0]))
         parts = f.readline().decode().split()
     # offset, file, part of speech, count (hexadecimal), then words with their ids

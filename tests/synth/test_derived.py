@@ -54,6 +54,8 @@ def test_variants_of_a_text_are_others_and_hang_on_uid_and_seed():
     assert AugmentText(n=6, seed=1).run(live).to_pylist() != found.to_pylist()
     with pytest.raises(RecipeError, match="need the folder of WordNet"):
         AugmentText(kinds=("synonym",))
+    with pytest.raises(RecipeError, match="wordnet-base"):
+        AugmentText(kinds=("synonym",), wordnet="/nowhere").weights()
 
 
 def test_a_synonym_is_of_the_noun_s_first_sense(tmp_path):
