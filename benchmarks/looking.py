@@ -1,4 +1,4 @@
-"""What looking at a run costs as runs grow: the report, the funnel, one row's story, a query over all rows.
+"""What looking at a run costs as runs grow: the report, the funnel, one row's story, a query over all rows, answers of `curate explore`.
 
     python -m benchmarks.looking [--rows 10000 100000 1000000]
 
@@ -21,6 +21,32 @@ COMMANDS = {
     "why": ["why", "RUN", "http://host7.example/7.jpg"],
     "sql": ["sql", "RUN", "select drop_reason, count(*), avg(caption_words) from images group by all"],
 }
+
+#: What the page of `curate explore` asks.
+ASKED = {
+    "first page": ("rows", {}),
+    "sorted": ("rows", {"sort": "caption_chars", "descending": True}),
+    "words": ("rows", {"words": "host7 1234"}),
+    "filtered": ("rows", {"conditions": [{"column": "caption_words", "operator": "min", "value": 8}], "page": 3}),
+    "histogram": ("facet", {"column": "caption_chars"}),
+    "values": ("facet", {"column": "drop_reason"}),
+    "threshold": ("move", {"moves": [{"setting": "caption_words.min", "value": 5}]}),
+}
+
+
+def answers(folder: str) -> dict[str, float]:
+    """Seconds until `curate explore` has opened a run, and of each answer."""
+    from curate.view.explore.explorer import Explorer
+
+    began = time.perf_counter()
+    with Explorer(folder) as explorer:
+        explorer.about()
+        took = {"open": time.perf_counter() - began}
+        for name, (method, asked) in ASKED.items():
+            began = time.perf_counter()
+            getattr(explorer, method)(asked)
+            took[name] = time.perf_counter() - began
+    return took
 
 
 def make(rows: int, folder: Path) -> float:
@@ -62,6 +88,7 @@ def main() -> None:
                 command = [sys.executable, "-m", "curate.cli", *(w.replace("RUN", f"{folder}/run") for w in words)]
                 subprocess.run(command, capture_output=True, check=True)
                 cells.append(time.perf_counter() - began)
+            explored = answers(f"{folder}/run")
             page = Path(folder, "run", "report.html").read_text()
             sampled = "one part in" in page
             assert sampled == (rows > 200_000) and f"{rows:,}" in page
@@ -70,6 +97,10 @@ def main() -> None:
                 + " ".join(f"{c / took:>13.2f}" for c in cells)
                 + f" {cells[0]:>9.1f} {len(page) // 1000:>6,} {'yes' if sampled else 'no':>8}",
                 flush=True,
+            )
+            print("explore, s: " + ", ".join(f"{name} {seconds:.2f}" for name, seconds in explored.items()))
+            print(
+                f"ratio exploring, the run's seconds over those of the slowest answer of explore, {rows:,} rows: {took / max(explored.values()):.3f}"
             )
             print(f"ratio looking, the run's seconds over those of its report, {rows:,} rows: {took / cells[0]:.3f}")
 

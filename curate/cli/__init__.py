@@ -135,6 +135,7 @@ COMMANDS = [
         "watch",
         "stats",
         "report",
+        "explore",
         "show",
         "why",
         "diff",

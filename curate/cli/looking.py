@@ -1,4 +1,4 @@
-"""The commands that look at runs, and at this machine: stats, sql, show, report, why, diff, annotate, watch, doctor."""
+"""The commands that look at runs, and at this machine: stats, sql, show, report, explore, why, diff, annotate, watch, doctor."""
 
 import argparse
 import json
@@ -129,12 +129,16 @@ def _show_options(sub: argparse.ArgumentParser, _: str | None) -> None:
     sub.add_argument("-n", type=count, default=16, help="how many samples, drawn by a hash of their uid")
     sub.add_argument("--documents", action="store_true", help="web pages with their images in place instead of single images")
     sub.add_argument("--where", metavar="SQL", help="only rows for which this holds, like clip_score < 0.2")
+    sub.add_argument(
+        "--sort", metavar="COLUMN", default="", help="sort by a column instead of drawing; COLUMN:desc is largest first"
+    )
+    sub.add_argument("--page", type=count, default=1, metavar="N", help="the N-th page of -n samples")
     sub.add_argument("-o", "--out", metavar="FILE", help="the HTML file to write (RUN/show.html, or show-R.html)")
     sub.set_defaults(command=show)
     sub.epilog = """examples:
   curate show out --reason language -n 32
-  curate show out --reason exact_dedup                 # pairs: what was dropped beside what it was dropped for
-  curate show out --where "clip_score < 0.2"
+  curate show out --reason exact_dedup                 # groups: the copy that was kept, and its duplicates
+  curate show out --where "clip_score < 0.2" --sort clip_score:desc --page 2
   curate show out --documents -n 4"""
 
 
@@ -144,8 +148,14 @@ def show(args: argparse.Namespace) -> int:
     from curate.view.grid import write_page
     from curate.view.reading import consistent
 
+    sort = f"-{args.sort.removesuffix(':desc')}" if args.sort.endswith(":desc") else args.sort
     try:
-        print(consistent([args.folder], lambda run: write_page(run, args.reason, args.n, args.where, args.out, args.documents)))
+        print(
+            consistent(
+                [args.folder],
+                lambda run: write_page(run, args.reason, args.n, args.where, args.out, args.documents, sort, args.page),
+            )
+        )
     except duckdb.Error as e:
         raise RecipeError(f"SQL: {e}") from e
     return 0
@@ -168,6 +178,43 @@ def report(args: argparse.Namespace) -> int:
     from curate.view.report import ROWS, write
 
     print(consistent([args.folder], lambda run: write(run, args.out, args.rows or ROWS)))
+    return 0
+
+
+def _explore_options(sub: argparse.ArgumentParser, _: str | None) -> None:
+    folder(sub)
+    sub.add_argument("--port", type=int, default=0, help="port on 127.0.0.1 (default: any free one)")
+    sub.add_argument("--open", action="store_true", help="open the page in the default browser")
+    sub.add_argument(
+        "--embeddings",
+        type=count,
+        metavar="N",
+        default=100_000,
+        help="CLIP embeddings to load for the map and for search by image; of a larger run a sample",
+    )
+    sub.set_defaults(command=explore)
+    sub.epilog = "examples:\n  curate explore out\n  curate explore s3://bucket/run --port 8000"
+
+
+def explore(args: argparse.Namespace) -> int:
+    import webbrowser
+
+    try:
+        from curate.view.explore.explorer import Explorer
+        from curate.view.explore.server import serve
+    except ImportError as e:
+        raise RecipeError(f"curate explore needs {e.name}: pip install 'curate-multimodal[explore]'") from e
+
+    def ready(address: str) -> None:
+        print(f"{address}\nOnly this machine can open it, with the token in the address. Ctrl-C ends it.", flush=True)
+        if args.open:
+            webbrowser.open(address)
+
+    try:
+        with Explorer(args.folder, args.embeddings) as explorer:
+            serve(explorer, args.port, ready)
+    except (OSError, OverflowError) as e:
+        raise RecipeError(f"port {args.port}: {e.strerror if isinstance(e, OSError) else e}") from e
     return 0
 
 
@@ -334,6 +381,7 @@ COMMANDS = {
     "sql": ("ask the run's tables with DuckDB", _sql_options),
     "show": ("samples as a picture grid (HTML), kept ones or those dropped for a reason", _show_options),
     "report": ("the run as one HTML page: funnel, scores, samples, duplicates, recipe", _report_options),
+    "explore": ("the run in the browser: filters, search, a map of embeddings, duplicates, thresholds", _explore_options),
     "why": ("one row's story: scores beside bounds, the rule that dropped it or the shard that holds it", _why_options),
     "diff": ("two runs over one pool: who entered, who left, and by which rule", _diff_options),
     "annotate": ("samples for people to judge; their verdicts beside the rules, and the bounds that follow", _annotate_options),

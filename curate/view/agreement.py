@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from curate import stage
 from curate.view.annotate import ROWS, rules
-from curate.view.facts import Bound, bounds_of
+from curate.view.bounds import Bound, bounds_of
 from curate.view.look import plain
 
 #: With fewer good or fewer bad rows than this a suggested bound is said to rest on few.

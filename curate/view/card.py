@@ -9,7 +9,7 @@ from curate.selector import identifier
 from curate.view.croissant import croissant
 from curate.view.look import clean, number, size
 from curate.view.samples import columns
-from curate.view.story import BESIDES
+from curate.view.story import in_effect
 
 #: Columns that name a sample's licence, the first that is there: of the step Licence, of lists, of pages.
 LICENCES = ("licence", "source_licence", "source_license", "declared_licence")
@@ -196,7 +196,7 @@ def _recipe(run: Any) -> Iterator[str]:
     yield f"`{run.recipe['name']}`, fingerprint `{run.recipe['fingerprint']}`, {size(run.dataset['bytes'])} in the tars; all of it in `recipe.json`."
     yield ""
     for s in run.recipe["steps"]:
-        said = {k: v for k, v in s.items() if k not in BESIDES and v not in (None, "", [], {}, False)}
+        said = in_effect(s)
         yield f"- `{s['step']}` ({s['class']}): " + (
             ", ".join(f"{k} {_cell(json.dumps(v, ensure_ascii=False))}" for k, v in said.items()) or "no parameters"
         )

@@ -11,6 +11,7 @@ import duckdb
 from curate.fetch.isolate import Isolated
 from curate.selector import coin_sql, identifier, quoted
 from curate.view import views
+from curate.view.bounds import Bound, bounds_of
 from curate.view.samples import QUIET, Card, cards, columns, light
 
 #: Columns that say how a row came here; no histogram or table of values is made of them.
@@ -42,31 +43,6 @@ LISTED = 50
 
 #: Samples that are drawn of the kept rows, and of each reason.
 KEPT, EACH = 24, 8
-
-
-@dataclass(frozen=True)
-class Bound:
-    """A bound of a rule on a column: the rule's name is its drop reason; side is `min` or `max`."""
-
-    rule: str
-    column: str
-    side: str
-    value: float
-
-
-def bounds_of(recipe: dict[str, Any], table: str | None = None) -> list[Bound]:
-    """Every min and max of a recipe.json's steps (of one table), and the cuts that rankings found."""
-    found = []
-    for step in recipe.get("steps", []):
-        if table not in (None, step.get("table", "images")):
-            continue
-        column, rule = step.get("column") or step["step"], step.get("reason") or step["step"]
-        found += [
-            Bound(rule, column, side, float(step[side])) for side in ("min", "max") if isinstance(step.get(side), (int, float))
-        ]
-        cut = recipe.get("notes", {}).get(step["step"], {}).get("cut")
-        found += [Bound(rule, column, "min", float(cut))] if isinstance(cut, (int, float)) else []
-    return found
 
 
 @dataclass
@@ -120,9 +96,11 @@ class Facts:
         """The rules of a table in order, each with its reasons and their rows; rules that dropped nothing are there too."""
         counts = dict(self.counts[table])
         counts.pop("kept", None)
+        # A reason that several steps gave is that of the one with the most rows.
         home = {
             r["drop_reason"]: r["drop_stage"]
-            for r in self.rows(f"select distinct drop_reason, drop_stage from {table} where not kept")
+            for r in self.rows(f"""select drop_reason, drop_stage from {table} where not kept group by drop_reason, drop_stage
+            qualify row_number() over (partition by drop_reason order by count(*) desc, drop_stage) = 1""")
         }
         # A document's rule takes its children along where it stands in the recipe.
         names = ["source", *(s["step"] for s in self.steps if s.get("table", "images") == table or s["step"] in home.values())]

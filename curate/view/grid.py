@@ -1,33 +1,54 @@
 """Samples as people look at them: grids of pictures, duplicates side by side, documents as pages; everything escaped."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from curate.errors import PoolError
 from curate.fetch.isolate import Isolated
 from curate.selector import quoted
-from curate.view.look import Html, fill, image, join, number, page, picture, table
+from curate.view.bounds import bounds_of
+from curate.view.look import Html, fill, image, join, link, number, page, picture, table
 from curate.view.reading import still_as_read, writing
-from curate.view.samples import QUIET, Card, Pair, cards, drawn, light, pairs, samples
+from curate.view.samples import QUIET, Card, Group, Pair, cards, drawn, groups, light, samples
+from curate.view.scripts import ENLARGE
 
 
-def shown(card: Card, scores: Iterable[str] | None = None) -> Html:
-    """A card: picture, caption, what became of it, where it came from, and its scores (all, or these)."""
-    row = card.row
+def shown(card: Card, first: Mapping[str, Sequence[str]] | None = None) -> Html:
+    """A card: picture, caption, what became of it, where it came from, and its scores.
+
+    first: by rule the columns that it judges. Those of the rule that dropped the row lead; the others can be unfolded.
+    """
+    row, first = card.row, first or {}
     why = row.get("drop_reason")
     verdict = fill('<div class="drop">{}</div>', why) if why else fill('<div class="keep">{}</div>', kept_words(row))
-    names = [k for k, v in row.items() if scored(k, v)] if scores is None else [s for s in scores if row.get(s) is not None]
-    lines = join(fill("<tr><td>{}</td><td>{}</td></tr>", k, number(row[k])) for k in names)
+    names = [k for k, v in row.items() if scored(k, v)]
+    leading = [k for k in names if k in first.get(why or "", (why,)) or (why and k.startswith(f"{why}_"))]
+    leading = leading or [k for columns in reversed(first.values()) for k in columns if k in names][:2]
+    lines = (
+        _lines(row, leading, "lead") + _lines(row, [k for k in names if k not in leading], "")
+        if first
+        else _lines(row, names, "")
+    )
     return fill(
-        '<div class="card">{}<div class="body"><div class="text" dir="auto">{}</div>{}<div class="url">{}</div><div class="url">{}</div>{}</div></div>',
+        '<div class="card" data-uid="{}">{}<div class="body"><div class="text" dir="auto">{}</div>{}<div class="url">{}</div><div class="url">{}</div>{}</div></div>',
+        row.get("uid") or "",
         shot(card),
         words(row),
         verdict,
-        row.get("url") or "",
+        link(row.get("url")),
         dimensions(row),
-        fill("<table>{}</table>", lines) if lines else "",
+        Html(lines),
     )
+
+
+def _lines(row: dict[str, Any], names: Sequence[str], kind: str) -> Html:
+    """Scores as a table; those that do not lead are folded where there are many."""
+    lines = fill(
+        '<table class="{}">{}</table>', kind, join(fill("<tr><td>{}</td><td>{}</td></tr>", k, number(row[k])) for k in names)
+    )
+    many = fill('<details><summary class="dim">{} more</summary>{}</details>', len(names), lines)
+    return Html("") if not names else lines if kind or len(names) < 4 else many
 
 
 def brief(cards: Sequence[Card], scores: Sequence[str]) -> Html:
@@ -38,7 +59,7 @@ def brief(cards: Sequence[Card], scores: Sequence[str]) -> Html:
             [
                 (
                     words(c.row),
-                    fill('<span class="url">{}</span>', c.row.get("url") or ""),
+                    fill('<span class="url">{}</span>', link(c.row.get("url"))),
                     *(number(c.row.get(s)) for s in scores),
                 )
                 for c in cards
@@ -54,11 +75,12 @@ def _brief(card: Card, scores: Sequence[str]) -> Html:
         fill('<div class="score"><span>{}</span><b>{}</b></div>', s, number(row[s])) for s in scores if row.get(s) is not None
     )
     return fill(
-        '<div class="card" title="{}">{}<div class="body"><div class="text" dir="auto">{}</div><div class="url one">{}</div>{}</div></div>',
+        '<div class="card" title="{}" data-uid="{}">{}<div class="body"><div class="text" dir="auto">{}</div><div class="url one">{}</div>{}</div></div>',
         row.get("url") or "",
+        row.get("uid") or "",
         picture(card.thumbnail, missing(row)),
         words(row),
-        tail(row.get("url") or ""),
+        link(row.get("url"), tail(row.get("url") or "")),
         lines,
     )
 
@@ -88,7 +110,7 @@ def shot(card: Card) -> Html:
 def missing(row: dict[str, Any]) -> str:
     """Why there is no picture."""
     fetch = row.get("fetch") or row.get("frames")
-    return "not fetched" if fetch is None else f"no picture ({fetch})" if fetch != "ok" else "cannot be decoded"
+    return "not fetched" if fetch is None else f"no image ({fetch})" if fetch != "ok" else "cannot be decoded"
 
 
 def dimensions(row: dict[str, Any]) -> str:
@@ -101,32 +123,48 @@ def scored(name: str, value: Any) -> bool:
 
 
 def beside(pair: Pair) -> Html:
-    """A duplicate and its survivor, side by side."""
-    a, b = pair.dropped.row, pair.survivor.row
-    names = [k for k in a if scored(k, a[k]) and a[k] != b.get(k)][:6]
-    halves = join(fill("<div>{}</div>", _half(card, names)) for card in (pair.dropped, pair.survivor))
+    """A duplicate and the copy that was kept for it, side by side."""
+    return grouped(Group(pair.step, pair.survivor, [(pair.dropped, pair.similarity)], 1))
+
+
+def grouped(group: Group) -> Html:
+    """A group of duplicates: the kept copy first, then those dropped for it, with the scores in which they differ."""
+    kept, rows = group.kept.row, [c.row for c, _ in group.dropped]
+    names = [k for k in kept if scored(k, kept[k]) and any(r.get(k) not in (None, kept[k]) for r in rows)][:6]
+    cells = [_half(group.kept, names, "")]
+    cells += [
+        _half(card, names, "identical" if alike >= 1 else f"similarity {number(float(alike))}") for card, alike in group.dropped
+    ]
+    more = f", {len(rows)} shown" if group.rows > len(rows) else ""
+    header = f"{group.rows:,} duplicate{'s' * (group.rows != 1)}{more} of the "
+    members = join(
+        fill('<div data-uid="{}">{}</div>', card.row["uid"], cell)
+        for card, cell in zip([group.kept, *(c for c, _ in group.dropped)], cells)
+    )
     return fill(
-        '<div class="pair"><header><span class="drop">dropped</span> for <span class="keep">its survivor</span> · '
-        "similarity {}</header><div>{}</div></div>",
-        number(float(pair.similarity)),
-        halves,
+        '<div class="pair"><header>{}<span class="keep">kept copy</span></header><div class="members">{}</div></div>',
+        header,
+        members,
     )
 
 
-def _half(card: Card, names: list[str]) -> Html:
+def _half(card: Card, names: list[str], alike: str) -> Html:
     row = card.row
     facts = (
         fill("<table>{}</table>", join(fill("<tr><td>{}</td><td>{}</td></tr>", k, number(row.get(k))) for k in names))
         if names
         else ""
     )
-    fate = row.get("drop_reason") or kept_words(row)
+    fate = fill(
+        '<span class="{}">{}</span>', "drop" if row.get("drop_reason") else "keep", row.get("drop_reason") or kept_words(row)
+    )
     return fill(
-        '{}<div class="body"><div class="text" dir="auto">{}</div><div class="url">{}</div><div class="url">{}</div><div class="url">{}</div>{}</div>',
+        '{}<div class="body"><div class="text" dir="auto">{}</div><div>{} <span class="dim">{}</span></div><div class="url">{}</div><div class="url">{}</div>{}</div>',
         shot(card),
         words(row),
         fate,
-        row.get("url") or "",
+        alike,
+        link(row.get("url")),
         dimensions(row),
         facts,
     )
@@ -215,28 +253,41 @@ def _picture(card: Card) -> Html:
 # ---- curate show
 
 
-def contents(run: Any, reason: str | None, n: int, where: str | None) -> tuple[Html, str]:
-    """What `curate show` shows, and in words what it is: pairs where the reason names survivors, else a grid."""
+def contents(run: Any, reason: str | None, n: int, where: str | None, sort: str = "", nth: int = 1) -> tuple[Html, str]:
+    """What `curate show` shows, and in words what it is: groups of duplicates where the reason is a dedup's, else page `nth` of a grid."""
     steps = {s["step"] for s in run.recipe.get("steps", [])}
-    if reason in steps and where is None and (found := pairs(run, reason, n)):
-        return grid(
-            map(beside, found), "pairs"
-        ), f"{len(found)} pairs of {run.store.url}: the least alike, and others drawn by a hash"
-    found = samples(run, reason, n, where)
-    words = f"{len(found)} samples of {run.store.url}, drawn by a hash of their uid" + (f", where {where}" if where else "")
-    return grid(map(shown, found)) if found else Html("<p>no such rows</p>"), words
+    if reason in steps and where is None and not sort and (found := groups(run, reason, n)):
+        what = f"{len(found)} groups of duplicates of {run.store.url}: the least alike, and others drawn by a hash"
+        return grid(map(grouped, found), "pairs"), what
+    found = samples(run, reason, n, where, sort, nth)
+    by = f"{sort[1:]}, largest first" if sort.startswith("-") else sort
+    order = f"sorted by {by}" if sort else "drawn by a hash of their uid"
+    words = f"{len(found)} samples of {run.store.url}, {order}{f', page {nth}' if nth > 1 else ''}{f', where {where}' if where else ''}"
+    first: dict[str, list[str]] = {}
+    for bound in bounds_of(run.recipe):
+        first.setdefault(bound.rule, []).append(bound.column)
+    return grid(shown(card, first) for card in found) if found else Html("<p>no such rows</p>"), words
 
 
-def write_page(run: Any, reason: str | None, n: int, where: str | None, out: str | None, pages: bool = False) -> str:
+def write_page(
+    run: Any,
+    reason: str | None,
+    n: int,
+    where: str | None,
+    out: str | None,
+    pages: bool = False,
+    sort: str = "",
+    nth: int = 1,
+) -> str:
     """Write a grid (or documents as pages) as an HTML file; returns its path."""
     title = "kept" if reason in (None, "kept") else f"dropped for {reason}"
     if pages:
         words = f"documents of {run.store.url}, drawn by a hash of their uid"
         body = join(documents(run, n, reason, where), "\n") or Html("<p>no such rows</p>")
     else:
-        body, words = contents(run, reason, n, where)
+        body, words = contents(run, reason, n, where, sort, nth)
     name = "show.html" if reason is None else f"show-{''.join(c if c.isalnum() else '-' for c in reason)}.html"
-    return put(run, page(title, [fill("<h1>{}</h1><p class=sub>{}</p>", title, words), body]), name, out)
+    return put(run, page(title, [fill("<h1>{}</h1><p class=sub>{}</p>", title, words), body], ENLARGE), name, out)
 
 
 def put(run: Any, text: str, name: str, out: str | None) -> str:

@@ -82,8 +82,8 @@ h3 { font-size: .95rem; margin: 1.3rem 0 .4rem } p { margin: .2rem 0 .8rem } .di
 a { color: var(--link) } code { font-size: .88em; overflow-wrap: anywhere } td code { white-space: nowrap }
 nav { position: sticky; top: 0; z-index: 2; background: var(--back); border-bottom: 1px solid var(--line); margin: .9rem -1.2rem 0; padding: .45rem 1.2rem; display: flex; gap: 1rem; overflow-x: auto; font-size: .9rem; white-space: nowrap }
 nav a { text-decoration: none }
-.tiles { display: grid; grid-template-columns: repeat(auto-fit, minmax(130px, 1fr)); gap: 10px; margin: 1.1rem 0 }
-.tile { background: var(--card); border: 1px solid var(--line); border-radius: 10px; padding: .6rem .8rem } .tile b { display: block; font-size: 1.35rem; line-height: 1.25; font-variant-numeric: tabular-nums; overflow-wrap: anywhere }
+.tiles { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(130px, 44%), 1fr)); gap: 10px; margin: 1.1rem 0 }
+.tile { background: var(--card); border: 1px solid var(--line); border-radius: 10px; padding: .6rem .8rem } .tile b { display: block; font-size: clamp(1.05rem, 5.2vw, 1.35rem); line-height: 1.25; font-variant-numeric: tabular-nums; white-space: nowrap; overflow: hidden; text-overflow: ellipsis }
 .wide { overflow-x: auto } table { border-collapse: collapse; font-size: .88rem; width: 100% } th { text-align: left; font-weight: 500; color: var(--dim) }
 td, th { padding: .28rem .9rem .28rem 0; border-bottom: 1px solid var(--line); vertical-align: top } td.n, th.n { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap }
 .bar { display: flex; height: 12px; border-radius: 3px; overflow: hidden; background: var(--soft); min-width: 130px; margin-top: .3rem } .bar i { display: block; background: var(--keep) } .bar i.drop { background: var(--drop) } .bar i.other { background: var(--other) }
@@ -97,19 +97,21 @@ td, th { padding: .28rem .9rem .28rem 0; border-bottom: 1px solid var(--line); v
 .strip .body { font-size: .78rem; padding: .35rem .5rem .45rem; line-height: 1.35 } .strip .text { -webkit-line-clamp: 3 }
 .url { color: var(--dim); font-size: .75rem } .body table { font-size: .78rem; margin-top: .35rem } .body td { border: 0; padding: 0 .3rem 0 0 } .body td + td { text-align: right; font-variant-numeric: tabular-nums }
 .one { white-space: nowrap; overflow: hidden; text-overflow: ellipsis } .score { display: flex; justify-content: space-between; gap: .4rem; font-variant-numeric: tabular-nums } .score b { font-weight: 400; white-space: nowrap } .score span { color: var(--dim); overflow: hidden; text-overflow: ellipsis; white-space: nowrap }
+.body .url a, .url a { color: inherit } .lead td { font-weight: 600 } [data-uid] .pic img { cursor: zoom-in } dialog.large { border: 1px solid var(--line); border-radius: 12px; background: var(--back); color: var(--ink); max-width: min(760px, 94vw); overflow-wrap: anywhere } dialog.large::backdrop { background: #000a } dialog.large img { width: min(640px, 100%); max-height: 70vh; object-fit: contain; display: block; margin: auto }
+.members { display: flex; flex-wrap: wrap; gap: 1px; background: var(--line) } .members > div { flex: 1 1 180px; background: var(--card); min-width: 0 }
 .pairs { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(420px, 100%), 1fr)); gap: 12px } .pair header { padding: .4rem .7rem; font-size: .85rem; border-bottom: 1px solid var(--line) }
 .pair > div { display: grid; grid-template-columns: 1fr 1fr } .pair > div > div + div { border-left: 1px solid var(--line) }
 .captions td { min-width: 9rem; max-width: 26rem } .captions td:first-child { width: 130px; min-width: 130px } .captions img { max-width: 120px; max-height: 120px; border-radius: 4px }
 .doc { padding: 1rem 1.2rem; max-width: 720px; margin: 0 0 14px } .doc img { max-width: 100%; max-height: 260px; display: block; margin: .5rem 0 } .doc .gone { opacity: .55; border-left: 3px solid var(--drop); padding-left: .6rem } .doc h1 { font-size: 1.1rem } .doc figure { margin: .5rem 0 }
 .clip { display: flex; flex-wrap: wrap; gap: 0 .6rem; align-items: flex-end } .clip h1, .clip p { flex-basis: 100% } .doc.clip img { max-height: 88px; margin: 0 }
 .charts { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(340px, 100%), 1fr)); gap: 12px; align-items: start } .chart { background: var(--card); border: 1px solid var(--line); border-radius: 10px; padding: .7rem .85rem; min-width: 0 } .chart h3 { margin: 0 0 .1rem } .chart .bar { min-width: 60px }
-svg { display: block; width: 100%; height: auto } svg text { fill: var(--dim); font: 10px system-ui, sans-serif } .k { fill: var(--keep) } .d { fill: var(--drop) } .o { fill: var(--other) } .axis { stroke: var(--line) } .bound { stroke: var(--ink); stroke-dasharray: 3 2 } .moved { stroke: var(--link); stroke-width: 1.5 }
+svg { display: block; width: 100%; height: auto } svg text { fill: var(--dim); font: 10px system-ui, sans-serif } .k { fill: var(--keep) } .d { fill: var(--drop) } .o { fill: var(--other) } .axis { stroke: var(--line) } .cut { fill: none; stroke: var(--card); stroke-width: 2.5 } .bound { stroke: var(--ink); stroke-dasharray: 3 2 } .moved { stroke: var(--link); stroke-width: 1.5 }
 .line { fill: none; stroke-width: 2 } .line.before { stroke: var(--other) } .line.after { stroke: var(--keep) }
 .legend { display: flex; flex-wrap: wrap; gap: .2rem 1rem; font-size: .82rem; color: var(--dim); margin: .2rem 0 .7rem } .legend i { display: inline-block; width: 10px; height: 10px; border-radius: 2px; margin-right: .35rem }
 input[type=range] { width: 100%; margin: .2rem 0 0; accent-color: var(--link) } output { display: block; font-size: .82rem; min-height: 2.6em }
 details { margin: .5rem 0 } td details { margin: 0 } summary { margin-bottom: .3rem } td summary { margin: 0 } summary { cursor: pointer } summary b { font-weight: 600 }
 .funnel th { white-space: normal; vertical-align: bottom } .funnel th.n { max-width: 7rem } .funnel td:first-child span { color: var(--dim); font-size: .82rem; margin-left: .5rem }
-@media (max-width: 560px) { .funnel :is(td, th):nth-child(5), .funnel td:first-child > span { display: none } .funnel .bar { min-width: 60px } body { padding: 1rem .8rem 3rem } nav { margin: .8rem -.8rem 0; padding: .45rem .8rem } .grid { grid-template-columns: repeat(2, 1fr) } .pic { height: 130px } }
+@media (max-width: 560px) { .funnel :is(td, th):is(:nth-child(3), :nth-child(5)), .funnel td:first-child > span { display: none } .funnel .bar { min-width: 60px } body { padding: 1rem .8rem 3rem } nav { margin: .8rem -.8rem 0; padding: .45rem .8rem } .grid { grid-template-columns: repeat(2, 1fr) } .pic { height: 130px } }
 @media print { nav { display: none } }
 """
 
@@ -129,11 +131,18 @@ def page(title: str, body: Iterable[str], script: str = "") -> str:
     )
 
 
-def picture(jpeg: bytes | None, missing: str = "no picture") -> Html:
+def picture(jpeg: bytes | None, missing: str = "no image") -> Html:
     """A thumbnail in the page itself, or a word where there is none."""
     if jpeg is None:
         return fill('<div class="pic"><span>{}</span></div>', missing)
     return fill('<div class="pic">{}</div>', image(jpeg))
+
+
+def link(url: str | None, words: str | None = None, kind: str = "") -> Html:
+    """An address as a link, if it is one of the web; as text otherwise."""
+    if not (url or "").lower().startswith(("http://", "https://")):
+        return fill("{}", words or url or "")
+    return fill('<a class="{}" href="{}" target="_blank" rel="noopener noreferrer">{}</a>', kind, url, words or url)
 
 
 def image(jpeg: bytes) -> Html:
@@ -200,18 +209,20 @@ def stacked(
     """
     low, span = edges[0], (edges[-1] - edges[0]) or 1.0
     totals = [sum(counts) for counts in zip(*(c for _, c in series))]
-    most = max(totals, default=0) or 1
+    order = [*sorted(totals, reverse=True), 0, 0]
+    most = min(order[0], 3 * order[1] or order[0]) or 1  # one spike does not flatten all others
     x = lambda v: (v - low) / span * WIDE  # noqa: E731
     marks, base = [], [0.0] * len(totals)
     for kind, counts in series:
         for i, n in enumerate(counts):
             if n:
-                tall = max(0.6, n / most * HIGH)
+                tall = min(max(0.6, n / most * HIGH), HIGH - base[i])
                 marks.append(
                     f'<rect class="{kind}" x="{x(edges[i]):.1f}" y="{HIGH - base[i] - tall:.1f}" '
                     f'width="{max(0.6, x(edges[i + 1]) - x(edges[i]) - 0.6):.1f}" height="{tall:.1f}"/>'
                 )
                 base[i] += tall
+    marks += [_cut(x(edges[i]), x(edges[i + 1])) for i, n in enumerate(totals) if n > most]
     ends = [(0.0, "start", edges[0] if first is None else first), (float(WIDE), "end", edges[-1])]
     lines = []
     for b in bounds:
@@ -228,6 +239,11 @@ def stacked(
         f'<svg viewBox="0 -2 {WIDE} {HIGH + FOOT + 2}" role="img">{"".join(marks)}<line class="axis" x1="0" x2="{WIDE}" y1="{HIGH}" y2="{HIGH}"/>'
         f'{"".join(lines)}<line class="moved" x1="-9" x2="-9" y1="0" y2="{HIGH}"/>{"".join(words)}</svg>'
     )
+
+
+def _cut(left: float, right: float) -> str:
+    """The mark on a column that is higher than the chart."""
+    return f'<path class="cut" d="M{left:.1f} 9 L{(left + right) / 2:.1f} 5 L{right:.1f} 9"/>'
 
 
 def ranked(before: Sequence[tuple[int, int]], after: Sequence[tuple[int, int]], what: str = "groups") -> Html:

@@ -6,7 +6,7 @@ from curate.view import losses, sections
 from curate.view.facts import Facts
 from curate.view.grid import put
 from curate.view.look import Html, fill, join, page
-from curate.view.slider import SCRIPT
+from curate.view.scripts import ENLARGE, SLIDERS
 
 #: Rows that are looked at for everything but the counts; of a larger run, whole parts spread evenly over it.
 ROWS = 200_000
@@ -14,12 +14,12 @@ ROWS = 200_000
 #: The sections in order: the anchor, the heading, and what writes it (nothing: the section is left out).
 SECTIONS = (
     ("funnel", "Funnel", sections.funnel),
-    ("scores", "Scores and bounds", sections.scores),
+    ("scores", "Scores and thresholds", sections.scores),
     ("languages", "Losses by language", losses.languages),
     ("documents", "Documents", sections.pages),
     ("kept", "Kept", sections.kept),
     ("dropped", "Dropped, by reason", sections.dropped),
-    ("borderline", "At the bounds", sections.borderline),
+    ("borderline", "At the thresholds", sections.borderline),
     ("duplicates", "Duplicates", sections.duplicates),
     ("captions", "Raw and synthetic captions", sections.captions),
     ("make-up", "Make-up", sections.makeup),
@@ -49,4 +49,4 @@ def _page(facts: Facts) -> str:
         links,
         *(fill('<section><h2 id="{}">{}</h2>\n{}</section>', a, h, Html(f)) for a, h, f in made),
     ]
-    return page(f"{facts.name}: report", body, SCRIPT)
+    return page(f"{facts.name}: report", body, SLIDERS + ENLARGE)

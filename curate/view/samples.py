@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -52,6 +53,9 @@ QUIET = {
     "phash_mirror",
 }
 
+#: Duplicates of a group that are shown.
+MEMBERS = 5
+
 _WHERE = ("payload", "payload_offset", "payload_size")
 
 
@@ -84,9 +88,12 @@ def light(run: Any, table: str = "images") -> str:
     return ", ".join(identifier(c) for c, t in columns(run, table).items() if "[" not in t and t != "BLOB" and c != "domain")
 
 
-def samples(run: Any, reason: str | None, n: int, where: str | None) -> list[Card]:
-    """`n` rows drawn by a hash of their uid: kept images, or rows dropped for a reason, of the table that its step worked on."""
-    return cards(run.store, drawn(run, table_of(run, reason), reason, n, where))
+def samples(run: Any, reason: str | None, n: int, where: str | None, sort: str = "", page: int = 1) -> list[Card]:
+    """`n` rows drawn by a hash of their uid: kept images, or rows dropped for a reason, of the table that its step worked on.
+
+    sort: a column instead of the draw, `-column` for the largest first. page: the n rows after the first (page - 1) * n.
+    """
+    return cards(run.store, drawn(run, table_of(run, reason), reason, n, where, sort, page))
 
 
 def table_of(run: Any, step: str | None) -> str:
@@ -94,17 +101,29 @@ def table_of(run: Any, step: str | None) -> str:
     return next((s.get("table", "images") for s in run.recipe.get("steps", ()) if s["step"] == step), "images")
 
 
-def drawn(run: Any, table: str, reason: str | None, n: int, where: str | None) -> list[dict[str, Any]]:
+def drawn(
+    run: Any, table: str, reason: str | None, n: int, where: str | None, sort: str = "", page: int = 1
+) -> list[dict[str, Any]]:
     if table not in run.recipe.get("rows", [table]):
         raise RecipeError(f"there are no {table} in this run; there are {', '.join(run.recipe['rows'])}")
+    order = coin_sql("uid", 0, "show")
+    if sort:
+        name, there = sort.removeprefix("-"), columns(run, table)
+        if name not in there:
+            raise RecipeError(f"no column {name} to sort by; there are: {', '.join(there)}")
+        order = f"{identifier(name)} {'desc' if sort.startswith('-') else 'asc'} nulls last"
     chosen = "kept" if reason in (None, "kept") else f"drop_reason = {quoted(reason)}"
     query = (
         f"select {light(run, table)} from {table} where {chosen}"
         + (f" and ({where})" if where else "")
-        + f" order by {coin_sql('uid', 0, 'show')}, uid limit {int(n)}"
+        + f" order by {order}, uid limit {int(n)} offset {(int(page) - 1) * int(n)}"
     )
-    rows = run.sql(query).to_arrow_table().to_pylist()
-    if not rows and reason is not None:
+    try:
+        rows = run.sql(query).to_arrow_table().to_pylist()
+    except duckdb.ParserException as e:
+        cause = str(e).split("\n")[0]
+        raise RecipeError(f"{where!r} is not a condition such as clip_score < 0.2 ({cause}); --sort orders the rows") from e
+    if not rows and page == 1 and reason is not None:
         found = run.sql(f"select distinct coalesce(drop_reason, 'kept') from {table} order by 1").fetchall()
         there = [r for (r,) in found]
         if reason not in there:
@@ -112,34 +131,65 @@ def drawn(run: Any, table: str, reason: str | None, n: int, where: str | None) -
     return rows
 
 
+@dataclass
+class Group:
+    """Duplicates of one row: the copy that was kept for them, some of those that were dropped (least alike first) with their
+    similarity, and how many there are."""
+
+    step: str
+    kept: Card
+    dropped: list[tuple[Card, float]]
+    rows: int
+
+
+def groups(run: Any, step: str, n: int, child: Isolated | None = None) -> list[Group]:
+    """`n` groups of duplicates of a step: those of the pairs that `pairs` picks, each with up to MEMBERS of its members."""
+    chosen = list(dict.fromkeys(e[2] for e in _edges(run, step, n)))[:n]
+    listed = ", ".join(map(str, chosen)) or "null"
+    edges = run.sql(f"""select step, id, survivor_id, similarity, count(*) over (partition by survivor_id) from edges
+        where step = {quoted(step)} and survivor_id in ({listed})
+        qualify row_number() over (partition by survivor_id order by similarity, id) <= {MEMBERS} order by similarity, id""").fetchall()
+    found = [(edge, pair) for edge, pair in zip(edges, _pairs(run, [e[:4] for e in edges], child))]
+    made = []
+    for survivor in chosen:
+        mine = [(edge, pair) for edge, pair in found if edge[2] == survivor]
+        made.append(Group(step, mine[0][1].survivor, [(p.dropped, p.similarity) for _, p in mine], mine[0][0][4]))
+    return made
+
+
 def pairs(run: Any, step: str, n: int, child: Isolated | None = None) -> list[Pair]:
     """`n` duplicates of a step with their survivors: half of them the least alike, half drawn by a hash of their uid."""
+    return _pairs(run, _edges(run, step, n), child)
+
+
+def _edges(run: Any, step: str, n: int) -> list[tuple[str, int, int, float]]:
     orders = [f"similarity, {(coin := coin_sql('uid', 0, 'show'))}, id", f"{coin}, id"]
     few = (
         f"""select *, 2 * row_number() over (order by {order}) + {odd} as turn
         from (select * from edges where step = {quoted(step)} order by {order} limit {int(n)})"""
         for odd, order in enumerate(orders)
     )
-    edges = run.sql(f"""select step, id, survivor_id, similarity from ({" union all ".join(few)})
+    return run.sql(f"""select step, id, survivor_id, similarity from ({" union all ".join(few)})
         group by all order by min(turn) limit {int(n)}""").fetchall()
-    return _pairs(run, edges, child)
 
 
-def pairs_of(run: Any, uid: str, table: str = "images", n: int = 8) -> list[Pair]:
+def pairs_of(run: Any, uid: str, table: str = "images", n: int = 8, thumbnails: bool = True) -> list[Pair]:
     """Pairs in which a uid of a table is the dropped row or the survivor."""
     steps = ", ".join(quoted(s["step"]) for s in run.recipe.get("steps", ()) if s.get("table", "images") == table) or "null"
     edges = run.sql(f"""select step, id, survivor_id, similarity from edges where {quoted(uid)} in (uid, survivor)
         and step in ({steps}) order by uid <> {quoted(uid)}, similarity desc, id limit {int(n)}""").fetchall()
-    return _pairs(run, edges, None)
+    return _pairs(run, edges, None, thumbnails)
 
 
-def _pairs(run: Any, edges: list[tuple[str, int, int, float]], child: Isolated | None) -> list[Pair]:
+def _pairs(run: Any, edges: list[tuple[str, int, int, float]], child: Isolated | None, thumbnails: bool = True) -> list[Pair]:
     """Ids are numbers of rows in the table of their step: the same ones are other rows in another table."""
     wanted = {(table_of(run, e[0]), i) for e in edges for i in e[1:3]}
     known: dict[tuple[str, int], Card] = {}
     for table in sorted({t for t, _ in wanted}):
         ids = sorted(i for t, i in wanted if t == table)
-        known |= zip([(table, i) for i in ids], cards(run.store, rows_at(run.store, table, ids), child=child))
+        rows = rows_at(run.store, table, ids)
+        shown = cards(run.store, rows, child=child) if thumbnails else [Card(row, None) for row in rows]
+        known |= zip([(table, i) for i in ids], shown)
     return [
         Pair(step, known[table_of(run, step), dropped], known[table_of(run, step), survivor], similarity)
         for step, dropped, survivor, similarity in edges

@@ -8,12 +8,12 @@ from typing import Any
 from curate.dedup import keys
 from curate.selector import identifier
 from curate.view.facts import Facts, Histogram, edge
-from curate.view.grid import beside, brief, captioned, documents, grid
+from curate.view.grid import brief, captioned, documents, grid, grouped
 from curate.view.look import Html, bar, fill, join, legend, number, ranked, size, stacked, table, thinned
-from curate.view.samples import pairs, written
-from curate.view.story import BESIDES, bounds
+from curate.view.samples import groups, written
+from curate.view.story import bounds, in_effect
 
-#: Samples at each side of a bound, pairs for each step, documents, captions.
+#: Samples at each side of a threshold, groups of duplicates for each step, documents, captions.
 SIDE, PAIRS, PAGES, CAPTIONS = 8, 6, 4, 8
 
 
@@ -66,14 +66,14 @@ def _funnel(f: Facts, name: str) -> Html:
     share = left / max(1, total)
     rows.append((Html('<b class="keep">kept</b>'), "", "", f"{left:,}", f"{100 * share:.2f} %", bar(("keep", share))))
     heading = fill("<h3>{}</h3>", name) if len(f.total) > 1 else ""
-    head = ("rule", "dropped", "of those that reach it", "left", "of all", "")
+    head = ("step", "dropped", "of those that reach it", "left", "of all", "")
     return fill('{}<div class="funnel">{}</div>', heading, table(head, rows, numbers=[1, 2, 3, 4]))
 
 
 def _rule(rule: str, asks: str, reasons: list[tuple[str, int]]) -> Html:
     """A rule by its name, with what it asks, and its reasons where they are not its name."""
-    if len(reasons) == 1 and reasons[0][0] not in (rule, f"document:{rule}"):
-        asks = reasons[0][0]
+    if len(reasons) == 1 and reasons[0][0] != f"document:{rule}":
+        rule = reasons[0][0]
     words = fill("{}{}", rule, fill("<span>{}</span>", asks) if asks else "")
     if len(reasons) < 2:
         return words
@@ -94,16 +94,17 @@ def scores(f: Facts) -> Html:
     if not blocks:
         return Html("")
     words = fill(
-        '<p class="sub">Rows that got as far as the score. A dashed line is a bound; move the slider to see what another one would do.</p>{}',
-        legend(("keep", "kept"), ("drop", "dropped by this bound"), ("other", "dropped by another rule")),
+        '<p class="sub">Rows that have the score. A dashed line is the threshold; the slider shows what another one would do, and the option that applies it.</p>{}',
+        legend(("keep", "kept"), ("drop", "dropped by this threshold"), ("other", "dropped by another step")),
     )
     return fill("{}{}", words, join(blocks))
 
 
 def _chart(h: Histogram) -> Html:
     picture = stacked(h.edges, [("k", h.kept), ("d", h.mine), ("o", h.other)], [edge(b, h.whole) for b in h.bounds], h.low)
-    rules = "; ".join(f"{b.rule}: {b.side} {number(b.value)}" for b in h.bounds) or "no bound"
-    tops = " · ".join(f"{p}\u00a0%\u00a0≥\u00a0{number(v)}" for p, v in h.tops.items())
+    signs = {"min": "≥", "max": "≤"}
+    rules = "; ".join(f"{'' if b.rule == h.column else f'{b.rule} '}{signs[b.side]} {number(b.value)}" for b in h.bounds)
+    tops = " · ".join(f"{100 - p}th\u00a0{number(v)}" for p, v in reversed(h.tops.items()))
     side = h.bounds[0].side if h.bounds else "min"
     at = min(range(len(h.edges)), key=lambda i: abs(h.edges[i] - (edge(h.bounds[0], h.whole) if h.bounds else h.edges[0])))
     data = json.dumps(
@@ -115,14 +116,15 @@ def _chart(h: Histogram) -> Html:
             "side": side,
             "whole": h.whole,
             "at": at if h.bounds else -1,
+            "setting": h.bounds[0].setting if h.bounds else "",
         }
     )
     return fill(
         '<div class="chart" data-bins="{}"><h3>{}</h3><div class="dim">{}</div>{}<input type="range" min="0" max="{}" value="{}" '
-        'aria-label="bound of {}"><output></output><div class="dim">{}</div></div>',
+        'aria-label="threshold of {}"><output></output><div class="dim">percentiles: {}</div></div>',
         data,
         h.column,
-        rules,
+        rules or "no threshold",
         picture,
         len(h.edges) - 1,
         at,
@@ -191,7 +193,7 @@ def borderline(f: Facts) -> Html:
 
 
 def duplicates(f: Facts) -> Html:
-    """Pairs of each step that names survivors, the least alike among them."""
+    """Groups of duplicates of each step: the copy that was kept with those dropped for it; half of them the least alike."""
     blocks = []
     for step in [
         r["step"]
@@ -200,9 +202,9 @@ def duplicates(f: Facts) -> Html:
         )
     ]:
         n = f.con.sql("select count(*) from edges where step = $1", params=[step]).fetchall()[0][0]
-        found = pairs(f, step, PAIRS, f.child)
+        found = groups(f, step, PAIRS, f.child)
         blocks.append(
-            fill('<h3>{} <span class="dim">{} pairs</span></h3>{}', step, f"{n:,}", grid(map(beside, found), "pairs"))
+            fill('<h3>{} <span class="dim">{} duplicates</span></h3>{}', step, f"{n:,}", grid(map(grouped, found), "pairs"))
         )
     return join(blocks)
 
@@ -367,7 +369,7 @@ def recipe(f: Facts) -> Html:
         (
             s["step"],
             s.get("class", ""),
-            _parameters({k: v for k, v in s.items() if k not in BESIDES}),
+            _parameters(in_effect(s)),
             fill("<code>{}</code>", s.get("fingerprint", "")),
         )
         for s in f.steps

@@ -8,12 +8,18 @@ from typing import Any
 from curate.errors import RecipeError
 from curate.selector import quoted
 from curate.shard.write import shard_name
-from curate.view.grid import beside, dimensions, grid, put
+from curate.view.grid import beside, dimensions, grid, put, words
 from curate.view.look import Html, fill, join, number, page, picture, table
-from curate.view.samples import Card, cards, columns, light, pairs_of
+from curate.view.samples import QUIET, Card, cards, columns, light, pairs_of
 
 #: What recipe.json says of a step besides its parameters.
 BESIDES = {"step", "kind", "table", "fingerprint", "adds", "class", "version", "name"}
+
+#: Parameters of a fetch that say nothing where the one before keeps the bytes as they came.
+_REENCODING = ("image_size", "only_if_bigger", "encode_format", "encode_quality")
+
+#: Columns that a story names above its steps, or not at all.
+_ELSEWHERE = QUIET - {"http_status"}
 
 #: Parameters that are bounds, as they are said.
 BOUNDS = {
@@ -29,12 +35,12 @@ BOUNDS = {
 
 @dataclass
 class Line:
-    """A step of the recipe as the row met it: the columns it left, its bounds, and what came of it."""
+    """A step of the recipe as the row met it: the columns it left (name and value as text), its thresholds, and what came of it."""
 
     step: str
-    values: str
+    values: list[tuple[str, str]]
     bounds: str
-    outcome: str  # passed, dropped, not reached, or failed (of a fetch that rows share)
+    outcome: str  # passed, no value, dropped, not reached, or failed (of a fetch that rows share)
 
 
 @dataclass
@@ -48,10 +54,10 @@ class Story:
     twins: list[Any]  # samples.Pair: the row and its survivor, or those that fell for it
 
 
-def tell(run: Any, who: str) -> list[Story]:
+def tell(run: Any, who: str, thumbnails: bool = True) -> list[Story]:
     """The stories of all rows with a uid, key or URL; RecipeError if there are none."""
     stories = [
-        _story(run, name, row)
+        _story(run, name, row, thumbnails)
         for name in ("images", "documents", "texts")
         if name in _tables(run)
         for row in _rows(run, name, who)
@@ -74,35 +80,50 @@ def _rows(run: Any, name: str, who: str) -> list[dict[str, Any]]:
     return run.sql(query).to_arrow_table().to_pylist()
 
 
-def _story(run: Any, name: str, row: dict[str, Any]) -> Story:
-    twins = pairs_of(run, row["uid"], name)
-    return Story(run, name, cards(run.store, [row], 480)[0], list(_lines(run, name, row)), twins)
+def _story(run: Any, name: str, row: dict[str, Any], thumbnails: bool) -> Story:
+    twins = pairs_of(run, row["uid"], name, thumbnails=thumbnails)
+    card = cards(run.store, [row], 480)[0] if thumbnails else Card(row, None)
+    return Story(run, name, card, list(_lines(run, name, row)), twins)
 
 
 def _lines(run: Any, name: str, row: dict[str, Any]) -> Iterator[Line]:
     fell = row.get("drop_stage")
     if fell == "source":
-        yield Line("source", "", "", f"dropped: {row['drop_reason']}")
+        yield Line("source", [], "", f"dropped: {row['drop_reason']}")
     over = fell == "source"
     for step in run.recipe.get("steps", []):
         if step.get("table", "images") != name and step["step"] != fell:
             continue
         here = step["step"] == fell
-        outcome = "not reached" if over else f"dropped: {row['drop_reason']}" if here else "passed"
+        outcome = "not reached" if over else _dropped(row) if here else "passed"
         if step.get("shared") and not over and row.get(step["step"]) not in (None, "ok"):
             outcome = f"failed: {row[step['step']]}"  # who falls for it is said by the step that shares it among rows
-        yield Line(step["step"], _values(row, step, run.recipe["steps"]), bounds(step), outcome)
+        values = _values(row, step, run.recipe["steps"])
+        if outcome == "passed" and not values and any(c in row for c in step.get("adds", ())):
+            outcome = "no value"
+        yield Line(step["step"], values, bounds(step), outcome)
         over = over or here
 
 
-def _values(row: dict[str, Any], step: dict[str, Any], steps: list[dict[str, Any]]) -> str:
+def _dropped(row: dict[str, Any]) -> str:
+    """`dropped`, with the reason where it is not the name of the step."""
+    return "dropped" if row["drop_reason"] == row["drop_stage"] else f"dropped: {row['drop_reason']}"
+
+
+def _values(row: dict[str, Any], step: dict[str, Any], steps: list[dict[str, Any]]) -> list[tuple[str, str]]:
     """The columns that a step added, and the one that it looks at. Of a run whose recipe.json does not name them (`adds`): those that
     begin with its name, and not with a longer one."""
     name, column = step["step"], step.get("column")
     longer = tuple(s["step"] for s in steps if s["step"].startswith(f"{name}_"))
     adds = step.get("adds", [k for k in row if k == name or (k.startswith(f"{name}_") and not k.startswith(longer))])
-    mine = {k: v for k, v in row.items() if (k in adds or k == column) and v is not None}
-    return ", ".join(number(v) if k == name else f"{k} {number(v)}" for k, v in mine.items())
+    mine = {k: v for k, v in row.items() if (k == name or k == column or (k in adds and k not in _ELSEWHERE)) and v is not None}
+    return [(k, number(v)) for k, v in mine.items()]
+
+
+def in_effect(step: dict[str, Any]) -> dict[str, Any]:
+    """The parameters of a step of recipe.json that are set and change something."""
+    idle = _REENCODING if not any(step.get(p) for p in ("resize_mode", "ground", "reencode")) else ()
+    return {k: v for k, v in step.items() if k not in BESIDES and k not in idle and v not in (None, "", [], {}, False)}
 
 
 def bounds(step: dict[str, Any]) -> str:
@@ -117,7 +138,7 @@ def fate(story: Story) -> str:
     """What became of the row, in a line."""
     row = story.card.row
     if row.get("drop_reason"):
-        return f"dropped by {row['drop_stage']}: {row['drop_reason']}"
+        return f"dropped by {row['drop_stage']}" + _dropped(row).removeprefix("dropped")
     if row.get("shard") is None:
         return "kept"
     copies = f", {row['copies']} copies" if (row.get("copies") or 1) > 1 else ""
@@ -141,12 +162,13 @@ def as_text(story: Story) -> str:
     """The story for a terminal."""
     lines = [story.card.row["uid"], *(f"  {k:<10} {v}" for k, v in _head(story)), f"  {fate(story)}", ""]
     wide = max((len(line.step) for line in story.lines), default=0)
-    lines += [
-        f"  {line.step:<{wide}}  {line.values or '–':<28}  {line.bounds:<20}  {line.outcome}".rstrip() for line in story.lines
-    ]
+    for line in story.lines:
+        first, *more = [v if k == line.step else f"{k} {v}" for k, v in line.values] or ["–"]
+        lines.append(f"  {line.step:<{wide}}  {first:<28}  {line.bounds:<20}  {line.outcome}".rstrip())
+        lines += [f"  {'':<{wide}}  {value}" for value in more]
     for twin in story.twins:
         lines.append(
-            f"  {twin.step}: {twin.dropped.row['uid']} fell for {twin.survivor.row['uid']}, similarity {number(float(twin.similarity))}"
+            f"  {twin.step}: {twin.dropped.row['uid']} is a duplicate of {twin.survivor.row['uid']}, similarity {number(float(twin.similarity))}"
         )
     return "\n".join(lines)
 
@@ -157,21 +179,29 @@ def as_html(story: Story) -> Html:
     verdict = fill('<p class="{}">{}</p>', "drop" if row.get("drop_reason") else "keep", fate(story))
     twins = fill("<h2>Duplicates</h2>{}", grid(map(beside, story.twins), "pairs")) if story.twins else ""
     body = fill(
-        '<h1>{}</h1>{}<div class="charts"><div class="card">{}</div>{}</div><h2>Step by step</h2>{}{}',
+        '<h1 dir="auto" class="text">{}</h1><p class="sub">{}</p>{}<div class="charts"><div class="card">{}</div>{}</div><h2>Step by step</h2>{}{}',
+        words(row),
         row["uid"],
         verdict,
-        picture(story.card.thumbnail, "no picture"),
-        table(("", ""), _head(story)),
+        picture(story.card.thumbnail, "no image"),
+        table(("", ""), [line for line in _head(story) if line[0] != "text"]),
         table(
-            ("step", "value", "bound", "outcome"), [(s.step, s.values or "–", s.bounds, _mark(s.outcome)) for s in story.lines]
+            ("step", "values", "threshold", "outcome"),
+            [(s.step, _listed(s), s.bounds, _mark(s.outcome)) for s in story.lines],
         ),
         twins,
     )
     return body
 
 
+def _listed(line: Line) -> Html:
+    """The values of a step, a line each."""
+    named = (fill('<span class="dim">{}</span> ', "" if k == line.step else k) for k, _ in line.values)
+    return join((fill("<div>{}{}</div>", name, v) for name, (_, v) in zip(named, line.values))) or Html("–")
+
+
 def _mark(outcome: str) -> Html:
-    kind = "drop" if outcome.startswith(("dropped", "failed")) else "dim" if outcome == "not reached" else "keep"
+    kind = "drop" if outcome.startswith(("dropped", "failed")) else "keep" if outcome == "passed" else "dim"
     return fill('<span class="{}">{}</span>', kind, outcome)
 
 

@@ -396,7 +396,7 @@ def test_pairs_are_of_the_table_that_their_step_worked_on(done):
     assert pairs_of(made, pair.dropped.row["uid"], "documents") and not pairs_of(made, pair.dropped.row["uid"])
     assert "not fetched" not in contents(made, "duplicate_uid", 9, None)[0]
     stories = tell(made, pair.dropped.row["uid"])
-    assert all("fell for" in as_text(s) for s in stories)
+    assert all("is a duplicate of" in as_text(s) for s in stories)
     assert "too short" in contents(made, "paragraph_words", 9, None)[0]
 
 

@@ -22,7 +22,7 @@ from curate.upkeep.check import check
 from curate.upkeep.gc import collect
 from curate.view.agreement import Cuts, Verdicts, spelled, within
 from curate.view.annotate import FORMS, _strata, blank, borderline, config, draw, inert, inside, shares, storable, stratified
-from curate.view.facts import Bound
+from curate.view.bounds import Bound
 from curate.view.run import open_run
 from curate.view.verdicts import judgements, keep
 

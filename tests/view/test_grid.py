@@ -9,10 +9,12 @@ import pytest
 from pictured import picture, pictured
 
 from curate.cli import main
+from curate.errors import RecipeError
 from curate.fetch.isolate import Isolated
 from curate.selector import coin
+from curate.view.grid import shown
 from curate.view.run import open_run
-from curate.view.samples import cards, pairs, rows_at, samples, small
+from curate.view.samples import Card, cards, groups, pairs, rows_at, samples, small
 
 
 @pytest.fixture(scope="module")
@@ -81,9 +83,37 @@ def test_what_cannot_be_decoded_is_shown_as_such(run):
 
 
 def test_show_writes_pairs_and_grids(run, tmp_path, capsys):
-    for reason, word in (("exact_dedup", "its survivor"), ("image_side", "image_side")):
+    for reason, word in (("exact_dedup", "kept copy"), ("image_side", "image_side")):
         file = tmp_path / f"{reason}.html"
         assert main(["show", run.store.url, "--reason", reason, "-o", str(file)]) == 0
         assert word in file.read_text() and "data:image/jpeg;base64," in file.read_text()
     assert main(["show", run.store.url, "--where", "nonsense >", "-o", str(tmp_path / "x.html")]) == 2
     assert "SQL: " in capsys.readouterr().err
+    assert main(["show", run.store.url, "--where", "true order by uid", "-o", str(tmp_path / "x.html")]) == 2
+    error = capsys.readouterr().err
+    assert "is not a condition such as" in error and "--sort" in error and "select" not in error
+
+
+def test_show_sorts_and_pages(run):
+    column = "caption_words"
+    first, second = (samples(run, None, 4, None, f"-{column}", page) for page in (1, 2))
+    rows = run.sql(f"select uid from images where kept order by {column} desc, uid limit 8").fetchall()
+    assert [c.row["uid"] for c in first + second] == [u for (u,) in rows] and samples(run, None, 4, None, column, 99) == []
+    with pytest.raises(RecipeError, match="no column nothing to sort by"):
+        samples(run, None, 4, None, "nothing")
+
+
+def test_duplicates_of_one_row_are_one_group(run):
+    (group,) = groups(run, "exact_dedup", 5)
+    assert (
+        group.kept.row["kept"]
+        and group.rows == 1
+        and [(c.row["drop_reason"], s) for c, s in group.dropped] == [("exact_dedup", 1.0)]
+    )
+
+
+def test_the_score_that_decided_leads_a_card():
+    row = {"uid": "0" * 32, "text": "x", "drop_reason": "best", "a": 1, "b": 2, "c": 3, "d": 4, "score": 5}
+    text = shown(Card(row, None), {"first": ["a"], "best": ["score"]})
+    lead = text[text.index('class="lead"') :].split("</table>")[0]
+    assert "score" in lead and "<td>a</td>" not in lead and '<summary class="dim">4 more' in text

@@ -16,8 +16,9 @@ from curate.recipe import Recipe
 from curate.runner.driver import run as start
 from curate.sources.web_pages import WebPages
 from curate.view import report
-from curate.view.facts import Bound, Facts, bins
-from curate.view.look import Html, fill, page, table
+from curate.view.bounds import Bound
+from curate.view.facts import Facts, bins
+from curate.view.look import HIGH, Html, fill, link, page, stacked, table
 from curate.view.run import open_run
 
 
@@ -37,11 +38,14 @@ class Reader(HTMLParser):
 
     def __init__(self):
         super().__init__()
-        self.tags, self.loads, self.handlers = [], [], []
+        self.tags, self.loads, self.handlers, self.links = [], [], [], []
 
     def handle_starttag(self, tag, attrs):
         self.tags.append(tag)
         self.handlers += [k for k, _ in attrs if k.startswith("on")]
+        if tag == "a" and dict(attrs)["href"].startswith("http"):
+            self.links.append(dict(attrs))
+            return
         self.loads += [
             v for k, v in attrs if k in ("src", "href", "action", "srcset") and not (v or "").startswith(("data:", "#"))
         ]
@@ -56,6 +60,7 @@ def test_nothing_loads_and_no_text_becomes_markup(text):
     read = Reader()
     read.feed(text)
     assert read.loads == [] and read.handlers == [] and read.tags.count("script") == 1 and read.tags.count("img") > 20
+    assert read.links and all(link["rel"] == "noopener noreferrer" for link in read.links)
     assert "default-src 'none'" in html.unescape(text) and html.escape(EVIL) in text
 
 
@@ -77,7 +82,8 @@ def test_the_funnel_is_that_of_the_ledger(run, text):
         label = "kept" if reason == "kept" else f"−{n:,}"
         assert label in text
     assert "60" in text and all(
-        heading in text for heading in ("Funnel", "Scores and bounds", "At the bounds", "Duplicates", "Make-up", "Recipe")
+        heading in text
+        for heading in ("Funnel", "Scores and thresholds", "At the thresholds", "Duplicates", "Make-up", "Recipe")
     )
 
 
@@ -119,12 +125,37 @@ def test_pages_without_images(tmp_path):
 
 def test_the_words_under_a_slider_come_from_numbers_only(text):
     data = [json.loads(html.unescape(m)) for m in re.findall(r'data-bins="([^"]*)"', text)]
+    assert {d["setting"] for d in data} >= {"caption_words.min", "image_side.min"}
     assert len(data) >= 2 and all(len(d["edges"]) == len(d["kept"]) + 1 for d in data)
 
 
 def test_a_large_run_is_sampled_and_says_so(run):
     assert "one part in 2" in report.html_of(run, rows=30) and "one part in" not in report.html_of(run)
     assert Facts(run, 30).sql("select count(*) from images").fetchall()[0][0] < 60 == Facts(run, 30).total["images"]
+
+
+def test_one_spike_does_not_flatten_the_other_bins():
+    chart = stacked([0, 1, 2, 3], [("k", [1000, 10, 5])])
+    tall = [float(h) for h in re.findall(r'<rect[^>]*height="([0-9.]+)"', chart)]
+    assert tall[0] == HIGH and tall[1] == pytest.approx(HIGH / 3, abs=0.1) and chart.count('class="cut"') == 1
+    assert 'class="cut"' not in stacked([0, 1, 2], [("k", [2, 1])])
+
+
+def test_only_addresses_of_the_web_are_links():
+    assert (
+        link("javascript:alert(1)") == "javascript:alert(1)"
+        and link(None) == ""
+        and link("data:text/html,x").startswith("data")
+    )
+    assert 'href="http://a/&quot;onload=&quot;"' in link('http://a/"onload="') and "<b>" not in link("https://a/<b>", "<b>")
+
+
+def test_a_reason_that_two_steps_gave_is_that_of_the_one_with_more_rows():
+    facts = object.__new__(Facts)
+    facts.con, facts.steps, facts.counts = duckdb.connect(), [{"step": "fetch"}], {"images": {"fetch:bad_url": 5, "kept": 1}}
+    facts.con.execute("""create table images as select 'fetch:bad_url' as drop_reason,
+        case when i < 2 then 'source' else 'fetch' end as drop_stage, false as kept from range(5) t(i)""")
+    assert list(facts.rules("images")) == [("fetch", [("fetch:bad_url", 5)])]
 
 
 def test_markup_is_marked_and_text_is_escaped():
@@ -146,7 +177,7 @@ def test_its_script_runs_and_that_of_a_caption_does_not(run, tmp_path):
     shown = dom(run.store.path("report.html"), tmp_path)
     assert "<title>pictured: report</title>" in shown
     words = re.findall(r"<output>([^<]*)</output>", shown)
-    assert len(words) >= 2 and all("rows pass" in w for w in words) and any("This is the bound." in w for w in words)
+    assert len(words) >= 2 and all("rows pass" in w for w in words) and any("This is the threshold." in w for w in words)
 
 
 def test_of_a_list_of_hundreds_of_columns_the_first_are_shown_and_those_that_steps_read(tmp_path):
