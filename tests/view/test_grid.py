@@ -88,7 +88,7 @@ def test_show_writes_pairs_and_grids(run, tmp_path, capsys):
         assert main(["show", run.store.url, "--reason", reason, "-o", str(file)]) == 0
         assert word in file.read_text() and "data:image/jpeg;base64," in file.read_text()
     assert main(["show", run.store.url, "--where", "nonsense >", "-o", str(tmp_path / "x.html")]) == 2
-    assert "SQL: " in capsys.readouterr().err
+    assert "is not a condition" in capsys.readouterr().err
     assert main(["show", run.store.url, "--where", "true order by uid", "-o", str(tmp_path / "x.html")]) == 2
     error = capsys.readouterr().err
     assert "is not a condition such as" in error and "--sort" in error and "select" not in error
