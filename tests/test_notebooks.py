@@ -37,7 +37,7 @@ SHOWN = {
     "map": ["images of 32 dimensions", "<iframe"],
     "documents": ["built to span", "documents", "<iframe"],
     "captions": ["a picture from http://a.example", "caption_toy", "does not score"],
-    "two_runs": ["caption_words", "entered", "<iframe"],
+    "two_runs": ["caption_words", "<td>left</td>", "<iframe"],
     "write_a_filter": ["colourful", "<iframe"],
 }
 
