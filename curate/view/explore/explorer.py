@@ -294,10 +294,9 @@ class Explorer:
 
 
 def _shown(run: Any, table: str) -> dict[str, str]:
-    """The columns of a table that can be filtered and shown: no vectors, no bytes."""
-    return {
-        c: t for c, t in columns(run, table).items() if "[" not in t and t != "BLOB" and not t.startswith(("STRUCT", "MAP"))
-    }
+    """The columns of a table that can be filtered and shown: no vectors, no bytes, and not `domain`, which is slow to compute for all rows."""
+    quick = {c: t for c, t in columns(run, table).items() if c != "domain"}
+    return {c: t for c, t in quick.items() if "[" not in t and t != "BLOB" and not t.startswith(("STRUCT", "MAP"))}
 
 
 def _edges(low: float, middle: float, high: float, whole: bool) -> list[float]:
