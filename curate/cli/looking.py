@@ -210,11 +210,8 @@ def explore(args: argparse.Namespace) -> int:
         if args.open:
             webbrowser.open(address)
 
-    try:
-        with Explorer(args.folder, args.embeddings) as explorer:
-            serve(explorer, args.port, ready)
-    except (OSError, OverflowError) as e:
-        raise RecipeError(f"port {args.port}: {e.strerror if isinstance(e, OSError) else e}") from e
+    with Explorer(args.folder, args.embeddings) as explorer:
+        serve(explorer, args.port, ready)
     return 0
 
 

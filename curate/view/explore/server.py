@@ -23,7 +23,7 @@ from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from curate.errors import CurateError
+from curate.errors import CurateError, RecipeError
 from curate.view.explore.explorer import Explorer
 from curate.view.look import STYLE, clean
 
@@ -50,8 +50,13 @@ def serve(explorer: Explorer, port: int, ready: Callable[[str], None]) -> None:
 
 
 def listen(explorer: Explorer, port: int) -> tuple[uvicorn.Server, socket.socket, str]:
-    """A server that does not run yet, the socket it is to serve, which listens on 127.0.0.1, and the address to open."""
-    listening, token = socket.create_server(("127.0.0.1", port)), secrets.token_urlsafe(24)
+    """A server that does not run yet, the socket it is to serve, which listens on 127.0.0.1, and the address to open.
+    RecipeError if it cannot listen on the port."""
+    try:
+        listening = socket.create_server(("127.0.0.1", port))
+    except (OSError, OverflowError) as e:
+        raise RecipeError(f"port {port}: {getattr(e, 'strerror', None) or e}") from e
+    token = secrets.token_urlsafe(24)
     app = application(explorer, token)
     config = uvicorn.Config(app, log_level="warning", access_log=False, lifespan="off", server_header=False)
     return uvicorn.Server(config), listening, f"http://127.0.0.1:{listening.getsockname()[1]}/?token={token}"

@@ -1,10 +1,12 @@
 """The server: nothing without the token or under another host's name, a policy on every answer, errors that name their cause."""
 
 import json
+import socket
 
 import pytest
 from starlette.testclient import TestClient
 
+from curate.cli import main
 from curate.view.explore.server import UPLOAD, application
 
 
@@ -64,3 +66,11 @@ def test_wrong_questions_are_answered_with_what_is_wrong(client):
 def test_nothing_can_be_written(client):
     for method in ("post", "put", "delete", "patch"):
         assert getattr(client, method)("/api/rows").status_code == 405
+
+
+def test_a_port_that_is_taken_and_a_folder_without_a_run(explorer, tmp_path, capsys):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        assert main(["explore", explorer.run.store.url, "--port", str(port)]) == 2
+    assert f"port {port}: Address already in use" in capsys.readouterr().err
+    assert main(["explore", str(tmp_path)]) == 1 and "this is not a run's folder" in capsys.readouterr().err
