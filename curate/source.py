@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from curate import schema
 from curate.errors import RecipeError
-from curate.paths import filesystem, matching
+from curate.paths import escaped, filesystem, has_magic, matching
 from curate.stage import Step, plain
 
 
@@ -66,7 +66,7 @@ def expand(paths: str | list[str]) -> list[str]:
 
 def file_identity(path: str, earlier: dict[str, Any] | None = None) -> dict[str, Any]:
     """What an input is known by: `path`, `size`, `version` (that of the store, which is cheap to look at) and `hash`: of its content, or
-    the version where the store makes a new one for each new content. A folder (`folder:`) is known by all files below it.
+    the version where the store makes a new one for each new content. A folder or a glob (`folder:`) is known by all its files.
 
     earlier: what it was known by when it was last read; where the version is the same the content is not read again.
     """
@@ -74,24 +74,51 @@ def file_identity(path: str, earlier: dict[str, Any] | None = None) -> dict[str,
     if earlier and known["version"] and all(earlier.get(k) == known[k] for k in ("size", "version")) and earlier.get("hash"):
         return {**known, "hash": earlier["hash"]}
     fs, inner = filesystem(path)
-    if not fs.isdir(inner):
+    below = members(fs, inner)
+    if below is None:
         return {**known, "hash": _hash(fs, inner, known["version"])}
-    root = inner.rstrip("/") + "/"
-    lines = "".join(f"{n.removeprefix(root)} {_hash(fs, n, _version(fs.info(n)))}\n" for n in sorted(fs.find(inner)))
+    root = root_of(fs, inner)
+    lines = "".join(f"{n.removeprefix(root)} {_hash(fs, n, _version(below[n]))}\n" for n in sorted(below))
     return {**known, "hash": "folder:" + hashlib.sha256(lines.encode("utf-8", "surrogateescape")).hexdigest()}
 
 
 def file_version(path: str) -> dict[str, Any]:
     """`path`, `size` and `version` of an input, without reading it. The version is empty where the store has none."""
     fs, inner = filesystem(path)
-    found = fs.info(inner)
-    if found["type"] != "directory":
-        return {"path": path, "size": found["size"], "version": _version(found)}
-    below = fs.find(inner, detail=True)
+    if not _is_glob(fs, inner):
+        found = fs.info(inner)
+        if found["type"] != "directory":
+            return {"path": path, "size": found["size"], "version": _version(found)}
+    below = members(fs, inner) or {}
     versions = [(name, f["size"], _version(f)) for name, f in sorted(below.items())]
     known = hashlib.sha256(repr(versions).encode("utf-8", "surrogateescape")).hexdigest()[:32]
     size = sum(f["size"] for f in below.values())
     return {"path": path, "size": size, "files": len(below), "version": known if all(v for *_, v in versions) else ""}
+
+
+def members(fs: fsspec.AbstractFileSystem, inner: str) -> dict[str, dict[str, Any]] | None:
+    """The files of an input that is a folder, or a glob of small files that are read together, with what the store says of each; None of
+    one that is a file."""
+    if _is_glob(fs, inner):
+        root = root_of(fs, inner)
+        found = fs.glob(escaped(root[:-1]) + inner[len(root) - 1 :], detail=True)
+        return {name: f for name, f in found.items() if f["type"] == "file"}
+    return fs.find(inner, detail=True) if fs.isdir(inner) else None
+
+
+def _is_glob(fs: fsspec.AbstractFileSystem, inner: str) -> bool:
+    """Whether a path is a glob: it has their signs, and nothing exists under just that name."""
+    return has_magic(inner) and not fs.exists(inner)
+
+
+def root_of(fs: fsspec.AbstractFileSystem, inner: str) -> str:
+    """The folder that the members' names are relative to, with a slash at its end: of a glob the last one before its signs."""
+    if fs.isdir(inner):
+        return inner.rstrip("/") + "/"
+    head = inner.rpartition("/")[0]
+    while has_magic(head) and not fs.exists(head):
+        head = head.rpartition("/")[0]
+    return head + "/"
 
 
 def _version(found: dict[str, Any]) -> str:

@@ -33,6 +33,8 @@ def recipe(
     min_align: float = 0.15,
     evaluation: dict[str, str] | None = None,
     of_site: int = 1_000,
+    max_nsfw: float = 0.5,
+    nsfw_model: str = "",
     seed: int = 0,
     shard_size: int = 1_000,
 ) -> Recipe:
@@ -76,7 +78,7 @@ def recipe(
         *once(Fetch()),
         ImageSide(min=150),
         AspectRatio(max=2.0),
-        Nsfw(max=0.5),
+        Nsfw(max=max_nsfw, model=nsfw_model),
         ExactDedup(("doc_uid", "sha256"), name="repeated_image"),
         Frequency(("sha256",), max=10, name="image_frequency"),
         *([PerceptualHash(), Decontaminate(evaluation)] if evaluation else []),

@@ -25,6 +25,8 @@ def recipe(
     model: str = "small",
     captioner: str = "small",
     languages: frozenset[str] = frozenset({"en"}),
+    max_nsfw: float = 0.5,
+    nsfw_model: str = "",
     fraction: float = 0.3,
     eps: float = 0.01,
     near_text: float = 0.0,
@@ -46,7 +48,7 @@ def recipe(
     """
     by, written = ("clip_score",), "caption_synthetic"
     text = [CaptionWords(min=3), CaptionChars(min=6), CaptionRepetition(max=0.2), BoilerplateText(max=0.5)]
-    image = [ImageBytes(min=5_000), ImageSide(min=200), AspectRatio(max=3.0), PerceptualHash(), Nsfw(max=0.5)]
+    image = [ImageBytes(min=5_000), ImageSide(min=200), AspectRatio(max=3.0), PerceptualHash(), Nsfw(max=max_nsfw, model=nsfw_model)]
     captions = [
         Caption(captioner, seed=seed, name=written, share=1 - raw),
         CaptionFaults(written, without=frozenset({"cut_off"})),

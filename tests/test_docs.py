@@ -65,6 +65,18 @@ def test_quickstart_guide_recipes_and_costs_run_as_written(desk, monkeypatch, ca
     )
 
 
+def test_commands_that_need_a_web_or_a_large_model_are_commands():
+    """Those of `text` blocks: they are parsed, with the options of their recipes."""
+    found = 0
+    for file in ("quickstart", "tutorial"):
+        lines = [line for block in blocks(f"docs/{file}.md", "text") for line in block.splitlines()]
+        for line in lines:
+            if line.startswith("curate "):
+                found += 1
+                assert callable(parse(shlex.split(line)[1:]).command), line
+    assert found > 10
+
+
 def test_the_cluster_s_commands_are_commands(desk, monkeypatch):
     monkeypatch.chdir(desk)
     found = commands("docs/cluster.md")

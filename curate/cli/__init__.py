@@ -4,11 +4,13 @@ import argparse
 import logging
 import os
 import sys
+import warnings
 from collections.abc import Sequence
 
 from curate import __version__
 from curate.cli import keeping, looking, making, proving, running
 from curate.cli.arguments import Commands, Help, Parser
+from curate.cli.sources import take_inputs
 from curate.errors import CurateError, RecipeError
 from curate.view.look import clean
 
@@ -28,6 +30,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     argv = list(sys.argv[1:] if argv is None else argv)
     debug = "--debug" in argv
     logging.basicConfig(level=logging.DEBUG if debug else logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
+    if not debug:
+        _hush()
     try:
         args = parse([a for a in argv if a != "--debug"])
         return args.command(args)
@@ -47,6 +51,23 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise
         print(f"curate: {clean(_unforeseen(e))} (--debug says where)", file=sys.stderr)
         return 1
+
+
+#: Libraries whose warnings and progress bars would stand among the lines of a run, which has its own; --debug shows them.
+FOREIGN = ("ray._private", "transformers", "open_clip", "huggingface_hub", "torch", "urllib3", "py.warnings")
+
+
+def _hush() -> None:
+    """Let foreign libraries report errors only, here and in the workers that this process starts."""
+    for name in FOREIGN:
+        logging.getLogger(name).setLevel(logging.ERROR)
+    warnings.simplefilter("ignore")
+    for name, value in (
+        ("TRANSFORMERS_VERBOSITY", "error"),
+        ("HF_HUB_DISABLE_PROGRESS_BARS", "1"),
+        ("PYTHONWARNINGS", "ignore"),
+    ):
+        os.environ.setdefault(name, value)
 
 
 def _unforeseen(e: Exception) -> str:
@@ -98,7 +119,9 @@ def _recipe(argv: list[str]) -> str | None:
 def parse(argv: list[str]) -> argparse.Namespace:
     top, commands = parser(argv)
     args, rest = top.parse_known_args(argv)
-    if rest:  # said by the command's own parser, which knows its options
+    if rest and hasattr(args, "pairs") and not any(word.startswith("-") for word in rest):
+        take_inputs(args, rest)
+    elif rest:  # said by the command's own parser, which knows its options
         commands[argv[0]].error(f"unrecognized arguments: {' '.join(rest)}")
     return args
 

@@ -28,7 +28,7 @@ def _recipe_options(sub: argparse.ArgumentParser, recipe: str | None) -> None:
     """The options of a recipe and of its source; to be added last, since those of the recipe may not be called like others."""
     from curate.runner.recipes import load
 
-    sub.usage = "%(prog)s RECIPE [options]"
+    sub.usage = "%(prog)s RECIPE [INPUT ...] [options]"
     name = sub.add_argument("recipe", metavar="RECIPE", help="one of those that `curate recipes` lists, or a Python file")
     name.complete = completing("recipes", "curate recipes --names; ls *.py 2>/dev/null")
     _settings(sub)
@@ -327,6 +327,7 @@ def _run_options(sub: argparse.ArgumentParser, recipe: str | None) -> None:
 
 def run(args: argparse.Namespace) -> int:
     from curate.runner.driver import run as start
+    from curate.runner.planning import cautions
     from curate.view.closing import funnel, summary
     from curate.view.display import display
 
@@ -334,6 +335,8 @@ def run(args: argparse.Namespace) -> int:
         raise RecipeError(f"--address {args.address}: of a Ray cluster, and --engine local works in this process")
     recipe, part_size = _build(args).check(), _part_size(args)
     _ = recipe.fingerprint  # reads the files that steps name: one that is missing is told before anything begins
+    for line in cautions(recipe):
+        print(f"curate: {line}", file=sys.stderr)
     with display() as progress:
         made = start(
             recipe,

@@ -1,9 +1,21 @@
 """Where rows come from, as commands are told: lists of URLs, pools, pages, videos."""
 
 import argparse
+import re
 from typing import Any
 
 from curate.errors import RecipeError
+
+#: How names of each kind of input end; a folder is what the first kind is of which it holds a file. A Parquet file is taken for a list.
+ENDS = {
+    "pool": r"[.]tar$",
+    "pages": r"[.](x?html?|warc([.]gz)?|paths([.]gz)?)$",
+    "pdfs": r"[.]pdf$",
+    "videos": r"[.](mp4|webm|mkv|mov|avi)$",
+    "tables": r"(^hf://datasets/|[.]arrow$)",
+    "pairs": r"[.](parquet|pq|csv|tsv|tab|jsonl|ndjson|json)([.](gz|zst|bz2))?$",
+    "page_urls": r"[.]txt([.]gz)?$",
+}
 
 KINDS = ("pairs", "tables", "pool", "pages", "page_urls", "pdfs", "videos")
 
@@ -16,9 +28,13 @@ def source_options(sub: argparse.ArgumentParser) -> argparse._ArgumentGroup:
     )
     source.add_argument("--pairs", metavar="GLOB", nargs="+", help="lists of image URLs: Parquet, CSV, TSV, JSON lines")
     source.add_argument(
-        "--url", metavar="COLUMN", default="url", help="column of the list with the image's URL, or a field of one: meta.url"
+        "--url",
+        metavar="COLUMN",
+        help="column of the list with the image's URL, or a field of one: meta.url (default: found by its name: url, image_url, ...)",
     )
-    source.add_argument("--text", metavar="COLUMN", default="text", help="the same of the caption")
+    source.add_argument(
+        "--text", metavar="COLUMN", help="the same of the caption (default: found by its name: text, caption, alt, ...)"
+    )
     source.add_argument(
         "--without",
         metavar="COLUMN",
@@ -57,6 +73,36 @@ def source_options(sub: argparse.ArgumentParser) -> argparse._ArgumentGroup:
     return source
 
 
+def take_inputs(args: argparse.Namespace, words: list[str]) -> None:
+    """Put inputs that stand behind the recipe, without an option, under the option of their kind. RecipeError names one whose kind is
+    not known."""
+    for word in words:
+        kind = guessed(word)
+        setattr(args, kind, [*(getattr(args, kind) or ()), word])
+
+
+def guessed(path: str) -> str:
+    """The kind of an input, by its name or, of a folder, by what is in it."""
+    from curate.paths import filesystem
+
+    for kind, ending in ENDS.items():
+        if re.search(ending, path, re.IGNORECASE):
+            return kind
+    fs, inner = filesystem(path)
+    below = fs.find(inner) if fs.isdir(inner) else []
+    for kind, ending in ENDS.items():
+        if any(re.search(ending, name, re.IGNORECASE) for name in below):
+            return kind
+    why = (
+        "holds nothing that curate reads"
+        if below
+        else "is not there"
+        if not fs.exists(inner)
+        else "is of no kind that is known"
+    )
+    raise RecipeError(f"{path}: {why}; name it with one of --pairs, --tables, --pool, --pages, --page-urls, --pdfs, --videos")
+
+
 def kind_of(args: argparse.Namespace) -> str:
     """Which kind of source the arguments name; RecipeError unless it is one."""
     named = [k for k in KINDS if getattr(args, k)]
@@ -71,14 +117,18 @@ def source_of(args: argparse.Namespace) -> Any:
     """The source that the arguments name."""
     kind = kind_of(args)
     if kind == "pairs":
+        from curate.sources.columns import usual
         from curate.sources.url_pairs import UrlPairs
 
-        return UrlPairs(args.pairs, url=args.url, text=args.text, without=tuple(args.without))
+        url, text = args.url or "", args.text or ""
+        if not (url and text):
+            names = UrlPairs(args.pairs).names()
+            url, text = url or usual("url", names), text or usual("text", names)
+        return UrlPairs(args.pairs, url=url, text=text, without=tuple(args.without))
     if kind == "tables":
         from curate.sources.image_tables import ImageTables
 
-        named = {c: value for c in ("url", "text") if (value := getattr(args, c)) != c}
-        return ImageTables(args.tables, image=args.image, **named, without=tuple(args.without))
+        return ImageTables(args.tables, image=args.image, url=args.url or "", text=args.text or "", without=tuple(args.without))
     if kind == "pool":
         from curate.sources.webdataset import WebDataset
 

@@ -1,6 +1,8 @@
 """What a run would do, before anything is started: where each step runs, what is done already, what is left."""
 
 import json
+import shutil
+import sys
 from collections import Counter
 from typing import Any
 
@@ -20,6 +22,7 @@ def describe(recipe: Recipe, out: str | None, part_size: int) -> str:
     head = ("step", "reads", "adds", "bounds", "on", f"done in {out}" if out else "")
     lines = [_line(recipe, s, done, parts) for s in recipe.steps]
     files = recipe.source.files()
+    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else 10**6
     lanes = [
         " + ".join(s.name for s in segment) + f" ({place(segment)})"
         for stages, _ in recipe.blocks()
@@ -32,15 +35,34 @@ def describe(recipe: Recipe, out: str | None, part_size: int) -> str:
             f"input: {len(files):,} file{'s' * (len(files) != 1)}, parts of {part_size:,} rows"
             + (f"; {parts:,} parts are read already" if parts else ""),
             "",
-            plain(head, lines, 10**6),
+            plain(head, lines, width),
             "",
             "a part goes through: " + "  →  ".join(lanes),
             f"shards: {recipe.shards.size:,} samples each, shuffled with seed {recipe.shards.seed}"
             if recipe.shards
             else "no shards: a ledger only",
+            *cautions(recipe),
             *requests(out),
         ]
     )
+
+
+def cautions(recipe: Recipe) -> list[str]:
+    """What the bundled models cost, a line for each kind that the recipe uses: they need no network, and know little of the web."""
+    clips = [s.name for s in recipe.steps if getattr(s, "model", "") == "small"]
+    writers = [s.name for s in recipe.steps if getattr(getattr(s, "by", None), "model", "") == "small"]
+    found = []
+    if clips:
+        found.append(
+            f"{clips[0]}: the bundled CLIP was trained on drawings and stamps (it tells a true caption from another with an AUC of 0.94 "
+            "there; on photographs of the web it was not measured): for the web take --model ViT-L-14:openai"
+        )
+    if writers:
+        found.append(
+            f"{writers[0]}: the bundled captioner names drawings in a few words (CIDEr 0.31 there): for the web take "
+            "--captioner caption:Salesforce/blip2-opt-2.7b"
+        )
+    return found
 
 
 def requests(out: str | None) -> list[str]:

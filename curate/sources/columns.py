@@ -51,7 +51,22 @@ def pick(wanted: str, names: list[str], file: str, role: str) -> str:
     near = difflib.get_close_matches(wanted.casefold(), folded, n=1, cutoff=0.5)
     hint = f"; did you mean {folded[near[0]]!r}?" if near else ""
     shown = ", ".join(n[:60] for n in names[:40]) + (f" and {len(names) - 40:,} more" if len(names) > 40 else "")
-    raise RecipeError(f"{file}: no column {wanted!r} for the {role}; its columns are: {shown or 'none'}{hint}")
+    option = "; choose one with --url or --text (in Python url=, text=)" if role in ("URL", "text") else ""
+    raise RecipeError(f"{file}: no column {wanted!r} for the {role}; its columns are: {shown or 'none'}{hint}{option}")
+
+
+#: What lists call the columns of URLs and captions, the usual names first; of LAION, DataComp, COYO, CC3M, img2dataset, WIT and others.
+USUAL = {
+    "url": ("url", "image_url", "img_url", "image url", "image_link", "image", "link", "src"),
+    "text": ("text", "caption", "alt", "alt_text", "alt text", "captions", "description", "title", "prompt"),
+}
+
+
+def usual(role: str, names: Iterable[str]) -> str:
+    """Of the names the one that lists usually give the column of a role (`url` or `text`), whatever its case; the role itself if there is
+    none."""
+    folded = {n.casefold(): n for n in reversed(list(names))}
+    return next((folded[n] for n in USUAL[role] if n in folded), role)
 
 
 def fit(name: str) -> str:

@@ -51,6 +51,16 @@ class UrlPairs(Source):
             file_format(file)
         return found
 
+    def names(self) -> list[str]:
+        """The names of the columns of the first file that can be read; none if none can."""
+        for file in self.files():
+            with contextlib.suppress(PoolError), naming(file, 0):
+                stream = tables(file, self.without)
+                found = next(stream)[0].schema.names
+                stream.close()
+                return found
+        return []
+
     def columns(self, file: str) -> dict[str, pa.DataType]:
         """The columns of the rows of a file; RecipeError if `url` or `text` is missing or cannot be used."""
         with naming(file, 0):

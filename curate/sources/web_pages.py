@@ -21,7 +21,7 @@ from curate import schema
 from curate.errors import PoolError, RecipeError
 from curate.paths import filesystem
 from curate.schema import STR
-from curate.source import Source, expand
+from curate.source import Source, expand, members, root_of
 from curate.sources import archives, warc
 from curate.sources.html.contained import Parser
 from curate.sources.html.extract import IMAGE, TEXT
@@ -78,6 +78,7 @@ class WebPages(Source):
 
     A list of WARC files as Common Crawl publishes it, `.../crawl-data/CC-MAIN-.../warc.paths.gz`, stands for the files it
     names: from where `crawl-data` lies (a copy's root, `s3://commoncrawl`, `https://data.commoncrawl.org`).
+    A folder's HTML files, or those of a glob, are read together, into parts of the wanted size.
     `base_url` is where a folder's files (or a single file) were found: without it they have file:// addresses, and so have
     their images. `max_bytes` is the largest page taken (Common Crawl cuts pages at 1 MiB, since 2025 at 5 MiB);
     `seconds` of CPU time and `memory` in bytes are what one page may cost; `honor_opt_out` drops what forbids its use.
@@ -104,7 +105,7 @@ class WebPages(Source):
         paths = [name for path in ([self.paths] if isinstance(self.paths, str) else self.paths) for name in named(path)]
         folders = {p: held(p) for p in paths if _folder(p)}
         rest = [p for p in paths if p not in folders]
-        return sorted({*chain(*folders.values()), *(expand(rest) if rest else [])})
+        return sorted({*chain(*folders.values()), *chain(*map(together, rest))})
 
     def adds(self, table: str = "images") -> dict[str, pa.DataType]:
         return _COLUMNS[table]
@@ -139,9 +140,8 @@ class WebPages(Source):
     def answers(self, file: str) -> Iterator[Answer]:
         """The pages of one input file or folder, before parsing."""
         fs, inner = filesystem(file)
-        if fs.isdir(inner):
-            names = sorted(n for n in fs.find(inner) if is_page(fs, n))
-            root = inner.rstrip("/") + "/"
+        if (below := members(fs, inner)) is not None:
+            names, root = sorted(n for n in below if is_page(fs, n)), root_of(fs, inner)
         else:
             names, root = [inner], inner.rsplit("/", 1)[0] + "/"
             head = first_bytes(fs, inner)
@@ -230,6 +230,13 @@ def named(path: str) -> list[str]:
             return [root + line.strip() for line in f if line.strip()]
     except (OSError, EOFError, ValueError) as e:
         raise PoolError(f"{path}: not a list of WARC files: {e}") from e
+
+
+def together(path: str) -> list[str]:
+    """The inputs of a path: a glob of HTML files is one, as a folder is, so that a part has many of them; of WARC files each is one."""
+    found = expand(path)
+    fs, inner = filesystem(path)
+    return [path] if len(found) > 1 and members(fs, inner) and all(_HTML.search(n) for n in found) else found
 
 
 def held(folder: str) -> list[str]:

@@ -166,8 +166,10 @@ class Quiet:
 
     @property
     def current(self) -> Stage | None:
+        """The last stage that tells of itself, else the first that has not ended."""
         going = [s for s in self.stages.values() if s.ended is None]
-        return going[-1] if going else None
+        busy = [s for s in going if s.inside or s.loading]
+        return busy[-1] if busy else going[0] if going else None
 
     def dropped(self, n: int = 4) -> str:
         """The most frequent reasons so far."""

@@ -70,7 +70,7 @@ def test_run_prints_the_funnel_and_the_shards(recipe, pairs, tmp_path, capsys):
         capsys, "run", recipe, "--pairs", pairs, "--text", "caption", "-o", str(tmp_path / "r"), "--engine", "local"
     )
     assert code == 0 and "images: 300 rows in" in out and "- toy_words" in out and "shards: " in out and "root hash" in out
-    assert "toy_fetch: 1/1" in err  # plain lines where there is no terminal
+    assert "toy_fetch: 300 of 300 rows" in err  # plain lines where there is no terminal
 
 
 def test_options_may_stand_before_the_recipe(recipe, pairs, tmp_path, capsys):
@@ -80,7 +80,7 @@ def test_options_may_stand_before_the_recipe(recipe, pairs, tmp_path, capsys):
     assert code == 0 and "min 4" in out and "parts of 100 rows" in out
     with pytest.raises(SystemExit):
         main(["plan", "--help"])
-    assert capsys.readouterr().out.startswith("usage: curate plan RECIPE [options]")
+    assert capsys.readouterr().out.startswith("usage: curate plan RECIPE [INPUT ...] [options]")
 
 
 def test_curate_tells_its_version(capsys):
