@@ -31,7 +31,7 @@ def test_written_captions_stand_beside_raw_texts_and_the_truth(tmp_path):
     lines = beside(made, tmp_path / "truth.parquet")
     assert lines[0].startswith("Captions written for 2 samples, drawn in 1 of them")
     assert [part.strip() for part in lines[1].split("|")] == ["fast", "red car", "a red car"] and len(lines) == 3
-    assert "0.25 raw, 0.50 written" in lines[2] and "in 1 raw texts, 2 written, 2 of those drawn" in lines[2]
+    assert "0.25 raw, 0.50 written" in lines[2] and "in 1 raw texts, 2 written, 2 of the texts chosen" in lines[2]
 
 
 def test_without_captions_that_is_said(tmp_path):

@@ -26,7 +26,7 @@ def beside(made: Run, truth: Path, shown: int = 8) -> list[str]:
     return [
         *lines,
         f"mean CLIP score {raw:.2f} raw, {written:.2f} written; a word of the true caption is in {hits(rows, 'text', true):,} raw texts, "
-        f"{hits(rows, 'caption_synthetic', true):,} written, {hits(rows, 'chosen_text', true):,} of those drawn",
+        f"{hits(rows, 'caption_synthetic', true):,} written, {hits(rows, 'chosen_text', true):,} of the texts chosen",
     ]
 
 

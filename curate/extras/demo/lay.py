@@ -15,7 +15,7 @@ from curate.extras.demo.pairs import Pair
 
 HOSTS = tuple(f"127.0.0.{n}" for n in range(2, 10))
 #: Goes up when the same pairs would be laid out another way: webs of an older layout are built again.
-LAYOUT = 2
+LAYOUT = 3
 #: Clean pairs in the list, at most.
 CLEAN = {"T": 150, "S": 2000, "M": 8800}
 
@@ -54,7 +54,7 @@ SHARES = {
 }
 #: Rows made from a clean one again, as a share of the clean ones; near duplicates of each edit.
 DUPLICATES, NEAR, REPEATED = 0.125, 0.035, 0.01
-BAD_TEXT = ["caption_words", "caption_chars", "language", "clip_score"]
+BAD_TEXT = ["caption_words", "caption_chars", "caption_repetition", "boilerplate_text", "language", "clip_score"]
 
 LIST = pa.schema([(name, pa.large_string()) for name in ("url", "text", "licence", "source")])
 TRUTH = pa.schema(
