@@ -6,9 +6,10 @@ import re
 import ssl
 import time
 from collections import OrderedDict
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from curate.fetch.courtesy import Robots, opted_out
+from curate.fetch.courtesy import Reservations, Robots, opted_out
 from curate.fetch.failure import Failed, status_outcome
 from curate.fetch.machine import machine_limit
 from curate.fetch.resolve import Resolver
@@ -61,7 +62,8 @@ def tls_context() -> ssl.SSLContext:
 class Client:
     """Use inside a running event loop: `async with Client(...) as client: answer = await client.get(parse(url))`.
 
-    agent: the User-Agent header. token: our name in robots.txt and X-Robots-Tag. robots, opt_out: whether those are honoured.
+    agent: the User-Agent header. token: our name in robots.txt and X-Robots-Tag. robots, opt_out: whether those are honoured;
+    well_known: whether tdmrep.json and ai.txt are.
     max_idle: connections kept open for the next request. accept: the Accept header.
     """
 
@@ -75,9 +77,10 @@ class Client:
         opt_out: bool = True,
         max_idle: int = 256,
         accept: str = "image/*,*/*;q=0.5",
+        well_known: bool = False,
     ):
         self.resolver, self.limits, self.agent, self.token = resolver, limits or Limits(), agent, token
-        self.robots = Robots(self._robots_txt, token) if robots else None
+        self.wishes = [kind(self._robots_txt, token) for kind, on in ((Robots, robots), (Reservations, well_known)) if on]
         self.opt_out, self.max_idle, self.accept = opt_out, max_idle, accept
         self.tls: ssl.SSLContext | None = None  # made when it is first needed
         self.lanes, self.active = Lanes(), set()
@@ -93,8 +96,8 @@ class Client:
         self.watch.cancel()
         for connection in [*self.active, *self.idle]:
             connection.close()
-        if self.robots:
-            self.robots.close()
+        for wishes in self.wishes:
+            wishes.close()
         self.resolver.close()
 
     async def _watch(self) -> None:
@@ -110,9 +113,7 @@ class Client:
         """Follows redirects. Raises nothing but what stands for a limit of this machine (machine_limit)."""
         at = [target.url]
         try:
-            response = await self._follow(
-                target, at, self.limits.max_bytes, self.limits.max_redirects, robots=self.robots is not None
-            )
+            response = await self._follow(target, at, self.limits.max_bytes, self.limits.max_redirects, self.wishes)
             return Answer(
                 "ok",
                 response.status,
@@ -126,14 +127,14 @@ class Client:
             return Answer(e.outcome, e.status, at[0], retry_after=e.retry_after, at=time.time())
 
     async def _follow(
-        self, target: Target, at: list, max_bytes: int, redirects: int, robots: bool, partial: bool = False
+        self, target: Target, at: list, max_bytes: int, redirects: int, wishes: Sequence[Robots] = (), partial: bool = False
     ) -> Response:
         deadline = self.loop.time() + self.limits.total
         for _ in range(redirects + 1):
             at[0] = target.url
             started = self.loop.time()
-            if robots:
-                await self.robots.check(target)
+            for asked in wishes:
+                await asked.check(target)
             await self.resolver.begun(target.host)
             deadline += self.loop.time() - started  # shared by all URLs of the host: not this one's fault
             response = await self._hop(target, deadline, max_bytes, partial)
@@ -148,7 +149,7 @@ class Client:
 
     async def _robots_txt(self, target: Target) -> Response:
         redirects = max(self.limits.max_redirects, _ROBOTS_REDIRECTS)
-        return await self._follow(target, [None], ROBOTS_BYTES, redirects, robots=False, partial=True)
+        return await self._follow(target, [None], ROBOTS_BYTES, redirects, partial=True)
 
     async def _hop(self, target: Target, deadline: float, max_bytes: int, partial: bool) -> Response:
         """One request and its response, on a connection that is open already or on a new one."""

@@ -5,7 +5,7 @@ from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 
 from curate.fetch.failure import Failed, drop
-from curate.fetch.robots import EVERYTHING, NOTHING, Rules, read
+from curate.fetch.robots import EVERYTHING, NOTHING, Rules, ai_txt, read, tdmrep
 from curate.fetch.url import Target
 from curate.fetch.wire import Response
 from curate.web.headers import opt_outs, reserved
@@ -29,6 +29,8 @@ class Robots:
     cannot be reached, or says that it is busy (429), fails for that reason.
     """
 
+    outcome = "robots"
+
     def __init__(self, get: Callable[[Target], Awaitable[Response]], token: str):
         self.get, self.token = get, token
         self.known: OrderedDict[Origin, asyncio.Future[Rules]] = OrderedDict()
@@ -47,7 +49,7 @@ class Robots:
                 del self.known[target.origin]  # the next URL tries again
             raise
         if not rules.allows(target.path):
-            raise Failed("robots", target.url)
+            raise Failed(self.outcome, target.url)
 
     async def _load(self, target: Target) -> Rules:
         try:
@@ -76,6 +78,41 @@ class Robots:
 
     def close(self) -> None:
         drop(self.known.values())
+
+
+class Reservations(Robots):
+    """What origins reserve of text and data mining, asked for as robots.txt is: `/.well-known/tdmrep.json` (W3C's TDM Reservation
+    Protocol) and `/ai.txt` (Spawning's, in the form of robots.txt). What is not there, or cannot be read, reserves nothing."""
+
+    outcome = "opt_out"
+
+    async def _load(self, target: Target) -> Rules:
+        found = []
+        for path, rules_of in (("/.well-known/tdmrep.json", tdmrep), ("/ai.txt", ai_txt)):
+            try:
+                response = await self.get(Target(target.scheme, target.host, target.port, path))
+            except Failed:
+                continue
+            coding = ",".join(response.all(b"content-encoding"))
+            found.append(await asyncio.to_thread(rules_of, response.body, coding, self.token))
+        rules = Every(found)
+        self._make_room(rules.size)
+        return rules
+
+
+class Every(Rules):
+    """Several rules, all of which must allow a path."""
+
+    def __init__(self, rules: list[Rules]):
+        super().__init__()
+        self.rules = rules
+
+    @property
+    def size(self) -> int:
+        return sum(r.size for r in self.rules)
+
+    def allows(self, path: str) -> bool:
+        return all(r.allows(path) for r in self.rules)
 
 
 def opted_out(response: Response, token: str) -> str | None:

@@ -4,6 +4,7 @@ A file is a stranger's, so reading it takes time and memory in proportion to its
 one robot are kept, flat, and a path is matched against them in bounded time.
 """
 
+import json
 import re
 import zlib
 from array import array
@@ -177,6 +178,26 @@ def read(body: bytes, coding: str | None, robot: str) -> Rules:
     """The rules in the body of a robots.txt. Nothing is allowed if it is not text, or its Content-Encoding cannot be undone."""
     text = decoded(body, coding)
     return NOTHING if text is None else parse(text, robot)
+
+
+def ai_txt(body: bytes, coding: str | None, robot: str) -> Rules:
+    """The rules in the body of an ai.txt, which has the form of a robots.txt; what is not text has none."""
+    text = decoded(body, coding)
+    return EVERYTHING if text is None else parse(text, robot)
+
+
+def tdmrep(body: bytes, coding: str | None, robot: str) -> Rules:
+    """The rules in the body of a tdmrep.json: a list of locations, patterns as in robots.txt, each with `tdm-reservation` 0 or 1; of
+    several that match the longest decides. What is not such a list has none."""
+    try:
+        entries = json.loads(decoded(body, coding) or "null")
+    except (ValueError, RecursionError):
+        return EVERYTHING
+    found: dict[bool, list[str]] = {False: [], True: []}
+    for entry in entries if isinstance(entries, list) else ():
+        if isinstance(entry, dict) and isinstance(entry.get("location"), str):
+            found[str(entry.get("tdm-reservation")) == "1"].append(entry["location"])
+    return Rules(found[False], found[True])
 
 
 def decoded(body: bytes, coding: str | None) -> str | None:

@@ -51,6 +51,7 @@ class Fetch(Stage):
     allow_private: networks that may be contacted though they are not public, like `127.0.0.0/8`.
     contact: an e-mail address or a URL where a site's owner reaches you; it is sent with every request. user_agent: replaces
         the whole header. robot: our name in robots.txt and X-Robots-Tag. robots, opt_out: whether those two are honoured.
+        well_known: whether each origin is also asked for /.well-known/tdmrep.json and /ai.txt, which are honoured as opt-outs.
     resize_mode: None keeps the bytes; `no`, `border`, `keep_ratio`, `keep_ratio_largest`, `center_crop` re-encode as
         img2dataset does, with image_size, only_if_bigger, encode_format (jpg, png, webp), encode_quality (png: 0 to 9): upright,
         in sRGB, on white.
@@ -89,6 +90,7 @@ class Fetch(Stage):
         "robot",
         "robots",
         "opt_out",
+        "well_known",
         "match",
         "threads",
     )
@@ -110,6 +112,7 @@ class Fetch(Stage):
     robot: str = "curate"
     robots: bool = True
     opt_out: bool = True
+    well_known: bool = False
     resize_mode: str | None = None
     image_size: int = 256
     only_if_bigger: bool = False
@@ -263,6 +266,7 @@ class Fetch(Stage):
             self.opt_out,
             max_idle=at_once,
             accept=accept,
+            well_known=self.well_known,
         ) as client:
             try:
                 async with asyncio.timeout(_ASKING * (self.deadline if seconds is None else seconds)):

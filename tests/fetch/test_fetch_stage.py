@@ -636,3 +636,16 @@ def test_a_handshake_that_stalls(tmp_path):
     with socket.create_server(("127.0.0.1", 0)) as deaf:
         table, _ = fetched(tmp_path, [f"https://127.0.0.1:{deaf.getsockname()[1]}/a.jpg"])
     assert table["fetch"].to_pylist() == ["timeout"]
+
+
+def test_reservations_at_well_known_places_are_opt_outs_where_they_are_asked_for(tmp_path):
+    pages = {
+        "/.well-known/tdmrep.json": reply(b'[{"location": "/no/", "tdm-reservation": 1}]'),
+        "/no/a.jpg": reply(GOOD),
+        "/b.jpg": reply(GOOD),
+    }
+    for asked in (True, False):
+        with Web(pages).serve() as web:
+            columns, _ = fetched(tmp_path, [web.url("/no/a.jpg"), web.url("/b.jpg")], well_known=asked)
+            assert columns["fetch"].to_pylist() == ["opt_out" if asked else "ok", "ok"]
+            assert web.hits.get("/.well-known/tdmrep.json", 0) == asked and web.hits.get("/no/a.jpg", 0) == (not asked)
