@@ -10,8 +10,9 @@ import io
 import logging
 import os
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack
+from dataclasses import dataclass
 from typing import Any, BinaryIO
 
 import pyarrow as pa
@@ -30,9 +31,6 @@ SLOWEST = 1 << 20
 ROWS = 1024
 #: Bytes of a file that are read at a time.
 BLOCK = 64 << 10
-
-#: What a reader gets of each file: a function that opens it for reading, as often as it likes.
-Opened = Callable[[], BinaryIO]
 
 _READER = "curate.sources.contained:Reader"
 _DIED = {
@@ -96,6 +94,19 @@ class _Replies:
 # ---- in the child
 
 
+@dataclass(frozen=True)
+class Opened:
+    """A file that a reader may open, as often as it likes; its path, which is empty where the parent reads it."""
+
+    number: int
+    path: str
+    parent: Parent
+
+    def __call__(self) -> BinaryIO:
+        raw = _Local(self.path, self.parent) if self.path else _Remote(self.number, self.parent)
+        return io.BufferedReader(raw, BLOCK)
+
+
 class Reader:
     """One file being read; answers `open` and `next`."""
 
@@ -121,14 +132,7 @@ class Reader:
     def open(self, function: str, paths: list[str], details: tuple) -> None:
         module, name = function.split(":")
         generator = getattr(importlib.import_module(module), name)
-        self.rows = generator([self.opener(n, path) for n, path in enumerate(paths)], *details)
-
-    def opener(self, number: int, path: str) -> Opened:
-        def opened() -> BinaryIO:
-            raw = _Local(path, self.parent) if path else _Remote(number, self.parent)
-            return io.BufferedReader(raw, BLOCK)
-
-        return opened
+        self.rows = generator([Opened(n, path, self.parent) for n, path in enumerate(paths)], *details)
 
     def next(self) -> tuple[list[bool], list] | None:
         found = next(self.rows, None)

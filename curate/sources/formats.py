@@ -10,6 +10,7 @@ import json
 import os
 import re
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -17,7 +18,7 @@ import pyarrow as pa
 
 from curate.errors import RecipeError
 from curate.schema import STR
-from curate.sources import contained, parquet
+from curate.sources import contained, lance_tables, parquet
 from curate.sources.columns import carry_table, fit
 from curate.sources.contained import ROWS, Opened
 from curate.sources.lines import marked
@@ -44,17 +45,29 @@ def tables(file: str, without: Iterable[str] = (), texts: Iterable[str] = ()) ->
 def unpacked(files: list[Opened], kind: str, compression: str | None, without: list[str], texts: list[str]) -> Stream:
     """The same of one file, for the child that reads it."""
 
-    def opened() -> BinaryIO:
-        return pa.CompressedInputStream(files[0](), compression) if compression else files[0]()
-
-    with files[0]() as f:
-        limit, done, rows = max(ANYWAY, UNPACKED * f.seek(0, os.SEEK_END)), 0, 0
+    opened = Unpacked(files[0], compression) if compression else files[0]
+    size = 0
+    if kind != "lance":
+        with files[0]() as f:
+            size = f.seek(0, os.SEEK_END)
+    limit, done, rows = max(ANYWAY, UNPACKED * size), 0, 0
     for table, bad in READERS[kind](opened, without, texts):
         left = table.drop_columns([c for c in table.column_names if c in without])
         done, rows = done + left.nbytes, rows + len(left)
         if done > limit:
             raise ValueError(f"it unpacks to more than {limit >> 20:,} MiB; from row {rows - len(left)} on it is not read")
         yield left, bad
+
+
+@dataclass(frozen=True)
+class Unpacked:
+    """A compressed file, opened as what is in it."""
+
+    file: Opened
+    compression: str
+
+    def __call__(self) -> BinaryIO:
+        return pa.CompressedInputStream(self.file(), self.compression)
 
 
 def file_format(file: str) -> tuple[str, str | None]:
@@ -278,6 +291,7 @@ def _json_array(values: list[Any], kind: pa.DataType) -> pa.Array:
 READERS: dict[str, Callable[[Opened, list[str], list[str]], Stream]] = {
     "parquet": parquet.read,
     "arrow": parquet.read_arrow,
+    "lance": lance_tables.read,
     "pq": parquet.read,
     "csv": read_csv,
     "tsv": read_tsv,
@@ -287,7 +301,7 @@ READERS: dict[str, Callable[[Opened, list[str], list[str]], Stream]] = {
     "json": read_jsonl,
 }
 #: Formats that have a compression of their own.
-UNCOMPRESSED = frozenset({"parquet", "pq", "arrow"})
+UNCOMPRESSED = frozenset({"parquet", "pq", "arrow", "lance"})
 
 #: How the name of a readable file ends.
 ENDINGS = tuple(f".{kind}" for kind in READERS) + tuple(

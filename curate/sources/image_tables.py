@@ -16,6 +16,7 @@ from curate.errors import PoolError, RecipeError
 from curate.fetch.unpack import Unpack
 from curate.paths import filesystem
 from curate.source import Source, expand
+from curate.sources import lance_tables
 from curate.sources.columns import as_text, carried, check_text, first_of, pick, refused, rows
 from curate.sources.contained import Opened
 from curate.sources.formats import file_format, tables
@@ -23,7 +24,7 @@ from curate.sources.url_pairs import naming, regrouped
 from curate.stage import Step
 
 #: How the names of such files end.
-ENDINGS = (".parquet", ".pq", ".arrow")
+ENDINGS = (".parquet", ".pq", ".arrow", ".lance")
 #: Names of columns, of which the first that is there is taken where none is named.
 IMAGE = ("image", "jpg", "jpeg", "png", "webp", "image_bytes", "img", "bytes")
 TEXT = ("text", "caption", "txt", "captions", "alt_text", "TEXT")
@@ -35,7 +36,7 @@ ROWS = 16
 
 @dataclass
 class ImageTables(Source):
-    """One row = one picture in a table, with its text. Parquet and Arrow files, folders of them at any depth, any fsspec path:
+    """One row = one picture in a table, with its text. Parquet and Arrow files, folders of them at any depth, any fsspec path; Lance tables (folders `x.lance`) of this machine:
     a data set of the hub is `hf://datasets/owner/name`, one that `save_to_disk` wrote its folder.
 
     image: the column with the bytes, or with a struct that has a field `bytes`, as `datasets` stores pictures; text, url: those of the
@@ -55,7 +56,10 @@ class ImageTables(Source):
     version: ClassVar[int] = 1
 
     def files(self) -> list[str]:
-        found = expand([f for p in ([self.paths] if isinstance(self.paths, str) else self.paths) for f in below(p)])
+        listed = [f for p in ([self.paths] if isinstance(self.paths, str) else self.paths) for f in below(p)]
+        lances = [f.rstrip("/") for f in listed if f.rstrip("/").lower().endswith(".lance")]
+        rest = [f for f in listed if f.rstrip("/") not in lances]
+        found = sorted({*lances, *(expand(rest) if rest else [])})
         for file in found:
             if not file.lower().endswith(ENDINGS):
                 raise RecipeError(f"{file}: no table with pictures: the name must end in {', '.join(ENDINGS)}")
@@ -123,7 +127,7 @@ class ImageTables(Source):
 def below(path: str) -> list[str]:
     """The tables in a folder, at any depth; any other path is itself."""
     fs, inner = filesystem(path)
-    if not fs.isdir(inner):
+    if not fs.isdir(inner) or path.rstrip("/").lower().endswith(".lance"):
         return [path]
     found = sorted(n for n in fs.find(inner) if n.lower().endswith(ENDINGS))
     if not found:
@@ -148,26 +152,39 @@ def _as_text(table: pa.Table, name: str) -> tuple[pa.Array, np.ndarray]:
 
 def pictures(files: list[Opened], path: str, column: str, start: int, stop: int, longest: int) -> Iterator[tuple[int, Any]]:
     """(row, bytes) of the pictures in a range of rows, None for a row without one; what is longer than `longest` is its size."""
-    with files[0]() as f:
-        for at, batch in _batches(f, file_format(path)[0], column, start, stop):
-            values = batch.column(0)
-            if pt.is_struct(values.type):
-                values = pc.struct_field(values, ["bytes"])
-            for row, value in enumerate(values, at):
-                if start <= row < stop:
-                    data = value.as_py() if value.is_valid else None
-                    yield row, len(data) if isinstance(data, bytes) and len(data) > longest else data
+    for at, batch in _batches(files[0], file_format(path)[0], column, start, stop):
+        values = batch.column(0)
+        if pt.is_struct(values.type):
+            values = pc.struct_field(values, ["bytes"])
+        for row, value in enumerate(values, at):
+            if start <= row < stop:
+                data = value.as_py() if value.is_valid else None
+                yield row, len(data) if isinstance(data, bytes) and len(data) > longest else data
 
 
-def _batches(f: Any, kind: str, column: str, start: int, stop: int) -> Iterator[tuple[int, pa.RecordBatch]]:
+def _batches(opened: Opened, kind: str, column: str, start: int, stop: int) -> Iterator[tuple[int, pa.RecordBatch]]:
     """The rows of a range, some more around them, a few at a time: the number of the first, and the one column."""
-    at = 0
-    if kind == "arrow":
-        for batch in pa.ipc.open_stream(f):
-            for begin in range(0, len(batch), ROWS) if at + len(batch) > start and at < stop else ():
-                yield at + begin, _checked(batch, column).slice(begin, ROWS)
+    if kind == "lance":
+        names = lance_tables.fields(opened).names
+        at = start
+        for batch in lance_tables.batches(opened, pick_first(column, IMAGE, names, "the table", "picture"), start, stop, ROWS):
+            yield at, _checked(batch, column)
             at += len(batch)
         return
+    with opened() as f:
+        yield from (_of_arrow if kind == "arrow" else _of_parquet)(f, column, start, stop)
+
+
+def _of_arrow(f: Any, column: str, start: int, stop: int) -> Iterator[tuple[int, pa.RecordBatch]]:
+    at = 0
+    for batch in pa.ipc.open_stream(f):
+        for begin in range(0, len(batch), ROWS) if at + len(batch) > start and at < stop else ():
+            yield at + begin, _checked(batch, column).slice(begin, ROWS)
+        at += len(batch)
+
+
+def _of_parquet(f: Any, column: str, start: int, stop: int) -> Iterator[tuple[int, pa.RecordBatch]]:
+    at = 0
     file = pq.ParquetFile(f, pre_buffer=False, buffer_size=1 << 20, page_checksum_verification=True)
     wanted = pick_first(column, IMAGE, file.schema_arrow.names, "the table", "picture")
     for group in range(file.num_row_groups):

@@ -22,32 +22,31 @@ def read(opened: Opened, without: list[str], texts: list[str]) -> Iterator[tuple
     with opened() as f:
         meta = pq.read_metadata(f)
         found = meta.schema.to_arrow_schema()
-        names = _names(found, without)
+        names, texts = chosen(found, without, texts)
         # Without pre-buffering, and with buffered column streams, a huge row group is read page by page.
         file = pq.ParquetFile(
             f, pre_buffer=False, buffer_size=1 << 20, page_checksum_verification=True, read_dictionary=_shared(meta, names)
         )
-        texts = [t for t in texts if t not in found.names and _field(found, t) is not None]
-        yield _plain(file.schema_arrow.empty_table().select(names), texts)
+        yield plain(file.schema_arrow.empty_table().select(names), texts)
         for group in range(meta.num_row_groups):  # of a group that is broken nothing comes, of those before it all
             for batch in file.iter_batches(ROWS, row_groups=[group], columns=names, use_threads=False):
                 if len(batch):
-                    yield _plain(pa.Table.from_batches([batch]), texts)
+                    yield plain(pa.Table.from_batches([batch]), texts)
 
 
 def read_arrow(opened: Opened, without: list[str], texts: list[str]) -> Iterator[tuple[pa.Table, list[bool]]]:
     """The same of a stream of Arrow batches, as `datasets` keeps them on disk."""
     with opened() as f, pa.ipc.open_stream(f) as stream:
-        names = _names(stream.schema, without)
-        texts = [t for t in texts if t not in stream.schema.names and _field(stream.schema, t) is not None]
-        yield _plain(stream.schema.empty_table().select(names), texts)
+        names, texts = chosen(stream.schema, without, texts)
+        yield plain(stream.schema.empty_table().select(names), texts)
         for batch in stream:
             for start in range(0, len(batch), ROWS):
-                yield _plain(pa.Table.from_batches([batch.select(names).slice(start, ROWS)]), texts)
+                yield plain(pa.Table.from_batches([batch.select(names).slice(start, ROWS)]), texts)
 
 
-def _names(found: pa.Schema, without: list[str]) -> list[str]:
-    """The columns to read; ValueError if they are too many, doubled, or of a type that is never loaded."""
+def chosen(found: pa.Schema, without: list[str], texts: list[str]) -> tuple[list[str], list[str]]:
+    """The columns to read, and those of `texts` that are fields of others; ValueError if the columns are too many, doubled, or of a type
+    that is never loaded."""
     if len(found) - len(without) > COLUMNS:
         raise ValueError(f"{len(found):,} columns, more than {COLUMNS:,}; leave some out (--without)")
     names = [n for n in found.names if n not in without]
@@ -57,7 +56,7 @@ def _names(found: pa.Schema, without: list[str]) -> list[str]:
         if kind := refused(field):
             message = f"column {field.name!r} has the extension type {kind!r}, which is never loaded; leave the column out"
             raise ValueError(f"{message} (--without {field.name})")
-    return names
+    return names, [t for t in texts if t not in found.names and _field(found, t) is not None]
 
 
 def _shared(meta: pq.FileMetaData, names: list[str]) -> list[str]:
@@ -73,7 +72,8 @@ def _shared(meta: pq.FileMetaData, names: list[str]) -> list[str]:
     return [n for n in names if n in shared and (pa.types.is_string(k := found.field(n).type) or pa.types.is_binary(k))]
 
 
-def _plain(rows: pa.Table, texts: list[str]) -> tuple[pa.Table, list[bool]]:
+def plain(rows: pa.Table, texts: list[str]) -> tuple[pa.Table, list[bool]]:
+    """Rows in types that pools have, with the fields that are wanted as columns, and the rows in which something was hostile."""
     for text in texts:
         head, *inner = text.split(".")
         column = rows[head].combine_chunks()

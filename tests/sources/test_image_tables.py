@@ -42,11 +42,18 @@ def img2dataset(path):
     pq.write_table(pa.table(rows), path / "00000.parquet", row_group_size=11)
 
 
-@pytest.mark.parametrize("writer", [huggingface, saved, img2dataset])
+def lance(path):
+    found = pytest.importorskip("lance")
+    rows = {"image": [photo(i) for i in range(N)], "text": [f"caption {i}" for i in range(N)], "n": list(range(N))}
+    found.write_dataset(pa.table(rows), str(path / "x.lance"), max_rows_per_file=13)
+
+
+@pytest.mark.parametrize("writer", [huggingface, saved, img2dataset, lance])
 def test_the_pictures_of_a_table_are_in_the_shards(writer, tmp_path):
     (tmp_path / "in").mkdir()
     writer(tmp_path / "in")
-    recipe = Recipe(ImageTables(str(tmp_path / "in")), [Fetch()], shards=Shards(size=100), name="x")
+    where = tmp_path / "in" / ("x.lance" if writer is lance else "")
+    recipe = Recipe(ImageTables(str(where)), [Fetch()], shards=Shards(size=100), name="x")
     made = run(recipe, str(tmp_path / "run"), engine="local", part_size=15)
     assert made.problems == [] and check(made.store) == []
     rows = made.sql("select text, source_n, sha256 from images where kept order by source_n").fetchall()
