@@ -12,7 +12,7 @@ ENDS = {
     "pages": r"[.](x?html?|warc([.]gz)?|paths([.]gz)?)$",
     "pdfs": r"[.]pdf$",
     "videos": r"[.](mp4|webm|mkv|mov|avi)$",
-    "tables": r"(^hf://datasets/|[.]arrow$)",
+    "tables": r"(^hf://datasets/|[.](arrow|lance)/?$)",
     "pairs": r"[.](parquet|pq|csv|tsv|tab|jsonl|ndjson|json)([.](gz|zst|bz2))?$",
     "page_urls": r"[.]txt([.]gz)?$",
 }

@@ -2,10 +2,14 @@
 
 import hashlib
 import json
+from typing import ClassVar
 
+import fsspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from fsspec.implementations.memory import MemoryFileSystem
+from fsspec.registry import _registry as registry
 from small_run import photo
 
 from curate.errors import PoolError, RecipeError
@@ -93,3 +97,31 @@ def test_a_list_may_be_one_json_array(tmp_path, indent, monkeypatch):
     parts = UrlPairs(str(path)).read(str(path), 1000)
     with pytest.raises(PoolError, match=r"l\.json: cannot be read.*its element 2999 is no JSON"):
         list(parts)
+
+
+class Hub(MemoryFileSystem):
+    """What huggingface_hub's file system is for `hf://`, in memory."""
+
+    protocol = ("hf",)
+    store: ClassVar[dict] = {}
+    pseudo_dirs: ClassVar[list] = [""]
+
+    @classmethod
+    def _strip_protocol(cls, path):
+        return super()._strip_protocol(path.replace("hf://", "memory://"))
+
+    def unstrip_protocol(self, name):
+        return "hf://" + name.lstrip("/")
+
+
+def test_a_data_set_of_the_hub_is_read_by_the_parent_alone(tmp_path, monkeypatch):
+    """The child, which has no token, asks for bytes."""
+    monkeypatch.setitem(registry, "hf", Hub)
+    (tmp_path / "in").mkdir()
+    img2dataset(tmp_path / "in")
+    with fsspec.open("hf://datasets/me/set/data/train.parquet", "wb") as f:
+        f.write((tmp_path / "in/00000.parquet").read_bytes())
+    source = ImageTables("hf://datasets/me/set")
+    assert source.files() == ["hf://datasets/me/set/data/train.parquet"]
+    made = run(Recipe(source, [Fetch()], name="x"), str(tmp_path / "run"), engine="local")
+    assert made.problems == [] and made.dataset["samples"] == N
