@@ -93,7 +93,13 @@ def oracle(rule: str, table: pa.Table, english: np.ndarray, words: object, synse
 def steps(rule: str, synsets: str, wordnet: str) -> list:
     return {
         "no_filter": [],
-        "basic": [CaptionWords(min=3), CaptionChars(min=6), Language(among={"en"}, script_check=False), ImageSide(min=200), AspectRatio(max=3.0)],
+        "basic": [
+            CaptionWords(min=3),
+            CaptionChars(min=6),
+            Language(among={"en"}, script_check=False),
+            ImageSide(min=200),
+            AspectRatio(max=3.0),
+        ],
         "clip_score 30 %": [TopFraction("clip_score", fraction=0.3)],
         "clip_score 0.28": [Where("clip_score", min=float(np.float32(0.28)))],
         "text_based": [Language(among={"en"}, script_check=False), TextBased(synsets, wordnet)] if synsets else [],

@@ -227,7 +227,8 @@ def ours(
         found[name] = timed(lambda: stage.run(documents, **context), len(documents))  # noqa: B023
     for name in PIXEL:
         stage = made(name, folder)
-        found[name] = timed(lambda: stage.run(rows, pictures), len(pictures))  # noqa: B023
+        seen = stage.preprocess.batch if stage.preprocess else list
+        found[name] = timed(lambda: stage.run(rows, seen(pictures)), len(pictures))  # noqa: B023
         if name == "faces":
             found["blur_faces"] = timed(lambda: [_without_faces(stage, p) for p in pictures], len(pictures))  # noqa: B023
     return found
@@ -263,7 +264,7 @@ def embedding(model: str, images: int, rounds: int = 9) -> None:
     small = np.random.default_rng(0).integers(256, size=(30, 40, 3)).astype(np.uint8)
     base = np.asarray(Image.fromarray(small).resize((640, 480)))
     pictures = [np.ascontiguousarray(np.roll(base, i, 1)) for i in range(images)]
-    ready = loaded._normal(np.stack([loaded.shrink(p) for p in pictures[:64]]))
+    ready = loaded.normalize(np.stack([loaded.prepare(p) for p in pictures[:64]]))
 
     def bare() -> None:
         with torch.inference_mode():

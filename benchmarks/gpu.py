@@ -1,321 +1,351 @@
-"""What a GPU is kept busy with: embedding, decoding, FAISS, captioning. Prints one JSON object a line.
+"""Models kept busy: whole runs of `curate run` from a pool of pictures to committed columns, beside plain loops and the bare model.
 
-    python benchmarks/gpu.py [--tiny] [--only matmul embed decode kmeans blocks caption] [--vectors 1000000 10000000]
+    python -m benchmarks.gpu [--quick] [--only decode fidelity bare loop whole stand_in] [--models ViT-B-32 ViT-L-14] [--images 12000]
 
-Made to run on a bare machine: it needs torch and numpy; what else a part needs (open_clip_torch, simplejpeg, torchvision, faiss-gpu)
-is looked for, and the part says what is missing. Weights are random, so nothing is fetched: architectures are the real
-ones. `--tiny` proves on a CPU that every line runs; its figures mean nothing.
+Prints one JSON object a line; on one card with 16 cores all of it takes under five minutes. Weights are random, but for `small`, the
+small CLIP of the demo, which is the model without a card. `--quick`: few pictures, for a CPU.
 
-matmul   the card's rate of large bf16 products: what the others are shares of
-embed    images/s through curate.models.Clip (uint8 pictures of 640 x 480 in, unit vectors out), as a share of the bare forward pass on
-         tensors that lie ready, bf16, with and without torch.compile; and the CPU seconds per image, from which cores per GPU follow
-decode   the same with JPEG files in: decoded by simplejpeg in threads, or by torchvision on the card
-kmeans   FAISS k-means (spherical, 20 iterations, k = sqrt(2 n), as semantic dedup has it) at D = 512: share of the matmul rate
-blocks   comparing within clusters, as semantic dedup does it on the card: vectors come from a file, are compared in float32, pairs go back;
-         beside the bare products of the same blocks that lie ready, in float32 and bf16: shares of the matmul rates
-caption  curate's CoCa captioner: pictures/s, and the share of the time that is spent in the model
+decode    pictures/s of one core, 640x480 JPEGs to 224x224: Pillow, simplejpeg and OpenCV with a resize of theirs, and curate's decoders
+fidelity  cosines and differences of scores between what runs embed and open_clip's own transform, over crops of photographs
+bare      images/s and texts/s of the forward pass alone, by batch
+loop      a plain loop: Pillow, open_clip's transform, texts padded to the context; on a card in a DataLoader with a worker a core
+whole     `curate run` over the same pool, on both engines: wall and CPU seconds, memory, share of its time in which the model waited, and
+          how busy the card was (nvidia-smi); ratios to loop and bare
+stand_in  a model that takes a fixed time for each picture and no core: the share of the time in which it was at work, from JPEG, PNG and
+          WebP, from the disk and from an S3-compatible server with 30 ms for each request, on both engines
 """
 
 import argparse
-import importlib.util
-import itertools
+import io
 import json
 import os
+import shutil
+import subprocess
 import sys
+import tarfile
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
-import torch
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from benchmarks.tree import Used, watch
+from curate.cli.rates import pictures
 
-CUDA = torch.cuda.is_available()
-DEVICE = "cuda" if CUDA else "cpu"
-
-
-def needs(*packages: str) -> str | None:
-    """What is missing of these, as a reason; None if all are there."""
-    missing = [p for p in packages if importlib.util.find_spec(p) is None]
-    return f"{', '.join(missing)} not installed" if missing else None
+ROOT = Path(__file__).resolve().parents[1]
+RECIPE = """
+from curate import Recipe
+from curate.fetch.stage import Fetch
+from curate.filters.clip_embed import ClipEmbed
+from curate.filters.clip_score import ClipScore
 
 
-def wait() -> None:
-    if CUDA:
-        torch.cuda.synchronize()
+def recipe(source, model: str = "small"):
+    return Recipe(source, [Fetch(), ClipEmbed(model=model), ClipScore()], shards=None)
+"""
 
 
-def seconds(work: Callable[[], object], rounds: int = 3) -> float:
-    """The median of a few rounds, after one that warms up."""
-    work()
-    taken = []
-    for _ in range(rounds):
-        wait()
-        start = time.perf_counter()
-        work()
-        wait()
-        taken.append(time.perf_counter() - start)
-    return float(np.median(taken))
+def cuda() -> bool:
+    import torch
+
+    return torch.cuda.is_available()
 
 
-def matmul(tiny: bool, dtype: torch.dtype = torch.bfloat16) -> float:
-    """Operations a second of a large product, two a multiply-add."""
-    n = 512 if tiny else 8192
-    a, b = (torch.randn(n, n, device=DEVICE, dtype=dtype) for _ in range(2))
-    rounds = 2 if tiny else 20
-
-    def work() -> None:
-        for _ in range(rounds):
-            a @ b
-
-    return 2 * n**3 * rounds / seconds(work)
-
-
-# ---- embedding
+def pool(folder: Path, images: int, per_tar: int = 2000) -> Path:
+    """Tars of 640x480 JPEGs of about 110 kB, no two with the same bytes, with captions of ten words."""
+    files = pictures(64)
+    folder.mkdir()
+    for first in range(0, images, per_tar):
+        with tarfile.open(folder / f"{first // per_tar:05d}.tar", "w") as tar:
+            for n in range(first, min(images, first + per_tar)):
+                words = f"a photograph of pattern number {n} on a white wall".encode()
+                for name, data in (("jpg", files[n % 64] + n.to_bytes(4, "big")), ("txt", words)):
+                    (info := tarfile.TarInfo(f"{n:08d}.{name}")).size = len(data)
+                    tar.addfile(info, io.BytesIO(data))
+    return folder
 
 
-def pictures(count: int) -> list[np.ndarray]:
-    """Smooth random pictures of 640 x 480."""
-    rng = np.random.default_rng(0)
-    few = [np.kron(rng.integers(0, 256, (15, 20, 3)), np.ones((32, 32, 1))).astype(np.uint8) for _ in range(16)]
-    return [few[i % 16] for i in range(count)]
-
-
-def loaded(architecture: str) -> object:
-    """A curate.models Clip with random weights, through the code path of a file of weights."""
+def model_name(model: str, folder: Path) -> str:
+    """What curate calls the model: an architecture gets random weights in a file."""
+    if model == "small":
+        return model
     from safetensors.torch import save_model
 
-    from curate.models.clip import clip
     from curate.models.files import ensure_torchvision
 
     ensure_torchvision()
     import open_clip
+    import torch
 
-    path = Path(tempfile.gettempdir()) / f"curate-random-{architecture}.safetensors"
+    path = folder / f"{model}.safetensors"
     if not path.exists():
         torch.manual_seed(0)
-        save_model(open_clip.create_model(architecture, pretrained=None), str(path))
-    return clip(f"{architecture}:{path}")
+        save_model(open_clip.create_model(model, pretrained=None), str(path))
+    return f"{model}:{path}"
 
 
-def bare(model: object, batch: int, rounds: int, compiled: bool) -> float:
-    """Images/s of the forward pass alone."""
-    tower = torch.compile(model.model.encode_image) if compiled else model.image_tower
-    pixels = torch.randn(batch, 3, model.shrink.size, model.shrink.size, device=DEVICE)
-
-    def work() -> None:
-        with torch.inference_mode(), torch.autocast(DEVICE, dtype=torch.bfloat16, enabled=CUDA):
-            for _ in range(rounds):
-                tower(pixels)
-
-    return batch * rounds / seconds(work)
+def rate(work: Callable[[], object], count: int, seconds: float = 2.0) -> float:
+    """Of several rounds that take so long, after one that warms up."""
+    work()
+    rounds, began = 0, time.perf_counter()
+    while not rounds or time.perf_counter() - began < seconds:
+        work()
+        rounds += 1
+    return count * rounds / (time.perf_counter() - began)
 
 
-def embed(tiny: bool) -> Iterator[dict]:
-    from curate.models.clip import BATCH
-
-    for architecture in ["ViT-S-32-alt"] if tiny else ["ViT-B-32", "ViT-L-14", "ViT-SO400M-14-SigLIP"]:
-        model, count = loaded(architecture), 64 if tiny else 4096
-        given = pictures(count)
-        cpu = time.process_time()
-        ours = count / seconds(lambda model=model, given=given: model.encode_images(given))
-        cpu = (time.process_time() - cpu) / 4 / count
-        for compiled in (False, True):
-            alone = bare(model, BATCH, 1 if tiny else 32, compiled)
-            yield {
-                "part": "embed",
-                "model": architecture,
-                "compiled": compiled,
-                "images/s": ours,
-                "bare images/s": alone,
-                "share": ours / alone,
-                "CPU s/image": cpu,
-                "cores for a busy GPU": cpu * alone,
-            }
-        widest = bare(model, 2 if tiny else 512, 1 if tiny else 8, False)
-        yield {"part": "embed", "model": architecture, "bare at batch 512": widest, "share of it": ours / widest}
+# ---- parts
 
 
-def decode(tiny: bool) -> Iterator[dict]:
+def decode() -> Iterator[dict]:
+    import cv2
     import simplejpeg
+    from PIL import Image
 
-    model, count = loaded("ViT-S-32-alt" if tiny else "ViT-L-14"), 64 if tiny else 4096
-    files = [simplejpeg.encode_jpeg(p, 90) for p in pictures(16)] * (count // 16)
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
+    from curate.fetch.decoders import Budget, Decoders
+    from curate.preprocess import Preprocess
 
-        def on_cpu() -> None:
-            for at in range(0, count, 1024):
-                model.encode_images(list(pool.map(simplejpeg.decode_jpeg, files[at : at + 1024])))
-
-        yield {"part": "decode", "by": "simplejpeg", "threads": os.cpu_count(), "images/s": count / seconds(on_cpu)}
-    why = needs("torchvision") or (None if CUDA else "no card")
-    if why:
-        yield {"part": "decode", "by": "torchvision on the card", "skipped": why}
-        return
-    import torchvision
-
-    raw = [torch.frombuffer(bytearray(f), dtype=torch.uint8) for f in files]
-
-    def on_card() -> None:
-        for at in range(0, count, 256):
-            frames = torchvision.io.decode_jpeg(raw[at : at + 256], device="cuda")
-            small = torch.stack(
-                [
-                    torch.nn.functional.interpolate(f[None].float(), (model.shrink.size,) * 2, mode="bilinear", antialias=True)[
-                        0
-                    ]
-                    for f in frames
-                ]
-            )
-            with torch.inference_mode(), torch.autocast("cuda", dtype=torch.bfloat16):
-                model.model.encode_image(small.sub_(model.mean).div_(model.std))
-
-    yield {"part": "decode", "by": "torchvision on the card", "images/s": count / seconds(on_card)}
-
-
-# ---- FAISS
-
-
-def vectors(n: int, d: int = 512) -> np.ndarray:
-    """A mixture with copies: float32, unit length, 15 % of the rows near another one."""
-    rng = np.random.default_rng(0)
-    centres = rng.standard_normal((max(16, n // 2000), d)).astype(np.float32)
-    found = np.empty((n, d), np.float32)
-    for start in range(0, n, 100_000):
-        rows = min(100_000, n - start)
-        found[start : start + rows] = centres[rng.integers(len(centres), size=rows)] + 0.7 * rng.standard_normal(
-            (rows, d), dtype=np.float32
-        )
-    copies = rng.choice(n, size=int(0.15 * n), replace=False)
-    found[copies] = found[rng.integers(n, size=len(copies))] + 0.01 * rng.standard_normal((len(copies), d), dtype=np.float32)
-    return found / np.linalg.norm(found, axis=1, keepdims=True)
-
-
-def kmeans(n: int, peak: float) -> Iterator[dict]:
-    from curate.dedup.vectors import train
-
-    k = round((2 * n) ** 0.5)
-    points = vectors(min(n, 64 * k))
-    taken = seconds(lambda: train(points, k, seed=0, rounds=20), rounds=1)
-    work = 2 * len(points) * k * points.shape[1] * 20
-    yield {
-        "part": "kmeans",
-        "vectors": n,
-        "k": k,
-        "points": len(points),
-        "seconds": taken,
-        "share of matmul": work / taken / peak,
+    files, wanted, cores = pictures(32), Preprocess(224), len(os.sched_getaffinity(0))
+    cv2.setNumThreads(1)
+    ways: dict[str, Callable[[bytes], object]] = {
+        "Pillow": lambda b: wanted(np.asarray(Image.open(io.BytesIO(b)).convert("RGB"))),
+        "simplejpeg": lambda b: wanted(simplejpeg.decode_jpeg(b)),
+        "OpenCV, area": lambda b: cv2.resize(
+            cv2.imdecode(np.frombuffer(b, np.uint8), 1), (224, 224), interpolation=cv2.INTER_AREA
+        ),
     }
+    for way, one in ways.items():
+        yield {"part": "decode", "by": way, "images/s": rate(lambda one=one: [one(f) for f in files], len(files))}
+    for n in sorted({1, cores}):
+        with Decoders(n) as decoders:
+            found = rate(lambda d=decoders: d.decode(files * n, (wanted,), Budget(1e9)), len(files) * n)  # noqa: B023
+        yield {"part": "decode", "by": "curate, in children", "cores": n, "images/s": found}
 
 
-def blocks(n: int, peak: float) -> Iterator[dict]:
-    """Pairs within clusters: what semantic dedup's tasks take, and what the bare products of the same blocks take."""
-    from curate.dedup.semantic import compared, tasks
+def photographs() -> list[bytes]:
+    """Crops of the photographs in two packages, as JPEGs of many sizes, qualities and subsamplings."""
+    from PIL import Image
 
-    found, k = vectors(n).astype(np.float16), round((2 * n) ** 0.5)
-    home = np.random.default_rng(1).integers(k, size=n)
-    members, sizes = np.argsort(home, kind="stable"), np.bincount(home, minlength=k)
-    with tempfile.TemporaryDirectory() as folder:
-        parts = {"vectors": found, "rows": np.arange(n), "members": members, "offsets": np.concatenate([[0], np.cumsum(sizes)])}
-        for name, part in (parts | {"asked": np.ones(n, bool), "alive": np.ones(n, bool)}).items():
-            np.save(Path(folder) / f"{name}.npy", part)
-        items = [(folder, low, high, 0.95, True, 2048, DEVICE) for low, high in tasks(sizes)]
-        taken = seconds(lambda: sum(len(pairs[0]) for pairs in compared(items)), rounds=1)
-    ready = torch.from_numpy(found[members]).to(DEVICE)
-    for dtype in (torch.float32, torch.bfloat16):
-        given = ready.to(dtype)
+    from curate.models.packages import fetch
 
-        def work(given: torch.Tensor = given) -> int:
-            hits = torch.zeros((), dtype=torch.int64, device=DEVICE)
-            for a, b in itertools.pairwise(parts["offsets"].tolist()):
-                hits += (given[a:b] @ given[a:b].T > 0.95).sum()
-            return int(hits)
+    folders, rng, found = fetch(("skimage", "sklearn")).folders.values(), np.random.default_rng(0), []
+    for path in sorted(p for f in folders for kind in ("*.jpg", "*.png") for p in f.rglob(kind)):
+        with Image.open(path) as picture:
+            if min(picture.size) < 300 or picture.mode != "RGB":
+                continue
+            for _ in range(6):
+                (w, h), (x, y) = [int(s * rng.uniform(0.55, 1)) for s in picture.size], rng.uniform(0, 1, 2)
+                left, top = int(x * (picture.width - w)), int(y * (picture.height - h))
+                crop = picture.crop((left, top, left + w, top + h))
+                crop = crop.resize((2 * w, 2 * h), Image.Resampling.LANCZOS) if rng.random() < 0.5 else crop
+                crop.save(out := io.BytesIO(), "JPEG", quality=int(rng.integers(75, 96)), subsampling=int(rng.integers(3)))
+                found.append(out.getvalue())
+    return found
 
-        alone, rate = seconds(work, rounds=1), peak if dtype == torch.bfloat16 else matmul(n < 10_000, dtype)
-        operations = 2 * int((sizes.astype(np.int64) ** 2).sum()) * found.shape[1]
+
+def fidelity() -> Iterator[dict]:
+    from PIL import Image
+
+    from curate.fetch.pixels import decode as decoded
+    from curate.models import clip
+    from curate.preprocess import FACTOR
+
+    model, files = clip("small"), photographs()
+    theirs = [model.transform(Image.open(io.BytesIO(f)).convert("RGB")) for f in files]
+    texts = model.encode_texts(
+        ["a photo of a cat", "a rocket", "a temple", "a flower", "a cup of coffee", "an eye", "stars", "a face"]
+    )
+    before = np.concatenate([model._forward(model.image_tower, t[None]).numpy() for t in theirs])
+    for factor in sorted({1, 1.5, FACTOR}):
+        least = round(factor * model.preprocess.size)
+        found = model.encode_images(model.preprocess.batch([decoded(f, least=least) for f in files]))
+        cosine, moved = (found * before).sum(1), np.abs((found - before) @ texts.T)
         yield {
-            "part": "blocks",
-            "vectors": n,
-            "clusters": k,
-            "curate vectors/s": n / taken,
-            "bare products": str(dtype),
-            "bare vectors/s": n / alone,
-            "share of matmul, bare": operations / alone / rate,
-            "share of matmul, curate": operations / taken / rate,
+            "part": "fidelity",
+            "decoded at": f"{factor} x the model's size",
+            "pictures": len(files),
+            "cosine, mean": cosine.mean(),
+            "cosine, lowest twentieth": np.quantile(cosine, 0.05),
+            "cosine, min": cosine.min(),
+            "score moved by, mean": moved.mean(),
+            "score moved by, max": moved.max(),
         }
 
 
-# ---- captions
+def bare(name: str) -> Iterator[dict]:
+    import torch
+
+    from curate.models import clip
+
+    model = clip(name)
+    for batch in (256, 512, 1024) if cuda() else (64,):
+        pixels = model.normalize(np.zeros((batch, model.preprocess.size, model.preprocess.size, 3), np.uint8))
+        tokens = model.tokenize(["a photograph of pattern number 5 on a white wall"] * batch)
+        from curate.models.clip import trimmed
+
+        tokens = (trimmed(tokens) if model.trims else tokens).to(model.device)
+        with torch.inference_mode():
+            rates = [
+                rate(lambda tower=tower, given=given: tower(given).cpu(), batch)
+                for tower, given in ((model.image_tower, pixels), (model.text_tower, tokens))
+            ]
+        yield {"part": "bare", "model": name.split(":")[0], "batch": batch, "images/s": rates[0], "texts/s": rates[1]}
 
 
-def caption(tiny: bool) -> Iterator[dict]:
-    """curate's CoCa captioner, as a stage drives it: pictures are prepared in threads while a batch is written."""
-    from curate.synth.captioners.base import Decoding, Request
-    from curate.synth.captioners.local import Coca
+LOOP = """
+import io, sys, tarfile
+import numpy as np, torch
+from curate.models.clip_names import located
+from curate.models.files import ensure_torchvision
+ensure_torchvision()
+import open_clip
+from PIL import Image
+name, workers, *tars = sys.argv[1:]
+found, card = located(name), torch.cuda.is_available()
+model, _, transform = open_clip.create_model_and_transforms(
+    found.architecture, pretrained=str(found.file) if found.file else None, device="cuda" if card else "cpu")
+model.eval()
+tokenize = open_clip.get_tokenizer(found.architecture)
 
-    architecture, count = "coca_ViT-B-32", 4 if tiny else 512
-    writer = Coca(loaded(architecture).name)
-    writer.load()
-    decoding = Decoding(temperature=1.0, top_k=50, max_tokens=8 if tiny else 32)
-    batch, busy = 2 if tiny else 64, 0.0
+class Pairs(torch.utils.data.Dataset):
+    def __init__(self):
+        self.rows = []
+        for path in tars:
+            with tarfile.open(path) as tar:
+                members = [(m.offset_data, m.size) for m in tar]
+            self.rows += [(path, *image, *text) for image, text in zip(members[::2], members[1::2])]
+    def __len__(self):
+        return len(self.rows)
+    def __getitem__(self, i):
+        path, at, size, text_at, text_size = self.rows[i]
+        with open(path, "rb") as file:
+            file.seek(at); image = file.read(size)
+            file.seek(text_at); text = file.read(text_size).decode()
+        return transform(Image.open(io.BytesIO(image)).convert("RGB")), tokenize([text])[0]
 
-    def work() -> None:
-        nonlocal busy
-        busy = 0.0
-        with ThreadPoolExecutor(os.cpu_count()) as pool:
-            ready = pool.map(writer.prepare, pictures(count))
-            for at in range(0, count, batch):
-                requests = [Request((next(ready),), at + i) for i in range(min(batch, count - at))]
-                wait()
-                start = time.perf_counter()
-                writer.write(requests, decoding)
-                wait()
-                busy += time.perf_counter() - start
+kept = []
+loader = torch.utils.data.DataLoader(Pairs(), batch_size=256 if card else 64, num_workers=int(workers), pin_memory=card)
+with torch.inference_mode(), torch.autocast("cuda", dtype=torch.bfloat16, enabled=card):
+    for images, texts in loader:
+        if card:
+            images, texts = images.cuda(non_blocking=True), texts.cuda(non_blocking=True)
+        kept.append([torch.nn.functional.normalize(f.float(), dim=-1).half().cpu().numpy()
+                     for f in (model.encode_image(images), model.encode_text(texts))])
+"""
 
-    taken = seconds(work)
-    yield {
-        "part": "caption",
-        "model": architecture,
-        "pictures/s": count / taken,
-        "in the model, share of the time": busy / taken,
-    }
+
+def loop(folder: Path, name: str, images: int) -> Iterator[dict]:
+    tars = [str(p) for p in sorted((folder / "pool").glob("*.tar"))]
+    workers = str(len(os.sched_getaffinity(0)) if cuda() else 0)
+    used = watch([sys.executable, "-c", LOOP, name, workers, *tars], folder / "log", cwd=ROOT)
+    yield {"part": "loop", "model": name.split(":")[0], **figures(used, images, folder / "log")}
+
+
+def whole(folder: Path, name: str, engine: str, images: int) -> Iterator[dict]:
+    out = folder / "run"
+    shutil.rmtree(out, ignore_errors=True)
+    (folder / "embed.py").write_text(RECIPE)
+    options = ["-o", str(out), "--engine", engine, "--part-size", "2000", "--pool", str(folder / "pool"), "--model", name]
+    with card_use() as use:
+        used = watch([sys.executable, "-m", "curate.cli", "run", str(folder / "embed.py"), *options], folder / "log", cwd=ROOT)
+    line = {"part": "whole", "model": name.split(":")[0], "engine": engine, **figures(used, images, folder / "log")}
+    pace = json.loads((out / "recipe.json").read_text())["counters"]["clip_embed"]
+    line |= {"model waited": pace["waited"] / (pace["busy"] + pace["waited"]), "cores": pace["cores"], "batch": pace["batch"]}
+    line |= {"images/s while the model had work": pace["computed"] / (pace["busy"] + pace["waited"])}
+    yield line | ({"card busy, mean %": float(np.mean(use))} if use else {})
+
+
+def figures(used: Used, images: int, log: Path) -> dict:
+    if used.code:
+        raise SystemExit(log.read_text()[-2000:])
+    return {"images/s": images / used.wall, "wall s": used.wall, "CPU s": used.cpu, "memory MB": used.memory}
+
+
+@contextmanager
+def card_use() -> Iterator[list[int]]:
+    """Percent of the time in which the first card is at work, every half second, for as long as there is any; empty without one."""
+    found, over = [], threading.Event()
+    ask = ["nvidia-smi", "--id=0", "--query-gpu=utilization.gpu", "--format=csv,noheader,nounits"]
+
+    def look() -> None:
+        while shutil.which(ask[0]) and not over.wait(0.5):
+            percent = int(subprocess.run(ask, capture_output=True, text=True, check=True).stdout)
+            found.extend([percent] if percent or found else [])
+
+    thread = threading.Thread(target=look)
+    thread.start()
+    try:
+        yield found
+    finally:
+        over.set()
+        thread.join()
+        while found and not found[-1]:
+            found.pop()
+
+
+def stand_in(folder: Path, images: int) -> Iterator[dict]:
+    """The model and the server of the tests."""
+    sys.path.insert(0, str(ROOT / "tests"))
+    import object_server
+    import pytest
+    import stand_in as model
+
+    from curate.runner.driver import run
+    from curate.store.atomic import Store
+
+    kept = model.pool(folder / "formats", images, tars=4)
+    with pytest.MonkeyPatch.context() as patch, object_server.serving(patch) as server:
+        remote = Store("s3://pictures/pool")
+        remote.fs.mkdir("pictures")
+        remote.fs.put(kept, remote.root, recursive=True)
+        server.delay = 0.03
+        for engine in ("local", "ray"):
+            for source, where in ((kept, "disk"), (remote.url, "S3, 30 ms a request")):
+                out = folder / f"stand-in-{engine}-{len(source)}"
+                done = run(model.recipe(source), str(out), engine=engine, part_size=images // 8)
+                yield {"part": "stand_in", "engine": engine, "from": where, "busy": model.busy(done), "images": images}
 
 
 def main() -> None:
-    parts = ["matmul", "embed", "decode", "kmeans", "blocks", "caption"]
+    parts = ["decode", "fidelity", "bare", "loop", "whole", "stand_in"]
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    options.add_argument("--tiny", action="store_true", help="everything as small as it goes: a proof that it runs")
+    options.add_argument("--quick", action="store_true", help="few pictures, for a CPU")
     options.add_argument("--only", nargs="+", choices=parts, default=parts, help="these parts")
-    options.add_argument("--vectors", type=int, nargs="+", default=[1_000_000], help="sizes for kmeans and blocks")
+    options.add_argument("--models", nargs="+", default=["ViT-L-14", "ViT-B-32"] if cuda() else ["small"])
+    options.add_argument("--images", type=int, default=0)
+    options.add_argument("--engines", nargs="+", default=["ray", "local"])
     args = options.parse_args()
-    sizes = [2_000] if args.tiny else args.vectors
-    peak = matmul(args.tiny)
-    print(
-        json.dumps(
-            {
-                "device": torch.cuda.get_device_name() if CUDA else "cpu",
-                "torch": torch.__version__,
-                "cores": os.cpu_count(),
-                "matmul TFLOP/s": peak / 1e12,
-            }
-        ),
-        flush=True,
-    )
-    work: dict[str, tuple[tuple[str, ...], list[Callable[[], Iterator[dict]]]]] = {
-        "embed": (("open_clip", "safetensors"), [lambda: embed(args.tiny)]),
-        "decode": (("open_clip", "safetensors", "simplejpeg"), [lambda: decode(args.tiny)]),
-        "kmeans": (("faiss", "duckdb", "pyarrow"), [lambda n=n: kmeans(n, peak) for n in sizes]),
-        "blocks": ((), [lambda n=n: blocks(n, peak) for n in sizes]),
-        "caption": (("open_clip", "safetensors"), [lambda: caption(args.tiny)]),
-    }
-    for part in [p for p in args.only if p in work]:
-        packages, jobs = work[part]
-        why = needs(*packages)
-        for line in [{"part": part, "skipped": why}] if why else (line for job in jobs for line in job()):
-            print(json.dumps({k: float(f"{v:.4g}") if isinstance(v, float) else v for k, v in line.items()}), flush=True)
+    images = args.images or (320 if args.quick else 12_000 if cuda() else 1_280)
+    with tempfile.TemporaryDirectory(prefix="curate-gpu-") as name:
+        folder = Path(name)
+        pool(folder / "pool", images)
+        for line in lines(args, folder, images):
+            print(
+                json.dumps({k: float(f"{v:.4g}") if isinstance(v, (float, np.floating)) else v for k, v in line.items()}),
+                flush=True,
+            )
+
+
+def lines(args: argparse.Namespace, folder: Path, images: int) -> Iterator[dict]:
+    import torch
+
+    device = torch.cuda.get_device_name() if cuda() else "cpu"
+    yield {"device": device, "torch": torch.__version__, "cores": len(os.sched_getaffinity(0)), "images": images}
+    for part, work in (("decode", decode), ("fidelity", fidelity)):
+        if part in args.only:
+            yield from work()
+    for model in args.models:
+        name = model_name(model, folder)
+        for part, work in (("bare", lambda name=name: bare(name)), ("loop", lambda name=name: loop(folder, name, images))):
+            if part in args.only:
+                yield from work()
+        for engine in args.engines if "whole" in args.only else ():
+            yield from whole(folder, name, engine, images)
+    if "stand_in" in args.only:
+        yield from stand_in(folder, 1024)
 
 
 if __name__ == "__main__":

@@ -67,7 +67,9 @@ def recalls(rows: Said, stage: Language) -> tuple[dict[str, float], dict[str, fl
 
 def compare(what: str, rows: Said) -> None:
     """Both ways side by side: means, then each language."""
-    (alone, alone_right), (ruled, ruled_right) = (recalls(rows, s) for s in (Language(script_check=False), Language(rules=True)))
+    (alone, alone_right), (ruled, ruled_right) = (
+        recalls(rows, s) for s in (Language(script_check=False), Language(rules=True))
+    )
     checked, checked_right = recalls(rows, Language())
     mean = lambda of: np.mean(list(of.values()))  # noqa: E731
     print(

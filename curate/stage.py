@@ -18,6 +18,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from curate.preprocess import PREPARED, Preprocess
+
 
 def column(read: str) -> str:
     """The column in which what a step reads is kept: pixels and bytes are where their payload is."""
@@ -98,14 +100,17 @@ class Stage(Step):
 
     Write `run`. It gets the live rows (their `reads`, and `uid`) and returns a table of the columns in `adds()`, one
     row for each row given, in order. A stage that reads "image" gets a second argument: a list of uint8 arrays of shape
-    (height, width, 3), RGB; one that reads "bytes" a list of bytes.
+    (height, width, 3), RGB, or where it is `prepared` one array (rows, size, size, 3); one that reads "bytes" a list of bytes.
     One that `writes_payload` bytes gets a payload.Parcel, the payload being written; it is given all live rows of the part at once.
-    A stage that overrides `load` keeps a model: it lives in an actor, and may ask for a GPU with `gpus`.
+    A stage that overrides `load` keeps a model: it lives in an actor, and may ask for a GPU with `gpus`. `load` and `run` are called in
+    one thread.
     """
 
     gpus: ClassVar[float] = 0  # of a GPU, for each actor; where there is none the stage runs on the CPU
     network: ClassVar[bool] = False  # waits on the network rather than on a core
-    chunk: ClassVar[int] = 256  # rows handed to `run` at a time; fixed, so that scheduling cannot move a score
+    chunk: ClassVar[int] = 256  # rows handed to `run` at a time; hangs on no scheduling, which so cannot move a score
+    casts: ClassVar[bool] = False  # its model works in bfloat16 on a GPU, see `precision`
+    prepared: ClassVar[bool] = False  # pictures come as its model's input: `load` says in `preprocess` how they are made
     writes_payload: ClassVar[bool] = False  # writes bytes (fetching): `run` gets a payload.Parcel
     optional_reads: ClassVar[tuple[str, ...]] = ()  # columns that it gets too where the rows have them
     instead: ClassVar[str] = ""  # the column that it gets as `text`, see `reading`
@@ -117,6 +122,11 @@ class Stage(Step):
     exposes: ClassVar[tuple[tuple[str, str], ...]] = ()  # texts (table, column) of other tables that its strings pass on
     streams: ClassVar[bool] = False  # rows flow through `stream`; it has no deadline for a part
 
+    #: Rows in one pass of its model, where those are not all of a call; set by `load`.
+    batch = 0
+    #: Of the weights and products of a model that `casts`: settled when a run begins, the same throughout.
+    precision = "float32"
+    preprocess: ClassVar[Preprocess | None] = None
     #: By time.monotonic: what is not done by then is left undone, or the whole part is lost. Set before each `run`.
     ends = math.inf
     #: Hears how many rows a `run` that takes long is through with. Set before each `run`.
@@ -128,7 +138,9 @@ class Stage(Step):
         return self
 
     def identity(self) -> dict[str, Any]:
-        return super().identity() | ({"instead": self.instead} if self.instead else {})
+        more = {"instead": self.instead} if self.instead else {}
+        more |= {"pixels": PREPARED} if self.prepared else {}
+        return super().identity() | more | ({"precision": self.precision} if self.casts else {})
 
     def load(self) -> None:
         """Load the model. Called once in each worker, before the first `run`."""

@@ -178,7 +178,8 @@ class Bench:
 
     def __init__(self, stage: Stage, count: int, seed: int):
         self.stage, self.live = stage, rows(stage, count, seed)
-        self.given = [pixels(count, seed)] if stage.pixels else []
+        seen = stage.preprocess.batch if stage.preprocess else list
+        self.given = [seen(pixels(count, seed))] if stage.pixels else []
         self.given += [[p.tobytes() for p in pixels(count, seed)]] if "bytes" in stage.reads else []
         self.context = {t: c for t, c in children(self.live, seed).items() if t in stage.context} if stage.context else {}
 

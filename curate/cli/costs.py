@@ -10,6 +10,7 @@ from typing import Any
 import pyarrow.parquet as pq
 
 from curate.recipe import Recipe
+from curate.runner.preflight import settle
 from curate.stage import Stage
 from curate.store.atomic import Store
 from curate.store.folder import Role
@@ -61,6 +62,7 @@ def measured(store: Store, recipe: Recipe) -> Rates | None:
     rows = sum(i["rows"].get("documents", i["rows"].get("images", 0)) for i in record["inputs"] if "rows" in i)
     if not rows:
         return None
+    settle(recipe, record)
     folders = store.names("parts")
     some = folders[:: max(1, math.ceil(len(folders) / PARTS))]
     seconds, held = _parts(store, recipe, some)

@@ -25,10 +25,10 @@ class Finding:
     words: str
 
 
-def look(stores: list[str]) -> list[Finding]:
-    """Everything, in the order of the house; `stores` are folders or URLs that a run would use."""
+def look(stores: list[str], model: str = "") -> list[Finding]:
+    """Everything, in the order of the house; `stores` are folders or URLs that a run would use, `model` a CLIP model to measure."""
     checks: list[Callable[[], Finding]] = [_python, _cores, _memory, _disk, _files, _decoders, _torch, _faiss, _ray, _language]
-    return [check() for check in checks] + [_store(url) for url in stores]
+    return [check() for check in checks] + [_store(url) for url in stores] + ([_model(model)] if model else [])
 
 
 def _version(name: str) -> str | None:
@@ -126,6 +126,15 @@ def _language() -> Finding:
         return Finding("language model", "fine", str(Language().path()))
     except CurateError as e:
         return Finding("language model", "absent", str(e))
+
+
+def _model(name: str) -> Finding:
+    from curate.cli.rates import measure
+
+    try:
+        return Finding(f"model {name}", "fine", measure(name).words())
+    except CurateError as e:
+        return Finding(f"model {name}", "wrong", str(e))
 
 
 def _store(url: str) -> Finding:

@@ -359,14 +359,20 @@ def _doctor_options(sub: argparse.ArgumentParser, _: str | None) -> None:
         default=["."],
         help="where runs would be kept; each is written to and read from; the current folder",
     )
+    sub.add_argument(
+        "--model",
+        default="",
+        metavar="CLIP",
+        help="measure how fast this machine decodes pictures and this model sees them, and say which of the two limits a run",
+    )
     sub.set_defaults(command=doctor)
-    sub.epilog = "examples:\n  curate doctor\n  curate doctor /data/runs s3://bucket/runs"
+    sub.epilog = "examples:\n  curate doctor\n  curate doctor /data/runs s3://bucket/runs\n  curate doctor --model small"
 
 
 def doctor(args: argparse.Namespace) -> int:
     from curate.cli.doctor import look
 
-    found = look(args.stores)
+    found = look(args.stores, args.model)
     wide = max(len(f.name) for f in found)
     for f in found:
         print(f"{f.state:<7} {f.name:<{wide}}  {clean(f.words)}")

@@ -6,6 +6,7 @@ both share, and copied out of it: by way of the pipe they would cost as much as 
 """
 
 import fcntl
+import itertools
 import json
 import math
 import mmap
@@ -18,12 +19,14 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, BinaryIO
 
 import numpy as np
 
 from curate.fetch.image import MAX_PIXELS, Broken, inspect
+from curate.preprocess import Preprocess
 
 if TYPE_CHECKING:
     from curate.fetch.reencode import Resize
@@ -34,7 +37,8 @@ _LEAST, _PER_PIXEL = 1.0, 1 / 4e6
 #: Bytes of address space of the child, of which its libraries take about half a gigabyte.
 MEMORY = 9 << 28
 #: Bytes of shared memory, which are taken as far as pixels fill them; of what is larger than _LARGE they are given back at once.
-_SHARED, _LARGE = 3 * MAX_PIXELS, 32 << 20
+_LARGE = 32 << 20
+_SHARED = 3 * MAX_PIXELS + _LARGE  # a whole picture, and the inputs of models that are made of it
 
 #: Bytes a pipe holds, where the system lets it be set: an ordinary picture then crosses in one go.
 _PIPE = 1 << 20
@@ -47,23 +51,23 @@ _SIGNALS = {signal.SIGKILL: "decoder_memory", signal.SIGPROF: "decoder_timeout"}
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """A child's answer: an outcome of schema.DECODE; orientation, width and height; pixels (uint8, height x width x 3) or a file."""
+    """A child's answer: an outcome of schema.DECODE; orientation, width and height; pixels (uint8, height x width x 3), or a file."""
 
     outcome: str
     orientation: int = 1
     width: int = 0
     height: int = 0
-    made: np.ndarray | bytes = b""
+    made: list[np.ndarray] | bytes = b""
 
 
 class Isolated:
     """Decodes, or re-encodes, one file at a time in a child process, which is started when it is first needed.
 
-    seconds: most CPU time for one picture. left: seconds of waiting in all; who comes when they are used up is `decoder_timeout`.
+    seconds: most CPU time for one picture.
     """
 
-    def __init__(self, seconds: float = SECONDS, memory: int = MEMORY, left: float = math.inf):
-        self.seconds, self.memory, self.left = seconds, memory, left
+    def __init__(self, seconds: float = SECONDS, memory: int = MEMORY):
+        self.seconds, self.memory = seconds, memory
         self.child: subprocess.Popen | None = None
         self.shared: mmap.mmap | None = None
         self.turn = threading.Lock()
@@ -76,13 +80,19 @@ class Isolated:
 
     def decode(self, data: bytes) -> np.ndarray | str:
         """Pixels as pixels.decode has them, or an outcome of schema.DECODE."""
-        reply = self._ask({}, data)
+        found = self.prepare(data, (None,))
+        return found if isinstance(found, str) else found[0]
+
+    def prepare(self, data: bytes, wanted: Sequence[Preprocess | None]) -> list[np.ndarray] | str:
+        """What is wanted of a picture, uint8 (height, width, 3) each, None: every pixel; or an outcome of schema.DECODE, which is the same
+        whatever is wanted, if only nothing."""
+        reply = self._ask({"wanted": [w and asdict(w) for w in wanted]}, data)
         return reply.made if reply.outcome == "ok" else reply.outcome
 
     def flatten(self, data: bytes) -> tuple[np.ndarray | str, int]:
         """What reencode.flatten returns; an outcome of schema.DECODE in the place of pixels that cannot be had."""
-        reply = self._ask({"flatten": True}, data)
-        return reply.made if reply.outcome == "ok" else reply.outcome, reply.orientation
+        reply = self._ask({"flatten": True, "wanted": [None]}, data)
+        return reply.made[0] if reply.outcome == "ok" else reply.outcome, reply.orientation
 
     def resize(self, how: "Resize", data: bytes) -> tuple[str, int, int, bytes]:
         """An outcome of schema.DECODE; width, height and bytes of the re-encoded file; the same bytes where they are to be kept."""
@@ -92,13 +102,7 @@ class Isolated:
     def _ask(self, how: dict, data: bytes) -> Reply:
         """One question and its answer; threads take turns."""
         with self.turn:
-            if self.left <= 0:
-                return Reply("decoder_timeout")
-            began = time.monotonic()
-            try:
-                return self._answer(how, data)
-            finally:
-                self.left -= time.monotonic() - began
+            return self._answer(how, data)
 
     def _answer(self, how: dict, data: bytes) -> Reply:
         child = self.child = self.child or self._start()
@@ -110,10 +114,13 @@ class Isolated:
             child.stdin.write(data)
             child.stdin.flush()
             code, orientation, width, height, size = _TELL.unpack(self._read(_TELL.size, deadline))
-            outcome, largest = _OUTCOMES[code], 3 * how.get("max_pixels", 0) + _LARGE if "mode" in how else _SHARED
-            if size > largest or ("mode" not in how and size != 3 * width * height):
+            outcome = _OUTCOMES[code]
+            if "mode" not in how:
+                made = self._pixels(how["wanted"] if outcome == "ok" else [], width, height, size)
+            elif size <= 3 * how.get("max_pixels", 0) + _LARGE:
+                made = self._read(size, deadline)
+            else:
                 raise ValueError("no decoder says so: it was taken over")
-            made = self._read(size, deadline) if "mode" in how else self._pixels(width, height)
         except TimeoutError:
             self.stop()
             return Reply("decoder_timeout")
@@ -126,12 +133,17 @@ class Isolated:
             return Reply(_SIGNALS.get(-child.returncode, "decoder_crash"))
         return Reply(outcome, orientation, width, height, made)
 
-    def _pixels(self, width: int, height: int) -> np.ndarray:
-        """A copy of the pixels in shared memory."""
-        pixels = np.frombuffer(self.shared, np.uint8, 3 * width * height).reshape(height, width, 3).copy()
-        if pixels.nbytes > _LARGE:
+    def _pixels(self, wanted: list[dict | None], width: int, height: int, size: int) -> list[np.ndarray]:
+        """Copies of the pixels in shared memory. ValueError where there cannot be so many."""
+        shapes = [(w["size"], w["size"], 3) if w else (height, width, 3) for w in wanted]
+        ends = list(itertools.accumulate(math.prod(shape) for shape in shapes))
+        if size > _SHARED or size != (ends[-1] if ends else 0):
+            raise ValueError("no decoder says so: it was taken over")
+        flat = np.frombuffer(self.shared, np.uint8, size)
+        found = [flat[end - math.prod(shape) : end].reshape(shape).copy() for shape, end in zip(shapes, ends)]
+        if size > _LARGE:
             self.shared.madvise(mmap.MADV_REMOVE)
-        return pixels
+        return found
 
     def _start(self) -> subprocess.Popen:
         run = (
@@ -196,7 +208,6 @@ class Isolated:
 
 def serve(memory: float, seconds: float, shared: float) -> None:
     """Answer requests on standard input until it closes."""
-    from curate.fetch.pixels import decode
     from curate.fetch.reencode import Resize, flatten
 
     pixels_out = mmap.mmap(int(shared), _SHARED)
@@ -213,14 +224,36 @@ def serve(memory: float, seconds: float, shared: float) -> None:
                 raw, width, height = Resize(**how)(data)
                 _tell(tell, 0, 1, width, height, b"" if raw is data else raw)
             else:
-                pixels, orientation = flatten(data) if how else (decode(data), 1)
-                np.copyto(np.frombuffer(pixels_out, np.uint8, pixels.size).reshape(pixels.shape), pixels)
-                _tell(tell, 0, orientation, pixels.shape[1], pixels.shape[0], size=pixels.size)
+                pixels, orientation = flatten(data) if "flatten" in how else (None, 1)
+                made = _prepared(data, how["wanted"]) if pixels is None else [pixels]
+                end = 0
+                for each in made:
+                    np.copyto(np.frombuffer(pixels_out, np.uint8, each.size, end).reshape(each.shape), each)
+                    end += each.size
+                height, width = next((each.shape[:2] for each, w in zip(made, how["wanted"]) if w is None), (0, 0))
+                _tell(tell, 0, orientation, width, height, size=end)
         except Broken:
             _tell(tell, 1)
         except MemoryError:
             _tell(tell, 2)
         signal.setitimer(signal.ITIMER_PROF, 0)
+
+
+def _prepared(data: bytes, wanted: list[dict | None]) -> list[np.ndarray]:
+    """What each is given hangs on the file and on what it wants alone, whatever else is wanted of the same file."""
+    from curate.fetch.pixels import decode
+
+    if not wanted:
+        decode(data, least=1)
+    decoded: dict[int, np.ndarray] = {}
+    found = []
+    for want in wanted:
+        prepare = Preprocess(**want) if want else None
+        least = prepare.least if prepare else 0
+        if least not in decoded:
+            decoded[least] = decode(data, least=least)
+        found.append(prepare(decoded[least]) if prepare else decoded[least])
+    return found
 
 
 def allowed(data: bytes) -> float:

@@ -34,14 +34,18 @@ REFUSALS: tuple[type[Exception], ...] = (
 )
 
 
-def decode(data: bytes, max_pixels: int = MAX_PIXELS) -> np.ndarray:
+def decode(data: bytes, max_pixels: int = MAX_PIXELS, least: int = 0) -> np.ndarray:
     """The first frame as uint8, shape (height, width, 3), RGB, as open_clip's loader has it. Raises Broken where that refuses the
-    file, or MemoryError."""
+    file, or MemoryError. least: a JPEG may come smaller, its shorter side no less than so many pixels; 0: every pixel."""
     found = checked(data, max_pixels)
     try:
         failpoints.at("decode", data)
         with opened(data, found, max_pixels) as image:
-            if image.format in ("JPEG", "MPO") and image.mode in ("RGB", "L") and (pixels := _strictly(data)) is not None:
+            if (
+                image.format in ("JPEG", "MPO")
+                and image.mode in ("RGB", "L")
+                and (pixels := _strictly(data, least)) is not None
+            ):
                 return pixels
             return np.array(image.convert("RGB"))
     except REFUSALS as e:
@@ -67,9 +71,10 @@ def opened(data: bytes, found: Header, max_pixels: int) -> Image.Image:
     return image
 
 
-def _strictly(data: bytes) -> np.ndarray | None:
-    """A sound JPEG in two thirds of Pillow's time, the same pixels; None where libjpeg has something to say, and Pillow decides."""
+def _strictly(data: bytes, least: int) -> np.ndarray | None:
+    """A sound JPEG in two thirds of Pillow's time, the same pixels (or fewer, by libjpeg's scaled DCT); None where libjpeg has something
+    to say, and Pillow decides."""
     try:
-        return simplejpeg.decode_jpeg(data, "RGB", strict=True)
+        return simplejpeg.decode_jpeg(data, "RGB", strict=True, min_height=least, min_width=least)
     except ValueError:
         return None

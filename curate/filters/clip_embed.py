@@ -1,5 +1,6 @@
 """CLIP embeddings of image and caption."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,6 +20,7 @@ class ClipEmbed(Stage):
     """
 
     gpus = 1
+    casts = prepared = True
     reads = ("image", "text")
 
     model: str = "ViT-B-32:laion2b_s34b_b79k"
@@ -41,11 +43,14 @@ class ClipEmbed(Stage):
         return with_size(self.model)
 
     def load(self) -> None:
-        self._clip = clip(self.model)
+        self._clip = clip(self.model, self.precision)
+        self.preprocess, self.batch = self._clip.preprocess, self._clip.batch
+        self.chunk = max(type(self).chunk, self.batch)
 
-    def run(self, live: pa.Table, images: list[np.ndarray]) -> pa.Table:
-        image = vectors(self._clip.encode_images(images), np.ones(len(images), dtype=bool))
-        return pa.table(dict(zip(self.adds(), (image, text_vectors(self._clip, live["text"])))))
+    def run(self, live: pa.Table, images: Sequence[np.ndarray]) -> pa.Table:
+        begun = self._clip.begin_images(images)
+        text = text_vectors(self._clip, live["text"])  # tokenised while a card is at work on the images
+        return pa.table(dict(zip(self.adds(), (vectors(begun(), np.ones(len(images), dtype=bool)), text))))
 
 
 def text_vectors(model: Clip, texts: pa.ChunkedArray) -> pa.Array:

@@ -16,6 +16,7 @@ class ClipText(Stage):
 
     table = "texts"
     gpus = 1
+    casts = True
     reads = ("text",)
 
     model: str = "ViT-B-32:laion2b_s34b_b79k"
@@ -33,7 +34,7 @@ class ClipText(Stage):
         return with_size(self.model)
 
     def load(self) -> None:
-        self._clip = clip(self.model)
+        self._clip = clip(self.model, self.precision)
 
     def run(self, live: pa.Table) -> pa.Table:
         return pa.table({self.name: text_vectors(self._clip, live["text"])})

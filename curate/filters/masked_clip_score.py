@@ -20,6 +20,7 @@ class MaskedClipScore(Filter):
     """
 
     gpus = 1
+    casts = True
     reads = ("image", "ocr_area_boxes", "clip_image", "clip_text")
 
     model: str = "ViT-B-32:openai"
@@ -31,7 +32,7 @@ class MaskedClipScore(Filter):
         clip_ready(self.model)
 
     def load(self) -> None:
-        self._clip = clip(self.model)
+        self._clip = clip(self.model, self.precision)
 
     def score(self, live: pa.Table, images: list[np.ndarray]) -> np.ndarray:
         image, text = (live[c].combine_chunks() for c in ("clip_image", "clip_text"))

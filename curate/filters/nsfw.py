@@ -1,17 +1,20 @@
 """Whether the image is fit for work."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
-from PIL import Image
 
 from curate.models import classifier_ready, file_sha256, image_classifier, onnx, weights_file
+from curate.preprocess import Preprocess
 from curate.stage import Filter
 
 #: The mean of the network's training pixels, blue, green, red.
 _MEAN = np.array([104, 117, 123], np.float32)
-_SIDE, _CROP, _BATCH = 256, 224, 32
+_BATCH = 32
+#: As it was trained: squeezed to 256 x 256, the middle cut out.
+INPUT = Preprocess(224, "squash", bilinear=True, full=256)
 
 
 @dataclass
@@ -53,24 +56,25 @@ class Nsfw(Filter):
         else:
             onnx(self.path())
 
+    @property
+    def prepared(self) -> bool:
+        """The hub's models come with a preparation of their own."""
+        return not self.hub
+
     def load(self) -> None:
+        self.preprocess = None if self.hub else INPUT
         self._classify = image_classifier(self.model, self.labels) if self.hub else None
         self._network = None if self.hub else onnx(self.path())
 
-    def score(self, live: pa.Table, images: list[np.ndarray]) -> np.ndarray:
+    def score(self, live: pa.Table, images: Sequence[np.ndarray]) -> np.ndarray:
         if self._classify is not None:
             return self._classify(images)
         found = [np.zeros(0, np.float32)]
         for i in range(0, len(images), _BATCH):
-            batch = np.stack([prepared(image) for image in images[i : i + _BATCH]])
-            found.append(self._network(batch)[0][:, 1])
+            found.append(self._network(normalized(images[i : i + _BATCH]))[0][:, 1])
         return np.concatenate(found)
 
 
-def prepared(image: np.ndarray) -> np.ndarray:
-    """float32 (224, 224, 3) as the network was trained: squeezed to 256 x 256, the middle cut out, BGR, mean taken off."""
-    edge = (_SIDE - _CROP) / 2
-    height, width = image.shape[:2]
-    box = (edge * width / _SIDE, edge * height / _SIDE, (edge + _CROP) * width / _SIDE, (edge + _CROP) * height / _SIDE)
-    small = Image.fromarray(image).resize((_CROP, _CROP), Image.Resampling.BILINEAR, box=box)
-    return np.asarray(small, np.float32)[:, :, ::-1] - _MEAN
+def normalized(images: np.ndarray) -> np.ndarray:
+    """uint8 (n, 224, 224, 3) as the network was trained: float32, BGR, the mean taken off."""
+    return images[..., ::-1].astype(np.float32) - _MEAN

@@ -2,7 +2,7 @@
 onnxruntime, when a model is used."""
 
 from curate.models.classifiers import classifier_ready, fasttext, image_classifier, text_classifier
-from curate.models.clip import BATCH, Clip, Shrink, clip
+from curate.models.clip import BATCH, Clip, clip
 from curate.models.clip_names import clip_ready, clip_width, weights_id, with_size
 from curate.models.files import THREADS, ensure_torchvision, file_sha256, packaged, weights_file
 from curate.models.heads import Head, head
@@ -15,7 +15,6 @@ __all__ = [
     "Clip",
     "Head",
     "Onnx",
-    "Shrink",
     "classifier_ready",
     "clip",
     "clip_ready",

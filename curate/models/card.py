@@ -13,6 +13,13 @@ def name() -> str | None:
     return "cuda" if torch.cuda.is_available() else None
 
 
+def count() -> int:
+    """The cards that torch can use."""
+    import torch
+
+    return torch.cuda.device_count()
+
+
 def l2_normalize(vectors: np.ndarray, card: str) -> Any:
     """Vectors as float32 of unit length on the card (zeros stay zeros); they travel as they are, as float16 in half the bytes."""
     import torch

@@ -3,8 +3,8 @@
 import functools
 import logging
 import os
-from collections import deque
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
@@ -14,128 +14,121 @@ import numpy as np
 from curate.errors import RecipeError
 from curate.models.clip_names import built, located, reason
 from curate.models.files import THREADS
+from curate.preprocess import Preprocess
 
 log = logging.getLogger(__name__)
 
-#: Images or texts in one forward pass.
-BATCH = 64
+#: Images or texts in one forward pass: on cores, and those that are tried on a card.
+BATCH, BATCHES = 64, (256, 512, 1024)
+#: Texts by which a text tower is tried.
+PROBES = ("a photograph of a red house on the hill", "dogs")
 
 
-@dataclass(frozen=True)
-class Shrink:
-    """A picture made as large as the model wants it: open_clip's own transform, up to one grey level, at a fraction of its
-    cost.
-
-    The shorter side becomes `size` and the middle is cut out ("shortest"), or both sides become `size` ("squash"). What
-    will be cut away is not computed, and torch's threads do not meet the threads of the pool. Other modes are left to
-    open_clip.
-    """
-
-    size: int
-    resize_mode: str
-    bilinear: bool
-    other: tuple[Callable[[Any], Any], ...] = ()
-
-    def __call__(self, image: np.ndarray) -> np.ndarray:
-        """uint8 (height, width, 3) -> uint8 (size, size, 3)."""
-        from PIL import Image
-
-        picture = Image.fromarray(image)
-        if self.other:
-            return np.asarray(functools.reduce(lambda p, step: step(p), self.other, picture))
-        method = Image.Resampling.BILINEAR if self.bilinear else Image.Resampling.BICUBIC
-        return np.asarray(picture.resize((self.size, self.size), method, box=self.box(*picture.size)))
-
-    def box(self, width: int, height: int) -> tuple[float, float, float, float]:
-        """The part of the picture that is seen."""
-        if self.resize_mode == "squash":
-            return 0, 0, width, height
-        size = self.size
-        wide, high = (size, int(size * height / width)) if width <= height else (int(size * width / height), size)
-        left, top = round((wide - size) / 2), round((high - size) / 2)
-        x, y = width / wide, height / high
-        return left * x, top * y, (left + size) * x, (top + size) * y
-
-
-def shrink_of(model: Any, transform: Any) -> Shrink:
-    """From a model's settings, and open_clip's transform: resizing first, then to a tensor and normalised."""
+def preprocess_of(model: Any) -> Preprocess | None:
+    """From a model's settings; None for a way that Preprocess does not know, which is left to open_clip's transform."""
     import open_clip
 
     settings = open_clip.get_model_preprocess_cfg(model)
     size = settings["size"]
     sides = size if isinstance(size, (tuple, list)) else (size, size)
     plain = sides[0] == sides[1] and settings["resize_mode"] in ("shortest", "squash")
-    plain = plain and settings["interpolation"] in ("bicubic", "bilinear")
-    return Shrink(
-        sides[0],
-        settings["resize_mode"],
-        settings["interpolation"] == "bilinear",
-        () if plain else tuple(transform.transforms[:-2]),
-    )
+    if not plain or settings["interpolation"] not in ("bicubic", "bilinear"):
+        return None
+    return Preprocess(sides[0], settings["resize_mode"], settings["interpolation"] == "bilinear")
 
 
 @dataclass
 class Clip:
-    """A CLIP model ready to embed. `dim` is the length of its embeddings."""
+    """A CLIP model ready to embed. `dim` is the length of its embeddings, `batch` the images or texts in one forward pass."""
 
     name: str
     model: Any
     image_tower: Callable[[Any], Any]
-    shrink: Shrink
+    text_tower: Callable[[Any], Any]
+    preprocess: Preprocess | None
+    transform: Any  # open_clip's, for what `preprocess` does not know
     mean: Any  # tensors of three numbers, for pixels from 0 to 255
     std: Any
     tokenize: Callable[[list[str]], Any]
     device: str
     dim: int
+    precision: str = "float32"
+    batch: int = BATCH
+    trims: bool = False  # whether padding behind a text changes nothing
     pool: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(max(2, (os.cpu_count() or 2) // 2)))
 
-    def encode_images(self, images: list[np.ndarray]) -> np.ndarray:
-        """uint8 arrays (height, width, 3), RGB -> float32 (n, dim), of length 1. The next batches are prepared while one is at
-        work; on a GPU nobody waits for a batch before the next one is under way."""
-        ahead = deque(self.pool.submit(self.shrink, image) for image in images[: 2 * BATCH])
-        found, last = [np.zeros((0, self.dim), np.float32)], None
-        for i in range(0, len(images), BATCH):
-            ready = np.stack([ahead.popleft().result() for _ in images[i : i + BATCH]])
-            ahead.extend(self.pool.submit(self.shrink, image) for image in images[i + 2 * BATCH : i + 3 * BATCH])
-            begun = self._forward(self.image_tower, self._normal(ready))
-            found += [] if last is None else [last.cpu().numpy()]
-            last = begun
-        return np.concatenate([*found, *([] if last is None else [last.cpu().numpy()])])
+    def encode_images(self, images: Sequence[np.ndarray]) -> np.ndarray:
+        """uint8 arrays (height, width, 3), RGB, or one of prepared pictures (n, size, size, 3) -> float32 (n, dim), of length 1."""
+        return self.begin_images(images)()
+
+    def begin_images(self, images: Sequence[np.ndarray]) -> Callable[[], np.ndarray]:
+        """The same, as a function that waits for the outcome: on a card the model is at work meanwhile."""
+        inputs = (self._input(images[i : i + self.batch]) for i in range(0, len(images), self.batch))
+        begun = [self._forward(self.image_tower, each) for each in inputs]
+        return lambda: self._gathered(begun)
 
     def encode_texts(self, texts: list[str]) -> np.ndarray:
-        """Texts -> float32 (n, dim), of length 1."""
-        batches = (texts[i : i + BATCH] for i in range(0, len(texts), BATCH))
-        found = (self._forward(self.model.encode_text, self.tokenize(batch).to(self.device)) for batch in batches)
-        return np.concatenate([np.zeros((0, self.dim), np.float32), *(f.cpu().numpy() for f in found)])
+        """Texts -> float32 (n, dim), of length 1. Each batch is as long as its longest text."""
+        begun = []
+        for i in range(0, len(texts), self.batch):
+            tokens = self.tokenize(texts[i : i + self.batch])
+            tokens = trimmed(tokens) if self.trims else tokens
+            begun.append(self._forward(self.text_tower, tokens.to(self.device)))
+        return self._gathered(begun)
 
-    def _normal(self, pictures: np.ndarray) -> Any:
-        """uint8 (n, size, size, 3) -> what the model expects, normalised where the model is."""
+    def _gathered(self, begun: list[Any]) -> np.ndarray:
+        return np.concatenate([np.zeros((0, self.dim), np.float32), *(b.cpu().numpy() for b in begun)])
+
+    def prepare(self, image: np.ndarray) -> np.ndarray:
+        """uint8 (height, width, 3) -> uint8 (size, size, 3), as the model sees it."""
+        if self.preprocess:
+            return self.preprocess(image)
+        from PIL import Image
+
+        return np.asarray(functools.reduce(lambda p, step: step(p), self.transform.transforms[:-2], Image.fromarray(image)))
+
+    def normalize(self, pictures: np.ndarray) -> Any:
+        """Prepared pictures, uint8 (n, size, size, 3), as the tensor that the model expects, normalised where the model is."""
         import torch
 
         pixels = torch.from_numpy(pictures)
         if self.device == "cuda":  # copied from locked memory while the batch before is at work
             pixels = pixels.pin_memory().to(self.device, non_blocking=True)
-        return pixels.permute(0, 3, 1, 2).float().sub_(self.mean).div_(self.std)
+        pixels = pixels.permute(0, 3, 1, 2).float().sub_(self.mean).div_(self.std)
+        return pixels.to(getattr(torch, self.precision))
+
+    def _input(self, pictures: Sequence[np.ndarray]) -> Any:
+        prepared = isinstance(pictures, np.ndarray)
+        return self.normalize(pictures if prepared else np.stack(list(self.pool.map(self.prepare, pictures))))
 
     def _forward(self, encode: Callable, batch: Any) -> Any:
-        """Features of length 1, a tensor where the model is; on a GPU they may still be on their way."""
+        """Features of length 1, a float32 tensor where the model is; on a GPU they may still be on their way."""
         import torch
 
-        with torch.inference_mode(), torch.autocast(self.device, dtype=torch.bfloat16, enabled=self.device == "cuda"):
-            features = encode(batch)
-        return torch.nn.functional.normalize(features.float(), dim=-1)
+        with torch.inference_mode():
+            return torch.nn.functional.normalize(encode(batch).float(), dim=-1)
+
+
+def trimmed(tokens: Any) -> Any:
+    """Tokens (n, context) without the columns at the end in which every text has the padding of the last one; a multiple of 8 stays."""
+    padding = tokens[0, -1]
+    used = (tokens != padding).any(0).nonzero()
+    length = int(used[-1]) + 1 if len(used) else 1
+    return tokens[:, : min(tokens.shape[1], -(-length // 8) * 8)]
 
 
 @functools.lru_cache(maxsize=2)
-def clip(name: str) -> Clip:
-    """Load a CLIP model onto the GPU if there is one, else onto the CPU. RecipeError if there is no such model."""
+def clip(name: str, precision: str = "") -> Clip:
+    """Load a CLIP model onto the GPU if there is one, else onto the CPU. precision: of weights and products, `float32` or `bfloat16`; by
+    default bfloat16 on a GPU. RecipeError if there is no such model."""
     import torch
 
     found = located(name)
     device = "cuda" if torch.cuda.is_available() else "cpu"
+    precision = precision or ("bfloat16" if device == "cuda" else "float32")
     if device == "cpu":
         torch.set_num_threads(THREADS)
-    model, prepare = built(name, found, device)
+    model, transform = built(name, found, device)
     activations = sorted({type(m).__name__ for m in model.modules()} & {"GELU", "QuickGELU"})
     log.info(
         "model %s: %s on %s, activation %s", name, type(model).__name__, device, " and ".join(activations) or "of its towers"
@@ -146,13 +139,74 @@ def clip(name: str) -> Clip:
         tokenize = open_clip.get_tokenizer(found.architecture)
     except Exception as e:
         raise RecipeError(f"model {name}: its tokenizer: {reason(e)}") from e
-    with torch.inference_mode():
-        dim = int(model.encode_text(tokenize(["a"]).to(device)).shape[-1])
     settings = open_clip.get_model_preprocess_cfg(model)
     mean, std = (torch.tensor(settings[k], device=device).view(1, 3, 1, 1) * 255 for k in ("mean", "std"))
-    shrink = shrink_of(model, prepare)
-    tower = quickened(model, shrink.size) if device == "cpu" else model.encode_image
-    return Clip(name, model, tower, shrink, mean, std, tokenize, device, dim)
+    text_tower, dim, trims = text_tower_of(model, tokenize(list(PROBES)).to(device))
+    preprocess = preprocess_of(model)
+    tower = model.to(getattr(torch, precision)).encode_image
+    if device == "cpu" and precision == "float32" and preprocess:
+        tower = quickened(model, preprocess.size)
+    batch = best_batch(tower, preprocess.size, model) if device == "cuda" and preprocess else BATCH
+    return Clip(
+        name, model, tower, text_tower, preprocess, transform, mean, std, tokenize, device, dim, precision, batch, trims
+    )
+
+
+def text_tower_of(model: Any, probe: Any) -> tuple[Callable[[Any], Any], int, bool]:
+    """The text tower, the length of its embeddings, and whether it gives the same for texts without the padding behind them: causal
+    towers and those with a mask do, those that read the last place (SigLIP's) do not. probe: tokens (n, context) of short texts."""
+    import torch
+
+    class Tower(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.model = model
+
+        def forward(self, tokens: Any) -> Any:
+            return self.model.encode_text(tokens)
+
+    tower, context = Tower(), probe.shape[1]
+    lined = {
+        n: t for n, t in [*tower.named_parameters(), *tower.named_buffers()] if "visual" not in n and t.shape[:1] == (context,)
+    }
+    places = {n: t for n, t in lined.items() if n.endswith(("positional_embedding", "attn_mask"))}
+
+    def encode(tokens: Any) -> Any:
+        """Position embeddings and masks that towers take whole are cut to the length of the texts."""
+        n = tokens.shape[1]
+        if n == context:
+            return model.encode_text(tokens)
+        cut = {k: tower.get_parameter(k) if k.endswith("embedding") else tower.get_buffer(k) for k in places}
+        return torch.func.functional_call(
+            tower, {k: t[:n, :n] if k.endswith("mask") else t[:n] for k, t in cut.items()}, (tokens,)
+        )
+
+    with torch.inference_mode():
+        whole = model.encode_text(probe).float()
+        try:
+            same = torch.allclose(encode(trimmed(probe)).float(), whole, atol=1e-3 * float(whole.abs().max()))
+        except (RuntimeError, ValueError) as e:
+            log.debug("%s takes whole contexts only: %s", type(model).__name__, e)
+            same = False
+    return encode, int(whole.shape[-1]), same
+
+
+def best_batch(tower: Callable[[Any], Any], size: int, model: Any) -> int:
+    """The smallest batch that is within 3 % of the fastest of BATCHES on this card."""
+    import torch
+
+    rates: dict[int, float] = {}
+    for batch in BATCHES:
+        try:
+            pixels = torch.zeros((batch, 3, size, size), device="cuda", dtype=next(model.parameters()).dtype)
+            with torch.inference_mode():
+                tower(pixels).cpu()  # the first time chooses kernels
+                began = time.perf_counter()
+                tower(pixels).cpu()
+            rates[batch] = batch / (time.perf_counter() - began)
+        except torch.OutOfMemoryError:
+            break
+    return next((b for b, rate in rates.items() if rate >= 0.97 * max(rates.values())), BATCH)
 
 
 def quickened(model: Any, size: int) -> Callable[[Any], Any]:

@@ -36,7 +36,11 @@ def call(target: Callable, name: str, deadline: float, peek: bool, *args: Any) -
         if peek:
             found = target.peek(*args)
             return Nothing() if found is None else found
-        return loaded(target, name)(*args)
+        try:
+            return loaded(target, name)(*args)
+        finally:
+            if hasattr(target, "close"):
+                target.close()
 
 
 class Alarm:

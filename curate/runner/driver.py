@@ -13,9 +13,10 @@ from curate.paths import shown
 from curate.recipe import Recipe, place, segments
 from curate.removed import pending
 from curate.runner import engine as engines
-from curate.runner.preflight import preflight, same_recipe
+from curate.runner.preflight import preflight, same_recipe, settle
 from curate.runner.workers import Lane, flow
 from curate.score.ingest import changed_since, ingest, pooled, same_run, unchanged
+from curate.score.model import Pace
 from curate.score.part import Decision, Part
 from curate.score.segment import Done, Work
 from curate.select import pool
@@ -73,6 +74,8 @@ def run(
         raise RecipeError(f"no stage is called {', '.join(sorted(unknown))}; `curate plan` lists the steps of a recipe")
     store = Store(out)
     earlier = record(store, repair)
+    begun = earlier or (record(Store(reuse), True) if reuse else None)
+    settle(recipe, begun)
     if earlier and not replace:
         same_recipe(store, earlier, recipe)
     preflight(recipe, None if refetch else earlier, Store(reuse) if reuse and not refetch else None)
@@ -83,6 +86,7 @@ def run(
             log.info("%d files of %s are used here too", adopt(store, Store(reuse)), reuse)
         worker = engines.start(engine, address, workers)
         worker.deadline = deadline
+        settle(recipe, begun, lambda: worker.gpus)
         told = Published(progress or Quiet(), store, notes=worker.notes)
         try:
             worker.ship_user_code([recipe.source, *recipe.steps])
@@ -271,7 +275,9 @@ class Driver:
             # What streams keeps its connections and its engine from part to part, and has no deadline for a part.
             # Two parts at a time: the requests of one follow the last of the other.
             where, deadline = ("model", math.inf) if work.streams else (place(segment), self.deadline)
-            together = 2 if work.streams else 1
+            together = (
+                2 if where == "model" else 1
+            )  # while a model is at work for one part, another is read, decoded, committed
             name = "+".join(s.name for s in segment)
             wanted, on_each = (max(n.get(s.name, 0) for s in segment) for n in (self.stage_workers, self.per_node))
             lanes.append(Lane(name, work, where, gpus, self.engine.slots(where, gpus), deadline, wanted, on_each, together))
@@ -299,6 +305,10 @@ class Driver:
             for name, n in getattr(done, what).items():
                 counter = self.counters.setdefault(name, {"computed": 0, "reused": 0, "seconds": 0.0})
                 counter[what] += n
+        for name, pace in done.pace.items():
+            whole = Pace(**{k: self.counters[name].get(k, 0) for k in vars(pace)})
+            whole.add(pace)
+            self.counters[name] |= vars(whole)
 
     def _select(
         self, selectors: list[Selector], before: list[Any], decisions: list[Decision], parts: list[Part]

@@ -17,7 +17,7 @@ from curate.errors import CurateError, PartError, RecipeError
 from curate.runner import ray_token
 from curate.runner.calls import Keeper, Nothing, call
 from curate.runner.local import LocalEngine
-from curate.runner.workers import ATTEMPTS, Crash, Lane, bundles, cores, fitting
+from curate.runner.workers import ATTEMPTS, Crash, Lane, bundles, cores, decoding, fitting, model_workers, task_cores
 from curate.score.notes import Note, Notes
 
 log = logging.getLogger(__name__)
@@ -45,6 +45,7 @@ class RayEngine:
         local = address in (None, "local")
         if local:  # every socket stays on loopback; a cluster of several machines is started by its owner
             os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
+            os.environ.setdefault("RAY_worker_niceness", "0")  # 15 by default: they starve where anything else runs
             ray_token.before_start()
         else:
             ray_token.before_join(address)
@@ -78,10 +79,9 @@ class RayEngine:
         return self.ray.cluster_resources().get("GPU", 0.0)
 
     def slots(self, kind: str, gpus: float = 0) -> int:
-        """How many calls of a kind are under way at a time: half a core for a wait on the network, an actor for a model (without a GPU
-        on half of the cores, on both of a machine with two)."""
+        """How many workers a lane of a kind has: calls at a time, half a core for each wait on the network, or actors with a model."""
         if kind == "model":
-            return max(1, int(self.gpus / gpus)) if gpus and self.gpus else min(self.workers, max(2, self.workers // 2))
+            return model_workers(self.workers, self.gpus, gpus)
         return self.waiting * self.workers * (2 if kind == "network" else 1)
 
     def together(self, lanes: list[Lane]) -> list[list[Lane]]:
@@ -143,10 +143,18 @@ class RayEngine:
         self.actors = [[] for _ in lanes]
         self.groups = {}  # placement groups, by lane and actor
         self.busy: list[set[tuple[int, int]]] = [set() for _ in lanes]  # turns at actors
-        mine, theirs = cores(lanes, self.workers)
-        self.cores = [self._fitted(lane, theirs if lane.kind == "model" else mine) for lane in lanes]
+        shares = cores(lanes, self.workers, self._per_card())
+        self.cores = [self._fitted(lane, share) for lane, share in zip(lanes, shares)]
+        for lane, share in zip(lanes, shares):
+            if hasattr(lane.target, "cores"):
+                lane.target.cores = decoding(lane, share, self.workers)
         self.task = self.ray.remote(max_retries=0, max_calls=0)(call)
         self.targets = [self.ray.put(lane.target) for lane in lanes]
+
+    def _per_card(self) -> float:
+        """The cores for each GPU, on the machine with GPUs that has the fewest."""
+        found = [n["Resources"] for n in self.ray.nodes() if n["Alive"] and n["Resources"].get("GPU")] if self.gpus else []
+        return min((r.get("CPU", 0) / r["GPU"] for r in found), default=0.0)
 
     def _fitted(self, lane: Lane, cores: float) -> float:
         """The cores that a call of a lane asks for: half for a wait on the network; so many that no machine has room for more calls than
@@ -166,7 +174,7 @@ class RayEngine:
             self._to_actor(lane, token, args)
 
     def _task(self, lane: int, token: Any, args: tuple, peek: bool) -> None:
-        options = {"num_cpus": cores(self.lanes, self.workers)[0] if peek else self.cores[lane]}
+        options = {"num_cpus": task_cores(self.workers) if peek else self.cores[lane]}
         deadline = self.lanes[lane].deadline
         ref = self.task.options(**options).remote(self.targets[lane], self.lanes[lane].name, deadline, peek, *args)
         self.running[ref] = (lane, token, args, time.monotonic(), None)

@@ -1,5 +1,6 @@
 """The engine that works in this process: for tests, notebooks and small pools."""
 
+import os
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -7,12 +8,13 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from typing import Any
 
 from curate.errors import CurateError
+from curate.models import card
 from curate.runner.workers import Lane, loaded
 from curate.score.notes import Note, Notes
 
 
 class LocalEngine:
-    """Everything in this process, one call after another; those of a lane with several `together` in threads beside."""
+    """Everything in this process, one call after another; those of a lane with several `together`, as with a model, in threads beside."""
 
     name = "local"
     workers = 1
@@ -27,9 +29,17 @@ class LocalEngine:
         self.loading = threading.Lock()
         self.told = Notes()
 
+    @property
+    def gpus(self) -> float:
+        """The GPUs that torch can use."""
+        return card.count()
+
     def open(self, lanes: list[Lane]) -> None:
         self.lanes = lanes
-        self.pool = ThreadPoolExecutor(max([1, *(lane.calls for lane in lanes)]))
+        self.pool = ThreadPoolExecutor(max(1, sum(lane.calls for lane in lanes)), "part")
+        for lane in lanes:
+            if hasattr(lane.target, "cores"):
+                lane.target.cores = len(os.sched_getaffinity(0))
 
     def submit(self, lane: int, token: Any, *args: Any) -> None:
         if self.lanes[lane].together > 1:

@@ -1,12 +1,15 @@
 """What a run would do, before anything is started: where each step runs, what is done already, what is left."""
 
 import json
+import os
 import shutil
 import sys
 from collections import Counter
 from typing import Any
 
 from curate.recipe import Recipe, kind, place, segments
+from curate.runner.preflight import settle
+from curate.runner.workers import Lane, cores, decoding, fitting, gpus_here, model_workers
 from curate.score.ingest import input_key
 from curate.selector import Selector
 from curate.source import file_identity
@@ -38,6 +41,7 @@ def describe(recipe: Recipe, out: str | None, part_size: int) -> str:
             plain(head, lines, width),
             "",
             "a part goes through: " + "  →  ".join(lanes),
+            *workers_here(recipe),
             f"shards: {recipe.shards.size:,} samples each, shuffled with seed {recipe.shards.seed}"
             if recipe.shards
             else "no shards: a ledger only",
@@ -63,6 +67,28 @@ def cautions(recipe: Recipe) -> list[str]:
             "--captioner caption:Salesforce/blip2-opt-2.7b"
         )
     return found
+
+
+def workers_here(recipe: Recipe) -> list[str]:
+    """For each block of stages with models, the workers that Ray would have on this machine: how many, on which GPU, with which cores."""
+    total, gpus = len(os.sched_getaffinity(0)), gpus_here()
+    lines = []
+    for stages, _ in recipe.blocks():
+        lanes = [_lane(segment, total, gpus) for segment in segments(stages)]
+        for run in fitting(lanes, gpus):
+            for lane, asked in zip(run, cores(run, total, total / gpus if gpus else 0)):
+                if lane.kind == "model":
+                    card = f"{lane.gpus:g} GPU, " if lane.gpus and gpus else ""
+                    many = f"{decoding(lane, asked, total)} core{'s' * (decoding(lane, asked, total) != 1)}"
+                    lines.append(f"workers here: {lane.limit} of {lane.name}, {card}decoding on {many} each")
+    return lines
+
+
+def _lane(segment: list[Stage], total: int, gpus: int) -> Lane:
+    share, where = max(s.gpus for s in segment), place(segment)
+    return Lane(
+        " + ".join(s.name for s in segment), print, where, share, model_workers(total, gpus, share) if where == "model" else 1
+    )
 
 
 def requests(out: str | None) -> list[str]:
@@ -101,6 +127,7 @@ def _line(recipe: Recipe, step: Any, done: Counter, parts: int) -> tuple[str, ..
 def progress_of(recipe: Recipe, out: str, part_size: int) -> tuple[Counter, int]:
     """How many parts have columns of each stage, and how many parts there are."""
     store, done, parts = Store(out), Counter(), 0
+    settle(recipe, store.json("recipe.json"))
     folders = set(store.names("parts"))
     known = {i["path"]: i for i in (store.json("recipe.json") or {}).get("inputs", [])}
     for path in recipe.source.files():

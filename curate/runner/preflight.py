@@ -1,14 +1,18 @@
 """What a recipe loads is looked for before anything is fetched: models, word lists, entries, heads, centroids, evaluation sets."""
 
 import json
+import logging
 import time
+from collections.abc import Callable
 from typing import Any
 
 from curate.errors import PoolError, RecipeError
 from curate.recipe import Recipe
 from curate.score.part import commits
-from curate.stage import plain
+from curate.stage import Stage, plain
 from curate.store.atomic import Store
+
+log = logging.getLogger(__name__)
 
 
 def preflight(recipe: Recipe, earlier: dict[str, Any] | None = None, reused: Store | None = None) -> None:
@@ -33,6 +37,19 @@ def preflight(recipe: Recipe, earlier: dict[str, Any] | None = None, reused: Sto
             problems.append(str(e))
     if problems:
         raise RecipeError("; ".join(dict.fromkeys(problems)))
+
+
+def settle(recipe: Recipe, record: dict[str, Any] | None, gpus: Callable[[], float] | None = None) -> None:
+    """Say in which precision models work, before fingerprints count: in that of the run that `record` is of, so that no run mixes two;
+    else in bfloat16 where there is a GPU. gpus: how many, where that is known."""
+    steps = {s["step"]: s.get("precision") for s in (record or {}).get("steps", ())}
+    for stage in [s for s in recipe.steps if isinstance(s, Stage) and s.casts]:
+        here = "bfloat16" if gpus and gpus() else "float32"
+        stage.precision = steps.get(stage.name) or here
+        if gpus and stage.precision != here:
+            log.warning("%s goes on in %s, in which this run was begun; here it would be %s", stage.name, stage.precision, here)
+    for known in ("fingerprints", "fingerprint"):
+        recipe.__dict__.pop(known, None)
 
 
 def same_recipe(store: Store, earlier: dict[str, Any], recipe: Recipe) -> None:

@@ -1,12 +1,14 @@
 """Parts through lanes: what is called where, again after a crash, and how lanes share the GPUs. Engines do the calls."""
 
 import logging
-from collections import deque
+import os
+from collections import Counter, deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 from curate.errors import CurateError, RecipeError
+from curate.models.files import THREADS
 
 log = logging.getLogger(__name__)
 
@@ -73,51 +75,88 @@ def flow(
     engine.open(lanes)
     waiting = [deque(items)] + [deque() for _ in lanes[1:]]
     running = [0] * len(lanes)
-    tries: dict[tuple[int, int], int] = {}
+    attempts = _Attempts(lanes)
     failures: list[tuple[int, Any, CurateError]] = []
     left = len(items) if lanes else 0
     try:
         while left:
-            _feed(engine, lanes, waiting, running)
+            _feed(engine, lanes, waiting, running, attempts)
             ended = engine.next(timeout=1.0)
             if ended is None:
                 seen(-1, None, None)
                 continue
             (lane, item), result = ended
             running[lane] -= 1
-            key = (lane, id(item))
-            tries[key] = tries.get(key, 0) + 1
             if isinstance(result, RecipeError):
                 raise result  # what is wrong with the recipe is so for every part
             if isinstance(result, CurateError):
-                if getattr(result, "again", isinstance(result, Crash)) and tries[key] < ATTEMPTS:
-                    log.warning(
-                        "%s, part %s: %s; attempt %d of %d follows", lanes[lane].name, item, result, tries[key] + 1, ATTEMPTS
-                    )
+                if attempts.another(lane, item, result):
                     again(lane, item, result)
                     waiting[lane].appendleft(item)
                     continue
                 failures.append((lane, item, result))
                 left -= 1
             elif getattr(result, "unfinished", False):
-                tries[key] = 0  # it got on: what came before does not count
+                attempts.over(lane, item)  # it got on: what came before does not count
                 waiting[lane].appendleft(item)
-            elif lane + 1 < len(lanes):
-                waiting[lane + 1].append(item)
             else:
-                left -= 1
+                attempts.over(lane, item)
+                if lane + 1 < len(lanes):
+                    waiting[lane + 1].append(item)
+                else:
+                    left -= 1
             seen(lane, item, result)
     finally:
         engine.close()
     return failures
 
 
-def _feed(engine: Any, lanes: list[Lane], waiting: list[deque], running: list[int]) -> None:
+class _Attempts:
+    """How often calls were made whose worker died. Where a worker has two calls at a time nobody knows which of them killed it: neither
+    counts, and until both have been through alone the workers of their lane have one call each."""
+
+    def __init__(self, lanes: list[Lane]):
+        self.lanes = lanes
+        self.made: Counter[tuple[int, int]] = Counter()
+        self.paired: set[tuple[int, int]] = set()
+        self.suspects: list[set[int]] = [set() for _ in lanes]
+
+    def calls(self, lane: int) -> int:
+        return self.lanes[lane].limit if self.suspects[lane] else self.lanes[lane].calls
+
+    def begun(self, lane: int, item: Any) -> None:
+        if self.calls(lane) > self.lanes[lane].limit:
+            self.paired.add((lane, id(item)))
+
+    def another(self, lane: int, item: Any, error: CurateError) -> bool:
+        """Whether the call is made again after this error."""
+        key, name = (lane, id(item)), self.lanes[lane].name
+        if isinstance(error, Crash) and key in self.paired:
+            self.paired.remove(key)
+            self.suspects[lane].add(id(item))
+            log.warning("%s, part %s: %s; again, with a worker of its own", name, item, error)
+            return True
+        self.made[key] += 1
+        if getattr(error, "again", isinstance(error, Crash)) and self.made[key] < ATTEMPTS:
+            log.warning("%s, part %s: %s; attempt %d of %d follows", name, item, error, self.made[key] + 1, ATTEMPTS)
+            return True
+        self.over(lane, item)
+        return False
+
+    def over(self, lane: int, item: Any) -> None:
+        """The item has been through, or as far as its time went."""
+        self.made.pop((lane, id(item)), None)
+        self.paired.discard((lane, id(item)))
+        self.suspects[lane].discard(id(item))
+
+
+def _feed(engine: Any, lanes: list[Lane], waiting: list[deque], running: list[int], attempts: _Attempts) -> None:
     for lane in reversed(range(len(lanes))):
         ahead = len(waiting[lane + 1]) if lane + 1 < len(lanes) else 0
         room = 2 * lanes[lane + 1].calls if lane + 1 < len(lanes) else 1
-        while waiting[lane] and running[lane] < lanes[lane].calls and ahead < room:
+        while waiting[lane] and running[lane] < attempts.calls(lane) and ahead < room:
             item = waiting[lane].popleft()
+            attempts.begun(lane, item)
             engine.submit(lane, (lane, item), item)
             running[lane] += 1
 
@@ -156,10 +195,45 @@ def _share(lanes: list[Lane], total: float) -> None:
 FEW = 4
 
 
-def cores(lanes: list[Lane], total: int) -> tuple[float, float]:
-    """Cores that a task asks for, and that an actor with a model asks for, where lanes share so many: all actors have theirs, and one
-    task, whatever the actors do, has its own. An actor that asked for none would be put on a head that is not to work, and no
-    autoscaler would start a machine for it."""
-    most = 1.0 if total >= FEW else 0.5
-    actors = sum(lane.limit for lane in lanes if lane.kind == "model")
-    return most, min(most, round((total - most) / actors, 3)) if actors else most
+def model_workers(total: float, gpus: float, share: float) -> int:
+    """Workers of a lane with a model: as many as the GPUs hold of its share of one; on cores one for every THREADS of them."""
+    return max(1, int(gpus / share if share and gpus else total // THREADS))
+
+
+def task_cores(total: float) -> float:
+    """Cores that a task asks for."""
+    return 1.0 if total >= FEW else 0.5
+
+
+def cores(lanes: list[Lane], total: float, per_card: float = 0) -> list[float]:
+    """Cores that a worker of each lane asks for, of so many; per_card: of those of a machine with GPUs, for each of them.
+
+    A model on a GPU has decoders on the cores that come with its share of it, half of them where other lanes want cores too. Models on
+    cores share what is left, and one task, whatever the actors do, has its own. An actor that asked for none would be put on a head
+    that is not to work, and no autoscaler would start a machine for it.
+    """
+    task = task_cores(total)
+    on_card = [bool(lane.gpus and per_card) for lane in lanes]
+    card = per_card - task if all(on_card) else per_card / 2
+    wanted = [_whole(max(task, card * lane.gpus)) if on else task for lane, on in zip(lanes, on_card)]
+    others = sum(lane.limit for lane, on in zip(lanes, on_card) if lane.kind == "model" and not on)
+    left = total - task - sum(n * lane.limit for n, lane, on in zip(wanted, lanes, on_card) if on)
+    own = min(task, max(0.001, round(left / others, 3))) if others else task
+    return [own if lane.kind == "model" and not on else n for n, lane, on in zip(wanted, lanes, on_card)]
+
+
+def _whole(cores: float) -> float:
+    return float(int(cores)) if cores >= 1 else cores
+
+
+def decoding(lane: Lane, asked: float, total: float) -> int:
+    """Pictures that a worker of a lane decodes at a time."""
+    if lane.kind == "model" and asked <= 1:  # on cores, which its own threads leave while it waits for pictures
+        return max(1, min(THREADS, int(total) // lane.limit))
+    return max(1, int(asked))
+
+
+def gpus_here() -> int:
+    """NVIDIA GPUs of this machine, by its driver."""
+    folder = "/proc/driver/nvidia/gpus"
+    return len(os.listdir(folder)) if os.path.isdir(folder) else 0

@@ -1,6 +1,5 @@
 """Some rows of a part on their way through a group of stages: what they read, computed once, and held to its word."""
 
-import time
 from collections.abc import Iterator
 from concurrent.futures import Future
 from functools import partial
@@ -11,7 +10,9 @@ import pyarrow as pa
 
 from curate import schema
 from curate.errors import CurateError, PartError
-from curate.fetch.decode import decode_all
+from curate.fetch.decode import Decode
+from curate.fetch.decoders import Budget, Decoded
+from curate.preprocess import Preprocess
 from curate.score.part import Rows
 from curate.stage import Stage
 from curate.store.payload import Parcel, read_slices
@@ -19,21 +20,24 @@ from curate.store.payload import Parcel, read_slices
 if TYPE_CHECKING:
     from curate.score.segment import Visit
 
-#: Most pixels of the pictures that stages get at a time, 3 bytes each: a chunk of 256 of a megapixel.
-CHUNK_PIXELS = 256_000_000
-#: Pictures that are decoded between two looks at whether they are still wanted.
-DECODED = 16
+#: Most pixels of the pictures that stages get at a time, 3 bytes each: a chunk of 256 of half a megapixel. A worker with a model has at
+#: most four chunks in memory, another two.
+CHUNK_PIXELS = 128_000_000
+#: Most bytes of their files.
+CHUNK_BYTES = 128_000_000
 
 
 class Chunk:
     """Some live rows of a part going through a group of stages; their bytes and pixels are read at most once."""
 
-    def __init__(self, visit: "Visit", rows: Rows, parcel: Parcel | None):
-        self.visit, self.rows, self.parcel = visit, rows, parcel
+    def __init__(self, visit: "Visit", rows: Rows, parcel: Parcel | None, stages: list[Stage]):
+        self.visit, self.rows, self.parcel, self.wanted = visit, rows, parcel, wanted_of(stages)
+        self.keeps_bytes = any("bytes" in s.reads for s in stages)
         self._bytes: dict[int, bytes | None] = {}
-        self._images: dict[int, Any] = {}
+        self._decoded: dict[int, Decoded] = {}
+        self.budget = Budget(visit.work.deadline / 2)  # a chunk ends, whatever pictures are in it
+        self._counted = 0.0  # of the decoders' seconds
         self.ready: Future | None = None
-        self.wanted = True
 
     def lacking(self, stages: list[Stage]) -> np.ndarray:
         """Live rows for which some pixel stage has no value yet, and none before it has one that drops them."""
@@ -53,9 +57,7 @@ class Chunk:
         todo = live[~have[live]]
         done.reused[stage.name] = done.reused.get(stage.name, 0) + len(live) - len(todo)
         if len(todo):
-            started = time.perf_counter()
             columns = self._call(stage, todo)
-            done.seconds[stage.name] = done.seconds.get(stage.name, 0.0) + time.perf_counter() - started
             done.computed[stage.name] = done.computed.get(stage.name, 0) + len(todo)
             self.rows.put(columns, todo)
             have[todo] = True
@@ -65,18 +67,18 @@ class Chunk:
     def _call(self, stage: Stage, todo: np.ndarray) -> pa.Table:
         """Run a stage on rows, and hold it to its word: the columns it declares, one value a row."""
         live, given, context = self.arguments(stage, todo)
-        stage.ends = self.visit.ends
+        part, first = self.visit.part.id, live["uid"][0].as_py()
         if self.parcel is not None:  # the whole part at once
             stage.tell = partial(self._tell, stage.name, len(todo))
         try:
-            columns = stage.run(live, *given, **context)
+            columns = self.visit.work.run(stage, lambda: stage.run(live, *given, **context), len(todo), self.visit)
         except CurateError:
             raise
         except Exception as e:
-            raise PartError(stage.name, self.visit.part.id, live["uid"][0].as_py(), f"{type(e).__name__}: {e}") from e
+            raise PartError(stage.name, part, first, f"{type(e).__name__}: {e}") from e
         finally:
             vars(stage).pop("tell", None)
-        return declared(stage, columns, len(todo), self.visit.part.id, live["uid"][0].as_py())
+        return declared(stage, columns, len(todo), part, first)
 
     def arguments(self, stage: Stage, todo: np.ndarray) -> tuple[pa.Table, list[Any], dict[str, pa.Table]]:
         """What a stage's `run` gets for these rows."""
@@ -86,7 +88,7 @@ class Chunk:
             live = live.rename_columns(["text" if c == stage.instead else c for c in live.column_names])
         given: list[Any] = []
         if stage.pixels:
-            given.append(self.images(todo))
+            given.append(self.images(stage, todo))
         if "bytes" in stage.reads:
             given.append(self.bytes(todo))
         if stage.writes_payload:
@@ -102,8 +104,8 @@ class Chunk:
     def look(self, rows: list[dict[str, Any]]) -> list[Any]:
         """Decoded pixels of rows of any table, by where their bytes are parked; the outcome's word where one cannot be decoded."""
         found = read_slices(self.visit.work.store, *([r[c] for r in rows] for c in schema.PAYLOAD))
-        self.visit.decoder.left = self.visit.work.deadline / 2
-        return decode_all(found, self.visit.decoder)
+        decoded = self.visit.work.decoders.decode(found, (None,), Budget(self.visit.work.deadline / 2))
+        return [d if isinstance(d, str) else d[0] for d in decoded]
 
     def bytes(self, rows: np.ndarray) -> list[bytes | None]:
         missing = np.array([r for r in rows.tolist() if r not in self._bytes], dtype=np.int64)
@@ -116,22 +118,36 @@ class Chunk:
     def _tell(self, stage: str, of: int, rows: int) -> None:
         self.visit.tell(stage, rows, of)
 
-    def images(self, rows: np.ndarray) -> list[Any]:
-        """Decoded pixels, or the outcome's word where an image cannot be decoded."""
+    def images(self, stage: Stage, rows: np.ndarray) -> Any:
+        """A list of pictures, every pixel of each or the outcome's word where it cannot be decoded; of a stage that gets them prepared
+        one array (rows, size, size, 3)."""
         if self.ready:
             self.ready.result()
             self.ready = None
         self.decode(rows)
-        return [self._images[r] for r in rows.tolist()]
+        done, spent = self.visit.done, self.budget.spent
+        done.seconds[stage.name] = done.seconds.get(stage.name, 0.0) + spent - self._counted
+        self._counted = spent
+        decoded = [self._decoded[r] for r in rows.tolist()]
+        if isinstance(stage, Decode):
+            return decoded
+        at = self.wanted.index(stage.preprocess)
+        found = [d if isinstance(d, str) else d[at] for d in decoded]
+        if stage.preprocess is None:
+            return found
+        if lost := [f for f in found if isinstance(f, str)]:
+            raise PartError(
+                stage.name, self.visit.part.id, None, f"a picture that could be decoded before is {lost[0]} now; run again"
+            )
+        return np.stack(found)
 
     def decode(self, rows: np.ndarray) -> None:
-        """Make these rows' pixels ready."""
-        missing = np.array([r for r in rows.tolist() if r not in self._images], dtype=np.int64)
-        self.visit.decoder.left = self.visit.work.deadline / 2  # a chunk ends, whatever pictures are in it
-        for start in range(0, len(missing), DECODED):
-            if self.wanted:
-                some = missing[start : start + DECODED]
-                self._images.update(zip(some.tolist(), decode_all(self.bytes(some), self.visit.decoder)))
+        """Read these rows' files and decode them, on all cores of the worker."""
+        missing = np.array([r for r in rows.tolist() if r not in self._decoded], dtype=np.int64)
+        if len(missing):
+            decoders = self.visit.work.decoders
+            self._decoded.update(zip(missing.tolist(), decoders.decode(self.bytes(missing), self.wanted, self.budget)))
+            self._bytes = {r: data for r, data in self._bytes.items() if self.keeps_bytes}
 
 
 def declared(stage: Stage, columns: pa.Table, count: int, part: str, uid: str | None) -> pa.Table:
@@ -143,15 +159,26 @@ def declared(stage: Stage, columns: pa.Table, count: int, part: str, uid: str | 
     return columns.cast(schema.arrow(expected))
 
 
-def cuts(rows: Rows, live: np.ndarray, size: int) -> Iterator[np.ndarray]:
-    """Rows cut into chunks of at most `size` rows whose pictures have at most CHUNK_PIXELS together (or of a single row). Two
-    chunks are in memory at a time."""
-    sides = [rows.columns.get(c, pa.nulls(rows.count, pa.int32())).cast(pa.float64()).fill_null(0) for c in ("width", "height")]
+def wanted_of(stages: list[Stage]) -> tuple[Preprocess | None, ...] | None:
+    """What stages want to see of each picture (None: every pixel), once each; nothing of it where they only ask whether it can be decoded.
+    None if no stage reads pictures."""
+    readers = [s for s in stages if s.pixels]
+    return tuple(dict.fromkeys(s.preprocess for s in readers if not isinstance(s, Decode))) if readers else None
+
+
+def cuts(rows: Rows, live: np.ndarray, size: int, whole: bool) -> Iterator[np.ndarray]:
+    """Rows cut into chunks of at most `size` rows whose files have at most CHUNK_BYTES together, and where stages get them `whole` at most
+    CHUNK_PIXELS (or of a single row)."""
+    columns = ("width", "height", "payload_size")
+    known = [
+        rows.columns.get(c, pa.nulls(rows.count, pa.int64())).cast(pa.float64()).fill_null(0).to_numpy()[live] for c in columns
+    ]
+    shares = np.maximum(known[2] / CHUNK_BYTES, known[0] * known[1] / CHUNK_PIXELS if whole else 0)
     total, first = 0.0, 0
-    for i, pixels in enumerate((sides[0].to_numpy() * sides[1].to_numpy())[live].tolist()):
-        if i > first and (i - first == size or total + pixels > CHUNK_PIXELS):
+    for i, share in enumerate(shares.tolist()):
+        if i > first and (i - first == size or total + share > 1):
             yield live[first:i]
             total, first = 0.0, i
-        total += pixels
+        total += share
     if first < len(live):
         yield live[first:]

@@ -16,8 +16,9 @@ import pyarrow.compute as pc
 
 from curate import schema
 from curate.errors import CurateError, PartError
-from curate.fetch.isolate import Isolated
-from curate.score.chunk import Chunk, cuts, declared
+from curate.fetch.decoders import Decoders
+from curate.score.chunk import Chunk, cuts, declared, wanted_of
+from curate.score.model import ModelThread, Pace
 from curate.score.notes import Note, Teller
 from curate.score.part import Decision, Part, Rows, Workbench, commits
 from curate.stage import Stage, Step
@@ -34,13 +35,14 @@ COMMIT = 60.0
 @dataclass
 class Done:
     """What one visit to a part did: rows computed and reused by stage, drops by reason (not those of selectors, which decide over
-    the pool), seconds by stage."""
+    the pool), seconds by stage (of the first that reads pixels with those of the decoders, of all cores together)."""
 
     part: str
     computed: dict[str, int] = field(default_factory=dict)
     reused: dict[str, int] = field(default_factory=dict)
     dropped: dict[str, int] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)
+    pace: dict[str, Pace] = field(default_factory=dict)  # of stages with a model
     bytes: int = 0
     drift: list[dict[str, str]] = field(
         default_factory=list
@@ -60,7 +62,10 @@ class Work:
     refetch: bool = False
     deadline: float = 3600  # seconds for a visit; whoever started it gives up then
     assets: dict[str, str] = field(default_factory=dict)  # of files that stages name: their copies in the store
-    loaded: bool = False
+    cores: int = 1  # of a worker: so many pictures are decoded at a time
+    stopped: bool = False  # parts under way go no further than the chunk that they are at
+    model: ModelThread | None = None
+    decoders: Decoders | None = None
     notes: Callable[[Note], None] | None = None  # hears how far visits have come
 
     @property
@@ -69,22 +74,36 @@ class Work:
         return "+".join(s.name for s in self.stages)
 
     def load(self) -> "Work":
-        """Load the models of the segment's stages, once in a worker."""
-        if not self.loaded:
+        """Make a worker ready: decoders, and the models of the segment's stages, in the thread that will call them."""
+        if self.decoders is None:
             for stage in self.stages:
                 localize(self.store, self.assets, stage)
-                if stage.loads:
-                    if self.notes:
-                        self.notes({"lane": self.name, "loading": stage.loading()})
-                    stage.load()
-            self.loaded = True
+            if self.streams:  # these keep their models to themselves, in threads of their own
+                self._load()
+            elif any(s.loads for s in self.stages):
+                self.model = ModelThread()
+                self.model.call(self._load, Pace())
+                self.model.since = None
+            self.stopped = False
+            self.decoders = Decoders(self.cores)  # whose processes start with the first picture
         return self
 
+    def _load(self) -> None:
+        for stage in [s for s in self.stages if s.loads]:
+            if self.notes:
+                self.notes({"lane": self.name, "loading": stage.loading()})
+            stage.load()
+
     def close(self) -> None:
-        """Close what the stages have open; a later call opens it again."""
-        for stage in self.stages if self.loaded else ():
-            stage.close()
-        self.loaded = False
+        """End the worker's threads and decoders, and what its stages have open."""
+        self.stopped = True
+        if self.decoders:
+            self.decoders.stop()
+            for stage in self.stages:
+                stage.close()
+        if self.model:
+            self.model.stop()
+        self.model = self.decoders = None
 
     @property
     def streams(self) -> bool:
@@ -94,19 +113,38 @@ class Work:
     def __call__(self, part: Part) -> Done:
         """Compute and commit what the live rows of the part lack; PartError says what went wrong."""
         self.load()  # a stage that waits on a server is no actor that would have been loaded
-        with Isolated() as child:  # started when it is first asked
-            return Visit(self, part, child).run()
+        return Visit(self, part).run()
+
+    def run(self, stage: Stage, work: Callable[[], pa.Table], rows: int, visit: "Visit") -> pa.Table:
+        """Call a stage, one that keeps a model in the model's turn, and count its time."""
+
+        def called() -> pa.Table:
+            stage.ends = visit.ends
+            return work()
+
+        if self.stopped:
+            raise Stopped(f"{visit.part.id}: stopped")
+        pace = Pace(batch=min(rows, stage.batch or stage.chunk), cores=self.cores)
+        if stage.loads and self.model:
+            found = self.model.call(called, pace)
+            visit.done.pace.setdefault(stage.name, Pace()).add(pace)
+        else:
+            began = time.perf_counter()
+            found = called()
+            pace.busy = time.perf_counter() - began
+        visit.done.seconds[stage.name] = visit.done.seconds.get(stage.name, 0.0) + pace.busy
+        return found
 
     def peek(self, part: Part) -> Done | None:
         """What a visit would say that has nothing to compute; None if a row of the part lacks something. No model is needed for this."""
-        return Visit(self, part, None, compute=False).peek()
+        return Visit(self, part, compute=False).peek()
 
 
 class Visit:
     """One segment at work on one part."""
 
-    def __init__(self, work: Work, part: Part, decoder: Isolated | None, compute: bool = True):
-        self.work, self.part, self.decoder, self.compute = work, part, decoder, compute
+    def __init__(self, work: Work, part: Part, compute: bool = True):
+        self.work, self.part, self.compute = work, part, compute
         self.began = time.monotonic()
         self.tell = Teller(work.notes if compute else None, work.name, part.id)
         self.ends = math.inf if work.streams else self.began + SHARE * work.deadline
@@ -260,20 +298,23 @@ class Visit:
         self, stages: list[Stage], rows: Rows, live: np.ndarray, size: int, parcel: Parcel | None
     ) -> Iterator[tuple[np.ndarray, "Chunk"]]:
         """The live rows, some at a time. While one chunk is at work the pixels of the next are made ready beside it."""
-        pixels = any(s.pixels for s in stages)
-        cut = list(cuts(rows, live, size) if pixels else (live[i : i + size] for i in range(0, len(live), size)))
-        with ThreadPoolExecutor(1) as beside:
-            ahead = Chunk(self, rows.some(cut[0]), parcel) if cut else None
+        wanted = wanted_of(stages)
+        pixels = wanted is not None
+        cut = list(
+            cuts(rows, live, size, None in wanted) if pixels else (live[i : i + size] for i in range(0, len(live), size))
+        )
+        with ThreadPoolExecutor(1, "read ahead") as beside:
+            ahead = Chunk(self, rows.some(cut[0]), parcel, stages) if cut else None
             for i, places in enumerate(cut):
                 chunk = ahead
                 if i + 1 < len(cut):
-                    ahead = Chunk(self, rows.some(cut[i + 1]), parcel)
+                    ahead = Chunk(self, rows.some(cut[i + 1]), parcel, stages)
                     if pixels:
                         ahead.ready = beside.submit(ahead.decode, ahead.lacking(stages))
                 try:
                     yield places, chunk
                 except GeneratorExit:
-                    ahead.wanted = False  # nobody waits for its pictures
+                    ahead.budget.wanted = False  # nobody waits for its pictures
                     raise
 
     def _commit(
@@ -331,6 +372,10 @@ class Lost(CurateError):
     """Another worker committed the same columns first: open the part again and go on from theirs."""
 
     again = True
+
+
+class Stopped(CurateError):
+    """The run ends before its end."""
 
 
 def lacks(stages: list[Stage], rows: Rows) -> bool:

@@ -17,6 +17,7 @@ class Scored(Stage):
     it."""
 
     gpus = 1
+    casts = True
 
     model: str = "ViT-B-32:laion2b_s34b_b79k"
     image: str = "clip_image"
@@ -39,7 +40,7 @@ class Scored(Stage):
     def load(self) -> None:
         from curate.models import clip
 
-        self._clip = clip(self.model)
+        self._clip = clip(self.model, self.precision)
 
     def scores(self, live: pa.Table, texts: list[list[str]]) -> list[np.ndarray]:
         """Cosines of each row's texts with its picture, rounded to float16 precision; none where there is no picture."""

@@ -40,6 +40,8 @@ class Lines(Quiet):
         words = [f"{stage.name}: {stage.counted}"]
         if stage.computed or stage.inside:
             words.append(f"{stage.pace(now):,.0f} rows/s")
+        if stage.feed():
+            words.append(stage.feed())
         words.append(f"took {span(stage.ended - stage.began)}" if stage.ended else stage.left(now))
         fresh = self.reasons - self.before
         if fresh:
@@ -93,6 +95,8 @@ class Live(Quiet):
             state = Text(span(seconds), "green") if s.ended else Text(s.left(now), "yellow")
             bar = ProgressBar(total=1.0, completed=1.0 if s.ended else s.share, width=24)
             table.add_row(Text(s.name[:48]), bar, s.counted, pace, state)
+            if s.feed():
+                table.add_row(Text(f"  {s.feed()}", "dim"))
         kept = self.kept()
         foot = [
             f"kept so far {kept:.1%}" if kept is not None else "",

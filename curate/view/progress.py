@@ -4,7 +4,7 @@ import json
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -25,12 +25,20 @@ class Stage:
         default_factory=dict
     )  # by part, the notes of visits that are under way (score.notes)
     loading: str = ""  # the model that a worker loads
+    busy: float = 0.0  # seconds in which models were at work
+    waited: float = 0.0  # in which they waited for input
+    batch: int = 0
+    cores: int = 0  # of a worker
     started: float | None = None  # when the first visit that told of itself began: a stage may wait for the one before it
 
     def pace(self, now: float) -> float:
         """Rows a second while it was at work: a stage that waits for the one before it, in the same process, takes no time."""
         rows, seconds = (self.inner(k) for k in ("rows", "seconds"))
         return (self.computed + rows) / max(1e-6, min((self.ended or now) - self.began, self.seconds + seconds))
+
+    def feed(self) -> str:
+        """How its model is fed: `model waited 12 %, 8 cores a worker, batches of 256`; empty for other stages."""
+        return waiting(self.busy, self.waited, self.cores, self.batch) if self.busy else ""
 
     def inner(self, what: str) -> float:
         """The sum over the visits under way of a number in their notes."""
@@ -55,6 +63,12 @@ class Stage:
         if not self.share:
             return f"running for {span(now - self.began)}, {self.done} of {self.total} part{'s' * (self.total != 1)} done"
         return span((now - (self.started or self.began)) * (1 - self.share) / self.share) + " left"
+
+
+def waiting(busy: float, waited: float, cores: int, batch: int) -> str:
+    """What a model's pace (score.model.Pace) says in words."""
+    many = "s" * (cores != 1)
+    return f"model waited {waited / max(1e-9, busy + waited):.0%}, {cores} core{many} a worker, batches of {batch:,}"
 
 
 class Quiet:
@@ -88,11 +102,17 @@ class Quiet:
         if done is not None:
             self.stages[name].computed += max(done.computed.values(), default=0)
             self.stages[name].seconds += sum(done.seconds.values())
+            self._pace(self.stages[name], done.pace.values())
             self.bytes += done.bytes
             self.reasons.subtract(self.by_part.get(done.part, {}))
             self.reasons.update(done.dropped)
             self.by_part[done.part] = done.dropped
         self.show()
+
+    def _pace(self, stage: Stage, paces: Iterable[Any]) -> None:
+        for pace in paces:
+            stage.busy, stage.waited = stage.busy + pace.busy, stage.waited + pace.waited
+            stage.batch, stage.cores = max(stage.batch, pace.batch), max(stage.cores, pace.cores)
 
     def within(self, notes: list[dict[str, Any]]) -> None:
         """How far visits to parts have come (score.notes)."""
@@ -129,6 +149,7 @@ class Quiet:
                 "ended": s.ended and s.ended - self.began,
                 "inside": s.inside,
                 "loading": s.loading,
+                "pace": [s.busy, s.waited, s.batch, s.cores],
             }
             for s in self.stages.values()
         ]
@@ -156,6 +177,7 @@ class Quiet:
                 s.get("seconds", 0.0),
                 s.get("inside", {}),
                 s.get("loading", ""),
+                *s.get("pace", ()),
             )
             for s in state["stages"]
         }

@@ -10,6 +10,7 @@ from curate.selector import identifier
 from curate.view.facts import Facts, Histogram, edge
 from curate.view.grid import brief, captioned, documents, grid, grouped
 from curate.view.look import Html, bar, fill, join, legend, number, ranked, size, stacked, table, thinned
+from curate.view.progress import waiting
 from curate.view.samples import groups, written
 from curate.view.story import bounds, in_effect
 
@@ -348,18 +349,21 @@ def speed(f: Facts) -> Html:
             f"{int(c['reused']):,}",
             f"{c['seconds']:.1f}",
             f"{c['computed'] / c['seconds']:,.0f}" if c["seconds"] > 0.001 and c["computed"] else "–",
+            waiting(c["busy"], c["waited"], c["cores"], c["batch"]) if c.get("busy") else "",
             bar(("other", c["seconds"] / longest)),
         )
         for name, c in counters.items()
     ]
     words = (
-        f"The last visit took {f.recipe.get('seconds', 0):,.1f} s. Seconds of a stage are those of its workers, summed, and the first "
-        "that reads pixels pays for decoding; those of a selector are its own."
+        f"The last visit took {f.recipe.get('seconds', 0):,.1f} s. Seconds of a stage are those of its workers, summed; of the first that "
+        "reads pixels with those of the decoders, of all cores together; those of a selector are its own."
     )
     return fill(
         '<p class="sub">{}</p>{}',
         words,
-        table(("step", "rows computed", "reused", "seconds", "rows/s of a worker", ""), rows, numbers=[1, 2, 3, 4]),
+        table(
+            ("step", "rows computed", "reused", "seconds", "rows/s of a worker", "its model", ""), rows, numbers=[1, 2, 3, 4]
+        ),
     )
 
 

@@ -1,8 +1,9 @@
 """curate doctor, recipes and completion."""
 
 import pytest
+from tiny import tiny_clip
 
-from curate.cli import doctor, main
+from curate.cli import doctor, main, rates
 from curate.runner.recipes import names
 
 
@@ -25,6 +26,20 @@ def test_code_that_kills_its_process_is_only_reported():
     assert doctor._asked("print('a'); print('b')") == (True, "b")
     worked, said = doctor._asked("import os; os.abort()")
     assert not worked and said
+
+
+def test_the_doctor_measures_a_model_and_names_the_limit(tmp_path, monkeypatch):
+    monkeypatch.setattr(rates, "SECONDS", 0.0)
+    monkeypatch.setattr(rates, "PICTURES", 32)
+    finding = doctor._model(tiny_clip(tmp_path / "tiny"))
+    assert finding.state == "fine" and "is the limit" in finding.words and "on cpu in batches of 64" in finding.words
+    assert doctor._model("ViT-B-33").state == "wrong"
+
+
+def test_the_slower_one_is_the_limit():
+    slow, fast = rates.Rates(400, 1000, 1, 4, "cuda", 256).words(), rates.Rates(4000, 1000, 1, 8, "cuda", 256).words()
+    assert slow.endswith("decoding is the limit: 10 cores would keep the model busy")
+    assert fast.endswith("the model is the limit: 2 of the cores keep it busy")
 
 
 def test_every_recipe_is_listed_with_its_first_line(capsys):

@@ -98,7 +98,7 @@ def ray_engine():
 
 def test_on_the_local_engine_decoders_are_always_apart_and_the_driver_lives(tmp_path, monkeypatch):
     monkeypatch.setenv("CURATE_FAILPOINT", spec("segfault", "hang", "hog"))
-    monkeypatch.setattr(isolate.Isolated.__init__, "__defaults__", (3.0, isolate.MEMORY, float("inf")))
+    monkeypatch.setattr(isolate.Isolated.__init__, "__defaults__", (3.0, isolate.MEMORY))
     run = drive(made(tmp_path), tmp_path / "run", LocalEngine())
     assert judged(run) == OUTCOMES | {SLOW: "decoder_timeout"}
     assert run.recipe["retries"] == []

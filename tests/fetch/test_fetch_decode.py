@@ -16,20 +16,50 @@ from hostile_web import bomb_png
 from PIL import Image
 
 from curate import schema
-from curate.fetch.decode import Decode, decode_all
+from curate.fetch.decode import Decode
+from curate.fetch.decoders import Budget, Decoders
 from curate.fetch.isolate import _TELL, Isolated, allowed
 from curate.fetch.pixels import decode
 from curate.fetch.reencode import Resize
+from curate.preprocess import Preprocess
 
 FILES = [jpeg(), None, b"nothing", jpeg()[:60], saved(photo(), "PNG")]
 
 
-def test_decode_all():
+def test_a_pool_of_decoders():
+    """Twelve times seven files, on two decoders: what becomes of each, in order."""
+    files = [*FILES, saved(photo(), "GIF"), saved(photo(), "AVIF")]
+    with Decoders(2) as decoders:
+        found = decoders.decode(files * 12, (None,), Budget(60))
+    assert [f if isinstance(f, str) else f[0].shape for f in found[-7:-2]] == [
+        (48, 64, 3), "broken", "broken", "broken", (48, 64, 3)
+    ]  # fmt: skip
+    assert found[5:7] == ["format", "format"] and len(found) == 84
+    assert np.array_equal(found[7][0], decode(FILES[0])) and np.array_equal(found[81][0], photo())
+
+
+LARGE = saved(np.asarray(Image.fromarray(photo()).resize((1600, 1200), Image.Resampling.BICUBIC)), "JPEG")
+CUT = LARGE[: len(LARGE) // 2]
+INPUTS = (Preprocess(32), Preprocess(64, "squash", bilinear=True, full=80))
+
+
+def test_what_a_model_sees_hangs_on_the_file_alone():
+    """Not on what else is wanted of it; JPEGs are decoded smaller, and are then almost what the whole picture gives."""
     with Isolated() as child:
-        found = decode_all([*FILES, saved(photo(), "GIF"), saved(photo(), "AVIF")], child)
-    assert [f if isinstance(f, str) else f.shape for f in found[:5]] == [(48, 64, 3), "broken", "broken", "broken", (48, 64, 3)]
-    assert found[5:] == ["format", "format"]
-    assert np.array_equal(found[0], decode(FILES[0])) and np.array_equal(found[4], photo())
+        for data in (LARGE, jpeg(), FILES[-1]):
+            first, whole, second = child.prepare(data, (INPUTS[0], None, INPUTS[1]))
+            assert np.array_equal(whole, decode(data)) and first.shape == (32, 32, 3) and second.shape == (64, 64, 3)
+            for found, wanted in ((first, INPUTS[0]), (second, INPUTS[1])):
+                assert np.array_equal(found, child.prepare(data, (wanted,))[0])
+                assert np.abs(found.astype(int) - wanted(whole)).mean() < 1
+        assert decode(LARGE, least=64).shape[0] < 400
+
+
+@pytest.mark.parametrize("wanted", [(), INPUTS, (None,), (*INPUTS, None)])
+def test_the_outcome_is_the_same_whatever_is_wanted(wanted):
+    with Isolated() as child:
+        assert child.prepare(CUT, wanted) == child.prepare(b"nothing", wanted) == "broken"
+        assert len(child.prepare(LARGE, wanted)) == len(wanted)
 
 
 def test_stage():
@@ -53,10 +83,10 @@ TRAP = """
 import os, signal, time
 from curate.fetch import isolate, pixels
 real = pixels.decode
-def decode(data):
+def decode(data, least=0):
     if data == b'crash': os.kill(os.getpid(), signal.SIGSEGV)
-    if data == b'hang': time.sleep(60)
-    while data == b'slow': pass
+    if data.endswith(b'hang'): time.sleep(60)
+    while data.endswith(b'slow'): pass
     if data == b'shrink':
         for fd in os.listdir('/proc/self/fd'):
             if 'pixels' in os.readlink('/proc/self/fd/' + fd):
@@ -65,7 +95,7 @@ def decode(data):
         raise MemoryError
     if data == b'eat': return bytes(20 << 30)
     if data == b'write': open('WRITTEN', 'wb').write(b'x')
-    return real(data)
+    return real(data, least=least)
 pixels.decode = decode
 serve = isolate.serve
 """
@@ -141,12 +171,13 @@ def test_a_child_cannot_make_shared_memory_smaller(trapped):
         assert child.decode(b"shrink") == "broken" and child.decode(jpeg()).shape == (48, 64, 3)
 
 
-def test_a_part_waits_for_slow_pictures_only_so_long(trapped):
-    """So an attempt at a part ends before its deadline, with what it has."""
-    with Isolated(seconds=1, left=1.5) as child:
-        assert not isinstance(child.decode(jpeg()), str)
-        found = [child.decode(data) for data in (b"slow", b"slow", b"slow", jpeg())]
-        assert found == ["decoder_timeout"] * 4 and child.left > -1.5
+def test_slow_pictures_take_no_more_than_their_budget(trapped):
+    """So an attempt at a part ends before its deadline, with what it has; other parts have a budget of their own."""
+    slow, hang = jpeg() + b"slow", jpeg() + b"hang"
+    with Decoders(1, seconds=1) as decoders:
+        assert decoders.decode([jpeg()], (None,), Budget(60))[0][0].shape == (48, 64, 3)
+        assert decoders.decode([slow, slow, hang, jpeg()], (None,), Budget(1.5)) == ["decoder_timeout"] * 4
+        assert decoders.decode([jpeg()], (), Budget(1.5)) == [[]]
 
 
 def test_small_pictures_have_little_time():

@@ -1,5 +1,6 @@
 """Models are found by name, known by their weights, and prepare pictures as open_clip does."""
 
+import dataclasses
 import json
 import pickle
 from pathlib import Path
@@ -11,6 +12,8 @@ from tiny import tiny_clip
 
 from curate import models
 from curate.errors import RecipeError
+from curate.models.clip import text_tower_of
+from curate.preprocess import Preprocess
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +36,53 @@ def test_embeddings(clip):
     assert clip.encode_texts(["a dog", ""]).shape == (2, 32)
 
 
-@pytest.mark.parametrize("mode", ["shortest", "squash", "longest"])
+def test_prepared_pictures_and_whole_ones_have_the_same_embeddings(clip):
+    images = pixels(70, seed=2)
+    prepared = np.stack([clip.prepare(image) for image in images])
+    np.testing.assert_array_equal(clip.encode_images(images), clip.encode_images(prepared))
+
+
+LONG = " ".join(["a photograph of a dog on the hill"] * 3)
+
+
+def test_texts_are_as_long_as_the_longest_of_their_batch(clip):
+    """What is cut off is padding: the embeddings stay what whole contexts give."""
+    seen, texts = [], ["a dog", "", LONG]
+    whole = clip.model.encode_text(clip.tokenize(texts)).detach().float().numpy()
+    short = dataclasses.replace(clip, text_tower=lambda tokens: seen.append(tokens.shape[1]) or clip.text_tower(tokens))
+    found = [short.encode_texts(texts), np.concatenate([short.encode_texts([t]) for t in texts])]
+    for each in found:
+        np.testing.assert_allclose(each, whole / np.linalg.norm(whole, axis=1, keepdims=True), atol=1e-3)
+    context = clip.tokenize(["a"]).shape[1]
+    assert clip.trims and seen[0] == seen[3] and seen[1] == seen[2] == 8 and 8 < seen[0] <= context
+
+
+@pytest.mark.parametrize(
+    "how, trims",
+    [
+        ({}, True),
+        ({"no_causal_mask": True, "use_pad_mask": True, "pool_type": "eos", "eos_id": 399}, True),
+        ({"no_causal_mask": True, "pool_type": "last"}, False),  # as SigLIP's, which reads the last place
+        ({"embed_cls": True}, False),  # as CoCa's, with a token of its own at the end
+    ],
+)
+def test_a_tower_that_reads_its_padding_gets_it(how, trims):
+    models.ensure_torchvision()
+    import torch
+    from open_clip.transformer import TextTransformer
+
+    torch.manual_seed(0)
+    model = torch.nn.Module()
+    model.text = TextTransformer(context_length=24, vocab_size=400, width=64, heads=2, layers=2, **how).eval()
+    torch.nn.init.normal_(model.text.positional_embedding)
+    model.encode_text = model.text.forward
+    probe = torch.zeros((2, 24), dtype=torch.int64)
+    probe[0, :9], probe[1, :4] = torch.arange(391, 400), torch.arange(396, 400)
+    tower, dim, same = text_tower_of(model, probe)
+    assert (dim, same) == (512, trims) and torch.equal(tower(probe), model.encode_text(probe))
+
+
+@pytest.mark.parametrize("mode", ["shortest", "squash"])
 @pytest.mark.parametrize("shape", [(48, 64), (64, 48), (32, 32), (1, 40), (30, 31), (7, 200)])
 def test_pictures_are_prepared_as_open_clip_does(mode, shape):
     models.ensure_torchvision()
@@ -41,8 +90,7 @@ def test_pictures_are_prepared_as_open_clip_does(mode, shape):
     from PIL import Image
 
     theirs = image_transform(32, is_train=False, resize_mode=mode, mean=(0, 0, 0), std=(1, 1, 1))
-    ours = models.Shrink(32, mode, bilinear=False, other=tuple(theirs.transforms[:-2]) if mode == "longest" else ())
-    image = np.random.default_rng(0).integers(256, size=(*shape, 3)).astype(np.uint8)
+    image, ours = np.random.default_rng(0).integers(256, size=(*shape, 3)).astype(np.uint8), Preprocess(32, mode)
     expected = theirs(Image.fromarray(image)).numpy().transpose(1, 2, 0) * 255
     assert np.abs(ours(image).astype(float) - expected).max() <= 2.01  # grey levels of 255
     assert np.abs(ours(image).astype(float) - expected).mean() < 0.1
@@ -54,7 +102,7 @@ def test_normalised_as_open_clip_does(clip, tiny):
 
     _, _, theirs = open_clip.create_model_and_transforms(f"local-dir:{tiny}")
     image = np.random.default_rng(0).integers(256, size=(50, 80, 3)).astype(np.uint8)
-    ours = clip._normal(np.stack([clip.shrink(image)]))[0]
+    ours = clip.normalize(np.stack([clip.prepare(image)]))[0]
     np.testing.assert_allclose(ours.numpy(), theirs(Image.fromarray(image)).numpy(), atol=0.04)  # a grey level is 0.015
 
 

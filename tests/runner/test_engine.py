@@ -4,7 +4,7 @@ import pytest
 
 from curate.errors import RecipeError
 from curate.runner.engine import LocalEngine, RayEngine
-from curate.runner.workers import Lane, cores, fitting, flow
+from curate.runner.workers import ATTEMPTS, Crash, Lane, cores, decoding, fitting, flow
 
 
 def lanes(*gpus):
@@ -45,6 +45,9 @@ class Cluster:
     def cluster_resources(self):
         return {"CPU": float(self.cores)}
 
+    def nodes(self):
+        return []
+
 
 def test_calls_wait_so_that_an_autoscaler_sees_them_and_nodes_that_come_get_more():
     engine = RayEngine.__new__(RayEngine)
@@ -65,6 +68,10 @@ def test_tasks_left_behind_are_not_cancelled():
     assert engine.running == {}
 
 
+class Item:
+    """A part, as far as a lane is concerned."""
+
+
 def test_what_is_wrong_with_the_recipe_is_not_tried_on_every_part():
     asked = []
 
@@ -77,19 +84,63 @@ def test_what_is_wrong_with_the_recipe_is_not_tried_on_every_part():
     assert len(asked) == 1
 
 
-class Item:
-    """A part, as far as a lane is concerned."""
-
-
 @pytest.mark.parametrize("total", [1, 2, 3, 4, 16, 64])
 @pytest.mark.parametrize("models", [1, 2, 3])
 def test_every_model_asks_for_cores_and_a_task_has_room_beside_all_of_them(total, models):
-    found = [Lane("task", print)] + [Lane(str(n), print, "model", limit=min(total, max(2, total // 2))) for n in range(models)]
-    task, actor = cores(found, total)
-    assert task > 0 and actor > 0
-    assert task + actor * sum(lane.limit for lane in found[1:]) <= total + 0.01
+    found = [Lane("task", print)] + [Lane(str(n), print, "model", limit=max(1, total // 2)) for n in range(models)]
+    task, *actors = cores(found, total)
+    assert task > 0 and min(actors) > 0
+    assert task + sum(n * lane.limit for n, lane in zip(actors, found[1:], strict=True)) <= total + 0.01
     if total in (2, 3):  # machines of one core each: an actor on each of them leaves room for a task
-        assert task + actor <= 1
+        assert task + actors[0] <= 1
+    assert all(decoding(lane, n, total) == min(2, total) for lane, n in zip(found[1:], actors, strict=True))
+
+
+@pytest.mark.parametrize("total, gpus", [(8, 1), (16, 1), (64, 8), (4, 4)])
+def test_a_model_on_a_card_has_the_cores_of_the_card(total, gpus):
+    """All but one task's where nothing else wants cores, else half; and a quarter of that for a quarter of a card."""
+    alone, few = Lane("clip", print, "model", 1, limit=gpus), Lane("nsfw", print, "model", 0.25)
+    assert cores([alone], total, total / gpus) == [max(1, total // gpus - 1)]
+    card, task = cores([alone, Lane("fetch", print, "network")], total, total / gpus)
+    assert card == max(1, total / gpus // 2) and task == 1 and decoding(alone, card, total) == card
+    assert cores([few, Lane("fetch", print)], total, total / gpus)[0] == max(1, total / gpus // 8)
+
+
+class Dying:
+    """An engine with one worker that has two calls at a time: a call for a deadly item ends it, and what else it has."""
+
+    def __init__(self, deadly: int):
+        self.deadly, self.calls, self.asked, self.dead = deadly, [], [], []
+
+    def open(self, lanes): ...
+    def close(self): ...
+
+    def submit(self, lane, token, item):
+        self.calls.append(token)
+        self.asked.append((item.name, len(self.calls)))
+
+    def next(self, timeout=None):
+        if not self.dead and any(item.name == self.deadly for _, item in self.calls):
+            self.dead = list(self.calls)
+        token = self.calls.pop(0)
+        if token in self.dead:
+            self.dead.remove(token)
+            return token, Crash("died")
+        return token, None
+
+
+class Named(Item):
+    def __init__(self, name):
+        self.name = name
+
+
+def test_a_part_that_kills_its_worker_is_alone_in_its_last_attempts():
+    """The others, which were in the worker with it, come through; after it workers have two calls again."""
+    items, engine = [Named(n) for n in range(8)], Dying(3)
+    failed = flow(engine, [Lane("a", print, "model", together=2)], items)
+    assert [item.name for _, item, _ in failed] == [3]
+    assert [n for name, n in engine.asked if name == 3][-ATTEMPTS:] == [1] * ATTEMPTS
+    assert {n for name, n in engine.asked if name > 4} == {2}
 
 
 def test_workers_that_somebody_asks_for_are_what_there_is():

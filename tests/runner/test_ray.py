@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+import stand_in
 from toys import ToyScore, recipe
 
 from curate.errors import CurateError, PoolError, RecipeError
@@ -113,6 +114,14 @@ def test_captions_through_an_endpoint(tmp_path, ray_engine):
 
 
 # ---- models
+
+
+def test_a_model_hardly_waits_for_pictures(tmp_path, ray_engine):
+    """Two parts at a time go to the one worker on two cores: one is read and decoded while the model is at work for the other."""
+    made = stand_in.recipe(stand_in.pool(tmp_path / "pool"))
+    found = drive(made, tmp_path / "run", ray_engine, part_size=128)
+    pace = found.recipe["counters"]["stand_in"]
+    assert stand_in.busy(found) > 0.7 and (pace["computed"], pace["batch"], pace["cores"]) == (512, 64, 2)
 
 
 @dataclass

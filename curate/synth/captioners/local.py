@@ -40,19 +40,19 @@ class Coca(BatchWriter):
         clip_ready(self.model, f"name a file of weights, coca:ARCHITECTURE:FILE; {self.instead}")
 
     def load(self) -> None:
-        self._clip = clip(self.model)
+        self._clip = clip(self.model, "float32")
         tokenizer = self._clip.tokenize
         self._marks = Marks(tokenizer.sot_token_id, tokenizer.eot_token_id)
 
     def prepare(self, image: np.ndarray) -> Seen:
-        return seen(self._clip.shrink(image))
+        return seen(self._clip.prepare(image))
 
     def write(self, requests: list[Request], decoding: Decoding) -> list[Answer]:
         import torch
 
         model, device = self._clip.model, self._clip.device
         with torch.inference_mode(), torch.autocast(device, dtype=torch.bfloat16, enabled=device == "cuda"):
-            latent, tokens = model._encode_image(self._clip._normal(np.stack([r.pictures[0].data for r in requests])))
+            latent, tokens = model._encode_image(self._clip.normalize(np.stack([r.pictures[0].data for r in requests])))
 
             def step(text: Any, rows: Any) -> Any:
                 out = model(None, text, image_latent=latent[rows], image_embs=tokens[rows], output_labels=False)
@@ -87,17 +87,17 @@ class Small(BatchWriter):
     def load(self) -> None:
         from curate.synth.captioners.small import load
 
-        self._clip = clip("small")
+        self._clip = clip("small", "float32")
         self._decoder, self._words = load(self.path())
 
     def prepare(self, image: np.ndarray) -> Seen:
-        return seen(self._clip.shrink(image))
+        return seen(self._clip.prepare(image))
 
     def write(self, requests: list[Request], decoding: Decoding) -> list[Answer]:
         import torch
 
         with torch.inference_mode():
-            pictures = self._clip._normal(np.stack([r.pictures[0].data for r in requests]))
+            pictures = self._clip.normalize(np.stack([r.pictures[0].data for r in requests]))
             prefix = self._decoder.prefix(self._clip.model.visual.trunk(pictures).float().cpu())
             return written(
                 lambda text, rows: self._decoder(text, prefix[rows])[:, -1],

@@ -1,0 +1,49 @@
+"""A worker's model at work: calls in one thread, in turn, from as many parts as are under way; how long it worked and waited."""
+
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TypeVar
+
+T = TypeVar("T")
+
+
+@dataclass
+class Pace:
+    """What a model stage did in one visit to a part. busy, waited: seconds in which it computed, and in which the worker's model had
+    nothing to compute before that; batch: most rows in one call; cores: that decoded pictures for it."""
+
+    busy: float = 0.0
+    waited: float = 0.0
+    batch: int = 0
+    cores: int = 0
+
+    def add(self, other: "Pace") -> None:
+        self.busy += other.busy
+        self.waited += other.waited
+        self.batch, self.cores = max(self.batch, other.batch), max(self.cores, other.cores)
+
+
+class ModelThread:
+    """The thread in which a worker loads its models and calls them. While it serves one part, others read and decode."""
+
+    def __init__(self) -> None:
+        self.thread = ThreadPoolExecutor(1, "model")
+        self.since: float | None = None  # when the last call ended
+
+    def call(self, work: Callable[[], T], pace: Pace) -> T:
+        """What `work` returns; how long it took, and how long the model had waited for it, goes into `pace`."""
+        return self.thread.submit(self._timed, work, pace, time.perf_counter()).result()
+
+    def _timed(self, work: Callable[[], T], pace: Pace, asked: float) -> T:
+        began = time.perf_counter()
+        pace.waited += began - (asked if self.since is None else self.since)
+        try:
+            return work()
+        finally:
+            self.since = time.perf_counter()
+            pace.busy += self.since - began
+
+    def stop(self) -> None:
+        self.thread.shutdown()
