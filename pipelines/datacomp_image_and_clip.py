@@ -4,7 +4,7 @@ As in its code the cut of the score is taken over the whole pool, before the rul
 with the embeddings of ImageNet-1k by the same model. The best baseline at medium, large and xlarge scale: ImageNet 29.7 /
 63.1 / 79.2 %, with 14M / 140M / 1.4B of the samples.
 
-Differs: English is told by the lid.176.ftz that comes along; DataComp's .bin is --language-model.
+Differs: English is told by the bundled lid.176.ftz; DataComp's .bin is --language-model.
 """
 
 from curate.balance.image_based import ImageBased

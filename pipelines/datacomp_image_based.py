@@ -5,7 +5,7 @@ Then CLIP ViT-L/14 embeddings, --clusters centroids trained on the pool, and of 
 --reference, a .npy file with the embeddings of ImageNet-1k by the same model. Published: 4.3 / 26.8 / 57.2 % of ImageNet at
 small / medium / large scale, with 3.0M / 29M / 293M of the samples.
 
-Differs: English is told by the lid.176.ftz that comes along; DataComp's .bin is --language-model. Words are cut at
+Differs: English is told by the bundled lid.176.ftz; DataComp's .bin is --language-model. Words are cut at
 white space, where fastText's tokeniser also counts newlines. Given --centroids are compared as they are, by the inner product, as in its
 code; without, k-means is spherical, on 64 rows a cluster with large ones cut: --kmeans l2 is its own, on all rows.
 """

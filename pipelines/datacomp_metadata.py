@@ -8,7 +8,7 @@ stays is DataComp's subset file: `curate export RUN --format datacomp-subset -o 
 --fetch yes downloads what stays, each file only if it has the hash of the list, and blurs the faces that the list names; with
 `--resize keep_ratio_largest --image-size 512 --only-if-bigger` as DataComp's downloader does.
 
-Differs: English is told by the lid.176.ftz that comes along; DataComp's .bin is --language-model. The laion2b baseline told it by cld3.
+Differs: English is told by the bundled lid.176.ftz; DataComp's .bin is --language-model. The laion2b baseline told it by cld3.
 """
 
 from curate.balance.image_based import ImageBased

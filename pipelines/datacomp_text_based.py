@@ -4,7 +4,7 @@ A word names it if the word's first WordNet synset is in the list. --synsets is 
 `imagenet21k_wordnet_ids.txt`, --wordnet a folder with WordNet's files (Debian: wordnet-base). Published: ImageNet 4.6 / 25.5
 / 56.1 % at small / medium / large scale, with 3.2M / 31M / 317M of the samples.
 
-Differs: English is told by the lid.176.ftz that comes along; DataComp's .bin is --language-model.
+Differs: English is told by the bundled lid.176.ftz; DataComp's .bin is --language-model.
 """
 
 from curate.balance.text_based import TextBased

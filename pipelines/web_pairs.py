@@ -48,7 +48,13 @@ def recipe(
     """
     by, written = ("clip_score",), "caption_synthetic"
     text = [CaptionWords(min=3), CaptionChars(min=6), CaptionRepetition(max=0.2), BoilerplateText(max=0.5)]
-    image = [ImageBytes(min=5_000), ImageSide(min=200), AspectRatio(max=3.0), PerceptualHash(), Nsfw(max=max_nsfw, model=nsfw_model)]
+    image = [
+        ImageBytes(min=5_000),
+        ImageSide(min=200),
+        AspectRatio(max=3.0),
+        PerceptualHash(),
+        Nsfw(max=max_nsfw, model=nsfw_model),
+    ]
     captions = [
         Caption(captioner, seed=seed, name=written, share=1 - raw),
         CaptionFaults(written, without=frozenset({"cut_off"})),

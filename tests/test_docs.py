@@ -15,7 +15,7 @@ import fsspec
 import pytest
 from pictured import pictured, pool
 
-from curate.cli import main, parse
+from curate.cli import main, parse, reference
 from curate.runner.recipes import names
 from curate.view import views
 from curate.view.run import open_run
@@ -63,6 +63,11 @@ def test_quickstart_guide_recipes_and_costs_run_as_written(desk, monkeypatch, ca
         and (desk / "runs/first/report.html").exists()
         and (desk / "kept.parquet").exists()
     )
+
+
+def test_the_page_of_commands_is_that_of_the_parsers(monkeypatch):
+    monkeypatch.setenv("COLUMNS", "")  # put back after the page has set it
+    assert (DOCS / "cli.md").read_text() == reference.page(), "python -m curate.cli.reference > docs/cli.md"
 
 
 def test_commands_that_need_a_web_or_a_large_model_are_commands():

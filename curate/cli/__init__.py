@@ -23,7 +23,7 @@ exit codes:
   1    the run or the check found something wrong; one line says what
   2    the command was wrong; one line says how
   3    a takedown removed less than its list asks for; the rest is listed
-  130  stopped with Ctrl-C; the same command goes on"""
+  130  stopped with Ctrl-C; rerun the same command to resume"""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -39,7 +39,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except KeyboardInterrupt:
-        print("\nstopped; the same command goes on from here", file=sys.stderr)
+        print("\nstopped; rerun the same command to resume", file=sys.stderr)
         return 130
     except CurateError as e:
         if debug:
@@ -81,7 +81,7 @@ def parser(argv: list[str]) -> tuple[Parser, dict[str, argparse.ArgumentParser]]
     """The parser of everything, and those of the commands; `plan` and `run` know the options of the recipe that argv names."""
     top = Parser(
         prog="curate",
-        description="Web image-text pairs and web pages become balanced, explained WebDataset shards.",
+        description="Turns web image-text pairs and pages into balanced WebDataset shards, with a recorded reason for every row kept or dropped.",
         epilog=EPILOG,
         formatter_class=Commands,
         allow_abbrev=False,

@@ -262,7 +262,7 @@ def _part_size(args: argparse.Namespace) -> int:
 
 def _run_options(sub: argparse.ArgumentParser, recipe: str | None) -> None:
     sub.add_argument(
-        "-o", "--out", type=place, metavar="RUN", required=True, help="the run's folder; a run that is there goes on"
+        "-o", "--out", type=place, metavar="RUN", required=True, help="the run's folder; an existing run is resumed"
     )
     sub.add_argument("--engine", choices=("ray", "local"), default="ray", help="where to work; the bytes are the same")
     sub.add_argument(
@@ -270,7 +270,7 @@ def _run_options(sub: argparse.ArgumentParser, recipe: str | None) -> None:
         metavar="HOST:PORT",
         help="a Ray cluster, or auto for the one this machine is in; without it Ray starts here",
     )
-    sub.add_argument("--workers", type=count, metavar="N", help="cores to use on this machine (all)")
+    sub.add_argument("--workers", type=count, metavar="N", help="CPU cores to use (default: all)")
     sub.add_argument(
         "--stage-workers",
         type=named_count,
@@ -307,7 +307,7 @@ def _run_options(sub: argparse.ArgumentParser, recipe: str | None) -> None:
         "a match list of PDQ hashes",
     )
     sub.add_argument(
-        "--reuse", type=place, metavar="RUN", help="begin with what another run has fetched and computed; nothing there changes"
+        "--reuse", type=place, metavar="RUN", help="reuse another run's downloads and computed columns (read-only)"
     )
     sub.add_argument(
         "--replace", action="store_true", help="replace the run of another recipe that is in the folder (default: refuse)"
@@ -386,6 +386,6 @@ def demo(args: argparse.Namespace) -> int:
 
 COMMANDS = {
     "plan": ("what will run where, what is already done, what it will cost", _plan_options),
-    "run": ("run a recipe into a folder, or go on with the run there", _run_options),
-    "demo": ("the main job on real data, from nothing", _demo_options),
+    "run": ("run a recipe into a folder, or resume the run there", _run_options),
+    "demo": ("web_pairs on real data, then web_documents, from nothing", _demo_options),
 }

@@ -100,7 +100,7 @@ class Run:
     @cached_property
     def dataset(self) -> dict[str, Any]:
         """What dataset.json says; PoolError if the run is not finished, or it is damaged."""
-        return self._said("dataset.json", "this run is not finished; the same `curate run` goes on with it")
+        return self._said("dataset.json", "this run is not finished; rerun the same `curate run` to resume it")
 
     def _said(self, name: str, otherwise: str) -> dict[str, Any]:
         said = self.store.json(name)

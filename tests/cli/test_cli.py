@@ -120,7 +120,7 @@ def test_a_query_whose_columns_have_one_name_keeps_both(run, tmp_path, capsys):
 
 
 DAMAGE = {
-    "unfinished": ("dataset.json", None, "report", "this run is not finished; the same `curate run` goes on with it"),
+    "unfinished": ("dataset.json", None, "report", "this run is not finished; rerun the same `curate run` to resume it"),
     "dataset": ("dataset.json", b"{", "export", "dataset.json: damaged ("),
     "record": ("recipe.json", b"[", "stats", "recipe.json: damaged ("),
     "ledger": ("ledger/images/000000.parquet", b"x", "stats", "000000.parquet"),
@@ -379,7 +379,7 @@ sys.exit(main({argv!r}))"""
         process.send_signal(signal.SIGINT)
         _, err = process.communicate(timeout=100)
     assert process.returncode == 130, err
-    assert "the same command goes on from here" in err and "Traceback" not in err
+    assert "rerun the same command to resume" in err and "Traceback" not in err
     fetched = len(list(tmp_path.glob("r/parts/*/images.toy_fetch-*.parquet")))
     assert 0 < fetched < 10 and not (tmp_path / "r" / "dataset.json").exists()
     (tmp_path / "slow.py").write_text(SLOW.replace("1.0", "0.0"))
