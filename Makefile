@@ -24,9 +24,10 @@ demo: $(READY)  ## set everything up and run web_pairs and web_documents on real
 test: $(READY)  ## set everything up and run all tests
 	$(BIN)/python -m pytest -n 2 --dist loadfile
 
-style: $(READY)  ## lint, and see that everything is formatted
+style: $(READY)  ## lint, check types, and see that everything is formatted
 	$(BIN)/ruff check curate pipelines tests benchmarks
 	$(BIN)/ruff format --check --quiet curate pipelines tests benchmarks
+	$(BIN)/basedpyright
 
 chaos: $(READY)  ## hundreds of kills, each followed by a resume
 	$(BIN)/python -m benchmarks.chaos

@@ -214,12 +214,12 @@ class Client:
                 addresses = await self.resolver.addresses(target.host)
         except TimeoutError as e:
             raise Failed("timeout", f"looking up {target.host}") from e
-        for address in addresses[:2]:
-            try:
-                return await self._open(address, target, deadline)
-            except Failed as e:
-                failure = e
-        raise failure
+        try:
+            return await self._open(addresses[0], target, deadline)
+        except Failed:
+            if len(addresses) < 2:
+                raise
+        return await self._open(addresses[1], target, deadline)
 
     async def _open(self, address: str, target: Target, deadline: float) -> Connection:
         try:

@@ -89,8 +89,9 @@ class Receiver:
             self.queue.put(None)
         for thread in self.threads:
             thread.join()
-        if ours or (kind is None and self.error):
-            raise ours or self.error
+        error = ours or (self.error if kind is None else None)
+        if error:
+            raise error
 
     # ---- the giving side
 

@@ -206,10 +206,10 @@ def decoded(body: bytes, coding: str | None) -> str | None:
     codings = [c for c in (coding or "").lower().replace(" ", "").split(",") if c not in ("", "identity", "none")]
     if not codings and body[:2] == b"\x1f\x8b":
         codings = ["gzip"]
-    if codings:
-        body = _inflated(body, codings)
-    if body is None:
+    inflated = _inflated(body, codings) if codings else body
+    if inflated is None:
         return None
+    body = inflated
     if len(body) >= ROBOTS_BYTES:
         body = body[: max(body.rfind(b"\n"), body.rfind(b"\r"), 0)]
     wide = (

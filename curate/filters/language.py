@@ -81,6 +81,7 @@ class Language(Stage):
 
     def first(self, texts: list[str]) -> list[tuple[str | None, float | None]]:
         """fastText's first label of each text and its probability; the script check has its say."""
+        found: list[tuple[str | None, float | None]]
         found = [next(iter(likely.items()), (None, None)) for likely in self._probabilities(texts, 1)]
         wrong = [i for i, (label, _) in enumerate(found) if self.script_check and label and _ruled_out(texts[i], label)]
         for i, likely in zip(wrong, self._probabilities([texts[i] for i in wrong], LABELS)):

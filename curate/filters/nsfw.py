@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -64,7 +65,7 @@ class Nsfw(Filter):
     def load(self) -> None:
         self.preprocess = None if self.hub else INPUT
         self._classify = image_classifier(self.model, self.labels) if self.hub else None
-        self._network = None if self.hub else onnx(self.path())
+        self._network: Any = None if self.hub else onnx(self.path())
 
     def score(self, live: pa.Table, images: Sequence[np.ndarray]) -> np.ndarray:
         if self._classify is not None:

@@ -42,7 +42,7 @@ def ensure_torchvision() -> None:
 def packaged(package: str, pattern: str) -> Path | None:
     """A file inside an installed package, which is not imported; None if there is none."""
     spec = importlib.util.find_spec(package)
-    found = [p for folder in (spec.submodule_search_locations if spec else []) for p in sorted(Path(folder).rglob(pattern))]
+    found = [p for folder in ((spec and spec.submodule_search_locations) or []) for p in sorted(Path(folder).rglob(pattern))]
     return found[0] if found else None
 
 

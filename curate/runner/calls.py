@@ -2,7 +2,6 @@
 
 import os
 import threading
-from collections.abc import Callable
 from typing import Any
 
 from curate.errors import RecipeError
@@ -18,7 +17,7 @@ class Keeper:
     nothing but that."""
 
     def __init__(self, target: Any, name: str):
-        self.target, self.error = None, None
+        self.error: RecipeError | None = None
         try:
             self.target = loaded(target, name)
         except RecipeError as e:
@@ -31,7 +30,7 @@ class Keeper:
             return self.target(*args)
 
 
-def call(target: Callable, name: str, deadline: float, peek: bool, *args: Any) -> Any:
+def call(target: Any, name: str, deadline: float, peek: bool, *args: Any) -> Any:
     with Alarm(deadline):
         if peek:
             found = target.peek(*args)

@@ -43,7 +43,7 @@ class Lane:
         return self.limit * self.together
 
 
-def loaded(target: Callable, name: str) -> Callable:
+def loaded(target: Any, name: str) -> Callable:
     """A target with its models loaded. RecipeError if they cannot be: no other part, and no other worker, would do better."""
     if not hasattr(target, "load"):
         return target

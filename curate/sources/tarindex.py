@@ -1,6 +1,5 @@
 """What lies where in a tar, read from its headers alone: nothing is extracted, nothing but regular files is looked at."""
 
-import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import BinaryIO
@@ -158,10 +157,11 @@ def _padded(size: int) -> int:
 
 def _next_header(f: BinaryIO, at: int) -> int:
     """The place of the next good header, or the end of the file."""
-    for i in itertools.count():
-        f.seek(at + i * BLOCK)
+    for place in range(at, at + LOOK + 1, BLOCK):
+        f.seek(place)
         header = f.read(BLOCK)
-        if len(header) < BLOCK or i * BLOCK > LOOK:
-            return f.seek(0, 2)
+        if len(header) < BLOCK:
+            break
         if header[257:262] == b"ustar" and _parse(header):
-            return at + i * BLOCK
+            return place
+    return f.seek(0, 2)

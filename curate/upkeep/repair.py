@@ -133,7 +133,8 @@ def _part(store: Store, stages: list[Stage], part: str) -> list[str]:
     """The rows, columns and payloads of one part."""
     here, found, lost = f"parts/{part}", [], False
     names = store.names(here)
-    for n in [n for n in names if n.startswith("source.") and (why := folder.fault(store, f"{here}/{n}"))]:
+    sources = {n: folder.fault(store, f"{here}/{n}") for n in names if n.startswith("source.")}
+    for n, why in ((n, why) for n, why in sources.items() if why):
         found += [
             _drop(store, f"inputs/{part.rpartition('-')[0]}.json", "its rows are damaged; the input is read again"),
             _drop(store, f"{here}/{n}", f"{why}; the input is read again"),

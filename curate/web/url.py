@@ -5,7 +5,7 @@ one spelling, whatever base its numbers were written in.
 """
 
 import re
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import ada_url
 
@@ -30,7 +30,7 @@ class Url(NamedTuple):
 
 def split(url: str) -> Url:
     """The parts of an absolute URL, of any scheme. Raises ValueError if it is none."""
-    found = ada_url.parse_url(scalar(url), attributes=_PARTS)
+    found: dict[str, Any] = {**ada_url.parse_url(scalar(url), attributes=_PARTS)}
     host, port = found["hostname"], found["port"]
     host = host[1:-1] if host.startswith("[") else host
     return Url(found["protocol"][:-1], host, int(port) if port else None, found["pathname"] + found["search"])
@@ -44,7 +44,7 @@ def join(base: str, reference: str) -> str:
 def site(url: str | None) -> str | None:
     """The host of a URL without `www.` and without the dot at the end of a full name; None if it has no host."""
     try:
-        host = ada_url.parse_url(scalar(url), attributes=("hostname",))["hostname"] if url else ""
+        host = ada_url.parse_url(scalar(url), attributes=("hostname",)).get("hostname", "") if url else ""
     except ValueError:
         return None
     return host.strip("[]").lower().rstrip(".").removeprefix("www.") or None

@@ -12,6 +12,7 @@ import sys
 from collections import Counter
 from http import HTTPStatus
 from pathlib import Path
+from typing import Any
 
 TYPES = {".jpg": "image/jpeg", ".png": "image/png", ".webp": "image/webp", ".svg": "image/svg+xml", ".gif": "image/gif"}
 #: Seconds a stalled connection is held open, and bytes an endless body sends at most: a test must end.
@@ -46,7 +47,7 @@ class Connection(asyncio.Protocol):
     def __init__(self, site: Site):
         self.site, self.buffer, self.task = site, b"", None
 
-    def connection_made(self, transport: asyncio.Transport) -> None:
+    def connection_made(self, transport: Any) -> None:
         self.transport = transport
         self.host = transport.get_extra_info("sockname")[0]
 

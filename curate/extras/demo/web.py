@@ -145,6 +145,7 @@ def write(web: DemoWeb, rows: list[Pair], notes: dict, port: int = PORT) -> None
 
 def free_port(first: int = PORT) -> int:
     """The first port from `first` on that is free on every host. Raises WebError where loopback has one address only."""
+    reason: OSError | None = None
     for port in range(first, first + 200):
         try:
             with contextlib.ExitStack() as stack:

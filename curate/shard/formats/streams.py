@@ -114,7 +114,8 @@ def _units(
         for path in (value for kind, value in units if kind == "image"):
             (out / path).write_bytes(sample.read(path.removeprefix(f"images/{sample.key}.")))
         if units:
-            yield sample, [u for u in (("token", how.begin), *units, ("token", how.end)) if u[1]]
+            whole: list[Unit] = [("token", how.begin), *units, ("token", how.end)]
+            yield sample, [u for u in whole if u[1]]
 
 
 def _pair(sample: Sample, how: Style, options: Options) -> list[Unit]:
@@ -178,10 +179,12 @@ def grounded(text: str, boxes: list[dict[str, Any]]) -> list[Unit]:
         corners = [places(b["box"]) for b in boxes if (b["start"], b["end"]) == (start, end)]
         units.append(("token", OBJECT[0]))
         for n, pair in enumerate(corners):
-            units += [("token", SEVERAL if n else ""), *(("token", place_token(i)) for i in pair)]
+            units.append(("token", SEVERAL if n else ""))
+            units.extend(("token", place_token(i)) for i in pair)
         units.append(("token", OBJECT[1]))
         at = end
-    return [u for u in (*units, ("text", text[at:])) if u[1]]
+    units.append(("text", text[at:]))
+    return [u for u in units if u[1]]
 
 
 # ---- rows of ids

@@ -168,8 +168,9 @@ class Asking:
             return None
 
     async def _answer(self, request: Request) -> Answer:
+        limit = asyncio.timeout(self.writer.deadline or None)
         try:
-            async with asyncio.timeout(self.writer.deadline or None) as limit:
+            async with limit:
                 return await self.writer.answer(request, self.decoding)
         except CurateError:
             raise
