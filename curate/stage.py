@@ -161,11 +161,21 @@ class Stage(Step):
     def run(self, live: pa.Table) -> pa.Table:
         raise NotImplementedError(f"{type(self).__name__} must define run()")
 
-    def stream(self, chunks: Iterator[tuple[np.ndarray, pa.Table, Any, Any]]) -> Iterator[tuple[np.ndarray, pa.Table]]:
+    def stream(
+        self, chunks: Iterator[tuple[np.ndarray, pa.Table, Any, Any]], allowance: Any
+    ) -> Iterator[tuple[np.ndarray, pa.Table]]:
         """For a stage that `streams`: in come some rows at a time, as (their places in the part, their table, further positional
         arguments of `run`, keyword arguments of `run`), read only as far as they are needed; out go rows that are done, in any order,
-        as (places, columns), which are committed at once."""
+        as (places, columns), which are committed at once. When the allowance (score.budget.Allowance) is spent it reads no more."""
         raise NotImplementedError(f"{type(self).__name__} must define stream()")
+
+    def spent(self, columns: pa.Table) -> tuple[float, int]:
+        """The cost of its values in these rows, and the tokens that a model read and wrote for them."""
+        return 0.0, 0
+
+    def open_again(self, columns: pa.Table, failed: bool) -> np.ndarray:
+        """Of committed rows those to be computed again: that were left out for lack of budget, and those that failed if so asked."""
+        return np.zeros(len(columns), dtype=bool)
 
     def close(self) -> None:
         """Close what `load` or `stream` opened; called when a run ends while the process goes on."""

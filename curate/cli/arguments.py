@@ -109,6 +109,17 @@ def seconds(text: str) -> float:
     return value
 
 
+def amount(text: str) -> float:
+    """A number above 0, of money or tokens."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0 < value < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text} is not a number above 0")
+    return value
+
+
 def folder(sub: argparse.ArgumentParser) -> None:
     """A command's first argument: the run."""
     sub.add_argument("folder", type=place, metavar="RUN", help="a run's folder, local or any fsspec URL")

@@ -2,11 +2,12 @@
 
 import argparse
 import inspect
+import math
 import sys
 import traceback
 from typing import Any
 
-from curate.cli.arguments import completing, count, named_count, place, seconds
+from curate.cli.arguments import amount, completing, count, named_count, place, seconds
 from curate.cli.sources import kind_of, source_of, source_options
 from curate.errors import CurateError, PoolError, RecipeError
 from curate.settings import changed
@@ -312,6 +313,16 @@ def _run_options(sub: argparse.ArgumentParser, recipe: str | None) -> None:
     sub.add_argument(
         "--replace", action="store_true", help="replace the run of another recipe that is in the folder (default: refuse)"
     )
+    sub.add_argument(
+        "--max-cost",
+        type=amount,
+        default=math.inf,
+        metavar="N",
+        help="what answers of models may cost, at the prices given with their endpoint; then rows get none, and the run ends well",
+    )
+    sub.add_argument(
+        "--max-tokens", type=amount, default=math.inf, metavar="N", help="tokens that models may read and write, likewise"
+    )
     sub.add_argument("--refetch", choices=("failed",), help="fetch again what failed before")
     sub.add_argument(
         "--repair", action="store_true", help="read all that the run keeps first, and compute again what is damaged"
@@ -353,6 +364,8 @@ def run(args: argparse.Namespace) -> int:
             dict(args.per_node),
             args.reuse,
             args.replace,
+            args.max_cost,
+            args.max_tokens,
         )
     for line in made.repaired:
         print(f"repaired: {clean(line)}")
@@ -364,6 +377,8 @@ def run(args: argparse.Namespace) -> int:
             f"curate: {private:,} rows are at private addresses; --allow-private NET with --refetch failed fetches them",
             file=sys.stderr,
         )
+    if left := made.recipe.get("spent", {}).get("over_budget"):
+        print(f"curate: {left:,} rows have no answer: the budget is spent; a larger one asks for them", file=sys.stderr)
     for problem in made.problems:
         print(f"curate: not read: {clean(problem)}", file=sys.stderr)
     return 1 if made.problems else 0

@@ -13,8 +13,10 @@ from curate.paths import shown
 from curate.recipe import Recipe, place, segments
 from curate.removed import pending
 from curate.runner import engine as engines
+from curate.runner.budget import Budget
 from curate.runner.preflight import preflight, same_recipe, settle
 from curate.runner.workers import Lane, flow
+from curate.score.budget import UNLIMITED, Spending
 from curate.score.ingest import changed_since, ingest, pooled, same_run, unchanged
 from curate.score.model import Pace
 from curate.score.part import Decision, Part
@@ -57,6 +59,8 @@ def run(
     per_node: dict[str, int] | None = None,
     reuse: str | None = None,
     replace: bool = False,
+    max_cost: float = math.inf,
+    max_tokens: float = math.inf,
 ) -> Run:
     """Run a recipe into a folder, or go on with the run there. Returns the run; its `problems` say what was not read.
 
@@ -68,6 +72,8 @@ def run(
     stage_workers, per_node: for a stage how many workers it has, in all and on one machine at most (`ray`).
     reuse: a run whose parts are used here too; nothing there changes.
     replace: replace the run of another recipe that is in the folder, which is refused otherwise.
+    max_cost, max_tokens: what models that write may cost, in all visits to the run, and the tokens that they may read and write. Rows
+        for which nothing is left have no answer, `finish` over_budget; the run with a larger cap asks for them.
     """
     recipe.check()
     if unknown := {*(stage_workers or {}), *(per_node or {})} - {s.name for s in recipe.steps if isinstance(s, Stage)}:
@@ -91,7 +97,18 @@ def run(
         try:
             worker.ship_user_code([recipe.source, *recipe.steps])
             made = Driver(
-                recipe, store, worker, part_size, refetch, told, earlier, repair, deadline, stage_workers or {}, per_node or {}
+                recipe,
+                store,
+                worker,
+                part_size,
+                refetch,
+                told,
+                earlier,
+                repair,
+                deadline,
+                stage_workers or {},
+                per_node or {},
+                Spending(max_cost, max_tokens),
             ).run()
         except BaseException as e:
             told.stopped(e)
@@ -155,6 +172,7 @@ class Driver:
     deadline: float = 3600
     stage_workers: dict[str, int] = field(default_factory=dict)
     per_node: dict[str, int] = field(default_factory=dict)
+    cap: Spending = UNLIMITED
 
     def run(self) -> Run:
         began = time.time()
@@ -169,6 +187,7 @@ class Driver:
         self.decided: dict[str, dict[str, float]] = {}  # rows and seconds of the selectors that had to decide
         self.notes: dict[str, Any] = {}  # of the selectors, for the report
         self.retries: list[dict[str, str]] = []
+        self.budget = Budget(self.store, self.recipe, self.cap)
         self.drift: list[dict[str, str]] = []
         self.record = {**self.recipe.record(), "part_size": self.part_size, "inputs": _slim(inputs)}
         state = digest([self.recipe.fingerprint, [p.id for p in parts], problems])
@@ -201,6 +220,7 @@ class Driver:
                 "decided": self.decided,
                 "retries": self.retries,
                 "drift": self.drift,
+                "spent": self.budget.record(),
                 "changed": changed,
             }
         )
@@ -210,6 +230,8 @@ class Driver:
         return made
 
     def _finished(self, state: str) -> bool:
+        if self.budget.reaches_further(self.earlier):
+            return False
         return seal.is_whole(self.store) and json.loads(self.store.read("dataset.json")).get("state") == state
 
     def _publish_record(self, more: dict[str, Any]) -> None:
@@ -288,13 +310,17 @@ class Driver:
             self._flow_through(run, parts)
 
     def _flow_through(self, lanes: list[Lane], parts: list[Part]) -> None:
+        self.budget.divide(self.engine, lanes, parts)
+
         def seen(at: int, part: Any, done: Any) -> None:
             if at >= 0 and not isinstance(done, CurateError):
                 self._count(done)
+                self.budget.seen(lanes[at], part, done)
             self.progress.step(lanes[at].name if at >= 0 else "", None if isinstance(done, CurateError) else done)
 
         def again(at: int, part: Any, error: CurateError) -> None:
             self.retries.append({"part": part.id, "stages": lanes[at].name, "error": str(error)})
+            self.budget.lost(lanes[at], part)
 
         _raise(flow(self.engine, lanes, parts, seen=seen, again=again))
 

@@ -33,6 +33,8 @@ class Lane:
     workers: int = 0  # calls at a time that somebody asked for; 0: as many as fit
     per_node: int = 0  # of these on one machine at most; 0: as many as fit
     together: int = 1  # calls that one worker with a model takes at a time
+    #: What a call with an item gets besides; None if it has to wait until another call has ended.
+    besides: Callable[[Any], tuple | None] = lambda item: ()
 
     def __post_init__(self) -> None:
         self.limit = self.workers or self.limit
@@ -155,9 +157,13 @@ def _feed(engine: Any, lanes: list[Lane], waiting: list[deque], running: list[in
         ahead = len(waiting[lane + 1]) if lane + 1 < len(lanes) else 0
         room = 2 * lanes[lane + 1].calls if lane + 1 < len(lanes) else 1
         while waiting[lane] and running[lane] < attempts.calls(lane) and ahead < room:
-            item = waiting[lane].popleft()
+            item = waiting[lane][0]
+            besides = lanes[lane].besides(item)
+            if besides is None:
+                break
+            waiting[lane].popleft()
             attempts.begun(lane, item)
-            engine.submit(lane, (lane, item), item)
+            engine.submit(lane, (lane, item), item, *besides)
             running[lane] += 1
 
 

@@ -17,6 +17,7 @@ import pyarrow.compute as pc
 from curate import schema
 from curate.errors import CurateError, PartError
 from curate.fetch.decoders import Decoders
+from curate.score.budget import UNLIMITED, Allowance, Spending
 from curate.score.chunk import Chunk, cuts, declared, wanted_of
 from curate.score.model import ModelThread, Pace
 from curate.score.notes import Note, Teller
@@ -47,7 +48,11 @@ class Done:
     drift: list[dict[str, str]] = field(
         default_factory=list
     )  # files that are not what an earlier fetch got: uid, before, after
-    unfinished: bool = False  # time was up: what was computed is committed, another visit goes on from there
+    spent: Spending = field(default_factory=Spending)  # on models that write
+    over_budget: int = 0  # rows that no model was asked about for lack of budget
+    unfinished: bool = (
+        False  # time was up, or its share of the budget spent: what was computed is committed, another visit goes on from there
+    )
 
 
 @dataclass
@@ -110,10 +115,10 @@ class Work:
         """True if a stage has no deadline for a part."""
         return any(s.streams for s in self.stages)
 
-    def __call__(self, part: Part) -> Done:
-        """Compute and commit what the live rows of the part lack; PartError says what went wrong."""
+    def __call__(self, part: Part, share: Spending = UNLIMITED) -> Done:
+        """Compute and commit what the live rows of the part lack; PartError says what went wrong. share: of the run's budget."""
         self.load()  # a stage that waits on a server is no actor that would have been loaded
-        return Visit(self, part).run()
+        return Visit(self, part, share=share).run()
 
     def run(self, stage: Stage, work: Callable[[], pa.Table], rows: int, visit: "Visit") -> pa.Table:
         """Call a stage, one that keeps a model in the model's turn, and count its time."""
@@ -135,16 +140,16 @@ class Work:
         visit.done.seconds[stage.name] = visit.done.seconds.get(stage.name, 0.0) + pace.busy
         return found
 
-    def peek(self, part: Part) -> Done | None:
+    def peek(self, part: Part, share: Spending = UNLIMITED) -> Done | None:
         """What a visit would say that has nothing to compute; None if a row of the part lacks something. No model is needed for this."""
-        return Visit(self, part, compute=False).peek()
+        return Visit(self, part, compute=False, share=share).peek()
 
 
 class Visit:
     """One segment at work on one part."""
 
-    def __init__(self, work: Work, part: Part, compute: bool = True):
-        self.work, self.part, self.compute = work, part, compute
+    def __init__(self, work: Work, part: Part, compute: bool = True, share: Spending = UNLIMITED):
+        self.work, self.part, self.compute, self.allowance = work, part, compute, Allowance(share)
         self.began = time.monotonic()
         self.tell = Teller(work.notes if compute else None, work.name, part.id)
         self.ends = math.inf if work.streams else self.began + SHARE * work.deadline
@@ -168,6 +173,10 @@ class Visit:
         for rows in self.bench.tables.values():
             dropped.update(rows.reason[~rows.alive & ~np.isin(rows.stage, decided)].tolist())
         self.done.dropped = dict(dropped)
+        for stage in (s for s in self.work.stages if s.streams and self.allowance.capped and not self.done.unfinished):
+            rows = self.bench.tables[stage.table]
+            live = rows.live[~rows.passed(stage)[rows.live]]
+            self.done.over_budget += int(stage.open_again(rows.take(stage.adds(), live), False).sum())
         return self.done
 
     def peek(self) -> Done | None:
@@ -184,6 +193,9 @@ class Visit:
                 self.earlier = earlier_hashes(self.bench, stage)
             if self.work.refetch and stage.writes_payload:
                 have &= ~failed(rows, stage) | rows.passed(stage)
+            if stage.streams and not self.allowance.nothing and have.any():
+                at = np.flatnonzero(have & ~rows.passed(stage))
+                have[at[stage.open_again(rows.take(stage.adds(), at), self.work.refetch)]] = False
         if not lacks(stages, rows):
             for stage in stages:
                 self.done.reused[stage.name] = int(rows.have[stage.name][rows.live].sum())
@@ -247,7 +259,7 @@ class Visit:
         began = time.monotonic()
         uid = lambda at: rows.columns["uid"][int(at[0])].as_py()  # noqa: E731
         try:
-            for at, columns in last.stream(self._rows_for(last, before, rows, live, size, fresh)):
+            for at, columns in last.stream(self._rows_for(last, before, rows, live, size, fresh), self.allowance):
                 fresh[last.name].append((at, declared(last, columns, len(at), self.part.id, uid(at))))
                 self.done.computed[last.name] = self.done.computed.get(last.name, 0) + len(at)
                 self.done.seconds[last.name] = time.monotonic() - began
@@ -258,6 +270,9 @@ class Visit:
         except Exception as e:
             raise PartError(last.name, self.part.id, None, f"{type(e).__name__}: {e}") from e
         self._commit_all(stages, rows, fresh)
+        self.done.unfinished = not rows.have[last.name][rows.live].all()  # its share of the budget is spent
+        if self.done.unfinished and not self.allowance.capped:
+            raise PartError(last.name, self.part.id, None, "left rows without values")
         self.bench.judge(last, rows)
 
     def _rows_for(
@@ -350,6 +365,10 @@ class Visit:
         name = f"{stage.table}.{stage.name}-{self.bench.fingerprint(stage)}.{k}.parquet"
         seconds = self.done.seconds.get(stage.name, 0.0)
         note = {"rows": len(at), "seconds": round(seconds - self.noted.get(stage.name, 0.0), 3)}
+        if stage.streams:
+            spent = Spending(*stage.spent(columns))
+            self.done.spent += spent
+            note |= {"cost": spent.cost, "tokens": spent.tokens}
         self.noted[stage.name] = seconds
         table = table.replace_schema_metadata({"curate": json.dumps(note)})
         if not self.work.store.commit_table(f"{self.part.folder}/{name}", table):

@@ -10,10 +10,12 @@ import numpy as np
 import pyarrow as pa
 
 from curate.errors import RecipeError
+from curate.score.budget import Allowance, Spending
 from curate.stage import Stage, digest, plain
 from curate.synth.captioners.asking import Asking, Got, Wanted
 from curate.synth.captioners.base import Answer, Content, Decoding, Seen, Writer, seed_of
 from curate.synth.captioners.named import named
+from curate.synth.captioners.schema import checked, validated
 from curate.synth.prompts import prompt_hash, prompt_text
 
 #: What is recorded of every text. The first six are the same for a whole stage; they stand in each row so that
@@ -72,6 +74,8 @@ class Asked(Stage):
         self.gpus, self.network = self.by.gpus, self.by.network
         self._prompt = prompt_text(self.prompt)
         self._asking: Asking | None = None
+        if self.decoding.schema:
+            checked(self.decoding.schema)
         if self.n < 1:
             raise RecipeError(f"{self.name}: n is {self.n}; it is at least 1")
         if self.n > 1 and self.decoding.temperature == 0:
@@ -119,19 +123,22 @@ class Asked(Stage):
             self._asking = None
 
     def run(self, live: pa.Table, *given: list, **context: pa.Table) -> pa.Table:
-        pieces = list(self.stream(iter([(np.arange(len(live)), live, given, context)])))
+        pieces = list(self.stream(iter([(np.arange(len(live)), live, given, context)]), Allowance()))
         if not pieces:
             return self.columns([])
         at = np.concatenate([places for places, _ in pieces])
         return pa.concat_tables([columns for _, columns in pieces]).take(pa.array(np.argsort(at)))
 
-    def stream(self, chunks: Iterator[tuple[np.ndarray, pa.Table, Any, Any]]) -> Iterator[tuple[np.ndarray, pa.Table]]:
+    def stream(
+        self, chunks: Iterator[tuple[np.ndarray, pa.Table, Any, Any]], allowance: Allowance
+    ) -> Iterator[tuple[np.ndarray, pa.Table]]:
         """Rows in, answered rows out, in the order in which they are answered, at most `chunk` at a time."""
         rows, ready, handed, failed = {}, [], time.monotonic(), 0
-        for got in self._asking.answers(self._wanted(chunks, rows, ready)):
+        for got in self._asking.answers(self._wanted(chunks, rows, ready, allowance)):
             place, turn = got.key
             row = rows[place]
-            row.answers[turn], row.pictures = got.answer, got.pictures
+            row.answers[turn], row.pictures = self._checked(got.answer), got.pictures
+            allowance.count(_spent(got.answer))
             if failed is not None:
                 failed = self._broken(failed, got)
             if None not in row.answers:
@@ -141,19 +148,44 @@ class Asked(Stage):
                 handed = time.monotonic()
         if failed is not None and failed >= 8:
             raise RuntimeError(f"{self.by.model} fails for every row; see the log")
-        if ready:
+        while ready:
             yield self._handed(ready)
 
-    def _wanted(self, chunks: Any, rows: dict[int, Row], ready: list[Row]) -> Iterator[Wanted]:
-        """What the rows ask; a row that asks nothing is ready as it is."""
+    def _wanted(self, chunks: Any, rows: dict[int, Row], ready: list[Row], allowance: Allowance) -> Iterator[Wanted | None]:
+        """What the rows ask; a row that asks nothing is ready as it is. None where an answer has to come first, to know what it costs;
+        ends where the allowance does."""
         for places, live, given, context in chunks:
             for place, uid, content in zip(places.tolist(), live["uid"].to_pylist(), self.contents(live, *given, **context)):
+                if allowance.nothing and not isinstance(content, Answer):
+                    content = Answer(None, "over_budget")
                 if isinstance(content, Answer):
                     ready.append(Row(place, uid, [content] * self.n))
                     continue
+                while allowance.capped and not allowance.left(under_way := _open(rows)):
+                    if not under_way:
+                        return
+                    yield None
                 rows[place] = Row(place, uid, [None] * self.n)
                 for turn in range(self.n):
                     yield Wanted((place, turn), content, seed_of(uid, self.seed, turn))
+
+    def _checked(self, answer: Answer) -> Answer:
+        return validated(answer, self.decoding.schema) if self.decoding.schema else answer
+
+    def spent(self, columns: pa.Table) -> tuple[float, int]:
+        made = columns[self.made_column].to_pylist()
+        of = lambda name: sum(v or 0 for m in made if m for v in (m[name] if self.n > 1 else [m[name]]))  # noqa: E731
+        return float(of("cost")), int(of("tokens") + of("tokens_in"))
+
+    def open_again(self, columns: pa.Table, failed: bool) -> np.ndarray:
+        words = {"over_budget", *(("error", "late", "invalid") if failed else ())}
+        ends = [m and m["finish"] for m in columns[self.made_column].to_pylist()]
+        return np.array([bool(words & set(e if isinstance(e, list) else [e])) for e in ends], dtype=bool)
+
+    @property
+    def made_column(self) -> str:
+        """The column that says where its answers came from."""
+        return f"{self.name}_made"
 
     def _handed(self, ready: list[Row]) -> tuple[np.ndarray, pa.Table]:
         some = ready[: self.chunk]
@@ -188,6 +220,15 @@ class Asked(Stage):
     def made_type(self) -> pa.DataType:
         answer = ANSWER if self.n == 1 else {k: pa.list_(v) for k, v in ANSWER.items()}
         return pa.struct(list((MADE | answer).items()))
+
+
+def _open(rows: dict[int, Row]) -> int:
+    """How many answers are waited for."""
+    return sum(a is None for row in rows.values() for a in row.answers)
+
+
+def _spent(answer: Answer) -> Spending:
+    return Spending(answer.cost or 0.0, (answer.tokens or 0) + (answer.tokens_in or 0))
 
 
 def _seen(pictures: tuple[Seen, ...]) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """Texts that a model writes for a row: captions from its picture, rewritings from its texts; and where each came from."""
 
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
@@ -10,6 +11,7 @@ from curate.errors import RecipeError
 from curate.selector import coin
 from curate.synth.asked import Asked, Row
 from curate.synth.captioners.base import Answer, Content
+from curate.synth.captioners.schema import arrow_type, value
 from curate.synth.prompts import names
 
 
@@ -18,6 +20,8 @@ class Written(Asked):
     """What Caption and Rewrite share. Under the name `caption_x` it adds `caption_x`, the text, and `caption_x_made`, a struct
     of where it came from (asked.MADE and ANSWER). With n > 1 it adds `caption_x_candidates`, a list of n texts, for BestOf to
     choose from. A text that could not be had is null.
+
+    With `decoding.schema` the text is JSON that follows it, and `caption_x_data` has it as a struct: `caption_x_data.colour` in SQL.
 
     of: for each name in the prompt's braces the column that it stands for, e.g. {"text": "text", "synthetic": "caption_coca"}.
     A row of which one of them is null or empty is not asked for: its text is null. Without `of` braces mean themselves.
@@ -48,11 +52,22 @@ class Written(Asked):
 
     def adds(self) -> dict[str, pa.DataType]:
         text = pa.large_string() if self.n == 1 else pa.list_(pa.large_string())
-        return {self.column: text, f"{self.name}_made": self.made_type()}
+        data = {} if not self._typed else {f"{self.name}_data": arrow_type(self.decoding.schema)}
+        return {self.column: text, f"{self.name}_made": self.made_type(), **data}
+
+    @property
+    def _typed(self) -> bool:
+        return self.decoding.schema is not None and self.n == 1
 
     def columns(self, rows: list[Row]) -> pa.Table:
         texts = [[a.text for a in r.answers] if self.n > 1 else r.answers[0].text for r in rows]
-        return pa.table({self.column: pa.array(texts, Written.adds(self)[self.column]), f"{self.name}_made": self.made(rows)})
+        kinds = Written.adds(self)
+        found = pa.table({self.column: pa.array(texts, kinds[self.column]), self.made_column: self.made(rows)})
+        if not self._typed:
+            return found
+        kind = kinds[f"{self.name}_data"]
+        data = [None if text is None else value(json.loads(text), kind) for text in texts]
+        return found.append_column(f"{self.name}_data", pa.array(data, kind))
 
 
 @dataclass

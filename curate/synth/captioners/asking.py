@@ -23,6 +23,7 @@ log = logging.getLogger(__name__)
 LOOK, ENDING = 1.0, 30.0
 #: Threads that prepare pictures.
 PREPARING = 8
+_END = object()
 
 
 class Stalled(CurateError):
@@ -86,18 +87,19 @@ class Asking:
         """End the loop and what the writer has open in it; whoever waits for an answer gets Closed."""
         self._end()
 
-    def answers(self, wanted: Iterable[Wanted]) -> Iterator[Got]:
-        """Answers as they come. `wanted` is read only as far ahead as there is room. Stalled if none comes for `writer.silence`
+    def answers(self, wanted: Iterable[Wanted | None]) -> Iterator[Got]:
+        """Answers as they come. `wanted` is read only as far ahead as there is room; a None in it says that an answer has to come
+        first. Stalled if none comes for `writer.silence`
         seconds; what a request raises as a CurateError is raised here, and nothing more is asked."""
         done: SimpleQueue[Future] = SimpleQueue()
         under_way: set[Future] = set()
-        left: Iterator[Wanted] | None = iter(wanted)
+        left: Iterator[Any] | None = iter(wanted)
         try:
             while left is not None or under_way:
                 while left is not None and len(under_way) < self.ahead and done.empty():
-                    each = next(left, None)
-                    if each is None:
-                        left = None
+                    each = next(left, _END)
+                    if each is _END or each is None:
+                        left = None if each is _END else left
                         break
                     self._open()
                     future = self._in_loop(self._one(each))

@@ -82,7 +82,9 @@ class BatchWriter(Writer):
         first = self._waiting[0]
         alike = sorted((w for w in self._waiting if w[1] == first[1]), key=lambda w: len(w[0].text))
         at = next(i for i, w in enumerate(alike) if w is first)
-        start = max(0, min(at - self.batch // 2, len(alike) - self.batch))
+        starts = range(max(0, at - self.batch + 1), max(0, min(at, len(alike) - self.batch)) + 1)
+        spread = lambda i: len(alike[min(i + self.batch, len(alike)) - 1][0].text) - len(alike[i][0].text)  # noqa: E731
+        start = min(starts, key=spread)
         taken = alike[start : start + self.batch]
         chosen = {id(w) for w in taken}
         self._waiting = [w for w in self._waiting if id(w) not in chosen]

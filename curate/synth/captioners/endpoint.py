@@ -123,13 +123,17 @@ class Endpoint(Writer):
         return self.at_once * len(self.urls)
 
     def preflight(self) -> None:
+        gone = []
         for url in self.urls:
             parts = urlsplit(url)
             port = parts.port or {"http": 80, "https": 443}[parts.scheme]
             try:
                 socket.create_connection((parts.hostname, port), timeout=10).close()
             except OSError as e:
-                raise RecipeError(f"endpoint {url}: nobody answers there ({e.strerror or e}): start the server first") from e
+                gone.append(f"endpoint {url}: nobody answers there ({e.strerror or e})")
+                log.warning("%s", gone[-1])
+        if len(gone) == len(self.urls):
+            raise RecipeError(f"{'; '.join(gone)}: start the server first")
 
     def load(self) -> None:
         self._kept, self._rejected, self._taken, self._lost = Kept(self.cache), 0, 0, 0

@@ -44,6 +44,8 @@ class Limit:
             before = (self.now, rate)
             self._set(min(self.most, larger))
             self.smaller = before
+        else:
+            self.smaller, self.best = None, max(self.best, rate)
 
     def refused(self, begun: float, now: float) -> None:
         """The server will not take so many: `begun` is when the refused request was sent. One cut for all that were sent before it."""
