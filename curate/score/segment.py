@@ -19,6 +19,7 @@ from curate.errors import CurateError, PartError
 from curate.fetch.decoders import Decoders
 from curate.score.budget import UNLIMITED, Allowance, Spending
 from curate.score.chunk import Chunk, cuts, declared, wanted_of
+from curate.score.done import Done
 from curate.score.model import ModelThread, Pace
 from curate.score.notes import Note, Teller
 from curate.score.part import Decision, Part, Rows, Workbench, commits
@@ -31,28 +32,6 @@ from curate.store.payload import Parcel
 SHARE = 0.8
 #: Seconds of work after which it is committed before the part is through: no more than that, or a chunk, is ever lost.
 COMMIT = 60.0
-
-
-@dataclass
-class Done:
-    """What one visit to a part did: rows computed and reused by stage, drops by reason (not those of selectors, which decide over
-    the pool), seconds by stage (of the first that reads pixels with those of the decoders, of all cores together)."""
-
-    part: str
-    computed: dict[str, int] = field(default_factory=dict)
-    reused: dict[str, int] = field(default_factory=dict)
-    dropped: dict[str, int] = field(default_factory=dict)
-    seconds: dict[str, float] = field(default_factory=dict)
-    pace: dict[str, Pace] = field(default_factory=dict)  # of stages with a model
-    bytes: int = 0
-    drift: list[dict[str, str]] = field(
-        default_factory=list
-    )  # files that are not what an earlier fetch got: uid, before, after
-    spent: Spending = field(default_factory=Spending)  # on models that write
-    over_budget: int = 0  # rows that no model was asked about for lack of budget
-    unfinished: bool = (
-        False  # time was up, or its share of the budget spent: what was computed is committed, another visit goes on from there
-    )
 
 
 @dataclass

@@ -149,14 +149,14 @@ curate.run(recipe({file!r}, named({by!r})), {out!r}, "local", part_size=2000)
 
 
 def test_a_killed_run_asks_again_for_a_chunk_at_most(tmp_path):
-    file, out, count = pairs(tmp_path, 2000), str(tmp_path / "run"), 2000
+    file, out, count = pairs(tmp_path, 1000), str(tmp_path / "run"), 1000
     with Server(GOOD) as server:
         by = f"{server.url}#m?at_once=16"
         text = RUN.format(path=[p for p in sys.path if p], file=file, out=out, by=by)
         child = subprocess.Popen([sys.executable, "-c", text], env={**os.environ, "CURATE_CACHE": str(tmp_path / "lost")})
         try:
             until = time.monotonic() + 120
-            while len(server.asked) < 700 and child.poll() is None and time.monotonic() < until:
+            while len(server.asked) < 400 and child.poll() is None and time.monotonic() < until:
                 time.sleep(0.005)
         finally:
             child.kill()
@@ -164,7 +164,7 @@ def test_a_killed_run_asks_again_for_a_chunk_at_most(tmp_path):
         before = len(server.asked)
         os.environ["CURATE_CACHE"] = str(tmp_path / "kept")
         made = curate.run(recipe(file, named(by)), out, "local", part_size=2000)
-        assert 700 <= before < count and ends(made) == {"stop": count}
+        assert 400 <= before < count and ends(made) == {"stop": count}
         texts = Counter(body["messages"][0]["content"][0]["text"] for body in server.asked)
     assert len(texts) == count and max(texts.values()) <= 2
     assert len(server.asked) - count <= Asked.chunk + 16 + 8
