@@ -152,10 +152,10 @@ from curate.removed import asked
 from curate.sources.page_urls import listed
 from curate.sources.columns import fit
 from curate.sources.url_pairs import UrlPairs
-from curate.sources.webdataset import WebDataset, Sidecar
+from curate.sources.webdataset import WebDataset
 for read in (lambda: [t for f in UrlPairs(str(folder / "a.parquet")).files() for t in UrlPairs(str(folder / "a.parquet")).read(f, 10)],
              lambda: list(UrlPairs(str(folder / "b.parquet")).read(str(folder / "b.parquet"), 10)), lambda: UrlPairs(str(folder / "b.parquet")).columns(str(folder / "b.parquet")),
-             lambda: Sidecar.beside(str(folder / "c.tar")), lambda: listed(str(folder / "b.parquet")), lambda: asked(str(folder / "b.parquet"))):
+             lambda: list(WebDataset(str(folder / "c.tar")).read(str(folder / "c.tar"), 10)), lambda: listed(str(folder / "b.parquet")), lambda: asked(str(folder / "b.parquet"))):
     try:
         print("read", read())
     except CurateError as e:
