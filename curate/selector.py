@@ -10,6 +10,9 @@ import pyarrow as pa
 
 from curate.stage import Step
 
+#: Ids of rows of earlier releases begin here: those of the pool itself are smaller.
+PUBLISHED = 1 << 62
+
 #: Why a row fell, pair by pair: the dropped row, its survivor, and how alike they are (1.0 = the same).
 EDGES = pa.schema(
     [
@@ -50,10 +53,14 @@ class Selector(Step):
 
     Write `select`: the live rows in, a Selection out. It must not depend on the order of the rows, nor on how they are cut into
     chunks. `live` is a frame (curate.select.exchange.Frame) with `id` (the row's number in the pool), `uid` and the selector's
-    `reads`; its tasks run on the engine's workers, and see no file of this machine.
+    `reads`; its tasks run on the engine's workers, and see no file of this machine. One that `sees_published` compares new rows with
+    those of earlier releases; what it decides of the latter has no effect.
     """
 
     overwrites: ClassVar[tuple[str, ...]] = ()  # columns that exist already, and get values in the rows that it names
+    sees_published: ClassVar[bool] = (
+        False  # of a set that grows `live` has the rows of earlier releases too, with ids from PUBLISHED on
+    )
 
     def select(self, live: Any) -> Selection:
         raise NotImplementedError(f"{type(self).__name__} must define select()")

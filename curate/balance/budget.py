@@ -17,10 +17,12 @@ class Budget(Selector):
     budgets: a number for each pool; a row belongs to the first pool whose name occurs in its `key` (the path of the file that it
     came from), and falls if there is none. cost: a column with what a row costs, such as `caption_words` for a budget in words;
     without one each row costs 1. The row that would overspend falls, and all that come after it. A row without a cost falls.
-    A pool smaller than its budget gives all it has; notes say what each gave.
+    A pool smaller than its budget gives all it has; notes say what each gave. Rows of earlier
+    releases come first: new ones get what these leave of a budget.
     """
 
     version = 2
+    sees_published = True
 
     budgets: dict[str, float] = field(default_factory=dict)
     key: str = "source_file"

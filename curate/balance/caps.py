@@ -5,17 +5,19 @@ from dataclasses import dataclass, field
 from curate.dedup import keys
 from curate.dedup.quality import coin_key, columns, sort_key
 from curate.select.exchange import ByHash, Frame, Sql
-from curate.selector import Selection, Selector
+from curate.selector import PUBLISHED, Selection, Selector
 
 
 @dataclass
 class Caps(Selector):
     """Keeps at most `max` rows for each value of the `key`: the best by the `by` columns, else a seeded draw.
 
-    A key is a column or a function of one, such as `host(url)`. Rows with a null in their key stay.
+    A key is a column or a function of one, such as `host(url)`. Rows with a null in their key stay. Rows of
+    earlier releases come first: new ones get what these leave.
     """
 
     version = 3
+    sees_published = True
 
     key: tuple[str, ...] = ("host(url)",)
     max: int = 1000
@@ -36,7 +38,7 @@ class Caps(Selector):
         local = live.each(Sql(f"select *, {placed} from ({keyed})"))
         met = f"select id from (select id, {placed} from (select * exclude (place) from live)) where place > {cap}"
         across = local.shuffle(ByHash("hash"), Sql(met), Sql(f"select * from live where place <= {cap}")).home(live)
-        beyond = f"select live.id, hash from live left join other using (id) where place > {cap} or other.id is not null"
+        beyond = f"select live.id, hash from live left join other using (id) where live.id < {PUBLISHED} and (place > {cap} or other.id is not null)"
         drop = local.each(Sql(beyond), across)
         count = Sql("select count(distinct hash) as n from live")
         capped = drop.shuffle(ByHash("hash"), count, Sql("select distinct hash from live"))

@@ -11,7 +11,7 @@ from curate.dedup.vectors import Without, clustered, embedded, file_hash, matrix
 from curate.errors import RecipeError
 from curate.select.database import query
 from curate.select.exchange import ByHash, Frame, Sql, files_hash
-from curate.selector import Selection, Selector, identifier
+from curate.selector import PUBLISHED, Selection, Selector, identifier
 
 
 @dataclass
@@ -23,10 +23,12 @@ class ClusterBalance(Selector):
     `clusters`, the second level clusters the centroids of the first, and so on; shares go from the top down
     (hierarchical k-means, Vo et al. 2405.15613); 0 on the lowest level is sqrt(2 N). Inside a cluster rows are drawn by coin, or best first by the `by` columns.
 
-    Adds the cluster of the lowest level. Rows without an embedding are dropped.
+    Adds the cluster of the lowest level. Rows without an embedding are dropped. In a set that grows `total` is that of all releases: of
+    a cluster's share new rows get what earlier releases leave, and fewer than `total` stay where these have more than a share.
     """
 
     version = 2
+    sees_published = True
 
     total: int = 0
     column: str = "clip_image"
@@ -76,7 +78,7 @@ class ClusterBalance(Selector):
             sizes[t["cluster"].to_numpy()] += t["n"].to_numpy()
         quota = descend(sizes, _tree(centroids, self.clusters[1:], self.seed), total, self.temper)
         granted = pa.table({"cluster": np.arange(len(quota), dtype=np.int32), "quota": quota})
-        fell = _beyond(found, name, granted).home(live)
+        fell = _beyond(found, name, granted).home(live).each(Sql(f"select id from live where id < {PUBLISHED}"))
         drop = fell.each(Sql(UNION), without)
         notes = {
             "centroids_hash": files_hash(files["centroids.npy"]),

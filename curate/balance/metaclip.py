@@ -16,7 +16,7 @@ from curate.balance.matcher import Matcher, Substrings, spacing
 from curate.errors import RecipeError
 from curate.select.database import query
 from curate.select.exchange import ByHash, Frame, Sql, Then
-from curate.selector import Selection, Selector, coin, identifier, quoted
+from curate.selector import PUBLISHED, Selection, Selector, coin, identifier, quoted
 
 #: Languages written without blanks between words.
 UNSPACED = ("bo", "ja", "km", "lo", "my", "th", "zh")
@@ -40,9 +40,14 @@ class Balance(Selector):
       target  the number of rows expected to stay
       tail    the share of all matches that belongs to tail entries (6 % in MetaCLIP), solved for each language
     With `t` and `base` (a language), t is the base's, and its tail share is used for the others (MetaCLIP 2).
+
+    In a set that grows an entry is filled up to t: with there[e] matching captions in earlier releases the term of entry e is
+    min(1, max(0, t - there[e]) / count[e]), count[e] being that of the new captions. `tail` is solved for all captions together;
+    `target` is the number of new rows.
     """
 
     version = 2
+    sees_published = True
 
     entries: str | Sequence[str] | Mapping[str, str | Sequence[str]] = ()
     t: float | None = None
@@ -86,6 +91,8 @@ class Balance(Selector):
         entries = [pa.table({"language": [g.language] * len(g.entries), "entry": g.entries}, schema=_ENTRIES) for g in groups]
         matched = live.each(Then(Sql(rows), _Match()), live.constant(pa.concat_tables([_ENTRIES.empty_table(), *entries])))
         _add(groups, matched.each(_counted), "counts")
+        _add(groups, matched.each(Sql(f"from live where id >= {PUBLISHED}")).each(_counted), "there")
+        matched = matched.each(Sql(f"from live where id < {PUBLISHED}"))
         counts = matched.constant(_counts_table(groups))
         bounds = self._bounds(matched, counts, groups)
         tossed = matched.each(_Toss(bounds, self.seed, self.name), counts)
@@ -133,13 +140,14 @@ class Balance(Selector):
 
 @dataclass
 class _Group:
-    """The entries of one language, and how many captions match each: before the balance and after it."""
+    """The entries of one language, and how many captions match each: in all (`counts`), in earlier releases (`there`), and of the new
+    ones after the balance."""
 
     language: str
     entries: list[str]
 
     def __post_init__(self):
-        self.counts, self.after = np.zeros(len(self.entries), np.int64), np.zeros(len(self.entries), np.int64)
+        self.counts, self.there, self.after = (np.zeros(len(self.entries), np.int64) for _ in range(3))
 
     def notes(self, t: float) -> dict[str, Any]:
         return {
@@ -200,8 +208,12 @@ _ENTRIES = pa.schema([("language", pa.large_string()), ("entry", pa.large_string
 
 
 def _counts_table(groups: list[_Group]) -> pa.Table:
-    fields = pa.schema([("language", pa.large_string()), ("count", pa.int64())])
-    each = [pa.table({"language": [g.language] * len(g.counts), "count": g.counts}, schema=fields) for g in groups]
+    """For each entry, in order, how many new captions match it, and how many of earlier releases."""
+    fields = pa.schema([("language", pa.large_string()), ("new", pa.int64()), ("there", pa.int64())])
+    each = [
+        pa.table({"language": [g.language] * len(g.counts), "new": g.counts - g.there, "there": g.there}, schema=fields)
+        for g in groups
+    ]
     return pa.concat_tables([fields.empty_table(), *each])
 
 
@@ -276,9 +288,9 @@ def _kept(matched: pa.Table, tossed: pa.Table) -> pa.Table:
 
 def _probabilities(matched: pa.Table, counts: pa.Table, bounds: dict[str, float] | float) -> np.ndarray:
     """The probability of each row to stay; 0 where nothing matches."""
-    probability, by = np.zeros(len(matched)), _of(counts, "count")
+    probability, new, there = np.zeros(len(matched)), _of(counts, "new"), _of(counts, "there")
     languages, numbers = matched["language"], matched["numbers"].combine_chunks()
-    for language, count in by.items():
+    for language, count in new.items():
         t = bounds[language] if isinstance(bounds, dict) else bounds
         at = np.flatnonzero(np.asarray(pc.fill_null(pc.equal(languages, language), False)))
         some = numbers.take(pa.array(at))
@@ -286,7 +298,8 @@ def _probabilities(matched: pa.Table, counts: pa.Table, bounds: dict[str, float]
         at, sizes = at[sizes > 0], sizes[sizes > 0]
         flat = some.flatten().to_numpy()
         if len(flat):
-            miss = 1.0 - np.minimum(1.0, t / count.to_numpy()[flat])
+            room = np.maximum(0.0, t - there[language].to_numpy()[flat])
+            miss = 1.0 - np.minimum(1.0, room / count.to_numpy()[flat])
             probability[at] = 1.0 - np.multiply.reduceat(miss, np.cumsum(sizes) - sizes)
     return probability
 

@@ -2,10 +2,15 @@
 
 import argparse
 import sys
+from typing import TYPE_CHECKING
 
-from curate.cli.arguments import count, folder
+from curate.cli.arguments import count, folder, place
 from curate.cli.containers import CONTAINERS, container_options, write_container
 from curate.view.look import clean
+
+if TYPE_CHECKING:
+    from curate.store.atomic import Store
+    from curate.upkeep.takedown import Taken
 
 #: Entries of a takedown list that match nothing, of which each is listed.
 _LISTED = 1000
@@ -28,9 +33,11 @@ def check(args: argparse.Namespace) -> int:
     for fault in faults:
         print(clean(fault))
     if not faults:
-        print(
-            f"fine: {run.dataset['samples']:,} samples in {len(run.dataset['shards'])} shards, root hash {run.dataset['root_hash']}"
-        )
+        dataset, earlier = run.dataset, run.dataset.get("releases", [])
+        print(f"fine: {dataset['samples']:,} samples in {len(dataset['shards'])} shards, root hash {dataset['root_hash']}")
+        if earlier:
+            samples = dataset["samples"] + sum(r["samples"] for r in earlier)
+            print(f"with {len(earlier)} earlier releases: {samples:,} samples, chain hash {dataset['chain_hash']}")
     return 1 if faults else 0
 
 
@@ -62,8 +69,17 @@ def _takedown_options(sub: argparse.ArgumentParser, _: str | None) -> None:
         help="what is to go: a table with some of the columns url, uid, sha256, or a .txt with one a line; without it an interrupted takedown goes on",
     )
     sub.add_argument("--dry-run", action="store_true", help="only say what would go")
+    sub.add_argument(
+        "--also",
+        type=place,
+        metavar="RUN",
+        nargs="+",
+        default=[],
+        help="further runs that it goes from too: those that were made of this one's shards or rows",
+    )
     sub.set_defaults(command=takedown)
-    sub.epilog = """The exit code is 3 if some entries of the list match no row: they are listed.
+    sub.epilog = """It goes from all earlier releases too that the run was made onto, and what was taken down in one of these goes from the run.
+The exit code is 3 if some entries of the list match no row: they are listed.
 
 examples:
   curate takedown out --list removed.parquet --dry-run
@@ -74,25 +90,36 @@ def takedown(args: argparse.Namespace) -> int:
     from curate.removed import Removed, asked
     from curate.runner.driver import tell
     from curate.store.atomic import Store
-    from curate.upkeep.takedown import takedown as take
+    from curate.upkeep.chain import chain, take_down
     from curate.view.run import open_run
 
     entries = [entry for path in args.list for entry in asked(path)]
     wanted = Removed(*({e.value for e in entries if e.kind == kind} for kind in ("url", "uid", "sha256")))
-    store = Store(args.folder)
-    taken = take(store, wanted, lambda: tell(open_run(args.folder)), args.dry_run)
+    runs = {s.url: s for folder in [args.folder, *args.also] for s in chain(Store(folder))}
+    here = [s for s in runs.values() if len(runs) == 1 or s.exists("recipe.json")]
+    found = take_down(here, wanted, lambda store: tell(open_run(store.url)), args.dry_run)
+    for store, taken in found:
+        print(f"{clean(store.url)}:" if len(found) > 1 else "", end="\n" * (len(found) > 1))
+        _taken(store, taken, args.dry_run)
+    gone = set(runs) - {s.url for s in here}
+    for url in sorted(gone):
+        print(f"curate: {clean(url)}: no run is here: nothing was taken down there", file=sys.stderr)
+    if not any(store.names("parts") for store in here):
+        return 0
+    nowhere = [e.said for e in entries if all(taken.missing.has(e.kind, e.value) for _, taken in found)]
+    return _missing(nowhere, len(entries)) or bool(gone)
+
+
+def _taken(store: "Store", taken: "Taken", dry: bool) -> None:
+    """Print what a takedown did in one run."""
     if not store.names("parts"):
         print("no run is here yet: the list is kept for one that begins here")
-        return 0
-    word = "would remove" if args.dry_run else "removed"
-    print(
-        f"{word} the content of "
-        + (", ".join(f"{n:,} {t}" for t, n in taken.rows.items() if n) or "no row: nothing of it is here (any more)")
-    )
+        return
+    rows = ", ".join(f"{n:,} {t}" for t, n in taken.rows.items() if n)
+    print(f"{'would remove' if dry else 'removed'} the content of {rows or 'no row: nothing of it is here (any more)'}")
     if taken.shards:
-        print(
-            f"shards {'to write' if args.dry_run else 'written'} again: {len(taken.shards):,} ({', '.join(taken.shards[:8])}{' …' if len(taken.shards) > 8 else ''})"
-        )
+        few = f"{', '.join(taken.shards[:8])}{' …' if len(taken.shards) > 8 else ''}"
+        print(f"shards {'to write' if dry else 'written'} again: {len(taken.shards):,} ({few})")
     if taken.after and taken.after != taken.before:
         print(f"root hash {taken.before} -> {taken.after}")
     for path in taken.elsewhere:
@@ -100,7 +127,6 @@ def takedown(args: argparse.Namespace) -> int:
             f"curate: {clean(path)} is an input and still holds bytes of it: curate changes nothing outside a run",
             file=sys.stderr,
         )
-    return _missing([e.said for e in entries if taken.missing.has(e.kind, e.value)], len(entries))
 
 
 def _missing(said: list[str], count: int) -> int:

@@ -311,6 +311,14 @@ def _run_options(sub: argparse.ArgumentParser, recipe: str | None) -> None:
         "--reuse", type=place, metavar="RUN", help="reuse another run's downloads and computed columns (read-only)"
     )
     sub.add_argument(
+        "--onto",
+        type=place,
+        metavar="RUN",
+        nargs="+",
+        default=[],
+        help="make the next release of a set: new rows are selected against those of these finished runs, which stay as they are",
+    )
+    sub.add_argument(
         "--replace", action="store_true", help="replace the run of another recipe that is in the folder (default: refuse)"
     )
     sub.add_argument(
@@ -333,6 +341,7 @@ def _run_options(sub: argparse.ArgumentParser, recipe: str | None) -> None:
   curate run clip_score_top30 --pairs 'lists/*.parquet' --url URL --text TEXT -o out
   curate run obelics --pages 'crawl/*.warc.gz' -o out
   curate run mine.py --pool out/shards -o second --reuse out
+  curate run mine.py --pairs 'week2/*.parquet' --url URL --text TEXT -o week2 --onto week1
   curate run mine.py --pool s3://bucket/pool -o s3://bucket/run --address auto"""
 
 
@@ -366,6 +375,7 @@ def run(args: argparse.Namespace) -> int:
             args.replace,
             args.max_cost,
             args.max_tokens,
+            args.onto,
         )
     for line in made.repaired:
         print(f"repaired: {clean(line)}")

@@ -17,6 +17,7 @@ from curate.dedup.likeness import likeness
 from curate.dedup.look import Look
 from curate.select.database import query
 from curate.select.exchange import ByHash, ById, Frame, Sql, same
+from curate.selector import PUBLISHED
 
 #: Tables of bits, and those for the many hashes of crops.
 TABLES, CROPPED = 16, 4
@@ -126,7 +127,8 @@ class _Near:
             one = np.repeat(np.arange(low, low + len(n)), n)
             two = np.arange(len(one)) - np.repeat(np.cumsum(n) - n, n) + start[one]
             wholes = [np.isin(views[x], (0, _MIRROR)) for x in (one, two)]
-            fit = (ids[one] != ids[two]) & (wholes[0] | wholes[1]) & ((views[one] >= 0) | (views[two] >= 0))
+            new = np.minimum(ids[one], ids[two]) < PUBLISHED  # what is published stays
+            fit = new & (ids[one] != ids[two]) & (wholes[0] | wholes[1]) & ((views[one] >= 0) | (views[two] >= 0))
             distance = np.bitwise_count(bits[one] ^ bits[two])
             fit &= distance <= self.distance
             # `one` is the view and `two` the whole, mirrored or not.

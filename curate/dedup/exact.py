@@ -18,6 +18,7 @@ class ExactDedup(Selector):
     """
 
     version = 3
+    sees_published = True
 
     key: tuple[str, ...] = ("sha256",)
     by: tuple[str, ...] = ()

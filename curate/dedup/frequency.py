@@ -6,7 +6,7 @@ import pyarrow as pa
 
 from curate.dedup import keys
 from curate.select.exchange import ByHash, Frame, Sql
-from curate.selector import Selection, Selector, identifier
+from curate.selector import PUBLISHED, Selection, Selector, identifier
 
 
 @dataclass
@@ -20,6 +20,7 @@ class Frequency(Selector):
     """
 
     version = 3
+    sees_published = True
 
     key: tuple[str, ...] = ("text",)
     max: int = 10
@@ -46,6 +47,6 @@ class Frequency(Selector):
         joined = f"""with one as (select {each}, any_value(n) as n from other join ({keyed}) using (id) group by all)
             select id, n as {name} from ({keyed}) join one using ({each})"""
         found = live.each(Sql(joined), counted)
-        often = found.each(Sql(f"select id from live where {name} > {int(self.max)}"))
+        often = found.each(Sql(f"select id from live where {name} > {int(self.max)} and id < {PUBLISHED}"))
         most = [v for t in found.each(Sql(f"select max({name}) as n from live")).tables() for v in t["n"].to_pylist() if v]
         return Selection(often, columns=found, notes={"most": max(most, default=0), "dropped": often.rows})

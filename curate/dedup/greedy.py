@@ -8,7 +8,8 @@ that resemble no survivor.)
 It is found in rounds (Blelloch et al. 2012, Greedy sequential maximal independent set and matching are parallel on average): a row
 is judged once all its better neighbours are that come before the first that stays. Pairs lie in the chunk of their worse row, and
 ask the chunk of the better one for its state. Of a row's better neighbours only the `limit` best are listed; a row whose listed
-ones all fell is asked about again, among those that stay, so the outcome is exact.
+ones all fell is asked about again, among those that stay, so the outcome is exact. Rows of earlier releases stay: they rank first and are
+never asked about.
 """
 
 from collections.abc import Callable
@@ -19,6 +20,7 @@ import pyarrow as pa
 
 from curate.dedup.keys import keep_best
 from curate.select.exchange import ById, Frame, Sql, same
+from curate.selector import PUBLISHED
 
 #: Pairs as finders return them, in any bucket, more than once if they like. A row that has more pairs than are listed has one more line
 #: without a survivor. `view` orders what was found of one pair: the similarity is that of the first.
@@ -130,7 +132,8 @@ class _Asked:
     def __call__(self, rows: pa.Table, copies: pa.Table, fallen: pa.Table, waiting: pa.Table) -> pa.Table:
         ids, out = rows["id"].to_numpy(), np.concatenate([copies["id"].to_numpy(), fallen["id"].to_numpy()])
         rows = rows.filter(pa.array(~np.isin(ids, out)))
-        asked = np.isin(rows["id"].to_numpy(), waiting["id"].to_numpy()) | self.everything
+        ids = rows["id"].to_numpy()
+        asked = (np.isin(ids, waiting["id"].to_numpy()) | self.everything) & (ids < PUBLISHED)
         return rows.append_column("asked", pa.array(asked))
 
 

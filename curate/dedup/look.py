@@ -20,14 +20,17 @@ class Look:
     mirror: bool
     same: Same
 
-    def survivors(self, hashes: np.ndarray, thumbs: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    def survivors(
+        self, hashes: np.ndarray, thumbs: np.ndarray, settled: int = 0
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
         """Of rows sorted by rank, best first: those that fall, the best row that stays and looks the same, how alike, and the first view
-        in which they match. hashes: (rows, views and mirror image), uint64; thumbs: (rows, pixels), uint8.
+        in which they match. hashes: (rows, views and mirror image), uint64; thumbs: (rows, pixels), uint8. The first `settled`
+        rows stay, whatever they look like.
 
         Ever larger blocks of rows are compared with those of the blocks before that stay, and only what is left among itself: in a crowd
         of look-alikes a few looks a row, not all pairs.
         """
-        stays, fell, start, size = np.empty(0, np.int64), [], 0, _BLOCK
+        stays, fell, start, size = np.arange(settled), [], settled, _BLOCK
         while start < len(hashes):
             rest = np.arange(start, min(start + size, len(hashes)))
             for others in (stays, None):

@@ -16,7 +16,7 @@ from curate.dedup.quality import columns, sort_key
 from curate.errors import RecipeError
 from curate.select.database import query
 from curate.select.exchange import Frame
-from curate.selector import Selection, Selector
+from curate.selector import PUBLISHED, Selection, Selector
 
 #: Rows up to which all pairs are found, in one task; beyond, most of them by bands (bands.py).
 EXACT = 65_536
@@ -39,6 +39,7 @@ class NearDedup(Selector):
 
     reads = ("phash", "phash_mirror", "phash_views", "thumbnail")
     version = 3
+    sees_published = True
 
     max_distance: int = 7
     min_similarity: float = 0.95
@@ -105,4 +106,6 @@ class _Find:
 
     def __call__(self, rows: pa.Table) -> pa.Table:
         rows = rows.sort_by("rank")
-        return pairs_table(rows, *self.look.survivors(arrays(rows["hashes"], np.uint64), arrays(rows["thumb"], np.uint8)))
+        settled = int((rows["id"].to_numpy() >= PUBLISHED).sum())
+        hashes, thumbs = arrays(rows["hashes"], np.uint64), arrays(rows["thumb"], np.uint8)
+        return pairs_table(rows, *self.look.survivors(hashes, thumbs, settled))

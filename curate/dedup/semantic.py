@@ -7,7 +7,7 @@ import numpy as np
 import pyarrow as pa
 
 from curate.dedup.greedy import PAIRS, duplicates, pairs_table
-from curate.dedup.quality import coin_key, columns, sort_key
+from curate.dedup.quality import PUBLISHED_FIRST, coin_key, columns, sort_key
 from curate.dedup.vectors import (
     DECIMALS,
     MARGIN,
@@ -53,6 +53,7 @@ class SemanticDedup(Selector):
     """
 
     version = 3
+    sees_published = True
 
     column: str = "clip_image"
     eps: float = 0.01
@@ -150,7 +151,7 @@ class _ByCentroid:
             close = cosines(matrix(rows["v"]), self.centroids[matrix(rows["near"])[:, 0]])
         given = pa.table({"id": rows["id"], "uid": rows["uid"], "close": close if self.hard else -close})
         ranks = query(
-            "select id, create_sort_key(close, 'ASC NULLS LAST', uid, 'ASC NULLS LAST') as rank from live order by id",
+            f"select id, create_sort_key({PUBLISHED_FIRST}, close, 'ASC NULLS LAST', uid, 'ASC NULLS LAST') as rank from live order by id",
             {"live": given},
         )
         at = pa.array(np.argsort(np.argsort(rows["id"].to_numpy())))

@@ -63,6 +63,7 @@ class TextDedup(Selector):
     """
 
     version = 3
+    sees_published = True
 
     column: str = "text"
     min: float = 0.8

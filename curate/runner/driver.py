@@ -4,6 +4,7 @@ import json
 import logging
 import math
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -22,18 +23,21 @@ from curate.score.model import Pace
 from curate.score.part import Decision, Part
 from curate.score.segment import Done, Work
 from curate.select import pool
+from curate.select.published import EarlierRows
 from curate.selector import Selector
 from curate.shard import ledger
 from curate.shard import plan as layout
 from curate.shard import write as shards
 from curate.stage import Stage, digest
 from curate.store import checksums as seal
+from curate.store import releases
 from curate.store.assets import publish
 from curate.store.atomic import Store
 from curate.store.folder import EARLY, refuse_older, top
 from curate.store.lease import held
 from curate.store.memory import give_back, one_heap
-from curate.upkeep.adopt import adopt
+from curate.store.releases import Release
+from curate.upkeep.adopt import adopt, adopt_removed
 from curate.upkeep.repair import repair
 from curate.upkeep.takedown import begin_anew, finish
 from curate.view import card, report
@@ -61,6 +65,7 @@ def run(
     replace: bool = False,
     max_cost: float = math.inf,
     max_tokens: float = math.inf,
+    onto: Sequence[str] = (),
 ) -> Run:
     """Run a recipe into a folder, or go on with the run there. Returns the run; its `problems` say what was not read.
 
@@ -74,6 +79,8 @@ def run(
     replace: replace the run of another recipe that is in the folder, which is refused otherwise.
     max_cost, max_tokens: what models that write may cost, in all visits to the run, and the tokens that they may read and write. Rows
         for which nothing is left have no answer, `finish` over_budget; the run with a larger cap asks for them.
+    onto: finished runs that this one is the next release of: new rows are selected against theirs, and theirs stay. A run that goes on
+        knows its own.
     """
     recipe.check()
     if unknown := {*(stage_workers or {}), *(per_node or {})} - {s.name for s in recipe.steps if isinstance(s, Stage)}:
@@ -84,10 +91,14 @@ def run(
     settle(recipe, begun)
     if earlier and not replace:
         same_recipe(store, earlier, recipe)
+    published = releases.opened(store, [Store(o) for o in onto] or _recorded(store, earlier))
+    EarlierRows(store, tuple(published)).check(recipe)
     preflight(recipe, None if refetch else earlier, Store(reuse) if reuse and not refetch else None)
     store.probe()
     with held(store):
         store.sweep()
+        for release in published:
+            adopt_removed(store, release.at(store))
         if reuse:
             log.info("%d files of %s are used here too", adopt(store, Store(reuse)), reuse)
         worker = engines.start(engine, address, workers)
@@ -96,20 +107,8 @@ def run(
         told = Published(progress or Quiet(), store, notes=worker.notes)
         try:
             worker.ship_user_code([recipe.source, *recipe.steps])
-            made = Driver(
-                recipe,
-                store,
-                worker,
-                part_size,
-                refetch,
-                told,
-                earlier,
-                repair,
-                deadline,
-                stage_workers or {},
-                per_node or {},
-                Spending(max_cost, max_tokens),
-            ).run()
+            limits = (deadline, stage_workers or {}, per_node or {}, Spending(max_cost, max_tokens))
+            made = Driver(recipe, store, worker, part_size, refetch, told, earlier, repair, *limits, published).run()
         except BaseException as e:
             told.stopped(e)
             raise
@@ -118,6 +117,11 @@ def run(
     if progress is None and (lost := nothing_kept(made)):
         log.warning(lost)
     return made
+
+
+def _recorded(store: Store, earlier: dict[str, Any] | None) -> list[Store]:
+    """The releases that the run in the folder was begun onto."""
+    return [releases.located(store, place) for place in (earlier or {}).get("onto", ())]
 
 
 def tell(made: Run) -> None:
@@ -173,6 +177,7 @@ class Driver:
     stage_workers: dict[str, int] = field(default_factory=dict)
     per_node: dict[str, int] = field(default_factory=dict)
     cap: Spending = UNLIMITED
+    releases: list[Release] = field(default_factory=list)
 
     def run(self) -> Run:
         began = time.time()
@@ -190,7 +195,10 @@ class Driver:
         self.budget = Budget(self.store, self.recipe, self.cap)
         self.drift: list[dict[str, str]] = []
         self.record = {**self.recipe.record(), "part_size": self.part_size, "inputs": _slim(inputs)}
-        state = digest([self.recipe.fingerprint, [p.id for p in parts], problems])
+        if self.releases:
+            self.record["onto"] = [r.run for r in self.releases]
+        onto = [[r.made for r in self.releases]] if self.releases else []
+        state = digest([self.recipe.fingerprint, [p.id for p in parts], problems, *onto])
         made = Run(self.store, self.counters, problems, repaired)
         if not self.refetch and self._finished(state):
             self.progress.end(made, "nothing to do: this run is finished")
@@ -230,9 +238,10 @@ class Driver:
         return made
 
     def _finished(self, state: str) -> bool:
-        if self.budget.reaches_further(self.earlier):
+        if self.budget.reaches_further(self.earlier) or not seal.is_whole(self.store):
             return False
-        return seal.is_whole(self.store) and json.loads(self.store.read("dataset.json")).get("state") == state
+        dataset = json.loads(self.store.read("dataset.json"))
+        return dataset.get("state") == state and releases.named(dataset) == self.releases
 
     def _publish_record(self, more: dict[str, Any]) -> None:
         self.store.publish_bytes("recipe.json", (json.dumps(self.record | more, indent=1, default=str) + "\n").encode())
@@ -349,16 +358,18 @@ class Driver:
             added = {c for s in selectors if s.table == table for c in s.adds() if c not in s.overwrites}
             reads = tuple(sorted({c for s in selectors if s.table == table for c in s.reads} - added - {"id"}))
             gathered[table] = list(self.engine.map(partial(pool.gather, point, table, reads, known), parts))
+        earlier = EarlierRows(self.store, tuple(self.releases))
+        there = {t: earlier.rows(t, selectors, known, self.engine.map) for t in gathered}
         made: list[Decision] = []
         for selector in selectors:
-            rows = gathered[selector.table]
+            rows, beside = gathered[selector.table], there[selector.table] if selector.sees_published else []
             total = sum(g.rows for g in rows)
             self.progress.stage(selector.name, 1, total)
-            wanted = pool.decision(selector, rows, made, self.recipe.fingerprints[selector.name])
+            wanted = pool.decision(selector, rows, made, self.recipe.fingerprints[selector.name], beside)
             began = time.perf_counter()
             record = pool.decided(self.store, wanted)
             if record is None:
-                record = pool.decide(self.store, selector, rows, made, wanted, self.engine.map)
+                record = pool.decide(self.store, selector, rows, made, wanted, self.engine.map, beside)
                 self.decided[selector.name] = {"rows": total, "seconds": time.perf_counter() - began}
             made.append(wanted)
             self.notes[selector.name] = record["notes"]
@@ -376,7 +387,8 @@ class Driver:
         copies = ("copies",) if any("copies" in s.adds() for s in point.steps if s.table == samples) else ()
         gather = partial(pool.gather, point, samples, copies, pool.known(self.store))
         gathered = list(self.engine.map(gather, parts))
-        assigned = ledger.assign(self.store, gathered, how, self.engine.map) if how else None
+        first = releases.next_shard(self.releases)
+        assigned = ledger.assign(self.store, gathered, how, self.engine.map, first) if how else None
         self.store.remove("dataset.json")
         there = {f"{folder}/{n}" for folder in (seal.LEDGER if how else seal.SHOWN) for n in self.store.names(folder)}
         for stale in there.difference(*entries.values()):
@@ -400,17 +412,15 @@ class Driver:
             self._write_shards(assigned, entries, state)
         else:
             root, count = ledger.uid_hash(ledger.kept_rows(self.store, gathered, self.engine.map))
-            dataset = {
-                "state": state,
-                "root_hash": root,
-                "samples": count,
-                "bytes": 0,
-                "shards": [],
-                "table": samples,
-                "recipe": self.recipe.fingerprint,
-            }
-            self.store.publish_bytes("dataset.json", (json.dumps(dataset, indent=1) + "\n").encode())
+            provenance = {"state": state, "table": samples, "recipe": self.recipe.fingerprint, **self._chain()}
+            shards.publish_dataset(self.store, provenance, root, count, [])
         return counts
+
+    def _chain(self) -> dict[str, Any]:
+        """What `dataset.json` says of the releases before this one."""
+        if not self.releases:
+            return {}
+        return {"releases": releases.written(self.releases), "first_shard": releases.next_shard(self.releases)}
 
     def _write_shards(self, assigned: ledger.Assigned, entries: dict[str, list[str]], state: str) -> None:
         how = self.recipe.layout
@@ -419,17 +429,14 @@ class Driver:
         self.progress.stage("shards", assigned.shards, 0)
         captions = {s.name: s.provenance() for s in self.recipe.steps if hasattr(s, "provenance")}
         provenance = {"recipe": self.recipe.fingerprint, **({"captions": captions} if captions else {})}
-        write = partial(layout.write_shard, self.store, planned, how, assigned.shards, provenance, self._hashed())
+        write = partial(layout.write_shard, self.store, planned, how, assigned, provenance, self._hashed())
         infos = []
-        for info in self.engine.map(write, range(assigned.shards)):
+        for info in self.engine.map(write, range(assigned.first, assigned.first + assigned.shards)):
             infos.append(info)
             self.sums |= {f"shards/{info['name']}.{kind}": info[kind]["sha256"] for kind in ("tar", "parquet")}
             self.progress.step("shards", None)
-        shards.finish(
-            self.store,
-            infos,
-            {"state": state, "table": self.recipe.samples, "assigned": assigned.folder, "planned": planned, **provenance},
-        )
+        made_of = {"assigned": assigned.folder, "planned": planned, **provenance, **self._chain()}
+        shards.finish(self.store, infos, {"state": state, "table": self.recipe.samples, **made_of})
 
     def _hashed(self) -> str | None:
         """The column with the SHA-256 of the bytes kept; None if what wrote them last does not tell. `sha256` is of those fetched."""

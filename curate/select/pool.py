@@ -4,7 +4,7 @@ import hashlib
 import json
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -92,23 +92,25 @@ def gather(point: Point, table: str, columns: tuple[str, ...], before: Known, pa
         there = [c for c in columns if c != "id" and not pa.types.is_null(rows.columns[c].type)]
         found = rows.take(dict.fromkeys(["uid", *there]), rows.live)
         found = found.add_column(0, "id", pa.array(rows.live + part.base, pa.int64()))
-        return _publish_gathered(point.store, before.named.get(head), head, part.index, found)
-    return _gathered(before.there[head], part.index)
+        return publish_gathered(point.store, before.named.get(head), head, part.index, found)
+    return reread(before.there[head], part.index)
 
 
-def _gathered(name: str, part: int) -> Gathered:
+def reread(name: str, part: int) -> Gathered:
+    """Gathered rows by the name of their file."""
     _, rows, size, content = _GATHERED.fullmatch(name).groups()
     return Gathered(f"gathered/{name}", part, int(rows), int(size), content)
 
 
-def _publish_gathered(store: Store, name: str | None, head: str, part: int, found: pa.Table) -> Gathered:
+def publish_gathered(store: Store, name: str | None, head: str, part: int, found: pa.Table) -> Gathered:
+    """Write gathered rows, under the name that they had before or one with the digest of their content."""
     with store.private(f"gathered/{head}") as path:
         size = write_table(path, found)
         if name is None:
             with open(path, "rb") as f:
                 name = f"{head}.{len(found)}.{size}.{hashlib.file_digest(f, 'sha256').hexdigest()[:16]}.parquet"
         store.publish(f"gathered/{name}", path, size)
-    return _gathered(name, part)
+    return reread(name, part)
 
 
 def names(gathered: list[Gathered]) -> list[str]:
@@ -116,7 +118,7 @@ def names(gathered: list[Gathered]) -> list[str]:
     return [g.file.removeprefix("gathered/") for g in gathered]
 
 
-def grouped(gathered: list[Gathered]) -> list[list[Gathered]]:
+def grouped(gathered: Iterable[Gathered]) -> list[list[Gathered]]:
     """Gathered parts in groups of about a million rows, in order: the chunks of the pool. They follow from the pool alone."""
     groups: list[list[Gathered]] = []
     rows = size = 0
@@ -185,9 +187,12 @@ def _decoded(table: pa.Table) -> pa.Table:
 # ---- what they decide
 
 
-def decision(selector: Selector, gathered: list[Gathered], earlier: list[Decision], print_: str) -> Decision:
-    """The name of what a selector decides over these rows, and the chunks in which it does."""
-    key = digest([print_, selector.parameters(), [g.content for g in gathered], [d.folder for d in earlier]])
+def decision(
+    selector: Selector, gathered: list[Gathered], earlier: list[Decision], print_: str, published: Sequence[Gathered] = ()
+) -> Decision:
+    """The name of what a selector decides over these rows, beside those that are published, and the chunks in which it does."""
+    beside = [[g.content for g in published]] if published else []
+    key = digest([print_, selector.parameters(), [g.content for g in gathered], [d.folder for d in earlier], *beside])
     return Decision(selector.name, selector.table, f"decisions/{selector.name}-{key}", starts_of(grouped(gathered)))
 
 
@@ -203,9 +208,12 @@ def decide(
     earlier: list[Decision],
     wanted: Decision,
     run_map: Callable[[Callable, Iterable], Iterable] = map,
+    published: Sequence[Gathered] = (),
 ) -> dict[str, Any]:
-    """Let a selector decide, and keep its decision: a file for each chunk, then the record. A pool of one chunk is judged in one task."""
-    groups = grouped(gathered)
+    """Let a selector decide, and keep its decision: a file for each chunk, then the record. A pool of one chunk is judged in one task.
+
+    published: rows of earlier releases, which it sees as further chunks and decides nothing about."""
+    groups, there = grouped(gathered), grouped(published)
     earlier = [d for d in earlier if d.table == selector.table]
     dropped = [sum(n) for n in zip([0] * len(groups), *(decided(store, d)["dropped"] for d in earlier))]
     chunks = [
@@ -217,39 +225,39 @@ def decide(
         )
         for group, fell, start in zip(groups, dropped, wanted.starts)
     ]
-    made_of = names(gathered)
-    if len(chunks) == 1:
-        return next(iter(run_map(_Decide(store, selector, wanted, made_of), [chunks])))
+    chunks += [Survivors(sum(g.rows for g in group), tuple(g.file for g in group), tuple(selector.reads)) for group in there]
+    starts = first_ids((*wanted.starts, *(group[0].part for group in there)))
+    work = _Decide(store, selector, wanted, names([*gathered, *published]), starts)
+    if len(grouped([*gathered, *published])) == 1:
+        return next(iter(run_map(work.whole, [chunks])))
     exchange = Exchange(store, f"exchange/{wanted.folder.removeprefix('decisions/')}", run_map)
-    found = _decide(exchange, selector, chunks, wanted, made_of)
+    found = work(exchange, chunks)
     exchange.clear()
     return found
 
 
 @dataclass(frozen=True)
 class _Decide:
-    """The whole plan of a selector in one task."""
+    """The plan of a selector. starts: the first id of each chunk, those of earlier releases behind those of the pool."""
 
     store: Store
     selector: Selector
     wanted: Decision
     made_of: list[str]
+    starts: tuple[int, ...]
 
-    def __call__(self, chunks: list[Chunk]) -> dict[str, Any]:
-        [chunk] = chunks
-        live = Held(chunk.rows, table=chunk.load(self.store))
-        return _decide(Exchange(self.store), self.selector, [live], self.wanted, self.made_of)
+    def whole(self, chunks: list[Chunk]) -> dict[str, Any]:
+        """All of it, in this task."""
+        return self(Exchange(self.store), [Held(c.rows, table=c.load(self.store)) for c in chunks])
 
-
-def _decide(exchange: Exchange, selector: Selector, chunks: list[Any], wanted: Decision, made_of: list[str]) -> dict[str, Any]:
-    live = Frame(exchange, chunks, first_ids(wanted.starts))
-    try:
-        made = selector.select(live)
-        return _record(live, selector, made, wanted, made_of)
-    except Exception as e:
-        if isinstance(e, CurateError) or out_of_memory(e):
-            raise
-        raise PoolError(f"selector {selector.name}: {type(e).__name__}: {e}") from e
+    def __call__(self, exchange: Exchange, chunks: list[Any]) -> dict[str, Any]:
+        live, selector = Frame(exchange, chunks, self.starts), self.selector
+        try:
+            return _record(live, selector, selector.select(live), self.wanted, self.made_of)
+        except Exception as e:
+            if isinstance(e, CurateError) or out_of_memory(e):
+                raise
+            raise PoolError(f"selector {selector.name}: {type(e).__name__}: {e}") from e
 
 
 def _record(live: Frame, selector: Selector, made: Selection, wanted: Decision, made_of: list[str]) -> dict[str, Any]:
@@ -273,7 +281,7 @@ def _record(live: Frame, selector: Selector, made: Selection, wanted: Decision, 
     found = {
         "of": made_of,
         "starts": wanted.starts,
-        "rows": [c.rows for c in live.chunks],
+        "rows": [c.rows for c in live.chunks[: len(wanted.starts)]],
         "dropped": [c.total() for c in counts],
         "reasons": dict(sum(counts, Counter())),
         "edges": made.edges is not None,

@@ -32,21 +32,24 @@ _PLACED = pa.schema({"id": pa.int64(), "uid": pa.string(), "key": pa.string(), "
 class Assigned:
     """The places of all samples: a folder with a file for each chunk of the pool, sorted by id, with uid, key, shard, place; how many
     samples there were when it was made, and shards. After a takedown it has fewer rows, and as many shards. starts: the index of the
-    first part of each chunk."""
+    first part of each chunk. first: the number of the first shard, after those of earlier releases."""
 
     folder: str
     samples: int
     shards: int
     starts: tuple[int, ...] = (0,)
+    first: int = 0
 
     def file(self, part: int) -> str:
         """The file with the samples of a part, by its index."""
         return f"{self.folder}/{bisect.bisect_right(self.starts, part) - 1:05d}.parquet"
 
 
-def assign(store: Store, gathered: list[Gathered], how: Shards, run_map: Callable = map) -> Assigned:
-    """Give every kept row its places in the shards, in order of a coin of its key, whatever order the rows came in."""
-    folder = f"assigned/{digest([[g.content for g in gathered], how.size, how.seed, PLACE, 'in chunks'])}"
+def assign(store: Store, gathered: list[Gathered], how: Shards, run_map: Callable = map, first: int = 0) -> Assigned:
+    """Give every kept row its places in the shards, in order of a coin of its key, whatever order the rows came in. Shards are numbered
+    from `first` on."""
+    key = [[g.content for g in gathered], how.size, how.seed, PLACE, "in chunks", *([first] if first else [])]
+    folder = f"assigned/{digest(key)}"
     made = assigned_in(store, folder)
     if made:
         return made
@@ -54,7 +57,7 @@ def assign(store: Store, gathered: list[Gathered], how: Shards, run_map: Callabl
     repeated = bool(gathered) and "copies" in store.fields(gathered[0].file).names
     columns = ("copies",) if repeated else ()
     chunks = [Survivors(sum(g.rows for g in group), tuple(g.file for g in group), columns) for group in groups]
-    work = _Assign(store, folder, how, repeated, starts_of(groups), names(gathered))
+    work = _Assign(store, folder, how, repeated, starts_of(groups), names(gathered), first)
     if len(chunks) == 1:
         return next(iter(run_map(work.whole, [chunks])))
     exchange = Exchange(store, f"exchange/{folder.replace('/', '-')}", run_map)
@@ -66,7 +69,7 @@ def assign(store: Store, gathered: list[Gathered], how: Shards, run_map: Callabl
 def assigned_in(store: Store, folder: str) -> Assigned | None:
     """The places in a folder, None if they are not made."""
     made = store.json(f"{folder}/assigned.json")
-    return made and Assigned(folder, made["samples"], made["shards"], tuple(made["starts"]))
+    return made and Assigned(folder, made["samples"], made["shards"], tuple(made["starts"]), made.get("first", 0))
 
 
 @dataclass(frozen=True)
@@ -77,6 +80,7 @@ class _Assign:
     repeated: bool
     starts: tuple[int, ...]
     made_of: list[str]
+    first: int
 
     def whole(self, chunks: list[Survivors]) -> Assigned:
         """All of it, in this task."""
@@ -89,12 +93,18 @@ class _Assign:
         counts = [chunk.rows for chunk in ordered.chunks]
         sizes = shards.assign(sum(counts), self.how.size) if sum(counts) else []
         firsts = ordered.beside(pa.table({"first": [sum(counts[:n])]}) for n in range(len(counts)))
-        placed = ordered.each(_Numbered(sizes), firsts).home(live, task=Sql("select * from live order by id, key"))
-        found = Assigned(self.folder, sum(counts), len(sizes), self.starts)
+        placed = ordered.each(_Numbered(sizes, self.first), firsts).home(live, task=Sql("select * from live order by id, key"))
+        found = Assigned(self.folder, sum(counts), len(sizes), self.starts, self.first)
         items = [(chunk, found.file(start)) for chunk, start in zip(placed.chunks, self.starts)]
         keep = _Placed(self.store)
         list(exchange.map(keep, items) if exchange.folder else map(keep, items))
-        assigned = {"of": self.made_of, "samples": found.samples, "shards": found.shards, "starts": self.starts}
+        assigned = {
+            "of": self.made_of,
+            "samples": found.samples,
+            "shards": found.shards,
+            "starts": self.starts,
+            "first": self.first,
+        }
         self.store.publish_bytes(f"{self.folder}/assigned.json", record(assigned))
         return found
 
@@ -102,9 +112,10 @@ class _Assign:
 @dataclass(frozen=True)
 class _Numbered:
     sizes: list[int]
+    first: int
 
     def __call__(self, ordered: pa.Table, first: pa.Table) -> pa.Table:
-        return shards.numbered(ordered, first["first"][0].as_py(), self.sizes)
+        return shards.numbered(ordered, first["first"][0].as_py(), self.sizes, self.first)
 
 
 @dataclass(frozen=True)

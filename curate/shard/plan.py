@@ -105,7 +105,7 @@ class _Placed:
 
     def load(self, store: Store) -> pa.Table:
         rows = placed(store, self.file, _places(store, self.assigned, self.file), self.columns, self.own, self.hidden)
-        share = (rows["shard"].to_numpy() + 0.5) / max(self.assigned.shards, 1)
+        share = (rows["shard"].to_numpy() - self.assigned.first + 0.5) / max(self.assigned.shards, 1)
         return rows.append_column("share", pa.array(share))
 
 
@@ -238,15 +238,16 @@ def write_shard(
     store: Store,
     plan: dict[str, list[str]],
     how: Shards,
-    count: int,
+    assigned: Assigned,
     provenance: dict[str, Any],
     hashed: str | None,
     shard: int,
 ) -> dict[str, Any]:
-    """Write one shard of a plan, unless it is there; returns what its `.json` says."""
-    own = "documents" if "documents" in plan else next(iter(plan))
-    rows = {t: planned(store, files[shard * len(files) // count], shard, t == own) for t, files in plan.items()}
-    return write_rows(store, rows, how, shards.shard_name(shard, count), digest([plan, plain(how)]), provenance, hashed)
+    """Write one shard of a plan, by its number, unless it is there; returns what its `.json` says."""
+    own, count, nth = "documents" if "documents" in plan else next(iter(plan)), assigned.shards, shard - assigned.first
+    rows = {t: planned(store, files[nth * len(files) // count], shard, t == own) for t, files in plan.items()}
+    name = shards.shard_name(shard, assigned.first + count)
+    return write_rows(store, rows, how, name, digest([plan, plain(how)]), provenance, hashed)
 
 
 def write_rows(

@@ -25,6 +25,7 @@ from curate.shard.members import LEFT_OUT, Members, Slice, bulky, image_members
 from curate.store.atomic import Store
 from curate.store.parquet import write_table
 from curate.store.payload import BLOCK, END, open_payload, slices, tar_header
+from curate.store.releases import chain_hash
 
 # ---- the plan
 
@@ -60,13 +61,13 @@ def named(seed: int, repeated: bool) -> str:
         select *, {coin_sql("key", seed)} as coin from named"""
 
 
-def numbered(ordered: pa.Table, first: int, sizes: list[int]) -> pa.Table:
+def numbered(ordered: pa.Table, first: int, sizes: list[int], first_shard: int = 0) -> pa.Table:
     """Named samples in order of coin and key with their `shard` and `place`: those of the `first` one of all and its followers. sizes: of
-    all shards (`assign`)."""
+    all shards (`assign`), which are numbered from `first_shard` on."""
     starts = np.cumsum([0, *sizes])
     n = first + np.arange(len(ordered))
     shard = np.searchsorted(starts, n, side="right") - 1
-    found = {"shard": pa.array(shard, pa.int32()), "place": pa.array(n - starts[shard], pa.int32())}
+    found = {"shard": pa.array(first_shard + shard, pa.int32()), "place": pa.array(n - starts[shard], pa.int32())}
     return pa.table({c: ordered[c] for c in ("id", "uid", "key")} | found)
 
 
@@ -234,12 +235,27 @@ def finish(store: Store, infos: list[dict[str, Any]], provenance: dict[str, Any]
     for stale in set(store.names("shards")) - wanted - {"sizes.json"}:
         store.remove(f"shards/{stale}")
     store.publish_bytes("shards/sizes.json", pretty({f"{i['name']}.tar": i["samples"] for i in infos}))
+    return publish_dataset(store, provenance or {}, root_hash(infos), sum(i["samples"] for i in infos), infos)
+
+
+def publish_dataset(
+    store: Store, provenance: dict[str, Any], root: str, samples: int, infos: list[dict[str, Any]]
+) -> dict[str, Any]:
+    """Write `dataset.json`; returns what it says. provenance: with the earlier `releases` of a set that grows, of which there is a hash
+    over all then."""
+    roots = [*(r["root_hash"] for r in provenance.get("releases", ())), root]
     dataset = {
-        **(provenance or {}),
-        "root_hash": root_hash(infos),
-        "samples": sum(i["samples"] for i in infos),
+        **provenance,
+        **({"chain_hash": chain_hash(roots)} if len(roots) > 1 else {}),
+        "root_hash": root,
+        "samples": samples,
         "bytes": sum(i["tar"]["bytes"] for i in infos),
         "shards": [{k: i[k] for k in ("name", "samples", "tar", "parquet")} for i in infos],
     }
     store.publish_bytes("dataset.json", pretty(dataset))
     return dataset
+
+
+def shard_names(dataset: dict[str, Any]) -> dict[int, str]:
+    """The names of a run's shards by their numbers, which go on from those of earlier releases."""
+    return {int(s["name"]): s["name"] for s in dataset["shards"]}

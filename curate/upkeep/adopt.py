@@ -22,8 +22,7 @@ def adopt(store: Store, other: Store) -> int:
     """
     if not other.exists("recipe.json"):
         raise RecipeError(f"{other.url}: no recipe.json here, so this is not a run's folder")
-    for name in [n for n in other.names(FOLDER) if n.endswith(".parquet") and not store.exists(f"{FOLDER}/{n}")]:
-        store.commit_bytes(f"{FOLDER}/{name}", other.read(f"{FOLDER}/{name}"))
+    adopt_removed(store, other)
     for digest in lists(store):  # what comes in now has yet to be cleared of it: the next run does so first
         store.remove(f"{FOLDER}/{digest}.json")
     wanted = [n for n in folder.files(other, *TAKEN) if not n.startswith(f"{FOLDER}/")]
@@ -32,6 +31,12 @@ def adopt(store: Store, other: Store) -> int:
         if name not in here:
             _take(store, other, name)
     return len(set(wanted) - here)
+
+
+def adopt_removed(store: Store, other: Store) -> None:
+    """Take over the lists of what was taken down in `other`: the next run clears this one of it first, and takes nothing of it in."""
+    for name in [n for n in other.names(FOLDER) if n.endswith(".parquet") and not store.exists(f"{FOLDER}/{n}")]:
+        store.commit_bytes(f"{FOLDER}/{name}", other.read(f"{FOLDER}/{name}"))
 
 
 def _take(store: Store, other: Store, name: str) -> None:

@@ -20,6 +20,7 @@ from curate.shard.members import SUFFIX, bulky, caption, to_json
 from curate.sources.tarindex import Sample, members, samples
 from curate.store import checksums as seal
 from curate.store.atomic import Store
+from curate.upkeep.chain import chain_faults, hash_faults
 from curate.upkeep.kept import kept_faults
 from curate.view import views
 
@@ -73,6 +74,7 @@ def _faults(store: Store) -> Iterator[str]:
             faults = [f"shards/{entry['name']}: {fault}" for fault in _place_faults(store, con, entry["name"], how)]
         yield from _some(faults)
         sound += [] if faults else [entry["name"]]
+    yield from chain_faults(store, dataset, con)
     yield from agreement_faults(store, con, sound, len(sound) == len(dataset["shards"]), main, _redacts(how, main))
 
 
@@ -149,8 +151,9 @@ def folder_faults(store: Store, dataset: dict[str, Any], sizes: dict[str, Any], 
     there = set(store.names("shards"))
     yield from (f"shards/{name}: missing" for name in sorted(wanted - there))
     yield from (f"shards/{name}: not a file of this data set (dataset.json)" for name in sorted(there - wanted))
-    if [s["name"] for s in listed] != [shards.shard_name(i, len(listed)) for i in range(len(listed))]:
-        yield "dataset.json: the shards are not numbered from 0 without gaps"
+    first = dataset.get("first_shard", 0)
+    if [s["name"] for s in listed] != [shards.shard_name(first + i, first + len(listed)) for i in range(len(listed))]:
+        yield f"dataset.json: the shards are not numbered from {first} without gaps"
     counts = [s["samples"] for s in listed]
     if counts and max(counts) - min(counts) > 1 + gone:
         yield f"dataset.json: shard sizes differ by more than one sample ({min(counts)} to {max(counts)})"
@@ -176,24 +179,11 @@ def shard_faults(store: Store, entry: dict[str, Any], table: str, how: dict[str,
     elif any(info.get(k) != entry[k] for k in ("name", "samples", "tar", "parquet")):
         yield f"{name}.json: does not agree with dataset.json"
     for kind in ("tar", "parquet"):
-        yield from _hash_faults(store, f"{name}.{kind}", entry[kind])
+        yield from hash_faults(store, f"{name}.{kind}", entry[kind])
     try:
         yield from _sample_faults(store, name, entry["samples"], info.get("hashed"), table, how)
     except (PoolError, OSError, pa.ArrowException) as e:
         yield f"{name}: cannot be read: {e}"
-
-
-def _hash_faults(store: Store, name: str, wanted: dict[str, Any]) -> Iterator[str]:
-    try:
-        with store.open(name) as f:
-            found, size = hashlib.file_digest(f, "sha256").hexdigest(), f.tell()
-    except OSError as e:
-        yield f"{name}: cannot be read: {e.strerror or e}"
-        return
-    if size != wanted["bytes"]:
-        yield f"{name}: has {size} bytes, should have {wanted['bytes']}"
-    elif found != wanted["sha256"]:
-        yield f"{name}: the SHA-256 of its bytes is {found[:12]}…, should be {wanted['sha256'][:12]}…"
 
 
 def _sample_faults(store: Store, name: str, count: int, hashed: str | None, kind: str, how: dict[str, Any]) -> Iterator[str]:

@@ -34,6 +34,7 @@ from curate.store import checksums as seal
 from curate.store import folder as folders
 from curate.store.atomic import Store
 from curate.store.lease import held
+from curate.store.releases import refreshed
 from curate.upkeep import gc
 from curate.upkeep.rewrite import copied, empty, leave_out
 
@@ -50,8 +51,9 @@ class Taken:
     missing: Removed = field(default_factory=Removed)
 
 
-def takedown(store: Store, asked: Removed, tell: Callable[[], None], dry: bool = False) -> Taken:
-    """Take down what is asked for. `tell` writes the report and the card anew. dry: only say what would go."""
+def takedown(store: Store, asked: Removed, tell: Callable[[], None], dry: bool = False, along: Removed | None = None) -> Taken:
+    """Take down what is asked for. `tell` writes the report and the card anew. dry: only say what would go. along: what goes in other runs
+    of the same set."""
     here = set(store.names(""))
     # A run that was killed early has no recipe.json yet. An empty folder may wait for one; what is not there is mistyped.
     waits = not dry and store.local and Path(store.root).is_dir()
@@ -61,12 +63,12 @@ def takedown(store: Store, asked: Removed, tell: Callable[[], None], dry: bool =
         if not dry:
             store.sweep()
             finish(store, tell)
-        known = removed(store)
-        new = widened(store, known | asked) - known
-        taken = survey(store, new)
-        taken.missing = without_rows(store, asked)
+        known, wanted = removed(store), asked | (along or Removed())
+        new = widened(store, known | wanted) - known
+        taken, missing = survey(store, new), without_rows(store, wanted)
+        taken.missing = asked - (asked - missing)
         if len(new) and not dry:
-            store.commit_table(f"{FOLDER}/{new.digest}.parquet", new.table(taken.missing))
+            store.commit_table(f"{FOLDER}/{new.digest}.parquet", new.table(missing))
             taken.before, taken.after = _clear(store, known | new, taken, tell)
         return taken
 
@@ -178,7 +180,7 @@ def _affected(store: Store, dataset: dict[str, Any], uids: set[str]) -> list[str
         rows = store.table(name, ["uid", "shard"])
         if "shard" in rows.column_names:
             found |= set(rows["shard"].filter(is_in(rows["uid"], uids)).drop_null().to_pylist())
-    return [shards.shard_name(n, len(dataset["shards"])) for n in sorted(found)]
+    return [shards.shard_names(dataset)[n] for n in sorted(found)]
 
 
 # ---- clearing
@@ -285,12 +287,12 @@ def _clear_finished(store: Store, gone: Removed, moved: dict[str, str], begun: d
     _clear_derived(store, recipe, begun["dataset"], gone, moved, ids)
     infos = _clear_shards(store, recipe, begun, ledger)
     dataset = {k: v for k, v in begun["dataset"].items() if k not in ("root_hash", "samples", "bytes", "shards")}
+    dataset = refreshed(store, dataset)
     sums = {n: store.hash(n) for files in ledger.values() for n in files}
     recipe["rows"] = _counts(store, ledger)
     if infos is None:
         root, count = uid_hash(Frame(Exchange(store), [LedgerRows(file) for file in ledger[dataset["table"]]]))
-        made = {**dataset, "root_hash": root, "samples": count, "bytes": 0, "shards": []}
-        store.publish_bytes("dataset.json", pretty(made))
+        made = shards.publish_dataset(store, dataset, root, count, [])
     else:
         made = shards.finish(store, infos, dataset)
         sums |= {f"shards/{i['name']}.{kind}": i[kind]["sha256"] for i in infos for kind in ("tar", "parquet")}

@@ -97,7 +97,8 @@ def tail(url: str) -> str:
 
 
 def kept_words(row: dict[str, Any]) -> str:
-    return "kept" if row.get("shard") is None else f"kept · shard {row['shard']}"
+    kept = f"kept in the earlier release {row['release']}" if row.get("release") else "kept"
+    return kept if row.get("shard") is None else f"{kept} · shard {row['shard']}"
 
 
 def shot(card: Card) -> Html:

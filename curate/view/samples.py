@@ -14,9 +14,10 @@ from curate.fetch.image import inspect
 from curate.fetch.isolate import Isolated
 from curate.fetch.reencode import Resize
 from curate.score.part import SHIFT
-from curate.selector import coin_sql, identifier, quoted
+from curate.selector import PUBLISHED, coin_sql, identifier, quoted
 from curate.store.atomic import Store
 from curate.store.payload import read_slices
+from curate.store.releases import Release, located, named, of_part
 
 #: Columns that say where a sample came from rather than what it is like; the cards leave them out of the scores.
 QUIET = {
@@ -51,6 +52,7 @@ QUIET = {
     "source_key",
     "phash",
     "phash_mirror",
+    "release",
 }
 
 #: Duplicates of a group that are shown.
@@ -197,11 +199,13 @@ def _pairs(run: Any, edges: list[tuple[str, int, int, float]], child: Isolated |
 
 
 def rows_at(store: Store, table: str, ids: Sequence[int]) -> list[dict[str, Any]]:
-    """Rows of the ledger by their number in the pool (part and row), in the order given; a file of the ledger is read once."""
+    """Rows of the ledger by their number in the pool (part and row), in the order given; a file of the ledger is read once. Those of an
+    earlier release say of which (`release`)."""
     found: dict[int, dict[str, Any]] = {}
     for part in sorted({i >> SHIFT for i in ids}):
         mine = [i for i in ids if i >> SHIFT == part]
-        with store.open(f"ledger/{table}/{part:06d}.parquet") as f:
+        release, file = _file_of(store, table, part)
+        with store.open(file) as f:
             data = pq.ParquetFile(f)
             rows = data.read(
                 columns=[
@@ -209,12 +213,28 @@ def rows_at(store: Store, table: str, ids: Sequence[int]) -> list[dict[str, Any]
                 ]
             )
         found |= dict(zip(mine, rows.take([i & ((1 << SHIFT) - 1) for i in mine]).to_pylist()))
+        for i in mine if release else ():
+            found[i]["release"] = release.run
     return [found[i] for i in ids]
+
+
+def _file_of(store: Store, table: str, part: int) -> tuple[Release | None, str]:
+    """The file of the ledger that has a part's rows: of the run, or of an earlier release."""
+    if part < PUBLISHED >> SHIFT:
+        return None, f"ledger/{table}/{part:06d}.parquet"
+    part -= PUBLISHED >> SHIFT
+    release = of_part(named(store.json("dataset.json")), part)
+    return release, release.at(store).path(f"ledger/{table}/{part - release.first_part:06d}.parquet")
 
 
 def cards(store: Store, rows: list[dict[str, Any]], side: int = 320, child: Isolated | None = None) -> list[Card]:
     """Rows of the ledger with their thumbnails, where there are bytes; `child` decodes them (none given: one for this call)."""
-    found = read_slices(store, *([r.get(c) for r in rows] for c in _WHERE))
+    found: list[bytes | None] = [None] * len(rows)
+    for release in {r.get("release") for r in rows}:
+        at = [i for i, r in enumerate(rows) if r.get("release") == release]
+        there = located(store, release) if release else store
+        for i, data in zip(at, read_slices(there, *([rows[i].get(c) for i in at] for c in _WHERE))):
+            found[i] = data
     with contextlib.nullcontext(child) if child else Isolated() as decoder:
         return [Card(row, small(decoder, data, side) if data else None) for row, data in zip(rows, found)]
 

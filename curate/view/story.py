@@ -7,7 +7,7 @@ from typing import Any
 
 from curate.errors import RecipeError
 from curate.selector import quoted
-from curate.shard.write import shard_name
+from curate.shard.write import shard_names
 from curate.view.grid import beside, dimensions, grid, put, words
 from curate.view.look import Html, fill, join, number, page, picture, table
 from curate.view.samples import QUIET, Card, cards, columns, light, pairs_of
@@ -142,7 +142,7 @@ def fate(story: Story) -> str:
     if row.get("shard") is None:
         return "kept"
     copies = f", {row['copies']} copies" if (row.get("copies") or 1) > 1 else ""
-    return f"kept: shards/{shard_name(row['shard'], len(story.run.dataset['shards']))}.tar, key {row['key']}{copies}"
+    return f"kept: shards/{shard_names(story.run.dataset)[row['shard']]}.tar, key {row['key']}{copies}"
 
 
 def _head(story: Story) -> list[tuple[str, str]]:
@@ -167,8 +167,10 @@ def as_text(story: Story) -> str:
         lines.append(f"  {line.step:<{wide}}  {first:<28}  {line.bounds:<20}  {line.outcome}".rstrip())
         lines += [f"  {'':<{wide}}  {value}" for value in more]
     for twin in story.twins:
+        survivor = twin.survivor.row
+        where = f" of the earlier release {survivor['release']}" if survivor.get("release") else ""
         lines.append(
-            f"  {twin.step}: {twin.dropped.row['uid']} is a duplicate of {twin.survivor.row['uid']}, similarity {number(float(twin.similarity))}"
+            f"  {twin.step}: {twin.dropped.row['uid']} is a duplicate of {survivor['uid']}{where}, similarity {number(float(twin.similarity))}"
         )
     return "\n".join(lines)
 

@@ -8,10 +8,12 @@ import duckdb
 import pyarrow as pa
 
 from curate.errors import PoolError
+from curate.score.part import SHIFT
 from curate.select.database import add_functions, scan
-from curate.selector import quoted
+from curate.selector import PUBLISHED, quoted
 from curate.store.atomic import Store
 from curate.store.payload import read_slices
+from curate.store.releases import named
 from curate.view import verdicts
 
 #: The views of a run, and what a row of each is.
@@ -20,7 +22,8 @@ VIEWS = {
     "documents": "a web page (pools of pages)",
     "texts": "a paragraph of a page (pools of pages)",
     "shards": "a sample in the shards: shard (its number), and the columns that loaders see",
-    "duplicates": "a row that was dropped as a duplicate: step, reason, uid, survivor (the uid that was kept for it), similarity, id, survivor_id",
+    "duplicates": "a row that was dropped as a duplicate: step, reason, uid, survivor (the uid kept for it), "
+    "release (an earlier run, if the survivor is of one), similarity, id, survivor_id",
     "edges": "the same without reason: step, uid, survivor (a uid), similarity; id and survivor_id are the rows' numbers in the pool",
     "verdicts": "a row that people judged (`curate annotate`): verdict (good, bad, null where they disagree), how many said what, weight",
     "judgements": "one person's word on a row: verdict, annotator, reason, comment",
@@ -48,16 +51,18 @@ def connect(store: Store, files: Callable[[list[str]], list[str]] = list) -> duc
     _view(con, "shards", _numbered(store, sidecars) if sidecars else "(select 0 as shard, '' as key, '' as uid where false)")
     each = []
     recipe = store.json("recipe.json") or {}
+    release = _release(store)
     reasons = {s["step"]: s.get("reason") or s["step"] for s in recipe.get("steps", [])}
     for step, folder, _ in recipe.get("decisions", []):
         record = store.json(f"{folder}/decision.json")
         if record and record["edges"]:
             written = [f"{folder}/{n}" for n in store.names(folder) if n.endswith(".parquet")]
             each.append(
-                f"""select {quoted(step)} as step, {quoted(reasons.get(step, step))} as reason, edge_uid as uid, edge_survivor_uid as survivor, edge_similarity as similarity,
+                f"""select {quoted(step)} as step, {quoted(reasons.get(step, step))} as reason, edge_uid as uid,
+                edge_survivor_uid as survivor, {release} as release, edge_similarity as similarity,
                 edge_id as id, edge_survivor as survivor_id from {scan(store, written)} where edge_id is not null"""
             )
-    nothing = "select '' as step, '' as reason, '' as uid, '' as survivor, 0::float as similarity, 0::bigint as id, 0::bigint as survivor_id where false"
+    nothing = "select '' as step, '' as reason, '' as uid, '' as survivor, '' as release, 0::float as similarity, 0::bigint as id, 0::bigint as survivor_id where false"
     con.execute("create view duplicates as " + " union all ".join(each or [nothing]))
     con.execute("create view edges as select * exclude (reason) from duplicates")
     judged = [f"verdicts/{n}" for n in store.names("verdicts")]
@@ -79,6 +84,13 @@ def _view(con: duckdb.DuckDBPyConnection, name: str, rows: str) -> None:
     there = {c.lower() for c in con.sql(f"from {rows} limit 0").columns}
     domain = ", url_site(url) as domain" if "url" in there and "domain" not in there else ""
     con.execute(f"create view {name} as select *{domain} from {rows}")
+
+
+def _release(store: Store) -> str:
+    """SQL: the earlier release that the survivor of an edge is of; null: of the run itself."""
+    first = lambda r: PUBLISHED + (r.first_part << SHIFT)  # noqa: E731
+    cases = [f"when edge_survivor >= {first(r)} then {quoted(r.run)}" for r in reversed(named(store.json("dataset.json")))]
+    return f"case {' '.join(cases)} end" if cases else "null::varchar"
 
 
 def _numbered(store: Store, sidecars: list[str]) -> str:

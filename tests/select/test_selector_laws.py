@@ -187,7 +187,7 @@ def test_its_decision_is_kept_with_its_columns(name, files, table, tmp_path, mon
         store, gathered = Store(tmp_path / str(most)), []
         for part in range(3):
             found = rows.filter(pa.compute.equal(pa.compute.shift_right(rows["id"], 32), part))
-            gathered.append(pool._publish_gathered(store, None, f"images-{part}", part, found))
+            gathered.append(pool.publish_gathered(store, None, f"images-{part}", part, found))
         wanted = pool.decision(selector, gathered, [], "print")
         record = pool.decide(store, selector, gathered, [], wanted)
         tables = [store.table(wanted.file(start)) for start in wanted.starts]

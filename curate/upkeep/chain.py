@@ -1,0 +1,95 @@
+"""The releases of a set that grows as one: a check of those that a run was made onto, and takedowns that reach all of them."""
+
+import hashlib
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Any
+
+import duckdb
+
+from curate.errors import PoolError
+from curate.removed import Removed, lists, removed
+from curate.select.database import scan
+from curate.shard.write import root_hash, shard_name
+from curate.store.atomic import Store
+from curate.store.releases import Release, chain_hash, located, named
+from curate.upkeep.takedown import Taken, takedown, widened
+
+
+def chain(store: Store) -> list[Store]:
+    """The folders of a set that grows, oldest first: the releases that a run was begun onto, and the run."""
+    return [*(located(store, place) for place in (store.json("recipe.json") or {}).get("onto", ())), store]
+
+
+def take_down(
+    stores: list[Store], asked: Removed, tell: Callable[[Store], None], dry: bool = False
+) -> list[tuple[Store, Taken]]:
+    """Take down what is asked for in several runs, in this order, with what was taken down in any of them before: for each what was done.
+
+    What goes along in one (other rows with the same URL or bytes, duplicates) goes in all. `tell` writes a run's report and card anew."""
+    found, size = Removed(), -1
+    for store in stores:
+        found.add(removed(store))
+    while len(found) != size:
+        size = len(found)
+        for store in stores:
+            found = widened(store, found | asked)
+    return [(store, takedown(store, asked, partial(tell, store), dry, found)) for store in stores]
+
+
+def chain_faults(store: Store, dataset: dict[str, Any], con: duckdb.DuckDBPyConnection) -> Iterator[str]:
+    """Each earlier release has the shards of its root hash, byte for byte; no uid is kept in two; what was taken down in one is known here."""
+    earlier, table = named(dataset), dataset.get("table", "images")
+    if earlier and chain_hash([*(r.root_hash for r in earlier), dataset["root_hash"]]) != dataset.get("chain_hash"):
+        yield "dataset.json: the hash of the chain is not that of its releases"
+    for release in earlier:
+        try:
+            there = release.at(store)
+            yield from (f"{release.run}: {fault}" for fault in _release_faults(release, there))
+            yield from _twice(con, release, there, table)
+            if missing := set(lists(there)) - set(lists(store)):
+                yield f"{release.run}: {len(missing)} takedown lists have not reached this run; `curate takedown` of it goes on with them"
+        except (PoolError, OSError, KeyError) as e:
+            yield f"{release.run}: cannot be read: {e}"
+
+
+def _release_faults(release: Release, there: Store) -> Iterator[str]:
+    found = there.json("dataset.json")
+    if found is None:
+        yield "dataset.json: missing; the folder of this release is not here, or it is not finished"
+        return
+    if found["root_hash"] != release.root_hash:
+        yield f"its root hash is {found['root_hash'][:12]}…, this run was made onto {release.root_hash[:12]}…"
+    listed = found["shards"]
+    if listed and root_hash(listed) != found["root_hash"]:
+        yield "dataset.json: the root hash is not that of its shards"
+    first, count = release.first_shard, release.shards
+    if [s["name"] for s in listed] != [shard_name(first + n, first + count) for n in range(count)]:
+        yield f"dataset.json: its shards are not numbered from {first} to {first + count - 1}"
+    for entry in listed:
+        for kind in ("tar", "parquet"):
+            yield from hash_faults(there, f"shards/{entry['name']}.{kind}", entry[kind])
+
+
+def _twice(con: duckdb.DuckDBPyConnection, release: Release, there: Store, table: str) -> Iterator[str]:
+    names = [f"ledger/{table}/{n}" for n in there.names(f"ledger/{table}")]
+    if not there.local:
+        con.register_filesystem(there.fs)
+    both = f"from {table} join (select uid from {scan(there, names, columns='uid, kept')} where kept) using (uid) where kept"
+    count, first = con.sql(f"select count(*), min(uid) {both}").fetchall()[0]
+    if count:
+        yield f"{release.run}: {count} uids are kept there and in this run too (first: {first})"
+
+
+def hash_faults(store: Store, name: str, wanted: dict[str, Any]) -> Iterator[str]:
+    """Whether a file has the bytes that a record says: its size, and its SHA-256."""
+    try:
+        with store.open(name) as f:
+            found, size = hashlib.file_digest(f, "sha256").hexdigest(), f.tell()
+    except OSError as e:
+        yield f"{name}: cannot be read: {e.strerror or e}"
+        return
+    if size != wanted["bytes"]:
+        yield f"{name}: has {size} bytes, should have {wanted['bytes']}"
+    elif found != wanted["sha256"]:
+        yield f"{name}: the SHA-256 of its bytes is {found[:12]}…, should be {wanted['sha256'][:12]}…"
