@@ -122,13 +122,13 @@ def lay_out(folder: Path) -> Path:
     return folder
 
 
-def release(folder: Path, number: int, out: str = "", **options):
+def release(folder: Path, number: int, out: str = "", lists: Path | None = None):
     """Run one release onto the one before it."""
     from curate.runner.driver import run
 
     onto = [f"{folder}/r{number - 1}"] if number > 1 else []
     where = f"{folder}/{out or f'r{number}'}"
-    return run(recipe(f"{folder}/{number}.json"), where, engine="local", part_size=25, onto=onto, **options)
+    return run(recipe(f"{lists or folder}/{number}.json"), where, engine="local", part_size=25, onto=onto)
 
 
 def killed(folder: Path, places: list[str]) -> None:

@@ -15,8 +15,8 @@ class Budget(Selector):
     """Keeps rows of each pool until its budget is spent: the best by the `by` columns, else in the order of a seeded coin.
 
     budgets: a number for each pool; a row belongs to the first pool whose name occurs in its `key` (the path of the file that it
-    came from), and falls if there is none. cost: a column with what a row costs, such as `caption_words` for a budget in words;
-    without one each row costs 1. The row that would overspend falls, and all that come after it. A row without a cost falls.
+    came from), and falls if there is none. cost: a column with what a row costs, such as `caption_words` for a budget in words
+    or `caption_tokens` for one in tokens; without one each row costs 1. The row that would overspend falls, and all that come after it. A row without a cost falls.
     A pool smaller than its budget gives all it has; notes say what each gave. Rows of earlier
     releases come first: new ones get what these leave of a budget.
     """
@@ -29,6 +29,7 @@ class Budget(Selector):
     cost: str = ""
     by: tuple[str, ...] = ()
     seed: int = 0
+    table: str = field(default="images", kw_only=True)
 
     def __post_init__(self):
         super().__post_init__()

@@ -161,6 +161,7 @@ COMMANDS = [
         "explore",
         "show",
         "why",
+        "near",
         "diff",
         "sql",
         "annotate",
@@ -169,6 +170,7 @@ COMMANDS = [
         "takedown",
         "gc",
         "export",
+        "blend",
         "doctor",
         "completion",
     )

@@ -100,7 +100,7 @@ def takedown(args: argparse.Namespace) -> int:
     found = take_down(here, wanted, lambda store: tell(open_run(store.url)), args.dry_run)
     for store, taken in found:
         print(f"{clean(store.url)}:" if len(found) > 1 else "", end="\n" * (len(found) > 1))
-        _taken(store, taken, args.dry_run)
+        _print_taken(store, taken, args.dry_run)
     gone = set(runs) - {s.url for s in here}
     for url in sorted(gone):
         print(f"curate: {clean(url)}: no run is here: nothing was taken down there", file=sys.stderr)
@@ -110,7 +110,7 @@ def takedown(args: argparse.Namespace) -> int:
     return _missing(nowhere, len(entries)) or bool(gone)
 
 
-def _taken(store: "Store", taken: "Taken", dry: bool) -> None:
+def _print_taken(store: "Store", taken: "Taken", dry: bool) -> None:
     """Print what a takedown did in one run."""
     if not store.names("parts"):
         print("no run is here yet: the list is kept for one that begins here")
@@ -211,7 +211,59 @@ def export(args: argparse.Namespace) -> int:
     return 0
 
 
+def _blend_options(sub: argparse.ArgumentParser, _: str | None) -> None:
+    sub.add_argument(
+        "runs", metavar="RUN[=WEIGHT]", nargs="+", type=_weighted, help="finished runs, each with its share of the mix"
+    )
+    sub.add_argument(
+        "-o", "--out", metavar="FILE", default="blend.json", help="the mix; Energon's metadataset is put beside it"
+    )
+    sub.add_argument(
+        "--by",
+        choices=("samples", "tokens"),
+        default="samples",
+        help="what weights are shares of; without weights runs count by size",
+    )
+    sub.add_argument(
+        "--tokens", metavar="COLUMN", default="caption_tokens", help="the column of the shards with a sample's tokens"
+    )
+    sub.set_defaults(command=blend)
+    sub.epilog = """It prints a command line that starts open_clip, Megatron Energon and datasets.interleave_datasets on the mix. A run stands for
+all releases that it was made onto.
+
+examples:
+  curate blend web books -o blend.json
+  curate blend web=7 ocr=2 captions=1 --by tokens -o blend.json"""
+
+
+def _weighted(text: str) -> tuple[str, float | None]:
+    """A run with a weight behind `=`."""
+    run, mark, number = text.rpartition("=")
+    try:
+        weight = float(number) if mark else None
+    except ValueError:
+        return place(text), None
+    if weight is not None and not 0 <= weight < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text}: a weight is a number, 0 or more")
+    return (place(run), weight) if mark else (place(text), None)
+
+
+def blend(args: argparse.Namespace) -> int:
+    from curate.shard.blend import blend as mix
+
+    made = mix(args.runs, args.out, args.by, args.tokens)
+    for source in made.sources:
+        tokens = "" if source.tokens is None else f", {source.tokens:,} tokens"
+        print(
+            f"{source.share:7.2%}  {clean(source.run)}: {source.samples:,} samples{tokens}, each {source.factor:g} times as often"
+        )
+    for trainer, lines in made.commands.items():
+        print(f"\n{trainer}:", *(f"  {clean(line)}" for line in lines), sep="\n")
+    return 0
+
+
 COMMANDS = {
+    "blend": ("several runs as one training mix, with command lines for trainers", _blend_options),
     "check": ("counts, hashes, loaders; names what is wrong", _check_options),
     "gc": ("remove from a run's folder what nothing names any more", _gc_options),
     "takedown": ("remove what a list names from everything that a run keeps, for good", _takedown_options),

@@ -379,7 +379,46 @@ def doctor(args: argparse.Namespace) -> int:
     return 1 if any(f.state == "wrong" for f in found) else 0
 
 
+def _near_options(sub: argparse.ArgumentParser, _: str | None) -> None:
+    folder(sub)
+    sub.add_argument("file", metavar="FILE", help="a picture, or a table of records (.parquet, .csv, .jsonl)")
+    sub.add_argument("--json", action="store_true", help="print a line of JSON for each duplicate")
+    sub.set_defaults(command=near)
+    sub.epilog = """A table may have the columns text, url, image (bytes), sha256, and the run's columns of embeddings. It is compared by the same
+pair of text and URL, the same bytes, near pictures, near texts and near embeddings, as far as the run has the columns for it, with
+the bounds of its own steps; also with the earlier releases that the run was made onto.
+
+examples:
+  curate near out picture.jpg
+  curate near out new.parquet --json"""
+
+
+def near(args: argparse.Namespace) -> int:
+    from dataclasses import asdict
+
+    from curate.view.lookup import look_up
+    from curate.view.reading import consistent
+
+    found = consistent([args.folder], lambda run: look_up(run, args.file))
+    for match in found.matches:
+        if args.json:
+            print(json.dumps(asdict(match), ensure_ascii=False))
+            continue
+        where = f"shard {match.row['shard']}, " if match.row.get("shard") is not None else ""
+        text = match.row.get("url") or match.row.get("text") or ""
+        print(
+            clean(
+                f"record {match.record}: {match.rule} {match.similarity:.3f}: {match.row['uid']} in {match.run} ({where}{text})"
+            )
+        )
+    if not args.json:
+        known = len({m.record for m in found.matches})
+        print(f"{known:,} of {found.records:,} records are duplicates; compared by {', '.join(found.rules)}")
+    return 0
+
+
 COMMANDS = {
+    "near": ("is a new record a duplicate of what a run has, and of which row", _near_options),
     "stats": ("the funnel: in = kept + reasons, for every table", _stats_options),
     "sql": ("ask the run's tables with DuckDB", _sql_options),
     "show": ("samples as a picture grid (HTML), kept ones or those dropped for a reason", _show_options),

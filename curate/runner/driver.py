@@ -91,7 +91,7 @@ def run(
     settle(recipe, begun)
     if earlier and not replace:
         same_recipe(store, earlier, recipe)
-    published = releases.opened(store, [Store(o) for o in onto] or _recorded(store, earlier))
+    published = releases.opened(store, [Store(o) for o in onto] or _recorded(store, None if replace else earlier))
     EarlierRows(store, tuple(published)).check(recipe)
     preflight(recipe, None if refetch else earlier, Store(reuse) if reuse and not refetch else None)
     store.probe()

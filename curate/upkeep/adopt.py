@@ -6,7 +6,7 @@ import os
 import shutil
 
 from curate.errors import RecipeError
-from curate.removed import FOLDER, lists
+from curate.removed import FOLDER, lists, removed
 from curate.store import folder
 from curate.store.atomic import Store
 
@@ -35,6 +35,8 @@ def adopt(store: Store, other: Store) -> int:
 
 def adopt_removed(store: Store, other: Store) -> None:
     """Take over the lists of what was taken down in `other`: the next run clears this one of it first, and takes nothing of it in."""
+    if not len(removed(other) - removed(store)):
+        return
     for name in [n for n in other.names(FOLDER) if n.endswith(".parquet") and not store.exists(f"{FOLDER}/{n}")]:
         store.commit_bytes(f"{FOLDER}/{name}", other.read(f"{FOLDER}/{name}"))
 

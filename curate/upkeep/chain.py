@@ -8,7 +8,7 @@ from typing import Any
 import duckdb
 
 from curate.errors import PoolError
-from curate.removed import Removed, lists, removed
+from curate.removed import Removed, removed
 from curate.select.database import scan
 from curate.shard.write import root_hash, shard_name
 from curate.store.atomic import Store
@@ -47,8 +47,8 @@ def chain_faults(store: Store, dataset: dict[str, Any], con: duckdb.DuckDBPyConn
             there = release.at(store)
             yield from (f"{release.run}: {fault}" for fault in _release_faults(release, there))
             yield from _twice(con, release, there, table)
-            if missing := set(lists(there)) - set(lists(store)):
-                yield f"{release.run}: {len(missing)} takedown lists have not reached this run; `curate takedown` of it goes on with them"
+            if len(missing := removed(there) - removed(store)):
+                yield f"{release.run}: {len(missing)} entries that were taken down there are not on this run's list; `curate takedown` goes on"
         except (PoolError, OSError, KeyError) as e:
             yield f"{release.run}: cannot be read: {e}"
 

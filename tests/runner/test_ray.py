@@ -5,6 +5,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+import growing
 import pytest
 import stand_in
 from toys import ToyScore, recipe
@@ -17,6 +18,7 @@ from curate.runner.engine import RayEngine
 from curate.runner.workers import Lane, flow
 from curate.sources.webdataset import WebDataset
 from curate.store.atomic import Store
+from curate.store.releases import opened
 from curate.synth.caption import Caption
 from curate.synth.captioners.endpoint import Endpoint
 from curate.view.progress import Quiet
@@ -68,6 +70,15 @@ def test_the_same_rows_fall_as_duplicates(tmp_path, ray_engine):
         on_ray.sql(asked).fetchall() == local.sql(asked).fetchall()
         and on_ray.dataset["root_hash"] == local.dataset["root_hash"]
     )
+
+
+def test_a_release_made_onto_another_is_the_same(tmp_path, ray_engine):
+    folder = growing.lay_out(tmp_path)
+    growing.release(folder, 1)
+    local, out = growing.release(folder, 2), folder / "on_ray"
+    onto = opened(Store(out), [Store(folder / "r1")])
+    on_ray = drive(growing.recipe(f"{folder}/2.json"), out, ray_engine, part_size=25, releases=onto)
+    assert on_ray.dataset["chain_hash"] == local.dataset["chain_hash"]
 
 
 def test_a_worker_that_dies_costs_an_attempt_and_no_row(inputs, tmp_path, ray_engine):

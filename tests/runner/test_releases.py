@@ -10,8 +10,10 @@ import tempfile
 from collections import Counter
 from pathlib import Path
 
+import cv2
 import growing
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from growing import COLOURS, RELEASES, made_of, recipe, release
@@ -23,6 +25,7 @@ from curate.runner.driver import run
 from curate.selector import coin
 from curate.store.atomic import Store
 from curate.upkeep.check import check
+from tests.dedup.test_near import picture
 
 # ---- the rules, one after another, by the letter
 
@@ -186,13 +189,7 @@ def test_the_chain_has_a_root_hash_each_and_is_checked(grown, tmp_path):
 def test_killed_and_resumed_it_is_the_same_release(grown):
     folder, before = grown
     shutil.move(folder / "r3", folder / "whole")
-    places = [
-        "name gathered/published-*",
-        "name decisions/near_dedup-*",
-        "name decisions/balance-*",
-        "name ledger/*",
-        "name shards/*.tar",
-    ]
+    places = ["name gathered/published-*", "name decisions/semantic_dedup-*", "name shards/*.tar"]
     said = subprocess.run([sys.executable, growing.__file__, folder, *places], capture_output=True, text=True, check=True)
     assert said.stdout.split("\n")[:-1] == [f"{place} -9" for place in places]
     made = release(folder, 3)
@@ -231,12 +228,12 @@ def small(grown, memory, tmp_path):
     return folder
 
 
-def test_a_takedown_reaches_every_release_and_the_runs_that_are_named(small, capsys):
+def test_a_takedown_reaches_every_release_and_the_runs_that_are_named(grown, small, capsys):
     found = edges(small / "r2")
     first = {r["uid"]: r for r in ledger(small / "r1")}
     victim = next(s for s in sorted(set(found.values())) if first.get(s, {}).get("kept"))
     fell = {uid for uid, survivor in found.items() if survivor == victim}
-    derived = release(small, 1, "derived")
+    derived = release(small, 1, "derived", grown[0])
     (small / "gone.txt").write_text(victim)
     kept = {n: {r["uid"]: r["shard"] for r in ledger(small / n) if r["kept"]} for n in ("r1", "r2", "derived")}
     assert main(["takedown", f"{small}/r2", "--list", f"{small}/gone.txt", "--also", f"{small}/derived"]) == 0
@@ -249,17 +246,56 @@ def test_a_takedown_reaches_every_release_and_the_runs_that_are_named(small, cap
     assert fell and all(r["drop_reason"] in ("removed", "duplicate_uid") for r in ledger(small / "r2") if r["uid"] in fell)
     root = dataset(small / "r1")["root_hash"]
     assert dataset(small / "r2")["releases"][0]["root_hash"] == root != derived.dataset["root_hash"]
-    assert release(small, 2).counters == {}, "nothing is decided anew"
+    assert release(small, 2, lists=grown[0]).counters == {}, "nothing is decided anew"
 
 
-def test_what_went_from_an_earlier_release_alone_goes_from_the_later_ones_next(small):
+def test_what_went_from_an_earlier_release_alone_goes_from_the_later_ones_next(grown, small):
     kept = next(r["uid"] for r in ledger(small / "r1") if r["kept"])
     (small / "gone.txt").write_text(kept)
     assert main(["takedown", f"{small}/r1", "--list", f"{small}/gone.txt"]) == 0
-    assert any("takedown lists have not reached this run" in fault for fault in check(Store(small / "r2")))
+    assert any("taken down there are not on this run" in fault for fault in check(Store(small / "r2")))
     before = {r["uid"] for r in ledger(small / "r2") if r["kept"]}
-    assert release(small, 2).store.names("removed") and check(Store(small / "r2")) == []
+    assert release(small, 2, lists=grown[0]).store.names("removed") and check(Store(small / "r2")) == []
     assert {r["uid"] for r in ledger(small / "r2") if r["kept"]} == before
     (small / "4.json").write_text(json.dumps([r for r in growing.rows(1) if schema.uid(r["text"], r["url"]) == kept]))
     made = run(recipe(f"{small}/4.json"), f"{small}/r4", engine="local", onto=[f"{small}/r2"])
     assert {r["drop_reason"] for r in ledger(small / "r4")} == {"removed"} and made.dataset["samples"] == 0
+
+
+# ---- is a record known
+
+
+def test_a_record_is_compared_with_all_releases(grown, tmp_path, capsys):
+    folder, _ = grown
+    first = next(r for r in ledger(folder / "r1") if r["kept"])
+    [row] = [r for r in growing.rows(1) if schema.uid(r["text"], r["url"]) == first["uid"]][:1]
+    family = row["url"].split("/")[3]
+    cv2.imwrite(str(tmp_path / "seen.png"), picture(int(family), (48, 64))[:, :, ::-1])
+    cv2.imwrite(str(tmp_path / "new.png"), picture(10**6, (48, 64))[:, :, ::-1])
+    other = {"url": "http://new.example/", "text": row["text"] + "!", "vector": made_of(row["url"])["vector"].tolist()}
+    pq.write_table(
+        pa.Table.from_pylist([row | {"vector": None}, other, {"text": "nothing like it", "url": "http://x/"}]),
+        tmp_path / "new.parquet",
+    )
+    assert main(["near", f"{folder}/r3", f"{tmp_path}/seen.png", "--json"]) == 0
+    [match] = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert match["rule"] == "near picture" and match["run"] == str(folder / "r1") and match["row"]["uid"] == first["uid"]
+    assert main(["near", f"{folder}/r3", f"{tmp_path}/new.png"]) == 0
+    assert capsys.readouterr().out.startswith("0 of 1 records are duplicates")
+    assert main(["near", f"{folder}/r3", f"{tmp_path}/new.parquet", "--json"]) == 0
+    found = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert {(m["record"], m["rule"]) for m in found} == {
+        (0, "same pair"),
+        (0, "near text"),
+        (1, "near text"),
+        (1, "near embedding"),
+    }
+    assert {m["row"]["uid"] for m in found} == {first["uid"]}
+
+
+def test_the_story_of_a_row_names_the_release_of_its_survivor(grown, capsys):
+    folder, _ = grown
+    own = {r["uid"] for r in ledger(folder / "r3")}
+    uid, survivor = next((u, s) for u, s in sorted(edges(folder / "r3").items()) if s not in own)
+    assert main(["why", f"{folder}/r3", uid]) == 0
+    assert f"{uid} fell for {survivor} of the earlier release ../r" in capsys.readouterr().out

@@ -17,6 +17,7 @@ from curate.balance.image_based import ImageBased, NormSim
 from curate.balance.metaclip import Balance
 from curate.balance.prototypes import Prototypes
 from curate.balance.text_based import TextBased
+from curate.balance.upsample import Upsample
 from curate.dedup.evaluation import Decontaminate
 from curate.dedup.exact import ExactDedup
 from curate.dedup.frequency import Frequency
@@ -52,6 +53,9 @@ SELECTORS = {
     "caps_best": lambda f: Caps(("language",), max=9, by=("-score",)),
     "budget": lambda f: Budget({"a": 20, "b": 5}, seed=1),
     "budget_of_words": lambda f: Budget({"a": 200}, cost="number", by=("score",)),
+    "upsample": lambda f: Upsample({"en": 2.5, "de": 3}, seed=2),
+    "upsample_concepts": lambda f: Upsample(concepts={"cat": 3, "number": 1.5}),
+    "upsample_tempered": lambda f: Upsample(temper=0.3, key="host(url)"),
     "where": lambda f: Where("score", min=0.3),
     "where_sql": lambda f: Where(sql="length(text) > 8 and score < 0.9"),
     "top_fraction": lambda f: TopFraction("score", 0.4),
