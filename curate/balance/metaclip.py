@@ -91,8 +91,9 @@ class Balance(Selector):
         entries = [pa.table({"language": [g.language] * len(g.entries), "entry": g.entries}, schema=_ENTRIES) for g in groups]
         matched = live.each(Then(Sql(rows), _Match()), live.constant(pa.concat_tables([_ENTRIES.empty_table(), *entries])))
         _add(groups, matched.each(_counted), "counts")
-        _add(groups, matched.each(Sql(f"from live where id >= {PUBLISHED}")).each(_counted), "there")
-        matched = matched.each(Sql(f"from live where id < {PUBLISHED}"))
+        if live.starts[-1] >= PUBLISHED:
+            _add(groups, matched.each(Sql(f"from live where id >= {PUBLISHED}")).each(_counted), "there")
+            matched = matched.each(Sql(f"from live where id < {PUBLISHED}"))
         counts = matched.constant(_counts_table(groups))
         bounds = self._bounds(matched, counts, groups)
         tossed = matched.each(_Toss(bounds, self.seed, self.name), counts)

@@ -1,7 +1,6 @@
 """Several runs as one training mix: what share of the samples each gives, and how trainers are started on it."""
 
 import json
-import os
 import shlex
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -131,9 +130,7 @@ def _commands(sources: list[Source], out: str) -> dict[str, list[str]]:
     factors = "::".join(f"{s.factor:g}" for s in sources)
     samples = sum(s.samples for s in sources)
     python = lambda code: f"python -c {shlex.quote(code)}"  # noqa: E731
-    export = [
-        _EXPORT.format(run=shlex.quote(s.run), folder=shlex.quote(str(_folder(out, n)))) for n, s in enumerate(sources)
-    ]
+    export = [_EXPORT.format(run=shlex.quote(s.run), folder=shlex.quote(str(_folder(out, n)))) for n, s in enumerate(sources)]
     return {
         "open_clip": [_OPEN_CLIP.format(data=shlex.quote(data), factors=factors, samples=samples)],
         "energon": [*export, python(_ENERGON.format(file=_yaml(out)))],
