@@ -128,7 +128,7 @@ def release(folder: Path, number: int, out: str = "", lists: Path | None = None)
 
     onto = [f"{folder}/r{number - 1}"] if number > 1 else []
     where = f"{folder}/{out or f'r{number}'}"
-    return run(recipe(f"{lists or folder}/{number}.json"), where, engine="local", part_size=25, onto=onto)
+    return run(recipe(f"{lists or folder}/{number}.json"), where, engine="local", part_size=40, onto=onto)
 
 
 def killed(folder: Path, places: list[str]) -> None:

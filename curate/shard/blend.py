@@ -149,7 +149,10 @@ def _folder(out: str, number: int) -> Path:
 
 def _write(made: Blend, out: str) -> None:
     """blend.json, and the same in Energon's form: JSON is YAML too."""
-    listed = [{"path": f"{_folder(Path(out).name, n)}", "weight": s.share} for n, s in enumerate(made.sources)]
+    listed = [
+        {"path": f"{_folder(Path(out).name, n)}", "weight": s.share, "subflavors": {"run": s.run}}
+        for n, s in enumerate(made.sources)
+    ]
     kind = {"__module__": "megatron.energon", "__class__": "MetadatasetV2"}
     texts = {out: asdict(made), _yaml(out): {**kind, "splits": {"train": {"blend": listed}}}}
     try:

@@ -77,7 +77,7 @@ def test_a_release_made_onto_another_is_the_same(tmp_path, ray_engine):
     growing.release(folder, 1)
     local, out = growing.release(folder, 2), folder / "on_ray"
     onto = opened(Store(out), [Store(folder / "r1")])
-    on_ray = drive(growing.recipe(f"{folder}/2.json"), out, ray_engine, part_size=25, releases=onto)
+    on_ray = drive(growing.recipe(f"{folder}/2.json"), out, ray_engine, part_size=40, releases=onto)
     assert on_ray.dataset["chain_hash"] == local.dataset["chain_hash"]
 
 

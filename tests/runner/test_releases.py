@@ -196,7 +196,7 @@ def test_killed_and_resumed_it_is_the_same_release(grown):
     assert made.dataset == dataset(folder / "whole") and check(made.store) == []
     assert all(files(folder / f"r{number}") == before[number] for number in (1, 2))
     # It knows what it was made onto, and has nothing to do.
-    assert run(recipe(f"{folder}/3.json"), f"{folder}/r3", engine="local", part_size=25).counters == {}
+    assert run(recipe(f"{folder}/3.json"), f"{folder}/r3", engine="local", part_size=40).counters == {}
 
 
 def test_many_chunks_decide_the_same(grown, tmp_path, monkeypatch):
