@@ -6,7 +6,6 @@ import json
 import os
 import sys
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -49,7 +48,6 @@ def rows(release: int) -> list[dict[str, str]]:
     return found + earlier[:5] + found[:2]  # some that are listed again
 
 
-@lru_cache
 def made_of(url: str) -> dict[str, object]:
     """The values of a URL's row: its picture's family, a file's digest, an embedding, a score, a site."""
     site, family, edit, content, direction, _ = url.removeprefix("http://").split("/")

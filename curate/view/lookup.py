@@ -132,8 +132,7 @@ def _records(path: str, recipe: dict[str, Any]) -> pa.Table:
     if data is not None:
         rows, pictures = pa.table({"path": pa.array([path], STR)}), [data]
     else:
-        found = [table for table, _ in tables(path, 10_000)]
-        rows = unified(found) if found else pa.table({})
+        rows = _table(path)
         pictures = _pictures(rows)
     if not len(rows) or len(rows) >= 1 << SHIFT:
         raise RecipeError(f"{path}: has {len(rows)} records")
@@ -144,6 +143,13 @@ def _records(path: str, recipe: dict[str, Any]) -> pa.Table:
     if pictures:
         columns = {**_seen(pictures, path, recipe, texts or [None] * len(rows)), **columns}
     return pa.table(columns)
+
+
+def _table(path: str) -> pa.Table:
+    try:
+        return unified([table for table, _ in tables(path)])
+    except (OSError, ValueError, pa.ArrowException) as e:
+        raise RecipeError(f"{path}: cannot be read: {getattr(e, 'strerror', None) or e}") from e
 
 
 def _unlike(count: int) -> list[str]:
