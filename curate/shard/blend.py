@@ -33,7 +33,7 @@ _DATASETS = (
 
 
 @dataclass(frozen=True)
-class Source:
+class Share:
     """The shards of one release of a run. share: of the samples that a trainer draws; factor: how much more often each of its samples is
     drawn than in a mix by size; tokens: of its captions, None where nothing counted them."""
 
@@ -50,7 +50,7 @@ class Source:
 class Blend:
     """A mix: its sources, whose shares add up to 1, and a command line for each trainer."""
 
-    sources: list[Source]
+    sources: list[Share]
     commands: dict[str, list[str]]
 
 
@@ -81,7 +81,7 @@ def blend(runs: list[tuple[str, float | None]], out: str, by: str = "samples", t
     for group, n, d in zip(found, sizes, drawn):
         share, whole = d / sum(drawn), sum(sizes)
         for r in (r for r in group if r["samples"]):
-            sources.append(Source(**r, share=share * r["samples"] / n, factor=round(share * whole / n, 6)))
+            sources.append(Share(**r, share=share * r["samples"] / n, factor=round(share * whole / n, 6)))
     made = Blend(sources, _commands(sources, out))
     _write(made, out)
     return made
@@ -124,7 +124,7 @@ def _tokens(store: Store, names: list[str], column: str) -> int | None:
     return total
 
 
-def _commands(sources: list[Source], out: str) -> dict[str, list[str]]:
+def _commands(sources: list[Share], out: str) -> dict[str, list[str]]:
     """For each trainer the command lines that start it; Energon's first write its index beside further names of the shards."""
     data = "::".join(s.pattern for s in sources)
     factors = "::".join(f"{s.factor:g}" for s in sources)

@@ -48,7 +48,7 @@ class Match:
 
 
 @dataclass(frozen=True)
-class Found:
+class Lookup:
     """What a look-up found: for each rule that could be asked the name and the step that it follows, and the matches."""
 
     records: int
@@ -56,7 +56,7 @@ class Found:
     matches: list[Match]
 
 
-def look_up(run: Any, path: str) -> Found:
+def look_up(run: Any, path: str) -> Lookup:
     """The rows of a finished run and of its earlier releases that the records of a file duplicate.
 
     path: a picture, or a table (Parquet, CSV, JSON lines) with some of the columns `text`, `url`, `image` (bytes), `sha256`, and the columns
@@ -73,7 +73,7 @@ def look_up(run: Any, path: str) -> Found:
             at = (match.record, match.rule)
             if at not in best or match.similarity > best[at][0]:
                 best[at] = match.similarity, match
-    return Found(len(records), {r: s.name for r, s in rules.items()}, [m for _, (_, m) in sorted(best.items())])
+    return Lookup(len(records), {r: s.name for r, s in rules.items()}, [m for _, (_, m) in sorted(best.items())])
 
 
 # ---- the rules
