@@ -298,4 +298,4 @@ def test_the_story_of_a_row_names_the_release_of_its_survivor(grown, capsys):
     own = {r["uid"] for r in ledger(folder / "r3")}
     uid, survivor = next((u, s) for u, s in sorted(edges(folder / "r3").items()) if s not in own)
     assert main(["why", f"{folder}/r3", uid]) == 0
-    assert f"{uid} fell for {survivor} of the earlier release ../r" in capsys.readouterr().out
+    assert f"{uid} is a duplicate of {survivor} of the earlier release ../r" in capsys.readouterr().out
