@@ -13,6 +13,7 @@ from curate.selector import coin_sql, quoted
 from curate.view.grid import brief, put
 from curate.view.look import Html, fill, join, page, table
 from curate.view.samples import cards, light
+from curate.view.scripts import ENLARGE
 
 #: A row that the other run has never seen.
 ABSENT = "not in its input"
@@ -74,7 +75,7 @@ class Difference:
         for step in [*one, *(s for s in two if s not in one)]:
             a, b = one.get(step), two.get(step)
             if a is None or b is None:
-                found.append((step, "", "–" if a is None else "there", "–" if b is None else "there"))
+                found.append((step, "", "absent" if a is None else "present", "absent" if b is None else "present"))
                 continue
             keys = [k for k in {**a, **b} if k not in ("fingerprint", "adds") and a.get(k) != b.get(k)]
             found += [(step, k, str(a.get(k)), str(b.get(k))) for k in keys]
@@ -122,11 +123,11 @@ class Difference:
                 body.append(
                     fill(
                         "<h2>{}</h2>{}",
-                        f"{side.capitalize()}: {sum(c.rows for c in mine):,}",
+                        f"{side.capitalize()}: {sum(c.rows for c in mine):,}" if mine else f"None {side}",
                         join(self._block(c, run, child) for c in mine),
                     )
                 )
-        return page("what changed", body)
+        return page("what changed", body, ENLARGE)
 
     def _block(self, change: Change, run: Any, child: Isolated) -> Html:
         listed = ", ".join(quoted(u) for u in change.uids)

@@ -83,7 +83,7 @@ a { color: var(--link) } code { font-size: .88em; overflow-wrap: anywhere } td c
 nav { position: sticky; top: 0; z-index: 2; background: var(--back); border-bottom: 1px solid var(--line); margin: .9rem -1.2rem 0; padding: .45rem 1.2rem; display: flex; gap: 1rem; overflow-x: auto; font-size: .9rem; white-space: nowrap }
 nav a { text-decoration: none }
 .tiles { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(130px, 44%), 1fr)); gap: 10px; margin: 1.1rem 0 }
-.tile { background: var(--card); border: 1px solid var(--line); border-radius: 10px; padding: .6rem .8rem } .tile b { display: block; font-size: clamp(1.05rem, 5.2vw, 1.35rem); line-height: 1.25; font-variant-numeric: tabular-nums; white-space: nowrap; overflow: hidden; text-overflow: ellipsis }
+.tile { background: var(--card); border: 1px solid var(--line); border-radius: 10px; padding: .6rem .8rem } .tile { min-width: 0; overflow-wrap: anywhere } .tile b { display: block; font-size: clamp(1.05rem, 5.2vw, 1.35rem); line-height: 1.25; font-variant-numeric: tabular-nums; white-space: nowrap; overflow: hidden; text-overflow: ellipsis }
 .wide { overflow-x: auto } table { border-collapse: collapse; font-size: .88rem; width: 100% } th { text-align: left; font-weight: 500; color: var(--dim) }
 td, th { padding: .28rem .9rem .28rem 0; border-bottom: 1px solid var(--line); vertical-align: top } td.n, th.n { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap }
 .bar { display: flex; height: 12px; border-radius: 3px; overflow: hidden; background: var(--soft); min-width: 130px; margin-top: .3rem } .bar i { display: block; background: var(--keep) } .bar i.drop { background: var(--drop) } .bar i.other { background: var(--other) }

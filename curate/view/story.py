@@ -9,7 +9,7 @@ from curate.errors import RecipeError
 from curate.selector import quoted
 from curate.shard.write import shard_names
 from curate.view.grid import beside, dimensions, grid, put, words
-from curate.view.look import Html, fill, join, number, page, picture, table
+from curate.view.look import Html, fill, join, link, number, page, picture, table
 from curate.view.samples import QUIET, Card, cards, columns, light, pairs_of
 
 #: What recipe.json says of a step besides its parameters.
@@ -130,7 +130,7 @@ def bounds(step: dict[str, Any]) -> str:
     """What a step asks of a row, in words."""
     said = ((form, step.get(name)) for name, form in BOUNDS.items())
     return " and ".join(
-        form.format(", ".join(map(str, v)) if isinstance(v, list) else v) for form, v in said if v not in (None, "", [])
+        form.format(", ".join(map(str, v)) if isinstance(v, list) else number(v)) for form, v in said if v not in (None, "", [])
     )
 
 
@@ -186,10 +186,10 @@ def as_html(story: Story) -> Html:
         row["uid"],
         verdict,
         picture(story.card.thumbnail, "no image"),
-        table(("", ""), [line for line in _head(story) if line[0] != "text"]),
+        table(("", ""), [(k, link(v) if k == "url" else v) for k, v in _head(story) if k != "text"]),
         table(
-            ("step", "values", "threshold", "outcome"),
-            [(s.step, _listed(s), s.bounds, _mark(s.outcome)) for s in story.lines],
+            ("step", "outcome", "threshold", "values"),
+            [(s.step, _mark(s.outcome), s.bounds, _listed(s)) for s in story.lines],
         ),
         twins,
     )

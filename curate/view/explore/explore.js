@@ -109,8 +109,7 @@ function filters() {
   const reasons = Object.entries(t.reasons).sort((a, b) => (b[0] === 'kept') - (a[0] === 'kept') || b[1] - a[1]);
   const is = r => r === 'kept' ? meets('drop_reason', 'missing') : meets('drop_reason', 'is')?.value === r;
   $('filters').replaceChildren(
-    about.tables.length > 1 ? el('select', { 'aria-label': 'table', onchange: e => go({ ...START, tab: state.tab, table: e.target.value }) }, about.tables.map(x => el('option', { value: x.name, selected: x.name === t.name }, `${x.name} (${n(x.rows)})`))) : '',
-    el('details', { open: true }, el('summary', {}, 'Outcome'), folded(reasons, is, ([r, k]) => value(r, k, t.rows, r === 'kept' ? k : 0, is(r), () => {
+    tables(), el('details', { open: true }, el('summary', {}, 'Outcome'), folded(reasons, is, ([r, k]) => value(r, k, t.rows, r === 'kept' ? k : 0, is(r), () => {
       const rest = state.conditions.filter(c => c.column !== 'drop_reason');
       go({ conditions: is(r) ? rest : [...rest, r === 'kept' ? { column: 'drop_reason', operator: 'missing' } : { column: 'drop_reason', operator: 'is', value: r }], like: '', meaning: '' });
     }))), find, ...blocks);
@@ -119,6 +118,8 @@ function folded(reasons, is, made) {
   const first = reasons.filter((r, i) => i < 10 || is(r[0])), rest = reasons.filter(r => !first.includes(r));
   return [...first.map(made), rest.length ? el('details', {}, el('summary', { class: 'dim' }, `${rest.length} more`), rest.map(made)) : ''];
 }
+const tables = () => about.tables.length < 2 ? '' : el('select', { 'aria-label': 'table', onchange: e => go({ ...START, tab: state.tab, table: e.target.value }) },
+  about.tables.map(x => el('option', { value: x.name, selected: x.name === state.table }, `${x.name} (${n(x.rows)})`)));
 const rank = (t, c) => t.scores.indexOf(c) + 1 || (t.columns[c] === 'text' ? 500 : 400) + (/^(uid|source_|payload|fetched|final|sha)/.test(c) ? 500 : 0);
 function facet(t, column) {
   const used = state.conditions.some(c => c.column === column), inner = el('div'), block = el('details', { class: used ? 'used' : '' }, el('summary', {}, column), inner);
@@ -203,7 +204,7 @@ async function open(rows, at) {
   const step = d => el('button', { type: 'button', disabled: !rows[at + d], 'aria-label': d < 0 ? 'previous row' : 'next row', onclick: () => open(rows, at + d) }, d < 0 ? '←' : '→');
   const fields = Object.entries(v).filter(([k, x]) => x != null && !['text', 'title', 'uid', 'url', 'drop_reason', 'kept'].includes(k)).sort((a, b) => rank(table(), a[0]) - rank(table(), b[0]));
   dialog.replaceChildren(el('div', { class: 'bar-top' }, step(-1), step(1), copy, about.embedding && row.image ? el('button', { type: 'button', onclick: () => { dialog.close(); go({ tab: 'rows', like: v.uid, meaning: '', words: '', conditions: [] }); } }, 'Find similar') : '', el('span', { class: 'gap' }), close),
-    el('div', { class: 'two' }, el('div', {}, row.image ? el('img', { class: 'large', alt: '', src: `/image/large/${v.uid}` }) : el('div', { class: 'pic' }, el('span', {}, row.missing || 'no image'))),
+    el('div', { class: state.table === 'images' ? 'two' : '' }, state.table !== 'images' ? '' : el('div', {}, row.image ? el('img', { class: 'large', alt: '', src: `/image/large/${v.uid}` }) : el('div', { class: 'pic' }, el('span', {}, row.missing || 'no image'))),
       el('div', {}, el('h2', { dir: 'auto' }, row.words), fate(v), el('p', { class: 'url' }, safe), el('p', { class: 'url' }, v.uid), more)), twinned, near, el('h2', {}, 'All columns'), el('div', { class: 'wide' }, el('table', {}, fields.map(([k, x]) => el('tr', {}, el('td', {}, k), el('td', {}, number(x)))))));
   if (!dialog.open) dialog.showModal();
   dialog.scrollTop = 0;
@@ -310,7 +311,7 @@ function duplicatesTab(main) {
 
 function thresholdsTab(main) {
   const t = table(), result = el('div'), head = el('div', { class: 'apply' }), bounds = t.bounds.filter(b => t.columns[b.column] === 'number');
-  if (!bounds.length) return main.replaceChildren(el('p', {}, `No step of this recipe has a threshold on ${t.name}.`));
+  if (!bounds.length) return main.replaceChildren(tables(), el('p', {}, `No step of this recipe has a threshold on ${t.name}.`));
   const ask = wait(() => into(result, 'move', () => api('move', { table: t.name, moves: Object.entries(state.moves).map(([setting, value]) => ({ setting, value })) }), made => { summary(head, t, made); return moved(made); }));
   const set = (b, v) => {
     const moves = { ...state.moves };
@@ -321,7 +322,7 @@ function thresholdsTab(main) {
     ask();
   };
   summary(head, t, null);
-  main.replaceChildren(head, el('div', { class: 'charts' }, bounds.map(b => chart(b, set))), result);
+  main.replaceChildren(tables(), head, el('div', { class: 'charts' }, bounds.map(b => chart(b, set))), result);
   if (Object.keys(state.moves).length) ask();
 }
 function chart(b, set) {
