@@ -57,6 +57,7 @@ _MODULES = {
     "balance.metaclip": "Balance",
     "balance.prototypes": "Prototypes",
     "balance.text_based": "TextBased",
+    "balance.upsample": "Upsample",
     "select.where": "Where",
     "select.top_fraction": "TopFraction",
     "synth.caption": "Caption Rewrite Translate",
