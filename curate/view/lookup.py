@@ -17,7 +17,7 @@ from curate.dedup.phash import PerceptualHash
 from curate.dedup.semantic import SemanticDedup
 from curate.dedup.text import TextDedup
 from curate.errors import PoolError, RecipeError
-from curate.fetch.decode import decode_all
+from curate.fetch.image import LOADED, sniff
 from curate.fetch.isolate import Isolated
 from curate.schema import STR, uid
 from curate.score.part import SHIFT
@@ -160,7 +160,7 @@ def _unlike(count: int) -> list[str]:
 def _seen(pictures: list[bytes | None], path: str, recipe: dict[str, Any], texts: list[str | None]) -> dict[str, pa.Array]:
     """The SHA-256 of each file, and its perceptual hashes and embeddings; decoders run in a process of their own."""
     with Isolated() as child:
-        pixels = [found if isinstance(found, np.ndarray) else None for found in decode_all(pictures, child)]
+        pixels = [_decoded(data, child) for data in pictures]
     if not any(p is not None for p in pixels):
         raise RecipeError(f"{path}: no picture in it can be decoded")
     drawn = [_BLANK if p is None else p for p in pixels]
@@ -172,6 +172,12 @@ def _seen(pictures: list[bytes | None], path: str, recipe: dict[str, Any], texts
         vectors = _embedded(step, pa.table({"text": pa.array(texts, STR)}), drawn)
         found |= {c: pc.if_else(seen, v, pa.scalar(None, v.type)) for c, v in vectors.items()}
     return found
+
+
+def _decoded(data: bytes | None, child: Isolated) -> np.ndarray | None:
+    """The pixels that training sees; None of what open_clip's loader does not open."""
+    found = child.decode(data) if data and sniff(data) in LOADED else ""
+    return None if isinstance(found, str) else found
 
 
 def _embedded(step: dict[str, Any], rows: pa.Table, pixels: list[np.ndarray]) -> dict[str, pa.Array]:
