@@ -35,11 +35,13 @@ FAULTS = {
     "removed": ("kill",),
 }
 
-#: One run on Ray over the toy recipe, slow enough to be hit in the middle.
+#: One run over the toy recipe, slow enough to be hit in the middle; its selectors exchange rows through the run's folder.
 CHILD = """
 import sys; sys.path[:0] = {path!r}
 from slow_toys import slow
 from curate.runner.driver import run
+from curate.select import exchange, pool
+pool.ROWS = exchange.ROWS = 20
 made = run(slow({folder!r}), {folder!r} + "/run", engine={engine!r}, workers=2, part_size=10)
 print(made.dataset["root_hash"])
 """
