@@ -96,7 +96,7 @@ def published(vectors: np.ndarray, centroids: np.ndarray, eps: float) -> tuple[n
     """SemDeDup as its repository does it, given centroids: sort a cluster by distance, drop what any earlier row resembles."""
     import torch
 
-    from curate.dedup.vectors import nearest
+    from curate.dedup.kmeans import nearest
 
     start = clock()
     home, dropped = nearest(vectors, centroids, 1)[:, 0], []

@@ -6,11 +6,12 @@ import numpy as np
 import pyarrow as pa
 
 from curate.balance.image_based import UNION
+from curate.dedup.kmeans import clustered, nearest, train
 from curate.dedup.quality import coin_key, columns, sort_key
-from curate.dedup.vectors import Without, clustered, embedded, file_hash, matrix, nearest, train, vectors_ready
+from curate.dedup.vectors import Without, bytes_hash, embedded, file_hash, matrix, vectors_ready
 from curate.errors import RecipeError
 from curate.select.database import query
-from curate.select.exchange import ByHash, Frame, Sql, files_hash
+from curate.select.exchange import ByHash, Frame, Sql
 from curate.selector import PUBLISHED, Selection, Selector, identifier
 
 
@@ -81,7 +82,7 @@ class ClusterBalance(Selector):
         fell = _beyond(found, name, granted).home(live).each(Sql(f"select id from live where id < {PUBLISHED}"))
         drop = fell.each(Sql(UNION), without)
         notes = {
-            "centroids_hash": files_hash(files["centroids.npy"]),
+            "centroids_hash": bytes_hash(files["centroids.npy"]),
             "kept": rows.rows - fell.rows,
             "clusters": len(sizes),
             "cluster_largest": int(sizes.max(initial=0)),

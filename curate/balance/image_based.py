@@ -6,20 +6,20 @@ from dataclasses import dataclass, field
 import numpy as np
 import pyarrow as pa
 
+from curate.dedup.kmeans import clustered, nearest
 from curate.dedup.vectors import (
     Without,
-    clustered,
+    bytes_hash,
     column,
     embedded,
     file_hash,
     l2_normalize,
     load_vectors,
     matrix,
-    nearest,
     vectors_ready,
 )
 from curate.errors import RecipeError
-from curate.select.exchange import Frame, Sql, files_hash
+from curate.select.exchange import Frame, Sql
 from curate.select.top_fraction import cut_at
 from curate.selector import Selection, Selector, identifier
 
@@ -30,8 +30,7 @@ class ImageBased(Selector):
 
     `reference` is a .npy file of embeddings, ImageNet-1k's in the paper. `clusters` centroids are trained on the pool
     (100,000 in the paper) unless `centroids` names a .npy file; these are compared as they are, by the inner product, as in DataComp's
-    code, whose means are not unit. kmeans: "spherical", on 64 rows a cluster, or "l2", DataComp's own: means of all rows, which must fit
-    into one task's memory. Adds the cluster. Rows without an embedding are dropped.
+    code, whose means are not unit. kmeans: "spherical", on 64 rows a cluster, or "l2", DataComp's own: means of all rows. Adds the cluster. Rows without an embedding are dropped.
     """
 
     version = 3
@@ -80,7 +79,7 @@ class ImageBased(Selector):
         wanted = found.constant(pa.table({"cluster": np.flatnonzero(hit).astype(np.int32)}))
         missed = found.each(Sql(f"select id from live anti join other on other.cluster = live.{name}"), wanted)
         notes = {
-            "centroids_hash": files_hash(files["centroids.npy"]),
+            "centroids_hash": bytes_hash(files["centroids.npy"]),
             "clusters": len(hit),
             "clusters_hit": int(hit.sum()),
             "kept": found.rows - missed.rows,

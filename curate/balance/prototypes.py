@@ -6,9 +6,10 @@ from dataclasses import dataclass, field
 import numpy as np
 import pyarrow as pa
 
-from curate.dedup.vectors import Without, clustered, cosines, embedded, file_hash, matrix, vectors_ready
+from curate.dedup.kmeans import clustered
+from curate.dedup.vectors import Without, bytes_hash, cosines, embedded, file_hash, matrix, vectors_ready
 from curate.errors import RecipeError
-from curate.select.exchange import Frame, Sql, files_hash
+from curate.select.exchange import Frame, Sql
 from curate.select.top_fraction import cut_at
 from curate.selector import Selection, Selector, identifier
 
@@ -60,7 +61,7 @@ class Prototypes(Selector):
         notes = {
             "cut": cut if math.isfinite(cut) else None,
             "clusters": len(centroids),
-            "centroids_hash": files_hash(files["centroids.npy"]),
+            "centroids_hash": bytes_hash(files["centroids.npy"]),
         }
         return Selection(found.each(Sql(near), without), columns=found, notes=notes, files=files)
 

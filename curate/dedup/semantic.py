@@ -7,24 +7,23 @@ import numpy as np
 import pyarrow as pa
 
 from curate.dedup.greedy import PAIRS, duplicates, pairs_table
+from curate.dedup.kmeans import clustered, sizes
 from curate.dedup.quality import PUBLISHED_FIRST, coin_key, columns, sort_key
 from curate.dedup.vectors import (
     DECIMALS,
-    MARGIN,
-    clustered,
+    bytes_hash,
+    comparer,
     cosines,
     embedded,
     file_hash,
-    l2_normalize,
+    gpus,
     matrix,
-    pairs,
-    place,
+    taken,
     vectors_ready,
 )
 from curate.errors import RecipeError
-from curate.models import card
 from curate.select.database import query
-from curate.select.exchange import ByHash, Frame, files_hash
+from curate.select.exchange import ByHash, Frame
 from curate.selector import Selection, Selector
 
 _LIMIT = 64  # better neighbours listed for a row; see greedy.duplicates
@@ -96,34 +95,22 @@ class SemanticDedup(Selector):
         rows, centroids, files = clustered(rows, width, k, self.probes, self.centroids, self.seed, self.device)
         if self.keep in ("hard", "easy"):
             rows = rows.each(_ByCentroid(self.keep == "hard", centroids))
-        sizes = _sizes(rows, len(centroids))
+        number = sizes(rows, len(centroids))
         found = duplicates(live, rows, self._find, _LIMIT, self.published)
         notes = {
             "vectors": rows.rows,
             **found.notes(),
             "clusters": len(centroids),
-            "cluster_largest": int(sizes.max(initial=0)),
-            "cluster_median": float(np.median(sizes)),
-            "centroids_hash": files_hash(files["centroids.npy"]),
+            "cluster_largest": int(number.max(initial=0)),
+            "cluster_median": float(np.median(number)),
+            "centroids_hash": bytes_hash(files["centroids.npy"]),
+            "device": taken(rows, self.device),
         }
         return Selection(found.edges, edges=found.edges, notes=notes, files=files)
 
     def _find(self, rows: Frame) -> Frame:
         bound = round(1 - self.eps, DECIMALS)
         return rows.shuffle(ByHash("hash"), _Compare(bound, self.inclusive, self.block, self.device), _probed, self.probes)
-
-
-def _sizes(rows: Frame, k: int) -> np.ndarray:
-    """The rows of each cluster, by all of their probes."""
-    sizes = np.zeros(k, np.int64)
-    for found in rows.each(_counted).tables():
-        sizes[found["cluster"].to_numpy()] += found["n"].to_numpy()
-    return sizes
-
-
-def _counted(rows: pa.Table) -> pa.Table:
-    clusters, n = np.unique(rows["near"].combine_chunks().flatten().to_numpy(), return_counts=True)
-    return pa.table({"cluster": clusters.astype(np.int64), "n": n})
 
 
 def _probed(rows: pa.Table) -> pa.Table:
@@ -167,36 +154,36 @@ class _Compare:
     block: int
     device: str
 
+    @property
+    def gpus(self) -> float:
+        return gpus(self.device)
+
     def __call__(self, rows: pa.Table) -> pa.Table:
         rows = rows.sort_by([("cluster", "ascending"), ("rank", "ascending")])
         clusters, found = rows["cluster"].to_numpy(), [PAIRS.empty_table()]
         asked, edges = rows["asked"].to_numpy(), np.flatnonzero(np.diff(clusters, prepend=-1, append=-1))
-        vectors, where = matrix(rows["v"]) if len(rows) else None, place(self.device)
+        vectors = matrix(rows["v"]) if len(rows) else None
         for low, high in zip(edges[:-1].tolist(), edges[1:].tolist()):
-            for worse, better, alike in self._triangle(vectors[low:high], asked[low:high], where):
+            for worse, better, alike in self._triangle(vectors[low:high], asked[low:high]):
                 found.append(pairs_table(rows, low + worse, low + better, alike))
         return pa.concat_tables(found)
 
-    def _triangle(self, vectors: np.ndarray, asked: np.ndarray, where: str | None) -> Iterator[tuple[np.ndarray, ...]]:
+    def _triangle(self, vectors: np.ndarray, asked: np.ndarray) -> Iterator[tuple[np.ndarray, ...]]:
         """All rows of one cluster, best first, against the better ones, in blocks; of each row's sure neighbours the best _LIMIT + 1."""
+        there, pairs, margin = comparer(self.device)
         for top in range(0, len(vectors), self.block):
             mine = asked[top : top + self.block]
             if not mine.any():
                 continue
-            left = _there(vectors[top : top + self.block], where)
+            left = there(vectors[top : top + self.block])
             seen = np.where(mine, 0, _LIMIT + 1)
             for side in range(0, top + len(mine), self.block):
-                right = left if side == top else _there(vectors[side : side + self.block], where)
-                i, j, cosine = pairs(left, right, self.bound - MARGIN)
-                i, j = _few(i, j, cosine >= self.bound + MARGIN, seen, mine)
+                right = left if side == top else there(vectors[side : side + self.block])
+                i, j, cosine = pairs(left, right, self.bound - margin)
+                i, j = _few(i, j, cosine >= self.bound + margin, seen, mine)
                 exact = _exact(vectors, top + i, side + j)
                 good = exact >= self.bound if self.inclusive else exact > self.bound
                 yield top + i[good], side + j[good], exact[good].astype(np.float32)
-
-
-def _there(vectors: np.ndarray, where: str | None) -> object:
-    """Float32 vectors of unit length where they are compared; zeros stay zeros."""
-    return l2_normalize(vectors) if where is None else card.l2_normalize(vectors, where)
 
 
 def _few(i: np.ndarray, j: np.ndarray, sure: np.ndarray, seen: np.ndarray, asked: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -5,7 +5,9 @@ question, so that block sizes, threads and devices cannot move a decision.
 """
 
 import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,16 +17,13 @@ import pyarrow as pa
 from curate.errors import RecipeError
 from curate.models import card
 from curate.select.database import query
-from curate.select.exchange import Frame, npy
-from curate.selector import coin_sql
+from curate.select.exchange import Frame
 
 #: Decimals that count in a cosine: two equal vectors have similarity 1, whatever the last bits say.
 DECIMALS = 6
 
 #: Cosines in float32 are right within this; what is closer to a bound, or to another, is computed again.
 MARGIN = 2e-5
-
-_BATCH = 16_384
 
 
 # ---- vectors in tables
@@ -141,81 +140,45 @@ def place(device: str) -> str | None:
     return found
 
 
-def pairs(left: Any, right: Any, least: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def gpus(device: str) -> float:
+    """The share of a card that a task asks for which computes on `device`, on a cluster that has cards: two tasks share one, so that
+    one reads while the other computes."""
+    return 0.0 if device == "cpu" else 0.5
+
+
+@dataclass(frozen=True)
+class _Taken:
+    device: str
+
+    @property
+    def gpus(self) -> float:
+        return gpus(self.device)
+
+    def __call__(self, rows: pa.Table) -> pa.Table:
+        return pa.table({"device": [place(self.device) or "cores"]})
+
+
+def taken(rows: Frame, device: str) -> str:
+    """Where the tasks of a plan compute, for the notes of a run: asked of one of them."""
+    return rows.put(pa.table({})).each(_Taken(device)).table()["device"][0].as_py()
+
+
+def comparer(device: str) -> tuple[Callable[[np.ndarray], Any], Callable[[Any, Any, float], tuple[np.ndarray, ...]], float]:
+    """How blocks of float16 vectors are compared here: a function that takes a block to where that is done; one that finds the pairs of
+    two blocks (`pairs`); and within what its cosines are right."""
+    where = place(device)
+    if where is None:
+        return l2_normalize, pairs, MARGIN
+    return partial(card.block, card=where), card.pairs, card.MARGIN
+
+
+def pairs(left: np.ndarray, right: np.ndarray, least: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Rows with a cosine of at least `least`, within MARGIN: places in `left`, ascending, places in `right`, cosines. Of a block with
     itself (`right is left`) each pair once, the later row in `left`."""
-    if not isinstance(left, np.ndarray):
-        return card.pairs(left, right, least)
     found = left @ right.T
     over = found >= least
     i, j = np.nonzero(np.tril(over, -1) if right is left else over)
     return i, j, found[i, j]
-
-
-def train(
-    points: np.ndarray, k: int, seed: int, device: str = "auto", rounds: int = 20, skew: float = 8.0, l2: bool = False
-) -> np.ndarray:
-    """Spherical k-means by FAISS: about k unit centroids. l2: plain k-means instead, k means as they are, no cluster cut (DataComp's).
-
-    A cluster with more than `skew` times the average number of points is cut by k-means of its own, so that k grows a
-    little. On a GPU k-means is not repeatable to the last bit: the centroids, once stored, are what later steps rely on.
-    """
-    centroids = _kmeans(points, min(k, len(points)), seed, device, rounds, l2)
-    for _ in range(0 if l2 else 4):
-        home = nearest(points, centroids, 1)[:, 0]
-        sizes = np.bincount(home, minlength=len(centroids))
-        mean = len(points) / len(centroids)
-        large = np.flatnonzero(sizes > max(skew * mean, 2))
-        parts = [_kmeans(points[home == c], int(np.ceil(sizes[c] / mean)), seed, device, rounds) for c in large]
-        parts = [p for p in parts if len(np.unique(p, axis=0)) > 1]  # copies of one point cannot be cut
-        if not parts:
-            break
-        centroids = np.concatenate([np.delete(centroids, large, axis=0), *parts])
-    return centroids
-
-
-def _kmeans(points: np.ndarray, k: int, seed: int, device: str, rounds: int, l2: bool = False) -> np.ndarray:
-    if k < 2:
-        mean = points.mean(axis=0, keepdims=True, dtype=np.float64) if len(points) else np.zeros((1, points.shape[1]))
-        return (mean / (1.0 if l2 else max(np.linalg.norm(mean), 1e-12))).astype(np.float32)
-    import faiss
-
-    engine = faiss.Kmeans(
-        points.shape[1],
-        k,
-        niter=rounds,
-        seed=seed,
-        spherical=not l2,
-        gpu=_faiss_gpus(device) or False,
-        min_points_per_centroid=1,
-        max_points_per_centroid=1 << 30,
-    )
-    engine.train(points)
-    return engine.centroids
-
-
-def nearest(points: np.ndarray, centroids: np.ndarray, count: int, device: str = "cpu") -> np.ndarray:
-    """For each point its `count` nearest centroids, nearest first, by the inner product (see `products`): by cosine where centroids are
-    unit; of two as near, the first in the list."""
-    import faiss
-
-    count = min(count, len(centroids))
-    index = faiss.IndexFlatIP(centroids.shape[1])
-    if _faiss_gpus(device):
-        index = faiss.index_cpu_to_all_gpus(index)
-    index.add(centroids)
-    out = np.empty((len(points), count), np.int32)
-    wide = min(count + 2, len(centroids))  # a few more: float32 may have them in the wrong order
-    margin = MARGIN * max(1.0, float(np.linalg.norm(centroids, axis=1).max(initial=0.0)))
-    for low in range(0, len(points), _BATCH):
-        some = points[low : low + _BATCH]
-        alike, found = index.search(l2_normalize(some), wide)
-        close = np.flatnonzero((np.diff(alike, axis=1) > -margin).any(axis=1))
-        exact = np.stack([products(some[close], centroids[found[close, i]]) for i in range(wide)], axis=1)
-        order = np.lexsort((found[close], -exact), axis=1)
-        found[close] = np.take_along_axis(found[close], order, axis=1)
-        out[low : low + _BATCH] = found[:, :count]
-    return out
 
 
 def file_hash(path: str | Path) -> str:
@@ -227,11 +190,9 @@ def file_hash(path: str | Path) -> str:
         raise RecipeError(f"{path}: {e.strerror}") from e
 
 
-def _faiss_gpus(device: str) -> int:
-    """The cards that FAISS may use: those of faiss-gpu."""
-    import faiss
-
-    return faiss.get_num_gpus() if device != "cpu" and hasattr(faiss, "get_num_gpus") else 0
+def bytes_hash(data: bytes) -> str:
+    """12 hex digits of the SHA-256 of bytes."""
+    return hashlib.sha256(data).hexdigest()[:12]
 
 
 def vectors_ready(who: str, path: str, column: str, width: int | None, least: int = 1) -> None:
@@ -261,83 +222,3 @@ def load_vectors(path: str, width: int | None, least: int = 1) -> np.ndarray:
     if len(broken):
         raise RecipeError(f"{path}: row {broken[0]} has NaN or infinity in it ({len(broken)} such rows)")
     return found
-
-
-# ---- clusters of a pool
-
-
-@dataclass(frozen=True)
-class _Drawn:
-    """The vectors of rows with a coin below `share`."""
-
-    share: float
-    seed: int
-
-    def __call__(self, rows: pa.Table) -> pa.Table:
-        coin = coin_sql("uid", self.seed, "kmeans")
-        ids = query(f"select id, {coin} as coin from live where {coin} < {self.share!r}", {"live": rows.select(["id", "uid"])})
-        at = np.isin(rows["id"].to_numpy(), ids["id"].to_numpy())
-        drawn, order = rows.filter(pa.array(at)), np.argsort(ids["id"].to_numpy())
-        drawn = drawn.take(pa.array(np.argsort(drawn["id"].to_numpy()))).select(["uid", "v"])
-        return drawn.append_column("coin", ids["coin"].take(pa.array(order)))
-
-
-@dataclass(frozen=True)
-class _Train:
-    """k-means of drawn vectors, in order of their coins."""
-
-    k: int
-    size: int
-    seed: int
-    device: str
-    l2: bool = False
-
-    def __call__(self, drawn: pa.Table) -> pa.Table:
-        rows = drawn.sort_by([("coin", "ascending"), ("uid", "ascending")]).slice(0, self.size)
-        if not len(rows):
-            return pa.table({"c": column(np.empty((0, 1)))})
-        return _centroids(train(matrix(rows["v"]).astype(np.float32), self.k, self.seed, self.device, l2=self.l2))
-
-
-def _centroids(vectors: np.ndarray) -> pa.Table:
-    return pa.table({"c": column(vectors, np.float32)})
-
-
-@dataclass(frozen=True)
-class Assign:
-    """A task: the rows with `near`, the numbers of their nearest centroids, nearest first (`count`, or all there are)."""
-
-    count: int
-    device: str
-
-    def __call__(self, rows: pa.Table, centroids: pa.Table) -> pa.Table:
-        found = np.empty((0, self.count), np.int32)
-        if len(rows):
-            found = nearest(matrix(rows["v"]), matrix(centroids["c"]), self.count, self.device)
-        values = pa.FixedSizeListArray.from_arrays(pa.array(found.ravel()), max(found.shape[1], 1))
-        return rows.append_column("near", values)
-
-
-#: Vectors a cluster that k-means is trained on.
-PER_CLUSTER = 64
-
-
-def clustered(
-    rows: Frame, width: int, k: int, probes: int, path: str, seed: int, device: str, scaled: bool = True, l2: bool = False
-) -> tuple[Frame, np.ndarray, dict[str, bytes]]:
-    """Embedded rows with the numbers of their `probes` nearest centroids (`near`); the centroids, trained on a sample of 64 k rows or read
-    from a .npy file; and these as a file to keep beside the decision.
-
-    scaled: vectors of a file are made unit, or (False) taken as they are. l2: see `train`, on all rows, in the memory of one task.
-    The sample is drawn by the coins of the rows' uids, so that the order of the pool, and its chunks, decide nothing.
-    """
-    if path:
-        found = load_vectors(path, width or None)
-        found = l2_normalize(found) if scaled else found
-    else:
-        # A few more than wanted are drawn, and the first in order of their coins are taken.
-        size = rows.rows if l2 else PER_CLUSTER * k
-        share = min(1.0, (size + 8 * size**0.5) / max(rows.rows, 1))
-        found = matrix(rows.gathered(_Train(k, size, seed, device, l2), _Drawn(share, seed)).table()["c"])
-    assigned = rows.each(Assign(probes, device), rows.constant(_centroids(found)))
-    return assigned, found, {"centroids.npy": npy(found)}

@@ -345,7 +345,8 @@ class _Mapping:
 
     def __init__(self, engine: RayEngine, function: Callable):
         self.engine, self.ray = engine, engine.ray
-        self.task = self.ray.remote(max_retries=0)(call).options(num_cpus=1 if engine.workers > 1 else 0.5)
+        gpus = getattr(function, "gpus", 0.0) if engine.gpus else 0
+        self.task = self.ray.remote(max_retries=0)(call).options(num_cpus=1 if engine.workers > 1 else 0.5, num_gpus=gpus)
         self.target = self.ray.put(function)
         self.running: dict[Any, tuple[int, Any, int, float]] = {}
         self.done: dict[int, Any] = {}

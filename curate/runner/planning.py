@@ -7,6 +7,7 @@ import sys
 from collections import Counter
 from typing import Any
 
+from curate.dedup.vectors import gpus as share_of_card
 from curate.recipe import Recipe, kind, place, segments
 from curate.runner.preflight import settle
 from curate.runner.workers import Lane, cores, decoding, fitting, gpus_here, model_workers
@@ -15,6 +16,7 @@ from curate.selector import Selector
 from curate.source import file_identity
 from curate.stage import Stage
 from curate.store.atomic import Store
+from curate.store.inputs import run_record
 from curate.view import views
 from curate.view.look import plain
 
@@ -118,7 +120,7 @@ def _line(recipe: Recipe, step: Any, done: Counter, parts: int) -> tuple[str, ..
         if k in ("min", "max", "among", "sql", "fraction", "t") and v not in (None, [], "")
     ]
     place = {"selector": "whole pool", "cpu": "core", "network": "network", "model": "actor"}[kind(step)]
-    gpus = getattr(step, "gpus", 0)
+    gpus = getattr(step, "gpus", 0) or share_of_card(getattr(step, "device", "cpu"))
     place += f", {gpus:g} GPU where there is one" if gpus else ""
     state = "" if not parts or isinstance(step, Selector) else f"{done[step.name]:,} of {parts:,} parts"
     return (step.name, ", ".join(step.reads) or "-", ", ".join(step.adds()) or "-", ", ".join(bounds) or "-", place, state)
@@ -129,7 +131,7 @@ def progress_of(recipe: Recipe, out: str, part_size: int) -> tuple[Counter, int]
     store, done, parts = Store(out), Counter(), 0
     settle(recipe, store.json("recipe.json"))
     folders = set(store.names("parts"))
-    known = {i["path"]: i for i in (store.json("recipe.json") or {}).get("inputs", [])}
+    known = {i["path"]: i for i in (run_record(store) or {}).get("inputs", [])}
     for path in recipe.source.files():
         key = input_key(file_identity(path, known.get(path)), recipe.source, part_size)
         for folder in [f for f in folders if f.startswith(f"{key}-")]:

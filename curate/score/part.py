@@ -153,7 +153,8 @@ def commits(names: list[str], table: str, step: str, fingerprint: str) -> list[s
 class Workbench:
     """A part opened at some point of the recipe: source rows, committed columns, drops so far.
 
-    columns: for each table those that are wanted, besides `uid`; None for a table, or for all: every one.
+    columns: for each table those that are wanted, besides `uid`; None for a table, or for all: every one. names: the files in the part's
+    folder, if they are known.
     """
 
     def __init__(
@@ -163,11 +164,12 @@ class Workbench:
         fingerprints: dict[str, str],
         decisions: list[Decision],
         columns: dict[str, set[str] | None] | None = None,
+        names: list[str] | None = None,
     ):
         self.store, self.part, self.fingerprints = store, part, fingerprints
         self.columns = {t: None if columns is None else columns.get(t, set()) for t in part.rows}
         self.decisions = {d.step: d for d in decisions}
-        self.names = store.names(part.folder)
+        self.names = store.names(part.folder) if names is None else names
         self.used: list[str] = []  # the files that columns and drops were made of
         self.tables = {t: Rows(self._source(t)) for t in part.rows}
         self.added: dict[str, list[str]] = {}  # by table: the decisions that brought columns

@@ -11,9 +11,8 @@ one chunk is judged by the same plan within one task, in memory.
 """
 
 import bisect
-import hashlib
-import io
 import re
+import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -22,15 +21,20 @@ import numpy as np
 import pyarrow as pa
 
 from curate.select.database import query
+from curate.select.schemas import unified
 from curate.store.atomic import Store
 
 #: Rows and bytes of a chunk: at most so many, unless one part alone has more.
 ROWS, BYTES = 1 << 20, 256 << 20
 
+#: Bytes of a table that a task holds in memory; what is beyond is mapped from the worker's disk.
+MEMORY = 1 << 30
+
 #: Every so many rows one tells where a sorted frame is to be cut.
 _SAMPLED = 4096
 
-#: From tables to a table. Where it can be sent to another process it is a function of a module or a dataclass.
+#: From tables to a table. Where it can be sent to another process it is a function of a module or a dataclass; its attribute `gpus`, if
+#: it has one, is the share of a GPU that it asks for where there are any.
 Task = Callable[..., pa.Table]
 
 _NAME = re.compile(r"(\d+)\.(\d+)\.arrow")
@@ -53,7 +57,7 @@ class Held:
     table: pa.Table | None = None
 
     def load(self, store: Store) -> pa.Table:
-        return self.table if self.table is not None else read(store, self.file)
+        return self.table if self.table is not None else joined(read(store, self.file))
 
 
 @dataclass(frozen=True)
@@ -65,7 +69,7 @@ class Bucket:
     number: int
 
     def load(self, store: Store) -> pa.Table:
-        return unified([read(store, file, self.number) for file in self.files])
+        return joined(table for file in self.files for table in read(store, file, self.number))
 
 
 # ---- which bucket a row goes to
@@ -290,9 +294,15 @@ class Then:
 class _Each:
     task: Task
 
+    @property
+    def gpus(self) -> float:
+        return getattr(self.task, "gpus", 0.0)
+
     def __call__(self, store: Store, name: str, chunks: tuple[Any, ...]) -> Held:
         made = self.task(*(c.load(store) for c in chunks))
-        return _write(store, name, made, [made]) if name else Held(len(made), table=made)
+        if not name:
+            return Held(len(made), table=made)
+        return _write(store, name, made, [made.slice(low, ROWS) for low in range(0, len(made), ROWS)] or [made])
 
 
 @dataclass(frozen=True)
@@ -317,6 +327,11 @@ class _InStore:
     store: Store
     folder: str
     task: _Run
+
+    @property
+    def gpus(self) -> float:
+        """The share of a GPU that a call asks for, where there are any."""
+        return getattr(self.task, "gpus", 0.0)
 
     def __call__(self, item: tuple[int, Any]) -> Held:
         return self.task(self.store, f"{self.folder}/{item[0]:06d}", item[1])
@@ -352,74 +367,27 @@ def _batch(table: pa.Table) -> pa.RecordBatch:
     return pa.RecordBatch.from_arrays(arrays, schema=table.schema)
 
 
-def read(store: Store, file: str, batch: int = 0) -> pa.Table:
-    """One batch of an Arrow file of the store."""
-    if store.local:
-        with pa.memory_map(store.path(file)) as f:
-            return pa.Table.from_batches([pa.ipc.open_file(f).get_batch(batch)])
-    with store.open(file) as f:
-        return pa.Table.from_batches([pa.ipc.open_file(f).get_batch(batch)])
+def read(store: Store, file: str, batch: int | None = None) -> Iterator[pa.Table]:
+    """One batch of an Arrow file of the store, or all of them."""
+    with pa.memory_map(store.path(file)) if store.local else store.open(file) as f:
+        reader = pa.ipc.open_file(f)
+        for number in range(reader.num_record_batches) if batch is None else [batch]:
+            yield pa.Table.from_batches([reader.get_batch(number)])
 
 
-# ---- types that differ
+def joined(tables: Iterable[pa.Table]) -> pa.Table:
+    """Tables one after another. What is beyond MEMORY bytes lies in files of the worker's disk that are mapped into memory: where most rows
+    share a key one bucket has them all, and must not take the worker's memory with it."""
+    found, held = [], 0
+    for table in tables:
+        held += table.nbytes
+        found.append(_mapped(table) if held > MEMORY else table)
+    return unified(found)
 
 
-def unified(tables: list[pa.Table]) -> pa.Table:
-    """Tables one after another; a column that they have in several types gets one that holds all, or is text."""
-    tables = [t for t in tables if len(t)] or tables[:1]  # an empty table may not know its types
-    if all(t.schema.equals(tables[0].schema) for t in tables):
-        return pa.concat_tables(tables)
-    fields = common_fields(t.schema for t in tables)
-    return pa.concat_tables([as_fields(t, fields) for t in tables])
-
-
-def as_fields(table: pa.Table, fields: pa.Schema) -> pa.Table:
-    """These columns, null where the table has none."""
-    columns = [as_type(table[f.name], f.type) if f.name in table.column_names else pa.nulls(len(table), f.type) for f in fields]
-    return pa.table(columns, schema=fields)
-
-
-def common_fields(schemas: Iterable[pa.Schema]) -> pa.Schema:
-    """The columns of all schemas, in the order in which they come, each with a type that holds it everywhere."""
-    found: dict[str, pa.DataType] = {}
-    for f in (f for schema in schemas for f in schema):
-        found[f.name] = common_type(found.get(f.name, f.type), f.type)
-    return pa.schema(list(found.items()))
-
-
-def common_type(one: pa.DataType, other: pa.DataType) -> pa.DataType:
-    """A type that holds the values of both: text where no other does."""
-    if one == other:
-        return one
-    try:
-        both = [pa.schema([("", one)]), pa.schema([("", other)])]
-        return pa.unify_schemas(both, promote_options="permissive").field(0).type
-    except pa.ArrowTypeError:
-        return pa.large_string()
-
-
-def as_type(values: pa.ChunkedArray, kind: pa.DataType) -> pa.ChunkedArray:
-    """Values in a type; as text if they cannot be cast to it."""
-    if values.type == kind:
-        return values
-    try:
-        return values.cast(kind)
-    except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
-        if kind != pa.large_string():
-            raise
-        return pa.chunked_array([[None if v is None else str(v) for v in values.to_pylist()]], kind)
-
-
-# ---- small helpers of plans
-
-
-def files_hash(data: bytes) -> str:
-    """12 hex digits of the SHA-256 of bytes."""
-    return hashlib.sha256(data).hexdigest()[:12]
-
-
-def npy(values: np.ndarray) -> bytes:
-    """An array as the bytes of a .npy file."""
-    out = io.BytesIO()
-    np.save(out, values)
-    return out.getvalue()
+def _mapped(table: pa.Table) -> pa.Table:
+    """The same table in a file below TMPDIR, which goes with the table."""
+    with tempfile.NamedTemporaryFile(prefix="curate-") as file:
+        with pa.ipc.new_file(file.name, table.schema) as writer:
+            writer.write_table(table)
+        return pa.ipc.open_file(pa.memory_map(file.name)).read_all()

@@ -14,7 +14,8 @@ import pyarrow as pa
 from curate.errors import CurateError, PoolError
 from curate.score.part import SHIFT, Decision, Part, Workbench, conclude, overlay
 from curate.select.database import out_of_memory
-from curate.select.exchange import BYTES, ROWS, Chunk, Exchange, Frame, Held, unified
+from curate.select.exchange import BYTES, ROWS, Chunk, Exchange, Frame, Held
+from curate.select.schemas import unified
 from curate.selector import EDGES, Selection, Selector
 from curate.stage import Stage, Step, digest
 from curate.store.atomic import Store
@@ -33,15 +34,16 @@ class Point:
     fingerprints: dict[str, str]
     decisions: list[Decision] = field(default_factory=list)
 
-    def open(self, part: Part, columns: dict[str, set[str]] | None) -> Workbench:
-        return Workbench(self.store, part, self.fingerprints, self.decisions, columns).replay(self.steps)
+    def open(self, part: Part, columns: dict[str, set[str]] | None, names: list[str]) -> Workbench:
+        """A part with these files, as it is at this point."""
+        return Workbench(self.store, part, self.fingerprints, self.decisions, columns, names).replay(self.steps)
 
-    def state(self, part: Part) -> str:
-        """12 hex digits of everything that the live rows of a part depend on at this point."""
+    def state(self, part: Part, names: list[str]) -> str:
+        """12 hex digits of everything that the live rows of a part with these files depend on at this point."""
         # What a stage with context computed follows from the rest: which rows live, and its fingerprint.
         heads = {f".{s.name}-{self.fingerprints[s.name]}." for s in self.steps if isinstance(s, Stage) and not s.context}
         # A commit that a repair let go (`lost.…`) counts: what is fetched in its place may be something else, under the same name.
-        names = [n for n in self.store.names(part.folder) if any(h in n for h in heads)]
+        names = [n for n in names if any(h in n for h in heads)]
         steps = [[s.name, self.fingerprints[s.name], s.parameters()] for s in self.steps]
         return digest([part.id, part.index, part.columns, names, steps, [d.folder for d in self.decisions]])
 
@@ -84,9 +86,10 @@ def known(store: Store) -> Known:
 
 def gather(point: Point, table: str, columns: tuple[str, ...], before: Known, part: Part) -> Gathered:
     """Write `id`, `uid` and these columns of the live rows, unless that file is there."""
-    head = f"{table}-{digest([point.state(part), columns])}"
+    files = point.store.names(part.folder)
+    head = f"{table}-{digest([point.state(part, files), columns])}"
     if head not in before.there:
-        bench = point.open(part, {table: set(columns)})
+        bench = point.open(part, {table: set(columns)}, files)
         conclude(bench)
         rows = bench.tables[table]
         there = [c for c in columns if c != "id" and not pa.types.is_null(rows.columns[c].type)]

@@ -132,11 +132,12 @@ def enter(point: Point, assigned: Assigned | None, samples: str, part: Part) -> 
     """Write a part's rows into the ledger: every row, every column, and what became of it. Returns counts by table, and
     the SHA-256 of each file."""
     # Places that were given anew after a takedown have the same name, and another number of samples.
-    state = digest([point.state(part), assigned and [assigned.folder, assigned.samples], PLACE])
+    files = point.store.names(part.folder)
+    state = digest([point.state(part, files), assigned and [assigned.folder, assigned.samples], PLACE])
     counts: dict[str, Any] = {}
     missing = [t for t in part.rows if not _is_written(point.store, f"ledger/{t}/{part.index:06d}.parquet", state)]
     if missing:
-        bench = point.open(part, None)
+        bench = point.open(part, None, files)
         conclude(bench)
         for table in missing:
             made = {"curate": state, "made_of": json.dumps(bench.used)}
@@ -147,8 +148,8 @@ def enter(point: Point, assigned: Assigned | None, samples: str, part: Part) -> 
         counts[table] = {
             r["values"] or "": r["counts"] for r in found["drop_reason"].combine_chunks().value_counts().to_pylist()
         }
-    files = [f"ledger/{table}/{part.index:06d}.parquet" for table in part.rows]
-    return counts, {name: point.store.hash(name) for name in files}
+    entries = [f"ledger/{table}/{part.index:06d}.parquet" for table in part.rows]
+    return counts, {name: point.store.hash(name) for name in entries}
 
 
 def _is_written(store: Store, name: str, state: str) -> bool:

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from curate.balance.prototypes import Prototypes
-from curate.dedup.vectors import cosines, nearest, unit
+from curate.dedup.kmeans import nearest
+from curate.dedup.vectors import cosines, unit
 from curate.errors import RecipeError
 from tests.dedup.pool import in_chunks, live, shown
 

@@ -1,10 +1,12 @@
 import numpy as np
 import pytest
 
-from curate.dedup import semantic
+from curate.dedup import kmeans, vectors
+from curate.dedup.kmeans import _Drawn, clustered, nearest, train
 from curate.dedup.semantic import SemanticDedup
-from curate.dedup.vectors import _Drawn, _Train, clustered, cosines, embedded, matrix, nearest, train, unit
+from curate.dedup.vectors import cosines, embedded, matrix, unit
 from curate.errors import RecipeError
+from curate.models import card
 from curate.selector import coin
 from tests.dedup.pool import edges, in_chunks, live, uid
 
@@ -88,8 +90,62 @@ def test_the_same_through_torch_as_on_a_card(at, monkeypatch):
     points = [*mixture(), [0.0] * len(mixture()[0])]
     by_cores = chosen(points, **at)
 
-    monkeypatch.setattr(semantic, "place", lambda device: "cpu")
+    monkeypatch.setattr(vectors, "place", lambda device: "cpu")
     assert len(edges(by_cores)) and edges(chosen(points, **at)) == edges(by_cores)
+
+
+def test_products_that_are_off_by_nearly_the_margin_decide_the_same(monkeypatch):
+    """As those of a card may be, that adds up in another order and precision."""
+    torch = pytest.importorskip("torch")
+    points, exactly = mixture(spread=0.3), card.product
+    by_cores = chosen(points, clusters=4)
+
+    def off(left, right):
+        found = exactly(left, right)
+        return found + 0.9 * card.MARGIN * (torch.rand(found.shape, generator=torch.Generator().manual_seed(1)) * 2 - 1)
+
+    monkeypatch.setattr(card, "product", off)
+    monkeypatch.setattr(vectors, "place", lambda device: "cpu")
+    assert len(edges(by_cores)) > 50 and edges(chosen(points, clusters=4)) == edges(by_cores)
+
+
+def test_a_card_finds_the_centroids_that_cores_find(monkeypatch):
+    pytest.importorskip("torch")
+    points = unit(np.array(mixture(), np.float32))
+    for l2 in (False, True):
+        by_cores = train(points, 12, 0, "cpu", l2=l2)
+        monkeypatch.setattr(kmeans, "place", lambda device: "cpu")
+        assert np.array_equal(train(points, 12, 0, "auto", l2=l2), by_cores)
+        monkeypatch.undo()
+
+
+def test_centroids_of_points_in_chunks_are_as_good_as_those_of_one(tmp_path, monkeypatch):
+    """Many points are trained on in chunks, whose sums meet; each time the same to the last bit."""
+    points = live(v=mixture(600))
+    one = clustered(*embedded(points, "v"), 8, 1, "", 7, "cpu")
+    monkeypatch.setattr(kmeans, "PIECE", 100)
+    cut = [
+        clustered(*embedded(in_chunks(points, n, str(tmp_path / str(n))), "v"), 8, 1, "", 7, "cpu", l2=l2)[1]
+        for n, l2 in ((3, False), (7, False), (3, True))
+    ]
+    assert np.array_equal(cut[0], cut[1]) and np.allclose(np.linalg.norm(cut[0], axis=1), 1)
+
+    def mean_cosine(centroids):
+        stored = matrix(embedded(points, "v")[0].table()["v"])
+        return cosines(stored, centroids[nearest(stored, centroids, 1)[:, 0]]).mean()
+
+    assert all(mean_cosine(c) > 0.97 * mean_cosine(one[1]) for c in cut)
+
+
+def test_k_means_is_no_worse_than_that_of_faiss():
+    import faiss
+
+    points = unit(np.array(mixture(1200, copies=0.8), np.float32))
+    theirs = faiss.Kmeans(16, 30, niter=20, seed=0, spherical=True, min_points_per_centroid=1)
+    theirs.train(points.astype(np.float32))
+    ours = train(points, 30, 0, "cpu", skew=1e9)
+    of = lambda c: cosines(points, c[nearest(points, c, 1)[:, 0]]).mean()  # noqa: E731
+    assert of(ours) > 0.98 * of(theirs.centroids)
 
 
 def test_the_order_of_the_rows_decides_nothing():
@@ -190,8 +246,8 @@ def test_zeros_and_nan_are_like_nothing_not_even_each_other():
 
 def test_the_sample_is_of_rows_that_have_a_vector():
     rows, _ = embedded(live(v=[[1.0, float(i)] if i % 50 == 0 else None for i in range(2000)]), "v")
-    drawn = rows.gathered(_Train(4, 30, 7, "cpu"), _Drawn(1.0, 7)).table()
-    assert rows.rows == 40 and matrix(drawn["c"]).shape == (4, 2)
+    assert rows.rows == 40 and len(rows.each(_Drawn(1.0, 7)).table()) == 40
+    assert clustered(rows, 2, 4, 1, "", 7, "cpu")[1].shape == (4, 2)
 
 
 def published(points, bound, home, centroids):

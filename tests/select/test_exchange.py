@@ -1,0 +1,45 @@
+"""Frames: what a chunk and a bucket are in memory, whatever the keys."""
+
+import numpy as np
+import pyarrow as pa
+
+from curate.dedup.frequency import Frequency
+from curate.select import exchange
+from curate.select.exchange import ByHash, Sql, frame_of
+from tests.dedup.pool import uid
+
+
+def crowd(n: int) -> pa.Table:
+    """Nine rows of ten have one text, each with another picture."""
+    text = ["everywhere" if i % 10 else f"rare {i}" for i in range(n)]
+    return pa.table({"id": np.arange(n), "uid": [uid(i) for i in range(n)], "text": text, "sha256": [uid(i) for i in range(n)]})
+
+
+def test_a_bucket_that_most_rows_share_does_not_fill_the_memory(tmp_path, monkeypatch):
+    live = frame_of(crowd(20_000), str(tmp_path), rows=500)
+    keyed = live.each(Sql("select *, hash(text) as hash from live"))
+    buckets = keyed.ranges(ByHash("hash"), 4)
+    whole = max(len(b.load(live.exchange.store)) for b in buckets)
+    monkeypatch.setattr(exchange, "MEMORY", 200_000)
+    before = pa.total_allocated_bytes()
+    tables = [b.load(live.exchange.store) for b in buckets]
+    held = pa.total_allocated_bytes() - before
+    assert whole >= 18_000 and max(map(len, tables)) == whole
+    assert held < 0.5 * sum(t.nbytes for t in tables)
+
+
+def test_a_crowded_key_is_judged_as_in_memory(tmp_path, monkeypatch):
+    rows, selector = crowd(3_000), Frequency(max=20, distinct="sha256")
+    expected = selector.select(frame_of(rows)).dropped()
+    monkeypatch.setattr(exchange, "MEMORY", 20_000)
+    found = selector.select(frame_of(rows, str(tmp_path), rows=100)).dropped()
+    assert len(expected) == 2_700 and np.array_equal(found, expected)
+
+
+def test_a_chunk_of_many_rows_is_kept_in_batches(tmp_path, monkeypatch):
+    monkeypatch.setattr(exchange, "ROWS", 100)
+    live = frame_of(crowd(950), str(tmp_path), rows=950)
+    again = live.each(Sql("select * from live order by id"))
+    [chunk] = again.chunks
+    assert [len(t) for t in exchange.read(live.exchange.store, chunk.file)] == [100] * 9 + [50]
+    assert again.table()["id"].to_pylist() == list(range(950))
