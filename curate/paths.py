@@ -13,6 +13,9 @@ from curate.errors import RecipeError
 _MAGIC = "*?["
 
 
+#: Requests to S3 that a process has under way at a time; its library has ten.
+CONNECTIONS = 64
+
 #: Bytes that a file of an object store is read ahead. s3fs reads 50 MiB, to hand out one column or one picture.
 BLOCK = 1 << 20
 
@@ -27,12 +30,17 @@ def filesystem(path: str, listings: bool = True) -> tuple[fsspec.AbstractFileSys
         return LocalFileSystem(), os.path.abspath(path.removeprefix(f"{protocol}://"))
     head, chain, tail = path.partition("::")  # fsspec would take it for a chain of file systems
     try:
-        fs, inner = fsspec.core.url_to_fs(f"{head}_" if chain else head, **({} if listings else {"use_listings_cache": False}))
+        fs, inner = fsspec.core.url_to_fs(f"{head}_" if chain else head, **_options(protocol, listings))
     except (ValueError, ImportError, TypeError) as e:
         raise RecipeError(f"{path}: cannot be read: {e}") from e
     if hasattr(fs, "default_block_size"):
         fs.default_block_size = 5 * BLOCK  # what DuckDB takes; the least that s3fs writes in
     return fs, inner.removesuffix("_") + chain + tail if chain else inner
+
+
+def _options(protocol: str, listings: bool) -> dict[str, Any]:
+    options: dict[str, Any] = {} if listings else {"use_listings_cache": False}
+    return options | ({"config_kwargs": {"max_pool_connections": CONNECTIONS}} if protocol in ("s3", "s3a") else {})
 
 
 def unusable(path: str) -> str:

@@ -1,13 +1,20 @@
-"""An S3-compatible server on loopback, for tests: it counts requests and answered bytes, and can be slow."""
+"""An S3-compatible server on loopback, for tests: it logs requests and answered bytes, and can be slow."""
 
 import threading
 import time
 from contextlib import contextmanager
+from typing import NamedTuple
 
 import pytest
 
 moto = pytest.importorskip("moto.server")
 s3fs = pytest.importorskip("s3fs")
+
+
+class Request(NamedTuple):
+    method: str
+    path: str
+    bytes: int  # that a GET was answered with
 
 
 class Counting:
@@ -19,16 +26,24 @@ class Counting:
         self.clear()
 
     def clear(self):
-        self.requests, self.bytes = 0, 0
+        self.log: list[Request] = []
+
+    @property
+    def requests(self):
+        return len(self.log)
+
+    @property
+    def bytes(self):
+        return sum(r.bytes for r in self.log)
 
     def __call__(self, environ, respond):
         time.sleep(self.delay)
 
         def counted(status, headers, *rest):
+            get = environ["REQUEST_METHOD"] == "GET"
+            size = int(dict((k.lower(), v) for k, v in headers).get("content-length") or 0)
             with self.lock:
-                self.requests += 1
-                if environ["REQUEST_METHOD"] == "GET":
-                    self.bytes += int(dict((k.lower(), v) for k, v in headers).get("content-length") or 0)
+                self.log.append(Request(environ["REQUEST_METHOD"], environ["PATH_INFO"], size if get else 0))
             return respond(status, headers, *rest)
 
         return self.app(environ, counted)

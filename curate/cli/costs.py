@@ -15,6 +15,7 @@ from curate.stage import Stage
 from curate.store.atomic import Store
 from curate.store.folder import Role
 from curate.store.folder import sizes as sizes_of
+from curate.store.inputs import run_record
 from curate.view.look import plain, size
 
 #: What is assumed where no run says it: bytes of a picture as fetched, dimensions of an embedding, and operations a second: of a GPU
@@ -56,7 +57,7 @@ class Rates:
 
 def measured(store: Store, recipe: Recipe) -> Rates | None:
     """The rates of a finished run of this recipe, or of another one over the same stages; None if there is no ledger."""
-    record = json.loads(store.read("recipe.json")) if store.exists("recipe.json") else {}
+    record = run_record(store) or {}
     if record.get("state") != "finished":
         return None
     rows = sum(i["rows"].get("documents", i["rows"].get("images", 0)) for i in record["inputs"] if "rows" in i)

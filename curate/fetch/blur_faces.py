@@ -13,7 +13,8 @@ from curate.fetch.image import SUFFIX
 from curate.fetch.isolate import Isolated
 from curate.fetch.reencode import FORMATS, encode, upright
 from curate.stage import Stage, reasons
-from curate.store.payload import Parcel, read_slices
+from curate.store.payload import Parcel
+from curate.store.slices import read_slices
 
 #: Bytes are read for so many rows at a time.
 _READ = 128

@@ -17,7 +17,8 @@ from curate.errors import RecipeError
 from curate.fetch.image import MAX_PIXELS
 from curate.removed import removed
 from curate.stage import Stage
-from curate.store.payload import Parcel, read_slices
+from curate.store.payload import Parcel
+from curate.store.slices import read_slices
 
 if TYPE_CHECKING:
     from curate.fetch.receive import Receiver

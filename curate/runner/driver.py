@@ -34,6 +34,7 @@ from curate.store import releases
 from curate.store.assets import publish
 from curate.store.atomic import Store
 from curate.store.folder import EARLY, refuse_older, top
+from curate.store.inputs import listed, run_record
 from curate.store.lease import held
 from curate.store.memory import give_back, one_heap
 from curate.store.releases import Release
@@ -146,7 +147,7 @@ def record(store: Store, repair: bool) -> dict[str, Any] | None:
         if repair and sums is not None and not seal.holds(store, "recipe.json", sums):
             return None
         try:
-            return store.json("recipe.json")
+            return run_record(store)
         except PoolError:
             if repair:
                 return None
@@ -244,6 +245,8 @@ class Driver:
         return dataset.get("state") == state and releases.named(dataset) == self.releases
 
     def _publish_record(self, more: dict[str, Any]) -> None:
+        if isinstance(self.record["inputs"], list):
+            self.record["inputs"] = listed(self.store, self.record["inputs"])
         self.store.publish_bytes("recipe.json", (json.dumps(self.record | more, indent=1, default=str) + "\n").encode())
 
     # ---- rows come in
@@ -429,12 +432,13 @@ class Driver:
         self.progress.stage("shards", assigned.shards, 0)
         captions = {s.name: s.provenance() for s in self.recipe.steps if hasattr(s, "provenance")}
         provenance = {"recipe": self.recipe.fingerprint, **({"captions": captions} if captions else {})}
-        write = partial(layout.write_shard, self.store, planned, how, assigned, provenance, self._hashed())
+        write = partial(layout.write_shards, self.store, planned, how, assigned, provenance, self._hashed())
         infos = []
-        for info in self.engine.map(write, range(assigned.first, assigned.first + assigned.shards)):
-            infos.append(info)
-            self.sums |= {f"shards/{info['name']}.{kind}": info[kind]["sha256"] for kind in ("tar", "parquet")}
-            self.progress.step("shards", None)
+        for made in self.engine.map(write, layout.shard_groups(assigned, self.engine.workers)):
+            infos += made
+            for info in made:
+                self.sums |= {f"shards/{info['name']}.{kind}": info[kind]["sha256"] for kind in ("tar", "parquet")}
+                self.progress.step("shards", None)
         made_of = {"assigned": assigned.folder, "planned": planned, **provenance, **self._chain()}
         shards.finish(self.store, infos, {"state": state, "table": self.recipe.samples, **made_of})
 

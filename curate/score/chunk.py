@@ -15,7 +15,8 @@ from curate.fetch.decoders import Budget, Decoded
 from curate.preprocess import Preprocess
 from curate.score.part import Rows
 from curate.stage import Stage
-from curate.store.payload import Parcel, read_slices
+from curate.store.payload import Parcel
+from curate.store.slices import read_slices
 
 if TYPE_CHECKING:
     from curate.score.segment import Visit

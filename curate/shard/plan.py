@@ -16,7 +16,8 @@ import pyarrow.parquet as pq
 from curate.documents.document import DocumentMembers
 from curate.recipe import Shards
 from curate.score.part import Part, slice_of
-from curate.select.exchange import ByShare, Exchange, Frame, as_type, common_type
+from curate.select.exchange import ByShare, Exchange, Frame
+from curate.select.schemas import as_type, common_type
 from curate.shard import members
 from curate.shard import write as shards
 from curate.shard.ledger import PLACE, Assigned, mark
@@ -234,38 +235,48 @@ def still_there(store: Store, name: str, ledger: dict[str, list[str]], samples: 
     return found
 
 
-def write_shard(
+#: Shards that one task writes, at most.
+SHARDS_OF_A_TASK = 16
+
+
+def shard_groups(assigned: Assigned, workers: int) -> list[range]:
+    """The numbers of shards in groups that are written together: as large as leave each of the workers one."""
+    size = max(1, min(assigned.shards // workers, SHARDS_OF_A_TASK))
+    last = assigned.first + assigned.shards
+    return [range(low, min(low + size, last)) for low in range(assigned.first, last, size)]
+
+
+def write_shards(
     store: Store,
     plan: dict[str, list[str]],
     how: Shards,
     assigned: Assigned,
     provenance: dict[str, Any],
     hashed: str | None,
-    shard: int,
-) -> dict[str, Any]:
-    """Write one shard of a plan, by its number, unless it is there; returns what its `.json` says."""
-    own, count, nth = "documents" if "documents" in plan else next(iter(plan)), assigned.shards, shard - assigned.first
-    rows = {t: planned(store, files[nth * len(files) // count], shard, t == own) for t, files in plan.items()}
-    name = shards.shard_name(shard, assigned.first + count)
-    return write_rows(store, rows, how, name, digest([plan, plain(how)]), provenance, hashed)
+    group: range,
+) -> list[dict[str, Any]]:
+    """Write some shards of a plan, by their numbers, unless they are there; returns what their `.json` files say."""
+    drafts = (draft(_rows(store, plan, assigned, n), how, _name(assigned, n)) for n in group)
+    return shards.write_group(store, drafts, digest([plan, plain(how)]), provenance, how, hashed)
 
 
-def write_rows(
-    store: Store,
-    rows: dict[str, pa.Table],
-    how: Shards,
-    name: str,
-    made_for: str,
-    provenance: dict[str, Any],
-    hashed: str | None,
-) -> dict[str, Any]:
-    """Write the shard that these rows of each table make; returns what its `.json` says."""
+def _rows(store: Store, plan: dict[str, list[str]], assigned: Assigned, shard: int) -> dict[str, pa.Table]:
+    """The rows of a shard, of each table."""
+    own, nth = "documents" if "documents" in plan else next(iter(plan)), shard - assigned.first
+    return {t: planned(store, files[nth * len(files) // assigned.shards], shard, t == own) for t, files in plan.items()}
+
+
+def _name(assigned: Assigned, shard: int) -> str:
+    return shards.shard_name(shard, assigned.first + assigned.shards)
+
+
+def draft(rows: dict[str, pa.Table], how: Shards, name: str) -> shards.Draft:
+    """The shard that these rows of each table make."""
     if "documents" not in rows:
-        return shards.write_shard(store, rows["images"], name, made_for, provenance, how, hashed)
+        return shards.Draft(name, rows["images"])
     # `align` is mmc4's similarity: its format has it in the `.json`.
     scores = [c for c in how.model_scores.get("images", []) if c != "align"]
-    members = DocumentMembers(rows["texts"], rows["images"], (*how.without, *scores))
-    return shards.write_shard(store, rows["documents"], name, made_for, provenance, how, hashed, members)
+    return shards.Draft(name, rows["documents"], DocumentMembers(rows["texts"], rows["images"], (*how.without, *scores)))
 
 
 def planned(store: Store, file: str, shard: int, own: bool = True) -> pa.Table:

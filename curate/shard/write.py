@@ -5,11 +5,12 @@ and a second one writes the same bytes. Its `.json` is the commit: it appears la
 """
 
 import hashlib
-import itertools
 import json
 import math
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -24,8 +25,9 @@ from curate.selector import coin_sql
 from curate.shard.members import LEFT_OUT, Members, Slice, bulky, image_members
 from curate.store.atomic import Store
 from curate.store.parquet import write_table
-from curate.store.payload import BLOCK, END, open_payload, slices, tar_header
+from curate.store.payload import BLOCK, END, tar_header
 from curate.store.releases import chain_hash
+from curate.store.slices import slices
 
 # ---- the plan
 
@@ -71,7 +73,20 @@ def numbered(ordered: pa.Table, first: int, sizes: list[int], first_shard: int =
     return pa.table({c: ordered[c] for c in ("id", "uid", "key")} | found)
 
 
-# ---- writing a shard
+# ---- writing shards
+
+
+@dataclass
+class Draft:
+    """A shard to be written. rows: those of the plan, in order. members: what its samples are made of (`image_members`)."""
+
+    name: str
+    rows: pa.Table
+    members: Callable[[dict, dict, str | None], Members] | None = None
+
+
+#: Bytes of payloads that shards which are written together may have: they lie on the worker's disk until they are whole.
+TOGETHER = 4 << 30
 
 
 def write_shard(
@@ -84,39 +99,88 @@ def write_shard(
     hashed: str | None = "sha256",
     members: Callable[[dict, dict, str | None], Members] | None = None,
 ) -> dict[str, Any]:
-    """Write the trio of one shard from its rows of the plan, in order of position; returns what its `.json` says.
+    """Write one shard (write_group); returns what its `.json` says."""
+    return write_group(store, [Draft(name, rows, members)], plan, provenance, shards, hashed)[0]
+
+
+def write_group(
+    store: Store,
+    drafts: Iterable[Draft],
+    plan: str,
+    provenance: dict[str, Any] | None = None,
+    shards: Shards | None = None,
+    hashed: str | None = "sha256",
+) -> list[dict[str, Any]]:
+    """Write the trios of several shards, so that what they want of a payload is read together; returns what their `.json` files say.
 
     plan: a hash of the plan and of all that decides the bytes; a shard already there for it is left as it is.
     provenance: goes into the `.json` (stage fingerprints, captioners); it does not change the tar.
     hashed: the column with the SHA-256 of the bytes kept, or None where there is no such column.
     """
-    made = _made(store, name, plan)
-    if made:
-        return made
-    # An old `.json` beside a new tar would be believed if its plan came back.
-    store.remove(f"shards/{name}.json")
-    how = shards or Shards()
-    in_sidecar = set(how.model_scores.get("documents" if members else "images", []))
-    members = members or partial(image_members, captions=how.captions)
-    left_out = LEFT_OUT.union(how.without, () if how.embeddings else [f.name for f in rows.schema if bulky(f.type)])
-    kept = _canonical(rows.select([c for c in rows.column_names if c not in left_out]))
-    with store.private(f"shards/{name}.tar") as path:
-        write_tar(store, path, _samples(rows, set(kept.column_names) - in_sidecar, hashed, members))
-        tar = _publish(store, f"shards/{name}.tar", path)
-    with store.private(f"shards/{name}.parquet") as path:
-        write_table(path, kept, checksum=False)  # its hash is in dataset.json
-        parquet = _publish(store, f"shards/{name}.parquet", path)
-    info = {
-        **(provenance or {}),
-        "name": name,
-        "samples": len(rows),
-        "tar": tar,
-        "parquet": parquet,
-        "hashed": hashed,
-        "plan": plan,
-    }
-    store.publish_bytes(f"shards/{name}.json", pretty(info))
-    return info
+    how, infos, group = shards or Shards(), [], _Group(store, {**(provenance or {}), "hashed": hashed, "plan": plan})
+    with group.files:
+        for draft in drafts:
+            if made := _made(store, draft.name, plan):
+                infos.append(made)
+                continue
+            group.begin(draft, how)
+            if group.size >= TOGETHER:
+                infos += group.finish()
+        infos += group.finish()
+    return sorted(infos, key=lambda i: i["name"])
+
+
+@dataclass
+class _Begun:
+    """A shard of which private files have all but the bytes of payloads: each with its place in the tar, and the uid of its sample."""
+
+    name: str
+    samples: int
+    tar: Path
+    parquet: Path
+    parked: list[tuple[Slice, int, str]]
+
+
+@dataclass
+class _Group:
+    """Shards that are written together."""
+
+    store: Store
+    info: dict[str, Any]
+    files: ExitStack = field(default_factory=ExitStack)
+    begun: list[_Begun] = field(default_factory=list)
+
+    @property
+    def size(self) -> int:
+        return sum(content.size for shard in self.begun for content, _, _ in shard.parked)
+
+    def begin(self, draft: Draft, how: Shards) -> None:
+        """Write all of a shard but what comes from payloads."""
+        # An old `.json` beside a new tar would be believed if its plan came back.
+        self.store.remove(f"shards/{draft.name}.json")
+        in_sidecar = set(how.model_scores.get("documents" if draft.members else "images", []))
+        members = draft.members or partial(image_members, captions=how.captions)
+        bulk = () if how.embeddings else [f.name for f in draft.rows.schema if bulky(f.type)]
+        left_out = LEFT_OUT.union(how.without, bulk)
+        kept = _canonical(draft.rows.select([c for c in draft.rows.column_names if c not in left_out]))
+        names = (f"shards/{draft.name}.{kind}" for kind in ("tar", "parquet"))
+        tar, parquet = (self.files.enter_context(self.store.private(name)) for name in names)
+        write_table(parquet, kept, checksum=False)  # its hash is in dataset.json
+        parked = lay_out(tar, _samples(draft.rows, set(kept.column_names) - in_sidecar, self.info["hashed"], members))
+        self.begun.append(_Begun(draft.name, len(draft.rows), tar, parquet, parked))
+
+    def finish(self) -> list[dict[str, Any]]:
+        """Fill the tars, and give all files their names."""
+        _gather(self.store, self.begun)
+        infos = []
+        for shard in self.begun:
+            tar = _publish(self.store, f"shards/{shard.name}.tar", shard.tar)
+            parquet = _publish(self.store, f"shards/{shard.name}.parquet", shard.parquet)
+            infos.append({**self.info, "name": shard.name, "samples": shard.samples, "tar": tar, "parquet": parquet})
+            self.store.publish_bytes(f"shards/{shard.name}.json", pretty(infos[-1]))
+        self.begun = []
+        self.files.close()
+        return infos
 
 
 def _canonical(rows: pa.Table) -> pa.Table:
@@ -134,12 +198,9 @@ def _samples(rows: pa.Table, in_json: set[str], hashed: str | None, members: Cal
             yield row["key"], row["uid"], members(row, {c: row[c] for c in described}, hashed)
 
 
-def write_tar(store: Store, path: Path, samples: Iterator[tuple[str, str, Members]]) -> None:
-    """A tar of the samples, in their order, at a local path.
-
-    All sizes are known beforehand, so every member has its place before a byte is read: parked bytes are copied in the
-    order in which they lie in their payloads, one open each, one image in memory at a time.
-    """
+def lay_out(path: Path, samples: Iterator[tuple[str, str, Members]]) -> list[tuple[Slice, int, str]]:
+    """Write a tar of the samples at a local path, in their order, with gaps for the bytes that come from payloads; returns these, each
+    with its place in the tar and the uid of its sample. All sizes are known beforehand, so every member has its place before a byte is read."""
     parked: list[tuple[Slice, int, str]] = []
     with open(path, "wb") as f:
         fd, place = f.fileno(), 0
@@ -155,30 +216,31 @@ def write_tar(store: Store, path: Path, samples: Iterator[tuple[str, str, Member
                 place += BLOCK + size + len(pad)
         # The padding of parked bytes is never written: a file grows by zeros.
         _write(fd, END, place)
-        _gather(store, fd, sorted(parked, key=lambda p: (p[0].payload, p[0].offset)))
+    return parked
 
 
-def _gather(store: Store, fd: int, parked: list[tuple[Slice, int, str]]) -> None:
-    """Copy parked bytes, sorted by payload and offset, to their places."""
-    for payload, group in itertools.groupby(parked, key=lambda p: p[0].payload):
-        for data, place in _read(store, payload, list(group)):
-            _write(fd, data, place)
+def _gather(store: Store, shards: list[_Begun]) -> None:
+    """Copy parked bytes to their places, in the order in which they lie in their payloads. PoolError unless they are those recorded."""
+    wanted = [(n, *each) for n, shard in enumerate(shards) for each in shard.parked]
+    wanted.sort(key=lambda w: (w[1].payload, w[1].offset))
+    found = slices(store, ((content.payload, content.offset, content.size) for _, content, _, _ in wanted))
+    with ExitStack() as files:
+        tars = [files.enter_context(open(shard.tar, "r+b")).fileno() for shard in shards]
+        for number, content, place, uid in wanted:
+            _write(tars[number], _checked(store, content, uid, found), place)
 
 
-def _read(store: Store, payload: str, group: list[tuple[Slice, int, str]]) -> Iterator[tuple[bytes, int]]:
-    """The bytes of slices of one payload, each with its place; PoolError unless they are those that were parked."""
-    path, uid = store.path(payload), group[0][2]
+def _checked(store: Store, wanted: Slice, uid: str, found: Iterator[bytes]) -> bytes:
+    path = store.path(wanted.payload)
     try:
-        with open_payload(store, payload) as source:
-            found = slices(source, [(wanted.offset, wanted.size) for wanted, _, _ in group])
-            for (wanted, place, uid), data in zip(group, found):
-                if len(data) != wanted.size:
-                    raise PoolError(f"{path}: ends before byte {wanted.offset + wanted.size} (uid {uid})")
-                if wanted.sha256 and hashlib.sha256(data).hexdigest() != wanted.sha256:
-                    raise PoolError(f"{path}: the {wanted.size} bytes at {wanted.offset} are not those recorded (uid {uid})")
-                yield data, place
+        data = next(found)
     except OSError as e:
         raise PoolError(f"{path}: cannot be read: {e.strerror or e} (uid {uid})") from e
+    if len(data) != wanted.size:
+        raise PoolError(f"{path}: ends before byte {wanted.offset + wanted.size} (uid {uid})")
+    if wanted.sha256 and hashlib.sha256(data).hexdigest() != wanted.sha256:
+        raise PoolError(f"{path}: the {wanted.size} bytes at {wanted.offset} are not those recorded (uid {uid})")
+    return data
 
 
 def _write(fd: int, data: bytes, place: int) -> None:
@@ -198,8 +260,6 @@ def _publish(store: Store, name: str, path: Path) -> dict[str, Any]:
 
 def _made(store: Store, name: str, plan: str) -> dict[str, Any] | None:
     """What a shard's `.json` says if it is complete and made for this plan."""
-    if not store.exists(f"shards/{name}.json"):
-        return None
     try:
         info = json.loads(store.read(f"shards/{name}.json"))
         whole = all(_size(store, f"shards/{name}.{kind}") == info[kind]["bytes"] for kind in ("tar", "parquet"))

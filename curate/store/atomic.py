@@ -11,6 +11,7 @@ key, because client libraries complete the upload when the writer raises.
 import contextlib
 import errno
 import hashlib
+import io
 import json
 import logging
 import os
@@ -25,6 +26,7 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+from fsspec import AbstractFileSystem
 
 from curate.errors import PoolError
 from curate.paths import ahead, filesystem, open_file, shown, unusable
@@ -40,6 +42,9 @@ UPLOADS, PAUSE = 6, 4.0
 #: Seconds for which it holds that nobody has taken a run over: a lease is watched for much longer before it is taken for that of a
 #: dead driver.
 FRESH = 1.0
+
+#: Bytes of a file of an object store that are asked for at once, whatever its size.
+SMALL = 256 << 10
 
 #: Errors of the disk or file server that a file is written to.
 CANNOT_WRITE = frozenset({errno.ENOSPC, errno.EROFS, errno.EACCES, errno.EDQUOT, errno.EIO, errno.ESTALE, errno.EFBIG})
@@ -72,7 +77,7 @@ class Store:
         self.url = self.root if self.local else self.fs.unstrip_protocol(self.root)
         self.exclusive, self.holder = exclusive, holder
         self.looked = -FRESH  # when nobody else held the run, see `fence`
-        self._inputs: frozenset[str] = frozenset()
+        self.inputs: frozenset[str] = frozenset()  # see inputs.is_input
 
     def __reduce__(self):
         return Store, (self.url, self.exclusive, self.holder)
@@ -81,28 +86,29 @@ class Store:
         """The full path or URL of a name; a full path or URL is returned as it is."""
         return name if "://" in name or os.path.isabs(name) else f"{self.url}/{name}"
 
-    def _inner(self, name: str) -> str:
+    def inner(self, name: str) -> str:
+        """The path of a name in the store's file system."""
         return f"{self.root}/{name}"
 
     # ---- reading
 
     def exists(self, name: str) -> bool:
-        return os.path.exists(self._inner(name)) if self.local else self.fs.exists(self._inner(name))
+        return os.path.exists(self.inner(name)) if self.local else self.fs.exists(self.inner(name))
 
     def names(self, folder: str) -> list[str]:
         """The names of the files and folders directly in a folder, sorted; empty if there is none. Private ones are not listed."""
         if not self.local:
             return sorted(self.sizes(folder))
         try:
-            return sorted(n for n in os.listdir(self._inner(folder)) if not n.startswith("."))
+            return sorted(n for n in os.listdir(self.inner(folder)) if not n.startswith("."))
         except (FileNotFoundError, NotADirectoryError):
             return []
 
     def sizes(self, folder: str) -> dict[str, int]:
         """The same names with their sizes in bytes, from one listing."""
         if self.local:
-            return {n: os.path.getsize(self._inner(f"{folder}/{n}")) for n in self.names(folder)}
-        inner = self._inner(folder).rstrip("/")
+            return {n: os.path.getsize(self.inner(f"{folder}/{n}")) for n in self.names(folder)}
+        inner = self.inner(folder).rstrip("/")
         self.fs.invalidate_cache(inner)
         try:
             listed = self.fs.ls(inner, detail=True)
@@ -112,6 +118,16 @@ class Store:
             i["name"].rstrip("/").rsplit("/", 1)[-1]: i["size"] or 0 for i in listed if i["name"].strip("/") != inner.strip("/")
         }
         return {n: size for n, size in found.items() if not n.startswith(".")}
+
+    def listed(self, *folders: str) -> AbstractFileSystem:
+        """A file system of its own that knows what is in these folders now: for DuckDB, which asks for each file many times."""
+        fs = type(self.fs)(**{**self.fs.storage_options, "use_listings_cache": True, "skip_instance_cache": True})
+        if hasattr(fs, "default_block_size"):
+            fs.default_block_size = self.fs.default_block_size
+        for folder in folders:
+            with contextlib.suppress(FileNotFoundError):
+                fs.ls(self.inner(folder))
+        return fs
 
     def hash(self, name: str) -> str:
         """The SHA-256 of a file's bytes, in hex."""
@@ -135,16 +151,16 @@ class Store:
     def open(self, name: str):
         """A seekable binary file for reading, of a name in the store or of a full path or URL elsewhere."""
         if "://" not in name and not os.path.isabs(name) and not self.local:
-            return self.fs.open(self._inner(name), "rb", **ahead(self.fs))
+            return self._small(name) or self.fs.open(self.inner(name), "rb", **ahead(self.fs))
         path = self.path(name)
         return open_file(path) if "://" in path else open(path, "rb")
 
-    def reads(self, path: str) -> bool:
-        """Whether a full path or URL is one of the run's inputs, by its record."""
-        if path not in self._inputs:  # there may be more since it was looked at
-            listed = [i["path"] for i in (self.json("recipe.json") or {}).get("inputs", [])]
-            self._inputs = frozenset(p if "://" in p else os.path.abspath(p) for p in listed)
-        return path in self._inputs
+    def _small(self, name: str) -> io.BytesIO | None:
+        """The whole of a small file, from one request instead of three; None if it is larger."""
+        if name.endswith(".tar"):
+            return None
+        head = self.fs.cat_file(self.inner(name), start=0, end=SMALL)
+        return io.BytesIO(head) if 0 < len(head) < SMALL else None
 
     def table(self, name: str, columns: list[str] | None = None) -> pa.Table:
         """A Parquet file as a table; the checksums of its footer and of the pages that are read are verified."""
@@ -176,7 +192,7 @@ class Store:
         """A private local path to write to; removed afterwards if it is still there."""
         self.fence()
         folder, head = self._private()
-        for needed in (folder, os.path.dirname(self._inner(near)) if self.local else folder):
+        for needed in (folder, os.path.dirname(self.inner(near)) if self.local else folder):
             try:
                 os.makedirs(needed, exist_ok=True)
             except OSError as e:
@@ -197,7 +213,7 @@ class Store:
     def _private(self) -> tuple[str, str]:
         """The folder of private files, and how their names begin: those of an object store lie among other programs' files."""
         if self.local:
-            return self._inner(PRIVATE), ""
+            return self.inner(PRIVATE), ""
         return tempfile.gettempdir(), f"curate-{hashlib.sha256(self.url.encode()).hexdigest()[:16]}-"
 
     def sweep(self) -> None:
@@ -223,12 +239,12 @@ class Store:
         """Give a file its name by a hard link, which fails where the name is taken. Where there are no links this looks first."""
         try:
             if self.exclusive:
-                os.link(path, self._inner(name))
+                os.link(path, self.inner(name))
                 self._still_ours(name)
                 return True
         except FileExistsError:
             return os.path.samefile(
-                path, self._inner(name)
+                path, self.inner(name)
             )  # the answer to a first attempt was lost on its way from a file server
         except OSError as e:
             if e.errno not in NO_LINKS:
@@ -237,7 +253,7 @@ class Store:
             self.exclusive = False
         if self.exists(name):
             return False
-        os.replace(path, self._inner(name))
+        os.replace(path, self.inner(name))
         self._still_ours(name)
         return True
 
@@ -248,16 +264,16 @@ class Store:
             self.fence()
         except PoolError:
             if self.local:
-                os.unlink(self._inner(name))
+                os.unlink(self.inner(name))
             else:
-                self.fs.rm_file(self._inner(name))
+                self.fs.rm_file(self.inner(name))
             raise
 
     def publish(self, name: str, path: Path, size: int | None = None) -> None:
         """Give a finished private file its final name, replacing what was there."""
         self._ready(name, path, size)
         if self.local:
-            os.replace(path, self._inner(name))
+            os.replace(path, self.inner(name))
         else:
             self._upload(name, path, "overwrite")
         self._named(name)
@@ -275,7 +291,7 @@ class Store:
     def _named(self, name: str) -> None:
         if self.local:
             failpoints.at("sync", name)
-            _sync(Path(self._inner(name)).parent)
+            _sync(Path(self.inner(name)).parent)
         failpoints.at("named", name)
 
     def fence(self) -> None:
@@ -297,7 +313,7 @@ class Store:
         for attempt in range(UPLOADS):
             try:
                 failpoints.at("upload", name)
-                self.fs.put_file(str(path), self._inner(name), mode=mode)
+                self.fs.put_file(str(path), self.inner(name), mode=mode)
                 return
             except FileExistsError:
                 raise
@@ -367,12 +383,12 @@ class Store:
         try:
             self.fence()
             if self.local:
-                os.makedirs(self._inner(PRIVATE), exist_ok=True)
-                path = Path(self._inner(f"{PRIVATE}/{name}"))
+                os.makedirs(self.inner(PRIVATE), exist_ok=True)
+                path = Path(self.inner(f"{PRIVATE}/{name}"))
                 path.write_bytes(data)
-                os.replace(path, self._inner(name))
+                os.replace(path, self.inner(name))
             else:
-                self.fs.pipe_file(self._inner(name), data)
+                self.fs.pipe_file(self.inner(name), data)
         except (OSError, PoolError) as e:
             log.debug("%s: cannot write: %s", self.path(name), e)
 
@@ -382,10 +398,10 @@ class Store:
         try:
             failpoints.at("remove", name)
             if self.local:
-                os.unlink(self._inner(name))
-                _sync(Path(self._inner(name)).parent)
+                os.unlink(self.inner(name))
+                _sync(Path(self.inner(name)).parent)
             else:
-                self.fs.rm_file(self._inner(name))
+                self.fs.rm_file(self.inner(name))
             failpoints.at("removed", name)
         except FileNotFoundError:
             return
@@ -397,9 +413,9 @@ class Store:
         self.fence()
         with contextlib.suppress(FileNotFoundError):
             if self.local:
-                shutil.rmtree(self._inner(folder))
+                shutil.rmtree(self.inner(folder))
             else:
-                self.fs.rm(self._inner(folder), recursive=True)
+                self.fs.rm(self.inner(folder), recursive=True)
 
 
 def hint(name: str) -> str:

@@ -8,6 +8,7 @@ import json
 from curate.schema import TABLES
 from curate.store import folder
 from curate.store.atomic import Store
+from curate.store.inputs import INPUTS
 
 NAME = "SHA256SUMS"
 
@@ -25,7 +26,7 @@ def write(store: Store, known: dict[str, str]) -> None:
     small = [
         *SMALL,
         *(f"shards/{s['name']}.json" for s in dataset["shards"]),
-        *(["shards/sizes.json"] if store.exists("shards/sizes.json") else []),
+        *(name for name in ("shards/sizes.json", INPUTS) if store.exists(name)),
     ]
     store.publish_bytes(NAME, spelled(known | {name: store.hash(name) for name in small}))
 
@@ -54,7 +55,7 @@ def read(store: Store) -> dict[str, str] | None:
 def is_whole(store: Store) -> bool:
     """A quick look: the seal is there, all its files are there with the sizes of dataset.json, the small ones are unchanged."""
     sums = read(store)
-    if sums is None or any(not holds(store, name, sums) for name in SMALL):
+    if sums is None or any(not holds(store, name, sums) for name in (*SMALL, *({INPUTS} & sums.keys()))):
         return False
     there = dict(folder.sizes(store, folder.Role.SHOWN))
     sized = {

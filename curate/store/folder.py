@@ -15,6 +15,7 @@ from curate.errors import PoolError
 from curate.schema import TABLES
 from curate.store import parquet
 from curate.store.atomic import Store
+from curate.store.inputs import INPUTS
 from curate.store.records import record, verified
 
 #: Files that are verified at a time.
@@ -105,6 +106,7 @@ KINDS = (
     Kind("shard", "shards/*", Role.SHOWN),
     *(Kind("ledger", f"ledger/{table}/*.parquet", Role.SHOWN) for table in TABLES),
     Kind("recipe", "recipe.json", Role.RECORD),
+    Kind("inputs of the run", INPUTS, Role.RECORD, _table),
     Kind("data set", "dataset.json", Role.RECORD),
     Kind("checksums", "SHA256SUMS", Role.RECORD),
     Kind("page", "*.html", Role.PAGE),

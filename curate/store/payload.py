@@ -1,69 +1,13 @@
-"""Bytes of samples in tars: written by a part, read as slices, the same bytes for the same members."""
+"""Bytes of samples in tars, written by a part: the same bytes for the same members."""
 
-import bisect
 import hashlib
-import re
-from collections.abc import Iterator
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
-from fsspec.spec import AbstractBufferedFile
-
-from curate.errors import PoolError
-from curate.store.atomic import Store, hint
+from curate.store.atomic import Store
 
 #: Bytes of a tar's block, and how a tar ends.
 BLOCK = 512
 END = b"\0" * (2 * BLOCK)
-
-
-#: The payloads that a run commits itself.
-_OWN = re.compile(r"parts/(?:[\w-]+/)?[\w-]+\.tar", re.ASCII)
-
-
-def open_payload(store: Store, name: str) -> BinaryIO:
-    """A payload for reading: a tar that the run committed, or an input that its record names. PoolError for anything else: a row
-    may say what it likes, and no file or server that the run was not started on is opened for it."""
-    if not _OWN.fullmatch(name) and not store.reads(name):
-        raise PoolError(f"{name}: is neither a payload of {store.url} nor one of its inputs, and is not opened")
-    return store.open(name)
-
-
-#: Slices of a payload on an object store that are nearer to each other than so many bytes come with one request; so many bytes come at a time.
-GAP, ROUND = 4 << 10, 32 << 20
-
-
-def slices(source: Any, wanted: list[tuple[int, int]]) -> Iterator[bytes]:
-    """The bytes of slices (offset, size) of an open payload, sorted by offset; short where it ends. Of an object store no other bytes are
-    read but those between near neighbours, and several requests are under way at a time."""
-    if not isinstance(source, AbstractBufferedFile):
-        for offset, size in wanted:
-            source.seek(offset)
-            yield source.read(size)
-        return
-    for some in _rounds(wanted):
-        ranges: list[list[int]] = []
-        for offset, size in some:
-            if ranges and offset - ranges[-1][1] <= GAP:
-                ranges[-1][1] = max(ranges[-1][1], offset + size)
-            else:
-                ranges.append([offset, offset + size])
-        starts, ends = zip(*ranges)
-        found = source.fs.cat_ranges([source.path] * len(ranges), list(starts), list(ends), on_error="raise")
-        for offset, size in some:
-            at = bisect.bisect_right(starts, offset) - 1
-            yield found[at][offset - starts[at] : offset - starts[at] + size]
-
-
-def _rounds(wanted: list[tuple[int, int]]) -> Iterator[list[tuple[int, int]]]:
-    """The slices in groups of about ROUND bytes."""
-    some, held = [], 0
-    for offset, size in wanted:
-        some, held = [*some, (offset, size)], held + size
-        if held >= ROUND:
-            yield some
-            some, held = [], 0
-    if some:
-        yield some
 
 
 class Parcel:
@@ -92,26 +36,6 @@ class Parcel:
         self.hash.update(END)
         self.offset += len(END)
         return self.hash.hexdigest()
-
-
-def read_slices(
-    store: Store, files: list[str | None], offsets: list[int | None], sizes: list[int | None]
-) -> list[bytes | None]:
-    """Slices of files, in the order given; each file is opened once. None where the file is None. PoolError names a file that
-    is gone, or too short."""
-    found: list[bytes | None] = [None] * len(files)
-    for name in dict.fromkeys(f for f in files if f is not None):
-        try:
-            with open_payload(store, name) as f:
-                mine = sorted((i for i, n in enumerate(files) if n == name), key=lambda i: offsets[i])
-                for i, data in zip(mine, slices(f, [(offsets[i], sizes[i]) for i in mine])):
-                    found[i] = data
-                    if len(found[i]) != sizes[i]:
-                        held = f"holds {len(found[i])} bytes at {offsets[i]}, not {sizes[i]}"
-                        raise PoolError(f"{store.path(name)}: {held}{hint(name)}")
-        except FileNotFoundError as e:
-            raise PoolError(f"{store.path(name)}: missing{hint(name)}") from e
-    return found
 
 
 def tar_header(name: str, size: int) -> bytes:

@@ -85,7 +85,7 @@ def hash_faults(store: Store, name: str, wanted: dict[str, Any]) -> Iterator[str
     """Whether a file has the bytes that a record says: its size, and its SHA-256."""
     try:
         with store.open(name) as f:
-            found, size = hashlib.file_digest(f, "sha256").hexdigest(), f.tell()
+            found, size = hashlib.file_digest(f, "sha256").hexdigest(), f.seek(0, 2)
     except OSError as e:
         yield f"{name}: cannot be read: {e.strerror or e}"
         return

@@ -20,6 +20,7 @@ from curate.shard.members import SUFFIX, bulky, caption, to_json
 from curate.sources.tarindex import Sample, members, samples
 from curate.store import checksums as seal
 from curate.store.atomic import Store
+from curate.store.inputs import run_record
 from curate.upkeep.chain import chain_faults, hash_faults
 from curate.upkeep.kept import kept_faults
 from curate.view import views
@@ -58,7 +59,7 @@ def _faults(store: Store) -> Iterator[str]:
         return
     if recipe.get("state") != "finished":
         yield f"recipe.json: the run has not reached its end (state {recipe.get('state')!r})"
-    con = views.connect(store)
+    recipe, con = run_record(store), views.connect(store)
     main = dataset.get("table", "images")
     yield from ledger_faults(con, recipe, () if without else tuple(recipe["rows"]) if main == "documents" else (main,))
     if without:

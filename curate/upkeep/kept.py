@@ -10,6 +10,7 @@ from curate.shard.ledger import assigned_in, made_of
 from curate.store import folder
 from curate.store.atomic import Store
 from curate.store.folder import Role
+from curate.store.inputs import run_record
 from curate.upkeep import gc
 from curate.upkeep.repair import disagreements
 
@@ -48,7 +49,7 @@ def _payload_faults(store: Store, name: str, there: dict[str, int]) -> Iterator[
 def _missing(store: Store, broken: dict[str, str]) -> Iterator[str]:
     """What the ledger and the record of a finished run say that they were made of."""
     try:
-        recipe, dataset = store.json("recipe.json"), store.json("dataset.json")
+        recipe, dataset = run_record(store), store.json("dataset.json")
     except PoolError:  # SHA256SUMS names them
         return
     if not recipe or not dataset or recipe.get("state") != "finished":

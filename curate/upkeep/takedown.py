@@ -28,7 +28,7 @@ from curate.select.database import database, scan
 from curate.select.exchange import Exchange, Frame
 from curate.shard import write as shards
 from curate.shard.ledger import LedgerRows, uid_hash
-from curate.shard.plan import still_there, write_rows
+from curate.shard.plan import draft, still_there
 from curate.shard.write import pretty
 from curate.store import checksums as seal
 from curate.store import folder as folders
@@ -352,7 +352,7 @@ def _clear_shards(
             continue
         rows = still_there(store, name, ledger, begun["dataset"]["table"], how)
         store.remove(f"shards/{name}.json")  # else it would be taken for the one that is wanted
-        infos.append(write_rows(store, rows, how, name, shard["plan"], provenance, shard["hashed"]))
+        infos += shards.write_group(store, [draft(rows, how, name)], shard["plan"], provenance, how, shard["hashed"])
     return infos
 
 

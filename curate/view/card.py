@@ -104,7 +104,7 @@ def _sources(run: Any) -> Iterator[str]:
     for i in inputs[:20]:
         yield f"| {_cell(i['path'])} | {number(sum(i['rows'].values()))} | `{i.get('hash', '')[:23]}` |"
     if len(inputs) > 20:
-        yield f"\nand {len(inputs) - 20:,} more, all in `recipe.json`."
+        yield f"\nand {len(inputs) - 20:,} more, all in `recipe.json`, or in `inputs.parquet`."
     yield ""
 
 

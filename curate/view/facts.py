@@ -209,11 +209,11 @@ class Facts:
 
     def values(self, table: str, expression: str, n: int = 8, order: str = "-count(*)") -> list[tuple[str, int, int]]:
         """The most frequent values of an expression, or the first ones in an order: rows in, rows kept; the rest as `others`."""
-        found = self.con.sql(f"""select ({expression})::varchar as v, count(*) as n, count(*) filter (kept) as k, {order} as o from {table}
-            where ({expression}) is not null group by 1 order by 4, 1""")
-        rows = [row[:3] for row in found.limit(n).fetchall()]
-        total, kept = found.aggregate("coalesce(sum(n), 0)::bigint, coalesce(sum(k), 0)::bigint").fetchall()[0]
-        rest = (total - sum(r[1] for r in rows), kept - sum(r[2] for r in rows))
+        found = self.con.sql(f"""with each as (select ({expression})::varchar as v, count(*) as n, count(*) filter (kept) as k, {order} as o
+            from {table} group by 1 having v is not null)
+            select v, n, k, (sum(n) over ())::bigint, (sum(k) over ())::bigint from each order by o, v limit {n}""").fetchall()
+        rows = [row[:3] for row in found]
+        rest = [found[0][at + 2] - sum(r[at] for r in rows) for at in (1, 2)] if found else [0]
         return rows + ([("others", *rest)] if rest[0] else [])
 
     def words(self, table: str) -> list[str]:

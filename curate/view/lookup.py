@@ -21,7 +21,8 @@ from curate.fetch.image import LOADED, sniff
 from curate.fetch.isolate import Isolated
 from curate.schema import STR, uid
 from curate.score.part import SHIFT
-from curate.select.exchange import frame_of, unified
+from curate.select.exchange import frame_of
+from curate.select.schemas import unified
 from curate.selector import PUBLISHED, Selector
 from curate.sources.formats import tables
 from curate.store.atomic import Store

@@ -13,6 +13,7 @@ from curate.errors import PoolError
 from curate.selector import identifier
 from curate.store.atomic import Store
 from curate.store.folder import refuse_older
+from curate.store.inputs import run_record
 from curate.view import views
 
 
@@ -95,15 +96,18 @@ class Run:
     @cached_property
     def recipe(self) -> dict[str, Any]:
         """What recipe.json says; PoolError if it is not there, or damaged."""
-        return self._said("recipe.json", "this is not a run's folder")
+        return self._said(run_record(self.store), "recipe.json", "this is not a run's folder")
 
     @cached_property
     def dataset(self) -> dict[str, Any]:
         """What dataset.json says; PoolError if the run is not finished, or it is damaged."""
-        return self._said("dataset.json", "this run is not finished; rerun the same `curate run` to resume it")
+        return self._said(
+            self.store.json("dataset.json"),
+            "dataset.json",
+            "this run is not finished; rerun the same `curate run` to resume it",
+        )
 
-    def _said(self, name: str, otherwise: str) -> dict[str, Any]:
-        said = self.store.json(name)
+    def _said(self, said: Any, name: str, otherwise: str) -> dict[str, Any]:
         if not isinstance(said, dict):
             raise PoolError(f"{self.store.url}: no {name} here: {otherwise}")
         return said

@@ -16,8 +16,8 @@ from curate.fetch.reencode import Resize
 from curate.score.part import SHIFT
 from curate.selector import PUBLISHED, coin_sql, identifier, quoted
 from curate.store.atomic import Store
-from curate.store.payload import read_slices
 from curate.store.releases import Release, located, named, of_part
+from curate.store.slices import read_slices
 
 #: Columns that say where a sample came from rather than what it is like; the cards leave them out of the scores.
 QUIET = {

@@ -1,7 +1,10 @@
 """SQL views of a finished run: its ledger, shards, duplicate pairs, verdicts and funnel."""
 
 import json
+import tempfile
+import weakref
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import duckdb
@@ -12,8 +15,8 @@ from curate.score.part import SHIFT
 from curate.select.database import add_functions, scan
 from curate.selector import PUBLISHED, quoted
 from curate.store.atomic import Store
-from curate.store.payload import read_slices
 from curate.store.releases import named
+from curate.store.slices import read_slices
 from curate.view import verdicts
 
 #: The views of a run, and what a row of each is.
@@ -39,18 +42,18 @@ def connect(store: Store, files: Callable[[list[str]], list[str]] = list) -> duc
     """
     con = duckdb.connect()
     add_functions(con, "url_site(")
-    if not store.local:
-        con.register_filesystem(store.fs)
-    tables = [t for t in ("images", "documents", "texts") if store.names(f"ledger/{t}")]
+    ledger = {t: names for t in ("images", "documents", "texts") if (names := store.names(f"ledger/{t}"))}
+    tables, recipe = list(ledger), store.json("recipe.json") or {}
     if not tables:
         raise PoolError(f"{store.url}: there is no ledger here; is it a run's folder, and did the run reach its end?")
-    for table in tables:
-        _view(con, table, scan(store, [f"ledger/{table}/{n}" for n in files(store.names(f"ledger/{table}"))]))
+    decided = [folder for _, folder, _ in recipe.get("decisions", [])]
+    near = _near(con, store, [*(f"ledger/{t}" for t in tables), "shards", "verdicts", *decided])
+    for table, names in ledger.items():
+        _view(con, table, scan(near, [f"ledger/{table}/{n}" for n in files(names)]))
     _image_function(con, store, tables)
     sidecars = [f"shards/{n}" for n in store.names("shards") if n.endswith(".parquet")]
-    _view(con, "shards", _numbered(store, sidecars) if sidecars else "(select 0 as shard, '' as key, '' as uid where false)")
+    _view(con, "shards", _numbered(near, sidecars) if sidecars else "(select 0 as shard, '' as key, '' as uid where false)")
     each = []
-    recipe = store.json("recipe.json") or {}
     release = _release(store)
     reasons = {s["step"]: s.get("reason") or s["step"] for s in recipe.get("steps", [])}
     for step, folder, _ in recipe.get("decisions", []):
@@ -60,13 +63,13 @@ def connect(store: Store, files: Callable[[list[str]], list[str]] = list) -> duc
             each.append(
                 f"""select {quoted(step)} as step, {quoted(reasons.get(step, step))} as reason, edge_uid as uid,
                 edge_survivor_uid as survivor, {release} as release, edge_similarity as similarity,
-                edge_id as id, edge_survivor as survivor_id from {scan(store, written)} where edge_id is not null"""
+                edge_id as id, edge_survivor as survivor_id from {scan(near, written)} where edge_id is not null"""
             )
     nothing = "select '' as step, '' as reason, '' as uid, '' as survivor, '' as release, 0::float as similarity, 0::bigint as id, 0::bigint as survivor_id where false"
     con.execute("create view duplicates as " + " union all ".join(each or [nothing]))
     con.execute("create view edges as select * exclude (reason) from duplicates")
     judged = [f"verdicts/{n}" for n in store.names("verdicts")]
-    for view in verdicts.views(scan(store, judged) if judged else None):
+    for view in verdicts.views(scan(near, judged) if judged else None):
         con.execute(view)
     con.execute(
         "create view funnel as "
@@ -77,6 +80,29 @@ def connect(store: Store, files: Callable[[list[str]], list[str]] = list) -> duc
         )
     )
     return con
+
+
+#: Bytes of tables of an object store that are copied to look at them.
+NEAR = 128 << 20
+
+
+def _near(con: duckdb.DuckDBPyConnection, store: Store, folders: list[str]) -> Store:
+    """Where DuckDB, which asks for every stretch of every column, reads the tables in these folders: from copies below TMPDIR, which go
+    with the connection, where those of an object store are small."""
+    if store.local:
+        return store
+    sizes = {f"{folder}/{n}": size for folder in folders for n, size in store.sizes(folder).items() if n.endswith(".parquet")}
+    if sum(sizes.values()) > NEAR:
+        con.register_filesystem(store.listed(*folders))
+        return store
+    folder = tempfile.TemporaryDirectory(prefix="curate-")
+    weakref.finalize(con, folder.cleanup)
+    paths = [store.inner(name) for name in sizes]
+    for name, data in zip(sizes, store.fs.cat_ranges(paths, [0] * len(paths), list(sizes.values()), on_error="raise")):
+        path = Path(folder.name, name)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(data)
+    return Store(folder.name)
 
 
 def _view(con: duckdb.DuckDBPyConnection, name: str, rows: str) -> None:

@@ -13,6 +13,7 @@ from curate.runner.driver import run as start
 from curate.score import ingest
 from curate.shard.export import export
 from curate.sources.web_pages import WebPages
+from curate.store import inputs as record_of_inputs
 from curate.upkeep.check import check
 from curate.view import report
 from curate.view.run import open_run
@@ -160,6 +161,19 @@ def test_a_stage_that_returns_too_few_rows_is_named(inputs, tmp_path, monkeypatc
     monkeypatch.setattr(ToyScore, "score", lambda self, live: [0.5])
     with pytest.raises(CurateError, match=r"stage toy_score, .* returned 1 rows"):
         run(recipe([inputs / "*.txt"]), tmp_path / "run")
+
+
+def test_many_inputs_are_in_a_table_beside_the_record(inputs, tmp_path, monkeypatch):
+    monkeypatch.setattr(record_of_inputs, "FEW", 1)
+    made = run(recipe([inputs / "*.txt"]), tmp_path / "run")
+    assert json.loads(made.store.read("recipe.json"))["inputs"] == {"table": "inputs.parquet", "files": 2}
+    assert [i["rows"] for i in made.recipe["inputs"]] == [{"images": 1100}, {"images": 400}]
+    assert check(made.store) == [] and "more files" not in made.store.read("report.html").decode()
+    assert computed(run(recipe([inputs / "*.txt"]), tmp_path / "run")) == {}
+    (tmp_path / "run/inputs.parquet").write_bytes(b"lost")
+    assert any("inputs.parquet" in fault for fault in check(made.store))
+    run(recipe([inputs / "*.txt"]), tmp_path / "run", repair=True)
+    assert check(made.store) == []
 
 
 def test_the_record_says_what_ran(done):

@@ -15,7 +15,8 @@ import pytest
 from curate.errors import PoolError
 from curate.store import lease
 from curate.store.atomic import Store
-from curate.store.payload import Parcel, read_slices, tar_header
+from curate.store.payload import Parcel, tar_header
+from curate.store.slices import read_slices
 
 
 @pytest.fixture(params=["local", "memory"])

@@ -10,7 +10,7 @@ from typing import Any
 from curate.errors import RecipeError
 from curate.fetch.isolate import Isolated
 from curate.selector import identifier, quoted
-from curate.store.payload import read_slices
+from curate.store.slices import read_slices
 from curate.view.bounds import bounds_of
 from curate.view.explore import thresholds
 from curate.view.explore.query import MOST, NUMBERS, Query, known, parse, whole
