@@ -95,6 +95,7 @@ def _near(con: duckdb.DuckDBPyConnection, store: Store, folders: list[str]) -> S
     if sum(sizes.values()) > NEAR:
         con.register_filesystem(store.listed(*folders))
         return store
+    con.register_filesystem(store.fs)
     folder = tempfile.TemporaryDirectory(prefix="curate-")
     weakref.finalize(con, folder.cleanup)
     paths = [store.inner(name) for name in sizes]

@@ -55,8 +55,8 @@ def recipe(store):
     )
 
 
-def asked(server, *of):
-    return sum(any(f"/{name}/" in r.path for name in of) for r in server.log)
+def asked(log, *of):
+    return sum(any(f"/{name}/" in r.path for name in of) for r in log)
 
 
 def test_requests_and_bytes_of_a_run(server, bucket):  # noqa: F811
@@ -66,7 +66,7 @@ def test_requests_and_bytes_of_a_run(server, bucket):  # noqa: F811
     # Listings are left out: a driver also looks every second whether the run is still its own.
     seen = collections.Counter((r.method, r.path.split("/")[3]) for r in server.log if r.path.count("/") > 2)
     assert seen.total() <= 140 * TARS, seen
-    assert asked(server, "parts") <= 45 * TARS and asked(server, "shards", "planned") <= 11 * TARS, seen
+    assert asked(server.log, "parts") <= 45 * TARS and asked(server.log, "shards", "planned") <= 11 * TARS, seen
     assert sum(r.method == "PUT" and "/shards/" in r.path for r in server.log) == 3 * TARS + 1
 
     server.clear()
