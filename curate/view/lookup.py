@@ -1,6 +1,7 @@
 """`curate near`: is a new record a duplicate of what a set has, and of which row? By the rules that the set itself was made with."""
 
 import logging
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass, fields
 from hashlib import sha256
@@ -17,8 +18,7 @@ from curate.dedup.phash import PerceptualHash
 from curate.dedup.semantic import SemanticDedup
 from curate.dedup.text import TextDedup
 from curate.errors import PoolError, RecipeError
-from curate.fetch.image import LOADED, sniff
-from curate.fetch.isolate import Isolated
+from curate.fetch.decoders import Budget, Decoders
 from curate.schema import STR, uid
 from curate.score.part import SHIFT
 from curate.select.exchange import frame_of
@@ -160,8 +160,9 @@ def _unlike(count: int) -> list[str]:
 
 def _seen(pictures: list[bytes | None], path: str, recipe: dict[str, Any], texts: list[str | None]) -> dict[str, pa.Array]:
     """The SHA-256 of each file, and its perceptual hashes and embeddings; decoders run in a process of their own."""
-    with Isolated() as child:
-        pixels = [_decoded(data, child) for data in pictures]
+    with Decoders(len(os.sched_getaffinity(0))) as decoders:
+        decoded = decoders.decode(pictures, (None,), Budget(3600))
+    pixels = [None if isinstance(found, str) else found[0] for found in decoded]
     if not any(p is not None for p in pixels):
         raise RecipeError(f"{path}: no picture in it can be decoded")
     drawn = [_BLANK if p is None else p for p in pixels]
@@ -175,17 +176,12 @@ def _seen(pictures: list[bytes | None], path: str, recipe: dict[str, Any], texts
     return found
 
 
-def _decoded(data: bytes | None, child: Isolated) -> np.ndarray | None:
-    """The pixels that training sees; None of what open_clip's loader does not open."""
-    found = child.decode(data) if data and sniff(data) in LOADED else ""
-    return None if isinstance(found, str) else found
-
-
 def _embedded(step: dict[str, Any], rows: pa.Table, pixels: list[np.ndarray]) -> dict[str, pa.Array]:
     """The embeddings of the run's own model; none where that cannot be had here, so that nothing is compared by them."""
     from curate.filters.clip_embed import ClipEmbed
 
     stage = ClipEmbed(model=step["model"], name=step["step"])
+    stage.precision = step.get("precision", stage.precision)
     try:
         stage.preflight({})
         stage.load()
