@@ -1,4 +1,5 @@
-"""The endpoint client against a server that misbehaves: what became of each request, how often it was asked, what a rerun asks.
+"""The endpoint client against a server that misbehaves: what became of each request, how often it was asked, what a rerun asks, and
+how memory grew.
 
     python -m benchmarks.endpoint [--requests 600]
 
@@ -10,18 +11,24 @@ answer, or 400. A right answer repeats the prompt, so that an answer given to th
 import argparse
 import hashlib
 import json
+import logging
+import multiprocessing
+import os
 import tempfile
 import threading
 import time
 from collections import Counter
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
 
 from curate.synth.captioners import Answer, Asking, Decoding, Wanted
 from curate.synth.captioners import endpoint as client
 from curate.synth.captioners.endpoint import Endpoint
 
-PASSING = ("429", "500", "503", "closed", "late", "cut short", "not JSON", "wrong shape")
-LASTING = ("refusal", "filtered", "400")
+PASSING = ("429", "500", "503", "closed", "late", "cut short", "not JSON")
+#: What is the end of a request, with the `finish` of its row; an answer without a text is one, and is paid once.
+LASTING = {"refusal": "refused", "filtered": "moderated", "400": "rejected", "wrong shape": "empty"}
 #: Seconds that an attempt may take, and that a late answer does.
 TIMEOUT, LATE = 0.5, 1.0
 
@@ -32,7 +39,7 @@ def script(prompt: str) -> list[str]:
     if chance[0] % 10 < 3:
         return ["good"]
     if chance[0] % 10 == 9:
-        return [LASTING[chance[1] % len(LASTING)]]
+        return [list(LASTING)[chance[1] % len(LASTING)]]
     return [PASSING[n % len(PASSING)] for n in chance[2 : 3 + chance[3] % 2]] + ["good"]
 
 
@@ -88,30 +95,51 @@ def right(answer: Answer, prompt: str) -> bool:
     last = script(prompt)[-1]
     if last == "good":
         return (answer.text, answer.finish) == (f"said: {prompt}", "stop")
-    return answer.text is None and answer.finish == ({"400": "rejected", "filtered": "moderated"}.get(last, "refused"))
+    return answer.text is None and answer.finish == LASTING[last]
+
+
+def resident() -> float:
+    """MB of memory that this process has."""
+    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 1e6
+
+
+def ask(pipe: Any, url: str, count: int, folder: str) -> None:
+    """The client, in a process of its own: how requests ended, how many otherwise than they should, and its memory on the way."""
+    logging.disable()
+    client.PAUSE = 0.05  # pauses between attempts are cut short, or this would take half an hour
+    writer = Endpoint("m", url=url, timeout=TIMEOUT, attempts=8, cache=folder)
+    writer.load()
+    ends, wrong, memory = Counter(), 0, []
+    with Asking(writer, Decoding()) as asking:
+        for n, got in enumerate(asking.answers(Wanted(f"picture {i}", (f"picture {i}",), 0) for i in range(count))):
+            ends[got.answer.finish] += 1
+            wrong += not right(got.answer, got.key)
+            if n % max(1, count // 8) == 0:
+                memory.append(resident())
+    pipe.send((ends, wrong, memory))
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--requests", type=int, default=600)
     count = parser.parse_args().requests
-    client.PAUSE = 0.05  # pauses between attempts are cut short, or this would take half an hour
-    server, prompts = Server(), [f"picture {n}" for n in range(count)]
+    server = Server()
     with tempfile.TemporaryDirectory() as folder:
         for what in ("first run", "again"):
             server.seen, server.met = Counter(), Counter()
-            writer = Endpoint("m", url=f"http://127.0.0.1:{server.server_port}/v1", timeout=TIMEOUT, attempts=8, cache=folder)
-            writer.load()
-            with Asking(writer, Decoding()) as asking:
-                got = {g.key: g.answer for g in asking.answers(Wanted(p, (p,), 0) for p in prompts)}
-            answers = [got[p] for p in prompts]
-            ends = Counter(a.finish for a in answers)
-            wrong = sum(not right(a, p) for a, p in zip(answers, prompts))
+            here, there = multiprocessing.Pipe()
+            how = (there, f"http://127.0.0.1:{server.server_port}/v1", count, folder)
+            child = multiprocessing.get_context("spawn").Process(target=ask, args=how)
+            child.start()
+            ends, wrong, memory = here.recv()
+            child.join()
+            often = sum(n > len(script(p)) for p, n in server.seen.items())
             print(
                 f"{what}: {count} requests, {server.met.total()} attempts; {', '.join(f'{k} {n}' for k, n in ends.most_common())}; "
-                f"ended otherwise than they should: {wrong}"
+                f"without an end: {count - ends.total()}; ended otherwise than they should: {wrong}; asked after an answer: {often}"
             )
-            print("  met: " + ", ".join(f"{k} {n}" for k, n in server.met.most_common()), flush=True)
+            print("  met: " + ", ".join(f"{k} {n}" for k, n in server.met.most_common()))
+            print("  MB of the client, by eighths: " + ", ".join(f"{m:.0f}" for m in memory), flush=True)
     server.shutdown()
 
 

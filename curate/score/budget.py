@@ -21,7 +21,8 @@ class Spending:
         return Spending(self.cost + other.cost, self.tokens + other.tokens)
 
     def __sub__(self, other: "Spending") -> "Spending":
-        return Spending(self.cost - other.cost, self.tokens - other.tokens)
+        pairs = ((self.cost, other.cost), (self.tokens, other.tokens))
+        return Spending(*(mine if mine == math.inf else mine - theirs for mine, theirs in pairs))
 
     def __mul__(self, times: float) -> "Spending":
         return Spending(*(0.0 if times == 0 else each * times for each in (self.cost, self.tokens)))
