@@ -4,8 +4,8 @@
 
 The stand-in is a server in a process of its own that works on `slots` requests at a time, each for about `seconds` (drawn by a hash of
 the prompt, from half to one and a half of it), and answers 100 tokens. Its own speed is that of a bare loop which always has `slots`
-requests under way. A run goes through the list's ingest, its captions, their commits and the ledger; for Ray the seconds in which it starts
-are left out. `at work`: from the first request to the last answer, as the server saw it.
+requests under way. A run goes through the list's ingest, the start of its workers, its captions, their commits and the ledger; only the start
+of Ray itself is left out. `at work`: from the first request to the last answer, as the server saw it.
 """
 
 import argparse

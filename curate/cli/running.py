@@ -326,10 +326,14 @@ def _run_options(sub: argparse.ArgumentParser, recipe: str | None) -> None:
         type=amount,
         default=math.inf,
         metavar="N",
-        help="what answers of models may cost, at the prices given with their endpoint; then rows get none, and the run ends well",
+        help="what answers of models may cost, at the prices given with their endpoint; then rows get none, and the run ends well (default: no cap)",
     )
     sub.add_argument(
-        "--max-tokens", type=amount, default=math.inf, metavar="N", help="tokens that models may read and write, likewise"
+        "--max-tokens",
+        type=amount,
+        default=math.inf,
+        metavar="N",
+        help="tokens that models may read and write, likewise (default: no cap)",
     )
     sub.add_argument("--refetch", choices=("failed",), help="fetch again what failed before")
     sub.add_argument(
