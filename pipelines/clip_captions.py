@@ -2,9 +2,10 @@
 
 Videos are cut where the scene changes, still and short clips fall, and a model that takes several pictures writes what happens from frames,
 evenly chosen, and the speech between them: `caption_clip` in the sample's `.json`, beside frames, speech (`.txt`) and sound (`.wav`).
-`curate export --format clips` writes the clips' own files beside them. Published: Panda-70M has 70.8M clips of 3.8M videos, of 8.5 s and
-13 words on average, each with the best of eight models' captions by a retrieval model fine-tuned for it; InternVid 234M clips. Here one model
-captions; all bounds are ours but the scene change (PySceneDetect's 27).
+`curate export --format clips` writes the clips' own files beside them. Published: Panda-70M has 70.8M clips of 3.8M videos, of 8.5 s on
+average, each with the best of several models' captions by a retrieval model fine-tuned for it; InternVid 234M clips. Here one model
+captions; the scene change is PySceneDetect's 27 (Panda-70M's released code has 25, drops clips of less than 2.5 s and
+cuts longer ones off at 60 s); all other bounds are ours.
 """
 
 from curate.filters.document_images import DocumentImages

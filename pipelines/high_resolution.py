@@ -39,7 +39,7 @@ def recipe(
     side: longer side in pixels at which text is looked for.
     bucket: batches have pictures of about this number of pixels squared.
     slicing: the grid of slices: uhd or 4khd.
-    slices: most slices of a picture (4KHD trains with 25 and 55).
+    slices: most slices of a picture (4KHD: up to 55).
     """
     return Recipe(
         source=source,

@@ -1,10 +1,10 @@
 """Preference pairs as LLaVA-RLHF has them (Sun et al. 2023, arXiv 2309.14525): two answers about each picture, and which is better.
 
-Published: 10,000 pairs judged by people, two draws of one model at a temperature of 0.7; LLaVA-Bench 85.1 to 94 % of GPT-4, + 60 % on
-MMHal-Bench. Judged by GPT-4V: VLFeedback's 80,000 (arXiv 2312.10665). Here --judge looks at the picture and both answers, in both
-orders, and a pair counts where both say the same (Zheng et al. 2023, arXiv 2306.05685). People judge with `curate annotate --pair
-preference_pair`, and their word counts before the model's. `curate export --format trl` or `llava-rlhf` writes the pairs that are
-decided; the others stay in the shards.
+Published: 10,000 pairs judged by people, answers of one model at a temperature of 0.7; 94 % of text-only GPT-4 on LLaVA-Bench (before: at
+most 87 %), + 60 % on MMHal-Bench. VLFeedback (arXiv 2312.10665) has four answers to each of 80,000 instructions, rated by GPT-4V. Here
+--judge looks at the picture and both answers, in both orders, and a pair counts where both say the same (Zheng et al. 2023, arXiv 2306.05685).
+People judge with `curate annotate --pair preference_pair`, and their word counts before the model's. `curate export --format trl` or
+`llava-rlhf` writes the pairs that are decided; the others stay in the shards.
 """
 
 from curate.fetch.stage import Fetch

@@ -2,9 +2,9 @@
 some, and a model without eyes writes conversations from it and a caption; beside them, questions for the words themselves.
 
 Published: 422,000 pictures of LAION-5B that a classifier takes for text-rich, with what OCR reads in them as the answers (here
-`ocr_area_text_turns`), and 16,000 conversations by GPT-4 from OCR and captions (`caption_rich_turns`); + 20 points on text-based VQA. The paper finds
-such pictures by a classifier and clusters; here by the share of the picture under text, --min-text, whose bound is ours. RapidOCR reads;
-the paper has PaddleOCR and EasyOCR. Write them with `curate export --format llava --turns caption_rich_turns`.
+`ocr_area_text_turns`), and 16,000 conversations by GPT-4 from OCR and captions (`caption_rich_turns`); up to 20 points more on
+text-based VQA. The paper finds such pictures by a classifier and clusters; here by the share of the picture under text, --min-text, whose
+bound is ours. RapidOCR reads; the paper has PaddleOCR. Write them with `curate export --format llava --turns caption_rich_turns`.
 """
 
 from curate.dedup.exact import ExactDedup

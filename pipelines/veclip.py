@@ -3,7 +3,7 @@
 A model with eyes names what is in the picture, a model without fuses that with the raw text, and training takes the raw text or the fused
 one, each half of the time.
 
-Published: ImageNet 31.6 -> 38.1 (12M pairs), 63.7 -> 64.6 (200M), with COCO text to image 35.0 -> 48.4; fused texts alone at 300M: 46.4. The
+Published: ImageNet 31.6 -> 38.1 (12M pairs), 63.7 -> 64.6 (200M), with COCO text to image 35.0 -> 48.4. The
 paper uses LLaVA and Vicuna; the prompts here are ours. That fused texts with faults (refusals, loops, numbers and names that neither
 text has) are not drawn is ours too.
 """

@@ -10,7 +10,8 @@ from curate.stage import Filter
 
 @dataclass
 class DocumentSeconds(Filter):
-    """Seconds of a video's clip. HowTo100M's segments take 4 on average (1906.03327); Panda-70M keeps 2 to 60 (2402.19479)."""
+    """Seconds of a video's clip. HowTo100M's segments take 4 on average (1906.03327); Panda-70M's released
+    code drops those under 2.5 and cuts longer ones off at 60 (2402.19479)."""
 
     table = "documents"
     reads = ("start", "end")

@@ -121,8 +121,8 @@ class AugmentImage(Stage):
     picture as it is: `curate export --format views` makes the views, each a member of its own.
 
     SimCLR's augmentations (2002.05709) as SLIP (2112.12750) and DeCLIP (2110.05208) use them beside CLIP's loss: crop: least share of the
-    area (SLIP: 0.5). jitter: brightness, contrast and saturation change by up to this share, in 80 % of the views. grey, blur: in
-    this share of the views. mirror: a mirrored text is no text any more, so 0 for pictures with writing.
+    area (SLIP: 0.5 for the picture beside its text, 0.08 for the views without one). jitter: brightness, contrast and saturation change
+    by up to this share, in 80 % of the views. grey, blur: in this share of the views. mirror: a mirrored text is no text any more, so 0 for pictures with writing.
     """
 
     reads = ("width", "height")

@@ -58,8 +58,8 @@ class HardNegatives(Stage):
     `<of>_negatives_kinds`, what was done to each (KINDS). A caption that the rules find nothing in has empty lists.
 
     No negative equals its caption (case, articles and white space aside) or another negative. Swaps across a symmetric word
-    ("next to", "and") are refused: they mean the same. In the file that NegCLIP released, 4 of 7,370 negatives are their own
-    positive and 225 give themselves away by a wrong article.
+    ("next to", "and") are refused: they mean the same. In the validation file that NegCLIP released, some negatives
+    say what their positive says, and others give themselves away by a wrong article.
     """
 
     version = 2

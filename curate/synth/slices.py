@@ -25,8 +25,9 @@ class Slices(Stage):
 
     mode: `uhd`, LLaVA-UHD (2403.11703): about as many slices as the encoder's size is contained in the picture, in the grid whose
         slices are most like the encoder in shape; `4khd`, InternLM-XComposer2-4KHD (2404.06512): the picture is scaled to as many columns of
-        `side` as give at most `most` slices, and padded with white at the bottom.
-    side: of the encoder's square, in pixels. most: slices (LLaVA-UHD: 6; 4KHD: 25 or 55).
+        `side` as give at most `most` slices, and padded with white at the bottom (the released code pads above too, and lays a tall
+        picture on its side first).
+    side: of the encoder's square, in pixels. most: slices (LLaVA-UHD: 6; 4KHD: up to 55).
     """
 
     reads = ("width", "height")

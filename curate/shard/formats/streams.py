@@ -51,11 +51,11 @@ class Style:
 STYLES = {
     # 2204.14198: 256 tokens; OpenFlamingo's names of the tokens
     "m3w": Style(chunk="<|endofchunk|>", tokens=256, windows=True),
-    # 2302.14045: 2,048 tokens, 64 vectors a picture
+    # 2302.14045; tokens and vectors a picture as in KOSMOS-2's configuration
     "kosmos": Style("<s>", "</s>", "<image>", "<image>", "</image>", 64),
     # 2306.14824
     "kosmos2": Style("<s>", "</s>", "<image>", "<image>", "</image>", 64, grounded=True),
-    # 2405.09818: 4,096 tokens, 1,024 codes a picture, which comes first in half of the pairs; tokens as transformers names them
+    # 2405.09818: 1,024 codes a picture, which comes first in half of the pairs; length and names of the tokens as in transformers
     "chameleon": Style("<s>", "</s>", "<racm3:break>", "<image>", "<eoss>", 1024, tokens=4096, first=0.5),
 }
 
