@@ -29,6 +29,7 @@ def recipe(
     other: model that writes the second; none: the same, drawn again.
     judge: model with eyes that compares them; no: people alone.
     question: what is asked, or a name of synth.prompts.
+    temperature: of both answers; at 0 two draws of one model are the same.
     """
     drawn = Decoding(temperature=temperature, max_tokens=192)
     pair = ("caption_first", "caption_second")
