@@ -387,8 +387,8 @@ def test_identities_in_binary_columns(tmp_path):
 @pytest.mark.parametrize(
     ("name", "text", "says"),
     [
-        ("a.json", '{\n "url": "http://a/x"\n}\n', "a.json: cannot be read: no line of it is a JSON object"),
-        ("a.json", '["http://a/x"]\n', "a.json: cannot be read: no line of it is a JSON object"),
+        ("a.json", '{\n "url": "http://a/x"\n}\n', "a.json: cannot be read: no line or element of it is a JSON object"),
+        ("a.json", '["http://a/x"]\n', "a.json: cannot be read: no line or element of it is a JSON object"),
         ("a.txt", "http://a/x\nnonsense\n", "a.txt: line 2: 'nonsense' is no URL, uid or SHA-256"),
         ("a.txt", "x\n" * 9, "line 5: 'x' is no URL, uid or SHA-256; and 4 more"),
         ("a.txt", b"http://a/x\nhttp://a/\xe9\n", "a.txt: line 2: not UTF-8"),
