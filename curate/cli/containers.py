@@ -1,8 +1,12 @@
 """`curate export` into the containers of trainers' data loaders."""
 
 import argparse
+from typing import TYPE_CHECKING
 
 from curate.errors import RecipeError
+
+if TYPE_CHECKING:
+    from curate.shard.containers.base import Container
 
 #: Each container, and what it writes.
 CONTAINERS = {
@@ -53,7 +57,7 @@ def write_container(args: argparse.Namespace) -> int:
     return made
 
 
-def _container(name: str):
+def _container(name: str) -> "Container":
     from curate.shard.containers import annotations, huggingface, lance, mds, webdataset
 
     return {

@@ -50,7 +50,7 @@ def pictures(files: list[Opened], path: str, column: str, start: int, stop: int,
     """(number, bytes) of the pictures of a file in a range: JPEG as it lies in the file, all others as PNG."""
     number = 0
     for page in _pages(_opened(files[0])):
-        objects = [o for o in _images(page)]
+        objects = _images(page)
         for n, image in enumerate(objects, number):
             if start <= n < stop:
                 data = _encoded(image)
