@@ -28,7 +28,7 @@ class ClusterBalance(Selector):
     a cluster's share new rows get what earlier releases leave, and fewer than `total` stay where these have more than a share.
     """
 
-    version = 2
+    version = 3
     sees_published = True
 
     total: int = 0

@@ -33,7 +33,7 @@ class ImageBased(Selector):
     code, whose means are not unit. kmeans: "spherical", on 64 rows a cluster, or "l2", DataComp's own: means of all rows. Adds the cluster. Rows without an embedding are dropped.
     """
 
-    version = 3
+    version = 4
 
     reference: str = ""
     column: str = "clip_image"

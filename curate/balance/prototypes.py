@@ -23,6 +23,8 @@ class Prototypes(Selector):
     asks it after SemDeDup, of clusters made anew. Adds `<name>_distance`, 1 - cosine. Rows without an embedding are dropped.
     """
 
+    version = 2
+
     column: str = "clip_image"
     fraction: float = 0.5
     clusters: int = 1000

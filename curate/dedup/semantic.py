@@ -51,7 +51,7 @@ class SemanticDedup(Selector):
     Unless `published`, a row falls only if a row that stays is too close. Rows without an embedding stay.
     """
 
-    version = 3
+    version = 4
     sees_published = True
 
     column: str = "clip_image"
