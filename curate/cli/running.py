@@ -324,14 +324,12 @@ def _run_options(sub: argparse.ArgumentParser, recipe: str | None) -> None:
     sub.add_argument(
         "--max-cost",
         type=amount,
-        default=math.inf,
         metavar="N",
         help="what answers of models may cost, at the prices given with their endpoint; then rows get none, and the run ends well (default: no cap)",
     )
     sub.add_argument(
         "--max-tokens",
         type=amount,
-        default=math.inf,
         metavar="N",
         help="tokens that models may read and write, likewise (default: no cap)",
     )
@@ -377,8 +375,8 @@ def run(args: argparse.Namespace) -> int:
             dict(args.per_node),
             args.reuse,
             args.replace,
-            args.max_cost,
-            args.max_tokens,
+            args.max_cost or math.inf,
+            args.max_tokens or math.inf,
             args.onto,
         )
     for line in made.repaired:

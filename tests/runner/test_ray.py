@@ -113,7 +113,7 @@ def test_a_worker_that_dies_outside_the_stages_costs_an_attempt(tmp_path, ray_en
 
 
 def test_captions_through_an_endpoint(tmp_path, ray_engine):
-    """A stage that waits on a server is no actor: its tasks load it."""
+    """A stage that waits on a server has an actor, which keeps its connections from part to part."""
     with Server(GOOD) as server:
         captions = Caption(Endpoint("m", url=server.url, cache=str(tmp_path / "kept")), name="caption_x")
         made = Recipe(WebDataset(test_dedup_run.two_tars(tmp_path)), [Fetch()], synth=[captions])
