@@ -3,7 +3,7 @@ arXiv 2210.01936) by rule in `text_negatives`, and for image-text matching the o
 own one (`matching_negative_text`), as ALBEF and BLIP mine them in a batch. Each picture once before that, and no text of a picture that
 looks the same or of words that the own one has: these would be true. `matching_negative_images` are the three nearest other pictures, as NegCLIP
 draws one; `curate export --format negclip` writes its table. A swap by rule may read oddly. Published: ARO's relations 59 % with
-CLIP, 81 % with NegCLIP, which has 71 % on its attributes.
+CLIP, 81 % with NegCLIP; its attributions 71 % with NegCLIP.
 """
 
 from curate.dedup.exact import ExactDedup
