@@ -70,6 +70,7 @@ _MODULES = {
     "synth.documents": "CaptionDocument",
     "synth.preference": "Prefer Preference",
     "synth.slices": "Slices",
+    "synth.vlm_score": "VlmScore",
     "synth.matching": "MatchingNegatives",
     "synth.negatives": "HardNegatives",
     "synth.scene_graph": "SceneGraph",

@@ -38,7 +38,7 @@ class Prefer(Asked):
     reads = ("image",)
 
     prompt: str = "prefer"
-    of: tuple[str, str] = ("caption_first", "caption_second")
+    of: tuple[str, ...] = ()
     question: str = "question"
     swapped: bool = False
 
@@ -85,7 +85,7 @@ class Preference(Stage):
     differ or one is lacking. Null without both texts. `curate export` writes it for trainers (`trl`, `llava-rlhf`);
     what people say in `curate annotate --pair` counts before it there."""
 
-    of: tuple[str, str] = ("caption_first", "caption_second")
+    of: tuple[str, ...] = ()
     question: str = "question"
     by: tuple[str, ...] = ()
 

@@ -12,6 +12,8 @@ from curate.synth.captioners import Answer
 from curate.synth.instruct import Transcribe
 from curate.synth.preference import Prefer, Preference, choice
 
+PAIR = ("caption_first", "caption_second")
+
 
 class Judge(Parrot):
     """Takes the answer that is longer; of a red picture always the one shown first."""
@@ -43,17 +45,20 @@ def test_what_both_orders_say_is_the_preference():
     grey, red = np.full((4, 4, 3), 100, np.uint8), np.full((4, 4, 3), 255, np.uint8)
     live, images = answers(), [grey, grey, red, grey, grey]
     for name, swapped in (("forward", False), ("backward", True)):
-        stage = Prefer(Judge(), swapped=swapped, name=name)
+        stage = Prefer(Judge(), of=PAIR, swapped=swapped, name=name)
         stage.load()
         found = stage.run(live, images)
         assert found.column_names == list(stage.adds())
         live = live.append_column(name, found[name])
         stage.close()
     assert live["forward"].to_pylist() == [1, 2, 1, None, None] and live["backward"].to_pylist() == [1, 2, 2, None, None]
-    pairs = Preference(question="What is it?", by=("forward", "backward")).run(live)["preference_pair"].to_pylist()
+    pairs = Preference(of=PAIR, question="What is it?", by=("forward", "backward")).run(live)["preference_pair"].to_pylist()
     assert [p and p["preferred"] for p in pairs] == [1, 2, None, None, None]
     assert pairs[0] == {"question": "What is it?", "first": "a dog on grass", "second": "dog", "preferred": 1}
-    assert pairs[4]["first"] == pairs[4]["second"] and Preference().run(live)["preference_pair"][0].as_py()["preferred"] is None
+    assert (
+        pairs[4]["first"] == pairs[4]["second"]
+        and Preference(of=PAIR).run(live)["preference_pair"][0].as_py()["preferred"] is None
+    )
 
 
 @pytest.mark.parametrize(

@@ -160,7 +160,7 @@ class TwoAnswers(Stage):
 
 def test_people_say_which_of_two_answers_is_better(tmp_path, capsys):
     steps = recipe(pool(tmp_path))
-    steps.synth = [TwoAnswers(), Preference(question="What is it?")]
+    steps.synth = [TwoAnswers(), Preference(of=("caption_first", "caption_second"), question="What is it?")]
     made = run(steps, str(tmp_path / "run"), engine="local").store.url
     assert main(["annotate", made, "-o", str(tmp_path / "out"), "--pair", "preference_pair", "--format", "csv"]) == 0
     rows = asked(tmp_path / "out/verdicts.csv")
