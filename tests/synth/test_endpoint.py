@@ -137,6 +137,18 @@ def test_a_fault_that_passes_is_repeated(fault, no_waiting):
     assert 0.5 <= no_waiting[0] <= 1.5 and 1 <= no_waiting[1] <= 3
 
 
+def test_redirects_are_not_followed_and_endless_answers_are_cut_off():
+    """The key goes to the endpoint and nowhere else."""
+    with Server(GOOD) as elsewhere:
+        with Server((307, {"Location": f"{elsewhere.url}/chat/completions"}, b"")) as server:
+            with pytest.raises(RecipeError, match="status 307"):
+                asked(server)
+    assert not elsewhere.asked
+    with Server((200, {}, b" " * (9 << 20)), GOOD) as server:
+        (answer,) = asked(server, timeout=5)
+    assert answer.text == "a dog" and len(server.asked) == 2
+
+
 def test_a_late_and_a_cut_answer_are_repeated():
     with Server("late", GOOD) as server:
         assert asked(server)[0].text == "a dog" and len(server.asked) == 2
