@@ -147,7 +147,7 @@ class Recipe:
             default = next((f.name for f in fields(step) if f.default == wanted), None)
             whose = f", the default of {default}=" if default else ""
             raise RecipeError(f"{step.name} reads {read}{whose}, which nothing before it provides{tail}")
-        twice = set(step.adds()) & have - (set(KEPT) if getattr(step, "writes_payload", False) else set()) - (
+        twice = set(step.adds()) & have - (set(KEPT) if step.writes_payload else set()) - (
             set(step.overwrites) if isinstance(step, Selector) else set()
         )
         if taken := sorted(set(step.adds()) & RESERVED):
@@ -181,7 +181,7 @@ class Recipe:
     def _check_tellers(self, hidden: dict[tuple[str, str], str]) -> None:
         """RecipeError if a stage passes text of another table on that is redacted there."""
         for step in self.steps:
-            told = next((t for t in getattr(step, "exposes", ()) if t in hidden), None)
+            told = next((t for t in step.exposes if t in hidden), None)
             strings = {name for name, kind in step.adds().items() if str(kind) in ("string", "large_string")}
             open_ = strings - {c for t, c in hidden if t == step.table} - set(self.shards.without if self.shards else ())
             if told and open_ and self.shards:

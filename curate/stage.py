@@ -47,6 +47,12 @@ class Step:
     untracked: ClassVar[tuple[str, ...]] = ()  # parameters that do not change what is stored (bounds, time-outs)
     redacts: ClassVar[Mapping[str, str]] = MappingProxyType({})  # columns -> those of `adds` that shards hold in their place
     captions: ClassVar[str] = ""  # the column of `adds` that shards take for the caption where it is not empty
+    network: ClassVar[bool] = False  # waits on the network rather than on a core
+    context: ClassVar[tuple[str, ...]] = ()  # tables of which the part's rows are given too, as keyword arguments
+    writes_payload: ClassVar[bool] = False  # writes bytes (fetching): `run` gets a payload.Parcel
+    hashes: ClassVar[str] = ""  # where it writes bytes: the column of `adds` with their SHA-256, unless that is `sha256`
+    rewrites: ClassVar[bool] = False  # the bytes that it keeps are not those of `sha256`
+    exposes: ClassVar[tuple[tuple[str, str], ...]] = ()  # texts (table, column) of other tables that its strings pass on
 
     name: str = field(default="", kw_only=True)
 
@@ -68,6 +74,10 @@ class Step:
 
     def weights(self) -> dict[str, str]:
         """Hashes of the model files it uses, by role; empty for a step without a model."""
+        return {}
+
+    def provenance(self) -> dict[str, Any]:
+        """Where the captions that it writes come from, for the record of each shard; empty for a step that writes none."""
         return {}
 
     def preflight(self, widths: dict[str, int]) -> None:
@@ -107,19 +117,15 @@ class Stage(Step):
     """
 
     gpus: ClassVar[float] = 0  # of a GPU, for each actor; where there is none the stage runs on the CPU
-    network: ClassVar[bool] = False  # waits on the network rather than on a core
     chunk: ClassVar[int] = 256  # rows handed to `run` at a time; hangs on no scheduling, which so cannot move a score
     casts: ClassVar[bool] = False  # its model works in bfloat16 on a GPU, see `precision`
     prepared: ClassVar[bool] = False  # pictures come as its model's input: `load` says in `preprocess` how they are made
-    writes_payload: ClassVar[bool] = False  # writes bytes (fetching): `run` gets a payload.Parcel
     optional_reads: ClassVar[tuple[str, ...]] = ()  # columns that it gets too where the rows have them
     instead: ClassVar[str] = ""  # the column that it gets as `text`, see `reading`
-    context: ClassVar[tuple[str, ...]] = ()  # tables of which the part's rows are given too, as keyword arguments
     looks: ClassVar[bool] = (
         False  # `run` gets a function that decodes pictures of `context`: rows with schema.PAYLOAD -> pixels
     )
     skip_where: ClassVar[str] = ""  # a column: rows in which it is not null get no values of this stage
-    exposes: ClassVar[tuple[tuple[str, str], ...]] = ()  # texts (table, column) of other tables that its strings pass on
     streams: ClassVar[bool] = False  # rows flow through `stream`; it has no deadline for a part
 
     #: Rows in one pass of its model, where those are not all of a call; set by `load`.

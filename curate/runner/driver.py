@@ -15,6 +15,7 @@ from curate.recipe import Recipe, place, segments
 from curate.removed import pending
 from curate.runner import engine as engines
 from curate.runner.budget import Budget
+from curate.runner.dataset import DatasetWriter
 from curate.runner.preflight import preflight, same_recipe, settle
 from curate.runner.workers import Lane, flow
 from curate.score.budget import UNLIMITED, Spending
@@ -25,9 +26,6 @@ from curate.score.segment import Done, Work
 from curate.select import pool
 from curate.select.published import EarlierRows
 from curate.selector import Selector
-from curate.shard import ledger
-from curate.shard import plan as layout
-from curate.shard import write as shards
 from curate.stage import Stage, digest
 from curate.store import checksums as seal
 from curate.store import releases
@@ -215,7 +213,8 @@ class Driver:
                 len(self.drift),
                 self.drift[0]["uid"],
             )
-        counts = self._finish(point, parts, state)
+        writer = DatasetWriter(self.recipe, self.store, self.engine, self.progress, self.releases)
+        counts = writer.write(point, parts, state)
         made.problems += (changed := changed_since(inputs))
         self._publish_record(
             {
@@ -234,7 +233,7 @@ class Driver:
             }
         )
         tell(made)
-        seal.write(self.store, self.sums)
+        seal.write(self.store, writer.sums)
         self.progress.end(made, "")
         return made
 
@@ -379,77 +378,6 @@ class Driver:
             self.progress.step(selector.name, Done(selector.name, dropped=record["reasons"]))
             give_back()
         return made
-
-    # ---- act 3
-
-    def _finish(self, point: pool.Point, parts: list[Part], state: str) -> dict[str, dict[str, int]]:
-        """The ledger, then the shards; `dataset.json` is gone while they are being replaced."""
-        how = self.recipe.layout
-        samples = self.recipe.samples
-        entries = {t: [f"ledger/{t}/{p.index:06d}.parquet" for p in parts] for t in self.recipe.source.tables}
-        copies = ("copies",) if any("copies" in s.adds() for s in point.steps if s.table == samples) else ()
-        gather = partial(pool.gather, point, samples, copies, pool.known(self.store))
-        gathered = list(self.engine.map(gather, parts))
-        first = releases.next_shard(self.releases)
-        assigned = ledger.assign(self.store, gathered, how, self.engine.map, first) if how else None
-        self.store.remove("dataset.json")
-        there = {f"{folder}/{n}" for folder in (seal.LEDGER if how else seal.SHOWN) for n in self.store.names(folder)}
-        for stale in there.difference(*entries.values()):
-            self.store.remove(stale)
-        self.progress.stage("ledger", len(parts), 0)
-        counts: dict[str, dict[str, int]] = {t: {} for p in parts for t in p.rows}
-        self.sums: dict[str, str] = {}
-        for entered, sums in self.engine.map(partial(ledger.enter, point, assigned, samples), parts):
-            self.sums |= sums
-            for table, reasons in entered.items():
-                for reason, n in reasons.items():
-                    counts.setdefault(table, {}).setdefault(reason or "kept", 0)
-                    counts[table][reason or "kept"] += n
-            self.progress.step("ledger", None)
-        give_back()
-        for table, reasons in counts.items():
-            rows = sum(p.rows.get(table, 0) for p in parts)
-            if sum(reasons.values()) != rows:
-                raise PoolError(f"table {table}: {rows} rows came in, the ledger accounts for {sum(reasons.values())}")
-        if how:
-            self._write_shards(assigned, entries, state)
-        else:
-            root, count = ledger.uid_hash(ledger.kept_rows(self.store, gathered, self.engine.map))
-            provenance = {"state": state, "table": samples, "recipe": self.recipe.fingerprint, **self._chain()}
-            shards.publish_dataset(self.store, provenance, root, count, [])
-        return counts
-
-    def _chain(self) -> dict[str, Any]:
-        """What `dataset.json` says of the releases before this one."""
-        if not self.releases:
-            return {}
-        return {"releases": releases.written(self.releases), "first_shard": releases.next_shard(self.releases)}
-
-    def _write_shards(self, assigned: ledger.Assigned, entries: dict[str, list[str]], state: str) -> None:
-        how = self.recipe.layout
-        planned = layout.plan(self.store, assigned, entries, self.recipe.samples, how, self.engine.map)
-        give_back()
-        self.progress.stage("shards", assigned.shards, 0)
-        captions = {s.name: s.provenance() for s in self.recipe.steps if hasattr(s, "provenance")}
-        provenance = {"recipe": self.recipe.fingerprint, **({"captions": captions} if captions else {})}
-        write = partial(layout.write_shards, self.store, planned, how, assigned, provenance, self._hashed())
-        infos = []
-        for made in self.engine.map(write, layout.shard_groups(assigned, self.engine.workers)):
-            infos += made
-            for info in made:
-                self.sums |= {f"shards/{info['name']}.{kind}": info[kind]["sha256"] for kind in ("tar", "parquet")}
-                self.progress.step("shards", None)
-        made_of = {"assigned": assigned.folder, "planned": planned, **provenance, **self._chain()}
-        shards.finish(self.store, infos, {"state": state, "table": self.recipe.samples, **made_of})
-
-    def _hashed(self) -> str | None:
-        """The column with the SHA-256 of the bytes kept; None if what wrote them last does not tell. `sha256` is of those fetched."""
-        for step in reversed(self.recipe.steps):
-            if getattr(step, "writes_payload", False) and getattr(step, "hashes", ""):
-                return step.hashes
-            if getattr(step, "rewrites", False):
-                return None
-        return "sha256"
 
 
 def _slim(inputs: list[dict[str, Any]]) -> list[dict[str, Any]]:

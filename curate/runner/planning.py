@@ -139,6 +139,6 @@ def progress_of(recipe: Recipe, out: str, part_size: int) -> tuple[Counter, int]
             names = store.names(f"parts/{folder}")
             for step in recipe.steps:
                 head = f"{step.table}.{step.name}-"
-                head += "" if getattr(step, "context", ()) else f"{recipe.fingerprints[step.name]}."
+                head += "" if step.context else f"{recipe.fingerprints[step.name]}."
                 done[step.name] += isinstance(step, Stage) and any(n.startswith(head) for n in names)
     return done, parts

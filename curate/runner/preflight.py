@@ -60,7 +60,7 @@ def same_recipe(store: Store, earlier: dict[str, Any], recipe: Recipe) -> None:
     if before and recipe.name:
         same = before == recipe.name
     else:  # a recipe without a name is another one if they have no step in common, fetching apart
-        fetching = {s.name for s in recipe.steps if getattr(s, "network", False)} | {"duplicate_uid", "decode"}
+        fetching = {s.name for s in recipe.steps if s.network} | {"duplicate_uid", "decode"}
         steps, now = ({s["step"] for s in earlier.get("steps", ())} - fetching, {s.name for s in recipe.steps} - fetching)
         same = not (steps and now) or bool(steps & now)
     if same:
