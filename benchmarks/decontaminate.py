@@ -65,6 +65,7 @@ EDITS: dict[str, Edit] = {
     "contrast x 0.7": lambda p, r: ImageEnhance.Contrast(p).enhance(0.7),
     "saturation x 1.4": lambda p, r: ImageEnhance.Color(p).enhance(1.4),
     "white border 5 %": lambda p, r: ImageOps.expand(p, int(min(p.size) * 0.05), "white"),
+    "white border 2 to 10 %": lambda p, r: ImageOps.expand(p, int(min(p.size) * r.uniform(0.02, 0.10)), "white"),
     "letterbox, black": lambda p, r: letterbox(p),
     "rotated 2 degrees": lambda p, r: p.rotate(2, Image.Resampling.BILINEAR),
     "meme text": lambda p, r: lettered(p),

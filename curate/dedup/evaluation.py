@@ -46,7 +46,7 @@ class Decontaminate(Selector):
     Adds `<name>_match`, set and item, and `<name>_similarity`.
     """
 
-    version = 5
+    version = 6
 
     sets: dict[str, str] | None = None
     column: str = "clip_image"

@@ -8,7 +8,7 @@ import numpy as np
 #: What is left of the shorter side: of Resize and CenterCrop to one size, as CLIP has it; and of 256 and 224, as ImageNet has it.
 SQUARES = (1.0, 0.875)
 ANGLES = (-3.0, -1.5, 1.5, 3.0)  # degrees, the corners black
-BORDERS = (0.04, 0.08)  # of the shorter side, white, on each side
+BORDERS = (0.03, 0.05, 0.08)  # of the shorter side, white, on each side
 GROUNDS = (0, 255)  # of a letterbox
 _SIDE = 512  # a larger picture is made smaller first
 
