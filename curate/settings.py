@@ -124,9 +124,8 @@ def _with(thing: Any, path: list[str], value: str, setting: str) -> Any:
             raise RecipeError(f"--set {setting}: {name} is {written(before)} and has no parameters of its own")
         return dataclasses.replace(thing, **{name: _with(before, deeper, value, setting)})
     if dataclasses.is_dataclass(before):
-        whole = dataclasses.replace(thing, **{name: value})  # a captioner has a name
-        if not isinstance(getattr(whole, name), str):
-            return whole
+        if str in get_args(get_type_hints(type(thing))[name]):  # a captioner has a name
+            return dataclasses.replace(thing, **{name: value})
         inner = ", ".join(f"{name}.{p}" for p in parameters(before))
         raise RecipeError(f"--set {setting}: {name} is a {type(before).__name__}; set one of {inner or 'nothing'}")
     kind = get_type_hints(type(thing)).get(name, str)

@@ -62,7 +62,7 @@ class Asked(Stage):
     streams = True
     chunk: ClassVar[int] = 256  # answers that are committed together: no more are lost, or asked for again, when a worker dies
 
-    by: Writer = field(default_factory=Writer)
+    by: Writer | str = field(default_factory=Writer)
     prompt: str = "none"
     n: int = 1
     decoding: Decoding = field(default_factory=Decoding)

@@ -195,6 +195,8 @@ def surroundings(number: int) -> dict[str, str]:
         "RAY_AUTH_MODE": "token",
         "RAY_AUTH_TOKEN": secrets.token_hex(32),
         "RAY_USAGE_STATS_ENABLED": "0",
+        "RAY_health_check_period_ms": "1000",  # a node that was killed is missed after some seconds
+        "RAY_health_check_timeout_ms": "5000",
         "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "1",
         "PYTHONPATH": str(ROOT),
         "CHECKOUT": str(ROOT),

@@ -29,7 +29,7 @@ class Shuffled(LocalEngine):
         return self.workers
 
     def next(self, timeout=None):
-        self.waiting.rotate(self.dice.randrange(len(self.waiting)))
+        self.waiting.rotate(self.dice.randrange(len(self.waiting)) if self.waiting else 0)
         return super().next(timeout)
 
     def map(self, function, items):
@@ -84,6 +84,8 @@ def test_any_number_of_workers_on_ray(pool, golden, tmp_path, workers):
 
 def test_a_node_that_dies_in_the_middle_costs_attempts_and_no_row(pool, golden, tmp_path, monkeypatch):
     monkeypatch.setenv("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "1")
+    monkeypatch.setenv("RAY_health_check_period_ms", "1000")
+    monkeypatch.setenv("RAY_health_check_timeout_ms", "5000")
     ray_token.before_start()  # of a cluster that is joined
     from ray.cluster_utils import Cluster
 

@@ -112,7 +112,7 @@ def test_every_row_that_fell_names_a_survivor_that_stayed_and_how_alike_they_are
 def test_show_puts_them_side_by_side(whole, step, tmp_path):
     assert main(["show", whole.store.path(""), "--reason", step, "-o", str(tmp_path / "x.html")]) == 0
     page = (tmp_path / "x.html").read_text()
-    assert "its survivor" in page and page.count("data:image/jpeg;base64,") >= 2
+    assert "kept copy" in page and page.count("data:image/jpeg;base64,") >= 2
 
 
 def test_parts_that_come_later_are_hashed_alone_and_judged_together(tars, whole, tmp_path, monkeypatch):

@@ -17,7 +17,8 @@ from curate.models import ensure_torchvision
 def scored(filter, *images):
     if filter.loads:
         filter.load()
-    return filter.run(pa.table({"uid": list(map(str, range(len(images))))}), list(images))
+    prepared = filter.preprocess.batch if filter.preprocess else list
+    return filter.run(pa.table({"uid": list(map(str, range(len(images))))}), prepared(images))
 
 
 def noise(height=120, width=160):
