@@ -22,7 +22,7 @@ demo: $(READY)  ## set everything up and run web_pairs and web_documents on real
 	$(BIN)/curate demo --out demo-run
 
 test: $(READY)  ## set everything up and run all tests
-	$(BIN)/python -m pytest -n 3 --dist loadfile
+	$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder
 
 style: $(READY)  ## lint, check types, and see that everything is formatted
 	$(BIN)/ruff check curate pipelines tests benchmarks

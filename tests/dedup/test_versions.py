@@ -38,7 +38,7 @@ def test_an_edited_evaluation_picture_is_found(tmp_path, edit):
 def test_versions_of_a_square_are_no_copies_of_it():
     square = picture(1, (200, 200))
     made = list(versions(square))
-    assert len(made) == 1 + 2 + 4 and not any(m.shape == square.shape and (m == square).all() for m in made)
+    assert len(made) == 1 + 3 + 4 and not any(m.shape == square.shape and (m == square).all() for m in made)
     assert len(list(versions(picture(1, (200, 320))))) == 2 + 2 + 2 + 4
 
 
