@@ -42,7 +42,7 @@ class Shards:
     embeddings: put lists of floats into the Parquet sidecars. They are in the ledger anyway.
     without: further columns to leave out of the `.json` members and the Parquet sidecars.
     captions, redacts, model_scores: what the recipe's steps say of these (Step.captions; Step.redacts and the numbers that models
-        computed, by table); a recipe fills them in. Model scores are in the sidecars and not in the `.json` members:
+        computed, by table); a recipe sets them. Model scores are in the sidecars and not in the `.json` members:
         their last digits depend on the CPU, and the root hash, which covers the tars, does not.
     """
 
@@ -181,13 +181,13 @@ class Recipe:
     def _check_tellers(self, hidden: dict[tuple[str, str], str]) -> None:
         """RecipeError if a stage passes text of another table on that is redacted there."""
         for step in self.steps:
-            told = next((t for t in step.exposes if t in hidden), None)
+            leaked = next((t for t in step.exposes if t in hidden), None)
             strings = {name for name, kind in step.adds().items() if str(kind) in ("string", "large_string")}
             open_ = strings - {c for t, c in hidden if t == step.table} - set(self.shards.without if self.shards else ())
-            if told and open_ and self.shards:
+            if leaked and open_ and self.shards:
                 name = min(open_)
                 raise RecipeError(
-                    f"{step.name} passes on {told[1]} of {told[0]}, which {hidden[told]} redacts there: redact {name} too, "
+                    f"{step.name} passes on {leaked[1]} of {leaked[0]}, which {hidden[leaked]} redacts there: redact {name} too, "
                     f"or say shards=Shards(without=({name!r},))"
                 )
 
@@ -214,7 +214,7 @@ class Recipe:
     def fingerprints(self) -> dict[str, str]:
         """For each stage 12 hex digits of what its stored values depend on: itself, and the makers of what it reads."""
         makers: dict[tuple[str, str], str] = {}
-        given: set[tuple[str, str]] = set()  # columns of which part.Workbench keeps marks
+        digested: set[tuple[str, str]] = set()  # columns of which part.Workbench keeps marks
         prints: dict[str, str] = {}
         upstream: list[Any] = []
         for step in self.steps:
@@ -223,14 +223,16 @@ class Recipe:
             extra = {"upstream": list(upstream) if stage and step.context else None}
             if stage and step.pixels:
                 extra["pixels"] = PIXELS
-            hangs = given & ({(step.table, column(c)) for c in step.reads} - {(step.table, step.skip_where if stage else "")})
-            if stage and hangs:
+            dependent = digested & (
+                {(step.table, column(c)) for c in step.reads} - {(step.table, step.skip_where if stage else "")}
+            )
+            if stage and dependent:
                 extra["input_digest"] = True  # its commits have that column
             prints[step.name] = digest({"step": step.identity(), "reads": reads, **extra})
             upstream.append([prints[step.name], step.parameters()])
             for name in step.adds():
                 makers[step.table, name] = prints[step.name]
-                (given.add if not stage or step.context or hangs else given.discard)((step.table, name))
+                (digested.add if not stage or step.context or dependent else digested.discard)((step.table, name))
         return prints
 
     def blocks(self) -> Iterator[tuple[list[Stage], list[Selector]]]:

@@ -118,14 +118,14 @@ def is_in(column: pa.ChunkedArray, known: Collection) -> pa.Array:
     return found.combine_chunks() if isinstance(found, pa.ChunkedArray) else found
 
 
-def emptied(table: pa.Table, hit: np.ndarray, said: dict[str, object]) -> pa.Table:
-    """The table with nothing but STAYS in some rows, and there the values that are `said`; columns that it lacks are added."""
+def emptied(table: pa.Table, hit: np.ndarray, values: dict[str, object]) -> pa.Table:
+    """The table with nothing but STAYS in some rows, and there the given `values`; columns that it lacks are added."""
     mask, places, columns = pa.array(hit), pa.array(np.arange(len(hit)), mask=hit), {}
-    for name in dict.fromkeys([*table.column_names, *said]):
+    for name in dict.fromkeys([*table.column_names, *values]):
         old = table[name] if name in table.column_names else pa.nulls(len(table), pa.large_string())
         if name not in STAYS:
             old = old.take(places)
-        columns[name] = pc.if_else(mask, pa.scalar(said[name], old.type), old) if name in said else old
+        columns[name] = pc.if_else(mask, pa.scalar(values[name], old.type), old) if name in values else old
     return pa.table(columns).replace_schema_metadata(table.schema.metadata)
 
 
@@ -181,11 +181,11 @@ def _listed(store: Store, wanted: pc.Expression) -> Removed:
 
 @dataclass(frozen=True)
 class Entry:
-    """What a list asks for: `value` is a uid, or the SHA-256 of bytes or of a URL; `said` is how and where it is written."""
+    """What a list asks for: `value` is a uid, or the SHA-256 of bytes or of a URL; `origin` is how and where it is written."""
 
     kind: str  # url, uid, sha256
     value: str
-    said: str
+    origin: str
 
 
 def asked(path: str) -> list[Entry]:
@@ -194,17 +194,17 @@ def asked(path: str) -> list[Entry]:
     found, wrong = [], []
     for place, kind, written in _values(path):
         value = unwrapped(written)
-        said = f"{path}: {place}: {value[:200]}"
+        origin = f"{path}: {place}: {value[:200]}"
         if not value:
             continue
         if kind == "url":
-            found.append(Entry(kind, url_digest(value), said))
+            found.append(Entry(kind, url_digest(value), origin))
         elif kind in ("", "uid") and _UID.fullmatch(value.lower()):
-            found.append(Entry("uid", value.lower().replace("-", ""), said))
+            found.append(Entry("uid", value.lower().replace("-", ""), origin))
         elif kind in ("", "sha256") and (digest := _SHA256.fullmatch(value.lower())):
-            found.append(Entry("sha256", digest[1], said))
+            found.append(Entry("sha256", digest[1], origin))
         elif kind == "" and _is_url(value):
-            found.append(Entry("url", url_digest(value), said))
+            found.append(Entry("url", url_digest(value), origin))
         else:
             wrong.append(f"{place}: {value[:80]!r} is no {kind or 'URL, uid or SHA-256'}")
     if wrong:

@@ -117,7 +117,9 @@ class Stage(Step):
     """
 
     gpus: ClassVar[float] = 0  # of a GPU, for each actor; where there is none the stage runs on the CPU
-    chunk: ClassVar[int] = 256  # rows handed to `run` at a time; hangs on no scheduling, which so cannot move a score
+    chunk: ClassVar[int] = (
+        256  # rows handed to `run` at a time; independent of scheduling, so that scheduling cannot move a score
+    )
     casts: ClassVar[bool] = False  # its model works in bfloat16 on a GPU, see `precision`
     prepared: ClassVar[bool] = False  # pictures come as its model's input: `load` says in `preprocess` how they are made
     optional_reads: ClassVar[tuple[str, ...]] = ()  # columns that it gets too where the rows have them

@@ -1,4 +1,4 @@
-"""How commands are said: help whose examples and paragraphs stay as written, and errors that suggest what was meant."""
+"""Argument parsing shared by all commands: help that keeps its paragraphs and examples, and errors that suggest the option meant."""
 
 import argparse
 import difflib
@@ -17,9 +17,9 @@ class Help(argparse.HelpFormatter):
         value = action.default
         if action.nargs == 0 or value is None or value in ("", (), []):
             return action.help
-        said = ("no", "yes")[value] if isinstance(value, bool) else f"{value:g}" if isinstance(value, float) else value
-        said = ",".join(map(str, value)) if isinstance(value, (list, tuple)) else str(said)
-        return f"{action.help} (default: {said.replace('%', '%%')})"
+        shown = ("no", "yes")[value] if isinstance(value, bool) else f"{value:g}" if isinstance(value, float) else value
+        shown = ",".join(map(str, value)) if isinstance(value, (list, tuple)) else str(shown)
+        return f"{action.help} (default: {shown.replace('%', '%%')})"
 
     def _fill_text(self, text: str, width: int, indent: str) -> str:
         return "\n\n".join(p if "\n  " in p else super(Help, self)._fill_text(p, width, indent) for p in text.split("\n\n"))

@@ -97,8 +97,8 @@ def _torch() -> Finding:
     if version is None:
         return Finding("torch", "absent", "not installed: no CLIP, no captioners; pip install torch open_clip_torch")
     code = "import torch; n = torch.cuda.device_count(); print(f'{n} x {torch.cuda.get_device_name(0)}' if n else 'no GPU: models run on the CPU')"
-    worked, said = _asked(code)
-    return Finding("torch", "fine" if worked else "wrong", f"{version}, {said}")
+    worked, output = _asked(code)
+    return Finding("torch", "fine" if worked else "wrong", f"{version}, {output}")
 
 
 def _faiss() -> Finding:
@@ -109,8 +109,8 @@ def _faiss() -> Finding:
         "import faiss; n = faiss.get_num_gpus() if hasattr(faiss, 'get_num_gpus') else 0; "
         "print(f'{faiss.get_compile_options().strip()}, {n} GPUs' if n else f'{faiss.get_compile_options().strip()}, on the CPU')"
     )
-    worked, said = _asked(code)
-    return Finding("faiss", "fine" if worked else "wrong", f"{', '.join(f'{n} {v}' for n, v in packages.items())}: {said}")
+    worked, output = _asked(code)
+    return Finding("faiss", "fine" if worked else "wrong", f"{', '.join(f'{n} {v}' for n, v in packages.items())}: {output}")
 
 
 def _ray() -> Finding:

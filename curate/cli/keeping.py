@@ -106,7 +106,7 @@ def takedown(args: argparse.Namespace) -> int:
         print(f"curate: {clean(url)}: no run is here: nothing was taken down there", file=sys.stderr)
     if not any(store.names("parts") for store in here):
         return 0
-    nowhere = [e.said for e in entries if all(taken.missing.has(e.kind, e.value) for _, taken in found)]
+    nowhere = [e.origin for e in entries if all(taken.missing.has(e.kind, e.value) for _, taken in found)]
     return _missing(nowhere, len(entries)) or bool(gone)
 
 
@@ -129,18 +129,18 @@ def _print_taken(store: "Store", taken: "Taken", dry: bool) -> None:
         )
 
 
-def _missing(said: list[str], count: int) -> int:
+def _missing(unmatched: list[str], count: int) -> int:
     """List the entries that no row matches; the exit code."""
-    for entry in said[:_LISTED]:
+    for entry in unmatched[:_LISTED]:
         print(f"matches no row: {clean(entry)}")
-    if len(said) > _LISTED:
-        print(f"… and {len(said) - _LISTED:,} more")
-    if said:
+    if len(unmatched) > _LISTED:
+        print(f"… and {len(unmatched) - _LISTED:,} more")
+    if unmatched:
         print(
-            f"curate: {len(said):,} of {count:,} entries match no row of this run; they stay on its list, for rows that come later",
+            f"curate: {len(unmatched):,} of {count:,} entries match no row of this run; they stay on its list, for rows that come later",
             file=sys.stderr,
         )
-    return 3 if said else 0
+    return 3 if unmatched else 0
 
 
 def _export_options(sub: argparse.ArgumentParser, _: str | None) -> None:

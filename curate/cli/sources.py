@@ -1,4 +1,4 @@
-"""Where rows come from, as commands are told: lists of URLs, pools, pages, videos."""
+"""Command-line options that name the source of rows: lists of URLs, pools, pages, videos."""
 
 import argparse
 import re

@@ -123,12 +123,12 @@ def trained(points: Frame, k: int, device: str, rounds: int = 20, skew: float = 
     """
     centroids = _lloyd(points, k, device, rounds, l2)
     for _ in range(0 if l2 or not len(centroids) else 4):
-        homes = points.each(Assign(1, device), points.constant(_centroids(centroids)))
-        number, mean = sizes(homes, len(centroids)), points.rows / len(centroids)
+        assigned = points.each(Assign(1, device), points.constant(_centroids(centroids)))
+        number, mean = sizes(assigned, len(centroids)), points.rows / len(centroids)
         large = _Large(tuple(np.flatnonzero(number > max(skew * mean, 2)).tolist()), len(centroids))
         if not large.clusters:
             break
-        found = homes.shuffle(ByShare("share"), _Cut(mean, device, rounds), large).table()
+        found = assigned.shuffle(ByShare("share"), _Cut(mean, device, rounds), large).table()
         cut = np.unique(found["cluster"].to_numpy())
         if not len(cut):  # copies of one point cannot be cut
             break
@@ -227,12 +227,14 @@ class _Large:
     clusters: tuple[int, ...]
     k: int
 
-    def __call__(self, homes: pa.Table) -> pa.Table:
-        cluster = matrix(homes["near"])[:, 0].astype(np.int64) if len(homes) else np.empty(0, np.int64)
-        homes = (
-            homes.select(["v"]).append_column("cluster", pa.array(cluster)).append_column("share", pa.array(cluster / self.k))
+    def __call__(self, assigned: pa.Table) -> pa.Table:
+        cluster = matrix(assigned["near"])[:, 0].astype(np.int64) if len(assigned) else np.empty(0, np.int64)
+        assigned = (
+            assigned.select(["v"])
+            .append_column("cluster", pa.array(cluster))
+            .append_column("share", pa.array(cluster / self.k))
         )
-        return homes.filter(pa.array(np.isin(cluster, self.clusters)))
+        return assigned.filter(pa.array(np.isin(cluster, self.clusters)))
 
 
 @dataclass(frozen=True)

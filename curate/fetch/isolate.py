@@ -240,7 +240,7 @@ def serve(memory: float, seconds: float, shared: float) -> None:
 
 
 def _prepared(data: bytes, wanted: list[dict | None]) -> list[np.ndarray]:
-    """What each is given hangs on the file and on what it wants alone, whatever else is wanted of the same file."""
+    """Each result depends only on the file and on its own preprocessing, not on what else is asked of the same file."""
     from curate.fetch.pixels import decode
 
     if not wanted:

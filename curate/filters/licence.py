@@ -60,13 +60,13 @@ class Licence(Stage):
 
     def _row(self, row: dict, data: bytes | None) -> tuple[str | None, str | None, str | None]:
         """Licence, where it is stated, whom to name."""
-        where = next((c for c in (*self.columns, *STATED) if _said(row.get(c))), None)
-        name = next((said for c in (*self.names, *NAMED) if (said := _said(row.get(c)))), None)
+        where = next((c for c in (*self.columns, *STATED) if _stated(row.get(c))), None)
+        name = next((stated for c in (*self.names, *NAMED) if (stated := _stated(row.get(c)))), None)
         if where is not None or data is None:
-            return licence(_said(row.get(where))) if where else None, where, name
+            return licence(_stated(row.get(where))) if where else None, where, name
         stated, credited = rights(data)
         return licence(stated), "file" if stated else None, name or credited
 
 
-def _said(value: object) -> str | None:
+def _stated(value: object) -> str | None:
     return None if value is None else str(value).strip()[:2000] or None

@@ -66,8 +66,8 @@ def kenlm(who: str, file: str) -> Callable[[list[str]], list[float]]:
     def rate(texts: list[str]) -> list[float]:
         lines = [[line.split() for line in t.splitlines() if line.strip()] for t in texts]
         return [
-            10 ** -(sum(model.score(" ".join(words)) for words in said) / sum(len(words) + 1 for words in said))
-            for said in lines
+            10 ** -(sum(model.score(" ".join(words)) for words in sentences) / sum(len(words) + 1 for words in sentences))
+            for sentences in lines
         ]
 
     return rate

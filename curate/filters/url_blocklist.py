@@ -48,10 +48,10 @@ class UrlBlocklist(Filter):
         file = str(weights_file(self.name, self.list))
         found, wrong = entries(lines(file))
         if wrong:
-            said = f"{self.name}: {file}: {len(wrong):,} lines are neither a domain nor a URL, first line {wrong[0]}"
+            message = f"{self.name}: {file}: {len(wrong):,} lines are neither a domain nor a URL, first line {wrong[0]}"
             if not found:
-                raise RecipeError(said)
-            log.warning("%s", said)
+                raise RecipeError(message)
+            log.warning("%s", message)
         self._listed = frozenset(found)
         self._urls = any("/" in entry for entry in found)
 

@@ -145,7 +145,7 @@ def clip(name: str, precision: str = "") -> Clip:
     preprocess = preprocess_of(model)
     tower = model.to(getattr(torch, precision)).encode_image
     if device == "cpu" and precision == "float32" and preprocess:
-        tower = quickened(model, preprocess.size)
+        tower = traced_tower(model, preprocess.size)
     batch = best_batch(tower, preprocess.size, model) if device == "cuda" and preprocess else BATCH
     return Clip(
         name, model, tower, text_tower, preprocess, transform, mean, std, tokenize, device, dim, precision, batch, trims
@@ -209,8 +209,8 @@ def best_batch(tower: Callable[[Any], Any], size: int, model: Any) -> int:
     return next((b for b, rate in rates.items() if rate >= 0.97 * max(rates.values())), BATCH)
 
 
-def quickened(model: Any, size: int) -> Callable[[Any], Any]:
-    """The image tower as a CPU likes it: channels last, traced, its normalisations folded into its convolutions.
+def traced_tower(model: Any, size: int) -> Callable[[Any], Any]:
+    """Optimize an image tower for a CPU: channels last, traced, batch normalisations folded into convolutions.
 
     A convolutional tower gets two to five times as fast. Where tracing fails, or the outcome is not the same for another
     number of pictures, the tower stays as it is.

@@ -111,10 +111,10 @@ def _settings(name: str, architecture: str, pretrained: str, wanted: str) -> dic
         return {"quick_gelu": quick} if quick != own else {}
     tags = [wanted] if wanted and wanted not in _ACTIVATIONS else open_clip.list_pretrained_tags_by_model(architecture)
     configs = [open_clip.get_pretrained_cfg(architecture, t) for t in tags]
-    said: dict[str, Any] = {"quick_gelu": _agreed([bool(c.get("quick_gelu")) for c in configs])}
-    said |= {look: _agreed([c[look] for c in configs]) for look in _LOOKS}
-    said["quick_gelu"] = _ACTIVATIONS.get(wanted, said["quick_gelu"])
-    if said["quick_gelu"] is None:
+    settings: dict[str, Any] = {"quick_gelu": _agreed([bool(c.get("quick_gelu")) for c in configs])}
+    settings |= {look: _agreed([c[look] for c in configs]) for look in _LOOKS}
+    settings["quick_gelu"] = _ACTIVATIONS.get(wanted, settings["quick_gelu"])
+    if settings["quick_gelu"] is None:
         log.warning(
             "model %s: a file does not say its activation, and weights of %s are published with both; taken: %s. "
             "OpenAI's, MetaCLIP's and DFN's need #quick_gelu after the file's name; #gelu or #quick_gelu ends this warning",
@@ -123,12 +123,12 @@ def _settings(name: str, architecture: str, pretrained: str, wanted: str) -> dic
             "QuickGELU" if own else "GELU",
         )
     else:
-        taken = "QuickGELU" if said["quick_gelu"] else "GELU"
+        taken = "QuickGELU" if settings["quick_gelu"] else "GELU"
         log.info(
             "model %s: activation %s, %s", name, taken, "as given" if wanted else f"as all published weights of {architecture}"
         )
     plain = {"quick_gelu": own, **{look: getattr(PreprocessCfg(), look) for look in _LOOKS}}
-    return {k: v for k, v in said.items() if v is not None and v != plain[k]}
+    return {k: v for k, v in settings.items() if v is not None and v != plain[k]}
 
 
 def _agreed(values: list[Any]) -> Any:
@@ -268,8 +268,8 @@ def _refuse_others(name: str, file: str, model: Any) -> None:
         k for k in own if k in state and state[k].shape != own[k] and len(own[k])
     ]  # a scale may be one number or a list of one
     if any(k.endswith(("positional_embedding", "pos_embed")) for k in sizes):
-        said = (f"{k} is {list(state[k].shape)}, not {list(own[k])}" for k in sizes[:3])
-        raise RecipeError(f"model {name}: weights of another model: {'; '.join(said)}")
+        differences = (f"{k} is {list(state[k].shape)}, not {list(own[k])}" for k in sizes[:3])
+        raise RecipeError(f"model {name}: weights of another model: {'; '.join(differences)}")
 
 
 def clip_ready(name: str, instead: str = INSTEAD) -> None:

@@ -103,13 +103,13 @@ def run(
         worker = engines.start(engine, address, workers)
         worker.deadline = deadline
         settle(recipe, begun, lambda: worker.gpus)
-        told = Published(progress or Quiet(), store, notes=worker.notes)
+        tracker = Published(progress or Quiet(), store, notes=worker.notes)
         try:
             worker.ship_user_code([recipe.source, *recipe.steps])
             limits = (deadline, stage_workers or {}, per_node or {}, Spending(max_cost, max_tokens))
-            made = Driver(recipe, store, worker, part_size, refetch, told, earlier, repair, *limits, published).run()
+            made = Driver(recipe, store, worker, part_size, refetch, tracker, earlier, repair, *limits, published).run()
         except BaseException as e:
-            told.stopped(e)
+            tracker.stopped(e)
             raise
         finally:
             worker.shutdown()
@@ -124,7 +124,7 @@ def _recorded(store: Store, earlier: dict[str, Any] | None) -> list[Store]:
 
 
 def tell(made: Run) -> None:
-    """Write the report and the dataset's card. What is wrong with them is said and stops nothing; a full disk does."""
+    """Write the report and the dataset's card. An error in them is logged and stops nothing; a full disk does."""
     try:
         pages = {"report.html": report.html_of(made), **card.files(made)}
     except Exception as e:

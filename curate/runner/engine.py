@@ -118,11 +118,11 @@ class RayEngine:
 
     @cached_property
     def note(self) -> "Post":
-        """What hears how far visits have come: an actor that keeps their notes."""
+        """The function that takes notes of progress from tasks: it posts them to an actor."""
         return Post(self.ray.remote(max_restarts=0)(Notes).options(num_cpus=0).remote())
 
     def notes(self) -> list[Note]:
-        """What it heard since it was last asked; nothing while it does not answer."""
+        """The notes of progress since the last call; none while the actor does not answer."""
         if "note" not in vars(self):
             return []
         try:

@@ -27,7 +27,7 @@ class LocalEngine:
         self.beside: dict[Future, Any] = {}
         self.pool: ThreadPoolExecutor | None = None
         self.loading = threading.Lock()
-        self.told = Notes()
+        self.heard = Notes()
 
     @property
     def gpus(self) -> float:
@@ -96,12 +96,12 @@ class LocalEngine:
 
     @property
     def note(self) -> Callable[[Note], None]:
-        """What hears how far visits have come."""
-        return self.told.put
+        """The function that takes notes of progress from tasks."""
+        return self.heard.put
 
     def notes(self) -> list[Note]:
-        """What it heard since it was last asked."""
-        return self.told.take()
+        """The notes of progress since the last call."""
+        return self.heard.take()
 
 
 def closed(target: Any) -> None:

@@ -100,14 +100,14 @@ class RecipeFile:
     @property
     def group(self) -> str:
         """Which of GROUPS it belongs to."""
-        homes = {s.__module__ for s in self.steps}
+        modules = {s.__module__ for s in self.steps}
         if self.name in WHOLE:
             return "whole"
-        if any(h.startswith("curate.videos.") for h in homes):
+        if any(h.startswith("curate.videos.") for h in modules):
             return "videos"
         if any(s.table != "images" for s in self.taken() if s.__name__ != "DuplicateUid") or self.name == "alt_text_pairs":
             return "pages"
-        return "captions" if any(h.startswith("curate.synth.") for h in homes) else "pairs"
+        return "captions" if any(h.startswith("curate.synth.") for h in modules) else "pairs"
 
     def needs(self) -> list[str]:
         """What it takes to run, besides the pool: options that must be given, the web, models (with the default by name), a GPU."""
@@ -210,7 +210,7 @@ def _module(path: Path) -> types.ModuleType:
 
 
 def _options(build: Callable, path: Path) -> list[Option]:
-    said = {**GLOSSARY, **_said(inspect.getdoc(build) or "")}
+    descriptions = {**GLOSSARY, **_described(inspect.getdoc(build) or "")}
     found = []
     for p in list(inspect.signature(build, eval_str=True).parameters.values())[1:]:
         required = p.default is inspect.Parameter.empty
@@ -219,11 +219,11 @@ def _options(build: Callable, path: Path) -> list[Option]:
             if p.annotation is not inspect.Parameter.empty
             else (str if required or p.default is None else type(p.default))
         )
-        found.append(Option(p.name, parser(kind), None if required else p.default, required, said.get(p.name, "")))
+        found.append(Option(p.name, parser(kind), None if required else p.default, required, descriptions.get(p.name, "")))
     return found
 
 
-def _said(doc: str) -> dict[str, str]:
+def _described(doc: str) -> dict[str, str]:
     """What a docstring says of parameters: `name: what it is`, each from a line's start up to the next one or an empty line."""
     found = re.findall(r"^(\w+): (.+(?:\n(?!\w+: ).+)*)", doc, re.M)
     return {name: " ".join(words.split()).rstrip(".") for name, words in found}

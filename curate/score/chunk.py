@@ -67,12 +67,12 @@ class Chunk:
 
     def _call(self, stage: Stage, todo: np.ndarray) -> pa.Table:
         """Run a stage on rows, and hold it to its word: the columns it declares, one value a row."""
-        live, given, context = self.arguments(stage, todo)
+        live, inputs, context = self.arguments(stage, todo)
         part, first = self.visit.part.id, live["uid"][0].as_py()
         if self.parcel is not None:  # the whole part at once
             stage.tell = partial(self._tell, stage.name, len(todo))
         try:
-            columns = self.visit.work.run(stage, lambda: stage.run(live, *given, **context), len(todo), self.visit)
+            columns = self.visit.work.run(stage, lambda: stage.run(live, *inputs, **context), len(todo), self.visit)
         except CurateError:
             raise
         except Exception as e:
@@ -87,16 +87,16 @@ class Chunk:
         live = self.rows.take(dict.fromkeys(c for c in wanted if c in self.rows.columns), todo)
         if stage.instead:
             live = live.rename_columns(["text" if c == stage.instead else c for c in live.column_names])
-        given: list[Any] = []
+        inputs: list[Any] = []
         if stage.pixels:
-            given.append(self.images(stage, todo))
+            inputs.append(self.images(stage, todo))
         if "bytes" in stage.reads:
-            given.append(self.bytes(todo))
+            inputs.append(self.bytes(todo))
         if stage.writes_payload:
-            given.append(self.parcel)
+            inputs.append(self.parcel)
         if stage.looks:
-            given.append(self.look)
-        return live, given, {t: self._context(t) for t in stage.context}
+            inputs.append(self.look)
+        return live, inputs, {t: self._context(t) for t in stage.context}
 
     def _context(self, table: str) -> pa.Table:
         rows = self.visit.bench.tables[table]

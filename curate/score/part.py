@@ -250,7 +250,7 @@ class Workbench:
         return self.input_digests[stage.name]
 
     def _mark(self, stage: Stage, digests: np.ndarray | None, print_: str) -> None:
-        """What hangs on a stage that reads selectors' columns, or looks at other tables, hangs on those too."""
+        """Propagate the input digest to columns derived from a stage that reads selectors' columns or other tables."""
         if stage.context:
             whole = np.full(self.tables[stage.table].count, int(print_, 16), np.uint64)
             digests = mixed([whole] if digests is None else [whole, digests])

@@ -54,7 +54,7 @@ class Point:
 @dataclass(frozen=True)
 class Gathered:
     """The live rows of a part at a point, with the columns that the next selectors read, as a file of so many bytes; `content` is a
-    digest of it: a decision hangs on what its selector reads and on who lives, not on how that came to be."""
+    digest of it: a decision depends on what its selector reads and on which rows are live, not on how that came about."""
 
     file: str
     part: int

@@ -86,12 +86,12 @@ class Samples:
     @cached_property
     def preferred(self) -> dict[str, int]:
         """By uid which answer of a pair most people prefer, of each the last word; none of those on which they disagree."""
-        said: dict[tuple[str, str], str] = {}
+        verdicts: dict[tuple[str, str], str] = {}
         for name in self.store.names("verdicts"):
             rows = self.store.table(f"verdicts/{name}", ["uid", "annotator", "verdict"]).to_pylist()
-            said |= {(r["uid"], r["annotator"]): r["verdict"] for r in rows}
+            verdicts |= {(r["uid"], r["annotator"]): r["verdict"] for r in rows}
         more: Counter[str] = Counter()
-        for (uid, _), verdict in said.items():
+        for (uid, _), verdict in verdicts.items():
             more[uid] += (verdict == "first") - (verdict == "second")
         return {uid: 1 if n > 0 else 2 for uid, n in more.items() if n}
 

@@ -138,7 +138,7 @@ class _Begun:
     samples: int
     tar: Path
     parquet: Path
-    parked: list[tuple[Slice, int, str]]
+    stored: list[tuple[Slice, int, str]]
 
 
 @dataclass
@@ -152,7 +152,7 @@ class _Group:
 
     @property
     def size(self) -> int:
-        return sum(content.size for shard in self.begun for content, _, _ in shard.parked)
+        return sum(content.size for shard in self.begun for content, _, _ in shard.stored)
 
     def begin(self, draft: Draft, how: Shards) -> None:
         """Write all of a shard but what comes from payloads."""
@@ -166,8 +166,8 @@ class _Group:
         names = (f"shards/{draft.name}.{kind}" for kind in ("tar", "parquet"))
         tar, parquet = (self.files.enter_context(self.store.private(name)) for name in names)
         write_table(parquet, kept, checksum=False)  # its hash is in dataset.json
-        parked = lay_out(tar, _samples(draft.rows, set(kept.column_names) - in_sidecar, self.info["hashed"], members))
-        self.begun.append(_Begun(draft.name, len(draft.rows), tar, parquet, parked))
+        stored = lay_out(tar, _samples(draft.rows, set(kept.column_names) - in_sidecar, self.info["hashed"], members))
+        self.begun.append(_Begun(draft.name, len(draft.rows), tar, parquet, stored))
 
     def finish(self) -> list[dict[str, Any]]:
         """Fill the tars, and give all files their names."""
@@ -201,7 +201,7 @@ def _samples(rows: pa.Table, in_json: set[str], hashed: str | None, members: Cal
 def lay_out(path: Path, samples: Iterator[tuple[str, str, Members]]) -> list[tuple[Slice, int, str]]:
     """Write a tar of the samples at a local path, in their order, with gaps for the bytes that come from payloads; returns these, each
     with its place in the tar and the uid of its sample. All sizes are known beforehand, so every member has its place before a byte is read."""
-    parked: list[tuple[Slice, int, str]] = []
+    stored: list[tuple[Slice, int, str]] = []
     with open(path, "wb") as f:
         fd, place = f.fileno(), 0
         for key, uid, members in samples:
@@ -209,19 +209,19 @@ def lay_out(path: Path, samples: Iterator[tuple[str, str, Members]]) -> list[tup
                 size = content.size if isinstance(content, Slice) else len(content)
                 header, pad = tar_header(f"{key}.{suffix}", size), b"\0" * (-size % BLOCK)
                 if isinstance(content, Slice):
-                    parked.append((content, place + BLOCK, uid))
+                    stored.append((content, place + BLOCK, uid))
                     _write(fd, header, place)
                 else:
                     _write(fd, header + content + pad, place)
                 place += BLOCK + size + len(pad)
-        # The padding of parked bytes is never written: a file grows by zeros.
+        # The padding of stored bytes is never written: a file grows by zeros.
         _write(fd, END, place)
-    return parked
+    return stored
 
 
 def _gather(store: Store, shards: list[_Begun]) -> None:
-    """Copy parked bytes to their places, in the order in which they lie in their payloads. PoolError unless they are those recorded."""
-    wanted = [(n, *each) for n, shard in enumerate(shards) for each in shard.parked]
+    """Copy the payload bytes into the tars, in the order of their offsets in the payloads. PoolError unless they are those recorded."""
+    wanted = [(n, *each) for n, shard in enumerate(shards) for each in shard.stored]
     wanted.sort(key=lambda w: (w[1].payload, w[1].offset))
     found = slices(store, ((content.payload, content.offset, content.size) for _, content, _, _ in wanted))
     with ExitStack() as files:

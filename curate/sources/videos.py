@@ -129,19 +129,19 @@ class Videos(Source):
             if found["outcome"] or found["seconds"] > self.max_video:
                 return video, found, [Clip(0.0, 0.0, reason=f"video:{found['outcome'] or 'too_long'}")]
             beside = speech.beside(video)
-            said = speech.read(beside) if beside else []
+            segments = speech.read(beside) if beside else []
             if self.cut == "speech":
-                clips = by_speech(said, found["seconds"], self.min_seconds, self.max_seconds, self.gap)
+                clips = by_speech(segments, found["seconds"], self.min_seconds, self.max_seconds, self.gap)
                 return video, found, clips or [Clip(0.0, found["seconds"], reason="video:no_speech")]
             if self.cut == "scenes":
                 cuts = questioned(ask, "scenes", path, self.scene_change)
                 if cuts["outcome"]:
                     return video, found, [Clip(0.0, found["seconds"], reason=f"video:{cuts['outcome']}")]
-                return video, found, at_cuts(cuts["cuts"], found["seconds"], said, self.min_seconds, self.max_seconds)
+                return video, found, at_cuts(cuts["cuts"], found["seconds"], segments, self.min_seconds, self.max_seconds)
         if self.cut == "even":
-            return video, found, evenly(self.max_seconds, found["seconds"], said)
+            return video, found, evenly(self.max_seconds, found["seconds"], segments)
         end = min(found["seconds"], self.max_seconds)
-        return video, found, [Clip(0.0, end, within(said, 0.0, end))]
+        return video, found, [Clip(0.0, end, within(segments, 0.0, end))]
 
     def _probed(self, ask: Contained, video: str) -> dict[str, Any]:
         """What a video of a table is. Such a table may be a stranger's: a video that is refused costs its own rows."""
@@ -183,14 +183,14 @@ def _clip(row: dict[str, Any], found: dict[str, Any], longest: float) -> Clip:
         start, end = float(row["start"]), float(row["end"])
     except (TypeError, ValueError):
         return Clip(0.0, 0.0, reason="clip:bad_times")
-    said = [speech.Said(start, end, str(row["text"]).strip())] if str(row["text"] or "").strip() else []
+    segments = [speech.SpeechSegment(start, end, str(row["text"]).strip())] if str(row["text"] or "").strip() else []
     if found["outcome"]:
-        return Clip(start, end, said, f"video:{found['outcome']}")
+        return Clip(start, end, segments, f"video:{found['outcome']}")
     if not 0 <= start < end:
-        return Clip(start, end, said, "clip:bad_times")
+        return Clip(start, end, segments, "clip:bad_times")
     if start >= found["seconds"]:
-        return Clip(start, end, said, "clip:beyond_the_end")
-    return Clip(start, min(end, found["seconds"], start + longest), said)
+        return Clip(start, end, segments, "clip:beyond_the_end")
+    return Clip(start, min(end, found["seconds"], start + longest), segments)
 
 
 def moment(time: float) -> str:
@@ -220,7 +220,7 @@ class Rows:
     def add(self, video: str, found: dict[str, Any], clip: Clip, times: list[float]) -> None:
         """One clip: its frames and its speech share the positions, in order of time."""
         url = f"{video}#t={moment(clip.start)},{moment(clip.end)}"
-        uid = schema.uid(" ".join(s.text for s in clip.said), url)
+        uid = schema.uid(" ".join(s.text for s in clip.segments), url)
         own = {"source_file": self.file, "source_row": self.clip}
         self.documents.append(
             {
@@ -239,14 +239,20 @@ class Rows:
                 "drop_reason": clip.reason,
             }
         )
-        order = sorted([(s.start, 1, s) for s in clip.said] + [(t, 0, t) for t in times], key=lambda o: o[:2])
+        order = sorted([(s.start, 1, s) for s in clip.segments] + [(t, 0, t) for t in times], key=lambda o: o[:2])
         for position, (time, spoken, what) in enumerate(order):
             child_ = {**own, "uid": schema.uid(uid, str(position)), "doc_uid": uid, "position": position, "drop_reason": None}
             if spoken:
                 self.texts.append({**child_, "text": what.text, "kind": "speech", "start": what.start, "end": what.end})
             else:
                 self.images.append(
-                    {**child_, "url": f"{video}#t={moment(time)}", "text": heard(clip.said, time), "video": video, "at": time}
+                    {
+                        **child_,
+                        "url": f"{video}#t={moment(time)}",
+                        "text": heard(clip.segments, time),
+                        "video": video,
+                        "at": time,
+                    }
                 )
         self.clip += 1
 
@@ -254,8 +260,8 @@ class Rows:
         return {n: pa.Table.from_pylist(getattr(self, n), schema.arrow({**_COLUMNS[n], "drop_reason": STR})) for n in _COLUMNS}
 
 
-def heard(said: list[speech.Said], time: float) -> str | None:
+def heard(segments: list[speech.SpeechSegment], time: float) -> str | None:
     """What is said at a moment; between two segments, what is said nearest to it."""
-    if not said:
+    if not segments:
         return None
-    return min(said, key=lambda s: (max(s.start - time, time - s.end, 0.0), s.start)).text
+    return min(segments, key=lambda s: (max(s.start - time, time - s.end, 0.0), s.start)).text

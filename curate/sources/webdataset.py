@@ -97,18 +97,18 @@ class Found:
     key: str | None
     image: Member | None = None
     text: str | None = None
-    said: dict[str, Any] = field(default_factory=dict)  # from the `.json`, where there is no sidecar
+    metadata: dict[str, Any] = field(default_factory=dict)  # from the `.json`, where there is no sidecar
     at: int | None = None  # the row in the sidecar
     reason: str | None = None
 
     def completed_by(self, other: "Found") -> bool:
         """Whether another one, of the same key, has nothing but what this one lacks."""
         whole = {self.reason, other.reason} <= {None, "source:no_image"} and other.at is None
-        return whole and not ((self.image and other.image) or (self.text and other.text) or (self.said and other.said))
+        return whole and not ((self.image and other.image) or (self.text and other.text) or (self.metadata and other.metadata))
 
     def complete(self, other: "Found") -> None:
         """Take over what another one has."""
-        self.image, self.said = self.image or other.image, self.said or other.said
+        self.image, self.metadata = self.image or other.image, self.metadata or other.metadata
         self.text = self.text if other.text is None else other.text
         self.reason = None if self.image else self.reason
 
@@ -155,13 +155,13 @@ def _look(f: BinaryIO, sample: Sample, side: "Sidecar") -> Found:
     try:
         row.text = _text(f, sample.members.get("txt"))
         if row.at is None and "json" in sample.members:
-            row.said = json_object(_text(f, sample.members["json"]) or "")
-            if any(isinstance((row.said or {}).get(name), (dict, list)) for name in ("url", *CAPTIONS)):
-                row.said = None  # what is no text is none
+            row.metadata = json_object(_text(f, sample.members["json"]) or "")
+            if any(isinstance((row.metadata or {}).get(name), (dict, list)) for name in ("url", *CAPTIONS)):
+                row.metadata = None  # what is no text is none
     except ValueError:
         row.reason = "source:bad_row"
-    if row.said is None:
-        row.said, row.reason = {}, "source:bad_row"
+    if row.metadata is None:
+        row.metadata, row.reason = {}, "source:bad_row"
     if row.image is None or not row.image.whole or not row.image.size:
         row.image, row.reason = None, "source:no_image"
     elif sample.broken:
@@ -183,19 +183,19 @@ def _table(found: list[Found], side: "Sidecar", file: str, start: int, names: di
     """Rows as a table: what a pool has of every image, then all else that the sidecar or the `.json` members say."""
     places = [r.at for r in found]
     brought = side.take(places)
-    said = json_table([r.said for r in found], json_types(r.said for r in found))
-    given, broken = carry_table(_joined(brought, said))
+    metadata = json_table([r.metadata for r in found], json_types(r.metadata for r in found))
+    columns, broken = carry_table(_joined(brought, metadata))
     broken = broken.tolist() or [False] * len(found)
-    text = _captions(found, given)
-    url = _strings(given, "url", len(found))
-    own = _strings(given, "uid", len(found))
+    text = _captions(found, columns)
+    url = _strings(columns, "url", len(found))
+    own = _strings(columns, "uid", len(found))
     uids = [
         u if schema.is_uid(u) else schema.uid(t, a if a is not None else _place(file, r.key, names))
         for u, t, a, r in zip(own, text, url, found, strict=True)
     ]
-    used = {"url", "uid", *CAPTIONS[:1], *without} | ({"caption"} if "text" not in given.column_names else set())
-    others = [c for c in given.column_names if c not in used and c != "key"]
-    extras = {new: given[c] for c, new in carried(others, ("source_file", "source_row", "source_key")).items()}
+    used = {"url", "uid", *CAPTIONS[:1], *without} | ({"caption"} if "text" not in columns.column_names else set())
+    others = [c for c in columns.column_names if c not in used and c != "key"]
+    extras = {new: columns[c] for c, new in carried(others, ("source_file", "source_row", "source_key")).items()}
     reasons = [
         r.reason or ("source:bad_row" if b or at in side.bad else None) for r, b, at in zip(found, broken, places, strict=True)
     ]
@@ -217,22 +217,22 @@ def _table(found: list[Found], side: "Sidecar", file: str, start: int, names: di
     )
 
 
-def _joined(brought: pa.Table, said: pa.Table) -> pa.Table:
+def _joined(brought: pa.Table, metadata: pa.Table) -> pa.Table:
     """The sidecar's columns, filled up with what the `.json` of samples unknown to it says, and further names of those."""
     both = {c: brought[c] for c in brought.column_names}
-    for name in said.column_names:
-        one, other = both.get(name), said[name].combine_chunks()
+    for name in metadata.column_names:
+        one, other = both.get(name), metadata[name].combine_chunks()
         kind = common({str(c.type) for c in (one, other) if c is not None})
         both[name] = other if one is None else pc.coalesce(as_kind(one.combine_chunks(), kind), as_kind(other, kind))
     return pa.table(both)
 
 
-def _captions(found: list[Found], given: pa.Table) -> list[str | None]:
+def _captions(found: list[Found], columns: pa.Table) -> list[str | None]:
     """The `.txt` member; where there is none or it is empty, the sidecar's or the `.json`'s caption, which may be null."""
-    name = next((c for c in CAPTIONS if c in given.column_names), "")
+    name = next((c for c in CAPTIONS if c in columns.column_names), "")
     return [
         r.text or (r.text if other is None and r.at is None else other)
-        for r, other in zip(found, _strings(given, name, len(found)), strict=True)
+        for r, other in zip(found, _strings(columns, name, len(found)), strict=True)
     ]
 
 

@@ -81,7 +81,7 @@ class Asked(Stage):
         if self.n > 1 and self.decoding.temperature == 0:
             raise RecipeError(f"{self.name}: {self.n} candidates without a temperature would all be the same")
 
-    def contents(self, live: pa.Table, *given: list, **context: pa.Table) -> Iterable[Content | Answer]:
+    def contents(self, live: pa.Table, *inputs: list, **context: pa.Table) -> Iterable[Content | Answer]:
         """For each row, in order, what the model is shown; or the answer of a row that it is not asked about."""
         raise NotImplementedError(f"{type(self).__name__} must define contents()")
 
@@ -122,12 +122,12 @@ class Asked(Stage):
             self._asking.close()
             self._asking = None
 
-    def run(self, live: pa.Table, *given: list, **context: pa.Table) -> pa.Table:
-        pieces = list(self.stream(iter([(np.arange(len(live)), live, given, context)]), Allowance()))
-        if not pieces:
+    def run(self, live: pa.Table, *inputs: list, **context: pa.Table) -> pa.Table:
+        tables = list(self.stream(iter([(np.arange(len(live)), live, inputs, context)]), Allowance()))
+        if not tables:
             return self.columns([])
-        at = np.concatenate([places for places, _ in pieces])
-        return pa.concat_tables([columns for _, columns in pieces]).take(pa.array(np.argsort(at)))
+        at = np.concatenate([places for places, _ in tables])
+        return pa.concat_tables([columns for _, columns in tables]).take(pa.array(np.argsort(at)))
 
     def stream(
         self, chunks: Iterator[tuple[np.ndarray, pa.Table, Any, Any]], allowance: Allowance
@@ -154,8 +154,8 @@ class Asked(Stage):
     def _wanted(self, chunks: Any, rows: dict[int, Row], ready: list[Row], allowance: Allowance) -> Iterator[Wanted | None]:
         """What the rows ask; a row that asks nothing is ready as it is. None where an answer has to come first, to know what it costs;
         ends where the allowance does."""
-        for places, live, given, context in chunks:
-            for place, uid, content in zip(places.tolist(), live["uid"].to_pylist(), self.contents(live, *given, **context)):
+        for places, live, inputs, context in chunks:
+            for place, uid, content in zip(places.tolist(), live["uid"].to_pylist(), self.contents(live, *inputs, **context)):
                 if allowance.nothing and not isinstance(content, Answer):
                     content = Answer(None, "over_budget")
                 if isinstance(content, Answer):

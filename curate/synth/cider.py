@@ -15,8 +15,8 @@ def words(text: str) -> list[str]:
 
 def grams(text: str) -> list[Counter]:
     """n-grams of 1 to 4 words with their counts, one counter for each n."""
-    said = words(text)
-    return [Counter(zip(*(said[i:] for i in range(n)))) for n in range(1, LONGEST + 1)]
+    tokens = words(text)
+    return [Counter(zip(*(tokens[i:] for i in range(n)))) for n in range(1, LONGEST + 1)]
 
 
 def cider(captions: Sequence[str], references: Sequence[Sequence[str]]) -> float:

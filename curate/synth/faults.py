@@ -139,8 +139,8 @@ class CaptionFaults(Stage):
         return [fault for fault, hit in tests.items() if hit and fault not in self.without]
 
     def _leaks(self, words: list[str]) -> bool:
-        told = re.findall(r"\w+", re.sub(r"\{\w+\}", " ", self.prompt).lower())
-        grams = {tuple(told[i : i + 6]) for i in range(len(told) - 5)}
+        words_of_prompt = re.findall(r"\w+", re.sub(r"\{\w+\}", " ", self.prompt).lower())
+        grams = {tuple(words_of_prompt[i : i + 6]) for i in range(len(words_of_prompt) - 5)}
         return any(tuple(words[i : i + 6]) in grams for i in range(len(words) - 5))
 
     def _foreign(self, text: str) -> bool:

@@ -96,10 +96,10 @@ class HardNegatives(Stage):
         for kind in self.kinds:
             rank = 0
             for made in _shuffled(list(MAKERS[kind](parsed)), uid, self.seed):
-                said = capital_like(with_articles(made, text), text)
-                if _plain(said) not in seen:
-                    seen.add(_plain(said))
-                    found.append((rank, said, kind))
+                negative = capital_like(with_articles(made, text), text)
+                if _plain(negative) not in seen:
+                    seen.add(_plain(negative))
+                    found.append((rank, negative, kind))
                     rank += 1
         order = sorted(range(len(found)), key=lambda i: (found[i][0], seed_of(f"{uid}{found[i][1]}", self.seed, 0)))
         return [(found[i][1], found[i][2]) for i in order[: self.n]]

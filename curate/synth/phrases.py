@@ -149,13 +149,13 @@ def phrase(text: str, start: int, end: int) -> Phrase | None:
         words.append(word)
     article = words[0][0] if words and words[0][0].lower() in ARTICLES else ""
     rest = words[1:] if article else words
-    told = 0
-    while told < len(rest) - 1 and _describes(rest[told][0].lower()):
-        told += 1
+    adjectives = 0
+    while adjectives < len(rest) - 1 and _describes(rest[adjectives][0].lower()):
+        adjectives += 1
     if not rest or rest[-1][0].lower() in ARTICLES:
         return None
-    noun = text[rest[told].start() : rest[-1].end()]
-    return Phrase(words[0].start(), words[-1].end(), article, tuple(w[0].lower() for w in rest[:told]), noun)
+    noun = text[rest[adjectives].start() : rest[-1].end()]
+    return Phrase(words[0].start(), words[-1].end(), article, tuple(w[0].lower() for w in rest[:adjectives]), noun)
 
 
 def _describes(word: str) -> bool:

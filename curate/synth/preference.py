@@ -104,8 +104,8 @@ class Preference(Stage):
         pairs = []
         for row in live.select(list(self.reads)).to_pylist():
             first, second = (row[c] for c in self.of)
-            said = {row[c] for c in self.by}
-            preferred = said.pop() if len(said) == 1 else None
+            judgements = {row[c] for c in self.by}
+            preferred = judgements.pop() if len(judgements) == 1 else None
             pair = {"question": question, "first": first, "second": second, "preferred": preferred}
             pairs.append(pair if first and second else None)
         return pa.table({f"{self.name}_pair": pa.array(pairs, PAIR)})

@@ -76,10 +76,10 @@ def _outputs(store: Store) -> Iterator[str]:
 def _is_as_said(store: Store, name: str) -> bool:
     try:
         info = store.json(name)
-        said = {f"{name[: -len('.json')]}.{k}": info[k]["sha256"] for k in ("tar", "parquet")}
+        recorded = {f"{name[: -len('.json')]}.{k}": info[k]["sha256"] for k in ("tar", "parquet")}
     except (PoolError, KeyError, TypeError):
         return name == "shards/sizes.json"
-    return all(_hash(store, file) == hash for file, hash in said.items())
+    return all(_hash(store, file) == hash for file, hash in recorded.items())
 
 
 def _hash(store: Store, name: str) -> str:

@@ -13,12 +13,12 @@ from curate.store.atomic import Store
 from curate.store.parquet import write_groups
 
 
-def empty(store: Store, name: str, rows: np.ndarray, said: dict[str, Any], moved: dict[str, str]) -> None:
+def empty(store: Store, name: str, rows: np.ndarray, values: dict[str, Any], moved: dict[str, str]) -> None:
     """Leave nothing of some rows of a file but who they were."""
     table = store.table(name)
     hit = np.zeros(len(table), dtype=bool)
     hit[rows] = True
-    made = _renamed(emptied(table, hit, said) if hit.any() else table, moved)
+    made = _renamed(emptied(table, hit, values) if hit.any() else table, moved)
     if not made.equals(table):
         store.publish_table(name, made)
 

@@ -3,7 +3,7 @@
 import itertools
 from dataclasses import dataclass, field
 
-from curate.videos.speech import Said
+from curate.videos.speech import SpeechSegment
 
 
 @dataclass(frozen=True)
@@ -12,18 +12,18 @@ class Clip:
 
     start: float
     end: float
-    said: list[Said] = field(default_factory=list)
+    segments: list[SpeechSegment] = field(default_factory=list)
     reason: str | None = None
 
 
-def by_speech(said: list[Said], seconds: float, min_seconds: float, max_seconds: float, gap: float) -> list[Clip]:
+def by_speech(segments: list[SpeechSegment], seconds: float, min_seconds: float, max_seconds: float, gap: float) -> list[Clip]:
     """Neighbouring segments together, until a clip has `min_seconds`; never over `max_seconds`, nor over a silence of `gap`.
 
     A segment that is longer by itself is a clip of `max_seconds`, from its beginning. MIL-NCE (1912.06430) and VATT stretch
     short segments to five seconds in the same way; HowTo100M (1906.03327) takes each segment as it is: `min_seconds=0`.
     """
-    clips: list[list[Said]] = []
-    for one in said:
+    clips: list[list[SpeechSegment]] = []
+    for one in segments:
         last = clips[-1] if clips else None
         joins = (
             last is not None
@@ -42,7 +42,9 @@ def by_speech(said: list[Said], seconds: float, min_seconds: float, max_seconds:
     ]
 
 
-def at_cuts(cuts: list[float], seconds: float, said: list[Said], min_seconds: float, max_seconds: float) -> list[Clip]:
+def at_cuts(
+    cuts: list[float], seconds: float, segments: list[SpeechSegment], min_seconds: float, max_seconds: float
+) -> list[Clip]:
     """The spans between cuts; short ones go with the one before, long ones are cut again into equal lengths."""
     edges = [0.0, *(c for c in cuts if 0 < c < seconds), seconds]
     spans: list[tuple[float, float]] = []
@@ -52,19 +54,19 @@ def at_cuts(cuts: list[float], seconds: float, said: list[Said], min_seconds: fl
         else:
             pieces = max(1, -int(-(end - start) // max_seconds))
             spans += [(start + (end - start) * i / pieces, start + (end - start) * (i + 1) / pieces) for i in range(pieces)]
-    return [Clip(start, end, within(said, start, end)) for start, end in spans]
+    return [Clip(start, end, within(segments, start, end)) for start, end in spans]
 
 
-def evenly(length: float, seconds: float, said: list[Said]) -> list[Clip]:
+def evenly(length: float, seconds: float, segments: list[SpeechSegment]) -> list[Clip]:
     """Spans of `length`, one after the other; what is left at the end and shorter than half of it is left out."""
     count = max(1, int(seconds / length + 0.5))
     spans = [(i * length, min((i + 1) * length, seconds)) for i in range(count)]
-    return [Clip(start, end, within(said, start, end)) for start, end in spans]
+    return [Clip(start, end, within(segments, start, end)) for start, end in spans]
 
 
-def within(said: list[Said], start: float, end: float) -> list[Said]:
+def within(segments: list[SpeechSegment], start: float, end: float) -> list[SpeechSegment]:
     """What has its middle in a span."""
-    return [s for s in said if start <= (s.start + s.end) / 2 < end]
+    return [s for s in segments if start <= (s.start + s.end) / 2 < end]
 
 
 def moments(start: float, end: float, count: int, rate: float, most: int) -> list[float]:

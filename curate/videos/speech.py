@@ -22,7 +22,7 @@ _BLANKS = re.compile(r"\s+")
 
 
 @dataclass(frozen=True)
-class Said:
+class SpeechSegment:
     """Words and when they are said, in seconds."""
 
     start: float
@@ -38,7 +38,7 @@ def beside(video: str) -> str | None:
     return None if there is None else fs.unstrip_protocol(there) if "://" in video else there
 
 
-def read(path: str) -> list[Said]:
+def read(path: str) -> list[SpeechSegment]:
     """The segments of a file in order of time, repeats and empty ones left out. PoolError names the file and what is wrong."""
     with open_file(path) as f:
         data = f.read(LONGEST + 1)
@@ -46,28 +46,28 @@ def read(path: str) -> list[Said]:
         raise PoolError(f"{path}: {LONGEST >> 20} MiB and more: no transcript")
     text = data.decode("utf-8-sig", "replace")
     found = _json(text, path) if path.endswith(".json") else _cues(text)
-    kept: list[Said] = []
+    kept: list[SpeechSegment] = []
     timed = (s for s in found if math.inf > s.end > s.start >= 0)
     for one in sorted(timed, key=lambda s: (s.start, s.end)):
         words = _BLANKS.sub(" ", one.text).strip()
         if words and not (kept and kept[-1].text == words and one.start <= kept[-1].end + 0.1):
-            kept.append(Said(one.start, one.end, words))
+            kept.append(SpeechSegment(one.start, one.end, words))
     return kept
 
 
-def _cues(text: str) -> Iterator[Said]:
+def _cues(text: str) -> Iterator[SpeechSegment]:
     """The cues of SubRip and WebVTT: a line of times, then lines of text up to a blank one."""
     lines = iter(text.splitlines())
     for line in lines:
         times = _TIMES.search(line)
         if times is None:
             continue
-        said = []
+        cue = []
         for words in lines:
             if not words.strip():
                 break
-            said.append(html.unescape(_TAG.sub("", words)))
-        yield Said(*_seconds(times.groups()), " ".join(said))
+            cue.append(html.unescape(_TAG.sub("", words)))
+        yield SpeechSegment(*_seconds(times.groups()), " ".join(cue))
 
 
 def _seconds(found: Sequence[str]) -> tuple[float, float]:
@@ -78,12 +78,12 @@ def _seconds(found: Sequence[str]) -> tuple[float, float]:
     return start, end
 
 
-def _json(text: str, path: str) -> Iterator[Said]:
+def _json(text: str, path: str) -> Iterator[SpeechSegment]:
     """`{"segments": [{"start": 0.0, "end": 2.5, "text": "…"}]}`, or just the list."""
     try:
         found = json.loads(text)
         segments = found["segments"] if isinstance(found, dict) else found
         for one in segments:
-            yield Said(float(one["start"]), float(one["end"]), str(one["text"]))
+            yield SpeechSegment(float(one["start"]), float(one["end"]), str(one["text"]))
     except (ValueError, KeyError, TypeError, RecursionError, OverflowError) as e:
         raise PoolError(f"{path}: no list of segments with start, end and text ({type(e).__name__}: {e})") from e

@@ -126,11 +126,11 @@ class Verdicts:
 
     def alpha(self) -> tuple[int, int, float | None]:
         """Annotators, rows that two and more of them judged, and Krippendorff's alpha over these (nominal; 1: all agree)."""
-        said = self.run.sql(
+        verdicts = self.run.sql(
             "select uid, verdict in ('bad', 'second') from judgements where verdict <> 'unsure' order by uid"
         ).fetchall()
         who = self.run.sql("select count(distinct annotator) from judgements").fetchall()[0][0]
-        units = [[bad for _, bad in group] for _, group in groupby(said, key=lambda s: s[0])]
+        units = [[bad for _, bad in group] for _, group in groupby(verdicts, key=lambda s: s[0])]
         units = [u for u in units if len(u) > 1]
         total, bads = sum(map(len, units)), sum(map(sum, units))
         observed = sum(2 * sum(u) * (len(u) - sum(u)) / (len(u) - 1) for u in units)
@@ -286,14 +286,14 @@ def _counted(v: Verdicts) -> str:
     total, disputed, unsure, strangers = v.counts
     who, twice, alpha = v.alpha()
     bad = sum(r["verdict_"] == "bad" for r in v.rows)
-    said = f"{total:,} rows with a verdict (annotators: {who}): {len(v.rows) - bad:,} good, {bad:,} bad"
-    said += f", {disputed:,} on which they disagree, {unsure:,} unsure"
+    summary = f"{total:,} rows with a verdict (annotators: {who}): {len(v.rows) - bad:,} good, {bad:,} bad"
+    summary += f", {disputed:,} on which they disagree, {unsure:,} unsure"
     if strangers:
-        said += f"; {strangers:,} of rows that this run does not have"
+        summary += f"; {strangers:,} of rows that this run does not have"
     if twice:
-        said += f"\n{twice:,} rows judged by two and more"
-        said += f", Krippendorff's alpha {alpha:.2f}" if alpha is not None else ""
-    return said
+        summary += f"\n{twice:,} rows judged by two and more"
+        summary += f", Krippendorff's alpha {alpha:.2f}" if alpha is not None else ""
+    return summary
 
 
 def _share(value: float | None) -> str:

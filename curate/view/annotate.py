@@ -210,7 +210,7 @@ def config(reasons: list[str], pairs: bool = False) -> str:
     """Label Studio's labeling interface: picture, words, the verdict, and which rule ought to have dropped what is bad. pairs: which of
     two answers is better."""
     view = ElementTree.Element("View")
-    add = lambda tag, parent=view, **said: ElementTree.SubElement(parent, tag, said)  # noqa: E731
+    add = lambda tag, parent=view, **attributes: ElementTree.SubElement(parent, tag, attributes)  # noqa: E731
     add("Image", name="image", value="$image", zoom="true")
     add("Text", name="text", value="$text")
     verdict = add("Choices", name="verdict", toName="image", choice="single-radio", required="true", showInline="true")
@@ -226,8 +226,8 @@ def config(reasons: list[str], pairs: bool = False) -> str:
 def _reasons(view: ElementTree.Element, reasons: list[str]) -> None:
     """The choice of rules, which is there where the verdict is bad."""
     about = {"visibleWhen": "choice-selected", "whenTagName": "verdict", "whenChoiceValue": "bad"}
-    said = {"name": "reason", "toName": "image", "choice": "multiple", "showInline": "true", **about}
-    reason = ElementTree.SubElement(view, "Choices", said)
+    attributes = {"name": "reason", "toName": "image", "choice": "multiple", "showInline": "true", **about}
+    reason = ElementTree.SubElement(view, "Choices", attributes)
     for name in reasons:
         ElementTree.SubElement(reason, "Choice", {"value": name})
 

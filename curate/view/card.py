@@ -144,10 +144,10 @@ def _people(run: Any) -> Iterator[str]:
     """What of people is in the kept samples, as far as the recipe looked for it."""
     yield "## People"
     yield ""
-    said = [
+    lines = [
         line for table, words in (("images", "captions"), ("texts", "paragraphs")) for line in _contacts(run, table, words)
     ] + list(_metadata(run))
-    yield from said or ["Nothing was counted: the recipe has none of CaptionContacts, ParagraphContacts, ImageMetadata."]
+    yield from lines or ["Nothing was counted: the recipe has none of CaptionContacts, ParagraphContacts, ImageMetadata."]
     gone = {t: counts["removed"] for t, counts in run.recipe["rows"].items() if counts.get("removed")}
     yield from (f"Taken down since, by `curate takedown`: {n:,} {t}." for t, n in gone.items())
     yield ""
@@ -196,9 +196,9 @@ def _recipe(run: Any) -> Iterator[str]:
     yield f"`{run.recipe['name']}`, fingerprint `{run.recipe['fingerprint']}`, {size(run.dataset['bytes'])} in the tars; all of it in `recipe.json`."
     yield ""
     for s in run.recipe["steps"]:
-        said = in_effect(s)
+        parameters = in_effect(s)
         yield f"- `{s['step']}` ({s['class']}): " + (
-            ", ".join(f"{k} {_cell(json.dumps(v, ensure_ascii=False))}" for k, v in said.items()) or "no parameters"
+            ", ".join(f"{k} {_cell(json.dumps(v, ensure_ascii=False))}" for k, v in parameters.items()) or "no parameters"
         )
 
 

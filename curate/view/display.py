@@ -16,12 +16,12 @@ class Lines(Quiet):
 
     def __init__(self, out: TextIO | None = None, every: float = 60.0):
         self.out, self.every, self.last = out or sys.stderr, every, 0.0
-        self.said: set[str] = set()
+        self.reported: set[str] = set()
         self.before: Counter[str] = Counter()
 
     def begin(self, name: str, place: str) -> None:
         super().begin(name, place)
-        self.said.clear()
+        self.reported.clear()
         self.before.clear()
         self.last = time.monotonic()
         print(f"{name} → {place}", file=self.out, flush=True)
@@ -29,8 +29,8 @@ class Lines(Quiet):
     def show(self) -> None:
         now = time.monotonic()
         for stage in self.stages.values():
-            if stage.ended and stage.name not in self.said:
-                self.said.add(stage.name)
+            if stage.ended and stage.name not in self.reported:
+                self.reported.add(stage.name)
                 self._line(stage, now)
         if now - self.last >= self.every and self.current:
             self._line(self.current, now)

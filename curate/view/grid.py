@@ -245,9 +245,12 @@ def _picture(card: Card) -> Html:
     why = card.row.get("drop_reason")
     inner = image(card.thumbnail) if card.thumbnail else ""
     words = card.row.get("text") if card.row.get("at") is None else f"{card.row['at']:g} s"
-    said = " · ".join(w for w in (words, why, "" if card.thumbnail else missing(card.row)) if w)
+    caption = " · ".join(w for w in (words, why, "" if card.thumbnail else missing(card.row)) if w)
     return fill(
-        '<figure class="{}">{}<figcaption class="url" dir="auto">{}</figcaption></figure>', "gone" if why else "", inner, said
+        '<figure class="{}">{}<figcaption class="url" dir="auto">{}</figcaption></figure>',
+        "gone" if why else "",
+        inner,
+        caption,
     )
 
 

@@ -94,8 +94,8 @@ def _rules(recipe: dict[str, Any]) -> dict[str, Selector]:
 
 def _like(recipe: dict[str, Any], kind: type[Selector], instead: dict[str, Any]) -> Selector:
     steps = [s for s in recipe.get("steps", ()) if s.get("class") == kind.__name__ and s.get("table") == "images"]
-    said = {f.name: steps[0][f.name] for f in fields(kind) if f.name in steps[0]} if steps else {}
-    return kind(**{**said, **instead, "by": ()})
+    parameters = {f.name: steps[0][f.name] for f in fields(kind) if f.name in steps[0]} if steps else {}
+    return kind(**{**parameters, **instead, "by": ()})
 
 
 def _matches(records: pa.Table, rows: pa.Table, rules: dict[str, Selector], url: str) -> Iterator[Match]:

@@ -96,21 +96,21 @@ class Run:
     @cached_property
     def recipe(self) -> dict[str, Any]:
         """What recipe.json says; PoolError if it is not there, or damaged."""
-        return self._said(run_record(self.store), "recipe.json", "this is not a run's folder")
+        return self._part_of_record(run_record(self.store), "recipe.json", "this is not a run's folder")
 
     @cached_property
     def dataset(self) -> dict[str, Any]:
         """What dataset.json says; PoolError if the run is not finished, or it is damaged."""
-        return self._said(
+        return self._part_of_record(
             self.store.json("dataset.json"),
             "dataset.json",
             "this run is not finished; rerun the same `curate run` to resume it",
         )
 
-    def _said(self, said: Any, name: str, otherwise: str) -> dict[str, Any]:
-        if not isinstance(said, dict):
+    def _part_of_record(self, record: Any, name: str, otherwise: str) -> dict[str, Any]:
+        if not isinstance(record, dict):
             raise PoolError(f"{self.store.url}: no {name} here: {otherwise}")
-        return said
+        return record
 
     @property
     def tars(self) -> list[str]:

@@ -283,8 +283,8 @@ def balance(f: Facts) -> Html:
     notes = f.recipe.get("notes", {})
     charts += [
         _entries(step, name, noted)
-        for step, said in notes.items()
-        for name, noted in said.get("lists", {}).items()
+        for step, noted_lists in notes.items()
+        for name, noted in noted_lists.get("lists", {}).items()
         if noted.get("ranked")
     ]
     flat = [(step, *line) for step, noted in notes.items() for line in _flat(noted)]
@@ -400,5 +400,5 @@ def recipe(f: Facts) -> Html:
 
 
 def _parameters(values: dict) -> str:
-    said = {k: v for k, v in values.items() if v not in (None, "", [], {}, False)}
-    return ", ".join(f"{k} = {_note(v) if not isinstance(v, str) else v}" for k, v in said.items()) or "–"
+    stated = {k: v for k, v in values.items() if v not in (None, "", [], {}, False)}
+    return ", ".join(f"{k} = {_note(v) if not isinstance(v, str) else v}" for k, v in stated.items()) or "–"

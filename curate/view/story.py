@@ -128,9 +128,11 @@ def in_effect(step: dict[str, Any]) -> dict[str, Any]:
 
 def bounds(step: dict[str, Any]) -> str:
     """What a step asks of a row, in words."""
-    said = ((form, step.get(name)) for name, form in BOUNDS.items())
+    bounds = ((form, step.get(name)) for name, form in BOUNDS.items())
     return " and ".join(
-        form.format(", ".join(map(str, v)) if isinstance(v, list) else number(v)) for form, v in said if v not in (None, "", [])
+        form.format(", ".join(map(str, v)) if isinstance(v, list) else number(v))
+        for form, v in bounds
+        if v not in (None, "", [])
     )
 
 
@@ -166,11 +168,11 @@ def as_text(story: Story) -> str:
         first, *more = [v if k == line.step else f"{k} {v}" for k, v in line.values] or ["–"]
         lines.append(f"  {line.step:<{wide}}  {first:<28}  {line.bounds:<20}  {line.outcome}".rstrip())
         lines += [f"  {'':<{wide}}  {value}" for value in more]
-    for twin in story.twins:
-        survivor = twin.survivor.row
+    for pair in story.twins:
+        survivor = pair.survivor.row
         where = f" of the earlier release {survivor['release']}" if survivor.get("release") else ""
         lines.append(
-            f"  {twin.step}: {twin.dropped.row['uid']} is a duplicate of {survivor['uid']}{where}, similarity {number(float(twin.similarity))}"
+            f"  {pair.step}: {pair.dropped.row['uid']} is a duplicate of {survivor['uid']}{where}, similarity {number(float(pair.similarity))}"
         )
     return "\n".join(lines)
 

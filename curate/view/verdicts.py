@@ -123,20 +123,23 @@ def _json(text: str, path: str) -> Iterator[tuple[int, dict[str, Any]]]:
                 yield number, {**task, **{n: _chosen(task.get(n)) for n in ("verdict", "reason", "comment")}}
             continue
         try:
-            for said in sorted(task["annotations"], key=lambda a: str(a.get("updated_at") or a.get("created_at") or "")):
-                if not said.get("was_cancelled"):
-                    yield number, {**task["data"], **_result(said["result"]), "annotator": _who(said.get("completed_by"))}
+            for annotation in sorted(task["annotations"], key=lambda a: str(a.get("updated_at") or a.get("created_at") or "")):
+                if not annotation.get("was_cancelled"):
+                    yield (
+                        number,
+                        {**task["data"], **_result(annotation["result"]), "annotator": _who(annotation.get("completed_by"))},
+                    )
         except (KeyError, TypeError, AttributeError) as e:
             raise PoolError(f"{path}: task {number}: is no task of Label Studio ({type(e).__name__}: {e})") from e
 
 
 def _result(result: list[dict[str, Any]]) -> dict[str, str]:
     """What an annotation says, by the names of the form's fields."""
-    said = {"verdict": "", "reason": "", "comment": ""}
+    answers = {"verdict": "", "reason": "", "comment": ""}
     for item in result:
-        if item["from_name"] in said:
-            said[item["from_name"]] = _chosen(item["value"].get("choices", item["value"].get("text")))
-    return said
+        if item["from_name"] in answers:
+            answers[item["from_name"]] = _chosen(item["value"].get("choices", item["value"].get("text")))
+    return answers
 
 
 def _chosen(value: Any) -> str:

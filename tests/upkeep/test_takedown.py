@@ -346,7 +346,7 @@ def test_a_text_file_is_read_to_its_last_line(tmp_path, encoding, end):
     (tmp_path / "a.txt").write_bytes(end.join(written).encode(encoding))
     urls = [f"http://a.example/{n}" for n in range(1, 10)] + ["http://a.example/m%c3%bcnchen"]
     assert wanted(tmp_path / "a.txt") == {*(("url", url_digest(u)) for u in urls), ("uid", uid), ("sha256", sha)}
-    assert [e.said.split(": ")[1] for e in asked(str(tmp_path / "a.txt"))][-1] == "line 14"
+    assert [e.origin.split(": ")[1] for e in asked(str(tmp_path / "a.txt"))][-1] == "line 14"
 
 
 def test_a_table_of_a_spreadsheet(tmp_path):

@@ -29,7 +29,7 @@ from curate.upkeep import check
 from curate.videos import media, speech
 from curate.videos.cut import Clip, at_cuts, by_speech, evenly, moments
 from curate.videos.local import local
-from curate.videos.speech import Said
+from curate.videos.speech import SpeechSegment
 
 
 @pytest.fixture(scope="module")
@@ -60,16 +60,16 @@ def rows(source, table="documents", part_size=10_000):
 def test_subrip_webvtt_and_whisper(tmp_path):
     (tmp_path / "a.srt").write_text(SRT)
     assert speech.read(str(tmp_path / "a.srt")) == [
-        Said(0.5, 1.5, "First we wash the red apples"),
-        Said(2.2, 4.6, "then cut the green pears & the rest"),
-        Said(6.8, 7.9, "and put the yellow plate on the table"),
+        SpeechSegment(0.5, 1.5, "First we wash the red apples"),
+        SpeechSegment(2.2, 4.6, "then cut the green pears & the rest"),
+        SpeechSegment(6.8, 7.9, "and put the yellow plate on the table"),
     ]
     (tmp_path / "b.vtt").write_text(
         "WEBVTT\n\nNOTE x\n\nid\n01:02.500 --> 01:04.000 align:start\n<v Ann>one\ntwo\n\n01:02.500 --> 01:04.000\none two\n"
     )
-    assert speech.read(str(tmp_path / "b.vtt")) == [Said(62.5, 64.0, "one two")]  # rolling captions repeat themselves
+    assert speech.read(str(tmp_path / "b.vtt")) == [SpeechSegment(62.5, 64.0, "one two")]  # rolling captions repeat themselves
     (tmp_path / "c.json").write_text('[{"start": 1, "end": 2, "text": " hi "}, {"start": 3, "end": 3, "text": "no length"}]')
-    assert speech.read(str(tmp_path / "c.json")) == [Said(1.0, 2.0, "hi")]
+    assert speech.read(str(tmp_path / "c.json")) == [SpeechSegment(1.0, 2.0, "hi")]
     (tmp_path / "b.vtt").write_text(f"{'9' * 5000}:00:00.000 --> 00:00:01.000\nx\n\n00:01.000 --> {'9' * 400}:00:00.000\ny\n")
     assert speech.read(str(tmp_path / "b.vtt")) == []
     (tmp_path / "d.json").write_text('[{"start": 0, "end": ' + "9" * 400 + ', "text": "x"}]')
@@ -84,19 +84,19 @@ def test_subrip_webvtt_and_whisper(tmp_path):
 
 
 def test_segments_are_joined_up_to_a_length_and_over_no_silence():
-    said = [Said(0, 1, "a"), Said(1.5, 2.5, "b"), Said(6, 7, "c"), Said(7, 30, "d")]
+    said = [SpeechSegment(0, 1, "a"), SpeechSegment(1.5, 2.5, "b"), SpeechSegment(6, 7, "c"), SpeechSegment(7, 30, "d")]
     joined = by_speech(said, 40.0, min_seconds=3.0, max_seconds=10.0, gap=1.0)
-    assert [(c.start, c.end, len(c.said)) for c in joined] == [(0, 2.5, 2), (6, 7, 1), (7, 17, 1)]
+    assert [(c.start, c.end, len(c.segments)) for c in joined] == [(0, 2.5, 2), (6, 7, 1), (7, 17, 1)]
     assert [(c.start, c.end) for c in by_speech(said, 40.0, 0.0, 60.0, 1.0)] == [(s.start, s.end) for s in said]
-    assert [c.reason for c in by_speech([Said(50, 51, "late")], 40.0, 0, 60, 1)] == ["clip:beyond_the_end"]
+    assert [c.reason for c in by_speech([SpeechSegment(50, 51, "late")], 40.0, 0, 60, 1)] == ["clip:beyond_the_end"]
 
 
 def test_spans_between_cuts_cover_the_video_once():
-    said = [Said(0.5, 1.5, "a"), Said(4, 6.5, "b")]
+    said = [SpeechSegment(0.5, 1.5, "a"), SpeechSegment(4, 6.5, "b")]
     spans = at_cuts([2.0, 2.3, 5.0], 25.0, said, min_seconds=0.6, max_seconds=8.0)
     assert [round(c.end, 3) for c in spans][:2] == [2.3, 5.0] and spans[0].start == 0 and spans[-1].end == 25.0
     assert all(a.end == b.start for a, b in itertools.pairwise(spans)) and max(c.end - c.start for c in spans) <= 8.0
-    assert [s.text for c in spans for s in c.said] == ["a", "b"]
+    assert [s.text for c in spans for s in c.segments] == ["a", "b"]
     assert [(c.start, c.end) for c in evenly(3.0, 10.0, [])] == [(0, 3), (3, 6), (6, 9)]
 
 
@@ -107,7 +107,7 @@ def test_moments_of_frames():
 
 
 def test_what_is_heard_at_a_moment():
-    said = [Said(1, 2, "a"), Said(4, 5, "b")]
+    said = [SpeechSegment(1, 2, "a"), SpeechSegment(4, 5, "b")]
     assert [heard(said, t) for t in (0, 1.5, 2.9, 3.1, 9)] == ["a", "a", "a", "b", "b"] and heard([], 1.0) is None
 
 

@@ -67,8 +67,8 @@ class Draft:
 
 def caption(title: str, keywords: list[str]) -> str:
     """`weary face (crying, sad, tired)`: keywords that the title already says are left out."""
-    said = set(title.lower().split())
-    extra = [k for k in dict.fromkeys(k.strip() for k in keywords) if k and not set(k.lower().split()) <= said]
+    title_words = set(title.lower().split())
+    extra = [k for k in dict.fromkeys(k.strip() for k in keywords) if k and not set(k.lower().split()) <= title_words]
     return f"{title} ({', '.join(extra[:4])})" if extra else title
 
 

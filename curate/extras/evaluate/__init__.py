@@ -191,16 +191,16 @@ class _Evaluation:
     def _train(self, each: Set, seed: int, work: Path, bar: str) -> None:
         """PoolError says with its last line why a training failed."""
         (work / "job.json").write_text(job(self.how, each.tars, seed))
-        said: list[str] = []
+        output: list[str] = []
         for line in self.trainer.lines(work / "job.json"):
-            said = [*said[-500:], line]
+            output = [*output[-500:], line]
             if done := re.search(r"Train Epoch: .*\((\d+)%\)", line):
                 self._at(bar, min(99, int(done[1])))
         if not (work / "open_clip_config.json").exists():
             log = f"trainings/failed-{each.name.replace(' ', '-')}-{seed}.log"
-            self.store.publish_bytes(log, "\n".join([*said, ""]).encode())
+            self.store.publish_bytes(log, "\n".join([*output, ""]).encode())
             raise PoolError(
-                f"training on {each.name}, seed {seed}: {next((s for s in reversed(said) if s.strip()), 'killed')} ({self.store.path(log)})"
+                f"training on {each.name}, seed {seed}: {next((s for s in reversed(output) if s.strip()), 'killed')} ({self.store.path(log)})"
             )
 
     def _at(self, bar: str, percent: int) -> None:

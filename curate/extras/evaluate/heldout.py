@@ -50,14 +50,17 @@ def samples_in(tar: str) -> Iterator[Sample]:
         for sample in samples(members(f, tar)):
             inner = {k: m for k, m in sample.members.items() if m.whole}
             at = next((inner[s] for s in PICTURES if s in inner), None)
-            said: dict[str, str] = {}
+            content: dict[str, str] = {}
             for suffix in {"txt", "cls"} & inner.keys():
                 f.seek(inner[suffix].offset)
-                said[suffix] = f.read(inner[suffix].size).decode("utf-8", "replace").strip()
-            if "cls" in said and not said["cls"].isdigit():
-                raise PoolError(f"{tar}: sample {sample.key}: .cls holds {said['cls'][:20]!r}, not the number of a class")
+                content[suffix] = f.read(inner[suffix].size).decode("utf-8", "replace").strip()
+            if "cls" in content and not content["cls"].isdigit():
+                raise PoolError(f"{tar}: sample {sample.key}: .cls holds {content['cls'][:20]!r}, not the number of a class")
             yield Sample(
-                sample.key, (at.offset, at.size) if at else (), said.get("txt"), int(said["cls"]) if "cls" in said else None
+                sample.key,
+                (at.offset, at.size) if at else (),
+                content.get("txt"),
+                int(content["cls"]) if "cls" in content else None,
             )
 
 
@@ -100,11 +103,11 @@ class HeldOut:
             at = [i for i, (_, s) in enumerate(self.samples) if s.label is not None]
             found |= classification(images[at], self._class_vectors(model), np.array([self.samples[i][1].label for i in at]))
         if "retrieval" in self.tasks:
-            said = {i: s.captions for i, (_, s) in enumerate(self.samples) if s.captions}
+            captions = {i: s.captions for i, (_, s) in enumerate(self.samples) if s.captions}
             texts = sorted(self.captions)
             place = {t: n for n, t in enumerate(texts)}
-            own = [{place[c] for c in each} for each in said.values()]
-            found |= retrieval(images[list(said)], model.encode_texts(texts), own)
+            own = [{place[c] for c in each} for each in captions.values()]
+            found |= retrieval(images[list(captions)], model.encode_texts(texts), own)
         return found
 
     def _pictures(self) -> Iterator[list[np.ndarray]]:

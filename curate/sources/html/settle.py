@@ -43,7 +43,7 @@ def settle(image: Image, base: str) -> None:
     image.link = image_urls.resolve(base, image.link) if image.link else None
     if not image.urls:
         image.reason = image.reason or ("inline" if raw and len(real) < len(raw) else "no_url")
-    elif not said(image) and all(map(image_urls.stand_in, image.urls)):
+    elif not has_text(image) and all(map(image_urls.stand_in, image.urls)):
         image.reason = image.reason or "inline"
     if image.urls and boilerplate.SIGNS.search(image.urls[0]):
         image.marks = (*image.marks, Mark("sign", False))
@@ -51,7 +51,7 @@ def settle(image: Image, base: str) -> None:
         image.urls.append(image.link)
 
 
-def said(image: Image) -> bool:
+def has_text(image: Image) -> bool:
     """Does the page say anything of an image? Of what only stands in for another one it says nothing."""
     return bool(image.alt or image.title or image.width or image.height or image.link or image.figure)
 

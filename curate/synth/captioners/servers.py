@@ -146,12 +146,12 @@ class Servers:
             headers["Authorization"] = f"Bearer {key}"
         try:
             async with self.session.post(url, data=data, headers=headers, allow_redirects=False) as answer:
-                pieces, size = [], 0
-                async for piece in answer.content.iter_chunked(1 << 16):
-                    pieces.append(piece)
-                    size += len(piece)
+                chunks, size = [], 0
+                async for chunk in answer.content.iter_chunked(1 << 16):
+                    chunks.append(chunk)
+                    size += len(chunk)
                     if size > LONGEST:
                         raise OSError(f"an answer of more than {LONGEST} bytes")
-                return answer.status, retry_after(answer.headers.get("Retry-After"), time()) or 0.0, b"".join(pieces)
+                return answer.status, retry_after(answer.headers.get("Retry-After"), time()) or 0.0, b"".join(chunks)
         except aiohttp.ClientConnectorError as e:
             raise Unreachable(f"{type(e).__name__}: {e}") from e

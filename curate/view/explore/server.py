@@ -99,7 +99,7 @@ class Guard:
             return
         request = Request(scope)
         name = f"curate-{request.url.port or 80}"
-        given = request.query_params.get("token")
+        token = request.query_params.get("token")
 
         async def guarded(message: Message) -> None:
             if message["type"] == "http.response.start":
@@ -109,7 +109,7 @@ class Guard:
                 ]
             await send(message)
 
-        if given is not None and secrets.compare_digest(given.encode(), self.token.encode()):
+        if token is not None and secrets.compare_digest(token.encode(), self.token.encode()):
             answer: ASGIApp = RedirectResponse("/", 303)
             answer.set_cookie(name, self.token, httponly=True, samesite="strict")
         elif secrets.compare_digest(request.cookies.get(name, "").encode(), self.token.encode()):
