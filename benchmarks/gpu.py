@@ -105,7 +105,7 @@ def decode() -> Iterator[dict]:
     import simplejpeg
     from PIL import Image
 
-    from curate.fetch.decoders import Budget, Decoders
+    from curate.fetch.decoders import Decoders, DecodeTime
     from curate.preprocess import Preprocess
 
     files, wanted, cores = pictures(32), Preprocess(224), len(os.sched_getaffinity(0))
@@ -121,7 +121,7 @@ def decode() -> Iterator[dict]:
         yield {"part": "decode", "by": way, "images/s": rate(lambda one=one: [one(f) for f in files], len(files))}
     for n in sorted({1, cores}):
         with Decoders(n) as decoders:
-            found = rate(lambda d=decoders: d.decode(files * n, (wanted,), Budget(1e9)), len(files) * n)  # noqa: B023
+            found = rate(lambda d=decoders: d.decode(files * n, (wanted,), DecodeTime(1e9)), len(files) * n)  # noqa: B023
         yield {"part": "decode", "by": "curate, in children", "cores": n, "images/s": found}
 
 

@@ -1,4 +1,4 @@
-"""Rows that come more often than once: rare languages, concepts or sources, repeated in the shards."""
+"""Upsample rare languages, concepts or sources: repeat rows in the shards."""
 
 from dataclasses import dataclass, field
 

@@ -100,23 +100,21 @@ def named_count(text: str) -> tuple[str, int]:
 
 def seconds(text: str) -> float:
     """A time in seconds."""
-    try:
-        value = float(text)
-    except ValueError:
-        value = 0.0
-    if not 0 < value < float("inf"):
-        raise argparse.ArgumentTypeError(f"{text} is not a number of seconds")
-    return value
+    return _positive(text, "a number of seconds")
 
 
 def amount(text: str) -> float:
     """A number above 0, of money or tokens."""
+    return _positive(text, "a number above 0")
+
+
+def _positive(text: str, what: str) -> float:
     try:
         value = float(text)
     except ValueError:
         value = 0.0
     if not 0 < value < float("inf"):
-        raise argparse.ArgumentTypeError(f"{text} is not a number above 0")
+        raise argparse.ArgumentTypeError(f"{text} is not {what}")
     return value
 
 

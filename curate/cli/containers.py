@@ -61,7 +61,7 @@ def _container(name: str) -> "Container":
     from curate.shard.containers import annotations, huggingface, lance, mds, webdataset
 
     return {
-        "webdataset": webdataset.WebDataset,
+        "webdataset": webdataset.IndexedWebDataset,
         "mds": mds.Mds,
         "lance": lance.Lance,
         "huggingface": huggingface.HuggingFace,

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from curate.fetch.decoders import Budget, Decoders
+from curate.fetch.decoders import Decoders, DecodeTime
 from curate.models import clip
 
 #: Pictures that are decoded, and seconds for which the model works.
@@ -16,7 +16,7 @@ PICTURES, SECONDS = 256, 3.0
 
 
 @dataclass(frozen=True)
-class Rates:
+class ModelRates:
     """Pictures a second: decoded and resized on so many cores, and seen by the model; texts a second, of 16 words."""
 
     decode: float
@@ -40,21 +40,21 @@ class Rates:
         )
 
 
-def measure(model: str) -> Rates:
+def measure(model: str) -> ModelRates:
     """Load a CLIP model and measure. RecipeError if there is no such model."""
     loaded, cores = clip(model), len(os.sched_getaffinity(0))
     files = pictures(32) * (PICTURES // 32)
     with Decoders(cores) as decoders:
-        decoders.decode(files[: 8 * cores], (loaded.preprocess,), Budget(60))  # starts their processes
+        decoders.decode(files[: 8 * cores], (loaded.preprocess,), DecodeTime(60))  # starts their processes
         began = time.perf_counter()
-        found = decoders.decode(files, (loaded.preprocess,), Budget(60))
+        found = decoders.decode(files, (loaded.preprocess,), DecodeTime(60))
         decode = len(files) / (time.perf_counter() - began)
     batch = np.stack([loaded.prepare(found[i % len(found)][0]) for i in range(loaded.batch)])
     texts = [f"a photograph of a red house on the hill by the river in summer, number {i}" for i in range(loaded.batch)]
     forward, words = (
         _rate(work, loaded.batch) for work in (lambda: loaded.encode_images(batch), lambda: loaded.encode_texts(texts))
     )
-    return Rates(decode, forward, words, cores, loaded.device, loaded.batch)
+    return ModelRates(decode, forward, words, cores, loaded.device, loaded.batch)
 
 
 def pictures(count: int) -> list[bytes]:

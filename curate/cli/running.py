@@ -265,6 +265,25 @@ def _run_options(sub: argparse.ArgumentParser, recipe: str | None) -> None:
     sub.add_argument(
         "-o", "--out", type=place, metavar="RUN", required=True, help="the run's folder; an existing run is resumed"
     )
+    _worker_options(sub)
+    _fetch_options(sub)
+    _earlier_run_options(sub)
+    _budget_options(sub)
+    sub.add_argument("--refetch", choices=("failed",), help="fetch again what failed before")
+    sub.add_argument(
+        "--repair", action="store_true", help="read all that the run keeps first, and compute again what is damaged"
+    )
+    _recipe_options(sub, recipe)
+    sub.set_defaults(command=run)
+    sub.epilog = """examples:
+  curate run clip_score_top30 --pairs 'lists/*.parquet' --url URL --text TEXT -o out
+  curate run obelics --pages 'crawl/*.warc.gz' -o out
+  curate run mine.py --pool out/shards -o second --reuse out
+  curate run mine.py --pairs 'week2/*.parquet' --url URL --text TEXT -o week2 --onto week1
+  curate run mine.py --pool s3://bucket/pool -o s3://bucket/run --address auto"""
+
+
+def _worker_options(sub: argparse.ArgumentParser) -> None:
     sub.add_argument("--engine", choices=("ray", "local"), default="ray", help="where to work; the bytes are the same")
     sub.add_argument(
         "--address",
@@ -295,6 +314,9 @@ def _run_options(sub: argparse.ArgumentParser, recipe: str | None) -> None:
         default=3600.0,
         help="time for one attempt at a part; what a stage has by then is kept, and the next attempt goes on from there",
     )
+
+
+def _fetch_options(sub: argparse.ArgumentParser) -> None:
     sub.add_argument(
         "--allow-private",
         metavar="NET",
@@ -307,6 +329,9 @@ def _run_options(sub: argparse.ArgumentParser, recipe: str | None) -> None:
         help="a function (of bytes, or in FILE.py:FUNCTION) that sees every fetched file first; True: nothing of it is kept; or pdq:FILE, "
         "a match list of PDQ hashes",
     )
+
+
+def _earlier_run_options(sub: argparse.ArgumentParser) -> None:
     sub.add_argument(
         "--reuse", type=place, metavar="RUN", help="reuse another run's downloads and computed columns (read-only)"
     )
@@ -321,6 +346,9 @@ def _run_options(sub: argparse.ArgumentParser, recipe: str | None) -> None:
     sub.add_argument(
         "--replace", action="store_true", help="replace the run of another recipe that is in the folder (default: refuse)"
     )
+
+
+def _budget_options(sub: argparse.ArgumentParser) -> None:
     sub.add_argument(
         "--max-cost",
         type=amount,
@@ -333,18 +361,6 @@ def _run_options(sub: argparse.ArgumentParser, recipe: str | None) -> None:
         metavar="N",
         help="tokens that models may read and write, likewise (default: no cap)",
     )
-    sub.add_argument("--refetch", choices=("failed",), help="fetch again what failed before")
-    sub.add_argument(
-        "--repair", action="store_true", help="read all that the run keeps first, and compute again what is damaged"
-    )
-    _recipe_options(sub, recipe)
-    sub.set_defaults(command=run)
-    sub.epilog = """examples:
-  curate run clip_score_top30 --pairs 'lists/*.parquet' --url URL --text TEXT -o out
-  curate run obelics --pages 'crawl/*.warc.gz' -o out
-  curate run mine.py --pool out/shards -o second --reuse out
-  curate run mine.py --pairs 'week2/*.parquet' --url URL --text TEXT -o week2 --onto week1
-  curate run mine.py --pool s3://bucket/pool -o s3://bucket/run --address auto"""
 
 
 def run(args: argparse.Namespace) -> int:

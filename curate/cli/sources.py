@@ -26,6 +26,31 @@ def source_options(sub: argparse.ArgumentParser) -> argparse._ArgumentGroup:
         "source",
         "One of --pairs, --tables, --pool, --pages, --page-urls, --pdfs, --videos; paths may be local or any fsspec URL.",
     )
+    _pair_options(source)
+    source.add_argument(
+        "--pages",
+        metavar="GLOB",
+        nargs="+",
+        help="web pages: WARC, WARC.gz, Common Crawl's warc.paths.gz, HTML files, folders of them",
+    )
+    source.add_argument(
+        "--page-urls",
+        metavar="GLOB",
+        nargs="+",
+        help="lists of page URLs to fetch: text files, one a line, or Parquet with a column url",
+    )
+    source.add_argument("--pdfs", metavar="GLOB", nargs="+", help="PDF files, or folders of them: a document each")
+    source.add_argument(
+        "--videos",
+        metavar="GLOB",
+        nargs="+",
+        help="videos with their speech beside them (.vtt, .srt, .json), or tables of clips (video, start, end, text)",
+    )
+    return source
+
+
+def _pair_options(source: argparse._ArgumentGroup) -> None:
+    """Lists of URLs, and pools and tables that hold the pictures."""
     source.add_argument("--pairs", metavar="GLOB", nargs="+", help="lists of image URLs: Parquet, CSV, TSV, JSON lines")
     source.add_argument(
         "--url",
@@ -51,26 +76,6 @@ def source_options(sub: argparse.ArgumentParser) -> argparse._ArgumentGroup:
     source.add_argument(
         "--image", metavar="COLUMN", default="", help="column of such a table with the pictures (found by its name)"
     )
-    source.add_argument(
-        "--pages",
-        metavar="GLOB",
-        nargs="+",
-        help="web pages: WARC, WARC.gz, Common Crawl's warc.paths.gz, HTML files, folders of them",
-    )
-    source.add_argument(
-        "--page-urls",
-        metavar="GLOB",
-        nargs="+",
-        help="lists of page URLs to fetch: text files, one a line, or Parquet with a column url",
-    )
-    source.add_argument("--pdfs", metavar="GLOB", nargs="+", help="PDF files, or folders of them: a document each")
-    source.add_argument(
-        "--videos",
-        metavar="GLOB",
-        nargs="+",
-        help="videos with their speech beside them (.vtt, .srt, .json), or tables of clips (video, start, end, text)",
-    )
-    return source
 
 
 def take_inputs(args: argparse.Namespace, words: list[str]) -> None:

@@ -20,7 +20,7 @@ Decoded = list[np.ndarray] | str
 
 
 @dataclass
-class Budget:
+class DecodeTime:
     """Seconds that decoders may take for the pictures of one chunk; those whose turn comes later are `decoder_timeout`."""
 
     seconds: float
@@ -50,21 +50,21 @@ class Decoders:
         for child in self.children:
             child.stop()
 
-    def decode(self, files: Sequence[bytes | None], wanted: Sequence[Preprocess | None], budget: Budget) -> list[Decoded]:
+    def decode(self, files: Sequence[bytes | None], wanted: Sequence[Preprocess | None], budget: DecodeTime) -> list[Decoded]:
         """What of each file is wanted (None: every pixel), in their order; returns when all are decoded."""
         runs: list[Future[list[Decoded]]] = [
             self.threads.submit(self._run, files[i : i + RUN], wanted, budget) for i in range(0, len(files), RUN)
         ]
         return [decoded for run in runs for decoded in run.result()]
 
-    def _run(self, files: Sequence[bytes | None], wanted: Sequence[Preprocess | None], budget: Budget) -> list[Decoded]:
+    def _run(self, files: Sequence[bytes | None], wanted: Sequence[Preprocess | None], budget: DecodeTime) -> list[Decoded]:
         child = self.idle.get()
         try:
             return [self._one(child, data, wanted, budget) for data in files]
         finally:
             self.idle.put(child)
 
-    def _one(self, child: Isolated, data: bytes | None, wanted: Sequence[Preprocess | None], budget: Budget) -> Decoded:
+    def _one(self, child: Isolated, data: bytes | None, wanted: Sequence[Preprocess | None], budget: DecodeTime) -> Decoded:
         mime = sniff(data or b"")
         if data is None or mime not in LOADED:
             return "broken" if mime is None else "format"

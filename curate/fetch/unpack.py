@@ -1,4 +1,4 @@
-"""Pictures that are inside of other files, tables and PDFs, parked: their rows get their bytes."""
+"""Extract pictures embedded in tables and PDF files into payloads."""
 
 from dataclasses import dataclass
 
@@ -13,7 +13,7 @@ from curate.store.payload import Parcel
 
 @dataclass
 class Unpack(Stage):
-    """Takes each live row's picture out of its file and parks it, for Fetch to inspect. ImageTables and Pdfs put it before all others.
+    """Extracts each live row's picture from the file that embeds it into the payload, where Fetch inspects it. ImageTables and Pdfs put it before all others.
 
     The outcome is a column like the stage: ok, no_image (null or empty) or too_large; the drop reason is `unpack:` and the outcome.
 

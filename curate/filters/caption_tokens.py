@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import pyarrow as pa
 
-from curate.models.tokens import counter, tokenizer_id, tokenizer_ready
+from curate.models.tokenizer import counter, tokenizer_id, tokenizer_ready
 from curate.stage import Filter
 
 

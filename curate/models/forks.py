@@ -44,7 +44,7 @@ class Child:
         return self.status
 
     def close(self) -> None:
-        """The socket's end; what was not written to it yet is of no interest."""
+        """Close the socket; unsent data is discarded."""
         for end in (self.input, self.output, self.pipe):
             with contextlib.suppress(OSError):
                 end.close()
@@ -98,7 +98,7 @@ class _Server:
 
 
 def run(control: int) -> None:
-    """Fork, and say how children ended, until the owner is gone."""
+    """Serve fork requests and report exit statuses until the owner closes its socket."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # children are ended by their owner
     os.dup2(2, 1)  # nothing printed by a library gets into the owner's output
     with socket.socket(fileno=control) as owner:

@@ -1,10 +1,22 @@
-"""Tokenizers of language models, by file or name."""
+"""Tokenizers by name or file: ids for exported token streams, and token counts for bounds and budgets."""
 
+import functools
+import hashlib
+import importlib.util
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from curate.errors import RecipeError
+from curate.models.files import file_sha256, packaged
+from curate.models.hub import on_hub
+
+_FILE = "tokenizer.json"
+_PACKAGE = "tokenizers need the package tokenizers: pip install 'curate-multimodal[captions]'"
+
+#: From texts to the number of tokens of each, special ones left out.
+Counter = Callable[[Sequence[str]], list[int]]
 
 
 @dataclass(frozen=True)
@@ -18,8 +30,8 @@ class Tokenizer:
         """The text's tokens, without special ones."""
         return self.inner.encode(text, add_special_tokens=False).ids
 
-    def pieces(self, text: str) -> list[str]:
-        """The text cut where its tokens begin: pieces that join to it again. Characters that share a token, or have none, stay together."""
+    def spans(self, text: str) -> list[str]:
+        """The text split where its tokens begin; joined, the spans are the text again. Characters that share a token, or have none, stay together."""
         starts = sorted(
             {start for start, end in self.inner.encode(text, add_special_tokens=False).offsets if end > start} - {0}
         )
@@ -39,14 +51,14 @@ class Tokenizer:
 
 def tokenizer(name: str) -> Tokenizer:
     """A tokenizer by a `tokenizer.json`, the folder that holds one, or its name on the hub. RecipeError where there is none."""
-    try:
-        import tokenizers
-    except ImportError as e:
-        raise RecipeError(f"tokenizer {name}: the package tokenizers is not installed here: pip install tokenizers") from e
-    path = Path(name) / "tokenizer.json" if Path(name).is_dir() else Path(name)
+    if importlib.util.find_spec("tokenizers") is None:
+        raise RecipeError(f"tokenizer {name}: {_PACKAGE}")
+    import tokenizers
+
+    path = _path(name)
     try:
         made = tokenizers.Tokenizer
-        inner = made.from_file(str(path)) if path.is_file() else made.from_pretrained(name)
+        inner = made.from_file(str(path)) if path else made.from_pretrained(name)
     except Exception as e:  # tokenizers raises bare Exceptions
         raise RecipeError(
             f"tokenizer {name}: neither a tokenizer.json, a folder with one, nor a name that the hub has: {e}"
@@ -55,3 +67,40 @@ def tokenizer(name: str) -> Tokenizer:
     inner.no_padding()
     inner.encode_special_tokens = True
     return Tokenizer(inner, name)
+
+
+def tokenizer_ready(who: str, name: str) -> None:
+    """RecipeError unless a tokenizer is on this machine, or the hub has it."""
+    if name == "clip":
+        return
+    if importlib.util.find_spec("tokenizers") is None:
+        raise RecipeError(f"{who}: {_PACKAGE}")
+    if _path(name) is None:
+        on_hub(who, name, (_FILE,), "give a folder, a tokenizer.json, or clip")
+
+
+def tokenizer_id(name: str) -> str:
+    """The identity of a tokenizer: the SHA-256 of its file, or of its name where it comes from the hub."""
+    if name == "clip":
+        vocabulary = packaged("open_clip", "bpe_simple_vocab_16e6.txt.gz")
+        return file_sha256(str(vocabulary)) if vocabulary else ""
+    path = _path(name)
+    return file_sha256(str(path)) if path else hashlib.sha256(name.encode()).hexdigest()
+
+
+@functools.lru_cache(maxsize=4)
+def counter(name: str) -> Counter:
+    """A function that counts tokens. name: `clip` (open_clip's own tokenizer), or as in `tokenizer`."""
+    if name == "clip":
+        import open_clip
+
+        encode = open_clip.tokenizer.SimpleTokenizer().encode
+        return lambda texts: [len(encode(t)) for t in texts]
+    inner = tokenizer(name).inner
+    return lambda texts: [len(e.ids) for e in inner.encode_batch(list(texts), add_special_tokens=False)]
+
+
+def _path(name: str) -> Path | None:
+    """The file of a tokenizer that is on this machine."""
+    path = Path(name) / _FILE if Path(name).is_dir() else Path(name)
+    return path if path.is_file() else None

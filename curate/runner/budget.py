@@ -13,7 +13,7 @@ from curate.stage import Stage
 from curate.store.atomic import Store
 
 
-class Purse:
+class SharedBudget:
     """A run's budget, divided among the visits under way: no visit gets what another one may still spend."""
 
     def __init__(self, cap: Spending, spent: dict[str, Spending]):
@@ -44,12 +44,12 @@ class Purse:
         self.spent[part] = self.spent.get(part, Spending()) + spent
 
     def recount(self, visit: Any, part: str, spent: Spending) -> None:
-        """A visit has ended without a word; so much was spent on the part in all."""
+        """A visit was lost; `spent` is what all commits of the part record."""
         self.reserved.pop(visit, None)
         self.spent[part] = spent
 
 
-class Budget:
+class RunBudget:
     """The cap of a run, what it has spent, and the rows that no model was asked about because of it.
 
     cap: of all visits to the run. What earlier ones spent is read from their commits.
@@ -58,19 +58,19 @@ class Budget:
     def __init__(self, store: Store, recipe: Recipe, cap: Spending):
         self.store, self.cap = store, cap
         self.stages = [(s, recipe.fingerprints[s.name]) for s in recipe.steps if isinstance(s, Stage) and s.streams]
-        self.purse: Purse | None = None
+        self.purse: SharedBudget | None = None
         self.spent = Spending()  # in this visit to the run
         self.over: dict[tuple[str, str], int] = {}  # rows that were not asked about, by lane and part
 
     def divide(self, engine: Any, lanes: list[Lane], parts: Iterable[Part]) -> None:
-        """Give every call of lanes that spend its share."""
+        """Divide the budget among the concurrent calls of lanes that query models."""
         asking = [lane for lane in lanes if lane.target.streams]
         if self.cap == UNLIMITED or not asking:
             return
         if self.purse is None:
             parts = list(parts)
             spent = engine.map(partial(committed, self.store, self.stages), parts)
-            self.purse = Purse(self.cap, {part.id: each for part, each in zip(parts, spent)})
+            self.purse = SharedBudget(self.cap, {part.id: each for part, each in zip(parts, spent)})
         for lane in asking:
             lane.besides = partial(self._share, lane.name, sum(each.calls for each in asking))
 

@@ -19,7 +19,7 @@ from curate.store.releases import Release
 
 @dataclass
 class DatasetWriter:
-    """Writes what a run ends with. `sums`: the SHA-256 of each file that it wrote or found."""
+    """Writes the ledger, the shards and `dataset.json`. `sums`: the SHA-256 of each file."""
 
     recipe: Recipe
     store: Store
@@ -29,7 +29,7 @@ class DatasetWriter:
     sums: dict[str, str] = field(default_factory=dict)
 
     def write(self, point: pool.Point, parts: list[Part], state: str) -> dict[str, dict[str, int]]:
-        """Rows by table and outcome. `dataset.json` is gone while ledger and shards are being replaced. PoolError unless the ledger
+        """Write everything and return the rows by table and outcome. `dataset.json` is absent while ledger and shards are being replaced. PoolError unless the ledger
         accounts for every row."""
         how, samples = self.recipe.layout, self.recipe.samples
         entries = {t: [f"ledger/{t}/{p.index:06d}.parquet" for p in parts] for t in self.recipe.source.tables}

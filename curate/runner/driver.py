@@ -14,13 +14,13 @@ from curate.paths import shown
 from curate.recipe import Recipe, place, segments
 from curate.removed import pending
 from curate.runner import engine as engines
-from curate.runner.budget import Budget
+from curate.runner.budget import RunBudget
 from curate.runner.dataset import DatasetWriter
 from curate.runner.preflight import preflight, same_recipe, settle
 from curate.runner.workers import Lane, flow
 from curate.score.budget import UNLIMITED, Spending
 from curate.score.ingest import changed_since, ingest, pooled, same_run, unchanged
-from curate.score.model import Pace
+from curate.score.model import ModelPace
 from curate.score.part import Decision, Part
 from curate.score.segment import Done, Work
 from curate.select import pool
@@ -178,6 +178,14 @@ class Driver:
     cap: Spending = UNLIMITED
     releases: list[Release] = field(default_factory=list)
 
+    #: What the record of the run has at its end: rows and seconds by stage; of selectors that had to decide, rows and seconds; notes of
+    #: selectors; calls that were made again; files that differ from an earlier fetch.
+    counters: dict[str, dict[str, float]] = field(default_factory=dict, init=False)
+    decided: dict[str, dict[str, float]] = field(default_factory=dict, init=False)
+    notes: dict[str, Any] = field(default_factory=dict, init=False)
+    retries: list[dict[str, str]] = field(default_factory=list, init=False)
+    drift: list[dict[str, str]] = field(default_factory=list, init=False)
+
     def run(self) -> Run:
         began = time.time()
         one_heap()
@@ -187,12 +195,7 @@ class Driver:
         parts = pooled([p for i in inputs for p in i["parts"]], {c for s in self.recipe.steps for c in s.reads})
         if not any(sum(p.rows.values()) for p in parts):
             raise RecipeError("; ".join(problems) or "the input has no rows")
-        self.counters: dict[str, dict[str, float]] = {}
-        self.decided: dict[str, dict[str, float]] = {}  # rows and seconds of the selectors that had to decide
-        self.notes: dict[str, Any] = {}  # of the selectors, for the report
-        self.retries: list[dict[str, str]] = []
-        self.budget = Budget(self.store, self.recipe, self.cap)
-        self.drift: list[dict[str, str]] = []
+        self.budget = RunBudget(self.store, self.recipe, self.cap)
         self.record = {**self.recipe.record(), "part_size": self.part_size, "inputs": _slim(inputs)}
         if self.releases:
             self.record["onto"] = [r.run for r in self.releases]
@@ -216,22 +219,8 @@ class Driver:
         writer = DatasetWriter(self.recipe, self.store, self.engine, self.progress, self.releases)
         counts = writer.write(point, parts, state)
         made.problems += (changed := changed_since(inputs))
-        self._publish_record(
-            {
-                "state": "finished",
-                "began": began,
-                "seconds": time.time() - began,
-                "rows": counts,
-                "decisions": [[d.step, d.folder, d.starts] for d in point.decisions],
-                "notes": self.notes,
-                "counters": self.counters,
-                "decided": self.decided,
-                "retries": self.retries,
-                "drift": self.drift,
-                "spent": self.budget.record(),
-                "changed": changed,
-            }
-        )
+        times = {"state": "finished", "began": began, "seconds": time.time() - began}
+        self._publish_record({**times, "rows": counts, **self._outcome(point), "changed": changed})
         tell(made)
         seal.write(self.store, writer.sums)
         self.progress.end(made, "")
@@ -242,6 +231,18 @@ class Driver:
             return False
         dataset = json.loads(self.store.read("dataset.json"))
         return dataset.get("state") == state and releases.named(dataset) == self.releases
+
+    def _outcome(self, point: pool.Point) -> dict[str, Any]:
+        """What the record of the run has of its stages and selectors."""
+        return {
+            "decisions": [[d.step, d.folder, d.starts] for d in point.decisions],
+            "notes": self.notes,
+            "counters": self.counters,
+            "decided": self.decided,
+            "retries": self.retries,
+            "drift": self.drift,
+            "spent": self.budget.record(),
+        }
 
     def _publish_record(self, more: dict[str, Any]) -> None:
         if isinstance(self.record["inputs"], list):
@@ -343,7 +344,7 @@ class Driver:
                 counter = self.counters.setdefault(name, {"computed": 0, "reused": 0, "seconds": 0.0})
                 counter[what] += n
         for name, pace in done.pace.items():
-            whole = Pace(**{k: self.counters[name].get(k, 0) for k in vars(pace)})
+            whole = ModelPace(**{k: self.counters[name].get(k, 0) for k in vars(pace)})
             whole.add(pace)
             self.counters[name] |= vars(whole)
 

@@ -11,7 +11,7 @@ import pyarrow as pa
 from curate import schema
 from curate.errors import CurateError, PartError
 from curate.fetch.decode import Decode
-from curate.fetch.decoders import Budget, Decoded
+from curate.fetch.decoders import Decoded, DecodeTime
 from curate.preprocess import Preprocess
 from curate.score.part import Rows
 from curate.stage import Stage
@@ -36,7 +36,7 @@ class Chunk:
         self.keeps_bytes = any("bytes" in s.reads for s in stages)
         self._bytes: dict[int, bytes | None] = {}
         self._decoded: dict[int, Decoded] = {}
-        self.budget = Budget(visit.work.deadline / 2)  # a chunk ends, whatever pictures are in it
+        self.budget = DecodeTime(visit.work.deadline / 2)  # a chunk ends, whatever pictures are in it
         self._counted = 0.0  # of the decoders' seconds
         self.ready: Future | None = None
 
@@ -105,7 +105,7 @@ class Chunk:
     def look(self, rows: list[dict[str, Any]]) -> list[Any]:
         """Decoded pixels of rows of any table, by where their bytes are parked; the outcome's word where one cannot be decoded."""
         found = read_slices(self.visit.work.store, *([r[c] for r in rows] for c in schema.PAYLOAD))
-        decoded = self.visit.work.decoders.decode(found, (None,), Budget(self.visit.work.deadline / 2))
+        decoded = self.visit.work.decoders.decode(found, (None,), DecodeTime(self.visit.work.deadline / 2))
         return [d if isinstance(d, str) else d[0] for d in decoded]
 
     def bytes(self, rows: np.ndarray) -> list[bytes | None]:

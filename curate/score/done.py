@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 
 from curate.score.budget import Spending
-from curate.score.model import Pace
+from curate.score.model import ModelPace
 
 
 @dataclass
@@ -16,7 +16,7 @@ class Done:
     reused: dict[str, int] = field(default_factory=dict)
     dropped: dict[str, int] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)
-    pace: dict[str, Pace] = field(default_factory=dict)  # of stages with a model
+    pace: dict[str, ModelPace] = field(default_factory=dict)  # of stages with a model
     bytes: int = 0
     #: Files that are not what an earlier fetch got: uid, before, after.
     drift: list[dict[str, str]] = field(default_factory=list)

@@ -10,7 +10,7 @@ T = TypeVar("T")
 
 
 @dataclass
-class Pace:
+class ModelPace:
     """What a model stage did in one visit to a part. busy, waited: seconds in which it computed, and in which the worker's model had
     nothing to compute before that; batch: most rows in one call; cores: that decoded pictures for it."""
 
@@ -19,7 +19,7 @@ class Pace:
     batch: int = 0
     cores: int = 0
 
-    def add(self, other: "Pace") -> None:
+    def add(self, other: "ModelPace") -> None:
         self.busy += other.busy
         self.waited += other.waited
         self.batch, self.cores = max(self.batch, other.batch), max(self.cores, other.cores)
@@ -32,11 +32,11 @@ class ModelThread:
         self.thread = ThreadPoolExecutor(1, "model")
         self.since: float | None = None  # when the last call ended
 
-    def call(self, work: Callable[[], T], pace: Pace) -> T:
+    def call(self, work: Callable[[], T], pace: ModelPace) -> T:
         """What `work` returns; how long it took, and how long the model had waited for it, goes into `pace`."""
         return self.thread.submit(self._timed, work, pace, time.perf_counter()).result()
 
-    def _timed(self, work: Callable[[], T], pace: Pace, asked: float) -> T:
+    def _timed(self, work: Callable[[], T], pace: ModelPace, asked: float) -> T:
         began = time.perf_counter()
         pace.waited += began - (asked if self.since is None else self.since)
         try:

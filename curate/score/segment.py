@@ -20,7 +20,7 @@ from curate.fetch.decoders import Decoders
 from curate.score.budget import UNLIMITED, Allowance, Spending
 from curate.score.chunk import Chunk, cuts, declared, wanted_of
 from curate.score.done import Done
-from curate.score.model import ModelThread, Pace
+from curate.score.model import ModelPace, ModelThread
 from curate.score.notes import Note, Teller
 from curate.score.part import Decision, Part, Rows, Workbench, commits
 from curate.stage import Stage, Step
@@ -66,7 +66,7 @@ class Work:
                 self._load()
             elif any(s.loads for s in self.stages):
                 self.model = ModelThread()
-                self.model.call(self._load, Pace())
+                self.model.call(self._load, ModelPace())
                 self.model.since = None
             self.stopped = False
             self.decoders = Decoders(self.cores)  # whose processes start with the first picture
@@ -108,10 +108,10 @@ class Work:
 
         if self.stopped:
             raise Stopped(f"{visit.part.id}: stopped")
-        pace = Pace(batch=min(rows, stage.batch or stage.chunk), cores=self.cores)
+        pace = ModelPace(batch=min(rows, stage.batch or stage.chunk), cores=self.cores)
         if stage.loads and self.model:
             found = self.model.call(called, pace)
-            visit.done.pace.setdefault(stage.name, Pace()).add(pace)
+            visit.done.pace.setdefault(stage.name, ModelPace()).add(pace)
         else:
             began = time.perf_counter()
             found = called()

@@ -270,13 +270,13 @@ def _name(assigned: Assigned, shard: int) -> str:
     return shards.shard_name(shard, assigned.first + assigned.shards)
 
 
-def draft(rows: dict[str, pa.Table], how: Shards, name: str) -> shards.Draft:
+def draft(rows: dict[str, pa.Table], how: Shards, name: str) -> shards.ShardDraft:
     """The shard that these rows of each table make."""
     if "documents" not in rows:
-        return shards.Draft(name, rows["images"])
+        return shards.ShardDraft(name, rows["images"])
     # `align` is mmc4's similarity: its format has it in the `.json`.
     scores = [c for c in how.model_scores.get("images", []) if c != "align"]
-    return shards.Draft(name, rows["documents"], DocumentMembers(rows["texts"], rows["images"], (*how.without, *scores)))
+    return shards.ShardDraft(name, rows["documents"], DocumentMembers(rows["texts"], rows["images"], (*how.without, *scores)))
 
 
 def planned(store: Store, file: str, shard: int, own: bool = True) -> pa.Table:

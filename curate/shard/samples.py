@@ -27,7 +27,7 @@ BATCH = 1000
 
 
 @dataclass(frozen=True)
-class Sample:
+class ShardSample:
     """One sample: its key, its shard, what its `.json` says, the suffixes of its members (what follows `<key>.`), and a reader of
     their bytes. `ledger` has, by table, the rows of the ledger that were asked for; `preferred` is which of its two answers most people
     find better, 1 or 2."""
@@ -74,14 +74,14 @@ class Samples:
     table: str = "images"
     ledger: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
-    def __iter__(self) -> Iterator[Sample]:
+    def __iter__(self) -> Iterator[ShardSample]:
         with ExitStack() as open_:
             con = open_.enter_context(database(self.store))[0] if self.ledger else None
             beside = {table: _Following(self._rows(con.cursor(), table, columns)) for table, columns in self.ledger.items()}
             for number, shard in enumerate(self.shards):
                 for place, (key, info, members, read) in enumerate(self._shard(shard)):
                     rows = {table: following.at((number, place)) for table, following in beside.items()}
-                    yield Sample(key, shard, info, members, read, rows, self.preferred.get(info.get("uid", "")))
+                    yield ShardSample(key, shard, info, members, read, rows, self.preferred.get(info.get("uid", "")))
 
     @cached_property
     def preferred(self) -> dict[str, int]:
@@ -99,7 +99,7 @@ class Samples:
         name = f"shards/{shard}.tar"
         with self.store.open(name) as f:
 
-            def member(sample: tarindex.Sample, suffix: str) -> bytes:
+            def member(sample: tarindex.ShardSample, suffix: str) -> bytes:
                 if suffix not in sample.members:
                     raise PoolError(f"{name}: sample {sample.key} has no member {suffix}; `curate check` says what is wrong")
                 f.seek(sample.members[suffix].offset)

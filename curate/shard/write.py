@@ -77,7 +77,7 @@ def numbered(ordered: pa.Table, first: int, sizes: list[int], first_shard: int =
 
 
 @dataclass
-class Draft:
+class ShardDraft:
     """A shard to be written. rows: those of the plan, in order. members: what its samples are made of (`image_members`)."""
 
     name: str
@@ -100,12 +100,12 @@ def write_shard(
     members: Callable[[dict, dict, str | None], Members] | None = None,
 ) -> dict[str, Any]:
     """Write one shard (write_group); returns what its `.json` says."""
-    return write_group(store, [Draft(name, rows, members)], plan, provenance, shards, hashed)[0]
+    return write_group(store, [ShardDraft(name, rows, members)], plan, provenance, shards, hashed)[0]
 
 
 def write_group(
     store: Store,
-    drafts: Iterable[Draft],
+    drafts: Iterable[ShardDraft],
     plan: str,
     provenance: dict[str, Any] | None = None,
     shards: Shards | None = None,
@@ -154,7 +154,7 @@ class _Group:
     def size(self) -> int:
         return sum(content.size for shard in self.begun for content, _, _ in shard.stored)
 
-    def begin(self, draft: Draft, how: Shards) -> None:
+    def begin(self, draft: ShardDraft, how: Shards) -> None:
         """Write all of a shard but what comes from payloads."""
         # An old `.json` beside a new tar would be believed if its plan came back.
         self.store.remove(f"shards/{draft.name}.json")

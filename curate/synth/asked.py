@@ -41,7 +41,7 @@ BROKEN = 64
 
 
 @dataclass
-class Row:
+class AnsweredRow:
     """A row on its way: its place in the part, its answers (one a turn), and the pictures as the model saw them."""
 
     place: int
@@ -85,7 +85,7 @@ class Asked(Stage):
         """For each row, in order, what the model is shown; or the answer of a row that it is not asked about."""
         raise NotImplementedError(f"{type(self).__name__} must define contents()")
 
-    def columns(self, rows: list[Row]) -> pa.Table:
+    def columns(self, rows: list[AnsweredRow]) -> pa.Table:
         """The columns of `adds` for rows that are answered."""
         raise NotImplementedError(f"{type(self).__name__} must define columns()")
 
@@ -151,7 +151,9 @@ class Asked(Stage):
         while ready:
             yield self._handed(ready)
 
-    def _wanted(self, chunks: Any, rows: dict[int, Row], ready: list[Row], allowance: Allowance) -> Iterator[Wanted | None]:
+    def _wanted(
+        self, chunks: Any, rows: dict[int, AnsweredRow], ready: list[AnsweredRow], allowance: Allowance
+    ) -> Iterator[Wanted | None]:
         """What the rows ask; a row that asks nothing is ready as it is. None where an answer has to come first, to know what it costs;
         ends where the allowance does."""
         for places, live, inputs, context in chunks:
@@ -159,13 +161,13 @@ class Asked(Stage):
                 if allowance.nothing and not isinstance(content, Answer):
                     content = Answer(None, "over_budget")
                 if isinstance(content, Answer):
-                    ready.append(Row(place, uid, [content] * self.n))
+                    ready.append(AnsweredRow(place, uid, [content] * self.n))
                     continue
                 while allowance.capped and not allowance.left(under_way := _open(rows)):
                     if not under_way:
                         return
                     yield None
-                rows[place] = Row(place, uid, [None] * self.n)
+                rows[place] = AnsweredRow(place, uid, [None] * self.n)
                 for turn in range(self.n):
                     yield Wanted((place, turn), content, seed_of(uid, self.seed, turn))
 
@@ -187,7 +189,7 @@ class Asked(Stage):
         """The column that says where its answers came from."""
         return f"{self.name}_made"
 
-    def _handed(self, ready: list[Row]) -> tuple[np.ndarray, pa.Table]:
+    def _handed(self, ready: list[AnsweredRow]) -> tuple[np.ndarray, pa.Table]:
         some = ready[: self.chunk]
         del ready[: self.chunk]
         return np.array([r.place for r in some], np.int64), self.columns(some)
@@ -200,7 +202,7 @@ class Asked(Stage):
             raise RuntimeError(f"{self.by.model} fails for every row; see the log")
         return failed + 1
 
-    def made(self, rows: list[Row]) -> pa.Array:
+    def made(self, rows: list[AnsweredRow]) -> pa.Array:
         """Where the rows' answers came from: structs of MADE and ANSWER, or of lists of ANSWER where n > 1."""
         fixed = {
             "model": self.by.model,
@@ -222,7 +224,7 @@ class Asked(Stage):
         return pa.struct(list((MADE | answer).items()))
 
 
-def _open(rows: dict[int, Row]) -> int:
+def _open(rows: dict[int, AnsweredRow]) -> int:
     """How many answers are waited for."""
     return sum(a is None for row in rows.values() for a in row.answers)
 

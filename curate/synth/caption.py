@@ -9,7 +9,7 @@ import pyarrow as pa
 
 from curate.errors import RecipeError
 from curate.selector import coin
-from curate.synth.asked import Asked, Row
+from curate.synth.asked import AnsweredRow, Asked
 from curate.synth.captioners.base import Answer, Content
 from curate.synth.captioners.schema import arrow_type, value
 from curate.synth.prompts import names
@@ -59,7 +59,7 @@ class Written(Asked):
     def _typed(self) -> bool:
         return self.decoding.schema is not None and self.n == 1
 
-    def columns(self, rows: list[Row]) -> pa.Table:
+    def columns(self, rows: list[AnsweredRow]) -> pa.Table:
         texts = [[a.text for a in r.answers] if self.n > 1 else r.answers[0].text for r in rows]
         kinds = Written.adds(self)
         found = pa.table({self.column: pa.array(texts, kinds[self.column]), self.made_column: self.made(rows)})

@@ -11,7 +11,7 @@ import pyarrow as pa
 from curate.errors import PoolError, RecipeError
 from curate.selector import coin
 from curate.stage import Stage
-from curate.synth.asked import Row
+from curate.synth.asked import AnsweredRow
 from curate.synth.caption import Rewrite
 from curate.synth.captioners.base import Answer, Content
 from curate.synth.prompts import prompt_text
@@ -73,7 +73,7 @@ class Instruct(Rewrite):
             known = facts([row[c] for c in self.texts], row[self.boxes] if self.boxes else None)
             yield (prompt_text(kind).format(facts=known),) if known else Answer(None, "no_text")
 
-    def columns(self, rows: list[Row]) -> pa.Table:
+    def columns(self, rows: list[AnsweredRow]) -> pa.Table:
         turns = pa.array([conversation(r.answers[0].text) for r in rows], pa.list_(TURN))
         kinds = pa.array(self.drawn([r.uid for r in rows]), pa.large_string())
         made = super().columns(rows).append_column(f"{self.name}_turns", turns)

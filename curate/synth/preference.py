@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from curate.errors import RecipeError
 from curate.stage import Stage
-from curate.synth.asked import Asked, Row
+from curate.synth.asked import AnsweredRow, Asked
 from curate.synth.captioners.base import Answer, Content
 from curate.synth.prompts import prompt_text
 
@@ -66,7 +66,7 @@ class Prefer(Asked):
                 first, second = texts[::-1] if self.swapped else texts
                 yield image, self._prompt.format(question=question, first=first, second=second)
 
-    def columns(self, rows: list[Row]) -> pa.Table:
+    def columns(self, rows: list[AnsweredRow]) -> pa.Table:
         better = [choice(row.answers[0].text) for row in rows]
         if self.swapped:
             better = [b and 3 - b for b in better]

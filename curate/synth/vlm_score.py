@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from curate.errors import RecipeError
 from curate.stage import Filter
-from curate.synth.asked import Asked, Row
+from curate.synth.asked import AnsweredRow, Asked
 from curate.synth.captioners.base import Answer, Content, Decoding
 from curate.synth.prompts import names
 
@@ -89,6 +89,6 @@ class VlmScore(Filter, Asked):
             return replace(answer, text=json.dumps({"rating": numbers.pop()}))
         return found
 
-    def columns(self, rows: list[Row]) -> pa.Table:
+    def columns(self, rows: list[AnsweredRow]) -> pa.Table:
         ratings: list[Any] = [None if (text := r.answers[0].text) is None else json.loads(text)["rating"] for r in rows]
         return pa.table({self.name: pa.array(ratings, self.dtype), self.made_column: self.made(rows)})

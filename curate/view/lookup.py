@@ -18,7 +18,7 @@ from curate.dedup.phash import PerceptualHash
 from curate.dedup.semantic import SemanticDedup
 from curate.dedup.text import TextDedup
 from curate.errors import PoolError, RecipeError
-from curate.fetch.decoders import Budget, Decoders
+from curate.fetch.decoders import Decoders, DecodeTime
 from curate.schema import STR, uid
 from curate.score.part import SHIFT
 from curate.select.exchange import frame_of
@@ -161,7 +161,7 @@ def _unlike(count: int) -> list[str]:
 def _seen(pictures: list[bytes | None], path: str, recipe: dict[str, Any], texts: list[str | None]) -> dict[str, pa.Array]:
     """The SHA-256 of each file, and its perceptual hashes and embeddings; decoders run in a process of their own."""
     with Decoders(len(os.sched_getaffinity(0))) as decoders:
-        decoded = decoders.decode(pictures, (None,), Budget(3600))
+        decoded = decoders.decode(pictures, (None,), DecodeTime(3600))
     pixels = [None if isinstance(found, str) else found[0] for found in decoded]
     if not any(p is not None for p in pixels):
         raise RecipeError(f"{path}: no picture in it can be decoded")

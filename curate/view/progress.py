@@ -66,7 +66,7 @@ class Stage:
 
 
 def waiting(busy: float, waited: float, cores: int, batch: int) -> str:
-    """What a model's pace (score.model.Pace) says in words."""
+    """What a model's pace (score.model.ModelPace) says in words."""
     many = "s" * (cores != 1)
     return f"model waited {waited / max(1e-9, busy + waited):.0%}, {cores} core{many} a worker, batches of {batch:,}"
 

@@ -37,7 +37,7 @@ def test_the_doctor_measures_a_model_and_names_the_limit(tmp_path, monkeypatch):
 
 
 def test_the_slower_one_is_the_limit():
-    slow, fast = rates.Rates(400, 1000, 1, 4, "cuda", 256).words(), rates.Rates(4000, 1000, 1, 8, "cuda", 256).words()
+    slow, fast = rates.ModelRates(400, 1000, 1, 4, "cuda", 256).words(), rates.ModelRates(4000, 1000, 1, 8, "cuda", 256).words()
     assert slow.endswith("decoding is the limit: 10 cores would keep the model busy")
     assert fast.endswith("the model is the limit: 2 of the cores keep it busy")
 

@@ -17,7 +17,7 @@ from PIL import Image
 
 from curate import schema
 from curate.fetch.decode import Decode
-from curate.fetch.decoders import Budget, Decoders
+from curate.fetch.decoders import Decoders, DecodeTime
 from curate.fetch.isolate import _TELL, Isolated, allowed
 from curate.fetch.pixels import decode
 from curate.fetch.reencode import Resize
@@ -30,7 +30,7 @@ def test_a_pool_of_decoders():
     """Twelve times seven files, on two decoders: what becomes of each, in order."""
     files = [*FILES, saved(photo(), "GIF"), saved(photo(), "AVIF")]
     with Decoders(2) as decoders:
-        found = decoders.decode(files * 12, (None,), Budget(60))
+        found = decoders.decode(files * 12, (None,), DecodeTime(60))
     assert [f if isinstance(f, str) else f[0].shape for f in found[-7:-2]] == [
         (48, 64, 3), "broken", "broken", "broken", (48, 64, 3)
     ]  # fmt: skip
@@ -175,9 +175,9 @@ def test_slow_pictures_take_no_more_than_their_budget(trapped):
     """So an attempt at a part ends before its deadline, with what it has; other parts have a budget of their own."""
     slow, hang = jpeg() + b"slow", jpeg() + b"hang"
     with Decoders(1, seconds=1) as decoders:
-        assert decoders.decode([jpeg()], (None,), Budget(60))[0][0].shape == (48, 64, 3)
-        assert decoders.decode([slow, slow, hang, jpeg()], (None,), Budget(1.5)) == ["decoder_timeout"] * 4
-        assert decoders.decode([jpeg()], (), Budget(1.5)) == [[]]
+        assert decoders.decode([jpeg()], (None,), DecodeTime(60))[0][0].shape == (48, 64, 3)
+        assert decoders.decode([slow, slow, hang, jpeg()], (None,), DecodeTime(1.5)) == ["decoder_timeout"] * 4
+        assert decoders.decode([jpeg()], (), DecodeTime(1.5)) == [[]]
 
 
 def test_small_pictures_have_little_time():

@@ -26,7 +26,7 @@ def file(tmp_path):
 def test_pieces_join_to_the_text_and_no_text_is_a_special_token(file, text):
     known = tokenizer(str(file))
     marks = known.special(["<image>", "<s>"])
-    assert "".join(known.pieces(text)) == text and len(known.pieces(text)) <= len(known.ids(text))
+    assert "".join(known.spans(text)) == text and len(known.spans(text)) <= len(known.ids(text))
     assert known.inner.decode(known.ids(text)) == text and not set(known.ids(text)) & set(marks.values())
 
 

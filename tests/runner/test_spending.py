@@ -1,11 +1,11 @@
 """A purse gives no visit what another may still spend, and never more than the cap."""
 
-from curate.runner.budget import Purse
+from curate.runner.budget import SharedBudget
 from curate.score.budget import UNLIMITED, Allowance, Spending
 
 
 def test_shares_of_visits_under_way_stay_within_the_cap():
-    purse = Purse(Spending(100.0, UNLIMITED.tokens), {"old": Spending(20.0, 7)})
+    purse = SharedBudget(Spending(100.0, UNLIMITED.tokens), {"old": Spending(20.0, 7)})
     shares = []
     while (share := purse.share(("lane", f"p{len(shares)}"), calls=2)) is not None:
         shares.append(share)

@@ -11,7 +11,7 @@ from object_server import server  # noqa: F401  a fixture
 from curate.errors import CurateError
 from curate.runner.driver import run
 from curate.score import segment
-from curate.score.model import ModelThread, Pace
+from curate.score.model import ModelPace, ModelThread
 from curate.store.atomic import Store
 
 
@@ -59,7 +59,7 @@ def test_a_run_that_is_stopped_ends_with_the_chunk_that_it_is_at(tmp_path, monke
 
 
 def test_a_model_is_called_in_one_thread_and_its_waits_are_counted():
-    model, pace, seen = ModelThread(), Pace(), []
+    model, pace, seen = ModelThread(), ModelPace(), []
     model.call(lambda: seen.append(threading.get_ident()), pace)
     time.sleep(0.05)
     threads = [threading.Thread(target=model.call, args=(lambda: seen.append(threading.get_ident()), pace)) for _ in range(4)]

@@ -396,9 +396,9 @@ def document(n: int) -> dict:
 @pytest.fixture
 def pages(tmp_path, monkeypatch):
     """A run of documents, whose samples are made here."""
-    from curate.shard.samples import Sample, Samples
+    from curate.shard.samples import Samples, ShardSample
 
-    made = [Sample(f"{n:032x}", "00000", document(n), ("json",), lambda name: name.encode()) for n in range(12)]
+    made = [ShardSample(f"{n:032x}", "00000", document(n), ("json",), lambda name: name.encode()) for n in range(12)]
     monkeypatch.setattr(Samples, "__iter__", lambda self: iter(made))
     return Store(tmp_path / "run"), {"shards": [{"name": "00000"}], "samples": 12, "table": "documents"}
 

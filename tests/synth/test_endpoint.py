@@ -16,7 +16,7 @@ from curate.errors import RecipeError
 from curate.synth.caption import Caption
 from curate.synth.captioners import Asking, Decoding, Request, Wanted
 from curate.synth.captioners.endpoint import Again, Endpoint, Unavailable
-from curate.synth.captioners.servers import Pace
+from curate.synth.captioners.servers import RequestRate
 
 GOOD = {
     "choices": [{"message": {"content": " a dog "}, "finish_reason": "stop"}],
@@ -389,7 +389,7 @@ def test_cost_and_key(monkeypatch):
 
 def test_the_pace_is_even(no_waiting):
     async def four():
-        pace = Pace(60)
+        pace = RequestRate(60)
         await asyncio.gather(*(pace.wait() for _ in range(4)))
 
     asyncio.run(four())

@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from curate.errors import RecipeError
-from curate.shard.containers.base import Shards
+from curate.shard.containers.base import ContainerShards
 from curate.shard.write import pretty
 from curate.store.atomic import Store
 from curate.store.parquet import write_table
@@ -18,7 +18,7 @@ class Annotations:
     """`<shard>.parquet`: key, uid and the columns that were chosen of the ledger, captions, scores or embeddings, in the order of the
     tar, which is neither read nor written. `index.json` names the shards, and the tars that they go with by SHA-256."""
 
-    def write(self, shards: Shards, out: Store, number: int, of: int, shard: dict[str, Any]) -> dict[str, Any]:
+    def write(self, shards: ContainerShards, out: Store, number: int, of: int, shard: dict[str, Any]) -> dict[str, Any]:
         beside = shards.sidecar(shard["name"])
         further = [c for c in shards.columns if c not in beside.column_names]
         rows = _of(shards, beside["uid"], further) if further else beside
@@ -29,12 +29,12 @@ class Annotations:
             out.publish(name, path, write_table(path, made.combine_chunks()))
         return {"name": name, "samples": len(made), "tar_sha256": shard["tar"]["sha256"]}
 
-    def finish(self, shards: Shards, out: Store, dataset: dict[str, Any], written: Sequence[dict[str, Any]]) -> None:
+    def finish(self, shards: ContainerShards, out: Store, dataset: dict[str, Any], written: Sequence[dict[str, Any]]) -> None:
         index = {"of": shards.root_hash, "columns": list(shards.columns), "shards": list(written)}
         out.publish_bytes("index.json", pretty(index))
 
 
-def _of(shards: Shards, uids: pa.ChunkedArray, columns: list[str]) -> pa.Table:
+def _of(shards: ContainerShards, uids: pa.ChunkedArray, columns: list[str]) -> pa.Table:
     """The ledger's rows of some samples, in their order: for embeddings, which the sidecars of shards do not have."""
     found, folder = [], f"ledger/{shards.table}"
     for name in shards.store.names(folder):

@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from curate.errors import RecipeError
 from curate.shard.members import SUFFIX
-from curate.shard.samples import Sample, Samples
+from curate.shard.samples import Samples, ShardSample
 from curate.shard.write import pretty
 from curate.store.atomic import Store
 
@@ -19,7 +19,7 @@ RECORD = "export.json"
 
 
 @dataclass(frozen=True)
-class Shards:
+class ContainerShards:
     """A finished run's shards, as a task sees them. table: what a sample is a row of. columns: of the ledger (annotations)."""
 
     store: Store
@@ -27,7 +27,7 @@ class Shards:
     root_hash: str
     columns: tuple[str, ...] = ()
 
-    def samples(self, name: str) -> Iterator[Sample]:
+    def samples(self, name: str) -> Iterator[ShardSample]:
         """The samples of a shard in order."""
         return iter(Samples(self.store, [name], self.table))
 
@@ -39,11 +39,11 @@ class Shards:
 class Container(Protocol):
     """A container: `write` makes one shard's files, in any process; `finish` the index, which a loader opens first."""
 
-    def write(self, shards: Shards, out: Store, number: int, of: int, shard: dict[str, Any]) -> dict[str, Any]:
+    def write(self, shards: ContainerShards, out: Store, number: int, of: int, shard: dict[str, Any]) -> dict[str, Any]:
         """The files of one shard of `dataset.json`; returns what the index needs: plain values."""
         ...
 
-    def finish(self, shards: Shards, out: Store, dataset: dict[str, Any], written: Sequence[dict[str, Any]]) -> None:
+    def finish(self, shards: ContainerShards, out: Store, dataset: dict[str, Any], written: Sequence[dict[str, Any]]) -> None:
         """The files beside all shards, the index last."""
         ...
 
@@ -51,7 +51,7 @@ class Container(Protocol):
 @dataclass(frozen=True)
 class _Task:
     container: Container
-    shards: Shards
+    shards: ContainerShards
     out: Store
     of: int
 
@@ -76,7 +76,7 @@ def convert(
     """
     if not dataset["shards"]:
         raise RecipeError(f"{store.url}: has no shards to write anew")
-    target, shards = Store(out), Shards(store, dataset.get("table", "images"), dataset["root_hash"], tuple(columns))
+    target, shards = Store(out), ContainerShards(store, dataset.get("table", "images"), dataset["root_hash"], tuple(columns))
     _begin(target, {"of": shards.root_hash, "container": type(container).__name__, "columns": list(columns)})
     task = _Task(container, shards, target, len(dataset["shards"]))
     written = list(run_map(task, enumerate(dataset["shards"])))
@@ -106,7 +106,7 @@ def share(store: Store, name: str, target: Store, new: str) -> None:
 
 
 def batches(
-    shards: Shards, name: str, size: int, content: Callable[[Sample, str], dict[str, Any]]
+    shards: ContainerShards, name: str, size: int, content: Callable[[ShardSample, str], dict[str, Any]]
 ) -> Iterator[tuple[pa.Table, list[dict[str, Any]]]]:
     """The samples of a shard, some at a time: their rows of the sidecar, and what `content` makes of each sample and its table."""
     rows, some, start = shards.sidecar(name), [], 0
@@ -119,7 +119,7 @@ def batches(
         yield rows.slice(start), some
 
 
-def media(sample: Sample, table: str) -> dict[str, Any]:
+def media(sample: ShardSample, table: str) -> dict[str, Any]:
     """A sample's own content: of a pair `image` and `caption`, of a document the parallel lists `texts` and `images`."""
     if table == "images":
         return {"image": sample.read(sample.picture), "caption": sample.caption()}

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.types as pt
 
 from curate.errors import RecipeError
-from curate.shard.containers.base import Shards, batches, media
+from curate.shard.containers.base import ContainerShards, batches, media
 from curate.shard.containers.lance import filled
 from curate.store.atomic import Store
 from curate.store.parquet import write_groups
@@ -35,14 +35,14 @@ _SIZES = [(1000, "n<1K"), *((10 ** (n + 4), f"{a}<n<{b}") for n, (a, b) in enume
 class HuggingFace:
     """`data/train-00000-of-00010.parquet` …, `README.md`: for `datasets.load_dataset(folder)`, the hub and its viewer."""
 
-    def write(self, shards: Shards, out: Store, number: int, of: int, shard: dict[str, Any]) -> dict[str, Any]:
+    def write(self, shards: ContainerShards, out: Store, number: int, of: int, shard: dict[str, Any]) -> dict[str, Any]:
         name, schema = f"data/train-{number:05d}-of-{of:05d}.parquet", _schema(shards, shard["name"])
         with out.private(name) as path:
             size = write_groups(path, schema, _tables(shards, shard["name"], schema), True, ROWS, checksum=False)
             out.publish(name, path, size)
         return {"bytes": size}
 
-    def finish(self, shards: Shards, out: Store, dataset: dict[str, Any], written: Sequence[dict[str, Any]]) -> None:
+    def finish(self, shards: ContainerShards, out: Store, dataset: dict[str, Any], written: Sequence[dict[str, Any]]) -> None:
         card = shards.store.read("README.md").decode() if shards.store.exists("README.md") else "# A data set made by curate\n"
         out.publish_bytes("README.md", (_front(dataset) + _body(card)).encode())
 
@@ -61,7 +61,7 @@ def _body(card: str) -> str:
     return card.split("---\n", 2)[2] if card.startswith("---\n") and card.count("---\n") > 1 else card
 
 
-def _schema(shards: Shards, name: str) -> pa.Schema:
+def _schema(shards: ContainerShards, name: str) -> pa.Schema:
     own = _OWN[shards.table]
     rest = [pa.field(f.name, _narrow(f.type)) for f in shards.sidecar(name).schema if f.name not in dict(own)]
     # Of the other columns `datasets` finds the features in Arrow's types.
@@ -86,7 +86,7 @@ def _feature(kind: pa.DataType) -> dict[str, Any]:
     return {"_type": "Value", "dtype": names.get(str(kind), str(kind))}
 
 
-def _tables(shards: Shards, name: str, schema: pa.Schema) -> Iterator[pa.Table]:
+def _tables(shards: ContainerShards, name: str, schema: pa.Schema) -> Iterator[pa.Table]:
     for rows, samples in batches(shards, name, ROWS, _pictured):
         yield filled(rows.cast(_cast(rows.schema)), samples, schema)
 

@@ -7,7 +7,7 @@ from typing import Any
 import pyarrow as pa
 
 from curate.errors import RecipeError
-from curate.shard.containers.base import Shards, batches, media
+from curate.shard.containers.base import ContainerShards, batches, media
 from curate.store.atomic import Store
 
 #: Samples whose pictures are in memory together.
@@ -29,14 +29,14 @@ class Lance:
     """`data.lance`: the columns of the sidecar, the key, and the picture and caption of a pair, or the texts and images of a document.
     Its files have random names, so that two of them are equal row by row and not byte by byte."""
 
-    def write(self, shards: Shards, out: Store, number: int, of: int, shard: dict[str, Any]) -> dict[str, Any]:
+    def write(self, shards: ContainerShards, out: Store, number: int, of: int, shard: dict[str, Any]) -> dict[str, Any]:
         lance = _library()
         schema = fields(shards, shard["name"])
         reader = pa.RecordBatchReader.from_batches(schema, _batches(shards, shard["name"], schema))
         made = lance.fragment.write_fragments(reader, f"{out.url}/{FOLDER}", schema=schema, mode="append")
         return {"fragments": [json.dumps(f.to_json()) for f in made], "schema": schema.serialize().to_pybytes().hex()}
 
-    def finish(self, shards: Shards, out: Store, dataset: dict[str, Any], written: Sequence[dict[str, Any]]) -> None:
+    def finish(self, shards: ContainerShards, out: Store, dataset: dict[str, Any], written: Sequence[dict[str, Any]]) -> None:
         lance = _library()
         found = [lance.fragment.FragmentMetadata.from_json(f) for w in written for f in w["fragments"]]
         schema = pa.ipc.read_schema(pa.py_buffer(bytes.fromhex(written[0]["schema"])))
@@ -52,13 +52,13 @@ def _library() -> Any:
     return lance
 
 
-def fields(shards: Shards, name: str) -> pa.Schema:
+def fields(shards: ContainerShards, name: str) -> pa.Schema:
     """The columns of a table with media in it: those of a sample, then those of the sidecar."""
     own = _MEDIA[shards.table]
     return pa.schema([*own, *(f for f in shards.sidecar(name).schema if f.name not in dict(own))])
 
 
-def _batches(shards: Shards, name: str, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
+def _batches(shards: ContainerShards, name: str, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
     for rows, samples in batches(shards, name, ROWS, media):
         yield from filled(rows, samples, schema).to_batches()
 

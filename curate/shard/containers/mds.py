@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 
 from curate.errors import RecipeError
-from curate.shard.containers.base import Shards
+from curate.shard.containers.base import ContainerShards
 from curate.shard.members import to_json
-from curate.shard.samples import Sample
+from curate.shard.samples import ShardSample
 from curate.shard.write import pretty
 from curate.store.atomic import Store
 
@@ -33,7 +33,7 @@ _CONFIG = {
 class Mds:
     """`<shard>.<n>.mds` and `index.json`: image, text (the caption that trains), json (all columns of the sidecar), key."""
 
-    def write(self, shards: Shards, out: Store, number: int, of: int, shard: dict[str, Any]) -> dict[str, Any]:
+    def write(self, shards: ContainerShards, out: Store, number: int, of: int, shard: dict[str, Any]) -> dict[str, Any]:
         if shards.table != "images":
             raise RecipeError(f"MDS has one picture a sample; the samples of this run are {shards.table}")
         files = []
@@ -44,11 +44,11 @@ class Mds:
             files.append({**_CONFIG, "raw_data": raw, "samples": len(some), "zip_data": None})
         return {"files": files}
 
-    def finish(self, shards: Shards, out: Store, dataset: dict[str, Any], written: Sequence[dict[str, Any]]) -> None:
+    def finish(self, shards: ContainerShards, out: Store, dataset: dict[str, Any], written: Sequence[dict[str, Any]]) -> None:
         out.publish_bytes("index.json", pretty({"shards": [f for w in written for f in w["files"]], "version": 2}))
 
 
-def _files(samples: Iterator[Sample]) -> Iterator[list[bytes]]:
+def _files(samples: Iterator[ShardSample]) -> Iterator[list[bytes]]:
     some: list[bytes] = []
     for sample in samples:
         some.append(_encoded(sample))
@@ -59,7 +59,7 @@ def _files(samples: Iterator[Sample]) -> Iterator[list[bytes]]:
         yield some
 
 
-def _encoded(sample: Sample) -> bytes:
+def _encoded(sample: ShardSample) -> bytes:
     """The sizes of the columns, and then their bytes."""
     values = [sample.read(sample.picture), to_json(sample.info), sample.key.encode(), sample.caption().encode()]
     return np.array([len(v) for v in values], "<u4").tobytes() + b"".join(values)

@@ -5,25 +5,25 @@ import struct
 from collections.abc import Sequence
 from typing import Any
 
-from curate.shard.containers.base import Shards, share, suffixes
+from curate.shard.containers.base import ContainerShards, share, suffixes
 from curate.shard.write import pretty
 from curate.sources.tarindex import BLOCK, Member, members, samples
 from curate.store.atomic import Store
 
 
-class WebDataset:
+class IndexedWebDataset:
     """`00042.tar` beside `wids.json` (webdataset's `wids.ShardListDataset`), `00042.tar.idx` and `.nv-meta/` (Megatron Energon).
 
     On one disk the tars are further names of the run's own; their bytes are the same everywhere.
     """
 
-    def write(self, shards: Shards, out: Store, number: int, of: int, shard: dict[str, Any]) -> dict[str, Any]:
+    def write(self, shards: ContainerShards, out: Store, number: int, of: int, shard: dict[str, Any]) -> dict[str, Any]:
         name = f"{shard['name']}.tar"
         share(shards.store, f"shards/{name}", out, name)
         out.publish_bytes(f"{name}.idx", offsets(shards.store, f"shards/{name}"))
         return {"url": name, "nsamples": shard["samples"], "filesize": shard["tar"]["bytes"], "sha256": shard["tar"]["sha256"]}
 
-    def finish(self, shards: Shards, out: Store, dataset: dict[str, Any], written: Sequence[dict[str, Any]]) -> None:
+    def finish(self, shards: ContainerShards, out: Store, dataset: dict[str, Any], written: Sequence[dict[str, Any]]) -> None:
         counts = {w["url"]: w["nsamples"] for w in written}
         # JSON is YAML: files of both names have the same content for older and newer releases of Energon.
         info = {"shard_counts": counts}

@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 from curate.errors import PoolError, RecipeError
 from curate.fetch.isolate import Isolated
 from curate.fetch.reencode import Resize
-from curate.shard.samples import Sample, Samples
+from curate.shard.samples import Samples, ShardSample
 from curate.store.payload import tar_header
 
 #: Rows of a row group.
@@ -48,7 +48,7 @@ class Options:
 
 
 #: A row of a format, made of a sample, or several; None leaves the sample out.
-RowOf = Callable[[Sample, Options], dict[str, Any] | list[dict[str, Any]] | None]
+RowOf = Callable[[ShardSample, Options], dict[str, Any] | list[dict[str, Any]] | None]
 #: Writes samples to a path; returns how many rows.
 Write = Callable[[Samples, Path, Options], int]
 
@@ -74,7 +74,7 @@ class Format:
                 raise RecipeError(f"{name} does not take --{option}; it takes {known}")
 
 
-def rows_of(samples: Samples, row: RowOf, options: Options) -> Iterator[tuple[Sample, dict[str, Any]]]:
+def rows_of(samples: Samples, row: RowOf, options: Options) -> Iterator[tuple[ShardSample, dict[str, Any]]]:
     """Samples with their rows; those without one are left out."""
     for sample in samples:
         made = row(sample, options)
@@ -149,7 +149,7 @@ class Pictures:
     folder: str = "images"
     jpeg: bool = False
 
-    def path(self, sample: Sample) -> str:
+    def path(self, sample: ShardSample) -> str:
         """`images/<key>.png`: with the ending of what it is."""
         return f"{self.folder}/{sample.key}.{'jpg' if self.jpeg else sample.picture}"
 
@@ -176,7 +176,7 @@ def _with_pictures(
 
 
 #: The members of a sample of a tar, by suffix.
-MembersOf = Callable[[Sample, Options, Isolated], dict[str, bytes]]
+MembersOf = Callable[[ShardSample, Options, Isolated], dict[str, bytes]]
 
 
 def tars(members: MembersOf) -> Write:
@@ -189,7 +189,7 @@ def _tars(members: MembersOf, samples: Samples, out: Path, options: Options) -> 
         return write_tars(samples, out, lambda sample: members(sample, options, child))
 
 
-def write_tars(samples: Samples, out: Path, members: Callable[[Sample], dict[str, bytes]]) -> int:
+def write_tars(samples: Samples, out: Path, members: Callable[[ShardSample], dict[str, bytes]]) -> int:
     """A tar for each shard, with the members of each sample; returns how many samples."""
     out.mkdir(parents=True, exist_ok=True)
     count = 0
@@ -203,7 +203,7 @@ def write_tars(samples: Samples, out: Path, members: Callable[[Sample], dict[str
     return count
 
 
-def as_jpeg(sample: Sample, child: Isolated) -> bytes:
+def as_jpeg(sample: ShardSample, child: Isolated) -> bytes:
     """A pair's picture as JPEG: the file itself where it is one, else encoded anew (on white, upright, quality 95). PoolError where
     that cannot be done."""
     data = sample.read(sample.picture)

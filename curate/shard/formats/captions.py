@@ -8,7 +8,7 @@ from typing import Any
 from curate.fetch.isolate import Isolated
 from curate.shard.formats.base import Options, Pictures, as_jpeg
 from curate.shard.members import to_json
-from curate.shard.samples import Sample, Samples
+from curate.shard.samples import Samples, ShardSample
 
 #: MiniGPT-4's second stage opens `image/<image_id>.jpg`.
 MINIGPT4 = Pictures("image", jpeg=True)
@@ -16,13 +16,13 @@ MINIGPT4 = Pictures("image", jpeg=True)
 GRIT = {"width": "width", "height": "height", "original_width": "original_width", "original_height": "original_height"}
 
 
-def blip(sample: Sample, options: Options) -> list[dict[str, Any]]:
+def blip(sample: ShardSample, options: Options) -> list[dict[str, Any]]:
     """Rows of BLIP's annotation files, and of LAVIS' caption data sets: {image, caption, image_id}, `image` relative to the folder."""
     named = {"image": Pictures().path(sample), "image_id": sample.key}
     return [{**named, "caption": caption} for caption in captions(sample, options)]
 
 
-def captions(sample: Sample, options: Options) -> list[str]:
+def captions(sample: ShardSample, options: Options) -> list[str]:
     """The captions of a sample: one, or with `every` all that Mix may draw, different ones: BLIP trains on this union of the raw and the
     written texts that passed."""
     if options.text != "every":
@@ -31,22 +31,22 @@ def captions(sample: Sample, options: Options) -> list[str]:
     return list(dict.fromkeys(sample.column("text" if v == "raw" else f"caption_{v}") for v in variants))
 
 
-def lavis(sample: Sample, options: Options, child: Isolated) -> dict[str, bytes]:
+def lavis(sample: ShardSample, options: Options, child: Isolated) -> dict[str, bytes]:
     """The members that LAVIS' LaionDataset and MiniGPT-4's first stage take out of a tar: `jpg`, and `json` with `caption`."""
     return {"jpg": as_jpeg(sample, child), "json": to_json({**sample.info, "caption": sample.caption(options.text)})}
 
 
-def minigpt4(sample: Sample, options: Options) -> dict[str, Any]:
+def minigpt4(sample: ShardSample, options: Options) -> dict[str, Any]:
     """An annotation of MiniGPT-4's second stage (cc_sbu_align)."""
     return {"image_id": sample.key, "caption": sample.caption(options.text)}
 
 
-def cc3m(sample: Sample, options: Options) -> dict[str, Any]:
+def cc3m(sample: ShardSample, options: Options) -> dict[str, Any]:
     """A line of Conceptual Captions: caption and URL."""
     return {"caption": sample.caption(options.text), "url": sample.info.get("url") or ""}
 
 
-def grit(sample: Sample, options: Options) -> dict[str, Any] | None:
+def grit(sample: ShardSample, options: Options) -> dict[str, Any] | None:
     """A row of GRIT: `noun_chunks` and `ref_exps` are lists of [start, end, x1, y1, x2, y2, score], places in the caption (code points,
     end exclusive) and shares of width and height. Samples in which nothing was found are left out."""
     boxes, chunks = (sample.column(f"grounding_{kind}") for kind in ("boxes", "chunks"))
@@ -87,6 +87,6 @@ def negclip(samples: Samples, out: Path, options: Options) -> int:
     return len(rows)
 
 
-def _wrong(sample: Sample, options: Options) -> list[str]:
+def _wrong(sample: ShardSample, options: Options) -> list[str]:
     """The wrong captions of a sample (HardNegatives)."""
     return sample.column(f"{options.text or 'text'}_negatives") or []

@@ -8,11 +8,11 @@ import pyarrow as pa
 
 from curate.errors import PoolError, RecipeError
 from curate.shard.formats.base import Options, Pictures
-from curate.shard.samples import Sample
+from curate.shard.samples import ShardSample
 from curate.synth.instruct import IMAGE
 
 
-def column_of(sample: Sample, ending: str, options: Options) -> str:
+def column_of(sample: ShardSample, ending: str, options: Options) -> str:
     """The column with the conversations or preferences: the chosen one, else the only one with this ending. RecipeError otherwise."""
     if options.turns:
         return options.turns
@@ -22,7 +22,7 @@ def column_of(sample: Sample, ending: str, options: Options) -> str:
     raise RecipeError(f"which column? {', '.join(sorted(found)) or f'none ends in {ending}'}: say --turns COLUMN")
 
 
-def llava(sample: Sample, options: Options) -> dict[str, Any] | None:
+def llava(sample: ShardSample, options: Options) -> dict[str, Any] | None:
     """A sample of LLaVA's JSON: {id, image, conversations}, `image` relative to the folder. Samples without turns are left out."""
     turns = sample.column(column_of(sample, "_turns", options))
     if not turns:
@@ -67,14 +67,14 @@ TRL = pa.schema(
 )
 
 
-def decided(sample: Sample, options: Options) -> dict[str, Any] | None:
+def decided(sample: ShardSample, options: Options) -> dict[str, Any] | None:
     """The pair of answers of a sample, if one of them is preferred: by people, or else by the judge."""
     pair = sample.column(column_of(sample, "_pair", options))
     preferred = sample.preferred or (pair and pair["preferred"])
     return {**pair, "preferred": preferred} if pair and preferred else None
 
 
-def trl(sample: Sample, options: Options) -> dict[str, Any] | None:
+def trl(sample: ShardSample, options: Options) -> dict[str, Any] | None:
     """A row of TRL's preference data sets with pictures (DPO, reward models): conversational `prompt`, `chosen` and `rejected`, and
     `images` as `datasets` decodes them. Samples of which nothing is preferred are left out."""
     pair = decided(sample, options)
@@ -91,7 +91,7 @@ def trl(sample: Sample, options: Options) -> dict[str, Any] | None:
     }
 
 
-def llava_rlhf(sample: Sample, options: Options) -> dict[str, Any] | None:
+def llava_rlhf(sample: ShardSample, options: Options) -> dict[str, Any] | None:
     """A comparison of LLaVA-RLHF's reward model (2309.14525): its loader puts `output_1` and `output_2` in the place of the last
     turn; `preference` is 1 or 2. Samples of which nothing is preferred are left out."""
     pair = decided(sample, options)

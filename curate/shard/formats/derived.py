@@ -11,7 +11,7 @@ from curate.fetch.isolate import Isolated
 from curate.fetch.reencode import encode
 from curate.shard.formats.base import Options, write_tars
 from curate.shard.members import to_json
-from curate.shard.samples import Sample, Samples
+from curate.shard.samples import Samples, ShardSample
 from curate.videos.frames import opened, questioned
 from curate.videos.local import child as videos
 
@@ -21,17 +21,17 @@ QUALITY = 95
 VIEWS = "augment_image"
 
 
-def slices(sample: Sample, options: Options, child: Isolated) -> dict[str, bytes]:
+def slices(sample: ShardSample, options: Options, child: Isolated) -> dict[str, bytes]:
     """The sample as it is, and `slice0.jpg`, `slice1.jpg` … in reading order: slice k is at `slices[k]` of the `.json`."""
     return _with(sample, "slice", sample.column("slices") or [], child, cut)
 
 
-def views(sample: Sample, options: Options, child: Isolated) -> dict[str, bytes]:
+def views(sample: ShardSample, options: Options, child: Isolated) -> dict[str, bytes]:
     """The sample as it is, and `view0.jpg`, `view1.jpg` …: what was done for view k is `augment_image[k]` of the `.json`."""
     return _with(sample, "view", sample.column(VIEWS) or [], child, view)
 
 
-def _with(sample: Sample, name: str, plans: list[dict[str, Any]], child: Isolated, make: Any) -> dict[str, bytes]:
+def _with(sample: ShardSample, name: str, plans: list[dict[str, Any]], child: Isolated, make: Any) -> dict[str, bytes]:
     data = sample.read(sample.picture)
     pixels = child.decode(data) if plans else None
     if isinstance(pixels, str):
@@ -47,7 +47,7 @@ def clips(samples: Samples, out: Path, options: Options) -> int:
         return write_tars(samples, out, lambda sample: _with_clip(sample, ask))
 
 
-def _with_clip(sample: Sample, ask: Any) -> dict[str, bytes]:
+def _with_clip(sample: ShardSample, ask: Any) -> dict[str, bytes]:
     video, start, end = (sample.column(c) for c in ("video", "start", "end"))
     with opened(video) as path:
         found = questioned(ask, "clip", path, start, end)

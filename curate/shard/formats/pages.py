@@ -8,7 +8,7 @@ import pyarrow as pa
 from curate.documents import export
 from curate.fetch.isolate import Isolated
 from curate.shard.formats.base import Options, spelled
-from curate.shard.samples import Sample, Samples
+from curate.shard.samples import Samples, ShardSample
 
 _TEXTS = pa.list_(pa.large_string())
 OBELICS = pa.schema(
@@ -20,19 +20,19 @@ OBELICS_LEDGER = {"documents": ("source_file",)}
 MMC4_LEDGER = {"images": ("position", "clip_image"), "texts": ("position", "clip_text")}
 
 
-def obelics(sample: Sample, options: Options) -> dict[str, Any]:
+def obelics(sample: ShardSample, options: Options) -> dict[str, Any]:
     return export.obelics(sample.info, next(iter(sample.ledger.get("documents", ())), {}))
 
 
-def mint(sample: Sample, options: Options) -> dict[str, Any]:
+def mint(sample: ShardSample, options: Options) -> dict[str, Any]:
     return export.mint(sample.info)
 
 
-def mmc4(sample: Sample, options: Options) -> dict[str, Any]:
+def mmc4(sample: ShardSample, options: Options) -> dict[str, Any]:
     return export.mmc4(sample.info, sample.ledger.get("images", ()), sample.ledger.get("texts", ()))
 
 
-def openflamingo(sample: Sample, options: Options, child: Isolated) -> dict[str, bytes]:
+def openflamingo(sample: ShardSample, options: Options, child: Isolated) -> dict[str, bytes]:
     """One `.json`, with the images in base64."""
     return {"json": spelled(export.openflamingo(sample.info, sample.read)).encode()}
 

@@ -9,7 +9,7 @@ from typing import Any
 from curate.errors import PoolError
 from curate.selector import coin
 from curate.shard.formats.base import Options
-from curate.shard.samples import Sample, Samples
+from curate.shard.samples import Samples, ShardSample
 
 #: The fields of a problem and what they are when a row does not say.
 FIELDS: dict[str, Any] = {
@@ -58,7 +58,7 @@ def write(samples: Samples, out: Path, options: Options) -> int:
     return write_problems((_row(sample, out) for sample in samples), out, options.seed)
 
 
-def _row(sample: Sample, out: Path) -> dict[str, Any]:
+def _row(sample: ShardSample, out: Path) -> dict[str, Any]:
     """A problem of a sample, whose picture is laid out."""
     fields = {name: sample.info.get(f"source_{name}") for name in ("id", *FIELDS)}
     choices = fields["choices"]

@@ -14,7 +14,7 @@ from curate.errors import RecipeError
 from curate.models.tokenizer import Tokenizer, tokenizer
 from curate.selector import coin
 from curate.shard.formats.base import Options, spelled, write_parquet
-from curate.shard.samples import Sample, Samples
+from curate.shard.samples import Samples, ShardSample
 
 #: KOSMOS-2's grid of places: 32 by 32.
 GRID = 32
@@ -104,7 +104,7 @@ def _tokens(how: Style) -> list[str]:
 
 def _units(
     samples: Samples, how: Style, out: Path, options: Options, known: Tokenizer | None = None
-) -> Iterator[tuple[Sample, list[Unit]]]:
+) -> Iterator[tuple[ShardSample, list[Unit]]]:
     """Samples with their units; the pictures in these are laid out. Documents that the rules leave out are not there."""
     for sample in samples:
         if samples.table == "documents":
@@ -118,7 +118,7 @@ def _units(
             yield sample, [u for u in whole if u[1]]
 
 
-def _pair(sample: Sample, how: Style, options: Options) -> list[Unit]:
+def _pair(sample: ShardSample, how: Style, options: Options) -> list[Unit]:
     """The picture and its caption; which is first is a coin of uid and seed."""
     text = sample.caption(options.text)
     caption: list[Unit] = [("text", text)] if text else []
@@ -131,13 +131,13 @@ def _pair(sample: Sample, how: Style, options: Options) -> list[Unit]:
     return [*(picture + caption if ahead else caption + picture), *ending]
 
 
-def _document(sample: Sample, how: Style, options: Options, known: Tokenizer | None) -> list[Unit]:
+def _document(sample: ShardSample, how: Style, options: Options, known: Tokenizer | None) -> list[Unit]:
     """A document's texts and pictures in page order: a window of it, or its first pictures with all texts. Empty where the rules
     leave it out."""
     most = options.images or 5
     if how.windows:
         size = options.tokens or how.tokens
-        window = flamingo(sample.info, size, most, options.seed, known.pieces if known else words)
+        window = flamingo(sample.info, size, most, options.seed, known.spans if known else words)
     else:
         window = kosmos(sample.info, most, options.single, options.seed)
     if window is None:
@@ -209,7 +209,7 @@ class Atom:
 
 
 @dataclass
-class Row:
+class TokenRow:
     """Ids, the pictures in them, and where samples begin."""
 
     ids: list[int] = field(default_factory=list)
@@ -231,10 +231,10 @@ def _atoms(units: list[Unit], how: Style, known: Tokenizer, ids: dict[str, int])
     return [made[kind](value) for kind, value in units]
 
 
-def packed(sequences: Iterable[list[Atom]], size: int) -> Iterator[Row]:
+def packed(sequences: Iterable[list[Atom]], size: int) -> Iterator[TokenRow]:
     """Sequences one after the other in rows of `size` ids. A text goes on in the next row; a picture is in one row, so a row may
     end before it. RecipeError where a picture alone is larger than a row."""
-    row = Row()
+    row = TokenRow()
     for atoms in sequences:
         begins = True
         for atom in atoms:
@@ -245,7 +245,7 @@ def packed(sequences: Iterable[list[Atom]], size: int) -> Iterator[Row]:
                 room = size - len(row.ids)
                 if not room or (atom.image and len(ids) > room):
                     yield row
-                    row, room = Row(), size
+                    row, room = TokenRow(), size
                 if begins:
                     row.starts.append(len(row.ids))
                     begins = False

@@ -1,4 +1,4 @@
-"""The way of requests to a model and of its answers back: many under way at a time, answers in the order in which they come."""
+"""Asynchronous requests to a model: many in flight, answers yielded in order of completion."""
 
 import asyncio
 import logging
@@ -39,7 +39,7 @@ class Closed(CurateError):
 
 @dataclass(frozen=True)
 class Wanted:
-    """One text that is wanted. key: whose it is, as the caller names it."""
+    """A request and the caller's key for it."""
 
     key: Any
     content: Content
@@ -56,7 +56,7 @@ class Got:
 
 
 class Asking:
-    """A writer at work: its event loop in a thread of its own, for all parts that this process has under way.
+    """Runs a writer's event loop in a thread, shared by all parts that this process works on.
 
     At most `writer.room` requests are with the engine at a time, and a quarter more are made ready meanwhile, so that an answer
     is followed by the next request whatever the caller is doing. Memory holds no more than those.

@@ -13,14 +13,14 @@ LONGEST = 8 << 20
 
 
 class Unreachable(OSError):
-    """Nobody takes the connection."""
+    """The server refuses connections."""
 
 
 async def sleep(seconds: float) -> None:
     await asyncio.sleep(seconds)
 
 
-class Pace:
+class RequestRate:
     """Lets requests through, evenly, so many a minute (0: all at once)."""
 
     def __init__(self, a_minute: float):
@@ -38,7 +38,7 @@ class Server:
     """One address: how many requests it has, how many it may have, and until when it wants to be left alone."""
 
     def __init__(self, url: str, most: int, a_minute: float):
-        self.url, self.limit, self.pace = url, Limit(most), Pace(a_minute)
+        self.url, self.limit, self.pace = url, Limit(most), RequestRate(a_minute)
         self.busy, self.rest = 0, 0.0
 
     @property
@@ -119,7 +119,7 @@ class Servers:
             raise
 
     def give(self, server: Server) -> None:
-        """The request that took the server is through."""
+        """Release the server's slot."""
         server.busy -= 1
         self._serve()
 
