@@ -99,7 +99,7 @@ class Samples:
         name = f"shards/{shard}.tar"
         with self.store.open(name) as f:
 
-            def member(sample: tarindex.ShardSample, suffix: str) -> bytes:
+            def member(sample: tarindex.Sample, suffix: str) -> bytes:
                 if suffix not in sample.members:
                     raise PoolError(f"{name}: sample {sample.key} has no member {suffix}; `curate check` says what is wrong")
                 f.seek(sample.members[suffix].offset)
