@@ -315,9 +315,9 @@ class Driver:
             name = "+".join(s.name for s in segment)
             wanted, on_each = (max(n.get(s.name, 0) for s in segment) for n in (self.stage_workers, self.per_node))
             lanes.append(Lane(name, work, where, gpus, self.engine.slots(where, gpus), deadline, wanted, on_each, together))
+            tables = {s.table for s in segment}
+            self.progress.stage(name, len(parts), sum(p.rows.get(t, 0) for p in parts for t in tables))
             before = [*before, *segment]
-        for lane in lanes:
-            self.progress.stage(lane.name, len(parts), sum(sum(p.rows.values()) for p in parts))
         for run in self.engine.together(lanes) if lanes else ():
             self._flow_through(run, parts)
 
