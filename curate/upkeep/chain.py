@@ -45,19 +45,19 @@ def chain_faults(store: Store, dataset: dict[str, Any], con: duckdb.DuckDBPyConn
     for release in earlier:
         try:
             there = release.at(store)
+            if not there.exists("dataset.json"):
+                yield f"{release.run}: no finished run is there; put the folder of this release back, or at this path beside the run"
+                continue
             yield from (f"{release.run}: {fault}" for fault in _release_faults(release, there))
             yield from _twice(con, release, there, table)
             if len(missing := removed(there) - removed(store)):
                 yield f"{release.run}: {len(missing)} entries that were taken down there are not on this run's list; `curate takedown` goes on"
-        except (PoolError, OSError, KeyError) as e:
+        except (PoolError, OSError, KeyError, duckdb.Error) as e:
             yield f"{release.run}: cannot be read: {e}"
 
 
 def _release_faults(release: Release, there: Store) -> Iterator[str]:
     found = there.json("dataset.json")
-    if found is None:
-        yield "dataset.json: missing; the folder of this release is not here, or it is not finished"
-        return
     if found["root_hash"] != release.root_hash:
         yield f"its root hash is {found['root_hash'][:12]}…, this run was made onto {release.root_hash[:12]}…"
     listed = found["shards"]

@@ -184,6 +184,12 @@ def test_the_chain_has_a_root_hash_each_and_is_checked(grown, tmp_path):
     tar = tmp_path / "moved/r1/shards/00000.tar"
     tar.write_bytes(tar.read_bytes()[:-1] + b"x")
     assert any("../r1: shards/00000.tar" in fault for fault in check(Store(tmp_path / "moved/r3")))
+    shutil.rmtree(tmp_path / "moved/r1")
+    ledger = next((tmp_path / "moved/r2/ledger/images").iterdir())
+    ledger.write_bytes(ledger.read_bytes()[:50])
+    faults = check(Store(tmp_path / "moved/r3"))
+    assert [f.split(":")[0] for f in faults] == ["../r1", "../r2"], faults
+    assert "no finished run is there" in faults[0]
 
 
 def test_killed_and_resumed_it_is_the_same_release(grown):
