@@ -17,9 +17,12 @@ if __name__ == "__main__":
 from toys import Toy, ToyFetch
 
 from curate import schema
+from curate.balance.budget import Budget
 from curate.balance.caps import Caps
+from curate.balance.clusters import ClusterBalance
 from curate.balance.metaclip import Balance
 from curate.dedup.exact import ExactDedup
+from curate.dedup.frequency import Frequency
 from curate.dedup.near import NearDedup
 from curate.dedup.phash import PerceptualHash
 from curate.dedup.semantic import SemanticDedup
@@ -28,9 +31,13 @@ from curate.recipe import Recipe, Shards
 from curate.stage import Stage
 from tests.dedup.test_near import EDITS, picture
 
-RELEASES, ROWS = (1, 2, 3), 60
+RELEASES, ROWS, MOST, TOTAL = (1, 2, 3), 60, 16, 46
 COLOURS = ("red", "green", "blue", "black")
-DIRECTIONS = np.random.default_rng(5).normal(size=(150, 8))
+DIRECTIONS = np.random.default_rng(5).normal(size=(150, 8)) + 0.3
+CENTROIDS = np.concatenate(
+    [np.random.default_rng(6).normal(size=(4, 8)), DIRECTIONS.mean(axis=0)[None]]
+)  # the last has most rows
+BUDGETS = {f"{site}.example": budget for site, budget in zip("abcd", (56.0, 55.0, 60.0, 1000.0))}
 
 
 def rows(release: int) -> list[dict[str, str]]:
@@ -38,10 +45,10 @@ def rows(release: int) -> list[dict[str, str]]:
     draw = np.random.default_rng(release)
     found = []
     for n in range(ROWS):
-        family, content, direction, words = (int(draw.integers(most)) for most in (120, 400, 150, 200))
+        family, content, direction, words = (int(draw.integers(most)) for most in (300, 500, 150, 300))
         edit, site = ("plain", "brightness", "mirror")[n % 3], "abcd"[int(draw.integers(4))]
         caption = " ".join(str(np.random.default_rng([words, i]).integers(10**6)) for i in range(12))
-        colour = COLOURS[min(int(draw.integers(9)), 3)]
+        colour = COLOURS[min(int(draw.integers(9)), 3)] + (" " + COLOURS[n % 4] if n % 3 == 0 else "")
         url = f"http://{site}.example/{family}/{edit}/{content}/{direction}/{release}-{n}"
         found.append({"url": url, "text": f"{caption} {colour} {'xy'[n % 2]}"})
     earlier = rows(release - 1) if release > 1 else []
@@ -49,7 +56,7 @@ def rows(release: int) -> list[dict[str, str]]:
 
 
 def made_of(url: str) -> dict[str, object]:
-    """The values of a URL's row: its picture's family, a file's digest, an embedding, a score, a site."""
+    """The values of a URL's row: its picture's family, a file's digest, an embedding, a score, a site, a banner that many share, tokens."""
     site, family, edit, content, direction, _ = url.removeprefix("http://").split("/")
     draw = np.random.default_rng(list(hashlib.md5(url.encode()).digest()))
     vector = DIRECTIONS[int(direction)] + draw.normal(size=8) * 1e-3
@@ -60,6 +67,8 @@ def made_of(url: str) -> dict[str, object]:
         "vector": vector,
         "score": round(float(draw.random()), 3),
         "site": site,
+        "banner": str(int(np.sqrt(draw.integers(400)))),
+        "tokens": int(draw.integers(1, 12)),
     }
 
 
@@ -88,6 +97,7 @@ class Looks(Stage):
 
     def adds(self):
         plain = {"content": pa.large_string(), "score": pa.float64(), "site": pa.large_string()}
+        plain |= {"banner": pa.large_string(), "tokens": pa.int32()}
         return {**PerceptualHash().adds(), **plain, "vector": pa.list_(pa.float32())}
 
     def run(self, live):
@@ -95,7 +105,7 @@ class Looks(Stage):
         drawn = [picture(int(f["family"]), (48, 64)) for f in found]
         shown = [EDITS[f["edit"]](p) if f["edit"] in EDITS else p for f, p in zip(found, drawn)]
         hashed = PerceptualHash().run(live, shown)
-        for name in ("content", "score", "site", "vector"):
+        for name in ("content", "score", "site", "banner", "tokens", "vector"):
             hashed = hashed.append_column(name, pa.array([f[name] for f in found], self.adds()[name]))
         return hashed.select(list(self.adds()))
 
@@ -106,7 +116,10 @@ def recipe(*lists: str, seed: int = 0, balance: bool = True) -> Recipe:
         NearDedup(by=("score",), crops=False),
         TextDedup(),
         SemanticDedup("vector", by=("score",), clusters=1, probes=1),
-        Caps(("site",), max=11, by=("score",)),
+        Frequency(("banner",), max=6),
+        Caps(("site",), max=MOST, by=("score",)),
+        ClusterBalance(TOTAL, "vector", centroids=f"{Path(lists[0]).parent}/centroids.npy", by=("score",)),
+        Budget(BUDGETS, key="site", cost="tokens", seed=4),
     ]
     selectors += [Balance(list(COLOURS), t=20, seed=3)] if balance else []
     stages = [ToyFetch(fails="ok"), Looks(seed=seed)]
@@ -114,7 +127,8 @@ def recipe(*lists: str, seed: int = 0, balance: bool = True) -> Recipe:
 
 
 def lay_out(folder: Path) -> Path:
-    """The lists of all releases."""
+    """The lists of all releases, and the centroids of a balance."""
+    np.save(folder / "centroids.npy", CENTROIDS)
     for release in RELEASES:
         (folder / f"{release}.json").write_text(json.dumps(rows(release)))
     return folder

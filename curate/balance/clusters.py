@@ -1,5 +1,6 @@
 """Equal shares for clusters of embeddings: frequent kinds of images are thinned, rare ones stay."""
 
+from bisect import bisect_right
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -24,11 +25,11 @@ class ClusterBalance(Selector):
     `clusters`, the second level clusters the centroids of the first, and so on; shares go from the top down
     (hierarchical k-means, Vo et al. 2405.15613); 0 on the lowest level is sqrt(2 N). Inside a cluster rows are drawn by coin, or best first by the `by` columns.
 
-    Adds the cluster of the lowest level. Rows without an embedding are dropped. In a set that grows `total` is that of all releases: of
-    a cluster's share new rows get what earlier releases leave, and fewer than `total` stay where these have more than a share.
+    Adds the cluster of the lowest level. Rows without an embedding are dropped. In a set that grows `total` is that of all releases, and
+    new rows get what earlier ones leave of it, in the clusters that these have filled least. A `fraction` is that of the new rows.
     """
 
-    version = 3
+    version = 4
     sees_published = True
 
     total: int = 0
@@ -71,13 +72,12 @@ class ClusterBalance(Selector):
         if not rows.rows:
             return Selection(without, notes={"kept": 0, "clusters": 0})
         lowest = self.clusters[0] or max(1, round((2 * rows.rows) ** 0.5))
-        total = self.total or round(self.fraction * rows.rows)
         rows, centroids, files = clustered(rows, width, lowest, 1, self.centroids, self.seed, self.device)
         name = f"{self.name}_cluster"
-        found, sizes = rows.each(_Ranked(name)), np.zeros(len(centroids), np.int64)
-        for t in found.each(Sql(f"select {identifier(name)} as cluster, count(*) as n from live group by all")).tables():
-            sizes[t["cluster"].to_numpy()] += t["n"].to_numpy()
-        quota = descend(sizes, _tree(centroids, self.clusters[1:], self.seed), total, self.temper)
+        found = rows.each(_Ranked(name))
+        sizes, there = _sizes(found, name, len(centroids))
+        total = self.total or int(there.sum()) + round(self.fraction * int((sizes - there).sum()))
+        quota = descend(sizes, there, _tree(centroids, self.clusters[1:], self.seed), total, self.temper)
         granted = pa.table({"cluster": np.arange(len(quota), dtype=np.int32), "quota": quota})
         fell = _beyond(found, name, granted).home(live).each(Sql(f"select id from live where id < {PUBLISHED}"))
         drop = fell.each(Sql(UNION), without)
@@ -91,6 +91,17 @@ class ClusterBalance(Selector):
         }
         columns = found.each(Sql(f"select id, {identifier(name)} from live"))
         return Selection(drop, columns=columns, notes=notes, files=files)
+
+
+def _sizes(found: Frame, name: str, clusters: int) -> tuple[np.ndarray, np.ndarray]:
+    """How many rows each cluster has in all, and in earlier releases."""
+    sizes, there = np.zeros(clusters, np.int64), np.zeros(clusters, np.int64)
+    counted = f"""select {identifier(name)} as cluster, count(*) as n, count(*) filter (id >= {PUBLISHED}) as published
+        from live group by all"""
+    for t in found.each(Sql(counted)).tables():
+        sizes[t["cluster"].to_numpy()] += t["n"].to_numpy()
+        there[t["cluster"].to_numpy()] += t["published"].to_numpy()
+    return sizes, there
 
 
 def _beyond(found: Frame, name: str, granted: pa.Table) -> Frame:
@@ -137,31 +148,33 @@ def _tree(centroids: np.ndarray, levels: tuple[int, ...], seed: int) -> list[np.
     return parents
 
 
-def descend(sizes: np.ndarray, parents: list[np.ndarray], total: int, temper: float) -> np.ndarray:
+def descend(sizes: np.ndarray, there: np.ndarray, parents: list[np.ndarray], total: int, temper: float) -> np.ndarray:
     """Quotas of the lowest clusters: shared out at the top, then inside each cluster of a level among its children."""
     if not parents:
-        return shares(sizes, total, temper)
-    above = np.bincount(parents[0], weights=sizes, minlength=parents[0].max() + 1).astype(np.int64)
-    granted = descend(above, parents[1:], total, temper)
+        return shares(sizes, there, total, temper)
+    above, held = (np.bincount(parents[0], n, parents[0].max() + 1).astype(np.int64) for n in (sizes, there))
+    granted = descend(above, held, parents[1:], total, temper)
     quota = np.zeros(len(sizes), np.int64)
     for parent in np.flatnonzero(granted):
         children = np.flatnonzero(parents[0] == parent)
-        quota[children] = shares(sizes[children], int(granted[parent]), temper)
+        quota[children] = shares(sizes[children], there[children], int(granted[parent]), temper)
     return quota
 
 
-def shares(sizes: np.ndarray, total: int, temper: float) -> np.ndarray:
-    """Whole numbers that add up to `total` (or all there is), at most `sizes`, else proportional to sizes ** temper."""
-    if total >= sizes.sum():
-        return sizes.astype(np.int64)
-    weight = np.where(sizes > 0, sizes.astype(float) ** temper, 0)
-    # Clusters in the order in which they run out as the common factor grows: the factor lies between two of them.
-    out = np.argsort(np.where(weight > 0, sizes / np.maximum(weight, 1e-300), np.inf), kind="stable")
-    whole = np.concatenate([[0], np.cumsum(sizes[out])])[:-1]
-    rest = np.cumsum(weight[out][::-1])[::-1]
-    factor = (total - whole) / np.maximum(rest, 1e-300)
-    at = int(np.argmax(factor * weight[out] <= sizes[out]))
-    exact = np.minimum(sizes, factor[at] * weight)
+def shares(sizes: np.ndarray, there: np.ndarray, total: int, temper: float) -> np.ndarray:
+    """Whole numbers that add up to `total`: at least `there`, at most `sizes`, in between proportional to sizes ** temper. All of
+    `sizes`, or just `there`, where `total` is beyond these."""
+    if total >= sizes.sum() or total <= there.sum():
+        return (sizes if total >= sizes.sum() else there).astype(np.int64)
+    weight = np.maximum(np.where(sizes > 0, sizes.astype(float) ** temper, 0), 1e-300)
+    begins, ends = there / weight, sizes / weight
+    # Clusters begin and end to get more as a common factor of their weights grows: it lies behind the last of these that `total` allows.
+    factors = np.unique(np.concatenate([begins, ends]))
+    last = bisect_right(factors, total, key=lambda factor: float(np.clip(factor * weight, there, sizes).sum())) - 1
+    factor = factors[last] if last >= 0 else 0.0
+    grows = (begins <= factor) & (factor < ends)
+    factor += (total - np.clip(factor * weight, there, sizes).sum()) / weight[grows].sum() if grows.any() else 0.0
+    exact = np.clip(factor * weight, there, sizes)
     quota = np.floor(exact + 1e-9).astype(np.int64)
     most = np.lexsort((np.arange(len(sizes)), -(exact - quota)))
     quota[most[: total - quota.sum()]] += 1

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from curate.balance.caps import Caps
 from curate.balance.clusters import ClusterBalance, descend, shares
 from curate.errors import RecipeError
-from curate.selector import coin
+from curate.selector import PUBLISHED, coin
 from tests.dedup.pool import in_chunks, live, uid
 
 CENTRES = np.eye(4)
@@ -46,6 +46,16 @@ def test_a_fraction_in_place_of_a_total(centroids):
             ClusterBalance(column="v", **both)
 
 
+def test_a_set_that_grows_gets_what_is_left_of_the_total(centroids):
+    rows, kind = pool((40, 10, 8, 2))
+    ids = np.arange(60) + np.where(np.arange(60) < 20, PUBLISHED, 0)  # twenty of the first kind are published
+    grown = live(v=rows.table()["v"], id=ids, uid=rows.table()["uid"])
+    new = lambda made: np.bincount([k for i, k in zip(ids, kind) if i < PUBLISHED and i not in made.dropped()], minlength=4)  # noqa: E731
+    assert new(ClusterBalance(36, "v", centroids=centroids).select(grown)).tolist() == [0, 7, 7, 2]
+    assert new(ClusterBalance(20, "v", centroids=centroids).select(grown)).sum() == 0
+    assert new(ClusterBalance(fraction=0.5, column="v", centroids=centroids).select(grown)).sum() == 20
+
+
 def test_trained_clusters_even_out_the_kinds():
     rows, kind = pool((400, 100, 50, 50))
     mix = kept(ClusterBalance(200, "v", clusters=(24,), seed=1).select(rows), kind)
@@ -75,12 +85,15 @@ def test_rows_without_an_embedding_are_dropped(centroids):
 
 
 @settings(max_examples=200, deadline=None)
-@given(st.lists(st.integers(0, 50), min_size=1, max_size=12), st.integers(0, 300), st.floats(0, 1))
-def test_shares_add_up_and_are_even(sizes, total, temper):
-    sizes = np.array(sizes)
-    quota = shares(sizes, total, temper)
-    assert (quota <= sizes).all() and (quota >= 0).all() and quota.sum() == min(total, sizes.sum())
-    short = quota < sizes  # those that did not run out get the same for their weight
+@given(
+    st.lists(st.tuples(st.integers(0, 50), st.integers(0, 20)), min_size=1, max_size=12), st.integers(0, 300), st.floats(0, 1)
+)
+def test_shares_add_up_and_are_even(clusters, total, temper):
+    there = np.array([published for _, published in clusters]) * (total % 2)  # every other time nothing is published
+    sizes = np.array([new for new, _ in clusters]) + there
+    quota = shares(sizes, there, total, temper)
+    assert (quota <= sizes).all() and (quota >= there).all() and quota.sum() == max(min(total, sizes.sum()), there.sum())
+    short = (quota < sizes) & (quota > there)  # those that neither ran out nor had more get the same for their weight
     weight = sizes[short].astype(float) ** temper
     for one, w in zip(quota[short], weight):
         assert (np.abs(quota[short] / weight - one / w) <= 1 / weight + 1 / w + 1e-6).all()
@@ -88,9 +101,11 @@ def test_shares_add_up_and_are_even(sizes, total, temper):
 
 def test_shares_from_the_top_down():
     sizes, parents = np.array([10, 10, 10, 10]), [np.array([0, 0, 0, 1])]
-    assert descend(sizes, [], 12, 0).tolist() == [3, 3, 3, 3]
-    assert descend(sizes, parents, 12, 0).tolist() == [2, 2, 2, 6]
-    assert descend(sizes, parents, 26, 0).tolist() == [6, 5, 5, 10]
+    none = np.zeros(4, int)
+    assert descend(sizes, none, [], 12, 0).tolist() == [3, 3, 3, 3]
+    assert descend(sizes, none, parents, 12, 0).tolist() == [2, 2, 2, 6]
+    assert descend(sizes, none, parents, 26, 0).tolist() == [6, 5, 5, 10]
+    assert descend(sizes, np.array([4, 0, 0, 1]), parents, 12, 0).tolist() == [4, 1, 1, 6]
     rows, kind = pool((30, 30, 30, 30))
     assert sum(kept(ClusterBalance(60, "v", clusters=(4, 2), seed=0).select(rows), kind)) == 60
 

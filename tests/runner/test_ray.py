@@ -8,6 +8,7 @@ from pathlib import Path
 import growing
 import pytest
 import stand_in
+from small_run import small_run
 from toys import ToyScore, recipe
 
 from curate.errors import CurateError, PoolError, RecipeError
@@ -16,6 +17,12 @@ from curate.recipe import Recipe
 from curate.runner.driver import Driver, run
 from curate.runner.engine import RayEngine
 from curate.runner.workers import Lane, flow
+from curate.shard.containers.annotations import Annotations
+from curate.shard.containers.base import convert
+from curate.shard.containers.huggingface import HuggingFace
+from curate.shard.containers.lance import Lance
+from curate.shard.containers.mds import Mds
+from curate.shard.containers.webdataset import IndexedWebDataset
 from curate.sources.webdataset import WebDataset
 from curate.store.atomic import Store
 from curate.store.releases import opened
@@ -70,6 +77,26 @@ def test_the_same_rows_fall_as_duplicates(tmp_path, ray_engine):
         on_ray.sql(asked).fetchall() == local.sql(asked).fetchall()
         and on_ray.dataset["root_hash"] == local.dataset["root_hash"]
     )
+
+
+@pytest.mark.parametrize(
+    "container", [IndexedWebDataset(), Mds(), HuggingFace(), Annotations(), Lance()], ids=lambda c: type(c).__name__
+)
+def test_a_container_written_on_ray_is_the_same(tmp_path, ray_engine, container):
+    store, columns = small_run(tmp_path / "run"), ("score", "vector") if isinstance(container, Annotations) else ()
+    for name, run_map in (("local", map), ("ray", ray_engine.map)):
+        assert convert(store, store.json("dataset.json"), container, str(tmp_path / name), run_map, columns) == 30
+    if isinstance(container, Lance):  # the names of its files are drawn
+        import lance
+
+        local, on_ray = (lance.dataset(str(tmp_path / name / "data.lance")).to_table() for name in ("local", "ray"))
+    else:
+        local, on_ray = ({p.relative_to(tmp_path / n): p.read_bytes() for p in written(tmp_path / n)} for n in ("local", "ray"))
+    assert len(local) >= 4 and local == on_ray
+
+
+def written(folder: Path) -> list[Path]:
+    return [p for p in folder.rglob("*") if p.is_file()]
 
 
 def test_a_release_made_onto_another_is_the_same(tmp_path, ray_engine):
