@@ -3,10 +3,10 @@
 import ast
 import json
 import sys
-import types
 
 import numpy as np
 import pytest
+from synth import stand_in_vllm
 
 from curate.synth.captioners import Asking, Decoding, Request, Wanted
 from curate.synth.captioners.hugging import ChatText, ImageToText, smaller
@@ -209,39 +209,10 @@ def test_pictures_are_never_made_larger():
     assert smaller(image, 0) is image and smaller(image, 50) is image and smaller(image, 25).shape == (20, 25, 3)
 
 
-def fake_vllm(monkeypatch, asked):
-    """vLLM's names with the arguments that they are given, and an engine that answers `a dog`."""
-
-    class AsyncLLM:
-        @classmethod
-        def from_engine_args(cls, how):
-            asked["engine"] = how
-            return cls()
-
-        async def generate(self, prompt, how, number, lora_request=None):
-            asked.setdefault("requests", []).append((prompt, how, number, lora_request))
-            out = types.SimpleNamespace(text=" a dog ", finish_reason="length", token_ids=[1, 2])
-            yield types.SimpleNamespace(outputs=[out], prompt_token_ids=[1] * 9)
-
-        def shutdown(self):
-            asked["shutdown"] = True
-
-    def module(name, **names):
-        monkeypatch.setitem(sys.modules, name, types.SimpleNamespace(**names))
-
-    def words(**how):
-        return how
-
-    module("vllm", AsyncEngineArgs=words, SamplingParams=words)
-    module("vllm.v1.engine.async_llm", AsyncLLM=AsyncLLM)
-    module("vllm.lora.request", LoRARequest=lambda *values: values)
-    kinds = types.SimpleNamespace(FINAL_ONLY="final")
-    module("vllm.sampling_params", RequestOutputKind=kinds, StructuredOutputsParams=words)
-
-
 def test_vllm_is_asked_with_the_seed_the_pictures_and_the_bounds(monkeypatch):
     asked = {}
-    fake_vllm(monkeypatch, asked)
+    for name, module in stand_in_vllm.modules(stand_in_vllm.Engine(asked)).items():
+        monkeypatch.setitem(sys.modules, name, module)
     writer = Vllm("org/model", largest=25, images=2, tensor=2, pipeline=2, lora="mine=/adapters/mine")
     assert writer.gpus == 4 and writer.identity() == Vllm("org/model", largest=25, images=2, lora=writer.lora).identity()
     writer._template = lambda turns, **_: str(turns)
@@ -253,11 +224,12 @@ def test_vllm_is_asked_with_the_seed_the_pictures_and_the_bounds(monkeypatch):
     assert (answer.text, answer.finish, answer.tokens, answer.tokens_in) == ("a dog", "length", 2, 9)
     assert [(p.width, p.height) for p in found["two"].pictures] == [(25, 20)] * 2
     engine = asked["engine"]
-    assert (engine["model"], engine["tensor_parallel_size"], engine["pipeline_parallel_size"]) == ("org/model", 2, 2)
-    assert engine["enable_prefix_caching"] and engine["enable_lora"] and engine["limit_mm_per_prompt"] == {"image": 2}
-    two, none = sorted(asked["requests"], key=lambda r: r[1]["seed"])
-    assert two[1]["seed"] == 5 and two[1]["top_k"] == -1 and two[1]["structured_outputs"] == {"json": schema}
+    assert (engine.model, engine.tensor_parallel_size, engine.pipeline_parallel_size) == ("org/model", 2, 2)
+    assert engine.enable_prefix_caching and engine.enable_lora and engine.limit_mm_per_prompt == {"image": 2}
+    assert engine.distributed_executor_backend is None
+    two, none = sorted(asked["requests"], key=lambda r: r[1].seed)
+    assert two[1].seed == 5 and two[1].top_k <= 0 and two[1].structured_outputs.json == schema
     assert [p.size for p in two[0]["multi_modal_data"]["image"]] == [(25, 20)] * 2
     assert [part["type"] for part in ast.literal_eval(two[0]["prompt"])[0]["content"]] == ["image", "text", "image", "text"]
-    assert two[3] == ("mine", 1, "/adapters/mine") and two[2] != none[2] and asked["shutdown"]
+    assert (two[3].lora_name, two[3].lora_path) == ("mine", "/adapters/mine") and two[2] != none[2] and asked["shutdown"]
     assert ast.literal_eval(none[0]["prompt"]) == [{"role": "user", "content": "why"}] and "multi_modal_data" not in none[0]

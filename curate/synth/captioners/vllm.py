@@ -73,6 +73,7 @@ class Vllm(Writer):
 
     async def start(self) -> None:
         from vllm import AsyncEngineArgs
+        from vllm.ray.lazy_utils import is_in_ray_actor
         from vllm.v1.engine.async_llm import AsyncLLM
 
         how = AsyncEngineArgs(
@@ -84,6 +85,8 @@ class Vllm(Writer):
             limit_mm_per_prompt={"image": self.images},
             tensor_parallel_size=self.tensor,
             pipeline_parallel_size=self.pipeline,
+            # Left to itself it refuses a placement group that spans machines: it counts the GPUs of this one.
+            distributed_executor_backend="ray" if self.gpus > 1 and is_in_ray_actor() else None,
             enable_prefix_caching=True,
             enable_lora=bool(self.lora),
         )
