@@ -23,7 +23,7 @@ from curate.errors import PoolError, RecipeError
 from curate.fetch.isolate import Isolated
 from curate.selector import coin, coin_sql, identifier, quoted
 from curate.view.bounds import Bound, bounds_of
-from curate.view.grid import missing
+from curate.view.describe import missing
 from curate.view.look import inert
 from curate.view.samples import cards, columns, light
 

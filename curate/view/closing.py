@@ -4,7 +4,7 @@ import shlex
 from collections import Counter
 from typing import Any
 
-from curate.view.look import Html, fill, join, table
+from curate.view.markup import macros
 
 
 def nothing_kept(run: Any) -> str:
@@ -61,15 +61,4 @@ def funnel(rows: list[dict[str, Any]]) -> str:
 
 def funnel_html(title: str, words: str, rows: list[dict[str, Any]]) -> str:
     """The funnel as a table for notebooks, a bar a reason."""
-    blocks = []
-    for name in dict.fromkeys(r["table"] for r in rows):
-        mine = [r for r in rows if r["table"] == name]
-        lines = [(r["reason"], f"{r['rows']:,}", f"{r['percent']:.2f} %", _bar(r)) for r in mine]
-        head = (f"{name}: {sum(r['rows'] for r in mine):,} rows in", "rows", "of all", "")
-        blocks.append(table(head, lines, numbers=[1, 2]))
-    return fill("<div><b>{}</b><br>{}{}</div>", title, words, join(blocks))
-
-
-def _bar(row: dict[str, Any]) -> Html:
-    colour = "#2a7d4f" if row["reason"] == "kept" else "#b3541e"
-    return Html(f'<div style="width:{max(0.5, 2 * row["percent"]):.1f}px;height:.8em;background:{colour}"></div>')
+    return macros("funnel.html").funnel(title, words, rows)

@@ -5,15 +5,15 @@ from functools import cached_property
 from typing import Any
 
 import duckdb
+from markupsafe import Markup
 
 from curate.errors import PoolError, RecipeError
 from curate.fetch.isolate import Isolated
 from curate.select.database import scan
 from curate.selector import coin_sql, quoted
 from curate.view.grid import brief, put
-from curate.view.look import Html, fill, join, page, table
+from curate.view.markup import macros, page
 from curate.view.samples import cards, light
-from curate.view.scripts import ENLARGE
 
 #: A row that the other run has never seen.
 ABSENT = "not in its input"
@@ -106,30 +106,14 @@ class Difference:
             (b - both, "entered"),
             (a - both, "left"),
         ]
-        body = [
-            Html("<h1>What changed</h1>"),
-            fill(
-                '<div class="tiles">{}</div>',
-                join(
-                    fill('<div class="tile"><b>{}</b><span class="dim">{}</span></div>', f"{n:,}", words) for n, words in tiles
-                ),
-            ),
-        ]
-        if self.parameters():
-            body.append(fill("<h2>Recipes</h2>{}", table(("step", "parameter", "first", "second"), self.parameters())))
         with Isolated() as child:
-            for side, run in (("entered", self.second), ("left", self.first)):
-                mine = [c for c in self.changes if c.side == side]
-                body.append(
-                    fill(
-                        "<h2>{}</h2>{}",
-                        f"{side.capitalize()}: {sum(c.rows for c in mine):,}" if mine else f"None {side}",
-                        join(self._block(c, run, child) for c in mine),
-                    )
-                )
-        return page("what changed", body, ENLARGE)
+            sides = [
+                (side, [(c, self._pictures(c, run, child)) for c in self.changes if c.side == side])
+                for side, run in (("entered", self.second), ("left", self.first))
+            ]
+        return page("what changed", macros("difference.html").difference(tiles, self.parameters(), sides), "enlarge.js")
 
-    def _block(self, change: Change, run: Any, child: Isolated) -> Html:
+    def _pictures(self, change: Change, run: Any, child: Isolated) -> Markup:
         listed = ", ".join(quoted(u) for u in change.uids)
         rows = (
             run.sql(f"select {light(run, self.table)} from {self.table} where kept and uid in ({listed}) order by uid")
@@ -139,8 +123,7 @@ class Difference:
         bounded = [
             s.get("column") or s["step"] for s in run.recipe.get("steps", []) if change.reason in (s["step"], s.get("reason"))
         ]
-        words = fill('<h3>{} <span class="dim">{} rows</span></h3>', change.reason, f"{change.rows:,}")
-        return fill("{}{}", words, brief(cards(run.store, rows, 200, child), [c for c in bounded if rows and c in rows[0]]))
+        return brief(cards(run.store, rows, 200, child), [c for c in bounded if rows and c in rows[0]])
 
     def write(self, out: str | None) -> str:
         """Write the page beside the second run's report; returns where it is."""

@@ -1,14 +1,15 @@
 """`curate.show`: samples, pairs and documents as objects that a notebook displays, and that are plain HTML elsewhere."""
 
-import html
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from markupsafe import Markup
+
 from curate.errors import RecipeError
 from curate.selector import identifier, quoted
 from curate.view import grid, samples
-from curate.view.look import Html, fill, join, page
+from curate.view.markup import PARTS, join, page
 
 
 @dataclass(repr=False)
@@ -17,18 +18,18 @@ class Shown:
 
     title: str
     words: str
-    body: Html
+    body: Markup
     height: int = 620
 
     def __str__(self) -> str:
-        return page(self.title, [fill("<h1>{}</h1><p class=sub>{}</p>", self.title, self.words), self.body])
+        return page(self.title, PARTS.heading(self.title, self.words) + self.body)
 
     def __repr__(self) -> str:
         return f"<{self.title}: {self.words}>"
 
     def _repr_html_(self) -> str:
         # A frame of its own: the page's style stays in it, and nothing in it can run.
-        return f'<iframe sandbox srcdoc="{html.escape(str(self), quote=True)}" style="width:100%;height:{self.height}px;border:0"></iframe>'
+        return PARTS.frame(str(self), self.height)
 
     def save(self, path: str | Path) -> Path:
         """Write the page; returns its path."""
@@ -59,7 +60,7 @@ def show(
         return _these(run, what, n)
     title = f"dropped for {reason}" if reason else "kept"
     if documents:
-        return Shown(title, f"documents of {run.store.url}", join(grid.documents(run, n, reason, where), "\n"), 900)
+        return Shown(title, f"documents of {run.store.url}", join(grid.documents(run, n, reason, where)), 900)
     if captions:
         return _captions(run, reason, where, n)
     body, words = grid.contents(run, reason, n, where)
@@ -84,7 +85,7 @@ def _these(run: Any, what: Any, n: int) -> Shown:
     )
     known = {c.row["uid"]: c for c in samples.cards(run.store, rows)}
     found = [known[u] for u in uids if u in known]
-    return Shown(f"{len(found)} samples", run.store.url, grid.grid(map(grid.shown, found)), 620 if found else 120)
+    return Shown(f"{len(found)} samples", run.store.url, PARTS.grid(map(grid.shown, found)), 620 if found else 120)
 
 
 def _uids(what: Any) -> list[str]:

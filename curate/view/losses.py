@@ -1,10 +1,11 @@
 """What each rule drops of each language: filters that look neutral are often not."""
 
-from typing import Any
+from markupsafe import Markup
 
 from curate.selector import identifier
 from curate.view.facts import Facts
-from curate.view.look import Html, fill, join, table
+from curate.view.markup import PARTS
+from curate.view.sections import NOTHING, SECTIONS
 
 #: The column with the language of a row, by table; the first that is there.
 COLUMNS = {"images": ("language", "source_language"), "documents": ("document_language",), "texts": ("paragraph_language",)}
@@ -16,14 +17,14 @@ LEAST = 20
 FAR = 1.5
 
 
-def languages(f: Facts) -> Html:
+def languages(f: Facts) -> Markup:
     """For each table whose rows have a language the share that each rule drops of those that reach it, language by language."""
-    blocks = [_losses(f, name) for name in f.total]
-    if not any(blocks):
-        return Html("")
+    blocks = [(name, lost) for name in f.total if (lost := _losses(f, name))]
+    if not blocks:
+        return NOTHING
     words = f"""Percent of the rows that reach a rule and are dropped by it, for the most frequent languages; bold: more than {FAR:g} times the
         loss of all rows. A dash: fewer than {LEAST} rows. Rows that were dropped before their language was known are not counted."""
-    return fill('<p class="dim">{}</p>{}', " ".join(words.split()), join(blocks))
+    return SECTIONS.losses(" ".join(words.split()), SECTIONS.by_table(blocks, len(f.total) > 1))
 
 
 def losses(f: Facts, name: str) -> tuple[list[str], list[tuple[str, list[float | None]]]]:
@@ -51,17 +52,16 @@ def losses(f: Facts, name: str) -> tuple[list[str], list[tuple[str, list[float |
     return ["all", *shown], lines
 
 
-def _losses(f: Facts, name: str) -> Html:
+def _losses(f: Facts, name: str) -> Markup:
     heads, lines = losses(f, name)
     if not lines:
-        return Html("")
+        return NOTHING
     rows = [(rule, *(_cell(share, shares[0]) for share in shares)) for rule, shares in lines]
-    title = fill("<h3>{}</h3>", name) if len(f.total) > 1 else ""
-    return fill("{}{}", title, table(("rule", *heads), rows, numbers=range(1, len(heads) + 1)))
+    return PARTS.table(("rule", *heads), rows, range(1, len(heads) + 1))
 
 
-def _cell(share: float | None, whole: float) -> Any:
+def _cell(share: float | None, whole: float) -> str:
     if share is None:
         return "–"
     text = f"{100 * share:.1f}"
-    return fill("<b>{}</b>", text) if share > FAR * whole and share >= 0.01 else text
+    return SECTIONS.bold(text) if share > FAR * whole and share >= 0.01 else text

@@ -5,8 +5,7 @@ from typing import Any
 from curate.view import losses, sections
 from curate.view.facts import Facts
 from curate.view.grid import put
-from curate.view.look import Html, fill, join, page
-from curate.view.scripts import ENLARGE, SLIDERS
+from curate.view.markup import page
 
 #: Rows that are looked at for everything but the counts; of a larger run, whole parts spread evenly over it.
 ROWS = 200_000
@@ -43,10 +42,5 @@ def html_of(run: Any, rows: int = ROWS) -> str:
 
 def _page(facts: Facts) -> str:
     made = [(anchor, heading, found) for anchor, heading, write_section in SECTIONS if (found := write_section(facts))]
-    links = fill("<nav>{}</nav>", join(fill('<a href="#{}">{}</a>', anchor, heading) for anchor, heading, _ in made))
-    body = [
-        sections.head(facts),
-        links,
-        *(fill('<section><h2 id="{}">{}</h2>\n{}</section>', a, h, Html(f)) for a, h, f in made),
-    ]
-    return page(f"{facts.name}: report", body, SLIDERS + ENLARGE)
+    body = sections.SECTIONS.report(sections.head(facts), made)
+    return page(f"{facts.name}: report", body, "sliders.js", "enlarge.js")

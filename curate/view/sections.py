@@ -5,20 +5,27 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
+from markupsafe import Markup
+
 from curate.dedup import keys
 from curate.selector import identifier
+from curate.view.charts import ranked, stacked, thinned
 from curate.view.facts import Facts, Histogram, edge
-from curate.view.grid import brief, captioned, documents, grid, grouped
-from curate.view.look import Html, bar, fill, join, legend, number, ranked, size, stacked, table, thinned
+from curate.view.grid import brief, captioned, documents, grouped
+from curate.view.look import number, size
+from curate.view.markup import PARTS, join, macros
 from curate.view.progress import waiting
 from curate.view.samples import groups, written
 from curate.view.story import bounds, in_effect
+
+SECTIONS = macros("sections.html")
+NOTHING = Markup("")
 
 #: Samples at each side of a threshold, groups of duplicates for each step, documents, captions.
 SIDE, PAIRS, PAGES, CAPTIONS = 8, 6, 4, 8
 
 
-def head(f: Facts) -> Html:
+def head(f: Facts) -> Markup:
     """Title, the numbers that everybody asks for, and how much of the run was looked at."""
     main = f.dataset.get("table", "images")
     kept, total = f.counts.get(main, {}).get("kept", 0), f.total.get(main, 0)
@@ -32,24 +39,18 @@ def head(f: Facts) -> Html:
     when = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(f.recipe["began"])) if "began" in f.recipe else ""
     words = [f.run.store.url, when, f"root hash {f.dataset['root_hash'][:16]}"]
     looked = f"Counts are of all rows. Everything else is of a sample: one part in {f.step}." if f.step > 1 else ""
-    return fill(
-        '<h1>{}</h1><p class="sub">{}</p><div class="tiles">{}</div>{}',
-        f.name,
-        " · ".join(w for w in words if w),
-        join(fill('<div class="tile"><b>{}</b>{}</div>', value, name) for value, name in tiles),
-        fill('<p class="sub">{}</p>', looked) if looked else "",
-    )
+    return SECTIONS.head(f.name, " · ".join(w for w in words if w), tiles, looked)
 
 
-def funnel(f: Facts) -> Html:
+def funnel(f: Facts) -> Markup:
     """Rows in, dropped rule by rule, kept: every row once."""
-    return join(_funnel(f, t) for t in f.total)
+    return SECTIONS.by_table([(t, _funnel(f, t)) for t in f.total], len(f.total) > 1)
 
 
-def _funnel(f: Facts, name: str) -> Html:
+def _funnel(f: Facts, name: str) -> Markup:
     total = left = f.total[name]
     asks = {s["step"]: bounds(s) for s in f.steps if s.get("table", "images") == name}
-    rows = [("rows in", "", "", f"{total:,}", "", bar(("keep", 1.0)))]
+    rows = [("rows in", "", "", f"{total:,}", "", PARTS.bar([("keep", 1.0)]))]
     for rule, reasons in f.rules(name):
         gone, came = sum(n for _, n in reasons), left
         left -= gone
@@ -61,92 +62,69 @@ def _funnel(f: Facts, name: str) -> Html:
                 f"{100 * gone / max(1, came):.2f} %",
                 f"{left:,}",
                 f"{100 * share[0]:.2f} %",
-                bar(("keep", share[0]), ("drop", share[1])),
+                PARTS.bar([("keep", share[0]), ("drop", share[1])]),
             )
         )
     share = left / max(1, total)
-    rows.append((Html('<b class="keep">kept</b>'), "", "", f"{left:,}", f"{100 * share:.2f} %", bar(("keep", share))))
-    heading = fill("<h3>{}</h3>", name) if len(f.total) > 1 else ""
-    head = ("step", "dropped", "of those that reach it", "left", "of all", "")
-    return fill('{}<div class="funnel">{}</div>', heading, table(head, rows, numbers=[1, 2, 3, 4]))
+    rows.append((SECTIONS.kept(), "", "", f"{left:,}", f"{100 * share:.2f} %", PARTS.bar([("keep", share)])))
+    return SECTIONS.funnel(rows)
 
 
-def _rule(rule: str, asks: str, reasons: list[tuple[str, int]]) -> Html:
+def _rule(rule: str, asks: str, reasons: list[tuple[str, int]]) -> Markup:
     """A rule by its name, with what it asks, and its reasons where they are not its name."""
     if len(reasons) == 1 and reasons[0][0] != f"document:{rule}":
         rule = reasons[0][0]
-    words = fill("{}{}", rule, fill("<span>{}</span>", asks) if asks else "")
-    if len(reasons) < 2:
-        return words
-    inner = table(("reason", "rows"), [(r, f"{n:,}") for r, n in reasons], numbers=[1])
-    return fill("<details><summary>{}<span>{} reasons</span></summary>{}</details>", rule, len(reasons), inner)
+    return SECTIONS.rule(rule, asks, [(reason, f"{n:,}") for reason, n in reasons])
 
 
 # ---- scores
 
 
-def scores(f: Facts) -> Html:
+def scores(f: Facts) -> Markup:
     """The histogram of each score, with its bound and a slider that moves it."""
-    blocks = []
-    for name in f.total:
-        charts = [_chart(h) for c in f.scores(name) if (h := f.histogram(name, c))]
-        heading = fill("<h3>{}</h3>", name) if len(f.total) > 1 else ""
-        blocks += [fill("{}{}", heading, grid(charts, "charts"))] if charts else []
-    if not blocks:
-        return Html("")
-    words = fill(
-        '<p class="sub">Rows that have the score. A dashed line is the threshold; the slider shows what another one would do, and the option that applies it.</p>{}',
-        legend(("keep", "kept"), ("drop", "dropped by this threshold"), ("other", "dropped by another step")),
-    )
-    return fill("{}{}", words, join(blocks))
+    charts = {name: [_chart(h) for c in f.scores(name) if (h := f.histogram(name, c))] for name in f.total}
+    words = (("keep", "kept"), ("drop", "dropped by this threshold"), ("other", "dropped by another step"))
+    return SECTIONS.scores(PARTS.legend(words), _by_table(f, charts)) if any(charts.values()) else NOTHING
 
 
-def _chart(h: Histogram) -> Html:
+def _by_table(f: Facts, charts: dict[str, list[Markup]]) -> Markup:
+    """The charts of the tables that have some, under their names where the run has several tables."""
+    return SECTIONS.by_table([(t, PARTS.grid(of, "charts")) for t, of in charts.items() if of], len(f.total) > 1)
+
+
+def _chart(h: Histogram) -> Markup:
     picture = stacked(h.edges, [("k", h.kept), ("d", h.mine), ("o", h.other)], [edge(b, h.whole) for b in h.bounds], h.low)
     signs = {"min": "≥", "max": "≤"}
     rules = "; ".join(f"{'' if b.rule == h.column else f'{b.rule} '}{signs[b.side]} {number(b.value)}" for b in h.bounds)
     tops = " · ".join(f"{100 - p}th\u00a0{number(v)}" for p, v in reversed(h.tops.items()))
     side = h.bounds[0].side if h.bounds else "min"
     at = min(range(len(h.edges)), key=lambda i: abs(h.edges[i] - (edge(h.bounds[0], h.whole) if h.bounds else h.edges[0])))
-    data = json.dumps(
-        {
-            "edges": h.edges,
-            "kept": h.kept,
-            "mine": h.mine,
-            "other": h.other,
-            "side": side,
-            "whole": h.whole,
-            "at": at if h.bounds else -1,
-            "setting": h.bounds[0].setting if h.bounds else "",
-        }
-    )
-    return fill(
-        '<div class="chart" data-bins="{}"><h3>{}</h3><div class="dim">{}</div>{}<input type="range" min="0" max="{}" value="{}" '
-        'aria-label="threshold of {}"><output></output><div class="dim">percentiles: {}</div></div>',
-        data,
-        h.column,
-        rules or "no threshold",
-        picture,
-        len(h.edges) - 1,
-        at,
-        h.column,
-        tops,
-    )
+    data = {
+        "edges": h.edges,
+        "kept": h.kept,
+        "mine": h.mine,
+        "other": h.other,
+        "side": side,
+        "whole": h.whole,
+        "at": at if h.bounds else -1,
+        "setting": h.bounds[0].setting if h.bounds else "",
+    }
+    return SECTIONS.histogram(h, rules, picture, json.dumps(data), at, tops)
 
 
 # ---- samples
 
 
-def kept(f: Facts) -> Html:
+def kept(f: Facts) -> Markup:
     """Kept samples."""
     found = f.samples.get("kept", [])
     if not found:
-        return Html("")
+        return NOTHING
     bounded = list(dict.fromkeys(b.column for b in reversed(f.bounds) if b.column in f.scores("images")))
     return brief(found, (bounded or f.scores("images")[-2:])[:2])
 
 
-def dropped(f: Facts) -> Html:
+def dropped(f: Facts) -> Markup:
     """Some samples of each reason, the most frequent reason first."""
     blocks = []
     for reason, n in sorted(f.counts.get("images", {}).items(), key=lambda c: (-c[1], c[0])):
@@ -155,19 +133,11 @@ def dropped(f: Facts) -> Html:
             score = [b.column for b in f.bounds if b.rule == reason] or [
                 c for c in f.columns["images"] if c == reason or c.startswith(f"{reason}_")
             ]
-            blocks.append(
-                fill(
-                    '<details{}><summary><b>{}</b> <span class="dim">{:} rows</span></summary>{}</details>',
-                    Html(" open" if len(blocks) < 10 else ""),
-                    reason,
-                    f"{n:,}",
-                    brief(mine, score[:2]),
-                )
-            )
+            blocks.append(SECTIONS.folded(reason, f"{n:,} rows", brief(mine, score[:2]), len(blocks) < 10))
     return join(blocks)
 
 
-def borderline(f: Facts) -> Html:
+def borderline(f: Facts) -> Markup:
     """For each bound on the images' scores: who just passed, and who just did not."""
     blocks = []
     for bound in sorted(f.bounds, key=lambda b: -f.counts.get("images", {}).get(b.rule, 0)):
@@ -175,25 +145,16 @@ def borderline(f: Facts) -> Html:
             continue
         passed, fell = f.near(bound, SIDE)
         if passed and fell:
-            sides = join(
-                fill("<h3>{}</h3>{}", words, brief(side, [bound.column]))
+            sides = [
+                SECTIONS.titled(words, brief(side, [bound.column]))
                 for words, side in (("just kept", passed), ("just dropped", fell))
-            )
-            blocks.append(
-                fill(
-                    '<details{}><summary><b>{}</b> <span class="dim">{} {} {}</span></summary>{}</details>',
-                    Html(" open" if len(blocks) < 3 else ""),
-                    bound.rule,
-                    bound.column,
-                    "≥" if bound.side == "min" else "≤",
-                    number(bound.value),
-                    sides,
-                )
-            )
+            ]
+            what = f"{bound.column} {'≥' if bound.side == 'min' else '≤'} {number(bound.value)}"
+            blocks.append(SECTIONS.folded(bound.rule, what, join(sides), len(blocks) < 3))
     return join(blocks)
 
 
-def duplicates(f: Facts) -> Html:
+def duplicates(f: Facts) -> Markup:
     """Groups of duplicates of each step: the copy that was kept with those dropped for it; half of them the least alike."""
     blocks = []
     for step in [
@@ -204,39 +165,30 @@ def duplicates(f: Facts) -> Html:
     ]:
         n = f.con.sql("select count(*) from edges where step = $1", params=[step]).fetchall()[0][0]
         found = groups(f, step, PAIRS, f.child)
-        blocks.append(
-            fill('<h3>{} <span class="dim">{} duplicates</span></h3>{}', step, f"{n:,}", grid(map(grouped, found), "pairs"))
-        )
+        blocks.append(SECTIONS.titled(step, PARTS.grid(map(grouped, found), "pairs"), f"{n:,} duplicates"))
     return join(blocks)
 
 
-def captions(f: Facts) -> Html:
+def captions(f: Facts) -> Markup:
     """Raw captions beside those that models wrote."""
     made = written(f) if "images" in f.total else []
     cards = [c for c in f.samples.get("kept", []) if any(c.row.get(n) for n in made)][:CAPTIONS]
-    return captioned(cards, made) if cards else Html("")
+    return captioned(cards, made) if cards else NOTHING
 
 
-def pages(f: Facts) -> Html:
+def pages(f: Facts) -> Markup:
     """Kept web pages as they will be read."""
-    return join(documents(f, PAGES, child=f.child)) if "documents" in f.total else Html("")
+    return join(documents(f, PAGES, child=f.child)) if "documents" in f.total else NOTHING
 
 
 # ---- what the rows are made of
 
 
-def makeup(f: Facts) -> Html:
+def makeup(f: Facts) -> Markup:
     """Domains, languages, formats, resolutions: rows in beside rows kept."""
-    blocks = []
-    for name in f.total:
-        charts = [c for title, *how in _makings(f, name) if (c := _values(f, name, title, *how))]
-        heading = fill("<h3>{}</h3>", name) if len(f.total) > 1 else ""
-        blocks += [fill("{}{}", heading, grid(charts, "charts"))] if charts else []
-    return (
-        fill("{}{}", legend(("keep", "share of the rows kept"), ("other", "share of the rows in")), join(blocks))
-        if blocks
-        else Html("")
-    )
+    charts = {t: [c for title, *how in _makings(f, t) if (c := _values(f, t, title, *how))] for t in f.total}
+    words = PARTS.legend((("keep", "share of the rows kept"), ("other", "share of the rows in")))
+    return words + _by_table(f, charts) if any(charts.values()) else NOTHING
 
 
 def _makings(f: Facts, name: str) -> Iterator[tuple[str, ...]]:
@@ -251,25 +203,25 @@ def _makings(f: Facts, name: str) -> Iterator[tuple[str, ...]]:
         yield "shorter side, pixels", f"{power} || '–' || (2 * {power} - 1)", f"min({side})"
 
 
-def _values(f: Facts, name: str, title: str, expression: str, order: str = "-count(*)") -> Html:
+def _values(f: Facts, name: str, title: str, expression: str, order: str = "-count(*)") -> Markup:
     rows = f.values(name, f"nullif(({expression})::varchar, '')", 8 if order.startswith("-") else 16, order)
     total, left = max(1, sum(r[1] for r in rows)), max(1, sum(r[2] for r in rows))
     if len(rows) < 2:
-        return Html("")
+        return NOTHING
     most = max(max(n / total, k / left) for _, n, k in rows)
     lines = [
         (
             value,
             f"{100 * n / total:.1f} %",
             f"{100 * k / left:.1f} %",
-            fill("{}{}", bar(("other", n / total / most)), bar(("keep", k / left / most))),
+            PARTS.bar([("other", n / total / most)]) + PARTS.bar([("keep", k / left / most)]),
         )
         for value, n, k in rows
     ]
-    return fill('<div class="chart"><h3>{}</h3>{}</div>', title, table(("", "in", "kept", ""), lines, numbers=[1, 2]))
+    return PARTS.chart(title, "", PARTS.table(("", "in", "kept", ""), lines, (1, 2)))
 
 
-def balance(f: Facts) -> Html:
+def balance(f: Facts) -> Markup:
     """How even the groups are before and after, and what the selectors noted."""
     names = [n for n in f.columns.get("images", {}) if n.endswith("_cluster")] + (
         ["language"] if "language" in f.columns.get("images", {}) else []
@@ -279,7 +231,7 @@ def balance(f: Facts) -> Html:
         before, after = f.groups(name)
         if len(before) > 2 and sum(n > 0 for n in after) > 2:
             words = f"the largest tenth of the groups holds {_top(before):.0f} % of the rows before, {_top(after):.0f} % after"
-            charts.append(_balanced(name, words, ranked(thinned(before), thinned(after))))
+            charts.append(PARTS.chart(name, words, ranked(thinned(before), thinned(after))))
     notes = f.recipe.get("notes", {})
     charts += [
         _entries(step, name, noted)
@@ -289,27 +241,20 @@ def balance(f: Facts) -> Html:
     ]
     flat = [(step, *line) for step, noted in notes.items() for line in _flat(noted)]
     if not charts and not flat:
-        return Html("")
-    lines = fill("<h3>What the selectors noted</h3>{}", table(("step", "what", ""), flat)) if flat else ""
-    words = legend(("other", "before"), ("keep", "after")) if charts else ""
-    return fill("{}{}{}", words, grid(charts, "charts") if charts else "", lines)
+        return NOTHING
+    lines = SECTIONS.titled("What the selectors noted", PARTS.table(("step", "what", ""), flat)) if flat else NOTHING
+    words = PARTS.legend((("other", "before"), ("keep", "after"))) if charts else NOTHING
+    return words + (PARTS.grid(charts, "charts") if charts else NOTHING) + lines
 
 
-def _balanced(title: str, words: str, chart: Html) -> Html:
-    return fill('<div class="chart"><h3>{}</h3><div class="dim">{}</div>{}</div>', title, words, chart)
-
-
-def _entries(step: str, name: str, noted: dict[str, Any]) -> Html:
+def _entries(step: str, name: str, noted: dict[str, Any]) -> Markup:
     """The entries of a balance by rank, and the most frequent of them by name."""
     points = noted["ranked"]
     chart = ranked([(p["rank"], p["before"]) for p in points], [(p["rank"], p["after"]) for p in points], "entries")
-    head = table(
-        ("entry", "before", "after"), [(p["entry"], f"{p['before']:,}", f"{p['after']:,}") for p in points[:6]], numbers=[1, 2]
-    )
+    most = [(p["entry"], f"{p['before']:,}", f"{p['after']:,}") for p in points[:6]]
+    words = f"rows by entry, from the most frequent entry on; t = {number(noted['t'])}"
     title = step if name == "all" else f"{step}: {name}"
-    return _balanced(
-        title, f"rows by entry, from the most frequent entry on; t = {number(noted['t'])}", fill("{}{}", chart, head)
-    )
+    return PARTS.chart(title, words, chart + PARTS.table(("entry", "before", "after"), most, (1, 2)))
 
 
 def _flat(noted: dict[str, Any], before: str = "") -> Iterator[tuple[str, str]]:
@@ -335,12 +280,12 @@ def _note(value: object) -> str:
 # ---- how it ran
 
 
-def speed(f: Facts) -> Html:
+def speed(f: Facts) -> Markup:
     """Rows and seconds of each step in the last visit to the run; what was there before is counted as reused."""
     decided = {k: {"computed": d["rows"], "reused": 0, "seconds": d["seconds"]} for k, d in f.recipe.get("decided", {}).items()}
     counters = {**f.recipe.get("counters", {}), **decided}
     if not counters:
-        return Html("")
+        return NOTHING
     longest = max((c["seconds"] for c in counters.values()), default=0) or 1
     rows = [
         (
@@ -350,7 +295,7 @@ def speed(f: Facts) -> Html:
             f"{c['seconds']:.1f}",
             f"{c['computed'] / c['seconds']:,.0f}" if c["seconds"] > 0.001 and c["computed"] else "–",
             waiting(c["busy"], c["waited"], c["cores"], c["batch"]) if c.get("busy") else "",
-            bar(("other", c["seconds"] / longest)),
+            PARTS.bar([("other", c["seconds"] / longest)]),
         )
         for name, c in counters.items()
     ]
@@ -358,31 +303,19 @@ def speed(f: Facts) -> Html:
         f"The last visit took {f.recipe.get('seconds', 0):,.1f} s. Seconds of a stage are those of its workers, summed; of the first that "
         "reads pixels with those of the decoders, of all cores together; those of a selector are its own."
     )
-    return fill(
-        '<p class="sub">{}</p>{}',
-        words,
-        table(
-            ("step", "rows computed", "reused", "seconds", "rows/s of a worker", "its model", ""), rows, numbers=[1, 2, 3, 4]
-        ),
-    )
+    head = ("step", "rows computed", "reused", "seconds", "rows/s of a worker", "its model", "")
+    return SECTIONS.sub(words) + PARTS.table(head, rows, (1, 2, 3, 4))
 
 
-def recipe(f: Facts) -> Html:
+def recipe(f: Facts) -> Markup:
     """What ran: steps with parameters and fingerprints, inputs with hashes, versions."""
     steps = [
-        (
-            s["step"],
-            s.get("class", ""),
-            _parameters(in_effect(s)),
-            fill("<code>{}</code>", s.get("fingerprint", "")),
-        )
-        for s in f.steps
+        (s["step"], s.get("class", ""), _parameters(in_effect(s)), SECTIONS.code(s.get("fingerprint", ""))) for s in f.steps
     ]
     inputs = [
         (i["path"], number(i.get("size")), i.get("hash", "")[:19], i.get("error") or number(sum(i["rows"].values())))
         for i in f.recipe.get("inputs", [])
     ]
-    more = len(inputs) - 20
     facts = [
         ("recipe fingerprint", f.recipe.get("fingerprint", "")),
         ("root hash", f.dataset["root_hash"]),
@@ -390,13 +323,7 @@ def recipe(f: Facts) -> Html:
         ("shards", _parameters({k: v for k, v in (f.recipe.get("shards") or {}).items() if k != "class"})),
         ("versions", ", ".join(f"{k} {v}" for k, v in f.recipe.get("versions", {}).items())),
     ]
-    return fill(
-        "{}<h3>Input</h3>{}{}<h3>Record</h3>{}",
-        table(("step", "class", "parameters", "fingerprint"), steps),
-        table(("file", "bytes", "hash", "rows"), inputs[:20], numbers=[1, 3]),
-        fill('<p class="sub">and {} more files</p>', f"{more:,}") if more > 0 else "",
-        table(("", ""), facts),
-    )
+    return SECTIONS.recipe(steps, inputs[:20], len(inputs) - 20, facts)
 
 
 def _parameters(values: dict) -> str:

@@ -5,11 +5,15 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from markupsafe import Markup
+
 from curate.errors import RecipeError
 from curate.selector import quoted
 from curate.shard.write import shard_names
-from curate.view.grid import beside, dimensions, grid, put, words
-from curate.view.look import Html, fill, join, link, number, page, picture, table
+from curate.view.describe import dimensions
+from curate.view.grid import beside, put
+from curate.view.look import number
+from curate.view.markup import join, macros, page
 from curate.view.samples import QUIET, Card, cards, columns, light, pairs_of
 
 #: What recipe.json says of a step besides its parameters.
@@ -177,39 +181,12 @@ def as_text(story: Story) -> str:
     return "\n".join(lines)
 
 
-def as_html(story: Story) -> Html:
+def as_html(story: Story) -> Markup:
     """The story with its picture."""
-    row = story.card.row
-    verdict = fill('<p class="{}">{}</p>', "drop" if row.get("drop_reason") else "keep", fate(story))
-    twins = fill("<h2>Duplicates</h2>{}", grid(map(beside, story.twins), "pairs")) if story.twins else ""
-    body = fill(
-        '<h1 dir="auto" class="text">{}</h1><p class="sub">{}</p>{}<div class="charts"><div class="card">{}</div>{}</div><h2>Step by step</h2>{}{}',
-        words(row),
-        row["uid"],
-        verdict,
-        picture(story.card.thumbnail, "no image"),
-        table(("", ""), [(k, link(v) if k == "url" else v) for k, v in _head(story) if k != "text"]),
-        table(
-            ("step", "outcome", "threshold", "values"),
-            [(s.step, _mark(s.outcome), s.bounds, _listed(s)) for s in story.lines],
-        ),
-        twins,
-    )
-    return body
-
-
-def _listed(line: Line) -> Html:
-    """The values of a step, a line each."""
-    named = (fill('<span class="dim">{}</span> ', "" if k == line.step else k) for k, _ in line.values)
-    return join((fill("<div>{}{}</div>", name, v) for name, (_, v) in zip(named, line.values))) or Html("–")
-
-
-def _mark(outcome: str) -> Html:
-    kind = "drop" if outcome.startswith(("dropped", "failed")) else "keep" if outcome == "passed" else "dim"
-    return fill('<span class="{}">{}</span>', kind, outcome)
+    return macros("story.html").story(story, fate(story), _head(story), [beside(pair) for pair in story.twins])
 
 
 def write(run: Any, stories: list[Story], out: str | None) -> str:
     """Write the stories as a page; returns where it is."""
     uid = stories[0].card.row["uid"]
-    return put(run, page(f"why {uid}", [join(map(as_html, stories))]), f"why-{uid}.html", out)
+    return put(run, page(f"why {uid}", join(map(as_html, stories))), f"why-{uid}.html", out)

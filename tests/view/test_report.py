@@ -8,6 +8,7 @@ from html.parser import HTMLParser
 import duckdb
 import pytest
 from chromium import chromium, dom, needs_chromium
+from markupsafe import escape
 from pictured import EVIL, pictured
 from PIL import Image
 
@@ -17,8 +18,8 @@ from curate.runner.driver import run as start
 from curate.sources.web_pages import WebPages
 from curate.view import report
 from curate.view.bounds import Bound
+from curate.view.charts import HIGH, stacked
 from curate.view.facts import Facts, bins
-from curate.view.look import HIGH, Html, fill, link, page, stacked, table
 from curate.view.run import open_run
 
 
@@ -61,7 +62,7 @@ def test_nothing_loads_and_no_text_becomes_markup(text):
     read.feed(text)
     assert read.loads == [] and read.handlers == [] and read.tags.count("script") == 1 and read.tags.count("img") > 20
     assert read.links and all(link["rel"] == "noopener noreferrer" for link in read.links)
-    assert "default-src 'none'" in html.unescape(text) and html.escape(EVIL) in text
+    assert "default-src 'none'" in html.unescape(text) and escape(EVIL) in text
 
 
 def test_what_is_shown_does_not_depend_on_the_order_in_which_rows_are_read(run):
@@ -141,26 +142,12 @@ def test_one_spike_does_not_flatten_the_other_bins():
     assert 'class="cut"' not in stacked([0, 1, 2], [("k", [2, 1])])
 
 
-def test_only_addresses_of_the_web_are_links():
-    assert (
-        link("javascript:alert(1)") == "javascript:alert(1)"
-        and link(None) == ""
-        and link("data:text/html,x").startswith("data")
-    )
-    assert 'href="http://a/&quot;onload=&quot;"' in link('http://a/"onload="') and "<b>" not in link("https://a/<b>", "<b>")
-
-
 def test_a_reason_that_two_steps_gave_is_that_of_the_one_with_more_rows():
     facts = object.__new__(Facts)
     facts.con, facts.steps, facts.counts = duckdb.connect(), [{"step": "fetch"}], {"images": {"fetch:bad_url": 5, "kept": 1}}
     facts.con.execute("""create table images as select 'fetch:bad_url' as drop_reason,
         case when i < 2 then 'source' else 'fetch' end as drop_stage, false as kept from range(5) t(i)""")
     assert list(facts.rules("images")) == [("fetch", [("fetch:bad_url", 5)])]
-
-
-def test_markup_is_marked_and_text_is_escaped():
-    assert fill("<b>{}</b>{}", "<i>", Html("<u></u>")) == "<b>&lt;i&gt;</b><u></u>"
-    assert "<x>" not in table(("<x>",), [("<x>",)]) and "&lt;t&gt;" in page("<t>", [])
 
 
 @needs_chromium

@@ -5,8 +5,12 @@ import statistics
 from dataclasses import dataclass
 from typing import Any
 
+from markupsafe import Markup
+
 from curate.extras.evaluate.heldout import score
-from curate.view.look import Html, dots, fill, join, page, plain, table
+from curate.view.charts import dots
+from curate.view.look import plain
+from curate.view.markup import macros, page
 
 
 @dataclass(frozen=True)
@@ -69,35 +73,20 @@ class Outcome:
         head = ["held out", "metric", *(s["name"] for s in self.sets)]
         held = ", ".join(f"{h['name']} ({h['samples']:,} samples: {' and '.join(h['tasks'])})" for h in self.held_out)
         sets = [(s["name"], f"{s['samples']:,}", f"{s['shards']:,}", s["hash"], f"{s['leaked']:,}") for s in self.sets]
-        return page(
-            "curate evaluate",
-            [
-                fill('<h1>Which samples train the better model</h1><p class="sub">{}</p>', self.compute()),
-                join(fill("<p>{}</p>", line) for line in self.verdicts()),
-                fill(
-                    '<div class="charts">{}</div>',
-                    join(self._chart(*of) for of in [("all", "score"), *((h, m) for h, m, _ in self.rows()[:-1])]),
-                ),
-                Html("<h2>Numbers</h2>"),
-                table(head, [[h, m, *cells] for h, m, cells in self.rows()], range(2, len(head))),
-                Html("<h2>Conditions</h2>"),
-                fill('<p class="sub">Held out: {}.</p>', held),
-                table(["set", "samples", "shards", "hash", "captions held out"], sets, [1, 2, 4]),
-                fill('<p class="sub">{}</p>', ", ".join(f"{k} {v}" for k, v in self.versions.items())),
-            ],
-        )
+        charts = [self._chart(*of) for of in [("all", "score"), *((h, m) for h, m, _ in self.rows()[:-1])]]
+        numbers = [[h, m, *cells] for h, m, cells in self.rows()]
+        versions = ", ".join(f"{k} {v}" for k, v in self.versions.items())
+        values = (self.compute(), self.verdicts(), charts, head, numbers, held, sets, versions)
+        return page("curate evaluate", macros("evaluation.html").evaluation(*values))
 
-    def _chart(self, held_out: str, metric: str) -> Html:
+    def _chart(self, held_out: str, metric: str) -> tuple[str, str, Markup]:
+        """The metric, the held-out set, and the sets' values as dots."""
         series = [
             (s["name"], self.average(s["name"]) if held_out == "all" else self.values(s["name"], held_out, metric))
             for s in self.sets
         ]
-        return fill(
-            '<div class="chart"><h3>{}</h3><p class="sub">{}</p>{}</div>',
-            metric,
-            "mean over the held-out sets" if held_out == "all" else held_out,
-            dots([(name, [100 * v for v in values]) for name, values in series], "%"),
-        )
+        where = "mean over the held-out sets" if held_out == "all" else held_out
+        return metric, where, dots([(name, [100 * v for v in values]) for name, values in series], "%")
 
 
 def spread(values: list[float]) -> str:

@@ -12,10 +12,10 @@ from curate.fetch.isolate import Isolated
 from curate.selector import identifier, quoted
 from curate.store.slices import read_slices
 from curate.view.bounds import bounds_of
+from curate.view.describe import missing, words
 from curate.view.explore import thresholds
 from curate.view.explore.query import MOST, NUMBERS, Query, known, parse, whole
 from curate.view.explore.vectors import Vectors, embedding_of
-from curate.view.grid import missing, words
 from curate.view.reading import at_rest
 from curate.view.run import Run, open_run
 from curate.view.samples import QUIET, columns, light, small

@@ -1,25 +1,4 @@
-"""The scripts of the static pages: a slider under a histogram moves its threshold and says what that would change; a click enlarges an
-image. They read numbers and set text; nothing becomes markup."""
-
-#: A click on an image shows it large, with its text, address and uid.
-ENLARGE = """
-const large = document.createElement('dialog');
-large.className = 'large';
-const make = (tag, words, kind) => { const e = document.createElement(tag); e.textContent = words || ''; e.className = kind || ''; return e; };
-document.body.append(large);
-large.addEventListener('click', e => { if (e.target.localName !== 'a' && !getSelection().toString()) large.close(); });
-document.addEventListener('click', e => {
-  const card = e.target.closest('[data-uid]'), image = e.target.closest('.pic')?.querySelector('img');
-  if (!card || !image) return;
-  const link = card.querySelector('a')?.cloneNode(true);
-  if (link) { link.textContent = link.href; link.className = ''; }
-  large.replaceChildren(image.cloneNode(), make('p', card.querySelector('.text')?.textContent), ...(link ? [link] : []), make('p', 'uid ' + card.dataset.uid, 'dim'));
-  large.showModal();
-});
-"""
-
-#: A slider under each histogram.
-SLIDERS = """
+// A slider under each histogram moves its threshold and says what that would change. It reads numbers and sets text.
 for (const chart of document.querySelectorAll('.chart[data-bins]')) {
   const d = JSON.parse(chart.dataset.bins), slider = chart.querySelector('input'), line = chart.querySelector('.moved');
   const sum = (list, from, to) => list.slice(from, to).reduce((a, b) => a + b, 0);
@@ -31,7 +10,7 @@ for (const chart of document.querySelectorAll('.chart[data-bins]')) {
     const all = sum(d.kept) + sum(d.mine) + sum(d.other), pass = sum(d.kept, from, to) + sum(d.mine, from, to) + sum(d.other, from, to);
     const leave = sum(d.kept) - sum(d.kept, from, to), enter = sum(d.mine, from, to);
     const value = Number(d.edges[at].toPrecision(4)).toLocaleString('en', {maximumSignificantDigits: 4});
-    const sign = d.side === 'min' ? '\u2265 ' : d.whole ? '< ' : '\u2264 ';
+    const sign = d.side === 'min' ? '≥ ' : d.whole ? '< ' : '≤ ';
     chart.querySelector('output').textContent = sign + value + ': ' + n(pass) + ' of ' + n(all) + ' rows pass (' +
       (100 * pass / Math.max(1, all)).toFixed(1) + ' %). ' +
       (at === d.at ? 'This is the threshold.' :
@@ -40,4 +19,3 @@ for (const chart of document.querySelectorAll('.chart[data-bins]')) {
   };
   slider.addEventListener('input', tell); tell();
 }
-"""
