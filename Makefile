@@ -4,7 +4,7 @@ VENV   ?= .venv
 BIN     = $(VENV)/bin
 READY   = $(VENV)/.ready
 
-.PHONY: help demo test style bench chaos fuzz docs clean
+.PHONY: help demo test walk style bench chaos fuzz docs clean
 .DEFAULT_GOAL := help
 
 help:  ## print this
@@ -23,6 +23,9 @@ demo: $(READY)  ## set everything up and run web_pairs and web_documents on real
 
 test: $(READY)  ## set everything up and run all tests
 	$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder
+
+walk:  ## from a clean clone, every command of README and docs
+	sh tests/walk.sh
 
 style: $(READY)  ## lint, check types, and see that everything is formatted
 	$(BIN)/ruff check curate pipelines tests benchmarks

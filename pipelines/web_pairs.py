@@ -16,7 +16,7 @@ The defaults are the bundled models, which need no network. For data from the we
 from curate import (
     AspectRatio, Balance, BoilerplateText, Caption, CaptionChars, CaptionFaults, CaptionRepetition, CaptionScore, CaptionWords, ClipEmbed,
     ClipScore, ClusterBalance, Decontaminate, ExactDedup, Fetch, Frequency, ImageBytes, ImageSide, Language, Mix, NearDedup, Nsfw,
-    PerceptualHash, Recipe, SemanticDedup, Shards, Source, TextDedup, TopFraction,
+    PerceptualHash, Recipe, SemanticDedup, Shards, Source, Stage, TextDedup, TopFraction,
 )  # fmt: skip
 
 
@@ -37,7 +37,7 @@ def recipe(
     seed: int = 0,
     shard_size: int = 10_000,
 ) -> Recipe:
-    """captioner: model that looks at pictures and writes: small (bundled), caption:NAME, chat:NAME, coca or a URL; none: no captions.
+    """captioner: model that looks at pictures and writes: small (bundled), caption:NAME, chat:NAME, coca or a URL; '': no captions.
     languages: what captions may be in, ISO 639-1; empty: any.
     eps: pictures with a cosine of 1 - eps or more mean the same.
     near_text: Jaccard similarity from which on captions are duplicates, whatever their pictures; 0: not asked.
@@ -46,7 +46,7 @@ def recipe(
     balanced: share that the draw from clusters of pictures leaves.
     raw: share of the samples whose raw text is drawn.
     """
-    by, written = ("clip_score",), "caption_synthetic"
+    by = ("clip_score",)
     text = [CaptionWords(min=3), CaptionChars(min=6), CaptionRepetition(max=0.2), BoilerplateText(max=0.5)]
     image = [
         ImageBytes(min=5_000),
@@ -54,12 +54,6 @@ def recipe(
         AspectRatio(max=3.0),
         PerceptualHash(),
         Nsfw(max=max_nsfw, model=nsfw_model),
-    ]
-    captions = [
-        Caption(captioner, seed=seed, name=written, share=1 - raw),
-        CaptionFaults(written, without=frozenset({"cut_off"})),
-        CaptionScore(model, of=written),
-        Mix({"raw": raw, "synthetic": 1 - raw}, checked=("synthetic",), no_worse=True, seed=seed),
     ]
     concepts = {"entries": entries} if entries else {"words": 500_000}
     return Recipe(
@@ -76,6 +70,17 @@ def recipe(
             Balance(**concepts, tail=0.06, seed=seed),
             ClusterBalance(fraction=balanced, clusters=(0,), seed=seed),
         ],
-        synth=captions if captioner and raw < 1 else [],
+        synth=synthetic(captioner, model, raw, seed) if captioner and raw < 1 else [],
         shards=Shards(size=shard_size, seed=seed),
     )
+
+
+def synthetic(captioner: str, model: str, raw: float, seed: int) -> list[Stage]:
+    """Captions for a share of the samples, which replace raw texts that fit no better."""
+    written = "caption_synthetic"
+    return [
+        Caption(captioner, seed=seed, name=written, share=1 - raw),
+        CaptionFaults(written, without=frozenset({"cut_off"})),
+        CaptionScore(model, of=written),
+        Mix({"raw": raw, "synthetic": 1 - raw}, checked=("synthetic",), no_worse=True, seed=seed),
+    ]

@@ -1,4 +1,4 @@
-"""The documentation: every command in it is one that the program has, those that need no network or cluster run, every query answers."""
+"""The documentation: every query answers, the commands for a cluster run on one, the site builds. Its other commands: test_walk.py."""
 
 import contextlib
 import re
@@ -14,6 +14,7 @@ import duckdb
 import fsspec
 import pytest
 from pictured import pictured, pool
+from walk import blocks
 
 from curate.cli import main, parse, reference
 from curate.runner.recipes import names
@@ -22,16 +23,6 @@ from curate.view.run import open_run
 
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
-
-
-def blocks(file: str, kind: str) -> list[str]:
-    return re.findall(rf"^```{kind}\n(.*?)^```$", (ROOT / file).read_text(), re.M | re.S)
-
-
-def commands(file: str) -> list[list[str]]:
-    """The `curate` commands of a page, as the shell would split them."""
-    lines = [line for block in blocks(file, "sh") for line in block.splitlines()]
-    return [shlex.split(line.replace("<b>", "'<b>'"), comments=True)[1:] for line in lines if line.startswith("curate ")]
 
 
 @pytest.fixture(scope="module")
@@ -44,51 +35,17 @@ def desk(tmp_path_factory):
     return path
 
 
-def done(argv: list[str]) -> int:
-    try:
-        return main(argv)
-    except SystemExit as e:
-        return e.code
-
-
-def test_quickstart_guide_recipes_and_costs_run_as_written(desk, monkeypatch, capsys):
-    monkeypatch.chdir(desk)
-    for file in ("quickstart", "recipes", "costs", "guide"):
-        found = commands(f"docs/{file}.md")
-        assert found, file
-        for argv in found:
-            assert done(argv) == 0, (file, argv, capsys.readouterr().err)
-    assert (
-        (desk / "runs/second/diff.html").exists()
-        and (desk / "runs/first/report.html").exists()
-        and (desk / "kept.parquet").exists()
-    )
-
-
 def test_the_page_of_commands_is_that_of_the_parsers(monkeypatch):
     monkeypatch.setenv("COLUMNS", "")  # put back after the page has set it
     assert (DOCS / "cli.md").read_text() == reference.page(), "python -m curate.cli.reference > docs/cli.md"
 
 
-def test_commands_that_need_a_web_or_a_large_model_are_commands():
-    """Those of `text` blocks: they are parsed, with the options of their recipes."""
-    found = 0
-    for file in ("quickstart", "tutorial"):
-        lines = [line for block in blocks(f"docs/{file}.md", "text") for line in block.splitlines()]
-        for line in lines:
-            if line.startswith("curate "):
-                found += 1
-                assert callable(parse(shlex.split(line)[1:]).command), line
-    assert found > 10
-
-
 def test_the_cluster_s_commands_are_commands(desk, monkeypatch):
     monkeypatch.chdir(desk)
-    found = commands("docs/cluster.md")
-    inner = re.findall(r"curate run [^\"\n]*--address auto", (DOCS / "cluster.md").read_text())
-    assert len(found) == 2 and len(inner) == 3
-    for argv in [*found, *(shlex.split(c)[1:] for c in inner)]:
-        assert callable(parse(argv).command)
+    found = re.findall(r"curate run [^\"\n]*--address auto", (DOCS / "cluster.md").read_text())
+    assert len(found) == 3
+    for command in found:
+        assert callable(parse(shlex.split(command)[1:]).command)
 
 
 @pytest.fixture(scope="module")

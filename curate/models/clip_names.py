@@ -294,6 +294,7 @@ def clip_ready(name: str, instead: str = INSTEAD) -> None:
 
 def clip_width(name: str) -> int | None:
     """The length of a model's embeddings; None for one of the hub, which only its configuration there says."""
+    ensure_torchvision()
     import open_clip
 
     found = located(name)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from curate.errors import RecipeError
-from curate.models.files import file_sha256, packaged
+from curate.models.files import ensure_torchvision, file_sha256, packaged
 from curate.models.hub import on_hub
 
 _FILE = "tokenizer.json"
@@ -92,6 +92,7 @@ def tokenizer_id(name: str) -> str:
 def counter(name: str) -> Counter:
     """A function that counts tokens. name: `clip` (open_clip's own tokenizer), or as in `tokenizer`."""
     if name == "clip":
+        ensure_torchvision()
         import open_clip
 
         encode = open_clip.tokenizer.SimpleTokenizer().encode

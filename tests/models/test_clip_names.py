@@ -3,6 +3,8 @@
 import functools
 import json
 import logging
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -297,3 +299,12 @@ def test_what_is_cached_or_on_the_hub_is_ready(monkeypatch):
 def test_a_name_that_the_hub_does_not_take():
     with pytest.raises(RecipeError, match="neither a folder here nor a name of the hub"):
         hub.on_hub("captioner x", "no such/folder/at all", ("config.json",), "give another")
+
+
+@pytest.mark.parametrize("call", ["clip_width('small')", "tokenizer.counter('clip')(['a dog'])"])
+def test_it_is_known_before_a_model_is_loaded(call):
+    """In a new process, in which nothing has made torchvision importable."""
+    done = subprocess.run(
+        [sys.executable, "-c", f"from curate.models import clip_width, tokenizer\n{call}"], capture_output=True
+    )
+    assert done.returncode == 0, done.stderr.decode()
