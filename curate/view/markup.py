@@ -46,7 +46,7 @@ def macros(name: str) -> TemplateModule:
 PARTS = macros("parts.html")
 
 
-def _text(name: str) -> str:
+def text_of(name: str) -> str:
     """A style sheet or a script, as it is."""
     assert TEMPLATES.loader
     return TEMPLATES.loader.get_source(TEMPLATES, name)[0]
@@ -54,10 +54,10 @@ def _text(name: str) -> str:
 
 def page(title: str, body: Markup, *scripts: str) -> str:
     """A whole HTML file; `scripts` are files of `templates/`."""
-    script = "\n".join(map(_text, scripts))
+    script = "\n".join(map(text_of, scripts))
     allowed = f"'sha256-{base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()}'" if script else "'none'"
     policy = f"default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src {allowed}; base-uri 'none'; form-action 'none'"
-    values = {"title": title, "body": body, "policy": policy, "style": Markup(_text("style.css")), "script": Markup(script)}
+    values = {"title": title, "body": body, "policy": policy, "style": Markup(text_of("style.css")), "script": Markup(script)}
     return TEMPLATES.get_template("page.html").render(values)
 
 

@@ -25,7 +25,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from curate.errors import CurateError, RecipeError
 from curate.view.explore.explorer import Explorer
-from curate.view.look import STYLE, clean
+from curate.view.look import clean
+from curate.view.markup import text_of
 
 #: Sides of images, in pixels, and the most bytes of an image that is searched for.
 SIDES, UPLOAD = {"small": 320, "large": 1600}, 32 << 20
@@ -171,7 +172,7 @@ def _page(request: Request) -> Response:
 
 def _style(request: Request) -> Response:
     own = files(__package__).joinpath("explore.css").read_text(encoding="utf-8")
-    return Response(STYLE + own, media_type="text/css")
+    return Response(text_of("style.css") + own, media_type="text/css")
 
 
 def _wrong(_: Request, error: Exception) -> Response:
