@@ -202,6 +202,7 @@ class Filter(Stage):
 
     untracked = ("min", "max")
     dtype: ClassVar[pa.DataType] = pa.float32()
+    unit: ClassVar[str] = ""  # of the score, or its range, for the reference
 
     min: float | None = None
     max: float | None = None

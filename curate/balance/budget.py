@@ -19,6 +19,8 @@ class Budget(Selector):
     or `caption_tokens` for one in tokens; without one each row costs 1. The row that would overspend falls, and all that come after it. A row without a cost falls.
     A pool smaller than its budget gives all it has; notes say what each gave. Rows of earlier
     releases come first: new ones get what these leave of a budget.
+
+    key: column in which the names of pools are looked for. Ours.
     """
 
     version = 2

@@ -14,6 +14,8 @@ class Caps(Selector):
 
     A key is a column or a function of one, such as `host(url)`. Rows with a null in their key stay. Rows of
     earlier releases come first: new ones get what these leave.
+
+    max: rows of each value at most. key: columns, or functions of one, whose values are counted together. Ours.
     """
 
     version = 3

@@ -27,6 +27,10 @@ class ClusterBalance(Selector):
 
     Adds the cluster of the lowest level. Rows without an embedding are dropped. In a set that grows `total` is that of all releases, and
     new rows get what earlier ones leave of it, in the clusters that these have filled least. A `fraction` is that of the new rows.
+
+    total: rows that stay, 0: by `fraction`. fraction: share of the rows that stays, 0: by `total`. temper: power of a cluster's size that its share is
+    proportional to.
+    clusters: numbers of clusters from the lowest level up; 0: the square root of twice the rows.
     """
 
     version = 4

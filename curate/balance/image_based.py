@@ -31,6 +31,8 @@ class ImageBased(Selector):
     `reference` is a .npy file of embeddings, ImageNet-1k's in the paper. `clusters` centroids are trained on the pool
     (100,000 in the paper) unless `centroids` names a .npy file; these are compared as they are, by the inner product, as in DataComp's
     code, whose means are not unit. kmeans: "spherical", on 64 rows a cluster, or "l2", DataComp's own: means of all rows. Adds the cluster. Rows without an embedding are dropped.
+
+    reference: `.npy` file of the reference set's embeddings. clusters: centroids that are trained on the pool.
     """
 
     version = 4
@@ -110,6 +112,9 @@ class NormSim(Selector):
     sqrt(sum of squares), `p="inf"` for the largest cosine; it is added as a column named like the selector. Keeps the
     `fraction` with the highest scores (rows as good as the last of them too), or scores of `min` or more. The paper keeps
     20 % after another filter. Rows without an embedding are dropped.
+
+    target: `.npy` file of the target set's embeddings. p: of the norm, a number or `inf`. fraction: share of the rows that is kept; none: by `min`. min:
+    smallest score that is kept.
     """
 
     target: str = ""

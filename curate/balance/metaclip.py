@@ -44,6 +44,11 @@ class Balance(Selector):
     In a set that grows an entry is filled up to t: with there[e] matching captions in earlier releases the term of entry e is
     min(1, max(0, t - there[e]) / count[e]), count[e] being that of the new captions. `tail` is solved for all captions together;
     `target` is the number of new rows.
+
+    entries: concepts, as a list, a file, or a dict of these by language. words: number of entries taken from the captions themselves, the most frequent
+    words.
+    t: captions of an entry that all stay. target: rows expected to stay. tail: share of matches of entries that all stay.
+    language: column with each row's language, where entries are a dict. base: language whose `t` sets the tail share of the others.
     """
 
     version = 2

@@ -21,6 +21,8 @@ class Prototypes(Selector):
 
     SSL prototypes (Sorscher et al., 2206.14486): the rows nearest to a centroid are the most typical, and teach least. D4 (2308.12284)
     asks it after SemDeDup, of clusters made anew. Adds `<name>_distance`, 1 - cosine. Rows without an embedding are dropped.
+
+    fraction: share of the rows that stays.
     """
 
     version = 2

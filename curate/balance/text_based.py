@@ -21,6 +21,8 @@ class TextBased(Selector):
     DataComp (2304.14108) uses the synsets of ImageNet-21k and looks at English captions only: put a language filter
     before it. As there, a synset is known by its number alone, whatever its part of speech. `synsets` is a file with one
     synset a line, `n02121620` or the bare number; `wordnet` a folder with WordNet's own files.
+
+    synsets: file with a synset a line. text: column with the captions.
     """
 
     synsets: str = ""

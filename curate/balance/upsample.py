@@ -24,6 +24,8 @@ class Upsample(Selector):
 
     A fraction is met on average: 1.5 gives every other row two copies, by a seeded coin. No row gets more than `max`, none fewer than one;
     rows that nothing names get one. To thin what is frequent there are Caps, Budget and Balance.
+
+    max: copies of a row at most. key: column, or function of one, whose values `factors` and `temper` mean.
     """
 
     factors: dict[str, float] = field(default_factory=dict)

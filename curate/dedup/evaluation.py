@@ -44,6 +44,12 @@ class Decontaminate(Selector):
     such a model need a lower bound or the hashes beside them.
 
     Adds `<name>_match`, set and item, and `<name>_similarity`.
+
+    sets: paths by name. max_distance: differing bits of 64 in the hashes, at most. min_similarity: correlation of thumbnails, at least.
+    min_view_similarity: the same between views that were cropped, brightened or turned.
+    tolerance: factor of the bounds on local differences (likeness.Same). min_fine: correlation of the fine structure, at least. min_words: words of an
+    evaluation text that is compared.
+    min: cosine with an evaluation embedding from which on a row falls.
     """
 
     version = 6

@@ -15,6 +15,8 @@ class ExactDedup(Selector):
     The default key is the SHA-256 of the bytes as fetched: the same image under another URL. A key is a column or a
     function of one (keys.FUNCTIONS). A row with a null in its key is a duplicate of nothing. `by` names columns of which
     more is better (`-column`: less is better), for example `("clip_score",)` to keep the best caption of an image.
+
+    key: columns, or functions of one, that must all be equal. LAION deduplicates by URL and text, COYO by hash and text.
     """
 
     version = 3

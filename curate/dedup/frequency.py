@@ -17,6 +17,9 @@ class Frequency(Selector):
     with more than 1,000 texts; COYO texts seen more than 10 times; OBELICS image URLs seen more than 10 times, and
     paragraphs that a site has three times or more, `Frequency(("host(url)", "text"), max=2)`. No copy stays. The count is
     added as a column named like the selector. A row with a null in its key stays and has no count.
+
+    max: rows, or different values, that a key may have. key: columns, or functions of one, counted together. distinct: column whose different values are
+    counted in place of rows.
     """
 
     version = 3

@@ -35,6 +35,12 @@ class NearDedup(Selector):
     with different pictures all pairs within `max_distance` are found (hamming.within); in a larger one those that bands of bits propose,
     and the notes estimate their share (bands.Bands.recall). The hash alone takes one icon or starry sky for another, correlation one flag
     for another with a star in it. Similarity in the edges is the correlation.
+
+    max_distance: differing bits of 64, 0 to 15. min_similarity, min_view_similarity: correlation of thumbnails, -1 to 1. tolerance: factor of the bounds
+    on local differences. min_fine: correlation of the fine structure, -1 to 1.
+    mirror, crops: whether mirror images and crops count.
+
+    The bounds are ours, measured by benchmarks/near.py; perceptual hashes of 64 bits are pHash's (https://www.phash.org).
     """
 
     reads = ("phash", "phash_mirror", "phash_views", "thumbnail")

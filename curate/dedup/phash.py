@@ -142,6 +142,8 @@ class PerceptualHash(Stage):
     `phash` the whole picture, `phash_mirror` its mirror image, `phash_views` the other VIEWS (brighter by 1.25 and 1.5, 34
     crops), each 64 bits; `thumbnail` 32 x 32 RGB, 3,072 bytes, and after it 3,200 bytes of `fine`. The hashes of a picture of one
     colour are null.
+
+    The hash is pHash's (https://www.phash.org), of the discrete cosine transform.
     """
 
     reads = ("image",)

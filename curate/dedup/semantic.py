@@ -49,6 +49,8 @@ class SemanticDedup(Selector):
                probes=1, keep="hard" and inclusive=False it is that code's rule
 
     Unless `published`, a row falls only if a row that stays is too close. Rows without an embedding stay.
+
+    probes     clusters in which a row is compared
     """
 
     version = 4

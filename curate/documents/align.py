@@ -21,7 +21,7 @@ class Align(Stage):
     best paragraph (mmc4, arXiv 2304.06939, which first drops images whose best cosine is under 0.15: `Align("max", name="best_text",
     min=0.15)` before it). "max": each to its best. "dom": the paragraph that follows on the page, or the
     last one (Flamingo, OBELICS). image, text: the columns with embeddings of images and of paragraphs, made by one model,
-    `model`.
+    `model`. min: cosine that an image needs with its paragraph; none: no limit.
 
     Adds `align` (the cosine of CLIP embeddings, 0 to 1: negative ones are 0; mmc4-core keeps pages with three quarters above 0.25 of
     ViT-L/14), `align_position` (of the paragraph on the page) and `align_model`. An image

@@ -51,7 +51,7 @@ class Fetch(Stage):
     max_bytes, max_redirects, max_pixels: caps of a file, of a chain, of a picture.
     allow_private: networks that may be contacted though they are not public, like `127.0.0.0/8`.
     contact: an e-mail address or a URL where a site's owner reaches you; it is sent with every request. user_agent: replaces
-        the whole header. robot: our name in robots.txt and X-Robots-Tag. robots, opt_out: whether those two are honoured.
+        the whole header. robot: our name in robots.txt and X-Robots-Tag. robots, opt_out: whether robots.txt, and the opt-outs of pages and images, are honoured.
         well_known: whether each origin is also asked for /.well-known/tdmrep.json and /ai.txt, which are honoured as opt-outs.
     resize_mode: None keeps the bytes; `no`, `border`, `keep_ratio`, `keep_ratio_largest`, `center_crop` re-encode as
         img2dataset does, with image_size, only_if_bigger, encode_format (jpg, png, webp), encode_quality (png: 0 to 9): upright,
@@ -65,6 +65,11 @@ class Fetch(Stage):
         or where to find it, `module:function` or `file.py:function`; or `pdq:FILE`, a match list of PDQ hashes (pdq.PdqList).
     shared: rows that share a URL with another one (SharedUrl) are passed by, and who is dropped is left to SharedFetch.
     threads: for hashing and re-encoding; 0 means one, or when re-encoding as many as there are cores.
+
+    image_size: side of a re-encoded picture, in pixels. only_if_bigger: whether smaller pictures keep their size. encode_format: jpg, png or webp.
+    encode_quality: 0 to 100, of png 0 to 9.
+
+    Parameters and their defaults follow img2dataset where it has them; robots.txt is RFC 9309's (https://www.rfc-editor.org/rfc/rfc9309).
     """
 
     network = True

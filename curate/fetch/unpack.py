@@ -19,6 +19,8 @@ class Unpack(Stage):
 
     image: the column with the pictures; empty: as ImageTables finds it. max_bytes: of one picture. reader: yields (number, bytes) of a
     file's pictures, in a child; key: the column with these numbers.
+
+    Ours.
     """
 
     writes_payload = True

@@ -13,4 +13,6 @@ class Aesthetic(EmbeddingHead):
     published. LAION-Aesthetics v1 keeps more than 7, Stable Diffusion v1 more than 5, v2 4.5 and more.
     """
 
+    unit = "1 to 10"
+
     min: float | None = 5.0

@@ -11,7 +11,10 @@ from curate.stage import Stage
 @dataclass
 class AltScore(Stage):
     """Adds `alt_score`: ClipScore's cosine of image and caption (figcaption, alt or title), -1 to 1, null without one. It drops
-    nothing: on a page most images have no text of their own, and Align finds them one."""
+    nothing: on a page most images have no text of their own, and Align finds them one.
+
+    As LAION (2210.08402) scores alt texts.
+    """
 
     reads = ("clip_image", "clip_text")
 

@@ -17,6 +17,8 @@ class AspectBucket(Stage):
 
     Sides are multiples of `step`, the longer at most `limit` times `side`. Multi-aspect training as in SDXL (2307.01952): side
     1024, step 64, sides from 512 to 2048; its list of sizes differs from this rule's in a few.
+
+    side: square root of the area of a size, in pixels. step: what sides are multiples of, in pixels. limit: longer side at most, in multiples of `side`.
     """
 
     reads = ("original_width", "original_height")

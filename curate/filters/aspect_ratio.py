@@ -15,6 +15,7 @@ class AspectRatio(Filter):
     max: float | None = 3.0
     reads = ("original_width", "original_height")
     dtype = pa.float64()  # 3.001 is more than 3.0
+    unit = "1 and more"
 
     def score(self, live: pa.Table) -> pa.Array:
         sides = (live["original_width"], live["original_height"])

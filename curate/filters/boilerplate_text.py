@@ -132,6 +132,7 @@ class BoilerplateText(Filter):
     """
 
     reads = ("text",)
+    unit = "0 to 1"
     max: float | None = 0.5
     version = 4
 

@@ -20,6 +20,7 @@ class CaptionCapitals(Filter):
     """
 
     reads = ("text",)
+    unit = "0 to 1"
     max: float | None = 0.5
 
     def score(self, live: pa.Table) -> list:

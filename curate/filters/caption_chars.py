@@ -15,6 +15,7 @@ class CaptionChars(Filter):
     min: float | None = 6
     reads = ("text",)
     dtype = pa.int32()
+    unit = "characters"
 
     def score(self, live: pa.Table) -> pa.Array:
         return pc.utf8_length(live["text"])

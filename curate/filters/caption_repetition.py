@@ -29,6 +29,7 @@ class CaptionRepetition(Filter):
     """
 
     reads = ("text",)
+    unit = "0 to 1"
     max: float | None = 0.2
     version = 3
 

@@ -13,10 +13,13 @@ class CaptionTokens(Filter):
     """Tokens in the caption, special ones left out: what a text costs a model, for bounds and for budgets, `Budget(…, cost="caption_tokens")`.
 
     tokenizer: `clip` (CLIP's, which reads 77 with its two special ones), a `tokenizer.json` or a folder with one, or a model of the hub.
+
+    CLIP (2103.00020) reads 77 tokens.
     """
 
     reads = ("text",)
     dtype = pa.int32()
+    unit = "tokens"
 
     tokenizer: str = "clip"
 

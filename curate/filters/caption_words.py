@@ -15,6 +15,7 @@ class CaptionWords(Filter):
     min: float | None = 3
     reads = ("text",)
     dtype = pa.int32()
+    unit = "words"
 
     def score(self, live: pa.Table) -> pa.Array:
         words = pc.list_value_length(pc.utf8_split_whitespace(pc.utf8_trim_whitespace(live["text"])))

@@ -17,6 +17,8 @@ class ClipEmbed(Stage):
 
     model: `MODEL[:PRETRAINED_OR_FILE]` as in curate.models. Under another name, say `name="clip_l14"`, the columns are
     `clip_l14_image` and `clip_l14_text`. A null caption has a null embedding.
+
+    CLIP (2103.00020), by open_clip (https://github.com/mlfoundations/open_clip).
     """
 
     gpus = 1

@@ -18,6 +18,7 @@ class ClipScore(Filter):
     """
 
     reads = ("clip_image", "clip_text")
+    unit = "cosine, -1 to 1"
 
     def score(self, live: pa.Table) -> pa.Array:
         image, text = (live[c].combine_chunks() for c in self.reads)

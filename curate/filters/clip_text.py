@@ -12,7 +12,10 @@ from curate.stage import Stage
 @dataclass
 class ClipText(Stage):
     """Adds `clip_text` to `texts`: embeddings of length 1, as lists of float16, for Align. CLIP reads the first 77 tokens, some
-    50 words. model: as in ClipEmbed, and the same one."""
+    50 words. model: as in ClipEmbed, and the same one.
+
+    mmc4 (2304.06939) matches images and sentences by such embeddings.
+    """
 
     table = "texts"
     gpus = 1

@@ -14,6 +14,7 @@ class DeclaredAspect(Filter):
     allows 3, OBELICS and mmc4 allow 2 of the real sides."""
 
     reads = ("declared_width", "declared_height")
+    unit = "1 and more"
     max: float | None = 3
 
     def score(self, live: pa.Table) -> pa.ChunkedArray:

@@ -19,6 +19,7 @@ class DeclaredSize(Filter):
 
     reads = ("declared_width", "declared_height")
     dtype = pa.int32()
+    unit = "pixels"
     min: float | None = 64
 
     def score(self, live: pa.Table) -> pa.ChunkedArray:

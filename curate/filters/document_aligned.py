@@ -12,7 +12,12 @@ from curate.filters.document_children import DocumentFilter, owners
 @dataclass
 class DocumentAligned(DocumentFilter):
     """The share of live images whose `column` (Align's cosine) is more than `above`; 0 without images. mmc4-core keeps
-    documents with three quarters above 0.25 of ViT-L/14 (arXiv 2304.06939)."""
+    documents with three quarters above 0.25 of ViT-L/14 (arXiv 2304.06939).
+
+    above: cosine that an image must exceed to count.
+    """
+
+    unit = "0 to 1"
 
     min: float | None = 0.75
     above: float = 0.25

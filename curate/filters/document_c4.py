@@ -17,9 +17,12 @@ class DocumentC4(DocumentFilter):
     more, no `lorem ipsum`, no curly bracket. Its list of bad words is DocumentFlaggedWords(max=0) with words of your own.
 
     Sentences are counted by their marks; C4 used NLTK's tokenizer.
+
+    sentences: fewest on a page.
     """
 
     dtype = pa.int32()
+    unit = "rules broken"
     max: float | None = 0
     sentences: int = 3
 

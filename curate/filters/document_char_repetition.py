@@ -12,6 +12,8 @@ from curate.filters.document_children import DocumentFilter, joined
 class DocumentCharRepetition(DocumentFilter):
     """The share of the most repeated character n-grams of the live paragraphs. OBELICS: n = 10, at most 0.1."""
 
+    unit = "0 to 1"
+
     max: float | None = 0.1
     n: int = 10
     version = 2

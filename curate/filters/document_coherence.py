@@ -14,6 +14,8 @@ class DocumentCoherence(DocumentFilter):
     2406.10462). Above 0: neighbours are more alike than the rest, as in a story. Documents with fewer than three embedded
     images score 0."""
 
+    unit = "difference of cosines, -2 to 2"
+
     min: float | None = None
     column: str = "clip_image"  # embeddings, of any length
 

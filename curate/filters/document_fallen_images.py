@@ -20,6 +20,7 @@ class DocumentFallenImages(DocumentFilter):
 
     reads = ("uid", "source_row")
     dtype = pa.int32()
+    unit = "images"
     max: float | None = 0
     version = 2
 

@@ -12,7 +12,12 @@ from curate.filters.paragraph_flagged_words import FLAGGED
 @dataclass
 class DocumentFlaggedWords(DocumentFilter):
     """The share of words of the live paragraphs that are on a list (of adult pages' words). OBELICS keeps up to 0.01,
-    OmniCorpus 0.02."""
+    OmniCorpus 0.02.
+
+    words: the list, in small letters; by default OBELICS' words.
+    """
+
+    unit = "0 to 1"
 
     max: float | None = 0.01
     words: tuple[str, ...] = FLAGGED

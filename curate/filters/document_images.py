@@ -12,6 +12,7 @@ class DocumentImages(DocumentFilter):
     """Live images of a document. OBELICS keeps 1 to 30 (arXiv 2306.16527), mmc4-core 2 to 15 (2304.06939)."""
 
     dtype = pa.int32()
+    unit = "images"
     min: float | None = 1
     max: float | None = 30
 

@@ -25,9 +25,12 @@ class DocumentMassiveText(DocumentFilter):
 
     Words are tokens as NLTK has them, marks among them. The first three are rules of English: a page whose letters are mostly of
     another script than Latin is not asked. OmniCorpus asks the same of other words, and more than 0.8 of them (arXiv 2406.08418).
+
+    words: frequent words, of which two must occur. letters: share of words with a letter, at least. lines: whether lines and bullets are looked at.
     """
 
     dtype = pa.int32()
+    unit = "rules broken"
     max: float | None = 0
     words: tuple[str, ...] = WORDS
     letters: float = 0.8

@@ -14,6 +14,8 @@ class DocumentOneImage(DocumentFilter):
     """A number from 0 to 1 by the hash of the uid for documents with one live image; 0 for all others. KOSMOS-1 drops half of the pages
     with one image (arXiv 2302.14045, appendix A.2): `max=0.5`."""
 
+    unit = "0 to 1"
+
     max: float | None = 0.5
     seed: int = 0
 

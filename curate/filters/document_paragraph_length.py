@@ -11,7 +11,12 @@ from curate.filters.document_children import DocumentFilter, gathered
 @dataclass
 class DocumentParagraphLength(DocumentFilter):
     """The words of the longest live paragraph over `longest`, or their mean over `mean`, whichever is more; 0 without a paragraph.
-    OmniCorpus' code drops pages whose longest has fewer than 35 words while the mean is under 12 (arXiv 2406.08418)."""
+    OmniCorpus' code drops pages whose longest has fewer than 35 words while the mean is under 12 (arXiv 2406.08418).
+
+    longest: words of the longest paragraph that pass, whatever the mean. mean: mean words that pass, whatever the longest.
+    """
+
+    unit = "1 where a bound is met"
 
     min: float | None = 1.0
     longest: int = 35

@@ -13,6 +13,8 @@ class DocumentPunctuation(DocumentFilter):
     """The share of marks (`, ; : ? ! .`) among marks and words of the live paragraphs. OBELICS keeps 0.03 and more
     (arXiv 2306.16527)."""
 
+    unit = "0 to 1"
+
     min: float | None = 0.03
     version = 2
 

@@ -15,6 +15,7 @@ class DocumentSeconds(Filter):
 
     table = "documents"
     reads = ("start", "end")
+    unit = "seconds"
 
     def score(self, live: pa.Table) -> pa.Array:
         return pc.subtract(live["end"], live["start"]).cast(pa.float32())

@@ -12,9 +12,13 @@ from curate.filters.document_children import DocumentFilter, summed
 @dataclass
 class DocumentSpeechRate(DocumentFilter):
     """Live words of speech a second of a video's clip. People speak 2 to 3; far above lie transcripts that are out of step, far
-    below clips in which next to nothing is said."""
+    below clips in which next to nothing is said.
+
+    Ours.
+    """
 
     reads = ("uid", "start", "end")
+    unit = "words a second"
     min: float | None = 0.2
     max: float | None = 6.0
     version = 3

@@ -14,6 +14,7 @@ class DocumentStopWords(DocumentFilter):
     declares. OBELICS keeps 0.35 and more of English. A page without a live paragraph scores 0, one in a language without a list 1."""
 
     reads = ("uid",)
+    unit = "0 to 1"
     min: float | None = 0.35
     model: str = ""
     version = 4

@@ -13,6 +13,8 @@ class DocumentSymbols(DocumentFilter):
     """The share of characters of the live paragraphs that are no letters: white space, digits, punctuation, symbols. OBELICS
     keeps up to 0.275."""
 
+    unit = "0 to 1"
+
     max: float | None = 0.275
     version = 3
 

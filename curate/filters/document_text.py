@@ -11,7 +11,10 @@ from curate.stage import Stage
 @dataclass
 class DocumentText(Stage):
     """Adds `document_text`: the live paragraphs, a line each, null without any; for TextDedup over whole pages. Shards need not
-    have it twice: `Shards(without=("document_text",))`."""
+    have it twice: `Shards(without=("document_text",))`.
+
+    OmniCorpus (2406.08418) deduplicates whole pages by MinHash.
+    """
 
     table = "documents"
     reads = ("uid",)

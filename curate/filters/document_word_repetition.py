@@ -12,6 +12,8 @@ from curate.filters.document_children import DocumentFilter, joined
 class DocumentWordRepetition(DocumentFilter):
     """The share of word n-grams of the live paragraphs that occur more than once. OBELICS: n = 5, at most 0.2."""
 
+    unit = "0 to 1"
+
     max: float | None = 0.2
     n: int = 5
     version = 3

@@ -13,6 +13,7 @@ class DocumentWords(DocumentFilter):
     """Words of a document's live paragraphs. OBELICS keeps 10 to 2,000 (arXiv 2306.16527), OmniCorpus 50 to 100,000."""
 
     dtype = pa.int32()
+    unit = "words"
     min: float | None = 10
     max: float | None = 2000
     version = 3

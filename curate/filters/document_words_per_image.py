@@ -15,7 +15,12 @@ ENOUGH = 1e6
 @dataclass
 class DocumentWordsPerImage(DocumentFilter):
     """Words of the live paragraphs for each live image. OmniCorpus keeps 50 and more, asked of documents with more than two
-    images (arXiv 2406.08418, its English rules); the others score a million."""
+    images (arXiv 2406.08418, its English rules); the others score a million.
+
+    above_images: documents with no more images than this are not asked.
+    """
+
+    unit = "words an image"
 
     min: float | None = 50
     above_images: int = 2

@@ -17,9 +17,12 @@ class EmbeddingHead(Filter):
     """A score from the embeddings in `column` (of length 1, from ClipEmbed) and the linear layers in the file `head`.
 
     The head must have been trained on embeddings of the same model. There is no default: heads are their publishers' to give.
+
+    column: embeddings, of the head's own model. head: file of the layers (`.pth`, `.safetensors`). As LAION's aesthetic predictors (2210.08402).
     """
 
     reads = ("clip_image",)
+    unit = "of the head"
 
     head: str = ""
     column: str = "clip_image"

@@ -19,10 +19,13 @@ class Faces(Filter):
     By a Haar cascade (Viola and Jones 2001) on the grey image with its longer side brought down to `side` pixels: faces
     smaller than a twelfth of it are not looked for, profiles are missed. cascade: a cascade file; by default the one inside
     OpenCV 4 (OpenCV 5 has neither file nor detector). DataComp used SCRFD-10G, which finds far more.
+
+    side: longer side of the image that the detector sees, in pixels.
     """
 
     reads = ("image",)
     dtype = pa.int32()
+    unit = "faces"
     side: int = 512
     cascade: str = ""
 

@@ -34,10 +34,13 @@ class Grounding(Filter):
 
     detector: `python:module:function`, from a list of images (uint8, height x width x 3, RGB) and a list of lists of phrases to,
     for each image, a list of (place of the phrase in its list, certainty, box). GRIT used GLIP; none comes along.
+
+    sure: certainty that a box must exceed, 0 to 1. overlap: intersection over union from which on two boxes are one.
     """
 
     reads = ("image", "text")
     dtype = pa.int32()
+    unit = "phrases"
     version = 3
     min: float | None = 1
 

@@ -14,6 +14,7 @@ class ImageBytes(Filter):
     min: float | None = 5_000
     reads = ("payload_size",)
     dtype = pa.int64()
+    unit = "bytes"
 
     def score(self, live: pa.Table) -> pa.Array:
         return live["payload_size"]

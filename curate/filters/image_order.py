@@ -17,6 +17,7 @@ class ImageOrder(Filter):
     reads = ("doc_uid", "position")
     context = ("images",)
     dtype = pa.int32()
+    unit = "place on the page, from 1"
     max: float | None = 5
 
     def run(self, live: pa.Table, images: pa.Table) -> pa.Table:

@@ -15,6 +15,7 @@ class ImageSide(Filter):
     min: float | None = 200
     reads = ("original_width", "original_height")
     dtype = pa.int32()
+    unit = "pixels"
 
     def score(self, live: pa.Table) -> pa.Array:
         return pc.min_element_wise(live["original_width"], live["original_height"], skip_nulls=False)

@@ -46,10 +46,13 @@ class ImageUrlWords(Filter):
     whole: as whole words, also plurals. The published pipelines look for substrings in the case
     of the list (`whole=False`) and so lose `lexicon.jpg` and
     `Essex.jpg`; whole words keep them.
+
+    words: words that are blocked. OBELICS (2306.16527) blocks URLs in this way; the list is ours and longer.
     """
 
     reads = ("url",)
     dtype = pa.int32()
+    unit = "words"
     max: float | None = 0
     words: tuple[str, ...] = BLOCKED
     whole: bool = True

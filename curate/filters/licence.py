@@ -26,6 +26,8 @@ class Licence(Stage):
     pictures' own metadata too (XMP, IPTC), where no column states a licence; needs Fetch before it, without re-encoding.
 
     What is stated is not what is true: a licence is the claim of a list, a page or a file.
+
+    unstated: whether pictures of which nothing is stated stay. Spellings follow SPDX's identifiers (https://spdx.org/licenses).
     """
 
     reads = ()

@@ -23,6 +23,7 @@ class ListedWords(Filter):
 
     reads = ("text",)
     dtype = pa.int32()
+    unit = "words"
     version = 4
 
     words: str = ""

@@ -22,6 +22,7 @@ class MaskedClipScore(Filter):
     gpus = 1
     casts = True
     reads = ("image", "ocr_area_boxes", "clip_image", "clip_text")
+    unit = "cosine, -1 to 1"
 
     model: str = "ViT-B-32:openai"
 

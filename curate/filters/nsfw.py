@@ -26,10 +26,13 @@ class Nsfw(Filter):
     the hub name (or folder) of an image classifier, whose most probable `labels` count, all that are not harmless by
     default. Its false alarms were measured (benchmarks/planted.py); its recall was not: there is nothing here to measure it
     on.
+
+    labels: of an image classifier those that count; empty: all that are not harmless.
     """
 
     gpus = 0.25
     reads = ("image",)
+    unit = "probability, 0 to 1"
     max: float | None = 0.5
 
     model: str = ""

@@ -22,9 +22,12 @@ class OcrArea(Filter):
     By RapidOCR with the PP-OCR models of its package, the image's longer side brought down to `side` pixels for finding:
     smaller is faster and blind to small print. T-MARS (2307.03132) masks such boxes before it scores; text-rich sets want a
     `min`.
+
+    side: longer side of the image in which text is looked for, in pixels.
     """
 
     reads = ("image",)
+    unit = "0 to 1"
     side: int = 320
 
     def adds(self) -> dict[str, pa.DataType]:

@@ -21,6 +21,7 @@ class ParagraphC4(Filter):
     table = "texts"
     reads = ("text",)
     dtype = pa.int32()
+    unit = "rules broken"
     max: float | None = 0
 
     def score(self, live: pa.Table) -> list:

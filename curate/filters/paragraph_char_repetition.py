@@ -16,6 +16,7 @@ class ParagraphCharRepetition(Filter):
     table = "texts"
     reads = ("text",)
     dtype = pa.float32()
+    unit = "0 to 1"
     max: float | None = 0.1
     n: int = 10
 

@@ -10,11 +10,15 @@ from curate.stage import Filter
 
 @dataclass
 class ParagraphContacts(Filter):
-    """E-mail addresses and phone numbers in a paragraph. Counts; with `max` it also drops."""
+    """E-mail addresses and phone numbers in a paragraph. Counts; with `max` it also drops.
+
+    Ours.
+    """
 
     table = "texts"
     reads = ("text",)
     dtype = pa.int32()
+    unit = "addresses and numbers"
     version = 2
 
     def score(self, live: pa.Table) -> pa.Array:

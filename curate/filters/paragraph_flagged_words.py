@@ -22,10 +22,14 @@ FLAGGED = tuple(
 
 @dataclass
 class ParagraphFlaggedWords(Filter):
-    """The share of words that are on a list (of adult pages' words). OBELICS keeps up to 0.01 (arXiv 2306.16527)."""
+    """The share of words that are on a list (of adult pages' words). OBELICS keeps up to 0.01 (arXiv 2306.16527).
+
+    words: the list, in small letters; by default OBELICS' words.
+    """
 
     table = "texts"
     reads = ("text",)
+    unit = "0 to 1"
     max: float | None = 0.01
     words: tuple[str, ...] = FLAGGED
     version = 3

@@ -96,6 +96,7 @@ class ParagraphOmniCorpus(Filter):
     table = "texts"
     reads = ("text",)
     dtype = pa.int32()
+    unit = "rules broken"
     max: float | None = 0
 
     def score(self, live: pa.Table) -> list:

@@ -29,6 +29,7 @@ class ParagraphPerplexity(Filter):
 
     table = "texts"
     reads = ("text",)
+    unit = "perplexity, 1 and more"
     max: float | None = 1500.0
 
     model: str = ""

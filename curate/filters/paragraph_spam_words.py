@@ -20,10 +20,14 @@ SPAM = tuple(
 @dataclass
 class ParagraphSpamWords(Filter):
     """The share of words that talk about the site: log in, subscribe, cookies. OBELICS keeps less than 0.12 in its
-    last step (arXiv 2306.16527)."""
+    last step (arXiv 2306.16527).
+
+    words: the list, in small letters; by default OBELICS' 40 words.
+    """
 
     table = "texts"
     reads = ("text",)
+    unit = "0 to 1"
     max: float | None = below(0.12)
     words: tuple[str, ...] = SPAM
     version = 3

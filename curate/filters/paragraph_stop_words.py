@@ -18,10 +18,13 @@ class ParagraphStopWords(Filter):
     language without a list, scores 1. What the page declares decides nothing: templates declare `en`, or their author's language. `language` names a
     column with the language's code instead; a language without a list scores 1 then too. Bounds hold for a language: Arabic pages had
     to go without this rule (Wasm).
+
+    language: column with the paragraph's language; empty: the list that fits best.
     """
 
     table = "texts"
     reads = ("text",)
+    unit = "0 to 1"
     min: float | None = 0.3
     language: str = ""
     model: str = ""

@@ -16,6 +16,7 @@ class ParagraphSymbols(Filter):
     table = "texts"
     reads = ("text",)
     dtype = pa.float32()
+    unit = "0 to 1"
     max: float | None = 0.3
     version = 3
 

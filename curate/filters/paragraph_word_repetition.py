@@ -15,6 +15,7 @@ class ParagraphWordRepetition(Filter):
     table = "texts"
     reads = ("text",)
     dtype = pa.float32()
+    unit = "0 to 1"
     max: float | None = 0.1
     n: int = 5
     version = 3

@@ -15,6 +15,7 @@ class ParagraphWords(Filter):
     table = "texts"
     reads = ("text",)
     dtype = pa.int32()
+    unit = "words"
     min: float | None = 4
     max: float | None = 1000
     version = 3

@@ -63,10 +63,13 @@ class PartsOfSpeech(Filter):
     tagger; this looks words up: determiners and prepositions are closed lists. A noun is a word in the list `nouns` (a file
     with one a line; WordNet's `index.noun` has the form), also without a plural's -s; without a list any word of three
     letters and more that is not in a closed class, no frequent word of another class and no adverb in -ly.
+
+    needs: classes that must occur. nouns: file with a noun a line; empty: by rule.
     """
 
     reads = ("text",)
     dtype = pa.int32()
+    unit = "classes missing"
     max: float | None = 0
     version = 4
 

@@ -21,10 +21,13 @@ class RareTokens(Filter):
     for the 100 million most frequent unigrams and bigrams of its own raw pool (with `bigrams`, pairs of neighbouring words
     must be listed too). vocabulary: a text file, one word (or two, for a bigram) a line, or with its count after a tab;
     `count` is the least one that is taken. Words are in lower case without punctuation.
+
+    count: occurrences that a listed word needs. bigrams: whether pairs of neighbouring words are looked up too.
     """
 
     reads = ("text",)
     dtype = pa.int32()
+    unit = "words"
     max: float | None = 0
     version = 4
 

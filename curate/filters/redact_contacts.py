@@ -17,6 +17,8 @@ class RedactContacts(Stage):
     The shards (`.txt`, `.json`, sidecar) hold the redacted text in place of the column's own, and neither the raw text nor
     `redacted_<column>`; the ledger has both. It must come after every step that makes text of these columns. table: `images`,
     `texts` (paragraphs) or `documents` (with columns=("title",)).
+
+    columns: texts that are redacted. Ours.
     """
 
     columns: tuple[str, ...] = ("text",)

@@ -18,9 +18,12 @@ class Sharpness(Filter):
 
     A flat image has 0; photographs in focus mostly have more than 100, which is where OpenCV's folklore puts the bound.
     Clip art has far more. No bound by default.
+
+    The measure is Pech-Pacheco's (https://doi.org/10.1109/ICPR.2000.903548).
     """
 
     reads = ("image",)
+    unit = "variance of grey levels, 0 and more"
 
     def score(self, live: pa.Table, images: list[np.ndarray]) -> pa.Array:
         return pa.array([sharpness(image) for image in images], self.dtype)

@@ -18,9 +18,12 @@ class SingleColour(Filter):
     """Share of pixels that have the most frequent colour or one close to it, 0 to 1.
 
     A blank image has 1; a drawing on white may well have 0.8.
+
+    M3W (2204.14198) drops images of one colour; the bound is ours.
     """
 
     reads = ("image",)
+    unit = "0 to 1"
     max: float | None = 0.98
 
     def score(self, live: pa.Table, images: list[np.ndarray]) -> pa.Array:

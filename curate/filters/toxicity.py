@@ -24,6 +24,7 @@ class Toxicity(Filter):
     """
 
     reads = ("text",)
+    unit = "probability, 0 to 1"
     max: float | None = 0.1
 
     model: str = ""

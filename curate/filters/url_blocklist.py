@@ -33,6 +33,7 @@ class UrlBlocklist(Filter):
 
     reads = ("url",)
     dtype = pa.int32()
+    unit = "0 or 1"
     max: float | None = 0
     version = 3
 

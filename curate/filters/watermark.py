@@ -16,6 +16,8 @@ class Watermark(EmbeddingHead):
     Stable Diffusion below 0.5.
     """
 
+    unit = "probability, 0 to 1"
+
     max: float | None = 0.5
 
     def score(self, live: pa.Table) -> np.ndarray:

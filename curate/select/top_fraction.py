@@ -24,6 +24,8 @@ class TopFraction(Selector):
 
     mark: a column to add instead, true for those rows: nothing falls yet, so that a later step looks at the whole pool; a Where on that
     column drops the others.
+
+    fraction: share of the live rows that stays, 0 to 1.
     """
 
     column: str = "clip_score"

@@ -23,6 +23,10 @@ class Where(Selector):
     What falls has the name of the column as its reason, or the step's name where one was set; of an SQL expression over several
     columns the step's. The name is `where_` and the columns by default, so that several are told apart. `columns`: those that an
     SQL expression uses, found in it by default.
+
+    min, max: smallest and largest value that is kept; none: no limit.
+    column: column with the score. sql: an SQL expression for DuckDB, in place of a column. columns: those that the expression uses; empty: found in it.
+    Ours.
     """
 
     version = 2

@@ -76,6 +76,8 @@ class Caption(Written):
 
     share: of the rows, those that are captioned, drawn by the coin of Mix: where Mix draws the written text last, with this share and
     seed, every row that it draws for has one. The others have no text, and `finish` is `not_drawn`.
+
+    As LAION-COCO, BLIP (2201.12086) and Recap-DataComp (2406.08478) ask their captioners.
     """
 
     reads = ("image",)
@@ -111,7 +113,10 @@ class Rewrite(Written):
 @dataclass
 class Translate(Rewrite):
     """The text in English. A row whose language (the column `language`, of filters.Language) is English is not asked for: its text
-    stays as it is, and `finish` is `same`."""
+    stays as it is, and `finish` is `same`.
+
+    language: column with the language of the text.
+    """
 
     prompt: str = "translate"
     language: str = "language"

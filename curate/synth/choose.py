@@ -42,6 +42,11 @@ class Mix(Stage):
     row falls.
 
     Shares of raw text that were good: 0.8 for CLIP, 0.5 to balance it with retrieval (Recap-DataComp, 2406.08478).
+
+    min: score that a text needs; none: no limit.
+    shares: chance of each variant, by name; `raw` is the row's own text. checked: variants with a column of faults. drop: whether a row without a text
+    falls.
+    no_worse: whether a text must score at least as well as the raw one.
     """
 
     shares: dict[str, float] = field(default_factory=dict)
@@ -117,6 +122,9 @@ class CapFilt(Mix):
 
     min: of the score, by CLIP where BLIP has a matching head. In BLIP nucleus sampling lost 25 % of the captions, beam search
     19 %.
+
+    shares: chance of each variant, by name; all the same. checked: variants with a column of faults. drop: whether a row without a good text falls.
+    no_worse: whether a text must score at least as well as the raw one.
     """
 
     drop: bool = True
@@ -134,6 +142,9 @@ class RawElseSynthetic(Selector):
 
     The cut is the score at 0-based rank int(N * fraction), as in TopFraction; or `min`, if given. faults: whether
     `caption_<variant>_faults` is there; a faulty text does not pass.
+
+    min: score that a text needs; none: the score at the cut.
+    variant: name of the synthetic text, of the column `caption_<variant>`. fraction: share of the pool that keeps its raw text.
     """
 
     version = 2
@@ -184,6 +195,8 @@ class CaptionRepeats(Selector):
 
     A captioner without an idea writes the same line for thousands of pictures. With `max`, `<of>_once` is the text where it is
     repeated at most so often, and null elsewhere.
+
+    max: rows with the same text at most, for `<of>_once`; none: no such column. Ours.
     """
 
     of: str = ""

@@ -24,6 +24,8 @@ class CaptionDocument(Written):
     pictures: the most that are shown, evenly chosen among all, the first and the last among them; no more than the model takes
     (Writer.most_pictures). words: of the texts, from the beginning. least: pictures that a document needs (`compare`: 2); one with
     fewer is not asked for, and `finish` is `bad_image`. A picture that cannot be decoded is passed over.
+
+    prompt: `document`, `clip`, `compare`, or a text. The rules are ours.
     """
 
     table = "documents"

@@ -87,6 +87,11 @@ class CaptionFaults(Stage):
     raw text, OCR); with none, numbers, quotes and names are not looked at. finish: whether a record `<of>_made` is there to
     ask. The bounds are of our own choosing but for max_compression, which is Whisper's (2212.04356): a loop compresses by more
     than 2.4. In scripts without spaces two characters count as a word.
+
+    of: column with the text. made: as `finish`. script: of the text, `latin` or any script of curate.filters.scripts. min_words, max_words: bounds of its
+    length, in words.
+    max_repetition: share of words that occurred before, at most. max_compression: bytes before over bytes after zlib, at most. without: faults that are
+    not looked for.
     """
 
     version = 2
@@ -163,7 +168,10 @@ class CaptionFaults(Stage):
 
 @dataclass
 class CaptionStrip(Stage):
-    """Adds `caption_<name>`: the text of column `of` without an opening that says nothing, such as "The image shows"."""
+    """Adds `caption_<name>`: the text of column `of` without an opening that says nothing, such as "The image shows".
+
+    Ours.
+    """
 
     version = 2
 

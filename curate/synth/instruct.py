@@ -94,7 +94,10 @@ TRANSCRIBE = (
 class Transcribe(Stage):
     """Adds `<of>_turns`: a conversation of one question, drawn by the hash of the uid, for the words in the picture, and their text in the
     column `of` as the answer (LLaVAR's 422,000 instructions of this kind, 2306.17107, are noisy as the reader of text is). Null where
-    fewer than `min_words` words were read."""
+    fewer than `min_words` words were read.
+
+    min_words: words in the picture that a row needs.
+    """
 
     of: str = "ocr_area_text"
     min_words: int = 3

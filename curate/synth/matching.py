@@ -26,6 +26,10 @@ class MatchingNegatives(Selector):
     of a picture with an image cosine of `same` or more (the same bytes, another size, a crop), or of words that the own text all has
     ("a horse" for "a white horse"). A row for which none is left, or which lacks an embedding, has nulls. The pictures, too, are none
     that look the same, and none with an equal text.
+
+    vector: column with the embeddings of the texts. group: rows that are compared with each other. margin: cosine by which a negative may fit better than
+    the own text.
+    same: cosine of two pictures from which on they are the same. images: similar pictures that are named. As ALBEF (2107.07651) and NegCLIP (2210.01936).
     """
 
     version = 3

@@ -60,6 +60,8 @@ class HardNegatives(Stage):
     No negative equals its caption (case, articles and white space aside) or another negative. Swaps across a symmetric word
     ("next to", "and") are refused: they mean the same. In the validation file that NegCLIP released, some negatives
     say what their positive says, and others give themselves away by a wrong article.
+
+    of: column with the caption. n: texts at most. kinds: changes that are tried. As NegCLIP (2210.01936) trains.
     """
 
     version = 2

@@ -83,7 +83,11 @@ def choice(text: str | None) -> int | None:
 class Preference(Stage):
     """Adds `<name>_pair`: the question, both texts, and which is preferred: what all judgements in the columns `by` say, null where they
     differ or one is lacking. Null without both texts. `curate export` writes it for trainers (`trl`, `llava-rlhf`);
-    what people say in `curate annotate --pair` counts before it there."""
+    what people say in `curate annotate --pair` counts before it there.
+
+    of: the two columns with texts. question: column with what was asked. by: columns with judgements. As LLaVA-RLHF (2309.14525) and DPO (2305.18290)
+    read pairs.
+    """
 
     of: tuple[str, ...] = ()
     question: str = "question"

@@ -94,6 +94,8 @@ class BestOf(Scored):
     the column without `caption_`), and for the k-th best `caption_best_k`, `caption_best_k_score`, `caption_best_k_origin`. A
     row without a picture's embedding has none. A text that is there twice counts once; ties go to the one named first. BLIP-2
     (2301.12597): ten captions and the raw text, keep=2.
+
+    keep: number of texts that are added, best first.
     """
 
     of: tuple[str, ...] = ()

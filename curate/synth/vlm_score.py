@@ -37,7 +37,13 @@ class VlmScore(Filter, Asked):
 
     prompt: one of AXES (`VlmScore(by, "relevance", min=3, name="relevance")`), or a question with columns in braces. scale: the lowest and
     the highest rating. pictures: whether the model is shown the picture; `formatting` and `relevance` need a model without eyes only.
+
+    min: smallest rating that is kept. scale: lowest and highest rating.
+
+    The axes are FineVision's (https://huggingface.co/spaces/HuggingFaceM4/FineVision).
     """
+
+    unit = "rating"
 
     prompt: str = "image_correspondence"
     scale: tuple[int, int] = (1, 5)

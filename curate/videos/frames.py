@@ -30,6 +30,8 @@ class Frames(Stage):
 
     side: pixels that the shorter side is brought down to, 0 keeps the size. quality: of the JPEG. Turned as the file says; high
     dynamic range (PQ, HLG) is tone-mapped.
+
+    Recipes take the frame rates of VideoBERT (1904.01766) and VATT (2104.11178).
     """
 
     version = 2
@@ -100,6 +102,8 @@ class Sound(Stage):
     -120 where all is still; `sound_sha256` of the file.
 
     rate: samples a second. Speech models take 16,000; VATT took 48,000.
+
+    needed: whether a clip without sound is dropped.
     """
 
     table = "documents"
