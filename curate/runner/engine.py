@@ -89,8 +89,9 @@ class RayEngine:
         return fitting(lanes, self.gpus)
 
     def ship_user_code(self, things: Iterable[object]) -> None:
-        """Send the classes of these objects along where workers cannot import them: those of recipe files and notebooks."""
-        homes = {getattr(v, "__module__", None) for t in things for v in (type(t), *vars(t).values()) if callable(v)}
+        """Send the classes of these objects, and of their parameters, along where workers cannot import them: those of recipe files and
+        notebooks."""
+        homes = {getattr(v, "__module__", None) for t in things for v in (t, *vars(t).values())}
         for module in {sys.modules[h] for h in homes & sys.modules.keys()}:
             file = getattr(module, "__file__", None)
             if file and module.__name__.split(".")[0] != "curate" and "site-packages" not in file:

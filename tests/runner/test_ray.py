@@ -12,8 +12,6 @@ from small_run import small_run
 from toys import ToyScore, recipe
 
 from curate.errors import CurateError, PoolError, RecipeError
-from curate.fetch.stage import Fetch
-from curate.recipe import Recipe
 from curate.runner.driver import Driver, run
 from curate.runner.engine import RayEngine
 from curate.runner.workers import Lane, flow
@@ -23,14 +21,10 @@ from curate.shard.containers.huggingface import HuggingFace
 from curate.shard.containers.lance import Lance
 from curate.shard.containers.mds import Mds
 from curate.shard.containers.webdataset import IndexedWebDataset
-from curate.sources.webdataset import WebDataset
 from curate.store.atomic import Store
 from curate.store.releases import opened
-from curate.synth.caption import Caption
-from curate.synth.captioners.endpoint import Endpoint
 from curate.view.progress import Quiet
 from tests.dedup import test_dedup_run
-from tests.synth.test_endpoint import GOOD, Server
 
 
 @pytest.fixture(scope="module")
@@ -137,18 +131,6 @@ def test_a_worker_that_dies_outside_the_stages_costs_an_attempt(tmp_path, ray_en
     items = [(n, str(tmp_path / "mark")) for n in range(6)]
     ray_engine.ship_user_code([Lane("", _first_dies)])
     assert list(ray_engine.map(_first_dies, items)) == [n * n for n in range(6)] and (tmp_path / "mark").exists()
-
-
-def test_captions_through_an_endpoint(tmp_path, ray_engine):
-    """A stage that waits on a server has an actor, which keeps its connections from part to part."""
-    with Server(GOOD) as server:
-        captions = Caption(Endpoint("m", url=server.url, cache=str(tmp_path / "kept")), name="caption_x")
-        made = Recipe(WebDataset(test_dedup_run.two_tars(tmp_path)), [Fetch()], synth=[captions])
-        found = drive(made, tmp_path / "ray", ray_engine, part_size=6)
-        assert found.sql("select distinct caption_x, caption_x_made.finish from images where kept").fetchall() == [
-            ("a dog", "stop")
-        ]
-        assert len(server.asked) == found.dataset["samples"] > 6
 
 
 # ---- models

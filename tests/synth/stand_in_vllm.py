@@ -34,11 +34,12 @@ def modules(engine: Engine, in_ray: bool = False) -> dict[str, Any]:
     def request(name: str, number: int, path: str) -> SimpleNamespace:
         return SimpleNamespace(lora_name=name, lora_int_id=number, lora_path=path)
 
-    found = {"vllm.v1.engine.async_llm": {"AsyncLLM": engine}, "vllm.ray.lazy_utils": {"is_in_ray_actor": lambda: in_ray}}
+    found = {"vllm.v1.engine.async_llm": {"AsyncLLM": engine}}
     if importlib.util.find_spec("vllm") is None:
         kinds = SimpleNamespace(FINAL_ONLY="final")
         found |= {
             "vllm": {"AsyncEngineArgs": SimpleNamespace, "SamplingParams": SimpleNamespace},
+            "vllm.ray.lazy_utils": {"is_in_ray_actor": lambda: in_ray},
             "vllm.lora.request": {"LoRARequest": request},
             "vllm.sampling_params": {"RequestOutputKind": kinds, "StructuredOutputsParams": SimpleNamespace},
         }

@@ -7,6 +7,7 @@ import sys
 import numpy as np
 import pytest
 from synth import stand_in_vllm
+from synth.tiny_models import save_blip, word_tokenizer
 
 from curate.synth.captioners import Asking, Decoding, Request, Wanted
 from curate.synth.captioners.hugging import ChatText, ImageToText, smaller
@@ -106,24 +107,8 @@ def test_coca_beams(coca):
 
 
 @pytest.fixture(scope="module")
-def words(tmp_path_factory):
-    """A tokenizer of twenty words, as transformers keeps them."""
-    from tokenizers import Tokenizer, models, pre_tokenizers
-    from transformers import PreTrainedTokenizerFast
-
-    names = [
-        "[PAD]",
-        "[UNK]",
-        "[BOS]",
-        "[EOS]",
-        "[CLS]",
-        "[SEP]",
-        *"a the dog cat red blue sofa on in caption rewrite user says : . and".split(),
-    ]
-    raw = Tokenizer(models.WordLevel({n: i for i, n in enumerate(names)}, unk_token="[UNK]"))
-    raw.pre_tokenizer = pre_tokenizers.Whitespace()
-    marks = {f"{k}_token": f"[{k.upper()}]" for k in ("pad", "unk", "bos", "eos", "cls", "sep")}
-    return PreTrainedTokenizerFast(tokenizer_object=raw, **marks)
+def words():
+    return word_tokenizer()
 
 
 @pytest.fixture(scope="module")
@@ -175,27 +160,8 @@ def test_a_chat_model_s_own_settings_do_not_count(chat):
 
 
 def test_image_to_text(tmp_path_factory, words):
-    import torch
-    from transformers import BlipConfig, BlipForConditionalGeneration, BlipImageProcessor, BlipProcessor
-
-    torch.manual_seed(0)
     folder = tmp_path_factory.mktemp("blip")
-    small = {"hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2}
-    config = BlipConfig(
-        text_config={
-            **small,
-            "encoder_hidden_size": 16,
-            "vocab_size": len(words),
-            "bos_token_id": 2,
-            "eos_token_id": 5,
-            "sep_token_id": 5,
-            "pad_token_id": 0,
-        },
-        vision_config={**small, "image_size": 32, "patch_size": 16},
-        projection_dim=16,
-    )
-    BlipForConditionalGeneration(config).save_pretrained(folder)
-    BlipProcessor(BlipImageProcessor(size={"height": 32, "width": 32}), words).save_pretrained(folder)
+    save_blip(folder, words)
     writer = ImageToText(str(folder), largest=32)
     writer.load()
     seen = [writer.prepare(p) for p in pictures(3)]
