@@ -122,8 +122,9 @@ def root_of(fs: fsspec.AbstractFileSystem, inner: str) -> str:
 
 
 def _version(found: dict[str, Any]) -> str:
-    """The version of a file by what its store says of it: of an object its ETag or generation, on a local disk time and inode."""
-    for name in ("ETag", "etag", "generation", "md5Hash"):
+    """The version of a file by what its store says of it: of an object its ETag or generation, on Hugging Face's hub its blob, on a
+    local disk time and inode."""
+    for name in ("ETag", "etag", "generation", "md5Hash", "blob_id"):
         value = str(found.get(name) or "")
         if value and not value.startswith("W/"):  # a weak ETag may stay while the bytes change
             return f"{name.lower()}:{value.strip(chr(34))}"

@@ -71,7 +71,10 @@ def _pair_options(source: argparse._ArgumentGroup) -> None:
         "--pool", metavar="FOLDER", nargs="+", help="WebDataset folders or tars (img2dataset, DataComp, a run's shards)"
     )
     source.add_argument(
-        "--tables", metavar="GLOB", nargs="+", help="tables with the pictures in them: Parquet, Arrow, hf://datasets/OWNER/NAME"
+        "--tables",
+        metavar="GLOB",
+        nargs="+",
+        help="tables with the pictures in them: Parquet, Arrow, Lance, or OWNER/NAME, a data set of Hugging Face's hub",
     )
     source.add_argument(
         "--image", metavar="COLUMN", default="", help="column of such a table with the pictures (found by its name)"

@@ -1,6 +1,8 @@
 """Tables with pictures in them: Parquet and Arrow files as Hugging Face's `datasets`, img2dataset and LAION write them."""
 
 import contextlib
+import os
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -30,14 +32,23 @@ IMAGE = ("image", "jpg", "jpeg", "png", "webp", "image_bytes", "img", "bytes")
 TEXT = ("text", "caption", "txt", "captions", "alt_text", "TEXT")
 URL = ("url", "image_url", "URL")
 
+#: Where the hub has its conversion of a data set to Parquet.
+CONVERTED = "refs/convert/parquet"
+#: The name of a data set of the hub, with a revision and a folder; and the address of a whole one.
+_NAME, _DATA_SET = re.compile(r"[\w-][\w.-]*/[\w.-]+(@[^/]+)?(/[^*?\[]+)?"), re.compile(r"hf://datasets/[^/@]+/[^/@]+/?")
+
 #: Rows whose pictures are in memory together.
 ROWS = 16
 
 
 @dataclass
 class ImageTables(Source):
-    """One row = one picture in a table, with its text. Parquet and Arrow files, folders of them at any depth, any fsspec path; Lance tables (folders `x.lance`) of this machine:
-    a data set of the hub is `hf://datasets/owner/name`, one that `save_to_disk` wrote its folder.
+    """One row = one picture in a table, with its text. Parquet and Arrow files, folders of them at any depth, any fsspec path; Lance
+    tables (folders `x.lance`) of this machine; the folder that `save_to_disk` wrote.
+
+    `owner/name`, where no such folder is here, is that data set of Hugging Face's hub, `owner/name@revision/folder` a part of it, also
+    written `hf://datasets/owner/name`. Of one that holds no tables the hub's own conversion to Parquet is read (refs/convert/parquet).
+    A private one needs HF_TOKEN.
 
     image: the column with the bytes, or with a struct that has a field `bytes`, as `datasets` stores pictures; text, url: those of the
     caption and of the picture's address. Empty: the first of IMAGE, TEXT, URL that is there; without a URL `uid` is made of text, the
@@ -125,14 +136,31 @@ class ImageTables(Source):
 
 
 def below(path: str) -> list[str]:
-    """The tables in a folder, at any depth; any other path is itself."""
+    """The tables in a folder at any depth, or in a data set of the hub; any other path is itself."""
+    path = named(path)
     fs, inner = filesystem(path)
     if not fs.isdir(inner) or path.rstrip("/").lower().endswith(".lance"):
         return [path]
-    found = sorted(n for n in fs.find(inner) if n.lower().endswith(ENDINGS))
-    if not found:
-        raise RecipeError(f"{path}: no table is below it: none ends in {', '.join(ENDINGS)}")
-    return [fs.unstrip_protocol(n) if "://" in path else n for n in found]
+    for folder in (inner, *([f"{inner}@{CONVERTED}"] if _DATA_SET.fullmatch(path) else [])):
+        found = sorted(n for n in (fs.find(folder) if fs.isdir(folder) else ()) if n.lower().endswith(ENDINGS))
+        if found:
+            return [fs.unstrip_protocol(n) if "://" in path else n for n in found]
+    raise RecipeError(f"{path}: no table is below it: none ends in {', '.join(ENDINGS)}")
+
+
+def named(path: str) -> str:
+    """`owner/name` as the address of a data set of the hub, where nothing here has that name; any other path as it is. RecipeError if
+    the hub has none."""
+    if not _NAME.fullmatch(path) or path.lower().endswith(ENDINGS) or os.path.exists(path):
+        return path
+    fs, inner = filesystem(f"hf://datasets/{path}")
+    try:
+        fs.info(inner)
+    except FileNotFoundError as e:
+        raise RecipeError(f"{path}: is neither here nor a data set of {fs.endpoint}; a private one needs HF_TOKEN") from e
+    except Exception as e:  # the client's own, and those of the library that it asks by
+        raise RecipeError(f"{path}: is not here, and {fs.endpoint} cannot be asked for a data set of that name: {e}") from e
+    return f"hf://datasets/{path}"
 
 
 def pick_first(wanted: str, known: tuple[str, ...], names: list[str], file: str, role: str) -> str:

@@ -2,14 +2,14 @@
 
 import hashlib
 import json
-from typing import ClassVar
+import shutil
 
-import fsspec
+import fsspec.config
+import hub_server
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from fsspec.implementations.memory import MemoryFileSystem
-from fsspec.registry import _registry as registry
+from huggingface_hub import HfFileSystem
 from small_run import photo
 
 from curate.errors import PoolError, RecipeError
@@ -99,29 +99,53 @@ def test_a_list_may_be_one_json_array(tmp_path, indent, monkeypatch):
         list(parts)
 
 
-class Hub(MemoryFileSystem):
-    """What huggingface_hub's file system is for `hf://`, in memory."""
-
-    protocol = ("hf",)
-    store: ClassVar[dict] = {}
-    pseudo_dirs: ClassVar[list] = [""]
-
-    @classmethod
-    def _strip_protocol(cls, path):
-        return super()._strip_protocol(path.replace("hf://", "memory://"))
-
-    def unstrip_protocol(self, name):
-        return "hf://" + name.lstrip("/")
-
-
-def test_a_data_set_of_the_hub_is_read_by_the_parent_alone(tmp_path, monkeypatch):
-    """The child, which has no token, asks for bytes."""
-    monkeypatch.setitem(registry, "hf", Hub)
+@pytest.fixture
+def hub(tmp_path, monkeypatch):
+    """A hub with a data set of tables and one of other files, which it has converted to Parquet."""
     (tmp_path / "in").mkdir()
     img2dataset(tmp_path / "in")
-    with fsspec.open("hf://datasets/me/set/data/train.parquet", "wb") as f:
-        f.write((tmp_path / "in/00000.parquet").read_bytes())
-    source = ImageTables("hf://datasets/me/set")
+    table = (tmp_path / "in/00000.parquet").read_bytes()
+    files = {
+        ("me/set", "main", "README.md"): b"a card",
+        ("me/set", "main", "data/train.parquet"): table,
+        ("me/files", "main", "1.jpg"): photo(1),
+        ("me/files", "refs/convert/parquet", "default/train/0000.parquet"): table,
+    }
+    with hub_server.hub(files) as address:
+        monkeypatch.setitem(fsspec.config.conf, "hf", {"endpoint": address})
+        monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
+        HfFileSystem.clear_instance_cache()
+        yield address
+    HfFileSystem.clear_instance_cache()
+
+
+def test_a_data_set_of_the_hub_is_read_by_its_name(hub, tmp_path):
+    """By its own client; the child that reads the table, which has no token, asks for bytes."""
+    source = ImageTables("me/set")
     assert source.files() == ["hf://datasets/me/set/data/train.parquet"]
+    assert ImageTables("me/set@main/data").files() == ["hf://datasets/me/set@main/data/train.parquet"]
     made = run(Recipe(source, [Fetch()], name="x"), str(tmp_path / "run"), engine="local")
     assert made.problems == [] and made.dataset["samples"] == N
+    [known] = made.recipe["inputs"]
+    assert known["hash"].startswith("blob_id:")
+    assert run(Recipe(source, [Fetch()], name="x"), str(tmp_path / "run"), engine="local").counters == {}
+
+
+def test_a_data_set_without_tables_is_read_as_the_hub_converted_it(hub):
+    [file] = ImageTables("me/files").files()
+    assert file == "hf://datasets/me/files@refs/convert/parquet/default/train/0000.parquet"
+    (part,) = [p["images"] for p in ImageTables("me/files").read(file, 100)]
+    assert part["text"].to_pylist() == [f"caption {i}" for i in range(N)]
+
+
+def test_a_name_that_neither_the_disk_nor_the_hub_has(hub, tmp_path, monkeypatch):
+    with pytest.raises(RecipeError, match=r"me/none: is neither here nor a data set of http://127"):
+        ImageTables("me/none").files()
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    HfFileSystem.clear_instance_cache()
+    with pytest.raises(RecipeError, match=r"me/set: is not here, and http://127.* cannot be asked"):
+        ImageTables("me/set").files()
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "me").mkdir()
+    shutil.copytree("in", "me/set")
+    assert ImageTables("me/set").files() == [str(tmp_path / "me/set/00000.parquet")]
