@@ -54,6 +54,7 @@ def sql(args: argparse.Namespace) -> int:
     import duckdb
 
     from curate.view.reading import consistent
+    from curate.view.run import Run
 
     if not args.query.strip(" \n\t;"):
         raise RecipeError("the query is empty")
@@ -62,7 +63,7 @@ def sql(args: argparse.Namespace) -> int:
     if args.out and Path(args.out).suffix not in _WRITERS:
         raise RecipeError(f"{args.out}: the name must end in .csv, .parquet or .json")
 
-    def read(run: Any) -> str:
+    def read(run: Run) -> str:
         found = run.sql(args.query)
         if found is None:
             return ""
@@ -225,9 +226,10 @@ def _why_options(sub: argparse.ArgumentParser, _: str | None) -> None:
 
 def why(args: argparse.Namespace) -> int:
     from curate.view.reading import consistent
+    from curate.view.run import Run
     from curate.view.story import as_text, tell, write
 
-    def read(run: Any) -> tuple[str, str]:
+    def read(run: Run) -> tuple[str, str]:
         stories = tell(run, args.who)
         return clean("\n\n".join(map(as_text, stories))), write(run, stories, args.out)
 
@@ -252,8 +254,9 @@ def _diff_options(sub: argparse.ArgumentParser, _: str | None) -> None:
 def diff(args: argparse.Namespace) -> int:
     from curate.view.difference import Difference
     from curate.view.reading import consistent
+    from curate.view.run import Run
 
-    def read(first: Any, second: Any) -> tuple[str, str]:
+    def read(first: Run, second: Run) -> tuple[str, str]:
         found = Difference(first, second)
         return clean(found.as_text()), found.write(args.out)
 
@@ -311,14 +314,14 @@ def annotate(args: argparse.Namespace) -> int:
     from curate.view.agreement import Verdicts
     from curate.view.annotate import draw, write
     from curate.view.reading import consistent, writing
-    from curate.view.run import open_run
+    from curate.view.run import Run, open_run
     from curate.view.verdicts import keep
 
     if (args.out is None) == (args.verdicts is None):
         raise RecipeError("say -o FOLDER to ask people, or --verdicts FILE to read what they said")
     if args.out is not None:
 
-        def ask(run: Any) -> tuple[list[Any], list[str]]:
+        def ask(run: Run) -> tuple[list[Any], list[str]]:
             rows = draw(run, args.n, args.by, args.near, args.where, args.seed, args.pair)
             return rows, write(run, rows, args.format, args.out, args.side, args.seed, args.pair)
 

@@ -12,6 +12,7 @@ from curate import stage
 from curate.view.annotate import ROWS, rules
 from curate.view.bounds import Bound, bounds_of
 from curate.view.look import plain
+from curate.view.run import Run
 
 #: With fewer good or fewer bad rows than this a suggested bound is said to rest on few.
 FEW = 30
@@ -81,7 +82,7 @@ class Verdicts:
     """A run's rows on which people agreed, and what they make of its rules. `weighted` says whether the rows were drawn at random
     (they have weights, and rows without are left out of the agreement), so that they speak for the pool."""
 
-    def __init__(self, run: Any):
+    def __init__(self, run: Run):
         self.run = run
         self.table: pa.Table = run.sql(f"""select i.*, v.verdict as verdict_, v.weight as weight_, v.reason as reason_
             from {ROWS} i join verdicts v using (uid) where v.verdict is not null order by uid""").to_arrow_table()

@@ -25,6 +25,7 @@ from curate.selector import coin, coin_sql, identifier, quoted
 from curate.view.bounds import Bound, bounds_of
 from curate.view.describe import missing
 from curate.view.look import inert
+from curate.view.run import Run
 from curate.view.samples import cards, columns, light
 
 #: Each form, and what it writes.
@@ -46,7 +47,7 @@ FEW_VALUES = 20
 # ---- which rows
 
 
-def stratified(run: Any, n: int, by: str = "drop_reason", where: str = "", seed: int = 0) -> list[dict[str, Any]]:
+def stratified(run: Run, n: int, by: str = "drop_reason", where: str = "", seed: int = 0) -> list[dict[str, Any]]:
     """About `n` rows, as many of each value of a column (or SQL expression) as there are, drawn by a hash of uid and seed.
 
     Each stands for (rows of its stratum / rows drawn of it) rows of the pool: its `weight_`. What a small stratum leaves goes
@@ -68,7 +69,7 @@ def stratified(run: Any, n: int, by: str = "drop_reason", where: str = "", seed:
     return [{**r, "weight_": r["size_"] / share[r["stratum_"]]} for r in rows if r["place_"] <= share[r["stratum_"]]]
 
 
-def _strata(run: Any, values: str) -> str:
+def _strata(run: Run, values: str) -> str:
     """The expression, or where it is a number with many values the tenth of the rows in which it lies; those without a finite value
     are a stratum of their own."""
     distinct, kind = run.sql(
@@ -90,7 +91,7 @@ def shares(sizes: dict[Any, int], n: int) -> dict[Any, int]:
     return share
 
 
-def borderline(run: Any, n: int, near: str, where: str = "", seed: int = 0) -> list[dict[str, Any]]:
+def borderline(run: Run, n: int, near: str, where: str = "", seed: int = 0) -> list[dict[str, Any]]:
     """The rows nearest to the bounds of a rule (or of the rules on a column; `all`: every one): as many that passed as fell.
 
     They have no weight: they say where a bound should be, not how many rows of the pool are wrong.
@@ -122,7 +123,7 @@ def inside(bound: Bound, kind: str) -> str:
 
 
 def write(
-    run: Any, rows: list[dict[str, Any]], form: str, out: str, side: int = 768, seed: int = 0, pair: str = ""
+    run: Run, rows: list[dict[str, Any]], form: str, out: str, side: int = 768, seed: int = 0, pair: str = ""
 ) -> list[str]:
     """Write rows in one of FORMS into the folder `out`; returns the names of its files. An earlier export is not replaced. pair: the
     column with a question and two answers (synth.preference), of which the better one is asked for."""
@@ -149,7 +150,7 @@ def write(
     return ["tasks.json", "config.xml", *(["images/"] if form != "label-studio" else [])]
 
 
-def _asked(run: Any, rows: list[dict[str, Any]], folder: Path, form: str, side: int) -> Iterator[dict[str, Any]]:
+def _asked(run: Run, rows: list[dict[str, Any]], folder: Path, form: str, side: int) -> Iterator[dict[str, Any]]:
     """What is asked about each row: its picture (in the folder, or as a data URL), its words, its weight."""
     with Isolated() as child:
         for start in range(0, len(rows), 64):
@@ -196,7 +197,7 @@ def _write_csv(asked: list[dict[str, Any]], folder: Path) -> list[str]:
     return ["verdicts.csv", "images/"]
 
 
-def rules(run: Any) -> list[str]:
+def rules(run: Run) -> list[str]:
     """The rules that may drop an image, by name."""
     return [s["step"] for s in run.recipe["steps"] if s.get("table", "images") == "images" and s["step"] != "duplicate_uid"]
 
@@ -232,7 +233,7 @@ def _reasons(view: ElementTree.Element, reasons: list[str]) -> None:
         ElementTree.SubElement(reason, "Choice", {"value": name})
 
 
-def draw(run: Any, n: int, by: str, near: str | None, where: str, seed: int, pair: str = "") -> list[dict[str, Any]]:
+def draw(run: Run, n: int, by: str, near: str | None, where: str, seed: int, pair: str = "") -> list[dict[str, Any]]:
     """The rows to be judged; RecipeError if the run has no images, the SQL is wrong, or there is no column `pair`."""
     if "images" not in run.recipe.get("rows", {}):
         raise RecipeError(f"{run.store.url}: has no images to judge")

@@ -3,11 +3,11 @@
 import html
 import json
 from collections.abc import Iterator
-from typing import Any
 
 from curate.selector import identifier
 from curate.view.croissant import croissant
 from curate.view.look import clean, number, size
+from curate.view.run import Run
 from curate.view.samples import columns
 from curate.view.story import in_effect
 
@@ -15,17 +15,17 @@ from curate.view.story import in_effect
 LICENCES = ("licence", "source_licence", "source_license", "declared_licence")
 
 
-def files(run: Any) -> dict[str, str]:
+def files(run: Run) -> dict[str, str]:
     """The card and the metadata of a finished run, by file name."""
     licences = _licences(run)
     return {"README.md": card(run, licences), "croissant.json": croissant(run, _about(run), [name for name, _ in licences])}
 
 
-def _columns(run: Any, table: str) -> dict[str, str]:
+def _columns(run: Run, table: str) -> dict[str, str]:
     return columns(run, table) if table in run.recipe["rows"] else {}
 
 
-def _licences(run: Any) -> list[tuple[str, int]]:
+def _licences(run: Run) -> list[tuple[str, int]]:
     known = {c.lower(): identifier(c) for c in _columns(run, "images")}
     column = next((known[c] for c in LICENCES if c in known), None)
     if not column:
@@ -35,7 +35,7 @@ def _licences(run: Any) -> list[tuple[str, int]]:
     ).fetchall()
 
 
-def _about(run: Any) -> str:
+def _about(run: Run) -> str:
     source = run.recipe["source"]["class"]
     return (
         f"{run.dataset['samples']:,} samples in {len(run.dataset['shards'])} WebDataset shards, made by curate with the recipe "
@@ -43,7 +43,7 @@ def _about(run: Any) -> str:
     )
 
 
-def card(run: Any, licences: list[tuple[str, int]]) -> str:
+def card(run: Run, licences: list[tuple[str, int]]) -> str:
     """The card as Markdown."""
     return clean(
         "\n".join(
@@ -66,7 +66,7 @@ def card(run: Any, licences: list[tuple[str, int]]) -> str:
     )
 
 
-def _front(run: Any) -> list[str]:
+def _front(run: Run) -> list[str]:
     rows = run.dataset["samples"]
     classes = [
         (1e3, "n<1K"),
@@ -95,7 +95,7 @@ def _front(run: Any) -> list[str]:
     ]
 
 
-def _sources(run: Any) -> Iterator[str]:
+def _sources(run: Run) -> Iterator[str]:
     yield "## Sources"
     yield ""
     yield "| file | rows | hash |"
@@ -108,7 +108,7 @@ def _sources(run: Any) -> Iterator[str]:
     yield ""
 
 
-def _funnel(run: Any) -> Iterator[str]:
+def _funnel(run: Run) -> Iterator[str]:
     yield "## Funnel"
     yield ""
     yield "| table | stage | reason | rows | percent |"
@@ -118,7 +118,7 @@ def _funnel(run: Any) -> Iterator[str]:
     yield ""
 
 
-def _rights(run: Any, licences: list[tuple[str, int]]) -> Iterator[str]:
+def _rights(run: Run, licences: list[tuple[str, int]]) -> Iterator[str]:
     yield "## Licences and opt-outs"
     yield ""
     if licences:
@@ -140,7 +140,7 @@ def _rights(run: Any, licences: list[tuple[str, int]]) -> Iterator[str]:
     yield ""
 
 
-def _people(run: Any) -> Iterator[str]:
+def _people(run: Run) -> Iterator[str]:
     """What of people is in the kept samples, as far as the recipe looked for it."""
     yield "## People"
     yield ""
@@ -153,7 +153,7 @@ def _people(run: Any) -> Iterator[str]:
     yield ""
 
 
-def _contacts(run: Any, table: str, words: str) -> Iterator[str]:
+def _contacts(run: Run, table: str, words: str) -> Iterator[str]:
     column = f"{'caption' if table == 'images' else 'paragraph'}_contacts"
     redacted = (run.recipe.get("shards") or {}).get("redacts", {}).get(table, {})
     if column in _columns(run, table):
@@ -164,7 +164,7 @@ def _contacts(run: Any, table: str, words: str) -> Iterator[str]:
         yield f"E-mail addresses and phone numbers: {found:,} in {rows:,} of {total:,} {words} kept{end}"
 
 
-def _metadata(run: Any) -> Iterator[str]:
+def _metadata(run: Run) -> Iterator[str]:
     if "image_metadata" in _columns(run, "images"):
         some, place, total = run.sql(
             "select count(*) filter (image_metadata > 0), count(*) filter (image_metadata > 1), count(*) from images where kept"
@@ -173,7 +173,7 @@ def _metadata(run: Any) -> Iterator[str]:
         yield f"Of {total:,} files {how} {some:,} carry metadata (EXIF, XMP, IPTC, comments), {place:,} of them a place (GPS)."
 
 
-def _removed(run: Any) -> Iterator[str]:
+def _removed(run: Run) -> Iterator[str]:
     """Evaluation sets whose samples were taken out."""
     sets = [
         (s["step"], name)
@@ -190,7 +190,7 @@ def _removed(run: Any) -> Iterator[str]:
     yield ""
 
 
-def _recipe(run: Any) -> Iterator[str]:
+def _recipe(run: Run) -> Iterator[str]:
     yield "## Recipe"
     yield ""
     yield f"`{run.recipe['name']}`, fingerprint `{run.recipe['fingerprint']}`, {size(run.dataset['bytes'])} in the tars; all of it in `recipe.json`."

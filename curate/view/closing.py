@@ -5,9 +5,10 @@ from collections import Counter
 from typing import Any
 
 from curate.view.markup import macros
+from curate.view.run import Run
 
 
-def nothing_kept(run: Any) -> str:
+def nothing_kept(run: Run) -> str:
     """Of a run that kept nothing, which rules dropped its rows and what to do; empty if something was kept."""
     if run.dataset["samples"]:
         return ""
@@ -30,7 +31,7 @@ def nothing_kept(run: Any) -> str:
     )
 
 
-def summary(run: Any, place: str) -> str:
+def summary(run: Run, place: str) -> str:
     """What a run left and where, and the commands that look at it; `place` is the run's folder as the user wrote it."""
     shards, folder = len(run.dataset["shards"]), shlex.quote(place)
     samples = run.dataset["samples"]

@@ -6,6 +6,7 @@ import time
 from typing import Any
 
 from curate.shard.members import LEFT_OUT
+from curate.view.run import Run
 from curate.view.samples import columns
 
 #: The context of the specification, http://mlcommons.org/croissant/1.0
@@ -65,7 +66,7 @@ TYPES = {
 LISTED = 5_000
 
 
-def croissant(run: Any, description: str, licences: list[str]) -> str:
+def croissant(run: Run, description: str, licences: list[str]) -> str:
     """The metadata as JSON. Paths are relative to the run's folder; hashes are those of `dataset.json`."""
     shards = run.dataset["shards"][:LISTED]
     name = run.recipe.get("name") or "run"
@@ -99,7 +100,7 @@ def _file(name: str, kind: str, entry: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _records(run: Any, shard: str) -> dict[str, Any]:
+def _records(run: Run, shard: str) -> dict[str, Any]:
     """The columns of the samples, as the first shard's sidecar has them; all sidecars have the same."""
     stored = run.store.fields(f"shards/{shard}.parquet").names  # the view computes more
     fields = [

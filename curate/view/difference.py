@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
 import duckdb
 from markupsafe import Markup
@@ -13,6 +12,7 @@ from curate.select.database import scan
 from curate.selector import coin_sql, quoted
 from curate.view.grid import brief, put
 from curate.view.markup import macros, page
+from curate.view.run import Run
 from curate.view.samples import cards, light
 
 #: A row that the other run has never seen.
@@ -34,7 +34,7 @@ class Change:
 class Difference:
     """What the second run keeps that the first does not, and the other way round."""
 
-    def __init__(self, first: Any, second: Any):
+    def __init__(self, first: Run, second: Run):
         self.first, self.second = first, second
         self.table, other = (run.dataset.get("table", "images") for run in (first, second))
         if self.table != other:
@@ -113,7 +113,7 @@ class Difference:
             ]
         return page("what changed", macros("difference.html").difference(tiles, self.parameters(), sides), "enlarge.js")
 
-    def _pictures(self, change: Change, run: Any, child: Isolated) -> Markup:
+    def _pictures(self, change: Change, run: Run, child: Isolated) -> Markup:
         listed = ", ".join(quoted(u) for u in change.uids)
         rows = (
             run.sql(f"select {light(run, self.table)} from {self.table} where kept and uid in ({listed}) order by uid")

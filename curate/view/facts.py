@@ -12,6 +12,7 @@ from curate.fetch.isolate import Isolated
 from curate.selector import coin_sql, identifier, quoted
 from curate.view import views
 from curate.view.bounds import Bound, bounds_of
+from curate.view.run import Run
 from curate.view.samples import QUIET, Card, cards, columns, light
 
 #: Columns that say how a row came here; no histogram or table of values is made of them.
@@ -64,7 +65,7 @@ class Histogram:
 class Facts:
     """A run, and a sample of its ledger: at most `rows` rows of each table, in whole parts spread evenly over the pool."""
 
-    def __init__(self, run: Any, rows: int):
+    def __init__(self, run: Run, rows: int):
         self.run, self.store, self.recipe, self.dataset = run, run.store, run.recipe, run.dataset
         self.name = self.recipe.get("name") or "run"
         self.counts: dict[str, dict[str, int]] = self.recipe.get("rows", {})

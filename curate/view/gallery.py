@@ -10,6 +10,7 @@ from curate.errors import RecipeError
 from curate.selector import identifier, quoted
 from curate.view import grid, samples
 from curate.view.markup import PARTS, join, page
+from curate.view.run import Run
 
 
 @dataclass(repr=False)
@@ -38,7 +39,7 @@ class Shown:
 
 
 def show(
-    run: Any,
+    run: Run,
     what: Any = None,
     *,
     reason: str | None = None,
@@ -67,7 +68,7 @@ def show(
     return Shown(title, words, body)
 
 
-def _captions(run: Any, reason: str | None, where: str | None, n: int) -> Shown:
+def _captions(run: Run, reason: str | None, where: str | None, n: int) -> Shown:
     made = samples.written(run)
     if not made:
         raise RecipeError(f"{run.store.url}: no model wrote captions in this run")
@@ -76,7 +77,7 @@ def _captions(run: Any, reason: str | None, where: str | None, n: int) -> Shown:
     return Shown("raw and synthetic captions", f"{len(found)} samples of {run.store.url}", grid.captioned(found, made), 900)
 
 
-def _these(run: Any, what: Any, n: int) -> Shown:
+def _these(run: Run, what: Any, n: int) -> Shown:
     """The samples that are named, in the order in which they are."""
     uids = _uids(what)[:n]
     listed = ", ".join(map(quoted, uids)) or "''"

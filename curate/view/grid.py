@@ -14,6 +14,7 @@ from curate.view.describe import missing, scored, tail, words
 from curate.view.look import number
 from curate.view.markup import PARTS, join, macros, page
 from curate.view.reading import still_as_read, writing
+from curate.view.run import Run, Tables
 from curate.view.samples import Card, Group, Pair, cards, drawn, groups, light, samples
 
 CARDS = macros("cards.html")
@@ -65,13 +66,13 @@ def captioned(cards: Sequence[Card], columns: Sequence[str]) -> Markup:
 
 
 def documents(
-    run: Any, n: int, reason: str | None = None, where: str | None = None, child: Isolated | None = None
+    run: Tables, n: int, reason: str | None = None, where: str | None = None, child: Isolated | None = None
 ) -> list[Markup]:
     """`n` web pages with their texts and images in page order; what was dropped from them is shown pale, with its reason."""
     return [document(run, row, child) for row in drawn(run, "documents", reason, n, where)]
 
 
-def document(run: Any, row: dict[str, Any], child: Isolated | None = None) -> Markup:
+def document(run: Tables, row: dict[str, Any], child: Isolated | None = None) -> Markup:
     """One page: its title and address, then its parts as they stood."""
     mine = f"doc_uid = {quoted(row['uid'])}"
     texts = (
@@ -99,7 +100,7 @@ def _figure(card: Card) -> Markup:
 # ---- curate show
 
 
-def contents(run: Any, reason: str | None, n: int, where: str | None, sort: str = "", nth: int = 1) -> tuple[Markup, str]:
+def contents(run: Run, reason: str | None, n: int, where: str | None, sort: str = "", nth: int = 1) -> tuple[Markup, str]:
     """What `curate show` shows, and in words what it is: groups of duplicates where the reason is a dedup's, else page `nth` of a grid."""
     steps = {s["step"] for s in run.recipe.get("steps", [])}
     if reason in steps and where is None and not sort and (found := groups(run, reason, n)):
@@ -116,7 +117,7 @@ def contents(run: Any, reason: str | None, n: int, where: str | None, sort: str 
 
 
 def write_page(
-    run: Any,
+    run: Run,
     reason: str | None,
     n: int,
     where: str | None,
@@ -136,7 +137,7 @@ def write_page(
     return put(run, page(title, PARTS.heading(title, words) + body, "enlarge.js"), name, out)
 
 
-def put(run: Any, text: str, name: str, out: str | None) -> str:
+def put(run: Run, text: str, name: str, out: str | None) -> str:
     """Write a page to the file `out`, or else into the run's folder; returns where it is."""
     if out:
         still_as_read(run)

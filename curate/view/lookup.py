@@ -27,6 +27,7 @@ from curate.selector import PUBLISHED, Selector
 from curate.sources.formats import tables
 from curate.store.atomic import Store
 from curate.store.releases import located
+from curate.view.run import Run
 
 #: Columns of a table of records that may hold the bytes of a picture, also as `datasets` keeps them: {bytes, path}.
 PICTURES = ("image", "jpg", "png", "webp")
@@ -57,7 +58,7 @@ class Lookup:
     matches: list[Match]
 
 
-def look_up(run: Any, path: str) -> Lookup:
+def look_up(run: Run, path: str) -> Lookup:
     """The rows of a finished run and of its earlier releases that the records of a file duplicate.
 
     path: a picture, or a table (Parquet, CSV, JSON lines) with some of the columns `text`, `url`, `image` (bytes), `sha256`, and the columns

@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
+from curate.view.run import Run
+
 
 @dataclass
 class Stage:
@@ -125,7 +127,7 @@ class Quiet:
                 stage.inside[note["part"]] = note
                 stage.started = stage.started or time.monotonic() - note["seconds"]
 
-    def end(self, run: Any, word: str) -> None:
+    def end(self, run: Run, word: str) -> None:
         self.finish(word)
 
     def show(self) -> None:
@@ -234,7 +236,7 @@ class Published:
             self.display.step(name, done)
             self._tell("running")
 
-    def end(self, run: Any, word: str) -> None:
+    def end(self, run: Run, word: str) -> None:
         self.over.set()
         with self.lock:
             self.display.end(run, word)

@@ -8,7 +8,7 @@ import contextlib
 import hashlib
 import time
 from collections.abc import Callable, Iterator
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import duckdb
 
@@ -71,7 +71,7 @@ def at_rest(store: Store) -> str:
 
 
 @contextlib.contextmanager
-def writing(run: Any) -> Iterator[None]:
+def writing(run: Run) -> Iterator[None]:
     """Put something into a run's folder while nobody else does, and only if the run is what it was when it was read."""
     try:
         with lease.held(run.store):

@@ -1,11 +1,10 @@
 """`RUN/report.html`: what a run did, in one file that needs nothing else."""
 
-from typing import Any
-
 from curate.view import losses, sections
 from curate.view.facts import Facts
 from curate.view.grid import put
 from curate.view.markup import page
+from curate.view.run import Run
 
 #: Rows that are looked at for everything but the counts; of a larger run, whole parts spread evenly over it.
 ROWS = 200_000
@@ -28,12 +27,12 @@ SECTIONS = (
 )
 
 
-def write(run: Any, out: str | None = None, rows: int = ROWS) -> str:
+def write(run: Run, out: str | None = None, rows: int = ROWS) -> str:
     """Write the report of a finished run into its folder (or the file `out`); returns where it is."""
     return put(run, html_of(run, rows), "report.html", out)
 
 
-def html_of(run: Any, rows: int = ROWS) -> str:
+def html_of(run: Run, rows: int = ROWS) -> str:
     """The report as text."""
     facts = Facts(run, rows)
     with facts.child:

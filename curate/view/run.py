@@ -4,7 +4,7 @@ import io
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import Any, Protocol
 
 import duckdb
 import pyarrow as pa
@@ -15,6 +15,18 @@ from curate.store.atomic import Store
 from curate.store.folder import refuse_older
 from curate.store.inputs import run_record
 from curate.view import views
+
+
+class Tables(Protocol):
+    """What a run and a sample of it (facts.Facts) have in common: a folder, the record of its recipe, and SQL over its tables."""
+
+    @property
+    def store(self) -> Store: ...
+
+    @property
+    def recipe(self) -> dict[str, Any]: ...
+
+    def sql(self, query: str) -> duckdb.DuckDBPyRelation: ...
 
 
 @dataclass(repr=False)

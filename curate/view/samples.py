@@ -18,6 +18,7 @@ from curate.selector import PUBLISHED, coin_sql, identifier, quoted
 from curate.store.atomic import Store
 from curate.store.releases import Release, located, named, of_part
 from curate.store.slices import read_slices
+from curate.view.run import Tables
 
 #: Columns that say where a sample came from rather than what it is like; the cards leave them out of the scores.
 QUIET = {
@@ -79,18 +80,18 @@ class Pair:
     similarity: float
 
 
-def columns(run: Any, table: str) -> dict[str, str]:
+def columns(run: Tables, table: str) -> dict[str, str]:
     """The columns of a table or view, with their DuckDB types."""
     found = run.sql(f"select * from {table} limit 0")
     return dict(zip(found.columns, map(str, found.types)))
 
 
-def light(run: Any, table: str = "images") -> str:
+def light(run: Tables, table: str = "images") -> str:
     """The columns of a table that a card can show: no vectors, no bytes, not what is computed of others."""
     return ", ".join(identifier(c) for c, t in columns(run, table).items() if "[" not in t and t != "BLOB" and c != "domain")
 
 
-def samples(run: Any, reason: str | None, n: int, where: str | None, sort: str = "", page: int = 1) -> list[Card]:
+def samples(run: Tables, reason: str | None, n: int, where: str | None, sort: str = "", page: int = 1) -> list[Card]:
     """`n` rows drawn by a hash of their uid: kept images, or rows dropped for a reason, of the table that its step worked on.
 
     sort: a column instead of the draw, `-column` for the largest first. page: the n rows after the first (page - 1) * n.
@@ -98,13 +99,13 @@ def samples(run: Any, reason: str | None, n: int, where: str | None, sort: str =
     return cards(run.store, drawn(run, table_of(run, reason), reason, n, where, sort, page))
 
 
-def table_of(run: Any, step: str | None) -> str:
+def table_of(run: Tables, step: str | None) -> str:
     """The table that a step of the recipe worked on; `images` for what is no step's name."""
     return next((s.get("table", "images") for s in run.recipe.get("steps", ()) if s["step"] == step), "images")
 
 
 def drawn(
-    run: Any, table: str, reason: str | None, n: int, where: str | None, sort: str = "", page: int = 1
+    run: Tables, table: str, reason: str | None, n: int, where: str | None, sort: str = "", page: int = 1
 ) -> list[dict[str, Any]]:
     if table not in run.recipe.get("rows", [table]):
         raise RecipeError(f"there are no {table} in this run; there are {', '.join(run.recipe['rows'])}")
@@ -144,7 +145,7 @@ class Group:
     rows: int
 
 
-def groups(run: Any, step: str, n: int, child: Isolated | None = None) -> list[Group]:
+def groups(run: Tables, step: str, n: int, child: Isolated | None = None) -> list[Group]:
     """`n` groups of duplicates of a step: those of the pairs that `pairs` picks, each with up to MEMBERS of its members."""
     chosen = list(dict.fromkeys(e[2] for e in _edges(run, step, n)))[:n]
     listed = ", ".join(map(str, chosen)) or "null"
@@ -159,12 +160,12 @@ def groups(run: Any, step: str, n: int, child: Isolated | None = None) -> list[G
     return made
 
 
-def pairs(run: Any, step: str, n: int, child: Isolated | None = None) -> list[Pair]:
+def pairs(run: Tables, step: str, n: int, child: Isolated | None = None) -> list[Pair]:
     """`n` duplicates of a step with their survivors: half of them the least alike, half drawn by a hash of their uid."""
     return _pairs(run, _edges(run, step, n), child)
 
 
-def _edges(run: Any, step: str, n: int) -> list[tuple[str, int, int, float]]:
+def _edges(run: Tables, step: str, n: int) -> list[tuple[str, int, int, float]]:
     orders = [f"similarity, {(coin := coin_sql('uid', 0, 'show'))}, id", f"{coin}, id"]
     few = (
         f"""select *, 2 * row_number() over (order by {order}) + {odd} as turn
@@ -175,7 +176,7 @@ def _edges(run: Any, step: str, n: int) -> list[tuple[str, int, int, float]]:
         group by all order by min(turn) limit {int(n)}""").fetchall()
 
 
-def pairs_of(run: Any, uid: str, table: str = "images", n: int = 8, thumbnails: bool = True) -> list[Pair]:
+def pairs_of(run: Tables, uid: str, table: str = "images", n: int = 8, thumbnails: bool = True) -> list[Pair]:
     """Pairs in which a uid of a table is the dropped row or the survivor."""
     steps = ", ".join(quoted(s["step"]) for s in run.recipe.get("steps", ()) if s.get("table", "images") == table) or "null"
     edges = run.sql(f"""select step, id, survivor_id, similarity from edges where {quoted(uid)} in (uid, survivor)
@@ -183,7 +184,9 @@ def pairs_of(run: Any, uid: str, table: str = "images", n: int = 8, thumbnails: 
     return _pairs(run, edges, None, thumbnails)
 
 
-def _pairs(run: Any, edges: list[tuple[str, int, int, float]], child: Isolated | None, thumbnails: bool = True) -> list[Pair]:
+def _pairs(
+    run: Tables, edges: list[tuple[str, int, int, float]], child: Isolated | None, thumbnails: bool = True
+) -> list[Pair]:
     """Ids are numbers of rows in the table of their step: the same ones are other rows in another table."""
     wanted = {(table_of(run, e[0]), i) for e in edges for i in e[1:3]}
     known: dict[tuple[str, int], Card] = {}
@@ -250,7 +253,7 @@ def small(child: Isolated, data: bytes, side: int = 320) -> bytes | None:
     return jpeg if outcome == "ok" else None
 
 
-def written(run: Any) -> list[str]:
+def written(run: Tables) -> list[str]:
     """The columns with captions that models wrote."""
     return [
         n

@@ -14,6 +14,7 @@ from curate.view.describe import dimensions
 from curate.view.grid import beside, put
 from curate.view.look import number
 from curate.view.markup import join, macros, page
+from curate.view.run import Run
 from curate.view.samples import QUIET, Card, cards, columns, light, pairs_of
 
 #: What recipe.json says of a step besides its parameters.
@@ -51,14 +52,14 @@ class Line:
 class Story:
     """A row of a table, what each step made of it, and its duplicates."""
 
-    run: Any
+    run: Run
     table: str
     card: Card
     lines: list[Line]
     twins: list[Any]  # samples.Pair: the row and its survivor, or those that fell for it
 
 
-def tell(run: Any, who: str, thumbnails: bool = True) -> list[Story]:
+def tell(run: Run, who: str, thumbnails: bool = True) -> list[Story]:
     """The stories of all rows with a uid, key or URL; RecipeError if there are none."""
     stories = [
         _story(run, name, row, thumbnails)
@@ -71,11 +72,11 @@ def tell(run: Any, who: str, thumbnails: bool = True) -> list[Story]:
     return stories
 
 
-def _tables(run: Any) -> list[str]:
+def _tables(run: Run) -> list[str]:
     return list(run.recipe.get("rows", {"images": {}}))
 
 
-def _rows(run: Any, name: str, who: str) -> list[dict[str, Any]]:
+def _rows(run: Run, name: str, who: str) -> list[dict[str, Any]]:
     match = re.fullmatch(r"([0-9a-f]{32})(-\d+)?", who)
     if not match and "url" not in columns(run, name):
         return []
@@ -84,13 +85,13 @@ def _rows(run: Any, name: str, who: str) -> list[dict[str, Any]]:
     return run.sql(query).to_arrow_table().to_pylist()
 
 
-def _story(run: Any, name: str, row: dict[str, Any], thumbnails: bool) -> Story:
+def _story(run: Run, name: str, row: dict[str, Any], thumbnails: bool) -> Story:
     twins = pairs_of(run, row["uid"], name, thumbnails=thumbnails)
     card = cards(run.store, [row], 480)[0] if thumbnails else Card(row, None)
     return Story(run, name, card, list(_lines(run, name, row)), twins)
 
 
-def _lines(run: Any, name: str, row: dict[str, Any]) -> Iterator[Line]:
+def _lines(run: Run, name: str, row: dict[str, Any]) -> Iterator[Line]:
     fell = row.get("drop_stage")
     if fell == "source":
         yield Line("source", [], "", f"dropped: {row['drop_reason']}")
@@ -186,7 +187,7 @@ def as_html(story: Story) -> Markup:
     return macros("story.html").story(story, fate(story), _head(story), [beside(pair) for pair in story.twins])
 
 
-def write(run: Any, stories: list[Story], out: str | None) -> str:
+def write(run: Run, stories: list[Story], out: str | None) -> str:
     """Write the stories as a page; returns where it is."""
     uid = stories[0].card.row["uid"]
     return put(run, page(f"why {uid}", join(map(as_html, stories))), f"why-{uid}.html", out)

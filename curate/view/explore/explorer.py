@@ -293,7 +293,7 @@ class Explorer:
         return found | {side: self.of_uids(found[side], table) for side in ("leaving", "entering")}
 
 
-def _shown(run: Any, table: str) -> dict[str, str]:
+def _shown(run: Run, table: str) -> dict[str, str]:
     """The columns of a table that can be filtered and shown: no vectors, no bytes, and not `domain`, which is slow to compute for all rows."""
     quick = {c: t for c, t in columns(run, table).items() if c != "domain"}
     return {c: t for c, t in quick.items() if "[" not in t and t != "BLOB" and not t.startswith(("STRUCT", "MAP"))}

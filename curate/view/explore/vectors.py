@@ -11,6 +11,7 @@ import pyarrow as pa
 from curate import models
 from curate.selector import identifier, quoted
 from curate.view import views
+from curate.view.run import Run
 from curate.view.samples import columns
 
 
@@ -38,7 +39,7 @@ class Vectors:
 
     method = "projected by PCA"
 
-    def __init__(self, run: Any, embedding: Embedding, most: int):
+    def __init__(self, run: Run, embedding: Embedding, most: int):
         self.embedding = embedding
         name = identifier(embedding.column)
         self.rows: int = run.sql(f"select count(*) from images where {name} is not null").fetchall()[0][0]
@@ -60,7 +61,7 @@ class Vectors:
         best = np.argsort(-near, kind="stable")[:n]
         return [(self.uids[i], float(near[i])) for i in best if near[i] > -2]
 
-    def of_row(self, run: Any, uid: str) -> np.ndarray | None:
+    def of_row(self, run: Run, uid: str) -> np.ndarray | None:
         """The vector of any row of the run; None if it has none."""
         if uid in self.place:
             return self.matrix[self.place[uid]]
