@@ -34,7 +34,8 @@ def check(args: argparse.Namespace) -> int:
         print(clean(fault))
     if not faults:
         dataset, earlier = run.dataset, run.dataset.get("releases", [])
-        print(f"fine: {dataset['samples']:,} samples in {len(dataset['shards'])} shards, root hash {dataset['root_hash']}")
+        shards = len(dataset["shards"])
+        print(f"OK: {dataset['samples']:,} samples in {shards} shard{'s' * (shards != 1)}, root hash {dataset['root_hash']}")
         if earlier:
             samples = dataset["samples"] + sum(r["samples"] for r in earlier)
             print(f"with {len(earlier)} earlier releases: {samples:,} samples, chain hash {dataset['chain_hash']}")

@@ -271,7 +271,7 @@ def _record(live: Frame, selector: Selector, made: Selection, wanted: Decision, 
         raise PoolError(
             f"selector {selector.name} returned {len(strange)} frames that are not in the chunks of the pool: use home()"
         )
-    adds = pa.schema({"id": pa.int64(), **selector.adds()}) if made.columns is not None else pa.schema({"id": pa.int64()})
+    adds = pa.schema({"id": pa.int64(), **selector.adds()})
     keep = _Keep(store, selector.name, wanted.folder, adds, made.edges is not None, live.starts)
     items = [
         (n, live.chunks[n], *(None if f is None else f.chunks[n] for f in frames), wanted.file(start))

@@ -51,8 +51,9 @@ def pick(wanted: str, names: list[str], file: str, role: str) -> str:
     near = difflib.get_close_matches(wanted.casefold(), folded, n=1, cutoff=0.5)
     hint = f"; did you mean {folded[near[0]]!r}?" if near else ""
     shown = ", ".join(n[:60] for n in names[:40]) + (f" and {len(names) - 40:,} more" if len(names) > 40 else "")
-    option = "; choose one with --url or --text (in Python url=, text=)" if role in ("URL", "text") else ""
-    raise RecipeError(f"{file}: no column {wanted!r} for the {role}; its columns are: {shown or 'none'}{hint}{option}")
+    option = f"; choose one with --{role.lower()} (in Python {role.lower()}=)" if role in ("URL", "text") else ""
+    holds = {"URL": "the image's URL", "text": "the caption"}.get(role, f"the {role}")
+    raise RecipeError(f"{file}: no column {wanted!r} for {holds}; its columns are: {shown or 'none'}{hint}{option}")
 
 
 #: What lists call the columns of URLs and captions, the usual names first; of LAION, DataComp, COYO, CC3M, img2dataset, WIT and others.

@@ -26,13 +26,15 @@ _REENCODING = ("image_size", "only_if_bigger", "encode_format", "encode_quality"
 #: Columns that a story names above its steps, or not at all.
 _ELSEWHERE = QUIET - {"http_status"}
 
+_HASH = re.compile(r"(sha256:)?[0-9a-f]{12,}")
+
 #: Parameters that are bounds, as they are said.
 BOUNDS = {
     "min": "≥ {}",
     "max": "≤ {}",
     "among": "one of {}",
     "sql": "{}",
-    "fraction": "best {} of the pool",
+    "fraction": "{} of the pool",
     "t": "t {}",
     "key": "same {}",
 }
@@ -104,7 +106,8 @@ def _lines(run: Run, name: str, row: dict[str, Any]) -> Iterator[Line]:
         if step.get("shared") and not over and row.get(step["step"]) not in (None, "ok"):
             outcome = f"failed: {row[step['step']]}"  # who falls for it is said by the step that shares it among rows
         values = _values(row, step, run.recipe["steps"])
-        if outcome == "passed" and not values and any(c in row for c in step.get("adds", ())):
+        shown = [c for c in step.get("adds", ()) if c in row]
+        if outcome == "passed" and shown and all(row[c] is None for c in shown):
             outcome = "no value"
         yield Line(step["step"], values, bounds(step), outcome)
         over = over or here
@@ -122,7 +125,14 @@ def _values(row: dict[str, Any], step: dict[str, Any], steps: list[dict[str, Any
     longer = tuple(s["step"] for s in steps if s["step"].startswith(f"{name}_"))
     adds = step.get("adds", [k for k in row if k == name or (k.startswith(f"{name}_") and not k.startswith(longer))])
     mine = {k: v for k, v in row.items() if (k == name or k == column or (k in adds and k not in _ELSEWHERE)) and v is not None}
-    return [(k, number(v)) for k, v in mine.items()]
+    return [pair for k, v in mine.items() for pair in _parts(k, v)]
+
+
+def _parts(name: str, value: Any) -> list[tuple[str, str]]:
+    """A value, or of a struct each field that has one, hashes left out."""
+    if not isinstance(value, dict):
+        return [(name, number(value))]
+    return [p for k, v in value.items() if v is not None and not _HASH.fullmatch(str(v)) for p in _parts(f"{name}.{k}", v)]
 
 
 def in_effect(step: dict[str, Any]) -> dict[str, Any]:

@@ -36,7 +36,7 @@ def test_a_column_that_is_named_is_taken_at_its_word(tmp_path, capsys):
     assert "no column 'nope'" in capsys.readouterr().err
     (tmp_path / "odd.csv").write_text("address,words\nhttp://a.example/1.jpg,a dog\n")
     assert main(["plan", "datacomp_none", str(tmp_path / "odd.csv")]) == 2
-    assert "no column 'url'" in (err := capsys.readouterr().err) and "choose one with --url or --text" in err
+    assert "no column 'url'" in (err := capsys.readouterr().err) and "choose one with --url" in err
     assert usual("text", []) == "text"
 
 

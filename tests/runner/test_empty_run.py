@@ -2,16 +2,23 @@
 
 import os
 import subprocess
+from dataclasses import dataclass
 
+import numpy as np
+import pyarrow as pa
 import pytest
 from toys import recipe
 
+from curate.balance.clusters import ClusterBalance
+from curate.balance.image_based import ImageBased, NormSim
+from curate.balance.prototypes import Prototypes
 from curate.cli import main
 from curate.fetch.stage import Fetch
 from curate.filters.document_words import DocumentWords
 from curate.recipe import Recipe, Shards
 from curate.runner.driver import run as start
 from curate.sources.web_pages import WebPages
+from curate.stage import Stage
 from curate.upkeep.check import check
 from curate.view.run import open_run
 
@@ -76,3 +83,33 @@ def test_documents_are_exported_as_none(tmp_path):
     )
     for form in ("obelics", "mint", "mmc4", "markdown", "openflamingo"):
         assert main(["export", str(tmp_path / "run"), "--format", form, "-o", str(tmp_path / form)]) == 0
+
+
+@dataclass
+class Vector(Stage):
+    """An embedding."""
+
+    reads = ("url",)
+
+    def adds(self):
+        return {"vector": pa.list_(pa.float16())}
+
+    def run(self, live):
+        return pa.table({"vector": pa.array([[1.0, 0.0]] * len(live), pa.list_(pa.float16()))})
+
+
+def test_selectors_that_add_columns_do_so_to_no_rows(tmp_path):
+    """As where a network is down, and every row falls before it has an embedding."""
+    (tmp_path / "a.txt").write_text("110")
+    np.save(file := str(tmp_path / "v.npy"), np.ones((2, 2), np.float32))
+    built = recipe([tmp_path / "a.txt"], words=100)
+    built.score.append(Vector())
+    built.select = [
+        ClusterBalance(total=3, column="vector", clusters=(2,)),
+        Prototypes(column="vector", clusters=2),
+        ImageBased(reference=file, column="vector", clusters=2),
+        NormSim(target=file, column="vector", fraction=0.5),
+    ]
+    made = start(built, str(tmp_path / "run"), engine="local", part_size=50)
+    assert made.dataset["samples"] == 0 and check(made.store) == []
+    assert "cluster_balance_cluster" in made.sql("select * from images").columns

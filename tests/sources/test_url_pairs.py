@@ -251,7 +251,7 @@ def test_a_first_line_that_is_no_header_is_named(tmp_path):
     path = tmp_path / "p.csv"
     path.write_text("x" * 200_000 + "\nurl,text\n")
     with pytest.raises(
-        RecipeError, match=r"p\.csv: no column 'url' for the URL; its columns are: x{60}; choose one with --url"
+        RecipeError, match=r"p\.csv: no column 'url' for the image's URL; its columns are: x{60}; choose one with --url"
     ):
         read(UrlPairs(str(path)))
     path.write_text('"' + "x" * 200_000 + "\nurl,text\n")

@@ -36,16 +36,30 @@ def test_a_step_shows_its_own_columns():
     assert _values(row, steps[0], steps) == [("caption", "a"), ("caption_model", "m")]
     assert _values(row, steps[1], steps) == [("caption_words", "3"), ("w", "1")]
     assert _values(row, {**steps[0], "adds": ["caption"]}, steps) == [("caption", "a")]
+    made = {
+        "caption_made": {"model": "m", "prompt": "e3b0c44298fc", "weights": "sha256:" + "0" * 64, "cost": None, "tokens": 7}
+    }
+    assert _values(made, {"step": "caption", "adds": ["caption_made"]}, []) == [
+        ("caption_made.model", "m"),
+        ("caption_made.tokens", "7"),
+    ]
     plumbing = {"fetch": "ok", "payload": "parts/x.tar", "sha256": "0", "final_url": "u"}
     assert _values(plumbing, {"step": "fetch", "adds": list(plumbing)}, []) == [("fetch", "ok")]
 
 
 def test_a_step_that_left_nothing_did_not_pass():
     run = SimpleNamespace(
-        recipe={"steps": [{"step": "alt", "adds": ["alt"]}, {"step": "seen", "adds": ["seen"]}, {"step": "dedup"}]}
+        recipe={
+            "steps": [
+                {"step": "alt", "adds": ["alt"]},
+                {"step": "seen", "adds": ["seen"]},
+                {"step": "phash", "adds": ["phash"]},
+                {"step": "dedup"},
+            ]
+        }
     )
-    lines = list(_lines(run, "images", {"alt": None, "seen": 1, "drop_stage": None}))
-    assert [line.outcome for line in lines] == ["no value", "passed", "passed"]
+    lines = list(_lines(run, "images", {"alt": None, "seen": 1, "phash": 7, "drop_stage": None}))
+    assert [line.outcome for line in lines] == ["no value", "passed", "passed", "passed"]
 
 
 def test_a_kept_row_names_its_shard(run):
