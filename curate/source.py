@@ -41,6 +41,9 @@ class Source:
         """The steps that its rows need before any other: a recipe puts them first."""
         return []
 
+    def allow_networks(self, networks: tuple[str, ...]) -> None:
+        """Let it contact networks that are not public, such as `127.0.0.0/8`; nothing for a source that contacts none."""
+
     def adds(self, table: str = "images") -> dict[str, pa.DataType]:
         """The columns that every row of `table` has. A file may carry more."""
         return schema.TABLES[table]

@@ -18,6 +18,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from curate.cost import Cost
 from curate.preprocess import PREPARED, Preprocess
 
 
@@ -83,6 +84,13 @@ class Step:
     def preflight(self, widths: dict[str, int]) -> None:
         """RecipeError if something that it loads is missing or does not fit. Called once, before a run fetches anything; downloads
         nothing. widths: lengths of the embeddings in columns, as far as they are known."""
+
+    def costs(self, rows: int) -> list[Cost]:
+        """What it costs for so many rows of which all reach it, where that is more than a rule's; no run was measured."""
+        return []
+
+    def allow_networks(self, networks: tuple[str, ...]) -> None:
+        """Let it contact networks that are not public, such as `127.0.0.0/8`; nothing for a step that contacts none."""
 
     def widths(self) -> dict[str, int]:
         """Lengths of the embeddings that it adds, by column, where they are known before it runs."""

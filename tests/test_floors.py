@@ -11,7 +11,7 @@ ROOT = Path(curate.__file__).parent
 
 #: The levels of the architecture, lowest first: the modules at the top of `curate` are words, each folder has one level.
 LEVELS = (
-    ("errors", "schema", "paths", "preprocess", "stage", "selector", "source", "recipe", "settings", "web"),
+    ("cost", "errors", "schema", "paths", "preprocess", "stage", "selector", "source", "recipe", "settings", "web"),
     ("store",),
     ("models",),
     ("sources", "fetch", "filters", "documents", "videos", "synth", "dedup", "balance", "score", "select", "shard", "removed"),

@@ -7,6 +7,7 @@ import numpy as np
 import pyarrow as pa
 
 from curate.balance.image_based import UNION
+from curate.cost import Cost, clustering
 from curate.dedup.kmeans import clustered, nearest, train
 from curate.dedup.quality import coin_key, columns, sort_key
 from curate.dedup.vectors import Without, bytes_hash, embedded, file_hash, matrix, vectors_ready
@@ -61,6 +62,9 @@ class ClusterBalance(Selector):
 
     def adds(self) -> dict[str, pa.DataType]:
         return {f"{self.name}_cluster": pa.int32()}
+
+    def costs(self, rows: int) -> list[Cost]:
+        return clustering(rows, self.clusters[0])
 
     def weights(self) -> dict[str, str]:
         return {"centroids_hash": file_hash(self.centroids)} if self.centroids else {}

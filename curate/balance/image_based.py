@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import pyarrow as pa
 
+from curate.cost import Cost, clustering
 from curate.dedup.kmeans import clustered, nearest
 from curate.dedup.vectors import (
     Without,
@@ -57,6 +58,9 @@ class ImageBased(Selector):
 
     def adds(self) -> dict[str, pa.DataType]:
         return {f"{self.name}_cluster": pa.int32()}
+
+    def costs(self, rows: int) -> list[Cost]:
+        return clustering(rows, self.clusters)
 
     def weights(self) -> dict[str, str]:
         files = {"reference_hash": self.reference, "centroids_hash": self.centroids}

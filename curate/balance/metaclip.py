@@ -13,6 +13,7 @@ import pyarrow.compute as pc
 
 from curate.balance.entries import entries_hash, read_entries
 from curate.balance.matcher import Matcher, Substrings, spacing
+from curate.cost import Cost
 from curate.errors import RecipeError
 from curate.select.database import query
 from curate.select.exchange import ByHash, Frame, Sql, Then
@@ -78,6 +79,9 @@ class Balance(Selector):
 
     def adds(self) -> dict[str, pa.DataType]:
         return {f"{self.name}_probability": pa.float64(), f"{self.name}_matches": pa.int32()}
+
+    def costs(self, rows: int) -> list[Cost]:
+        return [Cost("matches", "3.5 N x 8 B", 28 * rows, "B")]
 
     def weights(self) -> dict[str, str]:
         return {f"entries_{k}" if k else "entries": entries_hash(v) for k, v in self._lists().items()}

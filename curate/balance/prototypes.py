@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import pyarrow as pa
 
+from curate.cost import Cost, clustering
 from curate.dedup.kmeans import clustered
 from curate.dedup.vectors import Without, bytes_hash, cosines, embedded, file_hash, matrix, vectors_ready
 from curate.errors import RecipeError
@@ -44,6 +45,9 @@ class Prototypes(Selector):
 
     def adds(self) -> dict[str, pa.DataType]:
         return {f"{self.name}_distance": pa.float32()}
+
+    def costs(self, rows: int) -> list[Cost]:
+        return clustering(rows, self.clusters)
 
     def weights(self) -> dict[str, str]:
         return {"centroids_hash": file_hash(self.centroids)} if self.centroids else {}

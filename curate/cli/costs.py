@@ -9,6 +9,7 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
+from curate.cost import DIMENSIONS, PICTURE, Cost
 from curate.recipe import Recipe
 from curate.runner.preflight import settle
 from curate.stage import Stage
@@ -18,24 +19,11 @@ from curate.store.folder import sizes as sizes_of
 from curate.store.inputs import run_record
 from curate.view.look import plain, size
 
-#: What is assumed where no run says it: bytes of a picture as fetched, dimensions of an embedding, and operations a second: of a GPU
-#: (half precision, sustained), and of a core (benchmarks/dedup.py: 25 to 39 at 10^5 to 10^7 vectors).
-PICTURE, DIMENSIONS, FLOPS, CORE = 60_000, 768, 100e12, 30e9
-
 #: Seconds of a core for a row in cheap rules, selection, ledger and plan: benchmarks/scale.py at 10^6 and 10^7 rows.
 ROW = 25e-6
 
 #: Parts of a run that are looked at, spread over all of them.
 PARTS = 400
-
-
-@dataclass(frozen=True)
-class Cost:
-    """A quantity, its formula in N (rows), and its value in words."""
-
-    quantity: str
-    formula: str
-    value: str
 
 
 @dataclass(frozen=True)
@@ -111,71 +99,47 @@ def _parts(store: Store, recipe: Recipe, folders: list[str]) -> tuple[dict[str, 
 def costs(recipe: Recipe, rows: int, part_size: int = 10_000, rates: Rates | None = None) -> list[Cost]:
     """The costs of a recipe for a pool of `rows`: at the rates of a run, else for rows of which all reach every step (an upper
     bound)."""
-    n, stages = rows, sum(isinstance(s, Stage) for s in recipe.steps)
-    parts = math.ceil(n / part_size)
-    found = [Cost("parts", f"N / {part_size:,}", f"{parts:,}"), Cost("commits", "parts x stages", f"{parts * stages:,}")]
-    found += _as_measured(recipe, n, rates) if rates else _assumed(recipe, n)
-    for step in recipe.steps:
-        if hasattr(step, "centroids"):
-            found += _clusters(step, n)
-    return found
+    stages, parts = sum(isinstance(s, Stage) for s in recipe.steps), math.ceil(rows / part_size)
+    found = [Cost("parts", f"N / {part_size:,}", parts), Cost("commits", "parts x stages", parts * stages)]
+    found += _as_measured(recipe, rows, rates) if rates else _assumed(recipe, rows)
+    each = [(step.name, cost) for step in recipe.steps for cost in step.costs(rows) if not (rates and cost.linear)]
+    return found + [cost._replace(quantity=f"{name}: {cost.quantity}") for name, cost in each]
 
 
 def _as_measured(recipe: Recipe, n: int, rates: Rates) -> Iterator[Cost]:
     for name, each in rates.bytes.items():
         if each and name != "shards":
-            yield Cost(f"bytes: {name}", f"N x {_plain(each)} B", size(n * each))
+            yield Cost(f"bytes: {name}", f"N x {_plain(each)} B", n * each, "B")
     if recipe.shards:
         samples = n * rates.kept
-        yield Cost("samples", f"N x {rates.kept:.3g}", f"{samples:,.0f}")
-        yield Cost("shards", f"samples / {recipe.shards.size:,}", f"{math.ceil(samples / recipe.shards.size):,}")
-        yield Cost("bytes: shards", f"N x {_plain(rates.bytes['shards'])} B", size(n * rates.bytes["shards"]))
+        yield Cost("samples", f"N x {rates.kept:.3g}", samples)
+        yield Cost("shards", f"samples / {recipe.shards.size:,}", math.ceil(samples / recipe.shards.size))
+        yield Cost("bytes: shards", f"N x {_plain(rates.bytes['shards'])} B", n * rates.bytes["shards"], "B")
     for step in recipe.steps:
         each = rates.seconds.get(step.name)
         if each is None:
-            yield Cost(f"time: {step.name}", "not measured", "not known")
+            yield Cost(f"time: {step.name}", "not measured", math.nan, "s")
         elif each >= 1e-7:
-            yield Cost(f"time: {step.name}", f"N x {_plain(1e6 * each)} µs", _span(n * each))
+            yield Cost(f"time: {step.name}", f"N x {_plain(1e6 * each)} µs", n * each, "s")
+
+
+def _assumed(recipe: Recipe, n: int) -> Iterator[Cost]:
+    yield Cost("time: rules without pixels, selection, ledger", f"N x {ROW * 1e6:.0f} µs", n * ROW, "s")
+    if recipe.shards:
+        yield Cost("shards", f"N / {recipe.shards.size:,}", math.ceil(n / recipe.shards.size))
+        yield Cost("bytes: shards", f"N x {PICTURE // 1000} kB", n * PICTURE, "B")
+
+
+def amount(cost: Cost) -> str:
+    """What a cost comes to, in words."""
+    if cost.unit == "s":
+        return "not known" if math.isnan(cost.amount) else _span(cost.amount)
+    return size(cost.amount) if cost.unit == "B" else f"{cost.amount:.3g}" if cost.unit else f"{cost.amount:,.0f}"
 
 
 def _plain(value: float) -> str:
     """Three digits, never as a power of ten."""
     return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
-
-
-def _assumed(recipe: Recipe, n: int) -> Iterator[Cost]:
-    yield Cost("time: rules without pixels, selection, ledger", f"N x {ROW * 1e6:.0f} µs", _span(n * ROW))
-    if recipe.shards:
-        yield Cost("shards", f"N / {recipe.shards.size:,}", f"{math.ceil(n / recipe.shards.size):,}")
-        yield Cost("bytes: shards", f"N x {PICTURE // 1000} kB", size(n * PICTURE))
-    for step in recipe.steps:
-        kind = type(step).__name__
-        if kind == "Fetch":
-            yield Cost(f"{step.name}: fetched and parked", f"N x {PICTURE // 1000} kB", size(n * PICTURE))
-            yield Cost(f"{step.name}: time at 1 Gbit/s", "bytes / 125 MB/s", _span(n * PICTURE / 125e6))
-        elif kind == "ClipEmbed":
-            yield Cost(f"{step.name}: embeddings, float16", "N x (2 x 2D + 44) B", size(n * (4 * DIMENSIONS + 44)))
-        elif kind == "PerceptualHash":
-            yield Cost(f"{step.name}: hashes and thumbnails, thrice", "3 x N x 6.6 kB", size(3 * n * 6_600))
-        elif kind == "ExactDedup":
-            yield Cost(f"{step.name}: keys", "28 N B", size(28 * n))
-        elif kind == "Balance":
-            yield Cost(f"{step.name}: matches", "3.5 N x 8 B", size(28 * n))
-
-
-def _clusters(step: Any, n: int) -> Iterator[Cost]:
-    """Spherical k-means (64 points a cluster, 20 rounds) and assignment; of SemanticDedup the comparisons within clusters."""
-    given = step.clusters[0] if isinstance(step.clusters, tuple) else step.clusters
-    k, d, name = given or max(1, round(math.sqrt(2 * n))), DIMENSIONS, step.name
-    yield Cost(f"{name}: clusters K", "as given" if given else "√(2 N)", f"{k:,}")
-    work = {"k-means": ("40 x 64 K² D", 40 * 64 * k * k * d), "assignment": ("2 N K D", 2 * n * k * d)}
-    if probes := getattr(step, "probes", 0):
-        work["within clusters"] = (f"{probes * probes} N (N / K) D", probes * probes * n * (n / k) * d)
-    for what, (formula, operations) in work.items():
-        yield Cost(f"{name}: {what}, operations", formula, f"{operations:.3g}")
-    total = sum(operations for _, operations in work.values())
-    yield Cost(f"{name}: time of a GPU", f"sum / {FLOPS / 1e12:.0f} TFLOP/s", _span(total / FLOPS))
-    yield Cost(f"{name}: time of a core", f"sum / {CORE / 1e9:.0f} GFLOP/s", _span(total / CORE))
 
 
 def _span(seconds: float) -> str:
@@ -187,7 +151,7 @@ def _span(seconds: float) -> str:
 
 def as_text(recipe: Recipe, rows: int, part_size: int = 10_000, rates: Rates | None = None) -> str:
     """The costs as a table, and what they rest on."""
-    lines = [(c.quantity, c.formula, c.value) for c in costs(recipe, rows, part_size, rates)]
+    lines = [(c.quantity, c.formula, amount(c)) for c in costs(recipe, rows, part_size, rates)]
     if rates:
         head = f"at N = {rows:,} rows like the {rates.rows:,} of {rates.run}:"
         foot = (

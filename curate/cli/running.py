@@ -181,9 +181,8 @@ def _build(args: argparse.Namespace) -> Any:
     _fits(recipe, kind_of(args))
     allow = getattr(args, "allow_private", None)
     networks(allow or ())
-    for step in [recipe.source, *recipe.steps]:
-        if allow and hasattr(step, "allow_private"):
-            step.allow_private = tuple(allow)
+    for step in [recipe.source, *recipe.steps] if allow else ():
+        step.allow_networks(tuple(allow))
     _resize(recipe, args)
     if match := getattr(args, "match", None):
         _match(recipe, match)

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 
+from curate.cost import Cost
 from curate.dedup import keys
 from curate.dedup.quality import columns, sort_key
 from curate.select.exchange import Frame
@@ -30,6 +31,9 @@ class ExactDedup(Selector):
         super().__post_init__()
         self.key, self.by = tuple(self.key), tuple(self.by)
         self.reads = keys.reads(self.key, *columns(self.by))
+
+    def costs(self, rows: int) -> list[Cost]:
+        return [Cost("keys", "28 N B", 28 * rows, "B")]
 
     def select(self, live: Frame) -> Selection:
         edges = keys.keep_best(live, self.key, sort_key(self.by))

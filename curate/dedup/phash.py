@@ -7,6 +7,7 @@ import cv2
 import numpy as np
 import pyarrow as pa
 
+from curate.cost import Cost
 from curate.stage import Stage
 
 SIDE = 64  # the grey picture that is hashed
@@ -156,6 +157,9 @@ class PerceptualHash(Stage):
             "phash_views": pa.list_(pa.uint64()),
             "thumbnail": pa.large_binary(),
         }
+
+    def costs(self, rows: int) -> list[Cost]:
+        return [Cost("hashes and thumbnails, thrice", "3 x N x 6.6 kB", 3 * rows * 6_600, "B")]
 
     def run(self, live: pa.Table, pixels: list[np.ndarray]) -> pa.Table:
         shrunk = [small(image) for image in pixels]

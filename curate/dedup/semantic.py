@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 
+from curate.cost import Cost, clustering
 from curate.dedup.greedy import PAIRS, duplicates, pairs_table
 from curate.dedup.kmeans import clustered, sizes
 from curate.dedup.quality import PUBLISHED_FIRST, coin_key, columns, sort_key
@@ -79,6 +80,9 @@ class SemanticDedup(Selector):
             raise RecipeError(f"{self.name}: eps must lie between 0 and 2, probes and block be at least 1")
         self.by = tuple(self.by)
         self.reads = (self.column, *columns(self.by))
+
+    def costs(self, rows: int) -> list[Cost]:
+        return clustering(rows, self.clusters, self.probes)
 
     def weights(self) -> dict[str, str]:
         return {"centroids_hash": file_hash(self.centroids)} if self.centroids else {}

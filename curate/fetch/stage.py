@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from curate import __version__, schema
+from curate.cost import PICTURE, Cost
 from curate.errors import RecipeError
 from curate.fetch.image import MAX_PIXELS
 from curate.removed import removed
@@ -153,6 +154,16 @@ class Fetch(Stage):
         if self.hash_column:
             self.reads = (*self.reads, self.hash_column)
         hook(self.match)
+
+    def costs(self, rows: int) -> list[Cost]:
+        held = rows * PICTURE
+        return [
+            Cost("fetched and parked", f"N x {PICTURE // 1000} kB", held, "B"),
+            Cost("time at 1 Gbit/s", "bytes / 125 MB/s", held / 125e6, "s"),
+        ]
+
+    def allow_networks(self, networks: tuple[str, ...]) -> None:
+        self.allow_private = networks
 
     def adds(self) -> dict[str, pa.DataType]:
         return fetched(self.name)

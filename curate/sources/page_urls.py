@@ -45,6 +45,9 @@ class PageUrls(WebPages):
     def files(self) -> list[str]:
         return expand(self.paths)
 
+    def allow_networks(self, networks: tuple[str, ...]) -> None:
+        self.allow_private = networks
+
     def adds(self, table: str = "images") -> dict[str, pa.DataType]:
         """Of a page also when it was asked for, as of an image."""
         return super().adds(table) | ({"fetched_at": schema.FETCHED["fetched_at"]} if table == "documents" else {})

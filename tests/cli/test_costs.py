@@ -4,7 +4,7 @@ import pytest
 from toys import recipe
 
 from curate.cli import main
-from curate.cli.costs import costs
+from curate.cli.costs import amount, costs
 from curate.dedup.semantic import SemanticDedup
 from curate.filters.clip_embed import ClipEmbed
 
@@ -20,7 +20,7 @@ from curate.filters.clip_embed import ClipEmbed
 def test_the_cost_of_semantic_dedup(inputs, rows, clusters, train, time, store):
     made = recipe([inputs / "a.txt"], extra=[ClipEmbed()])
     made.select.append(SemanticDedup())
-    found = {c.quantity: c.value for c in costs(made, rows)}
+    found = {c.quantity: amount(c) for c in costs(made, rows)}
     assert found["semantic_dedup: clusters K"] == clusters and found["semantic_dedup: k-means, operations"] == train
     assert found["clip_embed: embeddings, float16"] == store and found["parts"] == f"{rows // 10_000:,}"
     assert found["semantic_dedup: time of a GPU"] == time

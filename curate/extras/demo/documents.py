@@ -27,8 +27,7 @@ def document_job(out: str, folder: Path, engine: str, seed: int, allow_private: 
     recipe = load("web_documents").build(WebPages(str(folder / "pages.warc.gz")), seed=seed)
     recipe.name = "web_documents"
     for step in recipe.steps:
-        if hasattr(step, "allow_private"):
-            step.allow_private = allow_private
+        step.allow_networks(allow_private)
     with web.serve():
         made = run(recipe, out, engine, part_size=1_000, progress=progress)
     dataset = made.dataset

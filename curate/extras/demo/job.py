@@ -60,8 +60,7 @@ def pairs_recipe(pairs: Path, seed: int) -> Recipe:
     recipe.name = "web_pairs"
     recipe = changed(recipe, SETTINGS)
     for step in recipe.steps:
-        if hasattr(step, "allow_private"):
-            step.allow_private = (NETWORK,)
+        step.allow_networks((NETWORK,))
     return recipe
 
 
