@@ -1,14 +1,22 @@
 """The endpoint client against a server that misbehaves: what became of each request, how often it was asked, what a rerun asks, and
 how memory grew.
 
-    python -m benchmarks.endpoint [--requests 600]
+    python -m benchmarks.endpoint [--requests 600] [--faults 0.6]
+    python -m benchmarks.endpoint --killed --requests 100000 --faults 0.06
 
-The server, on loopback, gives each request its own script, drawn by a hash of the prompt: a right answer at once, or first one or two of
-429, 500, 503, a closed connection, an answer that is late, cut short, not JSON or of the wrong shape; or for ever a refusal, a filtered
-answer, or 400. A right answer repeats the prompt, so that an answer given to the wrong request is seen.
+The server, on loopback, gives each request its own script, drawn by a hash of the prompt: a right answer at once, or (a share of
+`faults`) first one or two of 429, 500, 503, a closed connection, an answer that is late, cut short or not JSON; or (a sixth of that
+share) for ever a refusal, a filtered answer, 400 or an answer of the wrong shape. A right answer repeats the prompt, so that an answer
+given to the wrong request is seen.
+
+The first form asks the client alone, and again with the answers that it kept. With `--killed` the requests are the rows of a whole run on
+the local engine, which is ended by SIGKILL when half of them were asked, loses the answers that the client kept, and is started again:
+only what the run had committed is not asked again.
 """
 
 import argparse
+import asyncio
+import contextlib
 import hashlib
 import json
 import logging
@@ -18,11 +26,20 @@ import tempfile
 import threading
 import time
 from collections import Counter
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
-from curate.synth.captioners import Answer, Asking, Decoding, Wanted
+import pyarrow as pa
+import pyarrow.parquet as pq
+from aiohttp import web
+
+import curate
+from curate.recipe import Recipe
+from curate.sources.url_pairs import UrlPairs
+from curate.synth.caption import Rewrite
+from curate.synth.captioners import Asking, Decoding, Wanted
 from curate.synth.captioners import endpoint as client
 from curate.synth.captioners.endpoint import Endpoint
 
@@ -31,116 +48,172 @@ PASSING = ("429", "500", "503", "closed", "late", "cut short", "not JSON")
 LASTING = {"refusal": "refused", "filtered": "moderated", "400": "rejected", "wrong shape": "empty"}
 #: Seconds that an attempt may take, and that a late answer does.
 TIMEOUT, LATE = 0.5, 1.0
+#: Rows of a part of the whole run, and seconds between two looks at it.
+PART, LOOK = 20_000, 0.1
 
 
-def script(prompt: str) -> list[str]:
-    """What a request meets: of ten, three nothing, six faults that pass, one a fault that lasts."""
+@cache
+def script(prompt: str, faults: float) -> tuple[str, ...]:
+    """What a request meets, one attempt after another; the last is its end."""
     chance = hashlib.sha256(prompt.encode()).digest()
-    if chance[0] % 10 < 3:
-        return ["good"]
-    if chance[0] % 10 == 9:
-        return [list(LASTING)[chance[1] % len(LASTING)]]
-    return [PASSING[n % len(PASSING)] for n in chance[2 : 3 + chance[3] % 2]] + ["good"]
+    drawn = int.from_bytes(chance[4:8]) / 2**32
+    if drawn < faults:
+        return (*(PASSING[n % len(PASSING)] for n in chance[2 : 3 + chance[3] % 2]), "good")
+    return ("good",) if drawn >= faults * 7 / 6 else (list(LASTING)[chance[1] % len(LASTING)],)
 
 
-class Server(ThreadingHTTPServer):
-    daemon_threads = True
-    request_queue_size = 128
+class Server:
+    """The server, in a thread of this process. seen: how often each prompt was asked; met: how often each step was."""
 
-    def __init__(self):
-        super().__init__(("127.0.0.1", 0), Handler)
-        self.seen, self.met, self.lock = Counter(), Counter(), threading.Lock()
-        threading.Thread(target=self.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
+    def __init__(self, faults: float):
+        self.faults, self.seen, self.met = faults, Counter[str](), Counter[str]()
+        loop = asyncio.new_event_loop()
+        threading.Thread(target=loop.run_forever, daemon=True).start()
+        self.url = f"http://127.0.0.1:{asyncio.run_coroutine_threadsafe(self._start(), loop).result()}/v1"
 
-    def handle_error(self, *_) -> None:
-        """Clients that hang up are part of it."""
+    async def _start(self) -> int:
+        app = web.Application()
+        app.router.add_post("/v1/chat/completions", self.chat)
+        runner = web.AppRunner(app, access_log=None)
+        await runner.setup()
+        await web.TCPSite(runner, "127.0.0.1", 0, backlog=512).start()
+        return runner.addresses[0][1]
 
-    def turn(self, prompt: str) -> str:
-        with self.lock:
-            steps = script(prompt)
-            step = steps[min(self.seen[prompt], len(steps) - 1)]
-            self.seen[prompt] += 1
-            self.met[step] += 1
-        return step
+    def forget(self) -> None:
+        self.seen, self.met = Counter(), Counter()
 
+    @property
+    def again(self) -> int:
+        """Requests that came after their prompt had its end."""
+        return sum(max(0, n - len(script(p, self.faults))) for p, n in self.seen.items())
 
-class Handler(BaseHTTPRequestHandler):
-    def do_POST(self) -> None:
-        asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+    async def chat(self, request: web.Request) -> web.StreamResponse:
+        asked = await request.json()
         prompt = asked["messages"][0]["content"][-1]["text"]
-        step = self.server.turn(prompt)
-        choice = {"message": {"content": f"said: {prompt}"}, "finish_reason": "stop"}
-        if step == "refusal":
-            choice["message"] = {"content": None, "refusal": "I cannot help with this"}
-        elif step == "filtered":
-            choice = {"message": {"content": ""}, "finish_reason": "content_filter"}
-        data = json.dumps({"choices": [choice], "usage": {"prompt_tokens": 50, "completion_tokens": 5}}).encode()
+        steps = script(prompt, self.faults)
+        step = steps[min(self.seen[prompt], len(steps) - 1)]
+        self.seen[prompt] += 1
+        self.met[step] += 1
         if step == "closed":
-            self.connection.close()
-            return
+            request.transport.abort()
         if step == "late":
-            time.sleep(LATE)
-        data = {"not JSON": b"<html>busy", "wrong shape": b'{"choices": [{"message": {}}]}'}.get(step, data)
-        self.send_response(int(step) if step.isdigit() else 200)
-        self.send_header("Content-Length", str(len(data) + (1000 if step == "cut short" else 0)))
-        self.end_headers()
-        self.wfile.write(data)
+            await asyncio.sleep(LATE)
+        data = body(step, prompt)
+        answer = web.StreamResponse(status=int(step) if step.isdigit() else 200)
+        answer.content_length = len(data) + (1000 if step == "cut short" else 0)
+        with contextlib.suppress(ConnectionError):  # clients that hang up are part of it
+            await answer.prepare(request)
+            await answer.write(data)
+            if step == "cut short":
+                request.transport.close()
+        return answer
 
-    def log_message(self, *_) -> None:
-        """Quiet."""
+
+def body(step: str, prompt: str) -> bytes:
+    """What the server says at a step."""
+    choice = {"message": {"content": f"said: {prompt}"}, "finish_reason": "stop"}
+    if step == "refusal":
+        choice["message"] = {"content": None, "refusal": "I cannot help with this"}
+    elif step == "filtered":
+        choice = {"message": {"content": ""}, "finish_reason": "content_filter"}
+    data = json.dumps({"choices": [choice], "usage": {"prompt_tokens": 50, "completion_tokens": 5}}).encode()
+    return {"not JSON": b"<html>busy", "wrong shape": b'{"choices": [{"message": {}}]}'}.get(step, data)
 
 
-def right(answer: Answer, prompt: str) -> bool:
+def right(text: str | None, finish: str, prompt: str, faults: float) -> bool:
     """Whether a request ended as its script says."""
-    last = script(prompt)[-1]
-    if last == "good":
-        return (answer.text, answer.finish) == (f"said: {prompt}", "stop")
-    return answer.text is None and answer.finish == LASTING[last]
+    last = script(prompt, faults)[-1]
+    return (text, finish) == ((f"said: {prompt}", "stop") if last == "good" else (None, LASTING[last]))
 
 
-def resident() -> float:
-    """MB of memory that this process has."""
-    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 1e6
+def resident(pid: int) -> float:
+    """MB of memory that a process has; 0 where it has ended."""
+    try:
+        return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 1e6
+    except OSError:
+        return 0.0
 
 
-def ask(pipe: Any, url: str, count: int, folder: str) -> None:
-    """The client, in a process of its own: how requests ended, how many otherwise than they should, and its memory on the way."""
+def endpoint(url: str, kept: str) -> Endpoint:
+    """The client, in a child: pauses between attempts are cut short, or this would take half an hour."""
     logging.disable()
-    client.PAUSE = 0.05  # pauses between attempts are cut short, or this would take half an hour
-    writer = Endpoint("m", url=url, timeout=TIMEOUT, attempts=8, cache=folder)
+    client.PAUSE = 0.05
+    return Endpoint("m", url=url, timeout=TIMEOUT, attempts=8, cache=kept)
+
+
+def ask(pipe: Any, url: str, kept: str, count: int, faults: float) -> None:
+    """The client alone: sends how requests ended, and how many otherwise than they should."""
+    writer, ends, wrong = endpoint(url, kept), Counter[str](), 0
     writer.load()
-    ends, wrong, memory = Counter(), 0, []
     with Asking(writer, Decoding()) as asking:
-        for n, got in enumerate(asking.answers(Wanted(f"picture {i}", (f"picture {i}",), 0) for i in range(count))):
+        for got in asking.answers(Wanted(f"say {i}", (f"say {i}",), 0) for i in range(count)):
             ends[got.answer.finish] += 1
-            wrong += not right(got.answer, got.key)
-            if n % max(1, count // 8) == 0:
-                memory.append(resident())
-    pipe.send((ends, wrong, memory))
+            wrong += not right(got.answer.text, got.answer.finish, got.key, faults)
+    pipe.send((ends, wrong))
+
+
+def whole(pipe: Any, url: str, kept: str, count: int, faults: float, folder: str) -> None:
+    """A whole run, whose rows are the requests: sends the same."""
+    pairs = Path(folder, "pairs.parquet")
+    rows = {"url": [f"http://a.example/{i}" for i in range(count)], "text": [str(i) for i in range(count)]}
+    pq.write_table(pa.table(rows), pairs)
+    stage = Rewrite(endpoint(url, kept), prompt="say {text}", name="said")
+    recipe = Recipe(UrlPairs(str(pairs), url="url", text="text"), score=[stage], shards=None, name="endpoint")
+    made = curate.run(recipe, f"{folder}/run", "local", part_size=PART)
+    found = made.sql("select text, caption_said, caption_said_made.finish from images").fetchall()
+    wrong = sum(not right(said, finish, f"say {text}", faults) for text, said, finish in found)
+    pipe.send((Counter(finish for _, _, finish in found), wrong))
+
+
+def watched(
+    server: Server, count: int, target: Callable[..., None], *how: Any, until: float = 1.0
+) -> tuple[tuple[Counter[str], int] | None, list[float]]:
+    """Run `target` in a process of its own, which is killed when this share of all prompts was asked. What it sends, and its MB of
+    memory at each eighth of the prompts."""
+    here, there = multiprocessing.Pipe()
+    child = multiprocessing.get_context("spawn").Process(target=target, args=(there, *how))
+    child.start()
+    memory: dict[int, float] = {}
+    while child.is_alive() and not here.poll(LOOK):
+        memory.setdefault(8 * len(server.seen) // count, resident(child.pid or 0))
+        if until < 1 and len(server.seen) >= until * count:
+            child.kill()
+    found = here.recv() if here.poll() else None
+    child.join()
+    return found, list(memory.values())
+
+
+def report(what: str, server: Server, count: int, found: tuple[Counter[str], int] | None, memory: list[float]) -> None:
+    print(
+        f"{what}: {server.met.total()} attempts for {len(server.seen)} of {count} requests; asked after an end: {server.again}"
+    )
+    if found:
+        ends, wrong = found
+        print(
+            f"  {', '.join(f'{k} {n}' for k, n in ends.most_common())}; without an end: {count - ends.total()}; wrong: {wrong}"
+        )
+    print("  met: " + ", ".join(f"{k} {n}" for k, n in server.met.most_common()))
+    print("  MB of the client, by eighths: " + ", ".join(f"{m:.0f}" for m in memory), flush=True)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--requests", type=int, default=600)
-    count = parser.parse_args().requests
-    server = Server()
+    parser.add_argument("--faults", type=float, default=0.6, help="share of the requests that meet faults which pass")
+    parser.add_argument("--killed", action="store_true", help="a whole run, killed in the middle and started again")
+    how = parser.parse_args()
+    server, began = Server(how.faults), time.monotonic()
     with tempfile.TemporaryDirectory() as folder:
-        for what in ("first run", "again"):
-            server.seen, server.met = Counter(), Counter()
-            here, there = multiprocessing.Pipe()
-            how = (there, f"http://127.0.0.1:{server.server_port}/v1", count, folder)
-            child = multiprocessing.get_context("spawn").Process(target=ask, args=how)
-            child.start()
-            ends, wrong, memory = here.recv()
-            child.join()
-            often = sum(n > len(script(p)) for p, n in server.seen.items())
-            print(
-                f"{what}: {count} requests, {server.met.total()} attempts; {', '.join(f'{k} {n}' for k, n in ends.most_common())}; "
-                f"without an end: {count - ends.total()}; ended otherwise than they should: {wrong}; asked after an answer: {often}"
-            )
-            print("  met: " + ", ".join(f"{k} {n}" for k, n in server.met.most_common()))
-            print("  MB of the client, by eighths: " + ", ".join(f"{m:.0f}" for m in memory), flush=True)
-    server.shutdown()
+        if how.killed:
+            for what, until in (("until it was killed", 0.5), ("both", 1.0)):
+                given = (server.url, f"{folder}/kept {until}", how.requests, how.faults, folder)
+                report(what, server, how.requests, *watched(server, how.requests, whole, *given, until=until))
+        else:
+            for what in ("first run", "again"):
+                server.forget()
+                given = (server.url, f"{folder}/kept", how.requests, how.faults)
+                report(what, server, how.requests, *watched(server, how.requests, ask, *given))
+    print(f"{time.monotonic() - began:.0f} s")
 
 
 if __name__ == "__main__":

@@ -72,6 +72,8 @@ def mmc4(
     Images are in the order of their texts, and that is their order in the matrix: readers that set placeholders by text and
     tensors by image (OpenFlamingo's) then meet the right ones. images, texts: the ledger's rows (`position`, and `clip_image` or
     `clip_text`); where an image or a text has no embedding the matrix has the matches alone (0 elsewhere), 1 without a similarity.
+    `face_detections` are the boxes that the filter Faces found, each x_min, y_min, x_max, y_max as shares of width and height; null,
+    as in mmc4, where it found none or was not run.
     """
     places = [p for p, t in zip(document["positions"], document["texts"]) if t is not None]
     pictures = [p for p, t in zip(document["positions"], document["texts"]) if t is None]
@@ -82,10 +84,11 @@ def mmc4(
         if not row[image["matched_text_index"]] or image["matched_sim"] is not None:
             row[image["matched_text_index"]] = 1.0 if image["matched_sim"] is None else image["matched_sim"]
     wanted = ("image_name", "raw_url", "matched_text_index", "matched_sim")
+    faces = {row["position"]: row.get("faces_boxes") or None for row in images}
     return {
         "url": document["url"],
         "text_list": [t for t in document["texts"] if t is not None],
-        "image_info": [{**{k: i[k] for k in wanted}, "face_detections": None} for i, _ in info],
+        "image_info": [{**{k: i[k] for k in wanted}, "face_detections": faces.get(p)} for i, p in info],
         "similarity_matrix": cosines,
         "could_have_url_duplicate": 0,
     }

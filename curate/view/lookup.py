@@ -165,7 +165,9 @@ def _seen(pictures: list[bytes | None], path: str, recipe: dict[str, Any], texts
         decoded = decoders.decode(pictures, (None,), DecodeTime(3600))
     pixels = [None if isinstance(found, str) else found[0] for found in decoded]
     if not any(p is not None for p in pixels):
-        raise RecipeError(f"{path}: no picture in it can be decoded; give a picture, or a table of records (Parquet, CSV, TSV, JSON lines)")
+        raise RecipeError(
+            f"{path}: no picture in it can be decoded; give a picture, or a table of records (Parquet, CSV, TSV, JSON lines)"
+        )
     drawn = [_BLANK if p is None else p for p in pixels]
     hashed = PerceptualHash().run(pa.table({}), drawn)
     sums = pa.array([None if p is None else sha256(p).hexdigest() for p in pictures], STR)

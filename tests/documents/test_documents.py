@@ -186,15 +186,16 @@ def test_obelics_joins_texts_that_follow_each_other():
     assert export.mint(document)["texts"] == ["one", "two", None, "three"]
 
 
-def test_mmc4_s_matrix_has_all_cosines_where_there_are_embeddings():
+def test_mmc4_has_all_cosines_where_there_are_embeddings_and_the_faces_that_were_found():
     """Without them it has the matches alone."""
     document, _ = made([text(0, "zero"), text(2, "two")], [image(1, align_position=2, align=0.8), image(3)])
     assert export.mmc4(document)["similarity_matrix"] == [[0.0, 0.8], [0.0, 1.0]]
-    images = [{"position": 1, "clip_image": [0.6, 0.8]}, {"position": 3, "clip_image": None}]
+    faces = [[0.1, 0.2, 0.5, 1.0]]
+    images = [{"position": 1, "clip_image": [0.6, 0.8], "faces_boxes": []}, {"position": 3, "faces_boxes": faces}]
     texts = [{"position": 0, "clip_text": [2.0, 0.0]}, {"position": 2, "clip_text": [0.0, 1.0]}]
     made_of = export.mmc4(document, images, texts)
     assert made_of["similarity_matrix"] == [[0.6, 0.8], [0.0, 1.0]]
-    assert [i["face_detections"] for i in made_of["image_info"]] == [None, None]
+    assert [i["face_detections"] for i in made_of["image_info"]] == [None, faces]
 
 
 def open_flamingo_pairs(sample):

@@ -287,6 +287,29 @@ def test_scienceqa_s_folder(run, tmp_path):
             assert same_picture(run, pid, image)
 
 
+def test_scienceqa_s_questions_without_pictures(run, tmp_path):
+    """They have no URL, and are in the ledger alone; a row that fell for another reason is none of them."""
+    rows = [(1, "Why?", None, "fetch:bad_url"), (2, "How?", "ftp://a.example", "fetch:bad_url"), (3, None, "", "fetch:bad_url")]
+    names, kinds = ("source_id", "source_question", "url", "drop_reason"), (pa.int64(), pa.string(), pa.string(), pa.string())
+    table = pa.table([pa.array(values, kind) for values, kind in zip(zip(*rows), kinds)], names)
+    for name, value in {
+        "uid": "u",
+        "source_file": "a",
+        "source_row": 0,
+        "source_answer": 1,
+        "source_choices": '["x", "y"]',
+    }.items():
+        table = table.append_column(name, pa.array([value] * len(rows)))
+    run[0].publish_table("ledger/images/000000.parquet", table)
+    try:
+        out, count = exported(run, "scienceqa", tmp_path)
+    finally:
+        run[0].remove("ledger/images/000000.parquet")
+    problems = json.loads((out / "problems.json").read_text())
+    assert count == len(problems) == 19 and "1" in json.loads((out / "pid_splits.json").read_text())["train"]
+    assert (problems["1"]["question"], problems["1"]["image"], problems["1"]["choices"]) == ("Why?", None, ["x", "y"])
+
+
 @pytest.mark.parametrize(
     "fault", [{"answer": 2}, {"answer": True}, {"choices": ["a"]}, {"choices": ["a", "a"]}, {"question": ""}, {"split": "dev"}]
 )

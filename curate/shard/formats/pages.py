@@ -15,9 +15,9 @@ OBELICS = pa.schema(
     [("texts", _TEXTS), ("images", _TEXTS), ("metadata", pa.large_string()), ("general_metadata", pa.large_string())]
 )
 MINT = pa.schema([("texts", _TEXTS), ("images", _TEXTS), ("url", pa.large_string()), ("uid", pa.large_string())])
-#: What of the ledger each reads: where a page was found, and the embeddings of which the matrix is made.
+#: What of the ledger each reads: where a page was found; the embeddings of which the matrix is made, and the faces.
 OBELICS_LEDGER = {"documents": ("source_file",)}
-MMC4_LEDGER = {"images": ("position", "clip_image"), "texts": ("position", "clip_text")}
+MMC4_LEDGER = {"images": ("position", "clip_image", "faces_boxes"), "texts": ("position", "clip_text")}
 
 
 def obelics(sample: ShardSample, options: Options) -> dict[str, Any]:

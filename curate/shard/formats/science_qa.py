@@ -1,15 +1,19 @@
 """Questions in ScienceQA's form (2209.09513): `problems.json`, keyed by id, `pid_splits.json`, and `images/<split>/<id>/image.png`."""
 
+import itertools
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from curate.errors import PoolError
+from curate.paths import escaped
+from curate.select.database import database
 from curate.selector import coin
 from curate.shard.formats.base import Options
-from curate.shard.samples import Samples, ShardSample
+from curate.shard.samples import BATCH, Samples, ShardSample
+from curate.store.atomic import Store
 
 #: The fields of a problem and what they are when a row does not say.
 FIELDS: dict[str, Any] = {
@@ -51,25 +55,45 @@ def problem(row: dict[str, Any]) -> dict[str, Any]:
     return made
 
 
+#: Questions without a picture are not in the shards: their rows have no URL, and fell for that alone.
+PICTURELESS = """select columns(lambda name: name in $wanted) from read_parquet($files, union_by_name = true, hive_partitioning = false)
+    where drop_reason = 'fetch:bad_url' and coalesce(trim(url), '') = '' and source_question is not null
+    order by source_file, source_row"""
+
+
 def write(samples: Samples, out: Path, options: Options) -> int:
     """The folder of a run whose list has ScienceQA's columns (`source_question`, `source_choices` …; a list may be JSON text): a problem
-    for each sample, under the number of the list's column `id`, else its key. Returns how many."""
+    for each sample, and for each row of the ledger with a question and no URL (`image` is null there), under the number of the list's
+    column `id`, else its key. Returns how many."""
     out.mkdir(parents=True, exist_ok=True)
-    return write_problems((_row(sample, out) for sample in samples), out, options.seed)
+    rows = itertools.chain((_pictured(sample, out) for sample in samples), pictureless(samples.store))
+    return write_problems(rows, out, options.seed)
 
 
-def _row(sample: ShardSample, out: Path) -> dict[str, Any]:
+def pictureless(store: Store) -> Iterator[dict[str, Any]]:
+    """Problems of the ledger's rows that have a question and no URL."""
+    files = [f"ledger/images/{name}" for name in store.names("ledger/images")]
+    if not files or "source_question" not in store.fields(files[0]).names:
+        return
+    wanted = ["uid", *(f"source_{name}" for name in ("id", *FIELDS))]
+    with database(store) as (con, _):
+        found = con.sql(PICTURELESS, params={"wanted": wanted, "files": [escaped(store.path(f)) for f in files]})
+        for batch in found.to_arrow_reader(BATCH):
+            yield from (_row(info, info["uid"], None) for info in batch.to_pylist())
+
+
+def _row(info: Mapping[str, Any], key: str, image: str | None) -> dict[str, Any]:
+    """A problem of the list's columns. PoolError if its id cannot be the name of a folder."""
+    fields = {name: info.get(f"source_{name}") for name in ("id", *FIELDS)}
+    choices, number = fields["choices"], key if fields["id"] is None else fields["id"]
+    if not NAME.fullmatch(str(number)):
+        raise PoolError(f"problem {number!r}: an id is the name of a folder: letters, digits, `_` and `-`")
+    return {**fields, "id": number, "choices": json.loads(choices) if isinstance(choices, str) else choices, "image": image}
+
+
+def _pictured(sample: ShardSample, out: Path) -> dict[str, Any]:
     """A problem of a sample, whose picture is laid out."""
-    fields = {name: sample.info.get(f"source_{name}") for name in ("id", *FIELDS)}
-    choices = fields["choices"]
-    row = {
-        **fields,
-        "id": fields["id"] if fields["id"] is not None else sample.key,
-        "choices": json.loads(choices) if isinstance(choices, str) else choices,
-        "image": f"image.{sample.picture}",
-    }
-    if not NAME.fullmatch(str(row["id"])):
-        raise PoolError(f"problem {row['id']!r}: an id is the name of a folder: letters, digits, `_` and `-`")
+    row = _row(sample.info, sample.key, f"image.{sample.picture}")
     folder = out / "images" / problem(row)["split"] / str(row["id"])
     folder.mkdir(parents=True, exist_ok=True)
     (folder / row["image"]).write_bytes(sample.read(sample.picture))
