@@ -1,4 +1,4 @@
-"""Pictures that look the same in a pool of any size: most of the pairs of hashes within a few bits, by bands of bits.
+"""Duplicate pictures in a pool of any size: most pairs of hashes within a Hamming distance, by bit sampling.
 
 Each of several tables takes some of the 64 bits, drawn once for all; hashes that agree in these meet in a bucket and are compared
 (bit sampling, Indyk and Motwani 1998). A pair that differs in d bits meets in a table with the probability C(64 - d, b) / C(64, b),
@@ -13,8 +13,8 @@ import numpy as np
 import pyarrow as pa
 
 from curate.dedup.greedy import PAIRS
-from curate.dedup.likeness import likeness
-from curate.dedup.look import Look
+from curate.dedup.matching import PictureMatcher
+from curate.dedup.similarity import similarity
 from curate.select.database import query
 from curate.select.exchange import ByHash, ById, Frame, Sql, same
 from curate.selector import PUBLISHED
@@ -28,29 +28,29 @@ _MIRROR = -1
 
 @dataclass
 class Bands:
-    """Finds pairs of pictures that look the same (greedy.Find); `found` counts them by the bits in which their hashes differ."""
+    """Finds matching pairs of pictures (greedy.Find); `found` counts them by the Hamming distance of their hashes."""
 
     live: Frame
-    look: Look
+    matcher: PictureMatcher
     found: Counter[int] = field(default_factory=Counter)
     bits: int = 0
 
     def __call__(self, rows: Frame) -> Frame:
         self.bits = max(16, min(40, rows.rows.bit_length()))
         tables = self._tables()
-        entries = tables * (self.look.views + self.look.mirror)
-        hashed = _Hashes(self.look.views, self.look.mirror, tables, self.bits)
-        near = rows.shuffle(ByHash("hash"), _Near(self.look.same.distance), hashed, entries)
+        entries = tables * (self.matcher.views + self.matcher.mirror)
+        hashed = _Hashes(self.matcher.views, self.matcher.mirror, tables, self.bits)
+        near = rows.shuffle(ByHash("hash"), _Candidates(self.matcher.bounds.distance), hashed, entries)
         one = near.shuffle(ById(self.live.starts, "id"), Sql("select distinct * from live")).at(self.live)
         half = one.each(_WithPicture("id"), rows)
         pairs = half.shuffle(ById(self.live.starts, "other"), same).at(self.live).each(_WithPicture("other"), rows)
-        alike = pairs.each(_Alike(self.look))
+        alike = pairs.each(_Verified(self.matcher))
         for t in alike.each(Sql("select distance, count(*) as n from live group by all")).tables():
             self.found.update(dict(zip(t["distance"].to_pylist(), t["n"].to_pylist())))
         return alike.each(_named)
 
     def _tables(self) -> int:
-        return TABLES if self.look.views <= _FEW_VIEWS else CROPPED
+        return TABLES if self.matcher.views <= _FEW_VIEWS else CROPPED
 
     def recall(self) -> float:
         """The estimated share of the pairs that was found: each pair stands for one over the probability to find it (Horvitz and
@@ -60,14 +60,14 @@ class Bands:
 
 
 def masks(tables: int, bits: int) -> np.ndarray:
-    """The bits of each table, drawn once for all."""
+    """The sampled bits of each table as (tables,) uint64 masks, the same in every run."""
     draw = np.random.Generator(np.random.PCG64(64))
     chosen = [draw.permutation(64)[:bits].astype(np.uint64) for _ in range(tables)]
     return np.array([np.bitwise_or.reduce(np.uint64(1) << c) for c in chosen], np.uint64)
 
 
 def arrays(values: pa.ChunkedArray, kind: type) -> np.ndarray:
-    """A column of bytes of one length as the rows of an array."""
+    """A column of equally long byte strings as a (rows, items) array of `kind`."""
     found = values.to_pylist()
     return np.frombuffer(b"".join(found), kind).reshape(len(found), -1) if found else np.empty((0, 1), kind)
 
@@ -108,8 +108,8 @@ class _Hashes:
 
 
 @dataclass(frozen=True)
-class _Near:
-    """Pairs of a view of one row and the whole of another that share a bucket and are near: `id`, `other`, `view`, `mirrored`, `distance`."""
+class _Candidates:
+    """Candidate pairs of a bucket, a view of `id` and the whole of `other`, with `view`, `mirrored` and `distance` (bits)."""
 
     distance: int
 
@@ -143,7 +143,7 @@ class _Near:
 
 @dataclass(frozen=True)
 class _WithPicture:
-    """Pairs with uid, rank, thumbnail and `asked` of the row that a column names."""
+    """Joins uid, rank, thumbnail and `asked` of the row that `column` names to pairs."""
 
     column: str
 
@@ -159,10 +159,10 @@ class _WithPicture:
 
 
 @dataclass(frozen=True)
-class _Alike:
-    """The pairs whose thumbnails look the same, with their `similarity`."""
+class _Verified:
+    """The candidate pairs whose thumbnails match, with their `similarity`."""
 
-    look: Look
+    matcher: PictureMatcher
 
     def __call__(self, pairs: pa.Table) -> pa.Table:
         alike = np.zeros(len(pairs), np.float32)
@@ -170,13 +170,13 @@ class _Alike:
         one, other = (arrays(pairs[f"{side}_thumb"], np.uint8) for side in ("id", "other"))
         for view in np.unique(views).tolist():
             at = np.flatnonzero(views == view)
-            alike[at] = likeness(one, other, at, at, view, mirrored[at], self.look.same)
+            alike[at] = similarity(one, other, at, at, view, mirrored[at], self.matcher.bounds)
         found = pairs.drop_columns(["id_thumb", "other_thumb"]).append_column("similarity", pa.array(alike))
         return found.filter(pa.array(alike > 0))
 
 
 def _named(found: pa.Table) -> pa.Table:
-    """The same as greedy.PAIRS: the better row is the survivor, the worse one is asked about."""
+    """Verified pairs as greedy.PAIRS: the better row is the survivor."""
     named = """select if(worse, id, other) as id, if(worse, id_uid, other_uid) as uid, if(worse, other, id) as survivor,
         if(worse, other_uid, id_uid) as survivor_uid, if(worse, other_rank, id_rank) as rank, similarity, view
         from (select *, id_rank > other_rank as worse from live) where if(worse, id_asked, other_asked)"""

@@ -1,4 +1,4 @@
-"""Training samples that are too near to an evaluation set."""
+"""Decontamination: training samples that are too near to an evaluation set."""
 
 import io
 import tarfile
@@ -12,8 +12,8 @@ import pyarrow as pa
 from PIL import Image
 
 from curate.dedup.bands import arrays
-from curate.dedup.likeness import Same, likeness, toned
 from curate.dedup.phash import VIEWS, hashes, signature, stacked
+from curate.dedup.similarity import Bounds, similarity, toned
 from curate.dedup.text import normal
 from curate.dedup.vectors import column, embedded, file_hash, l2_normalize, load_vectors, matrix, vectors_ready
 from curate.dedup.versions import versions
@@ -94,10 +94,10 @@ class Decontaminate(Selector):
         found = [live.each(Sql("select id, ''::varchar as match, 0::float as similarity from live limit 0"))]
         if self.samples:
             pictures, texts = self._known(notes)
-            same = Same(self.max_distance, self.min_similarity, self.min_view_similarity, self.tolerance, self.min_fine)
-            found.append(live.each(_Near(same), live.constant(pictures)))
+            bounds = Bounds(self.max_distance, self.min_similarity, self.min_view_similarity, self.tolerance, self.min_fine)
+            found.append(live.each(_Near(bounds), live.constant(pictures)))
             if len(texts):
-                found.append(live.each(_Same(self.text), live.constant(texts)))
+                found.append(live.each(_SameText(self.text), live.constant(texts)))
         if self.vectors:
             rows, width = embedded(live, self.column)
             for name, path in self.vectors.items():
@@ -185,9 +185,9 @@ def _matches(rows: list[tuple[int, str, float]]) -> pa.Table:
 
 @dataclass(frozen=True)
 class _Near:
-    """The rows that look like an evaluation picture, or like a crop of one, or it of them."""
+    """The rows whose picture matches an evaluation picture, a crop of one, or one is a crop of theirs."""
 
-    same: Same
+    bounds: Bounds
 
     def __call__(self, live: pa.Table, known: pa.Table) -> pa.Table:
         live, items = live.filter(live["phash"].is_valid()), known["item"].to_pylist()
@@ -199,17 +199,17 @@ class _Near:
         for view in range(len(VIEWS)):
             some = itself if view else np.arange(len(known))
             for whole in (0, -1):
-                rows, n = _within(mine[:, view], hashed[some, whole], self.same.distance)
-                found += _checked(small, thumbs, rows, some[n], view, whole == -1, self.same)
+                rows, n = _within(mine[:, view], hashed[some, whole], self.bounds.distance)
+                found += _checked(small, thumbs, rows, some[n], view, whole == -1, self.bounds)
                 if view:
-                    n, rows = _within(hashed[some, view], mine[:, whole], self.same.distance)
-                    found += [(r, m, s) for m, r, s in _checked(thumbs, small, some[n], rows, view, whole == -1, self.same)]
+                    n, rows = _within(hashed[some, view], mine[:, whole], self.bounds.distance)
+                    found += [(r, m, s) for m, r, s in _checked(thumbs, small, some[n], rows, view, whole == -1, self.bounds)]
         ids = live["id"].to_numpy()
         return _matches([(int(ids[row]), items[n], alike) for row, n, alike in found])
 
 
 def _within(a: np.ndarray, b: np.ndarray, distance: int) -> tuple[np.ndarray, np.ndarray]:
-    """Pairs of places of hashes that differ in at most `distance` bits."""
+    """Index pairs (into `a`, into `b`) of hashes that differ in at most `distance` bits."""
     step = max(1, _BLOCK // max(len(b), 1))
     pairs = [np.nonzero(np.bitwise_count(a[low : low + step, None] ^ b[None]) <= distance) for low in range(0, len(a), step)]
     rows = [i + n * step for n, (i, _) in enumerate(pairs)]
@@ -218,15 +218,15 @@ def _within(a: np.ndarray, b: np.ndarray, distance: int) -> tuple[np.ndarray, np
 
 
 def _checked(
-    one: np.ndarray, other: np.ndarray, i: np.ndarray, j: np.ndarray, view: int, mirrored: bool, same: Same
+    one: np.ndarray, other: np.ndarray, i: np.ndarray, j: np.ndarray, view: int, mirrored: bool, bounds: Bounds
 ) -> list[tuple]:
-    alike = likeness(one, other, i, j, view, np.full(len(i), mirrored), same)
+    alike = similarity(one, other, i, j, view, np.full(len(i), mirrored), bounds)
     good = alike > 0
     return list(zip(i[good].tolist(), j[good].tolist(), alike[good].tolist()))
 
 
 @dataclass(frozen=True)
-class _Same:
+class _SameText:
     """The rows whose text is one of the evaluation sets'."""
 
     text: str

@@ -1,4 +1,4 @@
-"""Rows that are the same in every byte of the columns named."""
+"""Exact duplicates: rows with equal values in the key columns."""
 
 from dataclasses import dataclass, field
 

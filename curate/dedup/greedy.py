@@ -1,4 +1,4 @@
-"""From pairs of rows that are too alike to the rows that stay.
+"""Which rows a deduplication drops, given the pairs that are too similar.
 
 One rule for every dedup: rows are judged from best to worst, and a row falls if a better row that *stays* is too like it: the
 greedy independent set in order of rank. So every row that falls has a survivor it really resembles, and nothing falls because of
@@ -41,8 +41,8 @@ Find = Callable[[Frame], Frame]
 
 
 @dataclass
-class Found:
-    """The duplicates of a pool: `edges` (selector.EDGES) in the chunks of the pool, and counts for the notes."""
+class Duplicates:
+    """The duplicates of a pool: `edges` (selector.EDGES) in the chunks of the pool, and counts for the run's notes."""
 
     edges: Frame
     distinct: int
@@ -53,7 +53,7 @@ class Found:
         return {"distinct": self.distinct, "pairs": self.pairs, "rounds": self.rounds}
 
 
-def duplicates(live: Frame, rows: Frame, find: Find, limit: int = 64, chained: bool = False) -> Found:
+def duplicates(live: Frame, rows: Frame, find: Find, limit: int = 64, chained: bool = False) -> Duplicates:
     """The rows that fall. `rows`, in the chunks of the pool, have `id`, `uid`, `rank` (sort_key), `same` (equal for rows that need
     no comparison), and what `find` reads. chained: a row falls for any better row, also for one that fell itself, which its edge may
     name."""
@@ -61,17 +61,17 @@ def duplicates(live: Frame, rows: Frame, find: Find, limit: int = 64, chained: b
     fallen = copies.each(Sql("select * from live limit 0"))
     waiting, pairs, rounds, distinct = None, 0, 0, rows.rows - copies.rows
     if chained:
-        listed = find(rows.each(_Asked(everything=True), copies, fallen, fallen)).home(
+        listed = find(rows.each(_Undecided(everything=True), copies, fallen, fallen)).home(
             live, task=Sql(_LISTED.format(int(limit)))
         )
-        return Found(_with_copies(live, copies, listed.each(Sql(_BEST))), distinct, listed.rows, 1)
+        return Duplicates(_with_copies(live, copies, listed.each(Sql(_BEST))), distinct, listed.rows, 1)
     while waiting is None or waiting.rows:
-        asked = rows.each(_Asked(everything=waiting is None), copies, fallen, waiting or fallen)
+        asked = rows.each(_Undecided(everything=waiting is None), copies, fallen, waiting or fallen)
         listed = find(asked).home(live, task=Sql(_LISTED.format(int(limit))))
         pairs += listed.rows
         fallen, waiting, more = _judged(live, listed, fallen)
         rounds += more
-    return Found(_with_copies(live, copies, fallen), distinct, pairs, rounds)
+    return Duplicates(_with_copies(live, copies, fallen), distinct, pairs, rounds)
 
 
 _LISTED = """with one as (select id, survivor, any_value(uid) as uid, any_value(survivor_uid) as survivor_uid, any_value(rank) as rank,
@@ -95,7 +95,7 @@ _FATES = """with known as (select live.*, coalesce(other.state, 'more') as state
 
 
 def _judged(live: Frame, pairs: Frame, fallen: Frame) -> tuple[Frame, Frame, int]:
-    """The rows that have fallen, the pairs of rows that cannot be judged by these pairs, and the number of rounds."""
+    """The dropped rows, the pairs of rows that these pairs cannot decide, and the number of rounds."""
     waiting, rounds = pairs, 0
     while True:
         asking = Sql("select id, survivor from live where survivor is not null")
@@ -114,7 +114,7 @@ def _judged(live: Frame, pairs: Frame, fallen: Frame) -> tuple[Frame, Frame, int
 
 
 def _with_copies(live: Frame, copies: Frame, fallen: Frame) -> Frame:
-    """The edges of rows that fell, and those of their copies: to the row that they are copies of, or to that row's survivor."""
+    """The edges of dropped rows and of their exact copies: a copy points to its original, or to that row's survivor."""
     asked = copies.shuffle(ById(live.starts, "survivor"), same).at(live)
     answer = """select live.id, live.uid, coalesce(other.survivor, live.survivor) as survivor,
         coalesce(other.survivor_uid, live.survivor_uid) as survivor_uid, coalesce(other.similarity, 1)::float as similarity
@@ -124,8 +124,8 @@ def _with_copies(live: Frame, copies: Frame, fallen: Frame) -> Frame:
 
 
 @dataclass(frozen=True)
-class _Asked:
-    """The rows that are in the game, no copies and none that fell, and whether they are `asked` about."""
+class _Undecided:
+    """The undecided rows (no copies, none that fell), with the flag `asked`: whether their pairs are wanted."""
 
     everything: bool
 
@@ -140,7 +140,7 @@ class _Asked:
 def pairs_table(
     rows: pa.Table, worse: np.ndarray, better: np.ndarray, similarity: np.ndarray, view: np.ndarray | int = 0
 ) -> pa.Table:
-    """PAIRS of rows by their places in a table with id, uid and rank; a pair of a row with itself says that it has more."""
+    """PAIRS from row numbers of a table with id, uid and rank; a row paired with itself marks that it has more pairs than listed."""
     mine, theirs, more = pa.array(worse), pa.array(better), worse == better
     theirs = pa.array(better, mask=more)
     columns = [

@@ -137,18 +137,18 @@ def trained(points: Frame, k: int, device: str, rounds: int = 20, skew: float = 
 
 
 def _lloyd(points: Frame, k: int, device: str, rounds: int, l2: bool) -> np.ndarray:
-    """k centroids after so many rounds of assignment and means, or as many as there are points."""
+    """k centroids (fewer if there are fewer points) after at most `rounds` Lloyd iterations."""
     first = points.each(_First(-(-k // max(len(points.chunks), 1)))).table()
     centroids = matrix(first["v"])[:k].astype(np.float32)
     for _ in range(rounds if len(centroids) else 0):
-        before, centroids = centroids, _moved(points, centroids, device, l2)
+        before, centroids = centroids, _updated(points, centroids, device, l2)
         if np.array_equal(before, centroids):
             break
     return centroids
 
 
-def _moved(points: Frame, centroids: np.ndarray, device: str, l2: bool) -> np.ndarray:
-    """The means of the points that are nearest to each centroid; one that has none goes beside that which has most."""
+def _updated(points: Frame, centroids: np.ndarray, device: str, l2: bool) -> np.ndarray:
+    """One Lloyd update: the mean of the points nearest to each centroid; an empty cluster is moved next to the largest one."""
     sums = points.each(_Sums(device, l2), points.constant(_centroids(centroids)))
     means = sums.shuffle(ByShare("share"), _Means(l2), factor=max(1, centroids.shape[1] / 32)).table()
     moved, number = centroids.copy(), np.zeros(len(centroids), np.int64)
@@ -222,7 +222,7 @@ class _Means:
 
 @dataclass(frozen=True)
 class _Large:
-    """The points of these of k clusters."""
+    """The points of the given clusters, of k."""
 
     clusters: tuple[int, ...]
     k: int

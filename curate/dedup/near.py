@@ -9,10 +9,10 @@ import pyarrow as pa
 
 from curate.dedup.bands import Bands, arrays
 from curate.dedup.greedy import duplicates, pairs_table
-from curate.dedup.likeness import Same
-from curate.dedup.look import Look
+from curate.dedup.matching import PictureMatcher
 from curate.dedup.phash import CROPS, VIEWS, stacked
 from curate.dedup.quality import columns, sort_key
+from curate.dedup.similarity import Bounds
 from curate.errors import RecipeError
 from curate.select.database import query
 from curate.select.exchange import Frame
@@ -28,7 +28,7 @@ class NearDedup(Selector):
 
     Two pictures look the same if their 64-bit hashes differ in at most `max_distance` bits, their thumbnails correlate (at
     least `min_similarity`, 1 being the same up to brightness and contrast), no place of them differs by much (`tolerance` times the
-    bounds of likeness.Same), and what is finer than a thumbnail shows correlates in every place where both have some (at least
+    bounds of similarity.Bounds), and what is finer than a thumbnail shows correlates in every place where both have some (at least
     `min_fine`; other words in the same lines do not, but for one pair in hundreds; -2: not looked at). One may also match the other made brighter, whites clipped, then with
     `min_view_similarity`. With `mirror` either may be mirrored (a b is then a d); with `crops` the whole of one may also match
     a crop of the other (10 or 25 % off), with the same bound: 37 hashes a row are looked up instead of three. In a pool of up to 65,536 rows
@@ -68,17 +68,17 @@ class NearDedup(Selector):
     def select(self, live: Frame) -> Selection:
         rows = live.each(_Hashed(f"{sort_key(self.by)} as rank"))
         views = len(VIEWS) if self.crops else len(VIEWS) - len(CROPS)
-        same = Same(self.max_distance, self.min_similarity, self.min_view_similarity, self.tolerance, self.min_fine)
-        look = Look(views, self.mirror, same)
-        bands = Bands(live, look) if rows.rows > EXACT else None
-        found = duplicates(live, rows, bands or partial(_all, look))
+        bounds = Bounds(self.max_distance, self.min_similarity, self.min_view_similarity, self.tolerance, self.min_fine)
+        matcher = PictureMatcher(views, self.mirror, bounds)
+        bands = Bands(live, matcher) if rows.rows > EXACT else None
+        found = duplicates(live, rows, bands or partial(_all, matcher))
         notes = {"hashed": rows.rows, **found.notes(), **({"recall": bands.recall()} if bands else {})}
         return Selection(found.edges, edges=found.edges, notes=notes)
 
 
 @dataclass(frozen=True)
 class _Hashed:
-    """The rows that have hashes, as `hashes` (8 bytes for each view and the mirror image), with thumbnails, `rank` and `same`."""
+    """The rows that have hashes: `hashes` (8 bytes for each view and the mirror image), `thumb`, `rank`, and `same`, equal for identical pictures."""
 
     rank: str
 
@@ -101,17 +101,17 @@ class _Hashed:
         return ranks
 
 
-def _all(look: Look, rows: Frame) -> Frame:
-    """For each row that falls the best that stays and looks the same, found in one task."""
-    return rows.gathered(_Find(look))
+def _all(matcher: PictureMatcher, rows: Frame) -> Frame:
+    """For each duplicate its best kept match, found in one task."""
+    return rows.gathered(_Find(matcher))
 
 
 @dataclass(frozen=True)
 class _Find:
-    look: Look
+    matcher: PictureMatcher
 
     def __call__(self, rows: pa.Table) -> pa.Table:
         rows = rows.sort_by("rank")
         settled = int((rows["id"].to_numpy() >= PUBLISHED).sum())
         hashes, thumbs = arrays(rows["hashes"], np.uint64), arrays(rows["thumb"], np.uint8)
-        return pairs_table(rows, *self.look.survivors(hashes, thumbs, settled))
+        return pairs_table(rows, *self.matcher.survivors(hashes, thumbs, settled))

@@ -1,5 +1,4 @@
-"""Perceptual hashes: a few numbers that stay almost the same when a picture is resized, recompressed, mirrored, brightened or
-cropped; and small pictures that are compared where the hashes are near."""
+"""Perceptual hashes that survive resizing, recompression, mirroring, brightening and crops, and the signatures that verify matches."""
 
 from dataclasses import dataclass
 

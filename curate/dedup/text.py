@@ -40,12 +40,12 @@ def _blanks(found: re.Match) -> str:
 
 
 def shingles(text: str, size: int) -> set[str]:
-    """All pieces of `size` characters of a normalised text; the text itself if it is shorter."""
+    """The character n-grams of a normalised text, n = `size`; the text itself if it is shorter."""
     return {text[i : i + size] for i in range(max(len(text) - size + 1, 1))}
 
 
 def jaccard(a: set, b: set) -> float:
-    """Shared pieces among all pieces."""
+    """Jaccard similarity of two sets, not both empty."""
     both = len(a & b)
     return both / (len(a) + len(b) - both)
 
@@ -88,12 +88,12 @@ class TextDedup(Selector):
 
     def select(self, live: Frame) -> Selection:
         bands = self.bands if self.min < 1 else 0
-        signed = _Signed(self.column, f"{sort_key(self.by)} as rank", self.shingle, bands, self.rows, self.seed)
-        rows = live.each(signed)
+        hashed = _MinHashed(self.column, f"{sort_key(self.by)} as rank", self.shingle, bands, self.rows, self.seed)
+        rows = live.each(hashed)
         crowded: list[int] = []
 
         def find(asked: Frame) -> Frame:
-            pairs = asked.shuffle(ByHash("hash"), _Collide(self.min, self.shingle), _banded, max(bands, 1))
+            pairs = asked.shuffle(ByHash("hash"), _BucketPairs(self.min, self.shingle), _banded, max(bands, 1))
             crowded.append(sum(t["crowded"][0].as_py() for t in pairs.each(_crowded).tables()))
             return pairs.each(_pairs)
 
@@ -103,7 +103,7 @@ class TextDedup(Selector):
 
 
 @dataclass(frozen=True)
-class _Signed:
+class _MinHashed:
     """The rows with a text that is not blank: the text, normalised, `same` (its MD5) and `bands`, the hashes of its MinHash bands."""
 
     column: str
@@ -143,8 +143,8 @@ def _banded(rows: pa.Table) -> pa.Table:
 
 
 @dataclass(frozen=True)
-class _Collide:
-    """The pairs that share a bucket of one band, checked (greedy.PAIRS), and how many buckets were `crowded`."""
+class _BucketPairs:
+    """The verified pairs that share a bucket of some band (greedy.PAIRS); the schema's metadata counts `crowded` buckets."""
 
     bound: float
     size: int
@@ -175,8 +175,8 @@ def _pairs(pairs: pa.Table) -> pa.Table:
 def _bucket(
     texts: pa.ChunkedArray, rows: range, asked: np.ndarray, bound: float, size: int
 ) -> Iterator[tuple[int, int, float]]:
-    """The pairs of one bucket, best row first, that are alike. A row that was compared with some that may yet fall, and not with all, is
-    paired with itself: it is to be asked about again."""
+    """The similar pairs of one bucket, best row first: row, better row, similarity. A row that was not compared with all better ones is
+    paired with itself: its pairs are wanted again in the next round."""
     more, sets = asked[list(rows[:_BUCKET])].any(), []
     for n, row in enumerate(rows):
         if n >= _BUCKET and not asked[row]:

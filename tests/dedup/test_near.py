@@ -6,9 +6,9 @@ import pyarrow as pa
 import pytest
 from PIL import Image
 
-from curate.dedup.likeness import Same, likeness
 from curate.dedup.near import NearDedup
 from curate.dedup.phash import CROPS, THUMB, PerceptualHash, hashes, resample
+from curate.dedup.similarity import Bounds, similarity
 from curate.errors import RecipeError
 from tests.dedup.pool import edges, live, uid
 
@@ -132,7 +132,7 @@ def test_where_there_is_little_to_see_little_may_differ(shade, same):
     one[10:16, 10:16], other[10:16, 10:16] = 200, shade
     first, second = one.reshape(1, -1), other.reshape(1, -1)
     row = np.zeros(1, np.int64)
-    found = likeness(first, second, row, row, 0, np.zeros(1, bool), Same(7, 0.95, 0.93, 1.0, fine=-2))
+    found = similarity(first, second, row, row, 0, np.zeros(1, bool), Bounds(7, 0.95, 0.93, 1.0, fine=-2))
     assert (found > 0).tolist() == [same]
 
 
@@ -153,12 +153,12 @@ def test_copies_fall_for_one_row_and_order_decides_nothing():
 
 
 def test_what_a_task_has_in_memory_moves_nothing(monkeypatch):
-    """A picture and its crop, and the other way round, may both match: the likeness told must not hang on who is asked with whom."""
+    """A picture and its crop, and the other way round, may both match: the similarity told must not hang on who is asked with whom."""
     pictures = [e for s in range(6) for e in (picture(s), EDITS["crop 10 %"](picture(s)), EDITS["clipped"](picture(s)))]
     outcome = []
     for most, block in ((1 << 22, 64), (3, 64), (1 << 22, 2)):
-        monkeypatch.setattr("curate.dedup.look._LOOKED_AT", most)
-        monkeypatch.setattr("curate.dedup.look._BLOCK", block)
+        monkeypatch.setattr("curate.dedup.matching._BATCH_PAIRS", most)
+        monkeypatch.setattr("curate.dedup.matching._BLOCK", block)
         outcome.append(edges(NearDedup().select(pool(pictures))))
     assert outcome[0] == outcome[1] == outcome[2] and len(outcome[0]) >= 6
 
@@ -171,12 +171,12 @@ def test_in_a_crowd_few_pairs_are_looked_at_and_the_outcome_is_that_of_all_pairs
 
     def counted(first, second, one, *rest):
         looked[-1] += len(one)
-        return likeness(first, second, one, *rest)
+        return similarity(first, second, one, *rest)
 
-    monkeypatch.setattr("curate.dedup.look.likeness", counted)
+    monkeypatch.setattr("curate.dedup.matching.similarity", counted)
     for block, most in ((1024, 1 << 22), (16, 1 << 22), (16, 200)):
-        monkeypatch.setattr("curate.dedup.look._BLOCK", block)
-        monkeypatch.setattr("curate.dedup.look._LOOKED_AT", most)
+        monkeypatch.setattr("curate.dedup.matching._BLOCK", block)
+        monkeypatch.setattr("curate.dedup.matching._BATCH_PAIRS", most)
         looked.append(0)
         outcome.append(edges(NearDedup().select(windows)))
     assert all(found == outcome[0] for found in outcome) and 90 < len(outcome[0]) < 180

@@ -4,8 +4,8 @@ from PIL import Image, ImageEnhance, ImageOps
 
 from benchmarks.decontaminate import imagenet
 from curate.dedup.evaluation import Decontaminate
-from curate.dedup.likeness import toned
 from curate.dedup.phash import SIGNATURE
+from curate.dedup.similarity import toned
 from curate.dedup.versions import versions
 from tests.dedup.test_near import picture, pool
 

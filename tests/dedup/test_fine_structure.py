@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw, ImageFont
 
-from curate.dedup.detail import agree, unpacked
+from curate.dedup.fine_structure import agree, unpacked
 from curate.dedup.near import NearDedup
 from curate.dedup.phash import CROPS, FINE, FINE_LEVELS, VIEWS, fine
 from tests.dedup.pool import edges

@@ -1,4 +1,4 @@
-"""Whether two pictures have the same fine structure, which their thumbnails average away: letters, strokes, patterns.
+"""Whether two pictures share the fine structure that thumbnails average away: letters, strokes, patterns.
 
 At 32 x 32 pixels a line of text is a grey bar, whatever it says. So what is finer than the thumbnail is kept besides (phash.fine), and
 compared where both pictures have some. A picture without any, because it is smooth, blurred or tiny, agrees with all.

@@ -1,4 +1,4 @@
-"""The pairs of pictures that look the same, among those whose hashes are within a few bits."""
+"""Duplicate pictures: candidate pairs by Hamming distance of their hashes, verified on their thumbnails."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -6,52 +6,52 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from curate.dedup.hamming import within
-from curate.dedup.likeness import Same, likeness
+from curate.dedup.similarity import Bounds, similarity
 
 _BLOCK = 64  # rows of the first block
-_LOOKED_AT = 1 << 22  # pairs that are near by their hashes, before their thumbnails are compared
+_BATCH_PAIRS = 1 << 22  # candidate pairs whose thumbnails are compared at a time
 
 
 @dataclass(frozen=True)
-class Look:
-    """What of pictures is compared: so many of their views (phash.VIEWS), also mirrored, within these bounds."""
+class PictureMatcher:
+    """Finds duplicates among pictures by the first `views` of phash.VIEWS and, with `mirror`, their mirror images."""
 
     views: int
     mirror: bool
-    same: Same
+    bounds: Bounds
 
     def survivors(
         self, hashes: np.ndarray, thumbs: np.ndarray, settled: int = 0
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-        """Of rows sorted by rank, best first: those that fall, the best row that stays and looks the same, how alike, and the first view
-        in which they match. hashes: (rows, views and mirror image), uint64; thumbs: (rows, pixels), uint8. The first `settled`
-        rows stay, whatever they look like.
+        """The duplicates among rows sorted by rank, best first, as four arrays: the row, the best kept row that it matches, their
+        correlation, and the first view in which they match. hashes: (rows, views and mirror image), uint64; thumbs: (rows, SIGNATURE),
+        uint8. The first `settled` rows are kept in any case.
 
-        Ever larger blocks of rows are compared with those of the blocks before that stay, and only what is left among itself: in a crowd
-        of look-alikes a few looks a row, not all pairs.
+        Blocks of doubling size are compared with the kept rows of all blocks before, and only what remains within itself: many
+        versions of one picture cost a few comparisons a row instead of all pairs.
         """
-        stays, fell, start, size = np.arange(settled), [], settled, _BLOCK
+        kept, dropped, start, size = np.arange(settled), [], settled, _BLOCK
         while start < len(hashes):
             rest = np.arange(start, min(start + size, len(hashes)))
-            for others in (stays, None):
+            for others in (kept, None):
                 found = self.pairs(hashes, thumbs, rest, others)
-                fell.append(found := _first_that_stays(found))
+                dropped.append(found := _first_kept(found))
                 rest = np.setdiff1d(rest, found[0])
-            stays, start, size = np.concatenate([stays, rest]), start + size, 2 * size
-        return tuple(np.concatenate(part) for part in zip(*fell)) if fell else _none()
+            kept, start, size = np.concatenate([kept, rest]), start + size, 2 * size
+        return tuple(np.concatenate(part) for part in zip(*dropped)) if dropped else _none()
 
     def pairs(
         self, hashes: np.ndarray, thumbs: np.ndarray, rows: np.ndarray, others: np.ndarray | None
     ) -> tuple[np.ndarray, ...]:
-        """Pairs of these rows with others, or (None) among themselves: worse row, better row, how alike, first view."""
-        found, waiting, size = Found(), [], 0
+        """Matching pairs of `rows` with `others`, or (None) among themselves: worse row, better row, correlation, first view."""
+        found, waiting, size = Matches(), [], 0
         sides = [(rows, rows)] if others is None else [(rows, others), (others, rows)]
-        for hits in (h for side in sides for h in self._hits(hashes, *side)):
+        for hits in (h for side in sides for h in self._candidates(hashes, *side)):
             waiting.append(hits)
             size += hits.shape[1]
-            if size > _LOOKED_AT:
-                found, waiting, size = self._seen(thumbs, waiting, found), [], 0
-        found = self._seen(thumbs, waiting, found)
+            if size > _BATCH_PAIRS:
+                found, waiting, size = self._verified(thumbs, waiting, found), [], 0
+        found = self._verified(thumbs, waiting, found)
         one, other = np.divmod(found.pair, max(len(thumbs), 1))
         worse, better = np.maximum(one, other), np.minimum(one, other)
         # A pair that was seen from both sides counts once: by its first view.
@@ -60,58 +60,58 @@ class Look:
         new = np.append(True, (np.diff(worse) != 0) | (np.diff(better) != 0))[: len(worse)]
         return worse[new], better[new], alike[new], view[new]
 
-    def _hits(self, hashes: np.ndarray, rows: np.ndarray, others: np.ndarray) -> Iterator[np.ndarray]:
-        """(4, hits): view, row, other row and whether that is mirrored, for every view of a row that is near the whole of another."""
+    def _candidates(self, hashes: np.ndarray, rows: np.ndarray, others: np.ndarray) -> Iterator[np.ndarray]:
+        """Candidate pairs as (4, pairs) arrays: view, row, other row, mirrored; a view of the row is near the whole of the other."""
         if not len(rows) or not len(others):
             return
         wholes = hashes[others][:, [0, -1] if self.mirror else [0]].T.ravel()
-        for at, hits in within(hashes[rows, : self.views].ravel(), wholes, self.same.distance):
+        for at, hits in within(hashes[rows, : self.views].ravel(), wholes, self.bounds.distance):
             one, view, other = rows[at // self.views], at % self.views, others[hits % len(others)]
             mirrored = hits >= len(others)
             # Wholes among themselves are looked up from both sides: once is enough.
             fit = (one != other) & ((view > 0) | mirrored | (one > other) | (rows is not others))
             yield np.stack([view, one, other, mirrored])[:, fit]
 
-    def _seen(self, thumbs: np.ndarray, hits: list[np.ndarray], found: "Found") -> "Found":
-        """View after view, as a pair that matched in one needs no later one."""
+    def _verified(self, thumbs: np.ndarray, hits: list[np.ndarray], found: "Matches") -> "Matches":
+        """The candidates that match, added to `found`. View by view: a pair that matched in one is not compared in later ones."""
         joined = np.concatenate([np.empty((4, 0), np.int64), *hits], axis=1)
         joined = joined[:, np.lexsort(joined[::-1])]
         for view in np.unique(joined[0]).tolist():
             _, one, other, mirrored = joined[:, slice(*np.searchsorted(joined[0], (view, view + 1)))]
-            new = ~np.isin(one * len(thumbs) + other, found.before(view))
+            new = ~np.isin(one * len(thumbs) + other, found.in_views_before(view))
             one, other, mirrored = one[new], other[new], mirrored[new].astype(bool)
-            alike = likeness(thumbs, thumbs, one, other, view, mirrored, self.same)
+            alike = similarity(thumbs, thumbs, one, other, view, mirrored, self.bounds)
             good = alike > 0
-            found = found.also(one[good] * len(thumbs) + other[good], view, alike[good])
+            found = found.merged(one[good] * len(thumbs) + other[good], view, alike[good])
         return found
 
 
 @dataclass(frozen=True)
-class Found:
-    """Pairs that are the same: one * rows + other, sorted; the first view in which, and how alike in that."""
+class Matches:
+    """Matching pairs, sorted: `pair` is row * rows + other, `view` the first in which they match, `alike` the correlation in it."""
 
     pair: np.ndarray = field(default_factory=lambda: np.empty(0, np.int64))
     view: np.ndarray = field(default_factory=lambda: np.empty(0, np.int64))
     alike: np.ndarray = field(default_factory=lambda: np.empty(0, np.float32))
 
-    def before(self, view: int) -> np.ndarray:
+    def in_views_before(self, view: int) -> np.ndarray:
         return self.pair[self.view < view]
 
-    def also(self, pair: np.ndarray, view: int, alike: np.ndarray) -> "Found":
+    def merged(self, pair: np.ndarray, view: int, alike: np.ndarray) -> "Matches":
         pair, alike = np.concatenate([self.pair, pair]), np.concatenate([self.alike, alike.astype(np.float32)])
         views = np.concatenate([self.view, np.full(len(pair) - len(self.view), view)])
         order = np.lexsort((-alike, views, pair))
         order = order[np.diff(pair[order], prepend=-1) != 0]
-        return Found(pair[order], views[order], alike[order])
+        return Matches(pair[order], views[order], alike[order])
 
 
-def _first_that_stays(pairs: tuple[np.ndarray, ...]) -> tuple[np.ndarray, ...]:
-    """Of pairs sorted by worse and better row, for each row that falls the one with the best row that does not."""
-    fallen, chosen = set(), []
+def _first_kept(pairs: tuple[np.ndarray, ...]) -> tuple[np.ndarray, ...]:
+    """Of pairs sorted by worse and better row: for each duplicate the pair with its best kept row."""
+    dropped, chosen = set(), []
     for n, (worse, better) in enumerate(zip(pairs[0].tolist(), pairs[1].tolist())):
         # `better` is judged: all of its own pairs came before.
-        if worse not in fallen and better not in fallen:
-            fallen.add(worse)
+        if worse not in dropped and better not in dropped:
+            dropped.add(worse)
             chosen.append(n)
     at = np.array(chosen, np.int64)
     return tuple(part[at] for part in pairs)

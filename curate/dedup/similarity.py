@@ -1,14 +1,14 @@
-"""Whether two signatures (phash.signature) are of the same picture: alike as a whole, different in no place, of the same fine structure."""
+"""Whether two signatures (phash.signature) show one picture: their correlation, their largest local difference, their fine structure."""
 
 from dataclasses import dataclass, fields
 from functools import lru_cache
 
 import numpy as np
 
-from curate.dedup.detail import agree
+from curate.dedup.fine_structure import agree
 from curate.dedup.phash import CROPS, THUMB, THUMB_BYTES, VIEWS, resample
 
-_STEP, _CLOSE = 4_096, 512  # pairs looked at a few places at a time, and in all places
+_STEP, _CLOSE = 4_096, 512  # pairs compared at a time: at a tenth of the places, and at all
 _GAINS = (0.88, 0.94, 1.0, 1.06, 1.12)  # times that of a view: how much brighter a thumbnail is made before it is compared
 _SHIFTS = (-0.125, 0.0, 0.125)  # of what a crop takes off: where else it is looked for
 _BLUR = np.eye(THUMB) * 6 + np.eye(THUMB, k=1) + np.eye(THUMB, k=-1)
@@ -18,21 +18,21 @@ _FEW = np.pad(_FEW, ((0, 0), (1, 1)))
 _GREY = np.array([0.299, 0.587, 0.114], np.float32)
 _SHARE = 0.4  # of a picture's contrast: the least of the bounds where there is little to see, as of a small thing on white
 # Times the bounds by which a view as it is, and a variant of it, may differ at a tenth of the places to be looked at further.
-_GLANCE, _HOPE = 2.5, 1.15
+_PREFILTER, _SHORTLIST = 2.5, 1.15
 _CONTRAST, _FAINT = 48.0, 8.0  # root mean square levels: what `toned` makes, and of what it makes no more
-_TRIED = 3  # so many variants are looked at in all places
+_VARIANTS_CHECKED = 3  # so many variants are looked at in all places
 
 
 @dataclass(frozen=True)
-class Same:
-    """When two pictures are one.
+class Bounds:
+    """Bounds within which two pictures count as the same.
 
     distance    bits of 64 in which their hashes may differ
     whole       the least correlation of their thumbnails, where one matches the other as it is
     view        the same, where it matches the other brightened or cropped
     tolerance   times the bounds on the difference of any place, once one is made as bright as the other: a star on a flag, the
                 hands of a clock, a mouth. A place is 3 x 3 pixels of the thumbnails.
-    fine        the least correlation of their fine structure in any place (detail.agree): other words in the same lines. Below -1
+    fine        the least correlation of their fine structure in any place (fine_structure.agree): other words in the same lines. Below -1
                 it is not looked at.
     """
 
@@ -42,13 +42,13 @@ class Same:
     tolerance: float
     fine: float = 0.5
 
-    def most(self, view: int) -> tuple[float, float]:
+    def max_difference(self, view: int) -> tuple[float, float]:
         """Levels by which a place may differ: in grey, and in any of its colours. JPEG spoils colours more than greys; what
         brightening clips, and where a crop was cut, are only known nearly."""
         grey, colour = (28, 28) if cropped(view) else (21, 24.5) if view else (14, 36)
         return grey * self.tolerance, colour * self.tolerance
 
-    def least(self, view: int) -> float:
+    def min_correlation(self, view: int) -> float:
         return self.view if view else self.whole
 
 
@@ -67,8 +67,8 @@ def toned(rows: np.ndarray) -> np.ndarray:
     return np.concatenate([np.repeat(grey, 3, axis=1), rows[:, THUMB_BYTES:]], axis=1)
 
 
-def likeness(
-    first: np.ndarray, second: np.ndarray, one: np.ndarray, other: np.ndarray, view: int, mirrored: np.ndarray, same: Same
+def similarity(
+    first: np.ndarray, second: np.ndarray, one: np.ndarray, other: np.ndarray, view: int, mirrored: np.ndarray, bounds: Bounds
 ) -> np.ndarray:
     """For each pair of rows the correlation of a view of a thumbnail of `first` with a whole one of `second`, mirrored or not;
     0 where they are not the same. `first`, `second`: (rows, SIGNATURE) bytes of phash.signature.
@@ -78,51 +78,55 @@ def likeness(
     computed of a picture is computed once for all of its pairs; a pair's value is the same in any company.
     """
     out = np.zeros(len(one))
-    bounds, middle = np.array(same.most(view)), len(_variants(view)) // 2
+    limits, middle = np.array(bounds.max_difference(view)), len(_variants(view)) // 2
     wholes, to = np.unique(other * 2 + mirrored, return_inverse=True)
     soft = _FEW @ _BLUR if cropped(view) else _FEW
-    faces = _Faces.join([_at_few(_wholes(second, wholes[n : n + _STEP]), soft, soft.T) for n in range(0, len(wholes), _STEP)])
+    features = _Features.join(
+        [_sparse(_wholes(second, wholes[n : n + _STEP]), soft, soft.T) for n in range(0, len(wholes), _STEP)]
+    )
     order = np.argsort(one, kind="stable")
     for low in range(0, len(one), _STEP):
         part = order[low : low + _STEP]
         rows, at = np.unique(one[part], return_inverse=True)
         pictures = _pictures(first, rows)
-        near = np.flatnonzero(_compare(_few_of(pictures, view, middle), at, faces, to[part], bounds)[1] <= _GLANCE)
+        near = np.flatnonzero(
+            _compare(_sparse_variant(pictures, view, middle), at, features, to[part], limits)[1] <= _PREFILTER
+        )
         part, (some, at) = part[near], np.unique(at[near], return_inverse=True)
         pictures = pictures[some]
-        tried = [_few_of(pictures, view, n) for n in range(len(_variants(view)))]
-        excess = np.stack([_compare(t, at, faces, to[part], bounds)[1] for t in tried], axis=1)
-        nearest = np.argsort(excess, axis=1, kind="stable")[:, :_TRIED]
+        tried = [_sparse_variant(pictures, view, n) for n in range(len(_variants(view)))]
+        excess = np.stack([_compare(t, at, features, to[part], limits)[1] for t in tried], axis=1)
+        nearest = np.argsort(excess, axis=1, kind="stable")[:, :_VARIANTS_CHECKED]
         for variant in nearest.T:
-            hope = np.flatnonzero((excess[np.arange(len(part)), variant] <= _HOPE) & (out[part] == 0))
+            hope = np.flatnonzero((excess[np.arange(len(part)), variant] <= _SHORTLIST) & (out[part] == 0))
             for n in range(0, len(hope), _CLOSE):
                 h = hope[n : n + _CLOSE]
-                out[part[h]] = _closely(pictures, at[h], variant[h], second, wholes[to[part[h]]], view, same)
-    found = np.flatnonzero(out) if same.fine >= -1 else np.empty(0, np.int64)
+                out[part[h]] = _full_correlation(pictures, at[h], variant[h], second, wholes[to[part[h]]], view, bounds)
+    found = np.flatnonzero(out) if bounds.fine >= -1 else np.empty(0, np.int64)
     fine = (first[:, THUMB_BYTES:], second[:, THUMB_BYTES:])
-    out[found[~agree(*fine, one[found], other[found], view, mirrored[found], same.fine)]] = 0
+    out[found[~agree(*fine, one[found], other[found], view, mirrored[found], bounds.fine)]] = 0
     return out
 
 
-def _closely(
-    pictures: np.ndarray, at: np.ndarray, variant: np.ndarray, second: np.ndarray, wholes: np.ndarray, view: int, same: Same
+def _full_correlation(
+    pictures: np.ndarray, at: np.ndarray, variant: np.ndarray, second: np.ndarray, wholes: np.ndarray, view: int, bounds: Bounds
 ) -> np.ndarray:
     """The correlation of each pair, seen in all places; 0 where it is not the same."""
     many = len(_variants(view))
     wanted, at = np.unique(variant * len(pictures) + at, return_inverse=True)
     n, rows = np.divmod(wanted, len(pictures))
-    a = _Faces.join([_at_all(_variant(pictures[rows[n == v]], view, v)) for v in range(many) if (n == v).any()])
+    a = _Features.join([_dense(_variant(pictures[rows[n == v]], view, v)) for v in range(many) if (n == v).any()])
     wholes, to = np.unique(wholes, return_inverse=True)
     b = _wholes(second, wholes)
-    b = _at_all(_BLUR @ b @ _BLUR.T if cropped(view) else b)
+    b = _dense(_BLUR @ b @ _BLUR.T if cropped(view) else b)
     contrast = np.abs(b.places[:, 1:] - b.mean[:, None, None]).max(axis=(1, 2), initial=0)
-    most = np.minimum(same.most(view), _SHARE * same.tolerance * contrast[:, None])
+    most = np.minimum(bounds.max_difference(view), _SHARE * bounds.tolerance * contrast[:, None])
     alike, excess = _compare(a, at, b, to, np.maximum(most, 1e-9)[to])
-    return np.where((excess <= 1) & (alike >= same.least(view)), alike, 0)
+    return np.where((excess <= 1) & (alike >= bounds.min_correlation(view)), alike, 0)
 
 
 @dataclass(frozen=True)
-class _Faces:
+class _Features:
     """What of pictures is compared.
 
     levels  (pictures, size), less their `mean`; `power` is the sum of their squares
@@ -135,7 +139,7 @@ class _Faces:
     places: np.ndarray
 
     @classmethod
-    def of(cls, levels: np.ndarray, places: np.ndarray) -> "_Faces":
+    def of(cls, levels: np.ndarray, places: np.ndarray) -> "_Features":
         levels, places = (a.reshape(len(a), 3, a.shape[2] * a.shape[3]) for a in (levels, places))
         mean = levels.mean(axis=(1, 2))
         levels = levels.reshape(len(levels), 3 * levels.shape[2]) - mean[:, None]
@@ -143,31 +147,31 @@ class _Faces:
         return cls(levels, mean, np.vecdot(levels, levels), np.concatenate([grey, places], axis=1))
 
     @classmethod
-    def join(cls, pieces: list["_Faces"]) -> "_Faces":
+    def join(cls, pieces: list["_Features"]) -> "_Features":
         if len(pieces) == 1:
             return pieces[0]
-        pieces = pieces or [_at_few(np.empty((0, 3, THUMB, THUMB), np.float32))]
+        pieces = pieces or [_sparse(np.empty((0, 3, THUMB, THUMB), np.float32))]
         return cls(*(np.concatenate([getattr(p, f.name) for p in pieces]) for f in fields(cls)))
 
 
-def _at_few(pictures: np.ndarray, down: np.ndarray = _FEW, across: np.ndarray = _FEW.T) -> _Faces:
+def _sparse(pictures: np.ndarray, down: np.ndarray = _FEW, across: np.ndarray = _FEW.T) -> _Features:
     few = down @ pictures @ across
-    return _Faces.of(few, few)
+    return _Features.of(few, few)
 
 
-def _few_of(pictures: np.ndarray, view: int, n: int) -> _Faces:
+def _sparse_variant(pictures: np.ndarray, view: int, n: int) -> _Features:
     """A variant at few places; of a crop without making the crop."""
     change = _variants(view)[n]
-    return _at_few(pictures, *change[2:]) if isinstance(change, tuple) else _at_few(_variant(pictures, view, n))
+    return _sparse(pictures, *change[2:]) if isinstance(change, tuple) else _sparse(_variant(pictures, view, n))
 
 
-def _at_all(pictures: np.ndarray) -> _Faces:
+def _dense(pictures: np.ndarray) -> _Features:
     n = THUMB - 2
     rows = pictures[..., :n, :] + pictures[..., 1 : n + 1, :] + pictures[..., 2:, :]
-    return _Faces.of(pictures, (rows[..., :n] + rows[..., 1 : n + 1] + rows[..., 2:]) / 9)
+    return _Features.of(pictures, (rows[..., :n] + rows[..., 1 : n + 1] + rows[..., 2:]) / 9)
 
 
-def _compare(a: _Faces, at: np.ndarray, b: _Faces, to: np.ndarray, bounds: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _compare(a: _Features, at: np.ndarray, b: _Features, to: np.ndarray, limits: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """For each pair the correlation, and how many times its bounds, in grey and in any colour, the most that a place of `b` differs
     from that of `a`, made as bright, in levels of the brighter one."""
     size = a.levels.shape[1]
@@ -180,7 +184,7 @@ def _compare(a: _Faces, at: np.ndarray, b: _Faces, to: np.ndarray, bounds: np.nd
     np.subtract(b.places[to], left, out=left)
     np.abs(left, out=left)
     most = np.stack([left[:, 0].max(axis=1, initial=0), left[:, 1:].max(axis=(1, 2), initial=0)], axis=1)
-    return alike, (most / bounds).max(axis=1, initial=0) / np.minimum(gain, 1)
+    return alike, (most / limits).max(axis=1, initial=0) / np.minimum(gain, 1)
 
 
 def _pictures(thumbs: np.ndarray, rows: np.ndarray) -> np.ndarray:
