@@ -52,7 +52,7 @@ class Decontaminate(Selector):
     min: cosine with an evaluation embedding from which on a row falls.
     """
 
-    version = 6
+    version = 7
 
     sets: dict[str, str] | None = None
     column: str = "clip_image"

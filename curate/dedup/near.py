@@ -44,7 +44,7 @@ class NearDedup(Selector):
     """
 
     reads = ("phash", "phash_mirror", "phash_views", "thumbnail")
-    version = 3
+    version = 4
     sees_published = True
 
     max_distance: int = 7

@@ -25,6 +25,7 @@ ARC = "is an ARC file, the format before WARC; convert it with `warcio recompres
 WACZ = "is a zip file (WACZ, if web pages are in it); unzip it and use the WARC files in its folder archive/"
 TAR = "is a tar file; unpack it, and use the folder or the WARC files that were in it"
 PACKED = "is compressed by bzip2 or xz; decompress it (what is read is plain, or .gz, .zst or .lz4 for WARC)"
+TWICE = "is compressed twice; decompress it once and use that"
 PAGE = "is a compressed page; decompress it and use the HTML file"
 CDX = "is an index of WARC files (CDX) and holds no pages; use the WARC files that it names"
 MHTML = "is an MHTML file (a page saved as one message); save the page as HTML, or crawl it into a WARC file"
@@ -59,6 +60,8 @@ def refused(head: bytes) -> str | None:
         return TAR
     if head.startswith((b"BZh", b"\xfd7zXZ\0")):
         return PACKED
+    if head.startswith((GZIP, ZSTD, LZ4)) and first.startswith((GZIP, ZSTD, LZ4, b"BZh", b"\xfd7zXZ\0")):
+        return TWICE
     if head.startswith((GZIP, ZSTD, LZ4)) and _HTML.match(first):
         return PAGE
     if unpacked(head).startswith((b" CDX ", b"!CDXJ")):
