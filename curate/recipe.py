@@ -251,6 +251,11 @@ class Recipe:
             yield stages, selectors
 
     @cached_property
+    def last(self) -> list[Selector]:
+        """The selectors after which nothing follows: those of the last block."""
+        return [*self.blocks()][-1][1] if self.steps else []
+
+    @cached_property
     def fingerprint(self) -> str:
         """12 hex digits of everything that decides the dataset, the input files apart."""
         return digest(

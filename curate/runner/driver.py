@@ -209,7 +209,7 @@ class Driver:
         if self.earlier and self.earlier.get("name") != self.recipe.name:
             self.store.clear("ledger")  # until the new one is written, nothing shows rows of another recipe as this one's
         self._publish_record({"state": "running", "began": began})
-        point = self._score_and_select(parts)
+        point, last = self._score_and_select(parts)
         if self.drift:
             log.warning(
                 "%d files are not those that were fetched before (first: uid %s); all of them are in recipe.json, drift",
@@ -217,7 +217,7 @@ class Driver:
                 self.drift[0]["uid"],
             )
         writer = DatasetWriter(self.recipe, self.store, self.engine, self.progress, self.releases)
-        counts = writer.write(point, parts, state)
+        counts = writer.write(point, parts, state, last)
         made.problems += (changed := changed_since(inputs))
         times = {"state": "finished", "began": began, "seconds": time.time() - began}
         self._publish_record({**times, "rows": counts, **self._outcome(point), "changed": changed})
@@ -286,15 +286,17 @@ class Driver:
 
     # ---- acts 1 and 2
 
-    def _score_and_select(self, parts: list[Part]) -> pool.Point:
+    def _score_and_select(self, parts: list[Part]) -> tuple[pool.Point, dict[str, list[pool.Gathered]]]:
+        """The point at the recipe's end, and what the selectors that stand there have read, by table."""
         before: list[Any] = []
         decisions: list[Decision] = []
+        gathered: dict[str, list[pool.Gathered]] = {}
         for stages, selectors in self.recipe.blocks():
             self._flow(stages, before, decisions, parts)
             before = before + stages
-            decisions = decisions + self._select(selectors, before, decisions, parts)
-            before = before + selectors
-        return pool.Point(self.store, before, self.recipe.fingerprints, decisions)
+            made, gathered = self._select(selectors, before, decisions, parts)
+            decisions, before = decisions + made, before + selectors
+        return pool.Point(self.store, before, self.recipe.fingerprints, decisions), gathered
 
     def _flow(self, stages: list[Stage], before: list[Any], decisions: list[Decision], parts: list[Part]) -> None:
         lanes = []
@@ -350,10 +352,10 @@ class Driver:
 
     def _select(
         self, selectors: list[Selector], before: list[Any], decisions: list[Decision], parts: list[Part]
-    ) -> list[Decision]:
-        """Let the selectors of a block decide, one after another, each over what the one before left."""
+    ) -> tuple[list[Decision], dict[str, list[pool.Gathered]]]:
+        """Let the selectors of a block decide, one after another, each over what the one before left. Also what they read, by table."""
         if not selectors:
-            return []
+            return [], {}
         point = pool.Point(self.store, before, self.recipe.fingerprints, decisions)
         gathered: dict[str, list[pool.Gathered]] = {}
         known = pool.known(self.store)
@@ -378,7 +380,7 @@ class Driver:
             self.notes[selector.name] = record["notes"]
             self.progress.step(selector.name, Done(selector.name, dropped=record["reasons"]))
             give_back()
-        return made
+        return made, gathered
 
 
 def _slim(inputs: list[dict[str, Any]]) -> list[dict[str, Any]]:

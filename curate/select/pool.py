@@ -165,6 +165,23 @@ class Survivors:
         return rows
 
 
+def survivors(
+    store: Store, gathered: Sequence[Gathered], decisions: Sequence[Decision], columns: tuple[str, ...]
+) -> list[Survivors]:
+    """The chunks of gathered rows less what these decisions drop, with these columns."""
+    groups = grouped(gathered)
+    dropped = [sum(n) for n in zip([0] * len(groups), *(decided(store, d)["dropped"] for d in decisions))]
+    return [
+        Survivors(
+            sum(g.rows for g in group) - fell,
+            tuple(g.file for g in group),
+            columns,
+            tuple(d.file(start) for d in decisions),
+        )
+        for group, fell, start in zip(groups, dropped, starts_of(groups))
+    ]
+
+
 def _laid(rows: pa.Table, name: str, made: pa.Table) -> pa.Table:
     """Rows with a decision's values of a column, by id; rows that it does not name keep what they have."""
     ids, order = rows["id"].to_numpy(), np.argsort(rows["id"].to_numpy(), kind="stable")
@@ -216,20 +233,9 @@ def decide(
     """Let a selector decide, and keep its decision: a file for each chunk, then the record. A pool of one chunk is judged in one task.
 
     published: rows of earlier releases, which it sees as further chunks and decides nothing about."""
-    groups, there = grouped(gathered), grouped(published)
-    earlier = [d for d in earlier if d.table == selector.table]
-    dropped = [sum(n) for n in zip([0] * len(groups), *(decided(store, d)["dropped"] for d in earlier))]
-    chunks = [
-        Survivors(
-            sum(g.rows for g in group) - fell,
-            tuple(g.file for g in group),
-            tuple(selector.reads),
-            tuple(d.file(start) for d in earlier),
-        )
-        for group, fell, start in zip(groups, dropped, wanted.starts)
-    ]
-    chunks += [Survivors(sum(g.rows for g in group), tuple(g.file for g in group), tuple(selector.reads)) for group in there]
-    starts = first_ids((*wanted.starts, *(group[0].part for group in there)))
+    earlier, reads = [d for d in earlier if d.table == selector.table], tuple(selector.reads)
+    chunks = survivors(store, gathered, earlier, reads) + survivors(store, published, [], reads)
+    starts = first_ids((*wanted.starts, *(group[0].part for group in grouped(published))))
     work = _Decide(store, selector, wanted, names([*gathered, *published]), starts)
     if len(grouped([*gathered, *published])) == 1:
         return next(iter(run_map(work.whole, [chunks])))

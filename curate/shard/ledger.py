@@ -3,8 +3,10 @@
 import bisect
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,12 +16,13 @@ import pyarrow.parquet as pq
 
 from curate.errors import PoolError
 from curate.recipe import Shards
-from curate.score.part import Part, Workbench, conclude, overlay, slice_of
+from curate.score.part import Decision, Part, Workbench, conclude, overlay, slice_of
 from curate.select.exchange import ByShare, Exchange, Frame, Held, Sql
-from curate.select.pool import Gathered, Point, Survivors, first_ids, grouped, names, starts_of
+from curate.select.pool import Gathered, Point, Survivors, first_ids, grouped, names, starts_of, survivors
 from curate.shard import write as shards
 from curate.stage import digest
 from curate.store.atomic import Store
+from curate.store.parquet import write_table
 from curate.store.records import record
 
 #: What the ledger says of the sample that a kept row became.
@@ -45,19 +48,37 @@ class Assigned:
         return f"{self.folder}/{bisect.bisect_right(self.starts, part) - 1:05d}.parquet"
 
 
-def assign(store: Store, gathered: list[Gathered], how: Shards, run_map: Callable = map, first: int = 0) -> Assigned:
+@dataclass(frozen=True)
+class KeptRows:
+    """The samples of a run: gathered rows less those that these decisions, made over them, drop. repeated: they have a column `copies`."""
+
+    gathered: list[Gathered]
+    decisions: list[Decision]
+    repeated: bool
+
+    def key(self) -> list[Any]:
+        """What they depend on."""
+        return [[g.content for g in self.gathered], *([[d.folder for d in self.decisions]] if self.decisions else [])]
+
+    def chunks(self, store: Store) -> list[Survivors]:
+        """In the chunks of the pool."""
+        return survivors(store, self.gathered, self.decisions, ("copies",) if self.repeated else ())
+
+    def starts(self) -> tuple[int, ...]:
+        """The index of the first part of each chunk."""
+        return starts_of(grouped(self.gathered))
+
+
+def assign(store: Store, kept: KeptRows, how: Shards, run_map: Callable = map, first: int = 0) -> Assigned:
     """Give every kept row its places in the shards, in order of a coin of its key, whatever order the rows came in. Shards are numbered
     from `first` on."""
-    key = [[g.content for g in gathered], how.size, how.seed, PLACE, "in chunks", *([first] if first else [])]
+    key = [*kept.key(), how.size, how.seed, PLACE, "in chunks", *([first] if first else [])]
     folder = f"assigned/{digest(key)}"
     made = assigned_in(store, folder)
     if made:
         return made
-    groups = grouped(gathered)
-    repeated = bool(gathered) and "copies" in store.fields(gathered[0].file).names
-    columns = ("copies",) if repeated else ()
-    chunks = [Survivors(sum(g.rows for g in group), tuple(g.file for g in group), columns) for group in groups]
-    work = _Assign(store, folder, how, repeated, starts_of(groups), names(gathered), first)
+    chunks = kept.chunks(store)
+    work = _Assign(store, folder, how, kept.repeated, kept.starts(), names(kept.gathered), first)
     if len(chunks) == 1:
         return next(iter(run_map(work.whole, [chunks])))
     exchange = Exchange(store, f"exchange/{folder.replace('/', '-')}", run_map)
@@ -128,38 +149,83 @@ class _Placed:
         self.store.publish_table(item[1], item[0].load(self.store).select(_PLACED.names).cast(_PLACED))
 
 
-def enter(point: Point, assigned: Assigned | None, samples: str, part: Part) -> tuple[dict[str, Any], dict[str, str]]:
-    """Write a part's rows into the ledger: every row, every column, and what became of it. Returns counts by table, and
-    the SHA-256 of each file."""
+@dataclass(frozen=True)
+class Footer:
+    """What the footer of a file of the ledger says: its mark, its columns, and their bytes, encoded but not compressed."""
+
+    mark: str
+    schema: pa.Schema
+    sizes: Counter[str]
+
+
+def footer(data: pq.ParquetFile) -> Footer:
+    """The footer of an open file of the ledger."""
+    sizes: Counter[str] = Counter()
+    groups = [data.metadata.row_group(g) for g in range(data.num_row_groups)]
+    for chunk in (g.column(c) for g in groups for c in range(g.num_columns)):
+        sizes[chunk.path_in_schema.split(".")[0]] += chunk.total_uncompressed_size
+    return Footer(mark(data), data.schema_arrow.remove_metadata(), sizes)
+
+
+@dataclass(frozen=True)
+class Entered:
+    """A part's file in the ledger of one table: its rows by reason (empty: kept), the SHA-256 of its bytes, its footer."""
+
+    name: str
+    reasons: dict[str, int]
+    sha256: str
+    footer: Footer
+
+
+def enter(point: Point, assigned: Assigned | None, samples: str, item: tuple[Part, set[str]]) -> dict[str, Entered]:
+    """Write a part's rows into the ledger: every row, every column, and what became of it. Returns the file of each table.
+
+    item: the part, and which of its files are there already."""
+    part, there = item
     # Places that were given anew after a takedown have the same name, and another number of samples.
     files = point.store.names(part.folder)
     state = digest([point.state(part, files), assigned and [assigned.folder, assigned.samples], PLACE])
-    counts: dict[str, Any] = {}
-    missing = [t for t in part.rows if not _is_written(point.store, f"ledger/{t}/{part.index:06d}.parquet", state)]
-    if missing:
+    names = {table: f"ledger/{table}/{part.index:06d}.parquet" for table in part.rows}
+    found = {table: _written(point.store, name, state) for table, name in names.items() if name in there}
+    found = {table: entered for table, entered in found.items() if entered}
+    if missing := [t for t in part.rows if t not in found]:
         bench = point.open(part, None, files)
         conclude(bench)
         for table in missing:
             made = {"curate": state, "made_of": json.dumps(bench.used)}
             entry = _entry(bench, table, assigned, samples).replace_schema_metadata(made)
-            point.store.publish_table(f"ledger/{table}/{part.index:06d}.parquet", entry)
-    for table in part.rows:
-        found = point.store.table(f"ledger/{table}/{part.index:06d}.parquet", ["drop_reason"])
-        counts[table] = {
-            r["values"] or "": r["counts"] for r in found["drop_reason"].combine_chunks().value_counts().to_pylist()
-        }
-    entries = [f"ledger/{table}/{part.index:06d}.parquet" for table in part.rows]
-    return counts, {name: point.store.hash(name) for name in entries}
+            found[table] = _write(point.store, names[table], entry)
+    return found
 
 
-def _is_written(store: Store, name: str, state: str) -> bool:
+def _written(store: Store, name: str, state: str) -> Entered | None:
+    """A file that is there, None unless it was made of this. PoolError if it is damaged."""
     try:
-        if not store.exists(name):
-            return False
         with store.open(name) as f:
-            return mark(pq.ParquetFile(f)) == state
+            if mark(pq.ParquetFile(f)) != state:
+                return None
     except (pa.ArrowException, OSError):
-        return False
+        return None
+    with store.parquet(name) as data:
+        return Entered(name, _reasons(data.read(["drop_reason"])), store.hash(name), footer(data))
+
+
+def _write(store: Store, name: str, entry: pa.Table) -> Entered:
+    with store.private(name) as path:
+        size = write_table(path, entry)
+        made = Entered(name, _reasons(entry), *_look(path))
+        store.publish(name, path, size)
+    return made
+
+
+def _look(path: Path) -> tuple[str, Footer]:
+    with open(path, "rb") as f:
+        return hashlib.file_digest(f, "sha256").hexdigest(), footer(pq.ParquetFile(f))
+
+
+def _reasons(entry: pa.Table) -> dict[str, int]:
+    counts = entry["drop_reason"].combine_chunks().value_counts().to_pylist()
+    return {r["values"] or "": r["counts"] for r in counts}
 
 
 def _entry(bench: Workbench, table: str, assigned: Assigned | None, samples: str) -> pa.Table:
@@ -211,12 +277,11 @@ def uid_hash(uids: Frame) -> tuple[str, int]:
     return hash.hexdigest(), count
 
 
-def kept_rows(store: Store, gathered: list[Gathered], run_map: Callable = map) -> Frame:
-    """Gathered rows as a frame of their ids and uids."""
-    groups = grouped(gathered)
-    chunks = [Survivors(sum(g.rows for g in group), tuple(g.file for g in group), ()) for group in groups]
-    folder = f"exchange/uids-{digest([g.content for g in gathered])}" if len(chunks) > 1 else ""
-    return Frame(Exchange(store, folder, run_map), chunks, first_ids(starts_of(groups)))
+def uids_of(store: Store, kept: KeptRows, run_map: Callable = map) -> Frame:
+    """Kept rows as a frame of their ids and uids."""
+    chunks = kept.chunks(store)
+    folder = f"exchange/uids-{digest(kept.key())}" if len(chunks) > 1 else ""
+    return Frame(Exchange(store, folder, run_map), chunks, first_ids(kept.starts()))
 
 
 @dataclass(frozen=True)

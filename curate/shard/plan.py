@@ -20,7 +20,7 @@ from curate.select.exchange import ByShare, Exchange, Frame
 from curate.select.schemas import as_type, common_type
 from curate.shard import members
 from curate.shard import write as shards
-from curate.shard.ledger import PLACE, Assigned, mark
+from curate.shard.ledger import PLACE, Assigned, Footer, footer
 from curate.stage import digest, plain
 from curate.store.atomic import Store
 
@@ -35,7 +35,7 @@ _PLACED = (pa.field("shard", pa.int32()), pa.field("place", pa.int32()), pa.fiel
 
 
 def plan(
-    store: Store, assigned: Assigned, ledger: dict[str, list[str]], samples: str, how: Shards, run_map: Callable = map
+    store: Store, assigned: Assigned, ledger: "Mapping[str, Footers]", samples: str, how: Shards, run_map: Callable = map
 ) -> dict[str, list[str]]:
     """For each table that goes into the shards files with the columns of its kept rows that shards have, sorted by shard and place, and
     the rows of a document by their position on the page. Each has its share of the shards. `ledger`: the files of each table."""
@@ -47,16 +47,16 @@ def plan(
 def _plan(
     store: Store,
     assigned: Assigned,
-    ledger: list[str],
+    seen: "Footers",
     own: bool,
     embeddings: bool,
     hidden: Mapping[str, str],
     run_map: Callable = map,
 ) -> list[str]:
-    seen = Footers(store, ledger, run_map)
+    ledger = list(seen.marks)
     columns = columns_of(seen.schemas, own, embeddings, hidden)
     count = max(1, min(math.ceil(seen.size(columns) / PIECE), assigned.shards))
-    named = digest([assigned.folder, list(zip(ledger, seen.marks)), embeddings, hidden, count])
+    named = digest([assigned.folder, list(seen.marks.items()), embeddings, hidden, count])
     work = _Plan(store, named, assigned, columns, own, dict(hidden), count)
     if not store.exists(work.file(count - 1)) or any(not store.exists(work.file(n)) for n in range(count)):
         if len(ledger) <= FEW:
@@ -125,34 +125,32 @@ class _Keep:
 
 
 class Footers:
-    """What the footers of a ledger's files say: the marks of all files, the different schemas, and bytes of columns, encoded but not
-    compressed."""
+    """What the footers of a ledger's files say: the marks of all files by their names, the different schemas, and bytes of columns,
+    encoded but not compressed."""
 
-    def __init__(self, store: Store, ledger: list[str], run_map: Callable = map):
-        self.marks: list[str] = []
+    def __init__(self) -> None:
+        self.marks: dict[str, str] = {}
         self.schemas: dict[pa.Schema, None] = {}
         self.bytes: Counter[str] = Counter()
-        for made_of, schema, sizes in run_map(_Footer(store), ledger):
-            self.marks.append(made_of)
-            self.schemas[schema] = None
-            self.bytes.update(sizes)
+
+    def add(self, name: str, found: Footer) -> None:
+        """Count a file."""
+        self.marks[name] = found.mark
+        self.schemas[found.schema] = None
+        self.bytes.update(found.sizes)
 
     def size(self, columns: pa.Schema) -> int:
+        """Bytes of these columns."""
         return sum(self.bytes[c] for c in columns.names)
 
 
-@dataclass(frozen=True)
-class _Footer:
-    store: Store
-
-    def __call__(self, name: str) -> tuple[str, pa.Schema, Counter[str]]:
-        sizes: Counter[str] = Counter()
-        with self.store.open(name) as f:
-            data = pq.ParquetFile(f)
-            groups = [data.metadata.row_group(g) for g in range(data.num_row_groups)]
-            for chunk in (g.column(c) for g in groups for c in range(g.num_columns)):
-                sizes[chunk.path_in_schema.split(".")[0]] += chunk.total_uncompressed_size
-            return mark(data), data.schema_arrow.remove_metadata(), sizes
+def footers(store: Store, ledger: list[str]) -> Footers:
+    """The footers of these files, which are read."""
+    found = Footers()
+    for name in ledger:
+        with store.open(name) as f:
+            found.add(name, footer(pq.ParquetFile(f)))
+    return found
 
 
 def _places(store: Store, assigned: Assigned, ledger: str) -> pa.Table:
@@ -199,12 +197,12 @@ def placed(store: Store, ledger: str, places: pa.Table, columns: pa.Schema, own:
     """The kept rows of a file of the ledger whose samples have `places` (uid, shard, place, key), once for each of these. Where a column
     was redacted the redacted text takes its place."""
     sample = "uid" if own else "doc_uid"
-    who = store.table(ledger, [sample, "kept"])
-    mine = pa.table({"uid": who[sample].cast(pa.large_string()), "row": np.arange(len(who))}).filter(who["kept"])
+    rows = store.table(ledger, list(dict.fromkeys([sample, "kept", *columns.names, *hidden.values()])))
+    mine = pa.table({"uid": rows[sample].cast(pa.large_string()), "row": np.arange(len(rows))}).filter(rows["kept"])
     theirs = pa.table({"uid": places["uid"].cast(pa.large_string()), "at": np.arange(len(places))})
     met = mine.join(theirs, "uid", join_type="inner")
     found = [places[f.name].take(met["at"]).cast(f.type) for f in _PLACED]
-    rows = store.table(ledger, [*columns.names, *hidden.values()]).take(met["row"])
+    rows = rows.take(met["row"])
     for field in columns:
         value = as_type(rows[field.name], field.type) if field.name in rows.column_names else pa.nulls(len(rows), field.type)
         if hidden.get(field.name) in rows.column_names:
@@ -229,7 +227,7 @@ def still_there(store: Store, name: str, ledger: dict[str, list[str]], samples: 
     for table in ledger if samples == "documents" else [samples]:
         own = table == samples
         hidden = how.redacts.get(table, {})
-        columns = columns_of(Footers(store, ledger[table]).schemas, own, how.embeddings, hidden)
+        columns = columns_of(footers(store, ledger[table]).schemas, own, how.embeddings, hidden)
         rows = [placed(store, file, places, columns, own, hidden) for file in ledger[table]]
         found[table] = pa.concat_tables(rows).sort_by(_order(own))
     return found

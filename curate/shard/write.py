@@ -120,9 +120,12 @@ def write_group(
     how, infos, group = shards or Shards(), [], _Group(store, {**(provenance or {}), "hashed": hashed, "plan": plan})
     with group.files:
         for draft in drafts:
-            if made := _made(store, draft.name, plan):
-                infos.append(made)
+            earlier, whole = _made(store, draft.name, plan)
+            if whole:
+                infos.append(earlier)
                 continue
+            if earlier is not None:  # an old `.json` beside a new tar would be believed if its plan came back
+                store.remove(f"shards/{draft.name}.json")
             group.begin(draft, how)
             if group.size >= TOGETHER:
                 infos += group.finish()
@@ -156,8 +159,6 @@ class _Group:
 
     def begin(self, draft: ShardDraft, how: Shards) -> None:
         """Write all of a shard but what comes from payloads."""
-        # An old `.json` beside a new tar would be believed if its plan came back.
-        self.store.remove(f"shards/{draft.name}.json")
         in_sidecar = set(how.model_scores.get("documents" if draft.members else "images", []))
         members = draft.members or partial(image_members, captions=how.captions)
         bulk = () if how.embeddings else [f.name for f in draft.rows.schema if bulky(f.type)]
@@ -258,19 +259,29 @@ def _publish(store: Store, name: str, path: Path) -> dict[str, Any]:
     return made
 
 
-def _made(store: Store, name: str, plan: str) -> dict[str, Any] | None:
-    """What a shard's `.json` says if it is complete and made for this plan."""
+def _made(store: Store, name: str, plan: str) -> tuple[dict[str, Any] | None, bool]:
+    """What a shard's `.json` says, None if there is none; and whether the shard is complete and made for this plan."""
+    info: dict[str, Any] = {}
     try:
         info = json.loads(store.read(f"shards/{name}.json"))
-        whole = all(_size(store, f"shards/{name}.{kind}") == info[kind]["bytes"] for kind in ("tar", "parquet"))
-        return info if whole and info["plan"] == plan else None
-    except (ValueError, KeyError, TypeError, FileNotFoundError):
-        return None
+        if info["plan"] != plan:
+            return info, False
+        return info, all(_size(store, f"shards/{name}.{kind}") == info[kind]["bytes"] for kind in ("tar", "parquet"))
+    except FileNotFoundError:
+        return info or None, False
+    except (ValueError, KeyError, TypeError):
+        return info, False
 
 
 def _size(store: Store, name: str) -> int:
     with store.open(name) as f:
         return f.seek(0, os.SEEK_END)
+
+
+def sums_of(info: dict[str, Any]) -> dict[str, str]:
+    """The SHA-256 of the files of a shard, by what its `.json` says."""
+    sums = {f"shards/{info['name']}.{kind}": info[kind]["sha256"] for kind in ("tar", "parquet")}
+    return sums | {f"shards/{info['name']}.json": hashlib.sha256(pretty(info)).hexdigest()}
 
 
 def pretty(value: dict[str, Any]) -> bytes:

@@ -28,7 +28,7 @@ def write(store: Store, known: dict[str, str]) -> None:
         *(f"shards/{s['name']}.json" for s in dataset["shards"]),
         *(name for name in ("shards/sizes.json", INPUTS) if store.exists(name)),
     ]
-    store.publish_bytes(NAME, spelled(known | {name: store.hash(name) for name in small}))
+    store.publish_bytes(NAME, spelled(known | {name: store.hash(name) for name in small if name not in known}))
 
 
 def spelled(sums: dict[str, str]) -> bytes:

@@ -95,9 +95,9 @@ def test_columns_that_inputs_gave_in_several_types_are_one(tmp_path):
     files = ["ledger/images/000000.parquet", "ledger/images/000001.parquet"]
     for file, rows in zip(files, (first, second)):
         store.publish_table(file, pa.table(rows))
-    columns = layout.columns_of(layout.Footers(store, files).schemas, True, False, hidden)
+    columns = layout.columns_of(layout.footers(store, files).schemas, True, False, hidden)
     assert columns.names == ["uid", "text", "rank", "size", "only"]
-    columns = layout.columns_of(layout.Footers(store, files).schemas, True, True, hidden)
+    columns = layout.columns_of(layout.footers(store, files).schemas, True, True, hidden)
     assert columns.field("rank").type == pa.large_string() and columns.field("size").type == pa.float64()
     places = pa.table(
         {"uid": ["b", "a", "b", "c", "d"], "key": ["b", "a", "b-2", "c", "d"], "shard": [0] * 5, "place": range(5)}
