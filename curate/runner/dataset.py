@@ -59,7 +59,8 @@ class DatasetWriter:
         if samples in last and not falls_along and {*making} <= {d.step for d in mine}:
             return ledger.KeptRows(last[samples], mine, bool(making))
         columns = ("copies",) if making else ()
-        gathered = list(self.engine.map(partial(pool.gather, point, samples, columns, pool.known(self.store)), parts))
+        gather = pool.Gather(point, {samples: columns}, pool.known(self.store))
+        gathered = [found[samples] for found in self.engine.map(gather, parts)]
         return ledger.KeptRows(gathered, [], bool(making) and "copies" in self.store.fields(gathered[0].file).names)
 
     def _remove_stale(self, parts: list[Part], folders: tuple[str, ...]) -> set[str]:

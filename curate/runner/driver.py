@@ -6,13 +6,12 @@ import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from typing import Any
 
 from curate.errors import CurateError, PoolError, RecipeError
 from curate.paths import shown
 from curate.recipe import Recipe, place, segments
-from curate.removed import pending
+from curate.removed import Removed, pending, removed
 from curate.runner import engine as engines
 from curate.runner.budget import RunBudget
 from curate.runner.dataset import DatasetWriter
@@ -185,6 +184,8 @@ class Driver:
     notes: dict[str, Any] = field(default_factory=dict, init=False)
     retries: list[dict[str, str]] = field(default_factory=list, init=False)
     drift: list[dict[str, str]] = field(default_factory=list, init=False)
+    #: What was gathered of parts that have been through the stages of a block, by part.
+    made: dict[str, dict[str, pool.Gathered]] = field(default_factory=dict, init=False)
 
     def run(self) -> Run:
         began = time.time()
@@ -268,7 +269,8 @@ class Driver:
         if self.earlier:
             same_run(self.store, self.earlier, self.recipe.record()["source"], self.part_size, list(map(shown, files)))
         known = {i["path"]: i for i in self.earlier["inputs"]} if self.earlier else {}
-        ingesting = _Ingest(self.store, self.recipe.source, self.part_size, known)
+        there = frozenset(self.store.names("inputs"))
+        ingesting = _Ingest(self.store, self.recipe.source, self.part_size, known, removed(self.store), there)
         lane = Lane("read", ingesting, limit=self.engine.slots("cpu"), deadline=max(READING, self.deadline))
         self.progress.stage("read", len(files), 0)
         found: dict[str, dict[str, Any]] = {}
@@ -292,13 +294,34 @@ class Driver:
         decisions: list[Decision] = []
         gathered: dict[str, list[pool.Gathered]] = {}
         for stages, selectors in self.recipe.blocks():
-            self._flow(stages, before, decisions, parts)
+            gather = self._gather(selectors, [*before, *stages], decisions)
+            self._flow(stages, before, decisions, parts, gather)
             before = before + stages
-            made, gathered = self._select(selectors, before, decisions, parts)
+            gathered = self._gathered(gather, parts)
+            made = self._select(selectors, gathered, gather)
             decisions, before = decisions + made, before + selectors
         return pool.Point(self.store, before, self.recipe.fingerprints, decisions), gathered
 
-    def _flow(self, stages: list[Stage], before: list[Any], decisions: list[Decision], parts: list[Part]) -> None:
+    def _gather(self, selectors: list[Selector], before: list[Any], decisions: list[Decision]) -> pool.Gather | None:
+        """What gathers the columns that the selectors of a block read; None if there are no selectors."""
+        if not selectors:
+            return None
+        columns = {}
+        for table in dict.fromkeys(s.table for s in selectors):
+            added = {c for s in selectors if s.table == table for c in s.adds() if c not in s.overwrites}
+            columns[table] = tuple(sorted({c for s in selectors if s.table == table for c in s.reads} - added - {"id"}))
+        return pool.Gather(pool.Point(self.store, before, self.recipe.fingerprints, decisions), columns, pool.known(self.store))
+
+    def _gathered(self, gather: pool.Gather | None, parts: list[Part]) -> dict[str, list[pool.Gathered]]:
+        """What was gathered of all parts, by table: as they went through the last stages, or where there are none, now."""
+        if gather is None:
+            return {}
+        each = [self.made.pop(p.id) for p in parts] if self.made else list(self.engine.map(gather, parts))
+        return {table: [found[table] for found in each] for table in gather.columns}
+
+    def _flow(
+        self, stages: list[Stage], before: list[Any], decisions: list[Decision], parts: list[Part], then: pool.Gather | None
+    ) -> None:
         lanes = []
         for segment in segments(stages):
             # Workers of other machines have none of the files that stages name.
@@ -320,6 +343,8 @@ class Driver:
             tables = {s.table for s in segment}
             self.progress.stage(name, len(parts), sum(p.rows.get(t, 0) for p in parts for t in tables))
             before = [*before, *segment]
+        if lanes:
+            work.then = then
         for run in self.engine.together(lanes) if lanes else ():
             self._flow_through(run, parts)
 
@@ -330,6 +355,8 @@ class Driver:
             if at >= 0 and not isinstance(done, CurateError):
                 self._count(done)
                 self.budget.seen(lanes[at], part, done)
+                if done.made is not None:
+                    self.made[part.id] = done.made
             self.progress.step(lanes[at].name if at >= 0 else "", None if isinstance(done, CurateError) else done)
 
         def again(at: int, part: Any, error: CurateError) -> None:
@@ -351,20 +378,11 @@ class Driver:
             self.counters[name] |= vars(whole)
 
     def _select(
-        self, selectors: list[Selector], before: list[Any], decisions: list[Decision], parts: list[Part]
-    ) -> tuple[list[Decision], dict[str, list[pool.Gathered]]]:
-        """Let the selectors of a block decide, one after another, each over what the one before left. Also what they read, by table."""
-        if not selectors:
-            return [], {}
-        point = pool.Point(self.store, before, self.recipe.fingerprints, decisions)
-        gathered: dict[str, list[pool.Gathered]] = {}
-        known = pool.known(self.store)
-        for table in dict.fromkeys(s.table for s in selectors):
-            added = {c for s in selectors if s.table == table for c in s.adds() if c not in s.overwrites}
-            reads = tuple(sorted({c for s in selectors if s.table == table for c in s.reads} - added - {"id"}))
-            gathered[table] = list(self.engine.map(partial(pool.gather, point, table, reads, known), parts))
+        self, selectors: list[Selector], gathered: dict[str, list[pool.Gathered]], gather: pool.Gather | None
+    ) -> list[Decision]:
+        """Let the selectors of a block decide, one after another, each over what the one before left of what was gathered."""
         earlier = EarlierRows(self.store, tuple(self.releases))
-        there = {t: earlier.rows(t, selectors, known, self.engine.map) for t in gathered}
+        there = {t: earlier.rows(t, selectors, gather.known, self.engine.map) for t in gathered} if gather else {}
         made: list[Decision] = []
         for selector in selectors:
             rows, beside = gathered[selector.table], there[selector.table] if selector.sees_published else []
@@ -380,7 +398,7 @@ class Driver:
             self.notes[selector.name] = record["notes"]
             self.progress.step(selector.name, Done(selector.name, dropped=record["reasons"]))
             give_back()
-        return made, gathered
+        return made
 
 
 def _slim(inputs: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -409,6 +427,8 @@ class _Ingest:
     source: Any
     part_size: int
     known: dict[str, dict[str, Any]]  # by path, what files were known by when they were last read
+    gone: Removed
+    there: frozenset[str]  # records of inputs
 
     def __call__(self, path: str) -> dict[str, Any]:
-        return ingest(self.store, self.source, path, self.part_size, self.known.get(path))
+        return ingest(self.store, self.source, path, self.part_size, self.known.get(path), self.gone, self.there)

@@ -1,6 +1,7 @@
 """What a visit to a part did."""
 
 from dataclasses import dataclass, field
+from typing import Any
 
 from curate.score.budget import Spending
 from curate.score.model import ModelPace
@@ -24,3 +25,5 @@ class Done:
     over_budget: int = 0  # rows that no model was asked about for lack of budget
     #: Time was up, or its share of the budget spent: what was computed is committed, another visit goes on from there.
     unfinished: bool = False
+    #: What `Work.then` made of the part.
+    made: Any = None

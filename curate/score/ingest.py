@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 
 from curate.errors import CurateError, PoolError, RecipeError
 from curate.paths import printable, shown
-from curate.removed import removed
+from curate.removed import Removed, removed
 from curate.schema import ROW
 from curate.score.part import Part
 from curate.source import Source, file_identity, file_version
@@ -25,12 +25,20 @@ log = logging.getLogger(__name__)
 _LOOKS = 16
 
 
-def ingest(store: Store, source: Source, path: str, part_size: int, earlier: dict[str, Any] | None = None) -> dict[str, Any]:
+def ingest(
+    store: Store,
+    source: Source,
+    path: str,
+    part_size: int,
+    earlier: dict[str, Any] | None = None,
+    gone: Removed | None = None,
+    there: Container[str] | None = None,
+) -> dict[str, Any]:
     """Read one input file into parts, each committed; the file's own record is committed last and makes a rerun free.
 
     An unreadable file does not stop the others: its record names the error, and the parts before the fault stay. Parts that
     an interrupted reading left stay too; a source that asks the web, which may answer otherwise, goes on behind them.
-    earlier: what the file was known by when it was last read.
+    earlier: what the file was known by when it was last read. gone: what was taken down. there: the records of inputs that there are.
     """
     if not printable(path):
         return {"path": shown(path), "error": f"{shown(path)}: the name is not UTF-8; give the file another one", "parts": []}
@@ -40,11 +48,11 @@ def ingest(store: Store, source: Source, path: str, part_size: int, earlier: dic
         return {"path": path, "error": f"{path}: {e.strerror or e}", "parts": []}
     key = input_key(known, source, part_size)
     name = f"inputs/{key}.json"
-    if (done := store.json(name)) is not None:
+    if (there is None or f"{key}.json" in there) and (done := store.json(name)) is not None:
         return done | known
     parts, last = begun(store, source, key) if source.asks else ([], -1)
     record = {**known, "key": key, "parts": parts}
-    source.removed, fresh = removed(store), []
+    source.removed, fresh = removed(store) if gone is None else gone, []
     read = source.read(path, part_size, last) if source.asks else source.read(path, part_size)
     while True:
         try:  # a fault of the input; one of the run's own disk ends the run

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import pyarrow as pa
@@ -34,6 +34,14 @@ SHARE = 0.8
 COMMIT = 60.0
 
 
+class Then(Protocol):
+    """What is done with a part that has been through a segment, while it is open. columns: those that it reads, by table."""
+
+    columns: dict[str, tuple[str, ...]]
+
+    def of(self, bench: Workbench) -> Any: ...
+
+
 @dataclass
 class Work:
     """One segment of a recipe: what a worker needs to take a part through it. Small, picklable."""
@@ -46,6 +54,7 @@ class Work:
     refetch: bool = False
     deadline: float = 3600  # seconds for a visit; whoever started it gives up then
     assets: dict[str, str] = field(default_factory=dict)  # of files that stages name: their copies in the store
+    then: Then | None = None
     cores: int = 1  # of a worker: so many pictures are decoded at a time
     stopped: bool = False  # parts under way go no further than the chunk that they are at
     model: ModelThread | None = None
@@ -138,6 +147,8 @@ class Visit:
             reads.setdefault(stage.table, set()).update(stage.reads, stage.optional_reads, stage.adds(), {stage.skip_where})
             if stage.pixels or "bytes" in stage.reads or stage.writes_payload:
                 reads[stage.table] |= set(schema.KEPT)
+        for table, columns in work.then.columns.items() if work.then else ():
+            reads.setdefault(table, set()).update(columns)
         reads |= {table: None for stage in work.stages for table in stage.context}
         self.bench = Workbench(work.store, part, work.fingerprints, work.decisions, reads).replay(work.before)
         self.done = Done(part.id)
@@ -156,6 +167,8 @@ class Visit:
             rows = self.bench.tables[stage.table]
             live = rows.live[~rows.passed(stage)[rows.live]]
             self.done.over_budget += int(stage.open_again(rows.take(stage.adds(), live), False).sum())
+        if self.work.then and not self.done.unfinished:
+            self.done.made = self.work.then.of(self.bench)
         return self.done
 
     def peek(self) -> Done | None:

@@ -6,6 +6,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -44,8 +45,12 @@ class Point:
         heads = {f".{s.name}-{self.fingerprints[s.name]}." for s in self.steps if isinstance(s, Stage) and not s.context}
         # A commit that a repair let go (`lost.…`) counts: what is fetched in its place may be something else, under the same name.
         names = [n for n in names if any(h in n for h in heads)]
-        steps = [[s.name, self.fingerprints[s.name], s.parameters()] for s in self.steps]
-        return digest([part.id, part.index, part.columns, names, steps, [d.folder for d in self.decisions]])
+        return digest([part.id, part.index, part.columns, names, self.described, [d.folder for d in self.decisions]])
+
+    @cached_property
+    def described(self) -> list[list[Any]]:
+        """The steps: names, fingerprints, parameters."""
+        return [[s.name, self.fingerprints[s.name], s.parameters()] for s in self.steps]
 
 
 # ---- what selectors read
@@ -84,19 +89,59 @@ def known(store: Store) -> Known:
     return Known(there, named | there)
 
 
-def gather(point: Point, table: str, columns: tuple[str, ...], before: Known, part: Part) -> Gathered:
-    """Write `id`, `uid` and these columns of the live rows, unless that file is there."""
-    files = point.store.names(part.folder)
-    head = f"{table}-{digest([point.state(part, files), columns])}"
-    if head not in before.there:
-        bench = point.open(part, {table: set(columns)}, files)
+@dataclass(frozen=True)
+class Gather:
+    """Gathers what the next selectors read of a part: by table the columns, besides `id` and `uid`, of the live rows at a point."""
+
+    point: Point
+    columns: dict[str, tuple[str, ...]]
+    known: Known
+
+    def __post_init__(self) -> None:
+        self.point.described  # noqa: B018  as the recipe has them: on a worker steps name their own copies of files
+
+    def __call__(self, part: Part) -> dict[str, Gathered]:
+        """The files of a part, which is opened unless they are there."""
+        files = self.point.store.names(part.folder)
+        heads = self._heads(part, files)
+        if all(head in self.known.there for head in heads.values()):
+            return {table: reread(self.known.there[head], part.index) for table, head in heads.items()}
+        return self.of(self.point.open(part, {t: set(c) for t, c in self.columns.items()}, files))
+
+    def of(self, bench: Workbench) -> dict[str, Gathered]:
+        """The files of a part that is open, with all of these columns, at the point."""
         conclude(bench)
+        heads = self._heads(bench.part, sorted(bench.names))
+        return {table: self._write(bench, table, head) for table, head in heads.items()}
+
+    def _heads(self, part: Part, files: list[str]) -> dict[str, str]:
+        state = self.point.state(part, files)
+        return {table: f"{table}-{digest([state, columns])}" for table, columns in self.columns.items()}
+
+    def _write(self, bench: Workbench, table: str, head: str) -> Gathered:
+        if head in self.known.there:
+            return reread(self.known.there[head], bench.part.index)
         rows = bench.tables[table]
-        there = [c for c in columns if c != "id" and not pa.types.is_null(rows.columns[c].type)]
-        found = rows.take(dict.fromkeys(["uid", *there]), rows.live)
-        found = found.add_column(0, "id", pa.array(rows.live + part.base, pa.int64()))
-        return publish_gathered(point.store, before.named.get(head), head, part.index, found)
-    return reread(before.there[head], part.index)
+        there = [c for c in self.columns[table] if c != "id" and not pa.types.is_null(rows.columns[c].type)]
+        found = _plain_types(rows.take(dict.fromkeys(["uid", *there]), rows.live))
+        found = found.add_column(0, "id", pa.array(rows.live + bench.part.base, pa.int64()))
+        return publish_gathered(self.point.store, self.known.named.get(head), head, bench.part.index, found)
+
+
+def _plain_types(table: pa.Table) -> pa.Table:
+    """The same rows as a table that was computed has them and one that was read: without dictionaries, and with lists that are named as
+    Parquet names them."""
+    return table.cast(pa.schema([(f.name, _plain_type(f.type)) for f in table.schema]))
+
+
+def _plain_type(kind: pa.DataType) -> pa.DataType:
+    if pa.types.is_dictionary(kind):
+        return _plain_type(kind.value_type)
+    if pa.types.is_fixed_size_list(kind):
+        return pa.list_(pa.field("element", _plain_type(kind.value_type)), kind.list_size)
+    if pa.types.is_large_list(kind):
+        return pa.large_list(pa.field("element", _plain_type(kind.value_type)))
+    return pa.list_(pa.field("element", _plain_type(kind.value_type))) if pa.types.is_list(kind) else kind
 
 
 def reread(name: str, part: int) -> Gathered:
