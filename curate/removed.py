@@ -144,13 +144,18 @@ def lists(store: Store) -> list[str]:
 
 def unnoted(store: Store) -> list[str]:
     """Those without a note that the run was cleared of them."""
-    names = set(store.names(FOLDER))
-    return [d for d in lists(store) if f"{d}.json" not in names]
+    return _unnoted(set(store.names(FOLDER)))
+
+
+def _unnoted(names: set[str]) -> list[str]:
+    found = [n.removesuffix(".parquet") for n in sorted(names) if n.endswith(".parquet")]
+    return [digest for digest in found if f"{digest}.json" not in names]
 
 
 def pending(store: Store) -> bool:
     """Whether a takedown has not reached its end."""
-    return bool(unnoted(store)) or store.exists(BEGUN)
+    names = set(store.names(FOLDER))
+    return BEGUN.removeprefix(f"{FOLDER}/") in names or bool(_unnoted(names))
 
 
 def removed(store: Store) -> Removed:

@@ -85,7 +85,9 @@ class Img2Dataset(Stage):
         return failed(columns[self.name])
 
     def run(self, live: pa.Table, parcel: Parcel) -> pa.Table:
-        rows = Rows(live["uid"].to_pylist(), parcel, removed(parcel.store).hashes)
+        rows = Rows(
+            live["uid"].to_pylist(), parcel, (removed(parcel.store) if parcel.removed is None else parcel.removed).hashes
+        )
         with tempfile.TemporaryDirectory() as folder:
             shard = Path(folder, "0.feather")
             url = pc.fill_null(live["url"].cast(pa.string()), "")

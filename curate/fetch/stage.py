@@ -192,7 +192,13 @@ class Fetch(Stage):
         rows: dict[Any, list[int]] = {}
         for row, url in enumerate(urls):
             rows.setdefault(row if brought[row] else url, []).append(row)
-        rules = Rules(self.resizing(), self.max_pixels, self.require_hash, hook(self.match), removed(parcel.store))
+        rules = Rules(
+            self.resizing(),
+            self.max_pixels,
+            self.require_hash,
+            hook(self.match),
+            removed(parcel.store) if parcel.removed is None else parcel.removed,
+        )
         ends = min(time.monotonic() + self.deadline, self.ends)
 
         def fetched(rows: dict[Any, list[int]]) -> dict[str, list]:

@@ -124,4 +124,3 @@ class DatasetWriter:
             if step.rewrites:
                 return None
         return "sha256"
-

@@ -15,6 +15,7 @@ from curate.removed import Removed, pending, removed
 from curate.runner import engine as engines
 from curate.runner.budget import RunBudget
 from curate.runner.dataset import DatasetWriter
+from curate.runner.finished import is_finished, nothing_to_do, state_of
 from curate.runner.preflight import preflight, same_recipe, settle
 from curate.runner.workers import Lane, flow
 from curate.score.budget import UNLIMITED, Spending
@@ -25,7 +26,7 @@ from curate.score.segment import Done, Work
 from curate.select import pool
 from curate.select.published import EarlierRows
 from curate.selector import Selector
-from curate.stage import Stage, digest
+from curate.stage import Stage
 from curate.store import checksums as seal
 from curate.store import releases
 from curate.store.assets import publish
@@ -44,6 +45,9 @@ from curate.view.progress import Published, Quiet
 from curate.view.run import Run
 
 log = logging.getLogger(__name__)
+
+#: What is said of a run that is finished.
+NOTHING = "nothing to do: this run is finished"
 
 
 def run(
@@ -89,6 +93,10 @@ def run(
     settle(recipe, begun)
     if earlier and not replace:
         same_recipe(store, earlier, recipe)
+    cap = Spending(max_cost, max_tokens)
+    further = refetch or repair or reuse or onto or RunBudget(store, recipe, cap).reaches_further(earlier)
+    if not further and nothing_to_do(store, recipe, earlier, part_size):
+        return _as_it_is(recipe, store, progress or Quiet())
     published = releases.opened(store, [Store(o) for o in onto] or _recorded(store, None if replace else earlier))
     EarlierRows(store, tuple(published)).check(recipe)
     preflight(recipe, None if refetch else earlier, Store(reuse) if reuse and not refetch else None)
@@ -105,7 +113,7 @@ def run(
         tracker = Published(progress or Quiet(), store, notes=worker.notes)
         try:
             worker.ship_user_code([recipe.source, *recipe.steps])
-            limits = (deadline, stage_workers or {}, per_node or {}, Spending(max_cost, max_tokens))
+            limits = (deadline, stage_workers or {}, per_node or {}, cap)
             made = Driver(recipe, store, worker, part_size, refetch, tracker, earlier, repair, *limits, published).run()
         except BaseException as e:
             tracker.stopped(e)
@@ -114,6 +122,14 @@ def run(
             worker.shutdown()
     if progress is None and (lost := nothing_kept(made)):
         log.warning(lost)
+    return made
+
+
+def _as_it_is(recipe: Recipe, store: Store, progress: Any) -> Run:
+    """The run in the folder, which is finished."""
+    made = Run(store)
+    progress.begin(recipe.name or "run", store.url)
+    progress.end(made, NOTHING)
     return made
 
 
@@ -184,6 +200,7 @@ class Driver:
     notes: dict[str, Any] = field(default_factory=dict, init=False)
     retries: list[dict[str, str]] = field(default_factory=list, init=False)
     drift: list[dict[str, str]] = field(default_factory=list, init=False)
+    gone: Removed = field(default_factory=Removed, init=False)  # what was taken down
     #: What was gathered of parts that have been through the stages of a block, by part.
     made: dict[str, dict[str, pool.Gathered]] = field(default_factory=dict, init=False)
 
@@ -200,11 +217,11 @@ class Driver:
         self.record = {**self.recipe.record(), "part_size": self.part_size, "inputs": _slim(inputs)}
         if self.releases:
             self.record["onto"] = [r.run for r in self.releases]
-        onto = [[r.made for r in self.releases]] if self.releases else []
-        state = digest([self.recipe.fingerprint, [p.id for p in parts], problems, *onto])
+        state = state_of(self.recipe, [p.id for p in parts], problems, self.releases)
         made = Run(self.store, self.counters, problems, repaired)
-        if not self.refetch and self._finished(state):
-            self.progress.end(made, "nothing to do: this run is finished")
+        more = self.refetch or self.budget.reaches_further(self.earlier)
+        if not more and is_finished(self.store, state, self.releases):
+            self.progress.end(made, NOTHING)
             return made
         self.store.remove(seal.NAME)
         if self.earlier and self.earlier.get("name") != self.recipe.name:
@@ -226,12 +243,6 @@ class Driver:
         seal.write(self.store, writer.sums)
         self.progress.end(made, "")
         return made
-
-    def _finished(self, state: str) -> bool:
-        if self.budget.reaches_further(self.earlier) or not seal.is_whole(self.store):
-            return False
-        dataset = json.loads(self.store.read("dataset.json"))
-        return dataset.get("state") == state and releases.named(dataset) == self.releases
 
     def _outcome(self, point: pool.Point) -> dict[str, Any]:
         """What the record of the run has of its stages and selectors."""
@@ -269,8 +280,8 @@ class Driver:
         if self.earlier:
             same_run(self.store, self.earlier, self.recipe.record()["source"], self.part_size, list(map(shown, files)))
         known = {i["path"]: i for i in self.earlier["inputs"]} if self.earlier else {}
-        there = frozenset(self.store.names("inputs"))
-        ingesting = _Ingest(self.store, self.recipe.source, self.part_size, known, removed(self.store), there)
+        there, self.gone = frozenset(self.store.names("inputs")), removed(self.store)
+        ingesting = _Ingest(self.store, self.recipe.source, self.part_size, known, self.gone, there)
         lane = Lane("read", ingesting, limit=self.engine.slots("cpu"), deadline=max(READING, self.deadline))
         self.progress.stage("read", len(files), 0)
         found: dict[str, dict[str, Any]] = {}
@@ -329,7 +340,7 @@ class Driver:
             work = Work(
                 self.store, segment, list(before), self.recipe.fingerprints, decisions, self.refetch, self.deadline, assets
             )
-            work.notes = self.engine.note
+            work.notes, work.removed = self.engine.note, self.gone
             gpus = max(s.gpus for s in segment)
             # What streams keeps its connections and its engine from part to part, and has no deadline for a part.
             # Two parts at a time: the requests of one follow the last of the other.
@@ -402,12 +413,13 @@ class Driver:
 
 
 def _slim(inputs: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Inputs for the record: path, size, hash, rows; not every part."""
+    """Inputs for the record: path, size, hash, rows, the number of parts."""
     tables = lambda i: {t for p in i["parts"] for t in p["rows"]}  # noqa: E731
     return [
         {
             **{k: v for k, v in i.items() if k != "parts"},
             "rows": {t: sum(p["rows"].get(t, 0) for p in i["parts"]) for t in sorted(tables(i))},
+            "parts": len(i["parts"]),
         }
         for i in inputs
     ]

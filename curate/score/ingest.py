@@ -64,7 +64,7 @@ def ingest(
             return {**record, "error": f"{path}: cannot be read: {type(e).__name__}: {e}"}
         if tables is None:
             break
-        part, counts, columns = f"{key}-{len(parts):06d}", {}, {}
+        part, counts, columns = part_id(key, len(parts)), {}, {}
         for table, rows in tables.items():
             file = f"parts/{part}/source.{table}.parquet"
             if store.commit_table(file, source.removed.scrubbed(rows)):
@@ -107,7 +107,7 @@ def begun(store: Store, source: Source, key: str) -> tuple[list[dict[str, Any]],
     a part that is not whole goes: tables of different answers do not belong together."""
     parts, last = [], -1
     while True:
-        part = f"{key}-{len(parts):06d}"
+        part = part_id(key, len(parts))
         files = {t: f"parts/{part}/source.{t}.parquet" for t in source.tables}
         if not all(store.exists(f) for f in files.values()):
             break
@@ -154,6 +154,11 @@ def pooled(parts: list[dict[str, Any]], read: Container[str]) -> list[Part]:
 def input_key(known: dict[str, Any], source: Source, part_size: int) -> str:
     """The name under which an input file's parts are kept: its content, its path, and how it is read."""
     return digest({"hash": known["hash"], "path": known["path"], "source": source.identity(), "part_size": part_size})
+
+
+def part_id(key: str, number: int) -> str:
+    """The name of a part of an input, which is known by `key`."""
+    return f"{key}-{number:06d}"
 
 
 def same_run(store: Store, earlier: dict[str, Any], source: dict[str, Any], part_size: int, files: list[str]) -> None:

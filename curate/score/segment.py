@@ -17,6 +17,7 @@ import pyarrow.compute as pc
 from curate import schema
 from curate.errors import CurateError, PartError
 from curate.fetch.decoders import Decoders
+from curate.removed import Removed
 from curate.score.budget import UNLIMITED, Allowance, Spending
 from curate.score.chunk import Chunk, cuts, declared, wanted_of
 from curate.score.done import Done
@@ -55,6 +56,7 @@ class Work:
     deadline: float = 3600  # seconds for a visit; whoever started it gives up then
     assets: dict[str, str] = field(default_factory=dict)  # of files that stages name: their copies in the store
     then: Then | None = None
+    removed: Removed | None = None  # what was taken down; None: the store is asked
     cores: int = 1  # of a worker: so many pictures are decoded at a time
     stopped: bool = False  # parts under way go no further than the chunk that they are at
     model: ModelThread | None = None
@@ -204,7 +206,7 @@ class Visit:
         size = max(heavy) if heavy and not (stages[0].writes_payload or stages[0].context) else len(live) or 1
         if stages[0].writes_payload:
             with self.work.store.private(f"{self.part.folder}/payload.tar") as path, open(path, "wb") as file:
-                self._compute(stages, rows, live, size, Parcel(self.work.store, file), path)
+                self._compute(stages, rows, live, size, Parcel(self.work.store, file, self.work.removed), path)
         elif stages[-1].streams:
             self._stream(stages, rows, live, size)
         else:

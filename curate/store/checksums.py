@@ -57,7 +57,8 @@ def is_whole(store: Store) -> bool:
     sums = read(store)
     if sums is None or any(not holds(store, name, sums) for name in (*SMALL, *({INPUTS} & sums.keys()))):
         return False
-    there = dict(folder.sizes(store, folder.Role.SHOWN))
+    folders = dict.fromkeys(n.rpartition("/")[0] for n in sums if "/" in n)
+    there = {f"{where}/{n}": size for where in folders for n, size in store.sizes(where).items()}
     sized = {
         f"shards/{s['name']}.{k}": s[k]["bytes"]
         for s in json.loads(store.read("dataset.json"))["shards"]

@@ -122,7 +122,8 @@ def kind_of(name: str) -> Kind | None:
 
 def refuse_older(store: Store) -> None:
     """PoolError if a run of version 0.1 is in the folder, which had other files."""
-    if store.names("edges") or any(n.endswith(".parquet") for n in store.names("decisions")):
+    there = store.names("")
+    if "edges" in there or ("decisions" in there and any(n.endswith(".parquet") for n in store.names("decisions"))):
         raise PoolError(
             f"{store.url}: a run of curate 0.1, whose folder had another layout; look at it with that version, or run into another folder"
         )

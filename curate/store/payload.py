@@ -1,7 +1,7 @@
 """Bytes of samples in tars, written by a part: the same bytes for the same members."""
 
 import hashlib
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from curate.store.atomic import Store
 
@@ -14,10 +14,12 @@ class Parcel:
     """The payload tar of one part being written: members are added one by one, in any order.
 
     The tar's name holds the hash of its bytes and is known when it is closed; until then rows keep offset and size.
+    removed: what was taken down (removed.Removed), and may not come in again; None where the store has yet to be asked.
     """
 
-    def __init__(self, store: Store, file: BinaryIO):
-        self.store, self.file, self.offset, self.count, self.hash = store, file, 0, 0, hashlib.sha256()
+    def __init__(self, store: Store, file: BinaryIO, removed: Any = None):
+        self.store, self.file, self.removed = store, file, removed
+        self.offset, self.count, self.hash = 0, 0, hashlib.sha256()
 
     def add(self, name: str, data: bytes) -> int:
         """Append a member; returns the offset of its bytes in the tar."""

@@ -72,7 +72,7 @@ class Facts:
         self.total = {t: sum(c.values()) for t, c in self.counts.items()}
         most = max(self.total.values(), default=0)
         self.step = max(1, math.ceil(most / rows))
-        self.con = views.connect(run.store, lambda names: names[:: self.step])
+        self.con = run.con if self.step == 1 else views.connect(run.store, lambda names: names[:: self.step])
         self.child = Isolated()
         self.steps: list[dict[str, Any]] = self.recipe.get("steps", [])
 

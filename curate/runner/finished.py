@@ -1,0 +1,51 @@
+"""Whether the run in a folder has reached its end, and nothing it depends on has changed since: then there is nothing to do."""
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+from curate.paths import shown
+from curate.recipe import Recipe
+from curate.removed import pending
+from curate.score.ingest import input_key, part_id, still_as_known
+from curate.stage import digest
+from curate.store import checksums, releases
+from curate.store.atomic import Store
+from curate.store.releases import Release
+
+
+def state_of(recipe: Recipe, parts: list[str], problems: list[str], published: list[Release]) -> str:
+    """What a finished run is known by: the recipe, the ids of its parts, what could not be read, the releases before it."""
+    onto = [[r.made for r in published]] if published else []
+    return digest([recipe.fingerprint, parts, problems, *onto])
+
+
+def is_finished(store: Store, state: str, published: list[Release]) -> bool:
+    """Whether the run in the folder is whole, and of this state."""
+    if not checksums.is_whole(store):
+        return False
+    dataset = json.loads(store.read("dataset.json"))
+    return dataset.get("state") == state and releases.named(dataset) == published
+
+
+def nothing_to_do(store: Store, recipe: Recipe, earlier: dict[str, Any] | None, part_size: int) -> bool:
+    """Whether the run in the folder is what this recipe makes of its input, as far as its record and listings tell without reading the
+    input: the same files, in the versions that were read. False where only the run itself can tell."""
+    if not earlier or earlier.get("state") != "finished" or earlier.get("onto") or pending(store):
+        return False
+    parts = list(_parts(recipe, earlier, part_size))
+    return None not in parts and is_finished(store, state_of(recipe, parts, [], []), [])
+
+
+def _parts(recipe: Recipe, earlier: dict[str, Any], part_size: int) -> Iterator[str | None]:
+    """The ids of the parts of all inputs; None for an input that was not read as it is now."""
+    files, known = recipe.source.files(), {i["path"]: i for i in earlier["inputs"]}
+    if sorted(map(shown, files)) != sorted(known):
+        yield None
+        return
+    for before in (known[shown(file)] for file in files):
+        same = before.get("version") and "error" not in before and still_as_known(before)
+        if not same or "parts" not in before or input_key(before, recipe.source, part_size) != before["key"]:
+            yield None
+            return
+        yield from (part_id(before["key"], n) for n in range(before["parts"]))
