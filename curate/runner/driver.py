@@ -156,8 +156,8 @@ def record(store: Store, repair: bool) -> dict[str, Any] | None:
     is None if it is to be made again (`repair`), else a PoolError."""
     refuse_older(store)
     if store.exists("recipe.json"):
-        sums = seal.read(store)
-        if repair and sums is not None and not seal.holds(store, "recipe.json", sums):
+        sums = seal.read(store) if repair else None
+        if sums is not None and not seal.holds(store, "recipe.json", sums):
             return None
         try:
             return run_record(store)

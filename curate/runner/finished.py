@@ -11,6 +11,7 @@ from curate.score.ingest import input_key, part_id, still_as_known
 from curate.stage import digest
 from curate.store import checksums, releases
 from curate.store.atomic import Store
+from curate.store.lease import ended
 from curate.store.releases import Release
 
 
@@ -31,7 +32,9 @@ def is_finished(store: Store, state: str, published: list[Release]) -> bool:
 def nothing_to_do(store: Store, recipe: Recipe, earlier: dict[str, Any] | None, part_size: int) -> bool:
     """Whether the run in the folder is what this recipe makes of its input, as far as its record and listings tell without reading the
     input: the same files, in the versions that were read. False where only the run itself can tell."""
-    if not earlier or earlier.get("state") != "finished" or earlier.get("onto") or pending(store):
+    if not earlier or earlier.get("state") != "finished" or earlier.get("onto"):
+        return False
+    if pending(store) or not ended(store):  # a driver that died may have left more behind
         return False
     parts = list(_parts(recipe, earlier, part_size))
     return None not in parts and is_finished(store, state_of(recipe, parts, [], []), [])

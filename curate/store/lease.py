@@ -70,6 +70,13 @@ def _take(store: Store) -> str:
     return mine
 
 
+def ended(store: Store) -> bool:
+    """Whether the last holder of the run has said that it ended."""
+    names = store.names("lease")
+    taken = sorted(n.removesuffix(".json") for n in names if n.endswith(".json"))
+    return bool(taken) and f"{taken[-1]}.done" in names
+
+
 def busy(store: Store) -> str | None:
     """Who holds the run, in words; None if nobody does."""
     names = store.names("lease")
