@@ -37,6 +37,7 @@ _MODULES = {
     "sources.videos": "Videos",
     "sources.image_tables": "ImageTables",
     "sources.pdfs": "Pdfs",
+    "sources.texts": "Texts",
     "sources.stored_embedding": "StoredEmbedding",
     "fetch.stage": "Fetch",
     "fetch.shared": "once",

@@ -215,7 +215,7 @@ def test_it_says_where_it_comes_from(name):
 
 def built_of(recipe, pool, given):
     """The recipe over the first kind of source that it takes."""
-    if recipe.name in METADATA:
+    if recipe.name in METADATA | TEXTS:
         return recipe.checked()
     for source in (WebDataset(pool), WebPages(pool)):
         try:
@@ -283,7 +283,7 @@ def gallery() -> dict[str, set[str]]:
 
 def test_the_gallery_names_recipes_and_their_columns(pool, given):
     found = gallery()
-    assert set(OUTCOMES) - {"demo"} - WRITING | PAGES | VIDEOS | METADATA == set(found)
+    assert set(OUTCOMES) - {"demo"} - WRITING | PAGES | VIDEOS | METADATA | TEXTS == set(found)
     for name, columns in found.items():
         built = built_of(load(name), pool, given)
         brought = {c for t in built.source.tables for c in built.source.adds(t)} if name in VIDEOS else set()
@@ -292,6 +292,9 @@ def test_the_gallery_names_recipes_and_their_columns(pool, given):
 
 #: Recipes of published metadata, which run in tests of their own.
 METADATA = {"datacomp_metadata"}
+
+#: Recipes of text corpora; they run in the tests of that source.
+TEXTS = {"massive_text"}
 
 #: Recipes of pages, which run in the tests of those.
 PAGES = {"alt_text_pairs", "kosmos1", "m3w", "mmc4", "obelics", "omnicorpus", "web_documents"}
@@ -409,7 +412,7 @@ def built(argv: list[str]):
     return _build(parse(argv))
 
 
-@pytest.mark.parametrize("name", [n for n in names() if n not in VIDEOS])
+@pytest.mark.parametrize("name", [n for n in names() if n not in VIDEOS | TEXTS])
 def test_pictures_of_every_recipe_that_fetches_can_be_resized(name, tmp_path):
     """By options of the command line, whatever the recipe's own parameters are."""
     row = {
@@ -486,7 +489,7 @@ def test_a_missing_option_says_what_it_is(name, capsys):
 
 
 def test_every_recipe_is_run_somewhere():
-    assert set(OUTCOMES) | PAGES | VIDEOS | METADATA == set(names())
+    assert set(OUTCOMES) | PAGES | VIDEOS | METADATA | TEXTS == set(names())
 
 
 def test_every_recipe_is_built_with_its_defaults_and_checked(capsys):

@@ -193,7 +193,7 @@ def _fits(recipe: Any, given: str) -> None:
     """RecipeError if the recipe is one of pages, and the source has none."""
     if "documents" in {s.table for s in recipe.steps} and "documents" not in recipe.source.tables:
         raise RecipeError(
-            f"recipe {recipe.name} is one of documents: give --pages, --page-urls or --videos in place of --{given}"
+            f"recipe {recipe.name} is one of documents: give --pages, --page-urls, --pdfs, --corpus or --videos in place of --{given}"
         )
 
 

@@ -1,6 +1,7 @@
 """Command-line options that name the source of rows: lists of URLs, pools, pages, videos."""
 
 import argparse
+import importlib
 import re
 from typing import Any
 
@@ -17,14 +18,23 @@ ENDS = {
     "page_urls": r"[.]txt([.]gz)?$",
 }
 
-KINDS = ("pairs", "tables", "pool", "pages", "page_urls", "pdfs", "videos")
+KINDS = ("pairs", "tables", "pool", "pages", "page_urls", "pdfs", "corpus", "videos")
+_LISTED = ", ".join(f"--{k.replace('_', '-')}" for k in KINDS)
+
+#: Sources that take nothing but their paths.
+_PLAIN = {
+    "pages": "web_pages:WebPages",
+    "page_urls": "page_urls:PageUrls",
+    "pdfs": "pdfs:Pdfs",
+    "videos": "videos:Videos",
+}
 
 
 def source_options(sub: argparse.ArgumentParser) -> argparse._ArgumentGroup:
     """The options that name a source."""
     source = sub.add_argument_group(
         "source",
-        "One of --pairs, --tables, --pool, --pages, --page-urls, --pdfs, --videos; paths may be local or any fsspec URL.",
+        f"One of {_LISTED}; paths may be local or any fsspec URL.",
     )
     _pair_options(source)
     source.add_argument(
@@ -40,6 +50,9 @@ def source_options(sub: argparse.ArgumentParser) -> argparse._ArgumentGroup:
         help="lists of page URLs to fetch: text files, one a line, or Parquet with a column url",
     )
     source.add_argument("--pdfs", metavar="GLOB", nargs="+", help="PDF files, or folders of them: a document each")
+    source.add_argument(
+        "--corpus", metavar="GLOB", nargs="+", help="text corpora, a document a row (JSON lines, Parquet, CSV) or a .txt file"
+    )
     source.add_argument(
         "--videos",
         metavar="GLOB",
@@ -108,16 +121,14 @@ def guessed(path: str) -> str:
         if not fs.exists(inner)
         else "is of no kind that is known"
     )
-    raise RecipeError(f"{path}: {why}; name it with one of --pairs, --tables, --pool, --pages, --page-urls, --pdfs, --videos")
+    raise RecipeError(f"{path}: {why}; name it with one of {_LISTED}")
 
 
 def kind_of(args: argparse.Namespace) -> str:
     """Which kind of source the arguments name; RecipeError unless it is one."""
     named = [k for k in KINDS if getattr(args, k)]
     if len(named) != 1:
-        raise RecipeError(
-            "say where the rows come from: one of --pairs GLOB, --tables GLOB, --pool FOLDER, --pages GLOB, --page-urls GLOB, --pdfs GLOB, --videos GLOB"
-        )
+        raise RecipeError(f"say where the rows come from, with a glob or a folder behind one of {_LISTED}")
     return named[0]
 
 
@@ -141,18 +152,9 @@ def source_of(args: argparse.Namespace) -> Any:
         from curate.sources.webdataset import WebDataset
 
         return WebDataset(args.pool, without=tuple(args.without))
-    if kind == "page_urls":
-        from curate.sources.page_urls import PageUrls
+    if kind == "corpus":
+        from curate.sources.texts import Texts
 
-        return PageUrls(args.page_urls)
-    if kind == "pdfs":
-        from curate.sources.pdfs import Pdfs
-
-        return Pdfs(args.pdfs)
-    if kind == "videos":
-        from curate.sources.videos import Videos
-
-        return Videos(args.videos)
-    from curate.sources.web_pages import WebPages
-
-    return WebPages(args.pages)
+        return Texts(args.corpus, text=args.text or "", url=args.url or "", without=tuple(args.without))
+    module, name = _PLAIN[kind].split(":")
+    return getattr(importlib.import_module(f"curate.sources.{module}"), name)(getattr(args, kind))

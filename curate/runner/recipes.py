@@ -57,7 +57,7 @@ GROUPS = {
     "whole": "The whole job: begin with these",
     "pairs": "Image-text pairs",
     "captions": "Captions written by models",
-    "pages": "Web pages, as interleaved documents and pairs",
+    "pages": "Web pages, as interleaved documents and pairs, and texts",
     "videos": "Videos",
 }
 #: The recipes that are the whole job, in the order in which they are listed.
@@ -137,7 +137,7 @@ class RecipeFile:
         return {o.name: o.type("1" if o.type in (int, float) else "given=1") for o in self.options if o.required}
 
     def checked(self) -> Recipe:
-        """The recipe with its defaults over a list of one pair, a page or a clip, whichever it takes, after Recipe.check; RecipeError
+        """The recipe with its defaults over a list of one pair, a page, a clip or a text, whichever it takes, after Recipe.check; RecipeError
         says what is wrong with it."""
         with tempfile.TemporaryDirectory(prefix="curate-") as folder:
             errors = []
@@ -157,6 +157,7 @@ def _small_sources(folder: Path) -> Iterator[Source]:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
+    from curate.sources.texts import Texts
     from curate.sources.url_pairs import UrlPairs
     from curate.sources.videos import Videos
     from curate.sources.web_pages import WebPages
@@ -170,6 +171,8 @@ def _small_sources(folder: Path) -> Iterator[Source]:
     yield WebPages(str(folder / "page.html"))
     (folder / "talk.mp4").touch()
     yield Videos(str(folder / "talk.mp4"))
+    (folder / "text.txt").write_text("a dog")
+    yield Texts(str(folder / "text.txt"))
 
 
 def names() -> list[str]:

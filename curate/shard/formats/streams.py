@@ -132,12 +132,14 @@ def _pair(sample: ShardSample, how: Style, options: Options) -> list[Unit]:
 
 
 def _document(sample: ShardSample, how: Style, options: Options, known: Tokenizer | None) -> list[Unit]:
-    """A document's texts and pictures in page order: a window of it, or its first pictures with all texts. Empty where the rules
-    leave it out."""
+    """A document's texts and pictures in page order: a window of it, or its first pictures with all texts; of a text corpus all texts.
+    Empty where the rules leave it out."""
     most = options.images or 5
     if how.windows:
         size = options.tokens or how.tokens
         window = flamingo(sample.info, size, most, options.seed, known.spans if known else words)
+    elif not any(sample.info["images"]):
+        window = sample.info
     else:
         window = kosmos(sample.info, most, options.single, options.seed)
     if window is None:
