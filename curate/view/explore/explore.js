@@ -234,7 +234,9 @@ function mapTab(main) {
   const t = about.tables.find(x => x.name === 'images'), place = el('div', { id: 'map' }), select = el('select', { 'aria-label': 'colour by', onchange: e => go({ colour: e.target.value }, true) },
     Object.entries(t.columns).filter(([c]) => !/^(uid|url|text|final_url|sha256|payload|source_key|fetched_at|key)/.test(c)).map(([c]) => el('option', { value: c, selected: c === state.colour }, c)));
   main.replaceChildren(el('div', { class: 'tools' }, el('label', {}, 'colour by ', select)), place);
-  into(place, 'map', () => api('map', { colour: state.colour }), drawMap);
+  const ask = () => api('map', { colour: state.colour });
+  const better = async () => { const m = place.isConnected && await ask(); if (m?.pending) setTimeout(better, 3000); else if (m && place.isConnected) into(place, 'map', () => m, drawMap); };
+  into(place, 'map', ask, m => { if (m.pending) setTimeout(better, 3000); return drawMap(m); });
 }
 function drawMap(m) {
   const canvas = el('canvas', { 'aria-label': 'map of embeddings' }), picked = el('div'), off = new Set(), view = { x: 0, y: 0, k: 1 };

@@ -21,8 +21,8 @@ from curate.view.run import Run, open_run
 from curate.view.samples import QUIET, columns, light, small
 from curate.view.story import fate, tell
 
-#: Embeddings that are kept in memory, points on the map, bins of a histogram, values of a column that are listed.
-EMBEDDINGS, POINTS, BINS, VALUES = 100_000, 20_000, 40, 40
+#: Embeddings that are kept in memory, bins of a histogram, values of a column that are listed.
+EMBEDDINGS, BINS, VALUES = 100_000, 40, 40
 #: Groups of duplicates on a page, and members of each that are shown.
 GROUPS, MEMBERS = 20, 12
 #: A whole number of JavaScript; larger ones are sent as text.
@@ -267,16 +267,18 @@ class Explorer:
         """Points (x, y, uid) on the map, and for each the value of a column: a number, or the place in a list of words."""
         column = known(self.columns["images"], asked.get("colour") or "drop_reason")
         vectors = self.vectors
-        every = max(1, -(-len(vectors.uids) // POINTS))
-        values = [plain(v) for v in vectors.values(column)[::every]]
-        at = vectors.flat[::every].round(4)
+        values = [plain(v) for v in vectors.values(column)[vectors.shown]]
+        with self.lock:
+            vectors.map.start()
+        pending, at = vectors.map.pending, vectors.map.places.round(4)
         numeric = self.columns["images"][column] in NUMBERS and not column.endswith("_cluster")
         return {
-            "uids": vectors.uids[::every],
+            "uids": vectors.uids[vectors.shown],
             "x": at[:, 0].tolist(),
             "y": at[:, 1].tolist(),
             "column": column,
-            "method": vectors.method,
+            "method": vectors.map.method,
+            "pending": pending,
             **({"values": values} if numeric else _legend(values, "kept" if column.startswith("drop_") else "none")),
             **self._looked(),
         }

@@ -11,8 +11,12 @@ import pyarrow as pa
 from curate import models
 from curate.selector import identifier, quoted
 from curate.view import views
+from curate.view.explore.mapping import Map
 from curate.view.run import Run
 from curate.view.samples import columns
+
+#: Points on the map.
+POINTS = 10_000
 
 
 @dataclass(frozen=True)
@@ -34,10 +38,8 @@ def embedding_of(recipe: dict[str, Any]) -> Embedding | None:
 class Vectors:
     """Embeddings of at most `most` images: of a larger run those of whole parts, spread evenly over it (`step`: one part in so many).
 
-    uids: of the images, one row each. rows: images with an embedding in the whole run. method: how the map is made.
+    uids: of the images, one row each. rows: images with an embedding in the whole run.
     """
-
-    method = "projected by PCA"
 
     def __init__(self, run: Run, embedding: Embedding, most: int):
         self.embedding = embedding
@@ -77,16 +79,14 @@ class Vectors:
         return models.clip(self.embedding.model).encode_images([pixels])[0].astype(np.float32)
 
     @cached_property
-    def flat(self) -> np.ndarray:
-        """Places on a map, (n, 2) in [0, 1]: the two directions in which the embeddings differ most (PCA)."""
-        if len(self.uids) < 2:
-            return np.full((len(self.uids), 2), 0.5, np.float32)
-        centred = self.matrix - self.matrix.mean(axis=0)
-        _, axes = np.linalg.eigh(centred.T @ centred)
-        at = centred @ axes[:, :-3:-1]
-        at *= np.where(at[np.abs(at).argmax(axis=0), np.arange(at.shape[1])] < 0, -1, 1)  # an axis has no sign of its own
-        low, high = np.quantile(at, 0.001, axis=0), np.quantile(at, 0.999, axis=0)
-        return np.clip((at - low) / np.maximum(high - low, 1e-12), 0, 1)
+    def shown(self) -> slice:
+        """Which of `uids` are on the map: one in so many, so that there are no more than POINTS."""
+        return slice(None, None, max(1, -(-len(self.uids) // POINTS)))
+
+    @cached_property
+    def map(self) -> Map:
+        """The places of the shown ones."""
+        return Map(self.matrix[self.shown])
 
     def values(self, column: str) -> Sequence[Any]:
         """The values of a column of images, in the order of `uids`."""

@@ -15,5 +15,9 @@ def explorer(tmp_path_factory):
     made = recipe(pool(path))
     made.score.append(ClipEmbed(model=tiny_clip(path / "tiny")))
     run = start(made, str(path / "run"), engine="local", part_size=25)
-    with Explorer(run.store.url) as explorer:
+    with pytest.MonkeyPatch.context() as patch, Explorer(run.store.url) as explorer:
+        patch.setenv("CURATE_CACHE", str(path / "cache"))
+        explorer.map({})
+        if explorer.vectors.map.thread:
+            explorer.vectors.map.thread.join()  # a page that is tested is not drawn anew meanwhile
         yield explorer

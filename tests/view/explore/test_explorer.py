@@ -121,6 +121,7 @@ def test_the_map_places_every_embedding_and_colours_it(explorer):
         name = found["legend"][reasons[row["values"]["uid"]]]["value"]
         assert name == (row["values"]["drop_reason"] or "kept")
     assert explorer.map({"colour": "caption_words"})["values"]
+    assert not found["pending"] and found["method"].startswith("t-SNE")
 
 
 def test_of_more_embeddings_than_fit_a_sample_is_looked_at_and_said_so(explorer):

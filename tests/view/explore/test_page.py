@@ -123,6 +123,17 @@ def test_map_and_duplicates(page):
     assert page.locator(".group .card").count() == 2
 
 
+def test_a_better_map_takes_the_place_of_the_first(page):
+    def first(route):
+        page.unroute("**/api/map*")
+        route.fulfill(json=route.fetch().json() | {"pending": True, "method": "PCA; t-SNE is being computed"})
+
+    page.route("**/api/map*", first)
+    at(page, tab="map")
+    page.get_by_text("t-SNE is being computed").wait_for()
+    page.get_by_text("t-SNE: neighbours").wait_for()
+
+
 def test_thresholds_say_who_leaves_and_the_option(page, explorer):
     at(page, tab="thresholds")
     value = page.get_by_label("value of where_caption_words.max")
