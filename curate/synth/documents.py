@@ -24,6 +24,7 @@ class CaptionDocument(Written):
     pictures: the most that are shown, evenly chosen among all, the first and the last among them; no more than the model takes
     (Writer.most_pictures). words: of the texts, from the beginning. least: pictures that a document needs (`compare`: 2); one with
     fewer is not asked for, and `finish` is `bad_image`. A picture that cannot be decoded is passed over.
+    video: the frames of a clip are shown as one video, before the speech, to a model that takes videos.
 
     prompt: `document`, `clip`, `compare`, or a text. The rules are ours.
     """
@@ -37,11 +38,14 @@ class CaptionDocument(Written):
     pictures: int = 8
     words: int = 400
     least: int = 1
+    video: bool = False
 
     def __post_init__(self):
         super().__post_init__()
         if self.of:
             raise RecipeError(f"{self.name}: a document's prompt has no names in braces; its texts are shown before it")
+        if self.video and not self.by.takes_videos:
+            raise RecipeError(f"{self.name}: {type(self.by).__name__} takes no videos")
         if self.most < max(self.least, 1):
             raise RecipeError(
                 f"{self.name}: {self.by.model} is shown at most {self.most} pictures, and {self.least} are wanted"
@@ -49,8 +53,8 @@ class CaptionDocument(Written):
 
     @property
     def most(self) -> int:
-        """Pictures that are shown."""
-        return min(self.pictures, self.by.most_pictures)
+        """Pictures, or frames of a video, that are shown."""
+        return self.pictures if self.video else min(self.pictures, self.by.most_pictures)
 
     def contents(self, live: pa.Table, look: Look, texts: pa.Table, images: pa.Table) -> Iterator[Content | Answer]:
         words, pictures = by_document(texts, ["text"]), by_document(images, schema.PAYLOAD)
@@ -63,6 +67,11 @@ class CaptionDocument(Written):
         seen = [(row["position"], pixels) for row, pixels in zip(chosen, look(chosen)) if not isinstance(pixels, str)]
         if len(seen) < self.least:
             return Answer(None, "bad_image")
+        if self.video and seen:
+            frames = [pixels for _, pixels in seen]
+            if len({frame.shape for frame in frames}) > 1:  # a page's pictures are no video
+                return Answer(None, "bad_image")
+            return (np.stack(frames), *(text for _, text in self._begun(texts)), self._prompt)
         places = sorted([*seen, *self._begun(texts)], key=lambda place: place[0])
         return (*(shown for _, shown in places), self._prompt) if places else Answer(None, "no_text")
 

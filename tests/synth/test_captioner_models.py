@@ -184,6 +184,7 @@ def test_vllm_is_asked_with_the_seed_the_pictures_and_the_bounds(monkeypatch):
     writer._template = lambda turns, **_: str(turns)
     schema = {"type": "object"}
     wanted = [Wanted("two", (pictures(1)[0], "and", pictures(2)[1], "what"), 5), Wanted("none", ("why",), 6)]
+    wanted.append(Wanted("video", (np.stack(pictures(3)), "who"), 7))
     with Asking(writer, Decoding(temperature=1.0, max_tokens=6, schema=schema)) as asking:
         found = {g.key: g for g in asking.answers(wanted)}
     answer = found["two"].answer
@@ -193,7 +194,8 @@ def test_vllm_is_asked_with_the_seed_the_pictures_and_the_bounds(monkeypatch):
     assert (engine.model, engine.tensor_parallel_size, engine.pipeline_parallel_size) == ("org/model", 2, 2)
     assert engine.enable_prefix_caching and engine.enable_lora and engine.limit_mm_per_prompt == {"image": 2}
     assert engine.distributed_executor_backend is None
-    two, none = sorted(asked["requests"], key=lambda r: r[1].seed)
+    two, none, video = sorted(asked["requests"], key=lambda r: r[1].seed)
+    assert [v.shape for v in video[0]["multi_modal_data"].pop("video")] == [(3, 20, 25, 3)] and "'video'" in video[0]["prompt"]
     assert two[1].seed == 5 and two[1].top_k <= 0 and two[1].structured_outputs.json == schema
     assert [p.size for p in two[0]["multi_modal_data"]["image"]] == [(25, 20)] * 2
     assert [part["type"] for part in ast.literal_eval(two[0]["prompt"])[0]["content"]] == ["image", "text", "image", "text"]

@@ -3,11 +3,14 @@
 import numpy as np
 import pyarrow as pa
 import pytest
+from synth.tiny_models import save_onevision
 from synth.writers import Parrot
 
 from curate.errors import RecipeError
 from curate.models import ensure_torchvision
-from curate.synth.captioners import Asking, Decoding, Wanted
+from curate.synth.captioners import Asking, Decoding, Request, Wanted
+from curate.synth.captioners.base import Seen, Video
+from curate.synth.captioners.endpoint import Endpoint
 from curate.synth.captioners.hugging import ChatVlm
 from curate.synth.documents import CaptionDocument, evenly
 
@@ -20,8 +23,16 @@ class Reader(Parrot):
     def write(self, requests, decoding):
         from curate.synth.captioners import Answer
 
-        shown = [[p if isinstance(p, str) else f"<{p.data.mean():.0f}>" for p in r.content] for r in requests]
-        return [Answer(" ".join(s), "stop") for s in shown]
+        return [Answer(" ".join(map(self.spelled, r.content)), "stop") for r in requests]
+
+    def spelled(self, part):
+        if isinstance(part, Video):
+            return f"[{' '.join(map(self.spelled, part.frames))}]"
+        return part if isinstance(part, str) else f"<{part.data.mean():.0f}>"
+
+
+class Viewer(Reader):
+    takes_videos = True
 
 
 def tables(count: int):
@@ -65,6 +76,39 @@ def test_no_more_pictures_than_the_model_takes_and_no_more_words_than_asked_for(
     with pytest.raises(RecipeError, match="shown at most 3 pictures, and 4 are wanted"):
         CaptionDocument(Reader(), least=4)
     assert evenly(list(range(9)), 3) == [0, 4, 8] and evenly([1, 2], 3) == [1, 2]
+
+
+def test_frames_are_one_video_for_a_model_that_takes_videos():
+    said, finish = told(CaptionDocument(Viewer(), prompt="what is it", pictures=4, video=True, name="doc"), 6)
+    assert said[0] == "[<0> <20> <30> <50>] text 0 text 1 text 2 what is it" and said[1] == "[<7>] what is it"
+    assert finish == ["stop", "stop", "bad_image", "bad_image"]
+    with pytest.raises(RecipeError, match="Reader takes no videos"):
+        CaptionDocument(Reader(), video=True)
+
+
+def test_servers_get_a_video_as_its_frames():
+    frames = Video((Seen(b"one", "", 1, 1), Seen(b"two", "", 1, 1)))
+    (message,) = Endpoint("m").body(Request((frames, "what")), Decoding())["messages"]
+    assert message["content"][0] == {"type": "video_url", "video_url": {"url": "data:video/jpeg;base64,b25l,dHdv"}}
+
+
+def test_a_model_is_shown_a_video_among_pictures(tmp_path, monkeypatch):
+    """Three frames are four tokens, and a picture is more."""
+    save_onevision(tmp_path)
+    writer, seen = ChatVlm(str(tmp_path)), []
+    writer.load()
+    generate = writer._model.generate
+    monkeypatch.setattr(writer._model, "generate", lambda **inputs: seen.append(inputs) or generate(**inputs))
+    frames = np.stack([np.full((28, 28, 3), v, np.uint8) for v in (10, 120, 240)])
+    contents = {"video": (frames, "one", "what"), "words": ("two", "what"), "picture": (frames[0], "what")}
+    with Asking(writer, Decoding(max_tokens=4)) as asking:
+        got = {g.key: g for g in asking.answers(Wanted(k, c, 1) for k, c in contents.items())}
+    assert all(g.answer.finish in ("stop", "length") for g in got.values())
+    assert [len(got[k].pictures) for k in contents] == [3, 0, 1]
+    assert (got["video"].answer.tokens_in, got["words"].answer.tokens_in) == (2 + 4 + 2 + 2, 2 + 2 + 2)
+    (shown,) = [i["pixel_values_videos"] for i in seen if "pixel_values_videos" in i]
+    means = shown[0].flatten(1).mean(1).tolist()
+    assert len(means) == 3 and means == sorted(means)
 
 
 @pytest.fixture(scope="module")

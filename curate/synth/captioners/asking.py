@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from curate.errors import CurateError
-from curate.synth.captioners.base import Answer, Content, Decoding, Request, Seen, Writer
+from curate.synth.captioners.base import Answer, Content, Decoding, Request, Seen, Video, Writer
 
 log = logging.getLogger(__name__)
 
@@ -148,16 +148,23 @@ class Asking:
     async def _one(self, wanted: Wanted) -> Got:
         """One request from its pictures to its answer."""
         content = []
-        if sum(not isinstance(part, str) for part in wanted.content) > self.writer.most_pictures:
+        if sum(not isinstance(part, str) and part.ndim == 3 for part in wanted.content) > self.writer.most_pictures:
             return Got(wanted.key, Answer(None, "too_many_images"))
         for part in wanted.content:
-            content.append(part if isinstance(part, str) else await self._prepared(part))
+            content.append(part if isinstance(part, str) else await self._made_ready(part))
         if None in content:
             return Got(wanted.key, Answer(None, "bad_image"))
         request = Request(tuple(content), wanted.seed)
         async with self.room:
             answer = await self._answer(request)
-        return Got(wanted.key, answer, tuple(replace(p, data=None) for p in request.pictures))
+        return Got(wanted.key, answer, tuple(replace(p, data=None) for p in request.seen))
+
+    async def _made_ready(self, pixels: np.ndarray) -> Seen | Video | None:
+        """A picture or a video made ready; None if it cannot be."""
+        if pixels.ndim == 3:
+            return await self._prepared(pixels)
+        frames = await asyncio.gather(*map(self._prepared, pixels))
+        return None if None in frames else Video(tuple(f for f in frames if f))
 
     async def _prepared(self, image: np.ndarray) -> Seen | None:
         """A picture made ready; None if it cannot be: one bad picture costs one row."""

@@ -61,16 +61,23 @@ class Seen:
     height: int
 
 
-#: What a model is shown, in this order: texts, and pictures as uint8 (height, width, 3), RGB.
+@dataclass(frozen=True)
+class Video:
+    """Frames of a video made ready for a model, in order of time."""
+
+    frames: tuple[Seen, ...]
+
+
+#: What a model is shown, in this order: texts, pictures as uint8 (height, width, 3), RGB, and videos as (frames, height, width, 3).
 Content = tuple[str | np.ndarray, ...]
 
 
 @dataclass(frozen=True)
 class Request:
-    """One text that is wanted. content: what the model is shown, texts and pictures in this order, as one message of a user.
+    """One text that is wanted. content: what the model is shown, texts, pictures and videos in this order, as one message of a user.
     seed: of its draws."""
 
-    content: tuple[str | Seen, ...]
+    content: tuple[str | Seen | Video, ...]
     seed: int = 0
 
     @property
@@ -81,6 +88,15 @@ class Request:
     @property
     def pictures(self) -> list[Seen]:
         return [part for part in self.content if isinstance(part, Seen)]
+
+    @property
+    def videos(self) -> list[Video]:
+        return [part for part in self.content if isinstance(part, Video)]
+
+    @property
+    def seen(self) -> list[Seen]:
+        """Pictures and frames of videos, in their order."""
+        return [each for p in self.content if not isinstance(p, str) for each in (p.frames if isinstance(p, Video) else (p,))]
 
 
 @dataclass(frozen=True)
@@ -116,7 +132,8 @@ class Writer:
     engine: ClassVar[str] = ""  # the package that runs it
     gpus: ClassVar[float] = 1
     network: ClassVar[bool] = False
-    most_pictures: ClassVar[int] = 1  # in one request
+    most_pictures: ClassVar[int] = 1  # in one request, frames of videos aside
+    takes_videos: ClassVar[bool] = False  # whether its kind may; whether the model does is the model's matter
     untracked: ClassVar[tuple[str, ...]] = ()  # parameters that do not change what is written, besides these here
     instead: ClassVar[str] = "name a folder with the model, an endpoint's URL#MODEL, or for a first try --captioner small"
 

@@ -15,7 +15,7 @@ import numpy as np
 
 from curate.errors import CurateError, RecipeError
 from curate.synth.captioners import answers
-from curate.synth.captioners.base import Answer, Decoding, Request, Seen, Writer
+from curate.synth.captioners.base import Answer, Decoding, Request, Seen, Video, Writer
 from curate.synth.captioners.decode import chance
 from curate.synth.captioners.hugging import smaller
 from curate.synth.captioners.kept import Kept
@@ -89,6 +89,7 @@ class Endpoint(Writer):
     gpus = 0
     network = True
     most_pictures = 64
+    takes_videos = True
     untracked = ("at_once", "a_minute", "timeout", "attempts", "patience", "price_in", "price_out", "cache", "key", "url")
 
     deadline: float = field(default=0.0, kw_only=True)  # attempts and patience say when a row is given up
@@ -248,8 +249,10 @@ class Endpoint(Writer):
         return Rejected("moderated" if moderated else "rejected")
 
 
-def _part(part: str | Seen) -> dict[str, Any]:
+def _part(part: str | Seen | Video) -> dict[str, Any]:
+    """A part of a message as OpenAI's API has it; a video, which it has not, as vLLM's: JPEG frames with commas between."""
     if isinstance(part, str):
         return {"type": "text", "text": part}
-    url = "data:image/jpeg;base64," + base64.b64encode(part.data).decode()
-    return {"type": "image_url", "image_url": {"url": url}}
+    kind, frames = ("video", part.frames) if isinstance(part, Video) else ("image", (part,))
+    url = f"data:{kind}/jpeg;base64," + ",".join(base64.b64encode(frame.data).decode() for frame in frames)
+    return {"type": f"{kind}_url", f"{kind}_url": {"url": url}}

@@ -9,7 +9,7 @@ import numpy as np
 
 from curate.errors import RecipeError
 from curate.models import THREADS, ensure_torchvision, file_sha256, hugging_ready
-from curate.synth.captioners.base import Answer, Decoding, Request, Seen, seen
+from curate.synth.captioners.base import Answer, Decoding, Request, Seen, Video, seen
 from curate.synth.captioners.batches import BatchWriter
 from curate.synth.captioners.decode import chance, pick
 
@@ -165,6 +165,7 @@ class ChatVlm(Hugging):
     template. Pictures stand among the texts where the request has them."""
 
     most_pictures = 16
+    takes_videos = True
 
     model: str = "Qwen/Qwen2.5-VL-3B-Instruct"
 
@@ -174,14 +175,24 @@ class ChatVlm(Hugging):
     def write(self, requests: list[Request], decoding: Decoding) -> list[Answer]:
         prompts = [self._processor.apply_chat_template(turns(r), add_generation_prompt=True, tokenize=False) for r in requests]
         pictures = [[p.data for p in r.pictures] for r in requests]
-        images = {"images": pictures} if any(pictures) else {}
-        return self._write(self._processor(text=prompts, padding=True, return_tensors="pt", **images), requests, decoding)
+        videos = [pixels(v) for r in requests for v in r.videos]
+        shown = {"images": pictures} if any(pictures) else {}
+        shown |= {"videos": videos} if videos else {}
+        return self._write(self._processor(text=prompts, padding=True, return_tensors="pt", **shown), requests, decoding)
 
 
 def turns(request: Request) -> list[dict[str, Any]]:
-    """A request as chat templates take it: one message of texts and marks of pictures, in their order."""
-    parts = [{"type": "text", "text": p} if isinstance(p, str) else {"type": "image"} for p in request.content]
+    """A request as chat templates take it: one message of texts and marks of pictures and videos, in their order."""
+    parts = [
+        {"type": "text", "text": p} if isinstance(p, str) else {"type": "video" if isinstance(p, Video) else "image"}
+        for p in request.content
+    ]
     return [{"role": "user", "content": parts}]
+
+
+def pixels(video: Video) -> np.ndarray:
+    """The frames of a video: uint8 (frames, height, width, 3)."""
+    return np.stack([frame.data for frame in video.frames])
 
 
 @dataclass

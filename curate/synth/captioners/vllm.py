@@ -10,7 +10,7 @@ import numpy as np
 from curate.errors import RecipeError
 from curate.models import hugging_ready
 from curate.synth.captioners.base import Answer, Decoding, Request, Seen, Writer, seen
-from curate.synth.captioners.hugging import smaller, turns
+from curate.synth.captioners.hugging import pixels, smaller, turns
 
 
 @dataclass
@@ -26,6 +26,7 @@ class Vllm(Writer):
     """
 
     engine = "vllm"
+    takes_videos = True
     untracked = ("share", "at_once", "tensor", "pipeline")
 
     model: str = "Qwen/Qwen2.5-VL-3B-Instruct"
@@ -117,10 +118,14 @@ class Vllm(Writer):
         """The request by the model's chat template, with its pictures."""
         from PIL import Image
 
-        asked = turns(request) if request.pictures else [{"role": "user", "content": request.text}]
+        asked = turns(request) if request.seen else [{"role": "user", "content": request.text}]
         prompt = {"prompt": self._template(asked, add_generation_prompt=True, tokenize=False)}
-        if request.pictures:
-            prompt["multi_modal_data"] = {"image": [Image.fromarray(p.data) for p in request.pictures]}
+        shown = {
+            "image": [Image.fromarray(p.data) for p in request.pictures],
+            "video": [pixels(v) for v in request.videos],
+        }
+        if request.seen:
+            prompt["multi_modal_data"] = {kind: each for kind, each in shown.items() if each}
         return prompt
 
 
