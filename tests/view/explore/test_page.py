@@ -125,12 +125,12 @@ def test_map_and_duplicates(page):
 
 def test_a_better_map_takes_the_place_of_the_first(page):
     def first(route):
-        page.unroute("**/api/map*")
         route.fulfill(json=route.fetch().json() | {"pending": True, "method": "PCA; t-SNE is being computed"})
 
     page.route("**/api/map*", first)
     at(page, tab="map")
     page.get_by_text("t-SNE is being computed").wait_for()
+    page.unroute("**/api/map*")
     page.get_by_text("t-SNE: neighbours").wait_for()
 
 
