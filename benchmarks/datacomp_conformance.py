@@ -17,7 +17,7 @@ import numpy as np
 import pyarrow as pa
 
 from curate.balance.text_based import TextBased
-from curate.balance.wordnet import opened, wordnet_table
+from curate.balance.wordnet import wordnet_of, wordnet_table
 from curate.filters.aspect_ratio import AspectRatio
 from curate.filters.caption_chars import CaptionChars
 from curate.filters.caption_words import CaptionWords
@@ -130,7 +130,7 @@ def main(rows: int, wordnet: str) -> bool:
             [label._model.predict(t.replace("\n", " "))[0][:1] == ("__label__en",) for t in table["text"].to_pylist()]
         )
         if (Path(wordnet) / "index.noun").exists():
-            words = opened(wordnet_table(wordnet))
+            words = wordnet_of(wordnet_table(wordnet))
             synsets = {n for w in ("cat", "car", "house", "goose", "leaf", "bank") if (n := words.offset(w))}
             rules.append("text_based")
     same = []

@@ -1,4 +1,4 @@
-"""So many samples, or so many words, from each of several pools."""
+"""Budget selector: a fixed number of samples, words or tokens from each of several pools."""
 
 from dataclasses import dataclass, field
 
@@ -12,13 +12,13 @@ from curate.selector import Selection, Selector, identifier, quoted
 
 @dataclass
 class Budget(Selector):
-    """Keeps rows of each pool until its budget is spent: the best by the `by` columns, else in the order of a seeded coin.
+    """Keeps rows of each pool until its budget is spent: the best by the `by` columns, else in a seeded random order.
 
-    budgets: a number for each pool; a row belongs to the first pool whose name occurs in its `key` (the path of the file that it
-    came from), and falls if there is none. cost: a column with what a row costs, such as `caption_words` for a budget in words
-    or `caption_tokens` for one in tokens; without one each row costs 1. The row that would overspend falls, and all that come after it. A row without a cost falls.
-    A pool smaller than its budget gives all it has; notes say what each gave. Rows of earlier
-    releases come first: new ones get what these leave of a budget.
+    budgets: a number for each pool; a row belongs to the first pool whose name occurs in its `key` (the path of its input
+    file), and is dropped if there is none. cost: column with the cost of a row, such as `caption_words` for a budget in words
+    or `caption_tokens` for one in tokens; none: each row costs 1. A row without a cost is dropped, and so is the row that would exceed the budget,
+    with all rows ranked after it. A pool smaller than its budget is kept whole; the notes record what each pool spent. Rows of earlier
+    releases rank first: new rows get what remains of a budget.
 
     key: column in which the names of pools are looked for. Ours.
     """
@@ -50,16 +50,14 @@ class Budget(Selector):
         cost = f"{identifier(self.cost)}::double" if self.cost else "1::double"
         columns = f"id, case {pools} end as {name}, {cost} as cost"
         ordered = live.in_order(sort_key(self.by) if self.by else coin, columns)
-        # What a range spends is added up over the ranges before it, pool by pool.
-        sums = [
-            dict(zip(t["pool"].to_pylist(), t["cost"].to_pylist())) for t in ordered.each(Sql(_SPENT.format(name))).tables()
-        ]
+        # Each range of the order starts from what the ranges before it spent, pool by pool.
+        sums = [_costs_by_pool(t) for t in ordered.each(Sql(_SPENT.format(name))).tables()]
         before = [{n: sum(s.get(n) or 0.0 for s in sums[:i]) for n in self.budgets} for i in range(len(sums))]
         spent = ordered.each(Sql(_TOTAL.format(name)), ordered.beside(_amounts(b) for b in before))
         limited = spent.each(Sql(_WITHIN.format(name)), spent.constant(_amounts(self.budgets)))
         found = limited.home(live)
         drop = found.each(Sql("select id from live where not keep"))
-        kept = [dict(zip(t["pool"].to_pylist(), t["cost"].to_pylist())) for t in limited.each(Sql(_KEPT.format(name))).tables()]
+        kept = [_costs_by_pool(t) for t in limited.each(Sql(_KEPT.format(name))).tables()]
         total = {n: sum(k.get(n) or 0.0 for k in kept) for n in self.budgets}
         return Selection(drop, columns=found, notes={"spent": total, "budgets": dict(self.budgets)})
 
@@ -72,5 +70,10 @@ _WITHIN = """select id, {0}, cost, sort, coalesce(not isnan(cost) and total <= a
     from live left join other on other.pool = live.{0}"""
 
 
+def _costs_by_pool(rows: pa.Table) -> dict[str, float]:
+    return dict(zip(rows["pool"].to_pylist(), rows["cost"].to_pylist()))
+
+
 def _amounts(numbers: dict[str, float]) -> pa.Table:
+    """A number for each pool as a table of `pool` and `amount`."""
     return pa.table({"pool": pa.array(list(numbers), pa.string()), "amount": pa.array(list(numbers.values()), pa.float64())})

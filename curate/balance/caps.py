@@ -1,4 +1,4 @@
-"""No more than so many rows of one kind: of a site, a language, a cluster."""
+"""Caps selector: at most a fixed number of rows for each value of a key, such as a host, a language or a cluster."""
 
 from dataclasses import dataclass, field
 
@@ -10,10 +10,10 @@ from curate.selector import PUBLISHED, Selection, Selector
 
 @dataclass
 class Caps(Selector):
-    """Keeps at most `max` rows for each value of the `key`: the best by the `by` columns, else a seeded draw.
+    """Keeps at most `max` rows for each value of `key`: the best by the `by` columns, else a seeded random sample.
 
-    A key is a column or a function of one, such as `host(url)`. Rows with a null in their key stay. Rows of
-    earlier releases come first: new ones get what these leave.
+    A key is a column or a function of one, such as `host(url)`. Rows with a null in their key are kept. Rows of
+    earlier releases rank first: new rows get what remains below `max`.
 
     max: rows of each value at most. key: columns, or functions of one, whose values are counted together. Ours.
     """
@@ -35,11 +35,12 @@ class Caps(Selector):
     def select(self, live: Frame) -> Selection:
         coin = coin_key(self.seed, self.name)
         keyed = keys.keyed(self.key, f"{sort_key(self.by) if self.by else coin} as rank")
-        cap, placed = int(self.max), f"row_number() over (partition by {keys.names(self.key)} order by rank) as place"
-        # What is beyond the cap in its chunk is beyond it in the pool: only the rest meets.
-        local = live.each(Sql(f"select *, {placed} from ({keyed})"))
-        met = f"select id from (select id, {placed} from (select * exclude (place) from live)) where place > {cap}"
-        across = local.shuffle(ByHash("hash"), Sql(met), Sql(f"select * from live where place <= {cap}")).home(live)
+        cap, number = int(self.max), f"row_number() over (partition by {keys.names(self.key)} order by rank) as place"
+        # A row beyond the cap within its chunk is beyond it in the pool: only the others are shuffled.
+        local = live.each(Sql(f"select *, {number} from ({keyed})"))
+        beyond_in_bucket = f"select id from (select id, {number} from (select * exclude (place) from live)) where place > {cap}"
+        within_chunk = Sql(f"select * from live where place <= {cap}")
+        across = local.shuffle(ByHash("hash"), Sql(beyond_in_bucket), within_chunk).home(live)
         beyond = f"select live.id, hash from live left join other using (id) where live.id < {PUBLISHED} and (place > {cap} or other.id is not null)"
         drop = local.each(Sql(beyond), across)
         count = Sql("select count(distinct hash) as n from live")

@@ -1,4 +1,4 @@
-"""Equal shares for clusters of embeddings: frequent kinds of images are thinned, rare ones stay."""
+"""ClusterBalance selector: samples rows evenly from clusters of embeddings, so that frequent kinds of images are reduced and rare ones kept."""
 
 from bisect import bisect_right
 from dataclasses import dataclass, field
@@ -19,18 +19,19 @@ from curate.selector import PUBLISHED, Selection, Selector, identifier
 
 @dataclass
 class ClusterBalance(Selector):
-    """Keeps `total` rows (or `fraction` of those that come), drawn from clusters of an embedding column in even shares.
+    """Keeps `total` rows (or a `fraction` of the pool), sampled from the clusters of an embedding column.
 
-    A cluster's share is proportional to its size to the power `temper`: 0 gives all clusters the same, 1 leaves the mix as
-    it is. A cluster smaller than its share gives all it has, and the others share the rest. With several numbers of
-    `clusters`, the second level clusters the centroids of the first, and so on; shares go from the top down
-    (hierarchical k-means, Vo et al. 2405.15613); 0 on the lowest level is sqrt(2 N). Inside a cluster rows are drawn by coin, or best first by the `by` columns.
+    The quota of a cluster is proportional to its size to the power `temper`: 0 gives all clusters the same, 1 keeps the mix
+    as it is. A cluster smaller than its quota is kept whole, and the others share the rest. With several numbers of
+    `clusters`, the second level clusters the centroids of the first, and so on; quotas are divided from the top level down
+    (hierarchical k-means, Vo et al. 2405.15613); 0 on the lowest level is sqrt(2 N). Within a cluster rows are sampled at random with a seed, or the best
+    by the `by` columns are kept.
 
-    Adds the cluster of the lowest level. Rows without an embedding are dropped. In a set that grows `total` is that of all releases, and
-    new rows get what earlier ones leave of it, in the clusters that these have filled least. A `fraction` is that of the new rows.
+    Adds the cluster of the lowest level. Rows without an embedding are dropped. Over several releases `total` counts the rows of all, and
+    new rows get what remains of it, in the clusters with the fewest published rows. A `fraction` is that of the new rows.
 
-    total: rows that stay, 0: by `fraction`. fraction: share of the rows that stays, 0: by `total`. temper: power of a cluster's size that its share is
-    proportional to.
+    total: rows that are kept, 0: by `fraction`. fraction: share of the rows that is kept, 0: by `total`. temper: power of a cluster's size to which its
+    quota is proportional.
     clusters: numbers of clusters from the lowest level up; 0: the square root of twice the rows.
     """
 
@@ -82,16 +83,17 @@ class ClusterBalance(Selector):
         lowest = self.clusters[0] or max(1, round((2 * rows.rows) ** 0.5))
         rows, centroids, files = clustered(rows, width, lowest, 1, self.centroids, self.seed, self.device)
         name = f"{self.name}_cluster"
-        found = rows.each(_Ranked(name))
-        sizes, there = _sizes(found, name, len(centroids))
-        total = self.total or int(there.sum()) + round(self.fraction * int((sizes - there).sum()))
-        quota = descend(sizes, there, _tree(centroids, self.clusters[1:], self.seed), total, self.temper)
-        granted = pa.table({"cluster": np.arange(len(quota), dtype=np.int32), "quota": quota})
-        fell = _beyond(found, name, granted).home(live).each(Sql(f"select id from live where id < {PUBLISHED}"))
-        drop = fell.each(Sql(UNION), without)
+        found = rows.each(_AssignedCluster(name))
+        sizes, published = _sizes(found, name, len(centroids))
+        total = self.total or int(published.sum()) + round(self.fraction * int((sizes - published).sum()))
+        parents = _parents(centroids, self.clusters[1:], self.seed)
+        quota = hierarchical_quotas(sizes, published, parents, total, self.temper)
+        quotas = pa.table({"cluster": np.arange(len(quota), dtype=np.int32), "quota": quota})
+        beyond = _beyond_quota(found, name, quotas).home(live).each(Sql(f"select id from live where id < {PUBLISHED}"))
+        drop = beyond.each(Sql(UNION), without)
         notes = {
             "centroids_hash": bytes_hash(files["centroids.npy"]),
-            "kept": rows.rows - fell.rows,
+            "kept": rows.rows - beyond.rows,
             "clusters": len(sizes),
             "cluster_largest": int(sizes.max(initial=0)),
             "cluster_median": float(np.median(sizes)),
@@ -102,42 +104,45 @@ class ClusterBalance(Selector):
 
 
 def _sizes(found: Frame, name: str, clusters: int) -> tuple[np.ndarray, np.ndarray]:
-    """How many rows each cluster has in all, and in earlier releases."""
-    sizes, there = np.zeros(clusters, np.int64), np.zeros(clusters, np.int64)
+    """The number of rows of each cluster: in all, and in earlier releases."""
+    sizes, published = np.zeros(clusters, np.int64), np.zeros(clusters, np.int64)
     counted = f"""select {identifier(name)} as cluster, count(*) as n, count(*) filter (id >= {PUBLISHED}) as published
         from live group by all"""
     for t in found.each(Sql(counted)).tables():
         sizes[t["cluster"].to_numpy()] += t["n"].to_numpy()
-        there[t["cluster"].to_numpy()] += t["published"].to_numpy()
-    return sizes, there
+        published[t["cluster"].to_numpy()] += t["published"].to_numpy()
+    return sizes, published
 
 
-def _beyond(found: Frame, name: str, granted: pa.Table) -> Frame:
-    """The rows that are not among the best `quota` of their cluster. What is beyond it in its chunk is so in the pool: only the rest meets."""
-    placed = f"""select live.*, row_number() over (partition by {identifier(name)} order by rank) as place, quota
+def _beyond_quota(found: Frame, name: str, quotas: pa.Table) -> Frame:
+    """The ids of the rows that are not among the best `quota` rows of their cluster.
+
+    A row beyond the quota within its chunk is beyond it in the pool: only the others are ranked across chunks.
+    """
+    ranked = f"""select live.*, row_number() over (partition by {identifier(name)} order by rank) as place, quota
         from live join other on other.cluster = live.{identifier(name)}"""
-    local = found.each(Sql(f"select *, hash({identifier(name)}) as hash from ({placed})"), found.constant(granted))
-    again = f"select *, row_number() over (partition by {identifier(name)} order by rank) as place from (select * exclude (place) from live)"
-    few = Sql("select * replace (if(place <= quota, place, -1) as place) from live")
-    return local.shuffle(ByHash("hash"), _Beyond(again), few)
+    local = found.each(Sql(f"select *, hash({identifier(name)}) as hash from ({ranked})"), found.constant(quotas))
+    ranked_in_bucket = f"select *, row_number() over (partition by {identifier(name)} order by rank) as place from (select * exclude (place) from live)"
+    mark_beyond = Sql("select * replace (if(place <= quota, place, -1) as place) from live")
+    return local.shuffle(ByHash("hash"), _BeyondQuota(ranked_in_bucket), mark_beyond)
 
 
 @dataclass(frozen=True)
-class _Beyond:
-    """The ids beyond the quota: those of the chunk (place -1), and those that others of the bucket leave no place."""
+class _BeyondQuota:
+    """Task on a bucket: the ids beyond the quota, within their chunk (place -1) or within the bucket."""
 
-    placed: str
+    ranked: str
 
     def __call__(self, rows: pa.Table) -> pa.Table:
         text = f"""with out as (select id from live where place = -1),
             among as (select * from live where place != -1)
-            select id from out union all select id from ({self.placed.replace("from live", "from among")}) where place > quota"""
+            select id from out union all select id from ({self.ranked.replace("from live", "from among")}) where place > quota"""
         return query(text, {"live": rows})
 
 
 @dataclass(frozen=True)
-class _Ranked:
-    """The rank and the nearest centroid of each row."""
+class _AssignedCluster:
+    """Task: the rank and the nearest centroid of each row."""
 
     name: str
 
@@ -146,8 +151,8 @@ class _Ranked:
         return pa.table({"id": rows["id"], "rank": rows["rank"], self.name: pa.array(near, pa.int32())})
 
 
-def _tree(centroids: np.ndarray, levels: tuple[int, ...], seed: int) -> list[np.ndarray]:
-    """For each higher level the parent of every cluster below."""
+def _parents(centroids: np.ndarray, levels: tuple[int, ...], seed: int) -> list[np.ndarray]:
+    """For each higher level the parent of every cluster of the level below."""
     parents = []
     for k in levels:
         above = train(centroids, k, seed, "cpu")
@@ -156,34 +161,39 @@ def _tree(centroids: np.ndarray, levels: tuple[int, ...], seed: int) -> list[np.
     return parents
 
 
-def descend(sizes: np.ndarray, there: np.ndarray, parents: list[np.ndarray], total: int, temper: float) -> np.ndarray:
-    """Quotas of the lowest clusters: shared out at the top, then inside each cluster of a level among its children."""
+def hierarchical_quotas(
+    sizes: np.ndarray, published: np.ndarray, parents: list[np.ndarray], total: int, temper: float
+) -> np.ndarray:
+    """Quotas of the lowest clusters: `total` is divided among the top clusters, then that of each cluster among its children."""
     if not parents:
-        return shares(sizes, there, total, temper)
-    above, held = (np.bincount(parents[0], n, parents[0].max() + 1).astype(np.int64) for n in (sizes, there))
-    granted = descend(above, held, parents[1:], total, temper)
+        return proportional_quotas(sizes, published, total, temper)
+    sums = (np.bincount(parents[0], n, parents[0].max() + 1).astype(np.int64) for n in (sizes, published))
+    parent_quota = hierarchical_quotas(*sums, parents[1:], total, temper)
     quota = np.zeros(len(sizes), np.int64)
-    for parent in np.flatnonzero(granted):
+    for parent in np.flatnonzero(parent_quota):
         children = np.flatnonzero(parents[0] == parent)
-        quota[children] = shares(sizes[children], there[children], int(granted[parent]), temper)
+        quota[children] = proportional_quotas(sizes[children], published[children], int(parent_quota[parent]), temper)
     return quota
 
 
-def shares(sizes: np.ndarray, there: np.ndarray, total: int, temper: float) -> np.ndarray:
-    """Whole numbers that add up to `total`: at least `there`, at most `sizes`, in between proportional to sizes ** temper. All of
-    `sizes`, or just `there`, where `total` is beyond these."""
-    if total >= sizes.sum() or total <= there.sum():
-        return (sizes if total >= sizes.sum() else there).astype(np.int64)
+def proportional_quotas(sizes: np.ndarray, published: np.ndarray, total: int, temper: float) -> np.ndarray:
+    """Whole numbers that sum to `total`: at least `published`, at most `sizes`, in between proportional to sizes ** temper.
+
+    `sizes` where `total` is at least their sum, `published` where it is at most theirs. Remainders go to the largest fractions.
+    """
+    if total >= sizes.sum() or total <= published.sum():
+        return (sizes if total >= sizes.sum() else published).astype(np.int64)
     weight = np.maximum(np.where(sizes > 0, sizes.astype(float) ** temper, 0), 1e-300)
-    begins, ends = there / weight, sizes / weight
-    # Clusters begin and end to get more as a common factor of their weights grows: it lies behind the last of these that `total` allows.
+    begins, ends = published / weight, sizes / weight
+    # A quota is a common factor times its weight, clipped. The sum over all clusters is linear in the factor between two of these
+    # bounds: the last bound whose sum `total` allows is found, then the rest by division.
     factors = np.unique(np.concatenate([begins, ends]))
-    last = bisect_right(factors, total, key=lambda factor: float(np.clip(factor * weight, there, sizes).sum())) - 1
+    last = bisect_right(factors, total, key=lambda factor: float(np.clip(factor * weight, published, sizes).sum())) - 1
     factor = factors[last] if last >= 0 else 0.0
     grows = (begins <= factor) & (factor < ends)
-    factor += (total - np.clip(factor * weight, there, sizes).sum()) / weight[grows].sum() if grows.any() else 0.0
-    exact = np.clip(factor * weight, there, sizes)
+    factor += (total - np.clip(factor * weight, published, sizes).sum()) / weight[grows].sum() if grows.any() else 0.0
+    exact = np.clip(factor * weight, published, sizes)
     quota = np.floor(exact + 1e-9).astype(np.int64)
-    most = np.lexsort((np.arange(len(sizes)), -(exact - quota)))
-    quota[most[: total - quota.sum()]] += 1
+    largest_fraction = np.lexsort((np.arange(len(sizes)), -(exact - quota)))
+    quota[largest_fraction[: total - quota.sum()]] += 1
     return quota

@@ -1,4 +1,4 @@
-"""Lists of entries (MetaCLIP's metadata): read from files, or built from the pool's own captions."""
+"""Lists of entries (MetaCLIP's metadata): read from files, or built from a reference text."""
 
 import hashlib
 import json
@@ -12,12 +12,12 @@ from curate.sources.lines import bare, lines, read_text
 
 
 def read_entries(source: str | list[str]) -> list[str]:
-    """Distinct entries in the order given. A file holds a JSON list (as MetaCLIP publishes it), a JSON object of which the entries
-    are the keys (as it publishes counts), or one entry a line.
+    """The distinct entries of a list or a file, in order, without blank ones and those with a NUL.
 
-    Blank entries, and those with a NUL in them, are left out. RecipeError names the file, and the line that cannot be read.
+    A file holds a JSON list (as MetaCLIP publishes it), a JSON object whose keys are the entries (as it publishes counts), or one
+    entry a line. RecipeError names the file, and the line that cannot be read.
     """
-    entries = list(source) if isinstance(source, (list, tuple)) else _read(source)
+    entries = list(source) if isinstance(source, (list, tuple)) else _read_file(source)
     if wrong := next((n for n, e in enumerate(entries, 1) if not isinstance(e, str)), 0):
         raise RecipeError(f"entries: {source}: not a list of strings: the {wrong}. is {str(entries[wrong - 1])[:40]}")
     if isinstance(source, str) and not any(e.strip() for e in entries):
@@ -25,10 +25,10 @@ def read_entries(source: str | list[str]) -> list[str]:
     return [e for e in dict.fromkeys(entries) if e.strip() and "\0" not in e]
 
 
-def _read(file: str) -> list[str]:
+def _read_file(file: str) -> list[str]:
     whole = read_text(file).lstrip()
     if whole[:1] not in ("[", "{"):
-        return _listed(file)
+        return _read_lines(file)
     try:
         found = json.loads(whole)
     except ValueError as e:
@@ -40,8 +40,8 @@ def _read(file: str) -> list[str]:
     return list(found)
 
 
-def _listed(file: str) -> list[str]:
-    """One entry a line, or a JSON string a line."""
+def _read_lines(file: str) -> list[str]:
+    """The entries of a file with one entry a line, or one JSON string a line."""
     found = [bare(line) for line in lines(file)]
     if all(re.fullmatch(r'".*"', line) for line in found if line):
         try:
@@ -57,9 +57,9 @@ def entries_hash(entries: list[str]) -> str:
 
 
 def ngram_entries(texts: Iterable[str | None], min_count: int = 100, min_pmi: float = 10.0) -> list[str]:
-    """Words seen `min_count` times or more, and word pairs of high pointwise mutual information, in a reference text.
+    """The words of a reference text that occur `min_count` times or more, and its word pairs of high pointwise mutual information.
 
-    That is how CLIP's and MetaCLIP's lists were made from the English Wikipedia, with 100 and a bound of their own on
-    the pairs. The score of a pair is log2(p(ab) / (p(a) p(b))), in bits. Sorted: words, then pairs.
+    CLIP's and MetaCLIP's lists were made so from the English Wikipedia, with 100 and bounds of their own on the pairs. The score
+    of a pair is log2(p(ab) / (p(a) p(b))), in bits. Sorted: words, then pairs.
     """
     return associated(texts, lambda text: spacing(text).split(), min_count, min_pmi)

@@ -1,4 +1,4 @@
-"""Rows whose images lie where a reference set lies: DataComp's image-based filter, and NormSim."""
+"""ImageBased and NormSim selectors: keep rows whose image embeddings are similar to a reference set (DataComp's image-based filter, NormSim)."""
 
 import math
 from dataclasses import dataclass, field
@@ -30,10 +30,10 @@ class ImageBased(Selector):
     """Keeps rows whose nearest centroid is also the nearest of some image of a reference set (DataComp, 2304.14108).
 
     `reference` is a .npy file of embeddings, ImageNet-1k's in the paper. `clusters` centroids are trained on the pool
-    (100,000 in the paper) unless `centroids` names a .npy file; these are compared as they are, by the inner product, as in DataComp's
-    code, whose means are not unit. kmeans: "spherical", on 64 rows a cluster, or "l2", DataComp's own: means of all rows. Adds the cluster. Rows without an embedding are dropped.
+    (100,000 in the paper) unless `centroids` names a .npy file; those are compared unnormalized, by the inner product, as in DataComp's
+    code. kmeans: "spherical", trained on 64 rows a cluster, or "l2", DataComp's: means of all rows. Adds the cluster. Rows without an embedding are dropped.
 
-    reference: `.npy` file of the reference set's embeddings. clusters: centroids that are trained on the pool.
+    reference: `.npy` file of the reference set's embeddings. clusters: number of centroids trained on the pool.
     """
 
     version = 4
@@ -78,28 +78,28 @@ class ImageBased(Selector):
         rows, centroids, files = clustered(
             rows, width, self.clusters, 1, self.centroids, self.seed, self.device, scaled=False, l2=self.kmeans == "l2"
         )
-        hit = np.zeros(len(centroids), bool)
-        hit[nearest(reference, centroids, 1)] = True
+        in_reference = np.zeros(len(centroids), bool)
+        in_reference[nearest(reference, centroids, 1)] = True
         name = identifier(f"{self.name}_cluster")
-        found = rows.each(_Home(f"{self.name}_cluster"))
-        wanted = found.constant(pa.table({"cluster": np.flatnonzero(hit).astype(np.int32)}))
-        missed = found.each(Sql(f"select id from live anti join other on other.cluster = live.{name}"), wanted)
+        found = rows.each(_NearestCentroid(f"{self.name}_cluster"))
+        wanted = found.constant(pa.table({"cluster": np.flatnonzero(in_reference).astype(np.int32)}))
+        outside = found.each(Sql(f"select id from live anti join other on other.cluster = live.{name}"), wanted)
         notes = {
             "centroids_hash": bytes_hash(files["centroids.npy"]),
-            "clusters": len(hit),
-            "clusters_hit": int(hit.sum()),
-            "kept": found.rows - missed.rows,
+            "clusters": len(in_reference),
+            "clusters_hit": int(in_reference.sum()),
+            "kept": found.rows - outside.rows,
         }
-        return Selection(missed.each(Sql(UNION), without), columns=found, notes=notes, files=files)
+        return Selection(outside.each(Sql(UNION), without), columns=found, notes=notes, files=files)
 
 
-#: The rows of two tables of ids.
+#: SQL: the ids of two tables.
 UNION = "select id from live union all select id from other"
 
 
 @dataclass(frozen=True)
-class _Home:
-    """The nearest centroid of each row, as a column of this name."""
+class _NearestCentroid:
+    """Task: the nearest centroid of each row, as a column called `name`."""
 
     name: str
 
@@ -114,7 +114,7 @@ class NormSim(Selector):
 
     The score is the p-norm of the cosines with all vectors of `target` (a .npy file): `p=2` for
     sqrt(sum of squares), `p="inf"` for the largest cosine; it is added as a column named like the selector. Keeps the
-    `fraction` with the highest scores (rows as good as the last of them too), or scores of `min` or more. The paper keeps
+    `fraction` with the highest scores, ties at the cut included, or scores of `min` or more. The paper keeps
     20 % after another filter. Rows without an embedding are dropped.
 
     target: `.npy` file of the target set's embeddings. p: of the norm, a number or `inf`. fraction: share of the rows that is kept; none: by `min`. min:
@@ -149,18 +149,18 @@ class NormSim(Selector):
     def select(self, live: Frame) -> Selection:
         rows, width = embedded(live, self.column)
         target = load_vectors(self.target, width or None)
-        scored = rows.each(_Similar(self.name, str(self.p)), rows.constant(pa.table({"v": column(target, np.float32)})))
+        scored = rows.each(_NormSimScore(self.name, str(self.p)), rows.constant(pa.table({"v": column(target, np.float32)})))
         low = float(self.min) if self.fraction is None else cut_at(scored, self.name, self.fraction)
-        fell = scored.each(Sql(f"select id from live where not {identifier(self.name)} >= '{low!r}'::float"))
-        drop = fell.each(Sql(UNION), live.each(Without(self.column)))
+        below = scored.each(Sql(f"select id from live where not {identifier(self.name)} >= '{low!r}'::float"))
+        drop = below.each(Sql(UNION), live.each(Without(self.column)))
         return Selection(
-            drop, columns=scored, notes={"min": low if math.isfinite(low) else None, "kept": scored.rows - fell.rows}
+            drop, columns=scored, notes={"min": low if math.isfinite(low) else None, "kept": scored.rows - below.rows}
         )
 
 
 @dataclass(frozen=True)
-class _Similar:
-    """Scores of rows, rounded to float16 precision: the last bits depend on the machine."""
+class _NormSimScore:
+    """Task: the p-norm of each row's cosines, rounded to float16 precision, because the last bits depend on the machine."""
 
     name: str
     p: str
@@ -169,6 +169,6 @@ class _Similar:
         vectors, wanted = matrix(rows["v"]), l2_normalize(matrix(target["v"]))
         out = np.empty(len(rows), np.float32)
         for low in range(0, len(rows), 1024):
-            alike = l2_normalize(vectors[low : low + 1024]) @ wanted.T
-            out[low : low + 1024] = alike.max(axis=1) if self.p == "inf" else np.sqrt((alike**2).sum(axis=1))
+            cosines = l2_normalize(vectors[low : low + 1024]) @ wanted.T
+            out[low : low + 1024] = cosines.max(axis=1) if self.p == "inf" else np.sqrt((cosines**2).sum(axis=1))
         return pa.table({"id": rows["id"], self.name: out.astype(np.float16).astype(np.float32)})

@@ -1,10 +1,10 @@
-"""Which entries of a long list occur in which captions: MetaCLIP's substring match, as array arithmetic.
+"""Substring matchers: which entries of a long list occur in which captions (MetaCLIP's match, vectorized).
 
-MetaCLIP (2309.16671) puts blanks round seven punctuation marks, turns tab, newline and carriage return into blanks, and
-says an entry matches if `" " + entry + " "` is in `" " + caption + " "`. Case counts. That is the same as saying that
-the entry's pieces, cut at single blanks, are consecutive pieces of the caption; so a whole chunk of captions is cut at
-once, its pieces become numbers, and a trie over numbers is walked for all positions together. An Aho-Corasick automaton
-finds the same set (the tests hold the two against each other) one character and one Python object at a time.
+MetaCLIP (2309.16671) puts spaces around seven punctuation marks, replaces tab, newline and carriage return by spaces, and
+matches an entry if `" " + entry + " "` is in `" " + caption + " "`, case-sensitively. Equivalently, the tokens of the entry, split at
+single spaces, are consecutive tokens of the caption: a whole chunk of captions is split at once, its tokens are numbered, and a
+trie over the numbers is walked for all positions together. An Aho-Corasick automaton finds the same matches (the tests
+compare the two), but one character and one Python object at a time.
 """
 
 from collections.abc import Iterable
@@ -17,13 +17,13 @@ from curate.errors import RecipeError
 
 MARKS = b",.;:?!`"
 _BREAKS = bytes.maketrans(b"\t\n\r", b"   ")
-_END = b"\0"  # stands between two captions; matches nothing
+_END = b"\0"  # separates two captions; matches nothing
 _BLOOM = 22  # log2 of the size of the filter before the search for a trie edge
-_ODD = np.uint64(0x9E3779B97F4A7C15)  # 2**64 / golden ratio: spreads keys over the filter
+_FIBONACCI = np.uint64(0x9E3779B97F4A7C15)  # 2**64 / golden ratio: Fibonacci hashing spreads keys over the filter
 
 
 def spacing(text: str) -> str:
-    """A caption as MetaCLIP matches it."""
+    """A caption as MetaCLIP matches it: spaces around punctuation marks and at both ends."""
     return _space(f" {text} ".encode("utf-8", "surrogatepass")).decode("utf-8", "surrogatepass")
 
 
@@ -35,7 +35,7 @@ def _space(text: bytes) -> bytes:
 
 
 class Matcher:
-    """A trie over the pieces of the entries. An entry's number is its place in the list; entries must be distinct."""
+    """A trie over the tokens of distinct entries. An entry's number is its index in the list."""
 
     def __init__(self, entries: Iterable[str]):
         self.words: dict[bytes, int] = {}
@@ -43,18 +43,19 @@ class Matcher:
         leaf: dict[int, int] = {}
         for number, entry in enumerate(entries):
             node = 0
-            for piece in entry.encode().replace(_END, b"\1\1").split(b" "):  # a NUL never matches
-                word = self.words.setdefault(piece, len(self.words))
+            for token in entry.encode().replace(_END, b"\1\1").split(b" "):  # a NUL never matches
+                word = self.words.setdefault(token, len(self.words))
                 node = edges.setdefault((node, word), len(edges) + 1)
             leaf[node] = number
         self.count = len(entries) if leaf else 0
         self._freeze(edges, leaf)
 
     def _freeze(self, edges: dict[tuple[int, int], int], leaf: dict[int, int]) -> None:
-        size = len(self.words) + 1  # one more for "no such word", number -1
+        """Turn the trie's dicts into arrays: edges below the root by word, the others as sorted keys (node, word)."""
+        size = len(self.words) + 1  # one more for unknown words, number -1
         self.first = np.zeros(size, np.int32)  # word -> node below the root, 0 = none
         self.entry = np.full(len(edges) + 1, -1, np.int32)
-        self.inner = np.zeros(len(edges) + 1, bool)  # nodes that go on
+        self.inner = np.zeros(len(edges) + 1, bool)  # nodes with children
         self.entry[list(leaf)] = list(leaf.values())
         deep = [(node, word, to) for (node, word), to in edges.items() if node]
         for (node, word), to in edges.items():
@@ -70,50 +71,50 @@ class Matcher:
 
     @staticmethod
     def _slot(keys: np.ndarray) -> np.ndarray:
-        return (keys.astype(np.uint64) * _ODD) >> np.uint64(64 - _BLOOM)
+        return (keys.astype(np.uint64) * _FIBONACCI) >> np.uint64(64 - _BLOOM)
 
     def match(self, texts: pa.Array) -> tuple[np.ndarray, np.ndarray]:
-        """Pairs (place of the text, number of the entry), each once, sorted; a null text matches nothing."""
-        words, owner = self._cut(texts)
-        place = np.flatnonzero(self.first[words])
-        node = self.first[words[place]]
+        """Distinct pairs (index of the text, number of the entry), sorted, as two arrays; a null text matches nothing."""
+        words, owner = self._tokenize(texts)
+        start = np.flatnonzero(self.first[words])
+        node = self.first[words[start]]
         found = []
         depth = 0
-        while len(place):
-            hit = self.entry[node] >= 0
-            found.append(owner[place[hit]] * self.count + self.entry[node[hit]])
-            on = self.inner[node]
-            place, node, depth = place[on], node[on], depth + 1
-            place, node = self._step(place, node, words[place + depth])
+        while len(start):
+            ends_here = self.entry[node] >= 0
+            found.append(owner[start[ends_here]] * self.count + self.entry[node[ends_here]])
+            inner = self.inner[node]
+            start, node, depth = start[inner], node[inner], depth + 1
+            start, node = self._descend(start, node, words[start + depth])
         pairs = np.sort(np.concatenate([np.empty(0, np.int64), *found]))
         pairs = pairs[np.diff(pairs, prepend=-1) != 0]  # np.unique hashes, which is five times slower here
         return pairs // max(self.count, 1), pairs % max(self.count, 1)
 
-    def _cut(self, texts: pa.Array) -> tuple[np.ndarray, np.ndarray]:
-        """All pieces of all texts as word numbers (-1 = in no entry), and the text each belongs to."""
+    def _tokenize(self, texts: pa.Array) -> tuple[np.ndarray, np.ndarray]:
+        """The tokens of all texts as word numbers (-1 = in no entry), and the index of the text that each belongs to."""
         raw = pc.fill_null(pc.cast(texts, pa.large_binary()), b"").to_numpy(zero_copy_only=False).tolist()
         joined = b" \0 ".join(raw)
-        if joined.count(_END) >= max(len(raw), 1):  # a caption with a NUL in it: a mark that is in no entry
+        if joined.count(_END) >= max(len(raw), 1):  # a caption contains a NUL: replaced by a byte that is in no entry
             joined = b" \0 ".join(r.replace(_END, b"\1") for r in raw)
-        pieces = pc.split_pattern(pa.array([_space(joined)], pa.large_binary()), b" ").flatten()
-        coded = pieces.dictionary_encode()
+        tokens = pc.split_pattern(pa.array([_space(joined)], pa.large_binary()), b" ").flatten()
+        coded = tokens.dictionary_encode()
         known = np.array([self.words.get(w, -1) for w in coded.dictionary.to_pylist()], np.int32)
         codes = coded.indices.to_numpy()
         end = coded.dictionary.index(pa.scalar(_END, coded.dictionary.type)).as_py()
         return np.append(known[codes], np.int32(-1)), np.cumsum(codes == end)
 
-    def _step(self, place: np.ndarray, node: np.ndarray, word: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Follow one more word from each node; positions that cannot go on fall away."""
+    def _descend(self, start: np.ndarray, node: np.ndarray, word: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """The start positions whose node has a child for `word`, and these children."""
         keys = node * np.int64(self.size) + word
-        ahead = (word >= 0) & self.bloom[self._slot(keys)]
-        place, keys = place[ahead], keys[ahead]
+        possible = (word >= 0) & self.bloom[self._slot(keys)]
+        start, keys = start[possible], keys[possible]
         at = np.minimum(np.searchsorted(self.keys, keys), max(len(self.keys) - 1, 0))
-        there = self.keys[at] == keys if len(self.keys) else np.zeros(len(keys), bool)
-        return place[there], self.to[at[there]]
+        exists = self.keys[at] == keys if len(self.keys) else np.zeros(len(keys), bool)
+        return start[exists], self.to[at[exists]]
 
 
 class Substrings:
-    """The same for languages written without blanks: an entry matches where its characters occur. Aho-Corasick."""
+    """An Aho-Corasick matcher for languages written without spaces: an entry matches wherever its characters occur."""
 
     def __init__(self, entries: Iterable[str]):
         try:
@@ -128,7 +129,7 @@ class Substrings:
             self.automaton.make_automaton()
 
     def match(self, texts: pa.Array) -> tuple[np.ndarray, np.ndarray]:
-        """As Matcher.match."""
+        """Distinct pairs (index of the text, number of the entry), as Matcher.match."""
         if not self.count:
             return np.empty(0, np.int64), np.empty(0, np.int64)
         pairs = [

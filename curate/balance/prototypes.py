@@ -1,4 +1,4 @@
-"""Rows far from the middle of their cluster: the typical ones go."""
+"""Prototypes selector: drops the rows nearest to their cluster's centroid, the most typical ones (SSL prototypes)."""
 
 import math
 from dataclasses import dataclass, field
@@ -20,10 +20,10 @@ class Prototypes(Selector):
     """Keeps the `fraction` of the rows that are farthest from the centroid of their cluster, over all clusters together, and all ties at
     the cut (counted as TopFraction counts).
 
-    SSL prototypes (Sorscher et al., 2206.14486): the rows nearest to a centroid are the most typical, and teach least. D4 (2308.12284)
-    asks it after SemDeDup, of clusters made anew. Adds `<name>_distance`, 1 - cosine. Rows without an embedding are dropped.
+    SSL prototypes (Sorscher et al., 2206.14486): the rows nearest to a centroid are the most typical and the least informative. D4
+    (2308.12284) applies it after SemDeDup, to new clusters. Adds `<name>_distance`, 1 - cosine. Rows without an embedding are dropped.
 
-    fraction: share of the rows that stays.
+    fraction: share of the rows that is kept.
     """
 
     version = 2
@@ -76,11 +76,11 @@ class Prototypes(Selector):
 
 @dataclass(frozen=True)
 class _Distance:
-    """1 - the cosine of each row and its centroid."""
+    """Task: 1 - the cosine of each row and its centroid."""
 
     name: str
     centroids: np.ndarray
 
     def __call__(self, rows: pa.Table) -> pa.Table:
-        far = 1 - cosines(matrix(rows["v"]), self.centroids[matrix(rows["near"])[:, 0]]) if len(rows) else np.empty(0)
-        return pa.table({"id": rows["id"], self.name: pa.array(far, pa.float32())})
+        distance = 1 - cosines(matrix(rows["v"]), self.centroids[matrix(rows["near"])[:, 0]]) if len(rows) else np.empty(0)
+        return pa.table({"id": rows["id"], self.name: pa.array(distance, pa.float32())})

@@ -1,4 +1,4 @@
-"""Rows whose captions name something from a list of concepts: DataComp's text-based filter."""
+"""TextBased selector: keeps rows whose caption names a WordNet synset of a list (DataComp's text-based filter)."""
 
 import re
 from dataclasses import dataclass
@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from curate.balance.wordnet import opened, wordnet_table
+from curate.balance.wordnet import wordnet_of, wordnet_table
 from curate.dedup.vectors import file_hash
 from curate.errors import RecipeError
 from curate.select.exchange import Frame
@@ -47,12 +47,12 @@ class TextBased(Selector):
     def select(self, live: Frame) -> Selection:
         wanted = read_synsets(self.synsets)
         wordnet = live.constant(wordnet_table(self.wordnet))
-        drop = live.each(_Strange(self.text, wanted), wordnet)
+        drop = live.each(_WithoutSynset(self.text, wanted), wordnet)
         return Selection(drop, notes={"synsets": len(wanted)})
 
 
 def read_synsets(path: str) -> frozenset[int]:
-    """Synset numbers, one a line. RecipeError names the file, and the line that has none."""
+    """The synset numbers of a file with one a line. RecipeError names the file, and the line that has none."""
     found = set()
     for number, line in enumerate(lines(path), 1):
         for word in line.split():
@@ -64,13 +64,13 @@ def read_synsets(path: str) -> frozenset[int]:
 
 
 @dataclass(frozen=True)
-class _Strange:
-    """The ids of the rows that name nothing from the list."""
+class _WithoutSynset:
+    """Task: the ids of the rows whose caption names no synset of the list."""
 
     text: str
     wanted: frozenset[int]
 
     def __call__(self, live: pa.Table, wordnet: pa.Table) -> pa.Table:
-        words = opened(wordnet)
+        words = wordnet_of(wordnet)
         named = [any(words.offset(w) in self.wanted for w in (text or "").split()) for text in live[self.text].to_pylist()]
         return live.select(["id"]).filter(pa.array([not n for n in named], pa.bool_()))

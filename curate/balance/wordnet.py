@@ -1,4 +1,4 @@
-"""WordNet's own files, as far as needed: the first synset of a word."""
+"""Reader of WordNet's database files, as far as needed: the first synset of a word."""
 
 from functools import lru_cache
 from pathlib import Path
@@ -7,7 +7,7 @@ import pyarrow as pa
 
 from curate.errors import RecipeError
 
-#: Endings and what they come from, for nouns, verbs, adjectives (WordNet's morphology, `morphy`).
+#: Inflectional endings and their replacements in the base form, by part of speech (WordNet's morphology, `morphy`).
 _ENDINGS = {
     "noun": (
         ("s", ""),
@@ -27,28 +27,31 @@ _ENDINGS = {
 
 
 class WordNet:
-    """The texts of `index.noun`, `noun.exc` and so on."""
+    """An index of words, from the texts of `index.noun`, `noun.exc` and so on."""
 
     def __init__(self, files: dict[str, str]):
-        self.first: dict[str, dict[str, int]] = {}
+        self.first_offset: dict[str, dict[str, int]] = {}
         self.exceptions: dict[str, dict[str, list[str]]] = {}
         for part in _ENDINGS:
-            self.first[part] = dict(_entry(line) for line in files[f"index.{part}"].splitlines() if line[:1] != " ")
+            self.first_offset[part] = dict(
+                _index_entry(line) for line in files[f"index.{part}"].splitlines() if line[:1] != " "
+            )
             words = files[f"{part}.exc"].splitlines()
             self.exceptions[part] = {w.split()[0]: w.split()[1:] for w in words if w.strip()}
 
     @lru_cache(maxsize=1 << 18)  # noqa: B019  one WordNet a process
     def offset(self, word: str) -> int | None:
-        """The file offset of the first synset of a word, nouns before verbs, adjectives and adverbs, as NLTK 3.8 finds it."""
+        """The file offset of the first synset of a word, nouns before verbs, adjectives and adverbs, as NLTK 3.8 finds it; None if
+        there is none."""
         word = word.lower()
         for part in _ENDINGS:
-            for form in self._forms(word, part):
-                return self.first[part][form]
+            for form in self._base_forms(word, part):
+                return self.first_offset[part][form]
         return None
 
-    def _forms(self, word: str, part: str) -> list[str]:
-        """Base forms that are in the index, the word itself first."""
-        known = self.first[part]
+    def _base_forms(self, word: str, part: str) -> list[str]:
+        """The base forms of a word that are in the index of a part of speech, the word itself first."""
+        known = self.first_offset[part]
         if word in self.exceptions[part]:
             return [f for f in (word, *self.exceptions[part][word]) if f in known]
         forms = [word]
@@ -64,15 +67,15 @@ class WordNet:
         return [f[: len(f) - len(old)] + new for f in forms for old, new in _ENDINGS[part] if f.endswith(old)]
 
 
-def _entry(line: str) -> tuple[str, int]:
-    """`lemma pos synsets pointers... senses tagged offset...` to the lemma and its first offset."""
+def _index_entry(line: str) -> tuple[str, int]:
+    """The lemma and its first offset of a line `lemma pos synsets pointers... senses tagged offset...`."""
     fields = line.split()
     return fields[0], int(fields[-int(fields[2])])
 
 
 def wordnet_table(folder: str) -> pa.Table:
-    """WordNet's files (`name`, `text`) of a folder: Debian's wordnet-base has it in /usr/share/wordnet, NLTK in nltk_data/corpora/wordnet.
-    RecipeError if they are not there."""
+    """WordNet's files of a folder as a table of `name` and `text`. Debian's wordnet-base installs them in /usr/share/wordnet, NLTK in
+    nltk_data/corpora/wordnet. RecipeError if they are not there."""
     names = [name for part in _ENDINGS for name in (f"index.{part}", f"{part}.exc")]
     try:
         texts = [(Path(folder) / name).read_text("utf-8") for name in names]
@@ -82,11 +85,11 @@ def wordnet_table(folder: str) -> pa.Table:
     return pa.table({"name": names, "text": pa.array(texts, pa.large_string())})
 
 
-def opened(table: pa.Table) -> WordNet:
-    """The WordNet of a table (wordnet_table); the last one is kept by the process."""
-    return _opened(tuple(table["name"].to_pylist()), tuple(table["text"].to_pylist()))
+def wordnet_of(table: pa.Table) -> WordNet:
+    """The WordNet of a table made by wordnet_table; the process caches the last one."""
+    return _parsed(tuple(table["name"].to_pylist()), tuple(table["text"].to_pylist()))
 
 
 @lru_cache(maxsize=1)
-def _opened(names: tuple[str, ...], texts: tuple[str, ...]) -> WordNet:
+def _parsed(names: tuple[str, ...], texts: tuple[str, ...]) -> WordNet:
     return WordNet(dict(zip(names, texts)))

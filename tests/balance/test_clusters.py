@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from curate.balance.caps import Caps
-from curate.balance.clusters import ClusterBalance, descend, shares
+from curate.balance.clusters import ClusterBalance, hierarchical_quotas, proportional_quotas
 from curate.errors import RecipeError
 from curate.selector import PUBLISHED, coin
 from tests.dedup.pool import in_chunks, live, uid
@@ -91,7 +91,7 @@ def test_rows_without_an_embedding_are_dropped(centroids):
 def test_shares_add_up_and_are_even(clusters, total, temper):
     there = np.array([published for _, published in clusters]) * (total % 2)  # every other time nothing is published
     sizes = np.array([new for new, _ in clusters]) + there
-    quota = shares(sizes, there, total, temper)
+    quota = proportional_quotas(sizes, there, total, temper)
     assert (quota <= sizes).all() and (quota >= there).all() and quota.sum() == max(min(total, sizes.sum()), there.sum())
     short = (quota < sizes) & (quota > there)  # those that neither ran out nor had more get the same for their weight
     weight = sizes[short].astype(float) ** temper
@@ -102,10 +102,10 @@ def test_shares_add_up_and_are_even(clusters, total, temper):
 def test_shares_from_the_top_down():
     sizes, parents = np.array([10, 10, 10, 10]), [np.array([0, 0, 0, 1])]
     none = np.zeros(4, int)
-    assert descend(sizes, none, [], 12, 0).tolist() == [3, 3, 3, 3]
-    assert descend(sizes, none, parents, 12, 0).tolist() == [2, 2, 2, 6]
-    assert descend(sizes, none, parents, 26, 0).tolist() == [6, 5, 5, 10]
-    assert descend(sizes, np.array([4, 0, 0, 1]), parents, 12, 0).tolist() == [4, 1, 1, 6]
+    assert hierarchical_quotas(sizes, none, [], 12, 0).tolist() == [3, 3, 3, 3]
+    assert hierarchical_quotas(sizes, none, parents, 12, 0).tolist() == [2, 2, 2, 6]
+    assert hierarchical_quotas(sizes, none, parents, 26, 0).tolist() == [6, 5, 5, 10]
+    assert hierarchical_quotas(sizes, np.array([4, 0, 0, 1]), parents, 12, 0).tolist() == [4, 1, 1, 6]
     rows, kind = pool((30, 30, 30, 30))
     assert sum(kept(ClusterBalance(60, "v", clusters=(4, 2), seed=0).select(rows), kind)) == 60
 

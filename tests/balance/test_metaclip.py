@@ -130,7 +130,7 @@ def test_t_from_a_target_does_not_depend_on_the_chunks(beta, target, tmp_path):
 
 def test_sums_of_probabilities_may_outgrow_64_bits(monkeypatch, tmp_path):
     """As those of 10^10 rows do: here a probability of 1 is a larger number instead."""
-    monkeypatch.setattr(metaclip, "_WHOLE", 2**62)
+    monkeypatch.setattr(metaclip, "_UNIT", 2**62)
     for parameters in ({"t": 100}, {"target": 10}):
         assert (
             Balance(["cat"], **parameters)

@@ -5,7 +5,7 @@ import pytest
 from curate.balance.clusters import ClusterBalance
 from curate.balance.image_based import ImageBased, NormSim
 from curate.balance.text_based import TextBased, read_synsets
-from curate.balance.wordnet import opened, wordnet_table
+from curate.balance.wordnet import wordnet_of, wordnet_table
 from curate.errors import RecipeError
 from tests.dedup.pool import live
 from tests.dedup.pool import rows as rows_of
@@ -29,7 +29,7 @@ def wordnet(tmp_path):
 
 
 def test_first_synset(wordnet):
-    words = opened(wordnet_table(wordnet))
+    words = wordnet_of(wordnet_table(wordnet))
     assert words.offset("Cat") == words.offset("cats") == 2121620
     assert words.offset("car") == 2958343  # the noun comes before the verb
     assert words.offset("cities") == 8524735 and words.offset("men") == 10287213
