@@ -73,6 +73,7 @@ _MODULES = {
     "synth.slices": "Slices",
     "synth.vlm_score": "VlmScore",
     "synth.matching": "MatchingNegatives",
+    "synth.pairs": "CaptionPair PairedRow",
     "synth.negatives": "HardNegatives",
     "synth.scene_graph": "SceneGraph",
     "synth.wordnet": "WordnetLinks",

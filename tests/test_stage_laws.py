@@ -40,6 +40,7 @@ from curate.synth.documents import CaptionDocument
 from curate.synth.faults import CaptionFaults, CaptionStrip
 from curate.synth.instruct import Instruct, Transcribe
 from curate.synth.negatives import HardNegatives
+from curate.synth.pairs import CaptionPair
 from curate.synth.preference import Prefer, Preference
 from curate.synth.scene_graph import SceneGraph
 from curate.synth.score import BestOf, CaptionScore
@@ -71,7 +72,7 @@ TEXTS = [
 
 @dataclass
 class Example:
-    """A stage with rows. inputs: further positional arguments, a value a row; looks: a function in their place; units: rows that are
+    """A stage with rows. inputs: further positional arguments, a value a row; looks: a function after them; units: rows that are
     given to the stage together, where these are not single ones."""
 
     stage: Stage
@@ -87,7 +88,7 @@ class Example:
         """The columns for some of the rows, in this order; in the place of an offset in the payload the bytes there."""
         stage, file = stage or self.stage, io.BytesIO()
         live = self.live.take(pa.array(rows, pa.int64()))
-        inputs = [self.looks] if self.looks else [[values[i] for i in rows] for values in self.inputs]
+        inputs = [*([values[i] for i in rows] for values in self.inputs), *([self.looks] if self.looks else [])]
         parcel = [Parcel(self.store, file)] if stage.writes_payload else []
         return with_bytes(stage.run(live, *parcel, *inputs, **self.context), file.getvalue())
 
@@ -147,6 +148,20 @@ def document(folder: Path) -> Example:
     context = {"texts": pa.table(paragraphs), "images": pa.table({**images, "payload_offset": place, "payload_size": place})}
     look = lambda rows: [np.full((4, 4, 3), 40 + r["position"], np.uint8) for r in rows]  # noqa: E731
     return Example(CaptionDocument(Parrot()), pa.table({"uid": uids(count)}), context=context, looks=look)
+
+
+class Beside(Parrot):
+    """Is shown two pictures."""
+
+    most_pictures = 2
+
+
+def paired(folder: Path) -> Example:
+    places = [{"payload": "a.tar", "payload_offset": i, "payload_size": 1} if i % 3 else None for i in range(len(TEXTS))]
+    look = lambda rows: [np.full((4, 4, 3), 40 + r["payload_offset"], np.uint8) for r in rows]  # noqa: E731
+    stage = CaptionPair(Beside())
+    live = texts(paired_row_picture=pa.array(places, pa.struct(list(schema.PAYLOAD.items()))))
+    return Example(stage, live, ([*laws.pixels(len(TEXTS) - 1, 5), "broken"],), looks=look)
 
 
 def fetched(folder: Path, address: str) -> Example:
@@ -246,6 +261,7 @@ EXAMPLES: dict[type[Stage], Callable[[Path, str], Example]] = {
     Rewrite: lambda folder, address: Example(Rewrite(Parrot()), texts()),
     Translate: lambda folder, address: Example(Translate(Parrot()), texts(language=pa.array(["en", "de", None] * 3 + ["fr"]))),
     CaptionDocument: lambda folder, address: document(folder),
+    CaptionPair: lambda folder, address: paired(folder),
     Instruct: lambda folder, address: Example(Instruct(Parrot()), texts()),
     Transcribe: lambda folder, address: Example(Transcribe(of="text"), texts()),
     Prefer: lambda folder, address: pictures(Prefer(Parrot(), of=("text", "other")), other=strings(2)),

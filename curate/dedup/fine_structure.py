@@ -13,7 +13,9 @@ from curate.dedup.phash import AROUND_MEAN, CROPS, FINE, FINE_LEVELS, VIEWS, res
 
 _BLOCK = FINE // 4  # the side of what is correlated around each pixel
 _LEAST = 3.0  # grey levels: where either has less fine structure than this, root mean square, nothing is compared
-_PLACES = 200  # so many of the 6,400 may correlate less: at the edge of a crop, where brightening clips, on a line that JPEG blurred
+_PLACES = (
+    200  # so many of the 6,400 may correlate less: at the edge of a crop, where brightening clips, on a line that JPEG blurred
+)
 _MARGIN = 1  # pixels by which resizing may move a detail
 _MOVES = sorted(((y, x) for y in range(3) for x in range(3)), key=lambda m: m != (_MARGIN, _MARGIN))  # first, not at all
 _SEEK = 5  # pixels by which a crop may lie elsewhere than the view does,

@@ -96,6 +96,11 @@ def _finite(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
+def place(kind: pa.DataType) -> bool:
+    """True for where bytes of another row are in this run's folder, which is of no meaning outside it."""
+    return pt.is_struct(kind) and kind.get_field_index("payload") >= 0
+
+
 def bulky(kind: pa.DataType) -> bool:
     """True for embeddings, lists of hashes and raw bytes: they are in the ledger, not in the `.json` members."""
     # DuckDB hands out lists of float16 as float32.

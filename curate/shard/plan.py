@@ -174,6 +174,8 @@ def columns_of(schemas: Iterable[pa.Schema], own: bool, embeddings: bool, hidden
 
 
 def _goes(name: str, kind: pa.DataType, own: bool, embeddings: bool) -> bool:
+    if members.place(kind):
+        return False
     if own:
         return name != "position" and (embeddings or not members.bulky(kind))
     return not (members.bulky(kind) or pa.types.is_list(kind) or pa.types.is_large_list(kind))

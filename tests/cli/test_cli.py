@@ -279,7 +279,10 @@ def test_a_wrong_command_exits_2_and_suggests(recipe, capsys, argv, message):
         (["show", "RUN", "--documents"], "there are no documents in this run; there are images"),
         (["plan", ""], "no recipe called ; there are: "),
         (["plan", "nowhere.py"], "nowhere.py: there is no such file"),
-        (["run", "m3w", "--pairs", "PAIRS", "-o", "o"], "give --pages, --page-urls, --pdfs, --corpus or --videos in place of --pairs"),
+        (
+            ["run", "m3w", "--pairs", "PAIRS", "-o", "o"],
+            "give --pages, --page-urls, --pdfs, --corpus or --videos in place of --pairs",
+        ),
         (["run", "RECIPE", "--pairs", "PAIRS", "-o", "o", "--allow-private", "here"], "'here' is not a network"),
         (["run", "RECIPE", "--pairs", "PAIRS", "-o", "o", "--engine", "local", "--address", "auto"], "--address auto: "),
         (

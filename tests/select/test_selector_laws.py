@@ -35,6 +35,7 @@ from curate.selector import Selector
 from curate.store.atomic import Store
 from curate.synth.choose import CaptionRepeats, RawElseSynthetic
 from curate.synth.matching import MatchingNegatives
+from curate.synth.pairs import PairedRow
 from tests.dedup.pool import backwards, shown, uid
 from tests.dedup.test_near import EDITS, picture
 
@@ -77,6 +78,8 @@ SELECTORS = {
     "raw_else_synthetic": lambda f: RawElseSynthetic("b", fraction=0.3),
     "caption_repeats": lambda f: CaptionRepeats("caption_b", max=3),
     "matching_negatives": lambda f: MatchingNegatives("v", "text", "v", group=7),
+    "paired_row": lambda f: PairedRow("caption_b", by="caption_b"),
+    "paired_row_of_the_same": lambda f: PairedRow("language", by="language"),
 }
 
 
@@ -130,6 +133,9 @@ def table():
         ),
         "original_width": pa.array(np.full(ROWS, 64, np.int32)),
         "original_height": pa.array(np.full(ROWS, 48, np.int32)),
+        "payload": pa.array([f"parts/{i // 30}.tar" for i in n.tolist()], pa.large_string()),
+        "payload_offset": pa.array(n * 512, pa.int64()),
+        "payload_size": pa.array(n, pa.int64()),
         "fetched_with": pa.array([int((i % 30) // 2) if i % 2 else None for i in n.tolist()], pa.int64()),
     }
     columns |= {c: hashed[c] for c in hashed.column_names}

@@ -142,7 +142,17 @@ def tar(packed: str) -> bytes:
         (b" CDX N b a m s k r M S V g\ncom,a)/ 2020 https://a/\n", "is an index of WARC files"),
         (gzip.compress(b"!CDXJ 1.0\n"), "is an index of WARC files"),
     ],
-    ids=["tar", "tar.gz", "bz2", "xz", "gz.gz", "bz2.gz", "page.gz", "cdx", "cdxj.gz"],  # of its bytes a gzip file would have the time
+    ids=[
+        "tar",
+        "tar.gz",
+        "bz2",
+        "xz",
+        "gz.gz",
+        "bz2.gz",
+        "page.gz",
+        "cdx",
+        "cdxj.gz",
+    ],  # of its bytes a gzip file would have the time
 )
 def test_what_holds_pages_and_is_not_unpacked_is_refused_by_its_bytes(tmp_path, data, says):
     (tmp_path / "x.warc").write_bytes(data)
