@@ -217,6 +217,7 @@ class Recipe:
         digested: set[tuple[str, str]] = set()  # columns of which part.Workbench keeps marks
         prints: dict[str, str] = {}
         upstream: list[Any] = []
+        identities = _identities(self.steps)
         for step in self.steps:
             stage = isinstance(step, Stage)
             reads = {c: makers.get((step.table, column(c)), "source") for c in step.reads}
@@ -228,7 +229,7 @@ class Recipe:
             )
             if stage and dependent:
                 extra["input_digest"] = True  # its commits have that column
-            prints[step.name] = digest({"step": step.identity(), "reads": reads, **extra})
+            prints[step.name] = digest({"step": identities[step.name], "reads": reads, **extra})
             upstream.append([prints[step.name], step.parameters()])
             for name in step.adds():
                 makers[step.table, name] = prints[step.name]
@@ -354,4 +355,17 @@ def versions() -> dict[str, str]:
             found[name] = importlib.metadata.version(name)
         except importlib.metadata.PackageNotFoundError:
             continue
+    return found
+
+
+def _identities(steps: list[Step]) -> dict[str, dict[str, Any]]:
+    """The identity of each step by name; RecipeError names all files of weights that are missing, of all steps."""
+    found, problems = {}, []
+    for step in steps:
+        try:
+            found[step.name] = step.identity()
+        except RecipeError as e:
+            problems.append(str(e))
+    if problems:
+        raise RecipeError("; ".join(dict.fromkeys(problems)))
     return found

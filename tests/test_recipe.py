@@ -7,6 +7,8 @@ from toys import Toy, ToyFetch, ToyHalf, ToyScore, ToyWords, recipe
 
 from curate.errors import RecipeError
 from curate.fetch.stage import Fetch
+from curate.filters.language import Language
+from curate.filters.url_blocklist import UrlBlocklist
 from curate.recipe import Recipe, kind, place, segments
 from curate.stage import Filter, Stage
 
@@ -157,3 +159,11 @@ def test_options_of_either_spelling_of_maybe():
     from curate.settings import parser
 
     assert parser(typing.Union[float, None]) is float  # noqa: UP007
+
+
+def test_all_missing_weights_are_named_at_once():
+    made = Recipe(Toy(), [Language(model="/nowhere/a.bin"), UrlBlocklist(list="/nowhere/b.txt")])
+    with pytest.raises(
+        RecipeError, match=r"language: no weights at /nowhere/a.bin.*; url_blocklist: no weights at /nowhere/b.txt"
+    ):
+        made.fingerprints  # noqa: B018

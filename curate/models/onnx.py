@@ -24,7 +24,10 @@ class Onnx:
 
 def onnx(path: str) -> Onnx:
     """Load a model, onto the GPU if onnxruntime has one; on a CPU with a fixed number of threads."""
-    import onnxruntime
+    try:
+        import onnxruntime
+    except ImportError as e:
+        raise RecipeError(f"{path}: ONNX models need the package onnxruntime: pip install 'curate-multimodal[web]'") from e
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads, options.inter_op_num_threads = THREADS, 1
