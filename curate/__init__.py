@@ -38,6 +38,7 @@ _MODULES = {
     "sources.image_tables": "ImageTables",
     "sources.pdfs": "Pdfs",
     "sources.texts": "Texts",
+    "sources.audio_pairs": "AudioPairs",
     "sources.stored_embedding": "StoredEmbedding",
     "fetch.stage": "Fetch",
     "fetch.shared": "once",
@@ -78,6 +79,7 @@ _MODULES = {
     "synth.scene_graph": "SceneGraph",
     "synth.wordnet": "WordnetLinks",
     "videos.frames": "Frames Sound",
+    "videos.sound_file": "SoundFile",
 }
 _HOMES = {name: module for module, listed in _MODULES.items() for name in listed.split()}
 #: Names here that are others in their modules.

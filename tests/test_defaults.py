@@ -19,6 +19,7 @@ from curate.fetch.stage import Fetch
 from curate.filters.clip_embed import ClipEmbed
 from curate.recipe import Recipe
 from curate.selector import Selector
+from curate.sources.audio_pairs import AudioPairs
 from curate.sources.url_pairs import UrlPairs
 from curate.sources.videos import Videos
 from curate.sources.web_pages import WebPages
@@ -61,10 +62,12 @@ def steps(vectors) -> list[Step]:
     return found
 
 
-def test_every_default_names_a_column_that_something_adds(steps):
+def test_every_default_names_a_column_that_something_adds(steps, tmp_path):
     have = {"id", "uid", *schema.FETCHED} | {c for t in schema.TABLES.values() for c in t}
     here = __file__  # any file: no row is read
-    have |= {c for source in (WebPages(here), Videos(here)) for t in source.tables for c in source.adds(t)}
+    (tmp_path / "list.csv").write_text("audio,text\na.wav,a dog\n")
+    sources = (WebPages(here), Videos(here), AudioPairs(str(tmp_path / "list.csv")))
+    have |= {c for source in sources for t in source.tables for c in source.adds(t)}
     have |= {c for s in steps for c in s.adds()}
     wrong = {s.name: [r for r in s.reads if column(r) not in have] for s in steps if getattr(s, "of", "text")}
     assert not {k: v for k, v in wrong.items() if v}

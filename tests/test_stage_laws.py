@@ -16,6 +16,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import soundfile
 from documents.page_web import picture, serving
 from synth.writers import Parrot
 from tiny import tiny_clip
@@ -48,6 +49,7 @@ from curate.synth.slices import Slices
 from curate.synth.vlm_score import VlmScore
 from curate.synth.wordnet import WordnetLinks
 from curate.videos.frames import Frames, Sound
+from curate.videos.sound_file import SoundFile
 
 #: Classes that others are made of, and the one whose package is not installed with the tests.
 BASES = {"Stage", "Filter", "Asked", "Written", "Scored", "DocumentFilter", "Img2Dataset"}
@@ -230,6 +232,14 @@ def clips(stage: Stage, folder: Path) -> Example:
     return Example(stage, pa.table({**rows, **nothing}), store=Store(folder / "run"))
 
 
+def sounds(folder: Path) -> Example:
+    soundfile.write(folder / "a.flac", np.sin(np.arange(8000) / 9), 8000)
+    (folder / "b.mp3").write_bytes(b"no sound")
+    files = [str(folder / name) for name in ("a.flac", "b.mp3", "none.wav")]
+    nothing = {c: pa.nulls(6, k) for c, k in schema.PAYLOAD.items()}
+    return Example(SoundFile(), pa.table({"uid": uids(6), "audio": files * 2, **nothing}), store=Store(folder / "run"))
+
+
 def scored(stage: Stage) -> Example:
     lists = pa.array([[t, "another"] for t in TEXTS], pa.list_(pa.large_string()))
     return Example(stage, texts(clip_image=embeddings(10), caption_a_candidates=lists))
@@ -282,6 +292,7 @@ EXAMPLES: dict[type[Stage], Callable[[Path, str], Example]] = {
     BestOf: lambda folder, address: scored(BestOf(of=("text", "caption_a_candidates"), model=tiny_clip(folder / "clip"))),
     Frames: lambda folder, address: clips(Frames(), folder),
     Sound: lambda folder, address: clips(Sound(), folder),
+    SoundFile: lambda folder, address: sounds(folder),
 }
 
 

@@ -18,7 +18,7 @@ ENDS = {
     "page_urls": r"[.]txt([.]gz)?$",
 }
 
-KINDS = ("pairs", "tables", "pool", "pages", "page_urls", "pdfs", "corpus", "videos")
+KINDS = ("pairs", "tables", "pool", "pages", "page_urls", "pdfs", "corpus", "audio", "videos")
 _LISTED = ", ".join(f"--{k.replace('_', '-')}" for k in KINDS)
 
 #: Sources that take nothing but their paths.
@@ -52,6 +52,9 @@ def source_options(sub: argparse.ArgumentParser) -> argparse._ArgumentGroup:
     source.add_argument("--pdfs", metavar="GLOB", nargs="+", help="PDF files, or folders of them: a document each")
     source.add_argument(
         "--corpus", metavar="GLOB", nargs="+", help="text corpora, a document a row (JSON lines, Parquet, CSV) or a .txt file"
+    )
+    source.add_argument(
+        "--audio", metavar="GLOB", nargs="+", help="lists of sound files with their texts (audio, text): Parquet, CSV, JSON lines"
     )
     source.add_argument(
         "--videos",
@@ -156,5 +159,9 @@ def source_of(args: argparse.Namespace) -> Any:
         from curate.sources.texts import Texts
 
         return Texts(args.corpus, text=args.text or "", url=args.url or "", without=tuple(args.without))
+    if kind == "audio":
+        from curate.sources.audio_pairs import AudioPairs
+
+        return AudioPairs(args.audio, text=args.text or "", url=args.url or "", without=tuple(args.without))
     module, name = _PLAIN[kind].split(":")
     return getattr(importlib.import_module(f"curate.sources.{module}"), name)(getattr(args, kind))

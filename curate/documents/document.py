@@ -6,7 +6,7 @@ order.
 `matched_text_index` counts the texts only. Nothing is in base64; a member's bytes are those that were fetched.
 
 A clip of a video is a document too (sources/videos.py): it also has `<key>.txt`, its speech in one piece, and `<key>.wav` where its
-sound was taken.
+sound was taken. So is a sound file with its text (sources/audio_pairs.py): `<key>.txt`, and `<key>.flac|mp3|ogg|wav`, the file as it is.
 """
 
 import json
@@ -57,15 +57,17 @@ def document_members(
     made: Members = {"json": to_json(document_json(row, words, pictures, names, meta))}
     for name, image in zip(names, pictures):
         made[name] = Slice(image["payload"], image["payload_offset"], image["payload_size"], image[hashed] if hashed else None)
-    if row.get("video"):
+    if row.get("video") or row.get("audio"):
         made["txt"] = spoken(t["text"] for t in words)
     if row.get("payload"):
-        made["wav"] = Slice(row["payload"], row["payload_offset"], row["payload_size"], row["sound_sha256"])
+        made[row.get("sound_format") or "wav"] = Slice(
+            row["payload"], row["payload_offset"], row["payload_size"], row["sound_sha256"]
+        )
     return made
 
 
 def spoken(texts: Iterable[str]) -> bytes:
-    """A clip's speech in one piece: what `<key>.txt` says."""
+    """The speech of a clip, or the text of a sound, in one piece: what `<key>.txt` says."""
     return " ".join(texts).encode()
 
 

@@ -33,9 +33,9 @@ def document_faults(
         return
     fault = broken(document)
     names = [n for n in document.get("images") or () if n is not None]
-    clip = {"txt"} if row.get("video") else set()
-    sound = {"wav"} if row.get("sound_sha256") else set()
-    if fault is None and set(sample.members) != {"json", *names, *clip, *sound}:
+    clip = {"txt"} if row.get("video") or row.get("audio") else set()
+    sound = row.get("sound_format") or "wav" if row.get("sound_sha256") else ""
+    if fault is None and set(sample.members) != {"json", *names, *clip, *filter(None, [sound])}:
         fault = f"has the members {', '.join(sorted(sample.members))}, its .json names {', '.join(names) or 'none'}"
     if fault is None and document.get("uid") != row["uid"]:
         fault = f"is document {document.get('uid')}, should be {row['uid']}"
@@ -44,8 +44,8 @@ def document_faults(
         return
     if clip and read("txt") != spoken(t for t in document["texts"] if t is not None):
         yield ".txt: is not the speech of its .json"
-    if sound and hashlib.sha256(read("wav")).hexdigest() != row["sound_sha256"]:
-        yield ".wav: is not the sound of its row (SHA-256)"
+    if sound and hashlib.sha256(read(sound)).hexdigest() != row["sound_sha256"]:
+        yield f".{sound}: is not the sound of its row (SHA-256)"
     for info in document["image_info"]:
         data, name = read(info["image_name"]), info["image_name"]
         if not is_image(data, _MIME.get(name.split(".")[-1], "")):

@@ -45,6 +45,7 @@ class Texts(Source):
 
     tables: ClassVar[tuple[str, ...]] = ("documents", "texts", "images")
     version: ClassVar[int] = 1
+    needed: ClassVar[tuple[str, ...]] = ("text",)
 
     paths: str | list[str]
     text: str = ""
@@ -54,6 +55,10 @@ class Texts(Source):
 
     def files(self) -> list[str]:
         return expand(folders_opened(self.paths, (*ENDINGS, *FILES)))
+
+    def columns(self) -> dict[str, tuple[str, tuple[str, ...]]]:
+        """For what a column may be: the name that was asked for, and the usual ones. `needed` must be there, and those asked for."""
+        return {"text": (self.text, TEXT), "url": (self.url, URL), "title": (self.title, TITLE)}
 
     def adds(self, table: str = "images") -> dict[str, pa.DataType]:
         """The columns of the first file that can be read."""
@@ -84,13 +89,12 @@ class Texts(Source):
             start += len(part[0])
 
     def _stream(self, file: str) -> Any:
-        return tables(file, self.without, [n for n in (self.text, self.url, self.title) if n])
+        return tables(file, self.without, [n for n, _ in self.columns().values() if n])
 
     def _chosen(self, found: pa.Schema, file: str) -> dict[str, str]:
         """The columns of text, URL and title, where they are there. RecipeError if there is no text, or one of them is none."""
-        named = {"text": (self.text, TEXT), "url": (self.url, URL), "title": (self.title, TITLE)}
-        chosen = {role: n or next((k for k in known if k in found.names), "") for role, (n, known) in named.items()}
-        chosen = {role: pick(n or role, found.names, file, role) for role, n in chosen.items() if n or role == "text"}
+        usual = {role: n or next((k for k in known if k in found.names), "") for role, (n, known) in self.columns().items()}
+        chosen = {role: pick(n or role, found.names, file, role) for role, n in usual.items() if n or role in self.needed}
         for name in chosen.values():
             check_text(found.field(name), file)
         return chosen

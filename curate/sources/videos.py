@@ -164,7 +164,7 @@ class Videos(Source):
             if table is None:
                 return
             for row in table.select(list(columns.values())).rename_columns(list(columns)).to_pylist():
-                video = _joined(folder, str(row["video"] or ""))
+                video = beside_list(folder, str(row["video"] or ""))
                 if video != seen:
                     seen, found = video, self._probed(ask, video)
                 yield video, found, [_clip(row, found, self.max_seconds)]
@@ -198,7 +198,8 @@ def moment(time: float) -> str:
     return f"{time:g}" if time < 1000 else f"{time:.3f}".rstrip("0").rstrip(".")
 
 
-def _joined(folder: str, video: str) -> str:
+def beside_list(folder: str, video: str) -> str:
+    """A path that a list in `folder` names: relative to that, absolute, or a URL."""
     return video if "://" in video or video.startswith("/") else f"{folder}/{video}"
 
 

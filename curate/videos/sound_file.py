@@ -1,0 +1,119 @@
+"""The stage that takes sound files: a pool of sounds gets their bytes, and what is in them."""
+
+import hashlib
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from curate import schema
+from curate.errors import RecipeError
+from curate.models.contained import Contained, Died
+from curate.stage import Stage
+from curate.store.payload import Parcel
+from curate.videos.frames import opened, outcomes
+
+#: How the file of a sample is called, by libsndfile's name of what it is.
+FORMATS = {"FLAC": "flac", "MP3": "mp3", "OGG": "ogg", "WAV": "wav", "WAVEX": "wav"}
+#: CPU seconds and bytes of address space that one file may cost.
+SECONDS, MEMORY = 300.0, 4 << 30
+#: Samples of a channel that are decoded at a time.
+_BLOCK = 1 << 16
+
+
+@dataclass
+class SoundFile(Stage):
+    """Takes the file of each live sound as it is: FLAC, MP3, Ogg or WAV, by its bytes, and decoded whole by libsndfile, in a child. The
+    sample gets `<key>.flac`, `.mp3`, `.ogg` or `.wav`.
+
+    The outcome is a column like the stage: ok, missing, refused (of the web: download it first), format (none of these), broken, empty,
+    too_long, too_large, timeout, memory or crash; the drop reason is `sound_file:` and the outcome. `sound_format`; `sound_seconds`;
+    `sound_rate`, samples a second; `sound_channels`; `sound_level`: RMS in dB below full scale, -120 where all is still; `sound_sha256`.
+
+    max_seconds: of one sound. max_bytes: of one file.
+    """
+
+    table = "documents"
+    writes_payload = True
+    reads = ("audio",)
+
+    max_seconds: float = 3600.0
+    max_bytes: int = 256 << 20
+
+    def adds(self) -> dict[str, pa.DataType]:
+        return {
+            self.name: schema.STR,
+            "sound_format": schema.STR,
+            "sound_seconds": pa.float32(),
+            "sound_rate": pa.int32(),
+            "sound_channels": pa.int16(),
+            "sound_level": pa.float32(),
+            "sound_sha256": schema.STR,
+            **schema.PAYLOAD,
+        }
+
+    def judge(self, columns: pa.Table) -> pa.Array:
+        return outcomes(columns[self.name], self.name)
+
+    def run(self, live: pa.Table, parcel: Parcel) -> pa.Table:  # pyright: ignore[reportIncompatibleMethodOverride]
+        columns: dict[str, list] = {n: [None] * len(live) for n in self.adds()}
+        with Contained("curate.videos.sound_file:answer", SECONDS, MEMORY, imports=("soundfile",)) as ask:
+            for at, (audio, uid) in enumerate(zip(live["audio"].to_pylist(), live["uid"].to_pylist())):
+                found = self._taken(ask, audio, uid, parcel)
+                columns[self.name][at] = found.pop("outcome") or "ok"
+                for name, value in found.items():
+                    columns[name][at] = value
+        return pa.table({n: pa.array(columns[n], t) for n, t in self.adds().items()})
+
+    def _taken(self, ask: Contained, audio: str | None, uid: str, parcel: Parcel) -> dict[str, Any]:
+        """The outcome of one file and its values; its bytes are in the parcel if it went well."""
+        try:
+            with opened(audio or "") as path:
+                if path is None or os.path.getsize(path) > self.max_bytes:
+                    return {"outcome": "too_large" if path else "missing"}
+                found = ask(path, self.max_seconds)
+                data = b"" if found["outcome"] else Path(path).read_bytes()
+        except RecipeError:
+            return {"outcome": "refused"}
+        except Died as e:
+            return {"outcome": e.word}
+        if found["outcome"]:
+            return found
+        place = {"payload_size": len(data), "payload_offset": parcel.add(f"{uid}.{found['sound_format']}", data)}
+        return {**found, **place, "sound_sha256": hashlib.sha256(data).hexdigest()}
+
+
+def answer(path: str, max_seconds: float) -> dict[str, Any]:
+    """What a sound file is, for the child that decodes it: plain values, with an `outcome` (None if it went well)."""
+    import soundfile
+
+    try:
+        with soundfile.SoundFile(path) as file:
+            if file.format not in FORMATS:
+                return {"outcome": "format"}
+            return _decoded(file, max_seconds)
+    except (soundfile.LibsndfileError, OSError, ValueError, RuntimeError):
+        return {"outcome": "broken"}
+
+
+def _decoded(file: Any, max_seconds: float) -> dict[str, Any]:
+    samples, energy = 0, 0.0
+    while len(block := file.read(_BLOCK, dtype="float32", always_2d=True)):
+        samples += len(block)
+        energy += float((block.mean(axis=1, dtype=np.float64) ** 2).sum())
+        if samples > max_seconds * file.samplerate:
+            return {"outcome": "too_long"}
+    if not samples or not np.isfinite(energy):
+        return {"outcome": "broken" if samples else "empty"}
+    level = 10 * np.log10(max(energy / samples, 1e-12))
+    return {
+        "outcome": None,
+        "sound_format": FORMATS[file.format],
+        "sound_seconds": samples / file.samplerate,
+        "sound_rate": file.samplerate,
+        "sound_channels": file.channels,
+        "sound_level": round(float(level), 2),
+    }
