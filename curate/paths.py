@@ -97,7 +97,7 @@ def matching(fs: fsspec.AbstractFileSystem, inner: str) -> list[str]:
     head = inner.rpartition("/")[0]
     while has_magic(head) and not fs.exists(head):
         head = head.rpartition("/")[0]
-    return fs.glob(escaped(head) + inner[len(head) :])
+    return [str(name) for name in fs.glob(escaped(head) + inner[len(head) :])]
 
 
 def parquet(files: Iterable[str], options: str = "") -> str:

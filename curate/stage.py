@@ -42,7 +42,7 @@ def digest(value: Any) -> str:
 class Step:
     """What stages and selectors share: a name (of the class, unless given), what they read, their parameters."""
 
-    table: ClassVar[str] = "images"
+    table = "images"  # of the rows that it sees; a step of any table has it as a parameter
     reads: ClassVar[tuple[str, ...]] = ()  # columns; "image" means decoded pixels, "bytes" the file as kept
     version: ClassVar[int] = 1  # goes up when the meaning of what it adds changes
     untracked: ClassVar[tuple[str, ...]] = ()  # parameters that do not change what is stored (bounds, time-outs)
@@ -52,7 +52,6 @@ class Step:
     context: ClassVar[tuple[str, ...]] = ()  # tables of which the part's rows are given too, as keyword arguments
     writes_payload: ClassVar[bool] = False  # writes bytes (fetching): `run` gets a payload.Parcel
     hashes: ClassVar[str] = ""  # where it writes bytes: the column of `adds` with their SHA-256, unless that is `sha256`
-    rewrites: ClassVar[bool] = False  # the bytes that it keeps are not those of `sha256`
     exposes: ClassVar[tuple[tuple[str, str], ...]] = ()  # texts (table, column) of other tables that its strings pass on
 
     name: str = field(default="", kw_only=True)
@@ -80,6 +79,11 @@ class Step:
     def provenance(self) -> dict[str, Any]:
         """Where the captions that it writes come from, for the record of each shard; empty for a step that writes none."""
         return {}
+
+    @property
+    def rewrites(self) -> bool:
+        """Whether the bytes that it keeps are not those of `sha256`."""
+        return False
 
     def preflight(self, widths: dict[str, int]) -> None:
         """RecipeError if something that it loads is missing or does not fit. Called once, before a run fetches anything; downloads
@@ -174,7 +178,7 @@ class Stage(Step):
     def pixels(self) -> bool:
         return "image" in self.reads
 
-    def run(self, live: pa.Table) -> pa.Table:
+    def run(self, live: pa.Table, *inputs: Any, **context: Any) -> pa.Table:
         raise NotImplementedError(f"{type(self).__name__} must define run()")
 
     def stream(
@@ -205,7 +209,7 @@ class Stage(Step):
 class Filter(Stage):
     """Adds one score column, named like itself, and keeps `min <= score <= max`. A null score is a drop, never a pass.
 
-    Write `score`: live rows in, one value a row out, in order.
+    Write `score`: live rows in, and what `run` of a stage gets besides; one value a row out, in order.
     """
 
     untracked = ("min", "max")
@@ -218,8 +222,8 @@ class Filter(Stage):
     def adds(self) -> dict[str, pa.DataType]:
         return {self.name: self.dtype}
 
-    def run(self, live: pa.Table, *pixels: list) -> pa.Table:
-        scores = self.score(live, *pixels)
+    def run(self, live: pa.Table, *inputs: Any, **context: Any) -> pa.Table:
+        scores = self.score(live, *inputs, **context)
         if isinstance(scores, pa.ChunkedArray):
             scores = scores.combine_chunks()
         elif not isinstance(scores, pa.Array):
@@ -228,7 +232,7 @@ class Filter(Stage):
             scores = float16(scores)
         return pa.table({self.name: scores.cast(self.dtype)})
 
-    def score(self, live: pa.Table) -> pa.Array:
+    def score(self, live: pa.Table, *inputs: Any, **context: Any) -> pa.Array | np.ndarray | list:
         raise NotImplementedError(f"{type(self).__name__} must define score()")
 
     def judge(self, columns: pa.Table) -> pa.Array:

@@ -73,7 +73,7 @@ class Upsample(Selector):
                 if value is not None:
                     sizes[value] = sizes.get(value, 0) + n
         most = max(sizes.values(), default=1)
-        return {value: (most / n) ** (1 - self.temper) for value, n in sorted(sizes.items())}
+        return {value: (most / n) ** (1 - (self.temper or 0.0)) for value, n in sorted(sizes.items())}
 
 
 @dataclass(frozen=True)

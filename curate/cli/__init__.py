@@ -77,7 +77,7 @@ def _unforeseen(e: Exception) -> str:
     return f"{type(e).__name__}: {str(e).strip().splitlines()[0] if str(e).strip() else 'no more is known'}"
 
 
-def parser(argv: list[str]) -> tuple[Parser, dict[str, argparse.ArgumentParser]]:
+def parser(argv: list[str]) -> tuple[Parser, dict[str, Parser]]:
     """The parser of everything, and those of the commands; `plan` and `run` know the options of the recipe that argv names."""
     top = Parser(
         prog="curate",

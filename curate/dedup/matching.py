@@ -38,7 +38,10 @@ class PictureMatcher:
                 dropped.append(found := _first_kept(found))
                 rest = np.setdiff1d(rest, found[0])
             kept, start, size = np.concatenate([kept, rest]), start + size, 2 * size
-        return tuple(np.concatenate(part) for part in zip(*dropped)) if dropped else _none()
+        if not dropped:
+            return _none()
+        rows, best, alike, view = (np.concatenate(part) for part in zip(*dropped))
+        return rows, best, alike, view
 
     def pairs(
         self, hashes: np.ndarray, thumbs: np.ndarray, rows: np.ndarray, others: np.ndarray | None

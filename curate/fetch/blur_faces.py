@@ -47,11 +47,7 @@ class BlurFaces(Stage):
     def __post_init__(self):
         super().__post_init__()
         self.reads = (self.boxes, "mime", "width", "height")
-
-    @property
-    def hashes(self) -> str:
-        """The column with the SHA-256 of the bytes kept."""
-        return f"{self.name}_sha256"
+        self.hashes = f"{self.name}_sha256"
 
     def adds(self) -> dict[str, pa.DataType]:
         return {self.name: pa.int32(), self.hashes: schema.STR, **schema.KEPT}

@@ -129,7 +129,7 @@ class Client:
     async def _follow(
         self, target: Target, at: list, max_bytes: int, redirects: int, wishes: Sequence[Robots] = (), partial: bool = False
     ) -> Response:
-        deadline = self.loop.time() + self.limits.total
+        deadline, status = self.loop.time() + self.limits.total, None
         for _ in range(redirects + 1):
             at[0] = target.url
             started = self.loop.time()
@@ -138,14 +138,14 @@ class Client:
             await self.resolver.begun(target.host)
             deadline += self.loop.time() - started  # shared by all URLs of the host: not this one's fault
             response = await self._hop(target, deadline, max_bytes, partial)
-            location = response.one(b"location")
+            status, location = response.status, response.one(b"location")
             if response.status not in _REDIRECTS or not location:
                 return judged(response, partial)
             try:
                 target = target.join(location)
             except BadUrl as e:
                 raise Failed("bad_redirect", str(e), response.status) from e
-        raise Failed("too_many_redirects", target.url, response.status)
+        raise Failed("too_many_redirects", target.url, status)
 
     async def _robots_txt(self, target: Target) -> Response:
         redirects = max(self.limits.max_redirects, _ROBOTS_REDIRECTS)

@@ -56,7 +56,6 @@ class Img2Dataset(Stage):
 
     network = True
     writes_payload = True
-    rewrites = True  # bytes kept are not the bytes fetched
     reads = ("url",)
     untracked = ("thread_count", "timeout", "retries", "user_agent_token", "disallowed_header_directives")
 
@@ -76,6 +75,10 @@ class Img2Dataset(Stage):
     def __post_init__(self):
         self.name = self.name or "fetch"  # it stands in for Fetch: the same columns, the same drop reasons
         super().__post_init__()
+
+    @property
+    def rewrites(self) -> bool:
+        return True
 
     def adds(self) -> dict[str, pa.DataType]:
         return fetched(self.name)

@@ -55,7 +55,7 @@ def decode(data: bytes, max_pixels: int = MAX_PIXELS, least: int = 0) -> np.ndar
 def checked(data: bytes, max_pixels: int) -> Header:
     """The header of a file that may be decoded. Raises Broken."""
     outcome, found = inspect(data, max_pixels)
-    if outcome not in ("ok", "truncated"):
+    if found is None or outcome not in ("ok", "truncated"):
         raise Broken(outcome)
     return found
 

@@ -19,9 +19,6 @@ class DocumentFilter(Filter):
     reads = ("uid",)
     context = ("images", "texts")
 
-    def run(self, live: pa.Table, images: pa.Table, texts: pa.Table) -> pa.Table:
-        return super().run(live, images, texts)
-
     def score(self, live: pa.Table, images: pa.Table, texts: pa.Table) -> list | np.ndarray | pa.Array:
         raise NotImplementedError(f"{type(self).__name__} must define score()")
 

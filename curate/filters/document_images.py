@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+import numpy as np
 import pyarrow as pa
 
 from curate.filters.document_children import DocumentFilter, counted
@@ -16,5 +17,5 @@ class DocumentImages(DocumentFilter):
     min: float | None = 1
     max: float | None = 30
 
-    def score(self, live: pa.Table, images: pa.Table, texts: pa.Table) -> list:
+    def score(self, live: pa.Table, images: pa.Table, texts: pa.Table) -> np.ndarray:
         return counted(live, images)

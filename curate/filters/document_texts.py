@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+import numpy as np
 import pyarrow as pa
 
 from curate.filters.document_children import DocumentFilter, counted
@@ -15,5 +16,5 @@ class DocumentTexts(DocumentFilter):
     unit = "paragraphs"
     min: float | None = 1
 
-    def score(self, live: pa.Table, images: pa.Table, texts: pa.Table) -> list:
+    def score(self, live: pa.Table, images: pa.Table, texts: pa.Table) -> np.ndarray:
         return counted(live, texts)

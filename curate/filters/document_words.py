@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+import numpy as np
 import pyarrow as pa
 
 from curate.filters import paragraph_ratios
@@ -18,5 +19,5 @@ class DocumentWords(DocumentFilter):
     max: float | None = 2000
     version = 3
 
-    def score(self, live: pa.Table, images: pa.Table, texts: pa.Table) -> list:
+    def score(self, live: pa.Table, images: pa.Table, texts: pa.Table) -> np.ndarray:
         return summed(live, texts, [len(paragraph_ratios.letter_words(t or "")) for t in texts["text"].to_pylist()])

@@ -69,4 +69,5 @@ class Faces(Filter):
         least = max(24, max(size) // 12)
         found = self._cascade.detectMultiScale(small, scaleFactor=1.1, minNeighbors=5, minSize=(least, least))
         (w, h), rows = size, sorted((y, x, b, a) for x, y, a, b in found)
-        return [np.float16([x / w, y / h, (x + a) / w, (y + b) / h]).astype(np.float32).tolist() for y, x, b, a in rows]
+        shares = [[x / w, y / h, (x + a) / w, (y + b) / h] for y, x, b, a in rows]
+        return np.asarray(shares, np.float16).astype(np.float32).tolist()

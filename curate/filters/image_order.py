@@ -20,9 +20,6 @@ class ImageOrder(Filter):
     unit = "place on the page, from 1"
     max: float | None = 5
 
-    def run(self, live: pa.Table, images: pa.Table) -> pa.Table:
-        return super().run(live, images)
-
     def score(self, live: pa.Table, images: pa.Table) -> np.ndarray:
         others = images.filter(images["live"]).select(["doc_uid", "position"])
         pages = {page: n for n, page in enumerate(dict.fromkeys(others["doc_uid"].to_pylist()), 1)}

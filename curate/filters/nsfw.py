@@ -41,6 +41,7 @@ class Nsfw(Filter):
     def __post_init__(self):
         super().__post_init__()
         self.labels = tuple(self.labels)
+        self.prepared = not self.hub  # the hub's models come with a preparation of their own
 
     @property
     def hub(self) -> bool:
@@ -59,11 +60,6 @@ class Nsfw(Filter):
             classifier_ready(self.name, self.model)
         else:
             onnx(self.path())
-
-    @property
-    def prepared(self) -> bool:
-        """The hub's models come with a preparation of their own."""
-        return not self.hub
 
     def load(self) -> None:
         self.preprocess = None if self.hub else INPUT

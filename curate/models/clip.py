@@ -49,7 +49,7 @@ class Clip:
     transform: Any  # open_clip's, for what `preprocess` does not know
     mean: Any  # tensors of three numbers, for pixels from 0 to 255
     std: Any
-    tokenize: Callable[[list[str]], Any]
+    tokenize: Any  # open_clip's tokenizer: called with texts, it gives a tensor; some have marks and `decode`
     device: str
     dim: int
     precision: str = "float32"

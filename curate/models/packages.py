@@ -266,8 +266,9 @@ def _tgz(file: Path, tree: Path) -> None:
             if not target.is_relative_to(tree.resolve()):
                 raise tarfile.TarError(f"{member.name} lies outside the archive")
             target.parent.mkdir(parents=True, exist_ok=True)
-            with tar.extractfile(member) as source, target.open("wb") as out:
-                shutil.copyfileobj(source, out)
+            if (source := tar.extractfile(member)) is not None:
+                with source, target.open("wb") as out:
+                    shutil.copyfileobj(source, out)
 
 
 def _zip(file: Path, tree: Path) -> None:

@@ -144,15 +144,15 @@ class Visit:
         self.tell = Teller(work.notes if compute else None, work.name, part.id)
         self.ends = math.inf if work.streams else self.began + SHARE * work.deadline
         self.earlier: dict[int, str] = {}
-        reads: dict[str, set[str] | None] = {}
+        reads: dict[str, set[str]] = {}
         for stage in work.stages:
             reads.setdefault(stage.table, set()).update(stage.reads, stage.optional_reads, stage.adds(), {stage.skip_where})
             if stage.pixels or "bytes" in stage.reads or stage.writes_payload:
                 reads[stage.table] |= set(schema.KEPT)
         for table, columns in work.then.columns.items() if work.then else ():
             reads.setdefault(table, set()).update(columns)
-        reads |= {table: None for stage in work.stages for table in stage.context}
-        self.bench = Workbench(work.store, part, work.fingerprints, work.decisions, reads).replay(work.before)
+        whole = {table: None for stage in work.stages for table in stage.context}
+        self.bench = Workbench(work.store, part, work.fingerprints, work.decisions, {**reads, **whole}).replay(work.before)
         self.done = Done(part.id)
         self.noted: dict[str, float] = {}  # of these seconds by stage, those that commits name already
 

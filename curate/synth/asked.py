@@ -81,7 +81,7 @@ class Asked(Stage):
         if self.n > 1 and self.decoding.temperature == 0:
             raise RecipeError(f"{self.name}: {self.n} candidates without a temperature would all be the same")
 
-    def contents(self, live: pa.Table, *inputs: list, **context: pa.Table) -> Iterable[Content | Answer]:
+    def contents(self, live: pa.Table, *inputs: Any, **context: Any) -> Iterable[Content | Answer]:
         """For each row, in order, what the model is shown; or the answer of a row that it is not asked about."""
         raise NotImplementedError(f"{type(self).__name__} must define contents()")
 
@@ -122,7 +122,7 @@ class Asked(Stage):
             self._asking.close()
             self._asking = None
 
-    def run(self, live: pa.Table, *inputs: list, **context: pa.Table) -> pa.Table:
+    def run(self, live: pa.Table, *inputs: Any, **context: Any) -> pa.Table:
         tables = list(self.stream(iter([(np.arange(len(live)), live, inputs, context)]), Allowance()))
         if not tables:
             return self.columns([])

@@ -68,7 +68,8 @@ class VlmScore(Filter, Asked):
         self.decoding = replace(self.decoding, schema=rating | {"required": ["rating"], "additionalProperties": False})
         self._end = f'\n\nAnswer with JSON, {{"rating": N}}, where N is a whole number from {low} (worst) to {high} (best).'
 
-    run = Asked.run
+    def run(self, live: pa.Table, *inputs: Any, **context: Any) -> pa.Table:
+        return Asked.run(self, live, *inputs, **context)
 
     def adds(self) -> dict[str, pa.DataType]:
         return {self.name: self.dtype, self.made_column: self.made_type()}

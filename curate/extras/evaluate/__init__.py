@@ -124,6 +124,7 @@ class Trainer:
             self.child = subprocess.Popen(
                 command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace"
             )
+        assert self.child.stdin and self.child.stdout
         print(job, file=self.child.stdin, flush=True)
         for line in self.child.stdout:
             if line.startswith(DONE):

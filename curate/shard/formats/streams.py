@@ -147,7 +147,7 @@ def _document(sample: ShardSample, how: Style, options: Options, known: Tokenize
     units: list[Unit] = []
     for text, name in zip(window["texts"], window["images"]):
         if name is not None:
-            units += [("token", how.chunk if units else ""), ("image", f"images/{sample.key}.{name}")]
+            units.extend([("token", how.chunk if units else ""), ("image", f"images/{sample.key}.{name}")])
         else:
             units.append(("text", f"\n{text}" if units and units[-1][0] == "text" else text))
     return [*units, ("token", how.chunk)]
@@ -177,7 +177,7 @@ def grounded(text: str, boxes: list[dict[str, Any]]) -> list[Unit]:
     for start, end in sorted({(b["start"], b["end"]) for b in boxes}):
         if start < at:
             continue
-        units += [("text", text[at:start]), ("token", PHRASE[0]), ("text", text[start:end]), ("token", PHRASE[1])]
+        units.extend([("text", text[at:start]), ("token", PHRASE[0]), ("text", text[start:end]), ("token", PHRASE[1])])
         corners = [places(b["box"]) for b in boxes if (b["start"], b["end"]) == (start, end)]
         units.append(("token", OBJECT[0]))
         for n, pair in enumerate(corners):
