@@ -120,5 +120,5 @@ def _first_kept(pairs: tuple[np.ndarray, ...]) -> tuple[np.ndarray, ...]:
     return tuple(part[at] for part in pairs)
 
 
-def _none() -> tuple[np.ndarray, ...]:
+def _none() -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     return np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0, np.float32), np.empty(0, np.int64)
