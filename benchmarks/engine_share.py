@@ -1,15 +1,19 @@
-"""Tokens a second of whole runs as a share of the engine's own, with a stand-in engine of fixed speed, on both engines of curate.
+"""Tokens a second of whole runs as a share of the engine's own, with a stand-in engine of fixed speed or a real server, on both engines
+of curate.
 
     python -m benchmarks.engine_share [--requests 4000] [--slots 32] [--seconds 0.3]
+    python -m benchmarks.engine_share --server http://127.0.0.1:8000/v1#MODEL --requests 60 --slots 4
 
 The stand-in is a server in a process of its own that works on `slots` requests at a time, each for about `seconds` (drawn by a hash of
 the prompt, from half to one and a half of it), and answers 100 tokens. Its own speed is that of a bare loop which always has `slots`
-requests under way. A run goes through the list's ingest, the start of its workers, its captions, their commits and the ledger; only the start
-of Ray itself is left out. `at work`: from the first request to the last answer, as the server saw it.
+requests under way; the loop's requests are those of a run, of other rows. A run goes through the list's ingest, the start of its workers,
+its captions, their commits and the ledger; only the start of Ray itself is left out. `at work`: from the first request to the last answer,
+as the stand-in saw it. tests/synth/llama_server.py is a real server with a small language model: it prints its address.
 """
 
 import argparse
 import asyncio
+import contextlib
 import hashlib
 import json
 import multiprocessing
@@ -17,7 +21,7 @@ import os
 import tempfile
 import time
 import urllib.request
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -30,9 +34,12 @@ import curate
 from curate.recipe import Recipe
 from curate.sources.url_pairs import UrlPairs
 from curate.synth.caption import Rewrite
+from curate.synth.captioners import Decoding, Request
 from curate.synth.captioners.endpoint import Endpoint
 
 TOKENS = 100
+#: What is asked, with the number of a row, and how.
+ABOUT, DECODING = "Write a caption of one sentence for picture number", Decoding(max_tokens=32)
 
 
 def serve(pipe: Any, slots: int, seconds: float) -> None:
@@ -67,42 +74,40 @@ def serve(pipe: Any, slots: int, seconds: float) -> None:
     asyncio.run(start())
 
 
-async def bare(url: str, prompts: Iterable[str], slots: int) -> float:
-    """Seconds of a loop that has `slots` requests under way until there are no more."""
-    left = iter(prompts)
+async def bare(by: Endpoint, prompts: Iterable[str], slots: int) -> float:
+    """Tokens a second of a loop that has `slots` requests under way until there are no more."""
+    left, tokens = iter(prompts), [0]
     async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as session:
 
         async def work() -> None:
             for prompt in left:
-                body = {"messages": [{"content": [{"type": "text", "text": prompt}]}]}
-                async with session.post(f"{url}/v1/chat/completions", json=body) as answer:
-                    await answer.read()
+                body = by.body(Request((prompt,)), DECODING)
+                async with session.post(f"{by.url}/chat/completions", json=body) as answer:
+                    tokens[0] += (await answer.json())["usage"]["completion_tokens"]
 
         began = time.monotonic()
         await asyncio.gather(*(work() for _ in range(slots)))
-        return time.monotonic() - began
+        return tokens[0] / (time.monotonic() - began)
 
 
 def seen(url: str) -> dict[str, float]:
-    with urllib.request.urlopen(f"{url}/stats") as answer:
+    """When the stand-in was asked first and answered last, and how often, since this was asked for last."""
+    with urllib.request.urlopen(f"{url.removesuffix('/v1')}/stats") as answer:
         return json.load(answer)
 
 
-def whole(url: str, count: int, slots: int, engine: str, folder: Path) -> tuple[float, float]:
-    """Answers a second of a whole run, and while the server was at work."""
+def whole(by: Endpoint, count: int, engine: str, folder: Path) -> tuple[float, int]:
+    """Tokens a second of a whole run, and all its tokens."""
     os.environ["CURATE_CACHE"] = str(folder / "kept")
     file = folder / "pairs.parquet"
-    rows = {"url": [f"http://a.example/{i}" for i in range(count)], "text": [f"text {i}" for i in range(count)]}
+    rows = {"url": [f"http://a.example/{i}" for i in range(count)], "text": [str(i) for i in range(count)]}
     pq.write_table(pa.table(rows), file)
-    stage = Rewrite(Endpoint("m", url=f"{url}/v1", at_once=slots), prompt="say {text}", name="said")
+    stage = Rewrite(by, prompt=f"{ABOUT} {{text}}", decoding=DECODING, name="said")
     recipe = Recipe(UrlPairs(str(file), url="url", text="text"), score=[stage], shards=None, name="share")
-    if engine == "ray":
-        curate.run(recipe, str(folder / "run"), engine, workers=2, part_size=count // 4)
-    else:
-        curate.run(recipe, str(folder / "run"), engine, part_size=count // 4)
-    record = json.loads((folder / "run" / "recipe.json").read_text())
-    found = seen(url)
-    return found["answers"] / record["seconds"], found["answers"] / (found["last"] - found["first"])
+    workers = 2 if engine == "ray" else None
+    made = curate.run(recipe, str(folder / "run"), engine, workers=workers, part_size=count // 4)
+    ((tokens,),) = made.sql("select sum(caption_said_made.tokens)::bigint from images").fetchall()
+    return tokens / made.recipe["seconds"], tokens
 
 
 def main() -> None:
@@ -111,19 +116,31 @@ def main() -> None:
     parser.add_argument("--slots", type=int, default=32)
     parser.add_argument("--seconds", type=float, default=0.3)
     parser.add_argument("--engines", nargs="+", default=["local", "ray"])
+    parser.add_argument("--server", default="", help="URL#MODEL of a server that is measured instead of the stand-in")
     how = parser.parse_args()
+    with contextlib.ExitStack() as stack:
+        url, _, model = (how.server or stack.enter_context(stand_in(how.slots, how.seconds))).partition("#")
+        by = Endpoint(model or "m", url=url, at_once=how.slots)
+        own = asyncio.run(bare(by, (f"{ABOUT} {i}" for i in range(how.requests, 2 * how.requests)), how.slots))
+        print(f"the engine's own: {own:,.0f} tokens/s", flush=True)
+        for engine in how.engines:
+            how.server or seen(url)
+            with tempfile.TemporaryDirectory() as folder:
+                run, tokens = whole(by, how.requests, engine, Path(folder))
+            ratio = f"ratio engine share, {engine}, whole run: {run / own:.3f}"
+            if not how.server:
+                found = seen(url)
+                ratio += f"; at work: {tokens / (found['last'] - found['first']) / own:.3f}"
+            print(f"{engine}: whole run {run:,.0f} tokens/s\n{ratio}", flush=True)
+
+
+@contextlib.contextmanager
+def stand_in(slots: int, seconds: float) -> Iterator[str]:
+    """The stand-in in a process of its own; its URL."""
     here, there = multiprocessing.Pipe()
-    server = multiprocessing.get_context("spawn").Process(target=serve, args=(there, how.slots, how.seconds), daemon=True)
+    server = multiprocessing.get_context("spawn").Process(target=serve, args=(there, slots, seconds), daemon=True)
     server.start()
-    url = f"http://127.0.0.1:{here.recv()}"
-    own = how.requests / asyncio.run(bare(url, (f"say text {i}" for i in range(how.requests)), how.slots))
-    seen(url)
-    print(f"the engine's own: {own * TOKENS:,.0f} tokens/s, {own:.1f} answers/s", flush=True)
-    for engine in how.engines:
-        with tempfile.TemporaryDirectory() as folder:
-            run, work = whole(url, how.requests, how.slots, engine, Path(folder))
-        print(f"{engine}: whole run {run * TOKENS:,.0f} tokens/s; at work {work * TOKENS:,.0f} tokens/s", flush=True)
-        print(f"ratio engine share, {engine}, whole run: {run / own:.3f}; at work: {work / own:.3f}", flush=True)
+    yield f"http://127.0.0.1:{here.recv()}/v1"
     server.terminate()
 
 

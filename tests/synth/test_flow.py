@@ -3,6 +3,7 @@
 import asyncio
 import math
 import os
+import pickle
 import subprocess
 import sys
 import threading
@@ -178,6 +179,15 @@ def test_answers_of_servers_side_by_side_and_of_one_that_is_gone(tmp_path, monke
         made = curate.run(recipe(pairs(tmp_path, 200), by), str(tmp_path / "run"), "local", part_size=200)
         assert ends(made) == {"stop": 200}
         assert len(one.asked) + len(two.asked) == 200 and min(len(one.asked), len(two.asked)) > 40
+
+
+def test_a_writer_that_was_used_goes_to_workers(tmp_path, monkeypatch):
+    monkeypatch.setenv("CURATE_CACHE", str(tmp_path / "kept"))
+    with Server(GOOD) as server:
+        made = recipe(pairs(tmp_path, 3), named(f"{server.url}#m"))
+        curate.run(made, str(tmp_path / "run"), "local")
+        stage = pickle.loads(pickle.dumps(made.score[0]))
+        assert vars(stage.by) == vars(named(f"{server.url}#m")) and stage.identity() == made.score[0].identity()
 
 
 def test_an_interrupt_ends_a_run_whose_model_is_at_work(tmp_path):

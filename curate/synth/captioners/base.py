@@ -2,7 +2,7 @@
 
 import hashlib
 import importlib.metadata
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any, ClassVar
 
 import numpy as np
@@ -140,6 +140,14 @@ class Writer:
     model: str = ""
     deadline: float = field(default=600.0, kw_only=True)
     silence: float = field(default=900.0, kw_only=True)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Its parameters, without what `load` and `start` made: a writer that was used here goes to workers as one that was not."""
+        return {f.name: getattr(self, f.name) for f in fields(self)}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+        getattr(self, "__post_init__", lambda: None)()
 
     @property
     def room(self) -> int:
