@@ -26,6 +26,7 @@ from curate.recipe import Recipe, Shards
 from curate.runner.driver import run
 from curate.sources.videos import Videos
 from curate.videos import media
+from curate.videos.film import ROUNDED
 from curate.videos.frames import Frames, Sound
 
 FPS, SIZE, BITS, CELL = 25, (320, 240), 12, 10
@@ -77,7 +78,7 @@ def film(path: Path, seconds: float, seed: int) -> list[float]:
 def scenes_found(films: dict[Path, list[float]]) -> dict[str, float]:
     hit = reported = planted = 0
     for path, cuts in films.items():
-        found = media.answer("scenes", str(path), 27.0)["cuts"]
+        found = media.run_task("scenes", str(path), 27.0)["cuts"]
         near = sum(any(abs(c - f) <= 2 / FPS for f in found) for c in cuts)
         hit, planted, reported = hit + near, planted + len(cuts), reported + len(found)
     return {"cuts": planted, "recall": hit / planted, "precision": hit / max(1, reported)}
@@ -87,10 +88,10 @@ def moments_right(films: dict[Path, list[float]], each: int = 40) -> dict[str, f
     """Shares of frames that are the one on the screen at the moment asked for."""
     rng, right, asked = np.random.default_rng(1), 0, 0
     for path in films:
-        length = media.answer("probe", str(path))["seconds"]
+        length = media.run_task("probe", str(path))["seconds"]
         times = sorted(round(float(t), 3) for t in rng.uniform(0, length - 0.1, each))
-        for time_, frame in zip(times, media.answer("frames", str(path), [times], 0, 95)["frames"]):
-            right += number(simplejpeg.decode_jpeg(frame[0])) == int((time_ + media._ROUNDED) * FPS)
+        for time_, frame in zip(times, media.run_task("frames", str(path), [times], 0, 95)["frames"]):
+            right += number(simplejpeg.decode_jpeg(frame[0])) == int((time_ + ROUNDED) * FPS)
             asked += 1
     return {"frames": asked, "right": right / asked}
 
@@ -146,7 +147,7 @@ def cost(films: dict[Path, list[float]], folder: Path) -> dict[str, float]:
         clips[video].append((begin, end, times))
     start = cpu()
     for path in films:  # the cuts, found in the same way
-        media.answer("scenes", str(path), 27.0)
+        media.run_task("scenes", str(path), 27.0)
     plain(films, clips)
     loop = cpu() - start
     return {

@@ -1,4 +1,4 @@
-"""Documents in the forms that public readers take: OBELICS and MINT-1T, mmc4, OpenFlamingo's training loader, Markdown.
+"""Converters of documents to public formats: OBELICS, MINT-1T, mmc4, OpenFlamingo's training loader, Markdown.
 
 Each takes a document's JSON (document.py) and keeps the order: the k-th placeholder is the k-th image.
 """
@@ -16,15 +16,15 @@ import numpy as np
 
 
 def obelics(document: dict[str, Any], page: Mapping[str, Any] = MappingProxyType({})) -> dict[str, Any]:
-    """OBELICS' row: parallel lists with URLs as images; texts that follow each other are one, with an empty line between; `metadata` and
-    `general_metadata` are JSON strings, as published. page: what the ledger says of the page (`source_file`)."""
+    """A row of OBELICS: parallel lists with URLs as images; consecutive texts are joined by an empty line; `metadata` and
+    `general_metadata` are JSON strings, as published. page: the page's row of the ledger (`source_file`)."""
     described = iter(_obelics_image(document["url"], i) for i in document["image_info"])
-    places: list[tuple[str | None, dict[str, Any] | None]] = []
+    items: list[tuple[str | None, dict[str, Any] | None]] = []
     for text in document["texts"]:
-        if text is not None and places and places[-1][0] is not None:
-            places[-1] = (f"{places[-1][0]}\n\n{text}", None)
+        if text is not None and items and items[-1][0] is not None:
+            items[-1] = (f"{items[-1][0]}\n\n{text}", None)
         else:
-            places.append((text, None if text is not None else next(described)))
+            items.append((text, None if text is not None else next(described)))
     general = {
         "url": document["url"],
         "uid": document["uid"],
@@ -32,15 +32,15 @@ def obelics(document: dict[str, Any], page: Mapping[str, Any] = MappingProxyType
         "warc_record_offset": document.get("source_offset"),
     }
     return {
-        "texts": [text for text, _ in places],
-        "images": [image and image["src"] for _, image in places],
-        "metadata": json.dumps([image for _, image in places]),
+        "texts": [text for text, _ in items],
+        "images": [image and image["src"] for _, image in items],
+        "metadata": json.dumps([image for _, image in items]),
         "general_metadata": json.dumps(general),
     }
 
 
 def _obelics_image(url: str, info: dict[str, Any]) -> dict[str, Any]:
-    """What OBELICS says of an image. Its size as rendered is the one in the markup."""
+    """An image's entry in OBELICS' metadata. The rendered size is the one declared in the markup."""
     stem = PurePosixPath(unquote(urlsplit(info["raw_url"] or "").path)).stem
     ending = info["image_name"].rsplit(".", 1)[-1]
     return {
@@ -58,7 +58,7 @@ def _obelics_image(url: str, info: dict[str, Any]) -> dict[str, Any]:
 
 
 def mint(document: dict[str, Any]) -> dict[str, Any]:
-    """MINT-1T's HTML row: parallel lists with URLs as images, and the page's URL."""
+    """A row of MINT-1T (HTML): parallel lists with URLs as images, and the page's URL."""
     urls = iter(i["raw_url"] for i in document["image_info"])
     images = [None if name is None else next(urls) for name in document["images"]]
     return {"texts": document["texts"], "images": images, "url": document["url"], "uid": document["uid"]}
@@ -67,19 +67,19 @@ def mint(document: dict[str, Any]) -> dict[str, Any]:
 def mmc4(
     document: dict[str, Any], images: Sequence[Mapping[str, Any]] = (), texts: Sequence[Mapping[str, Any]] = ()
 ) -> dict[str, Any]:
-    """mmc4's document: `text_list`, `image_info` and the similarity matrix, images by texts, from 0 to 1.
+    """A document of mmc4: `text_list`, `image_info` and the similarity matrix, images by texts, from 0 to 1.
 
-    Images are in the order of their texts, and that is their order in the matrix: readers that set placeholders by text and
-    tensors by image (OpenFlamingo's) then meet the right ones. images, texts: the ledger's rows (`position`, and `clip_image` or
-    `clip_text`); where an image or a text has no embedding the matrix has the matches alone (0 elsewhere), 1 without a similarity.
+    Images, and the rows of the matrix, are in the order of their matched texts, so that readers which insert placeholders by text and
+    tensors by image (OpenFlamingo's) pair the right ones. images, texts: the ledger's rows (`position`, and `clip_image` or
+    `clip_text`); where an image or a text has no embedding the matrix holds only the match (0 elsewhere), as 1 if it has no similarity.
     `face_detections` are the boxes that the filter Faces found, each x_min, y_min, x_max, y_max as shares of width and height; null,
     as in mmc4, where it found none or was not run.
     """
-    places = [p for p, t in zip(document["positions"], document["texts"]) if t is not None]
-    pictures = [p for p, t in zip(document["positions"], document["texts"]) if t is None]
-    info = [(i, p) for i, p in zip(document["image_info"], pictures) if i["matched_text_index"] is not None]
+    text_positions = [p for p, t in zip(document["positions"], document["texts"]) if t is not None]
+    image_positions = [p for p, t in zip(document["positions"], document["texts"]) if t is None]
+    info = [(i, p) for i, p in zip(document["image_info"], image_positions) if i["matched_text_index"] is not None]
     info = sorted(info, key=lambda i: i[0]["matched_text_index"])
-    cosines = _cosines([p for _, p in info], places, _vectors(images, "clip_image"), _vectors(texts, "clip_text"))
+    cosines = _cosines([p for _, p in info], text_positions, _vectors(images, "clip_image"), _vectors(texts, "clip_text"))
     for row, (image, _) in zip(cosines, info):
         if not row[image["matched_text_index"]] or image["matched_sim"] is not None:
             row[image["matched_text_index"]] = 1.0 if image["matched_sim"] is None else image["matched_sim"]
@@ -95,27 +95,27 @@ def mmc4(
 
 
 def _vectors(rows: Sequence[Mapping[str, Any]], column: str) -> dict[int, np.ndarray]:
-    """Embeddings of length one by position on the page."""
+    """L2-normalized embeddings by position on the page."""
     found = {r["position"]: np.asarray(r[column], np.float32) for r in rows if r.get(column) is not None}
     return {p: v / max(float(np.linalg.norm(v)), 1e-12) for p, v in found.items()}
 
 
 def _cosines(
-    images: list[int], texts: list[int], of_images: dict[int, np.ndarray], of_texts: dict[int, np.ndarray]
+    images: list[int], texts: list[int], image_vectors: dict[int, np.ndarray], text_vectors: dict[int, np.ndarray]
 ) -> list[list[float]]:
-    """Images by texts, by their positions: cosines, negative ones as 0, and 0 where one of the two has no embedding."""
+    """Cosines, images by texts (by position on the page): 0 for negative ones and where one of the two has no embedding."""
 
     def cosine(image: int, text: int) -> float:
-        if image not in of_images or text not in of_texts:
+        if image not in image_vectors or text not in text_vectors:
             return 0.0
-        return round(max(0.0, float(of_images[image] @ of_texts[text])), 4)
+        return round(max(0.0, float(image_vectors[image] @ text_vectors[text])), 4)
 
     return [[cosine(i, t) for t in texts] for i in images]
 
 
 def openflamingo(document: dict[str, Any], read: Callable[[str], bytes]) -> dict[str, Any]:
-    """What OpenFlamingo's loader takes out of a tar: mmc4's document with each image in base64. `read` gives a member's bytes
-    by its name."""
+    """A document as OpenFlamingo's loader reads it from a tar: mmc4's with each image in base64. read: returns a member's bytes by
+    its name."""
     made = mmc4(document)
     for info in made["image_info"]:
         info["image_base64"] = base64.b64encode(read(info["image_name"])).decode()
@@ -123,7 +123,7 @@ def openflamingo(document: dict[str, Any], read: Callable[[str], bytes]) -> dict
 
 
 def markdown(document: dict[str, Any]) -> str:
-    """For people: headings, lists, code and images with their captions or alt texts."""
+    """A document as Markdown: headings, lists, code, and images with their captions or alt texts."""
     info = iter(document["image_info"])
     kinds = document.get("kinds") or [None] * len(document["texts"])
     parts = []
@@ -138,18 +138,19 @@ def markdown(document: dict[str, Any]) -> str:
 
 
 def _block(text: str, kind: str) -> str:
+    """A text as a Markdown block of its kind."""
     if kind.startswith("heading"):
         return "#" * int(kind[7:] or 2) + " " + " ".join(text.split())
     if kind == "list":
         return "- " + text.replace("\n", "\n  ")
     if kind == "code":
-        fence = "`" * max(3, _longest(text) + 1)
+        fence = "`" * max(3, _longest_backquotes(text) + 1)
         return f"{fence}\n{text}\n{fence}"
     return f"*{text}*" if kind == "caption" and "*" not in text else text
 
 
-def _longest(text: str) -> int:
-    """The longest run of backquotes."""
+def _longest_backquotes(text: str) -> int:
+    """The length of the longest run of backquotes."""
     longest = run = 0
     for character in text:
         run = run + 1 if character == "`" else 0

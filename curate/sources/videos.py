@@ -21,9 +21,9 @@ from curate.sources.columns import pick
 from curate.sources.formats import ENDINGS, tables
 from curate.sources.url_pairs import folders_opened, naming
 from curate.videos import speech
-from curate.videos.cut import Clip, at_cuts, by_speech, evenly, moments, within
-from curate.videos.frames import opened, questioned
-from curate.videos.local import child, refuse_web
+from curate.videos.cut import Clip, frame_times, segments_within, split_at_cuts, split_by_speech, split_evenly
+from curate.videos.frames import ask_child, local_file_or_none
+from curate.videos.local import media_child, refuse_web
 
 #: Endings of video files; what a file really is, its bytes say.
 VIDEOS = (".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".ts", ".mpg", ".mpeg", ".flv", ".ogv", ".wmv")
@@ -107,7 +107,7 @@ class Videos(Source):
 
     def read(self, file: str, part_size: int) -> Iterator[dict[str, pa.Table]]:
         rows = Rows(file)
-        with child(self.seconds, self.memory) as ask:
+        with media_child(self.seconds, self.memory) as ask:
             for video, found, clips in (
                 self._listed(ask, file) if file.lower().endswith(tuple(ENDINGS)) else [self._video(ask, file)]
             ):
@@ -120,34 +120,34 @@ class Videos(Source):
             yield rows.tables()
 
     def _moments(self, clip: Clip) -> list[float]:
-        return [] if clip.reason else moments(clip.start, clip.end, self.frames, self.rate, self.max_frames)
+        return [] if clip.reason else frame_times(clip.start, clip.end, self.frames, self.rate, self.max_frames)
 
     def _video(self, ask: Contained, video: str) -> tuple[str, dict[str, Any], list[Clip]]:
         """One video, what it is, and its clips."""
-        with opened(video) as path:
-            found = questioned(ask, "probe", path)
+        with local_file_or_none(video) as path:
+            found = ask_child(ask, "probe", path)
             if found["outcome"] or found["seconds"] > self.max_video:
                 return video, found, [Clip(0.0, 0.0, reason=f"video:{found['outcome'] or 'too_long'}")]
-            beside = speech.beside(video)
-            segments = speech.read(beside) if beside else []
+            transcript = speech.transcript_path(video)
+            segments = speech.read_transcript(transcript) if transcript else []
             if self.cut == "speech":
-                clips = by_speech(segments, found["seconds"], self.min_seconds, self.max_seconds, self.gap)
+                clips = split_by_speech(segments, found["seconds"], self.min_seconds, self.max_seconds, self.gap)
                 return video, found, clips or [Clip(0.0, found["seconds"], reason="video:no_speech")]
             if self.cut == "scenes":
-                cuts = questioned(ask, "scenes", path, self.scene_change)
+                cuts = ask_child(ask, "scenes", path, self.scene_change)
                 if cuts["outcome"]:
                     return video, found, [Clip(0.0, found["seconds"], reason=f"video:{cuts['outcome']}")]
-                return video, found, at_cuts(cuts["cuts"], found["seconds"], segments, self.min_seconds, self.max_seconds)
+                return video, found, split_at_cuts(cuts["cuts"], found["seconds"], segments, self.min_seconds, self.max_seconds)
         if self.cut == "even":
-            return video, found, evenly(self.max_seconds, found["seconds"], segments)
+            return video, found, split_evenly(self.max_seconds, found["seconds"], segments)
         end = min(found["seconds"], self.max_seconds)
-        return video, found, [Clip(0.0, end, within(segments, 0.0, end))]
+        return video, found, [Clip(0.0, end, segments_within(segments, 0.0, end))]
 
     def _probed(self, ask: Contained, video: str) -> dict[str, Any]:
         """What a video of a table is. Such a table may be a stranger's: a video that is refused costs its own rows."""
         try:
-            with opened(video) as path:
-                return questioned(ask, "probe", path)
+            with local_file_or_none(video) as path:
+                return ask_child(ask, "probe", path)
         except RecipeError:
             return {"outcome": "refused"}
 

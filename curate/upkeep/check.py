@@ -11,7 +11,7 @@ import duckdb
 import pyarrow as pa
 
 from curate import removed
-from curate.documents.verify import document_faults, place_faults, places
+from curate.documents.verify import content_faults, document_contents, document_faults
 from curate.errors import PoolError
 from curate.paths import parquet
 from curate.selector import identifier
@@ -72,7 +72,7 @@ def _faults(store: Store) -> Iterator[str]:
     for entry in dataset["shards"]:
         faults = list(shard_faults(store, entry, main, how))
         if main == "documents" and not faults:
-            faults = [f"shards/{entry['name']}: {fault}" for fault in _place_faults(store, con, entry["name"], how)]
+            faults = [f"shards/{entry['name']}: {fault}" for fault in _content_faults(store, con, entry["name"], how)]
         yield from _some(faults)
         sound += [] if faults else [entry["name"]]
     yield from chain_faults(store, dataset, con)
@@ -217,11 +217,15 @@ def _is_image(data: bytes, mime: str) -> bool:
     return mime in MAGIC and all(data[at : at + len(magic)] == magic for at, magic in MAGIC[mime])
 
 
-def _place_faults(store: Store, con: duckdb.DuckDBPyConnection, name: str, how: dict[str, Any]) -> Iterator[str]:
+def _content_faults(store: Store, con: duckdb.DuckDBPyConnection, name: str, how: dict[str, Any]) -> Iterator[str]:
     """The documents of a shard without faults against the ledger's texts and images."""
     with store.open(f"shards/{name}.tar") as f:
-        found = [place for sample in samples(members(f, name)) for place in places(json.loads(_member(f, sample, "json")))]
-    yield from place_faults(con, int(name), found, _redacts(how, "texts").get("text", ""))
+        found = [
+            content
+            for sample in samples(members(f, name))
+            for content in document_contents(json.loads(_member(f, sample, "json")))
+        ]
+    yield from content_faults(con, int(name), found, _redacts(how, "texts").get("text", ""))
 
 
 def _each(rows: pa.Table) -> Iterator[dict[str, Any]]:

@@ -1,4 +1,4 @@
-"""A video file whose times count from its start, whatever its container counts from: frames from a time on, after seeks too."""
+"""Reader of a video file through PyAV: frames from a given time on, with times that start at 0 in every container."""
 
 import contextlib
 import itertools
@@ -6,33 +6,33 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-#: Containers that hold their own streams.
+#: Containers that contain their own streams and do not refer to other files.
 FORMATS = "mov,matroska,webm,avi,mpegts,mpeg,flv,ogg,asf"
-#: Containers round times, to a millisecond at the coarsest.
+#: Tolerance of times in seconds: containers round them, to a millisecond at the coarsest.
 ROUNDED = 0.002
-#: Seconds that are decoded rather than sought.
+#: Seconds up to which the reader decodes forward instead of seeking.
 AHEAD = 4.0
-#: Seconds that a seek goes back behind the time wanted: indexes count in decoding order, and some containers have none. After
+#: Seconds before the wanted time to which seeks go, in turn: indexes are in decoding order, and some containers have none. After
 #: the last the file is read from its beginning.
-_BACK = (0.0, 2.0, 10.0, 60.0)
-#: Seconds by which a file that was cut ends before what its header says, at least.
-_CUT = 1.0
-#: The first frame may begin so many seconds behind the start of the sound: encoders of both have delays.
-_DELAY = 0.2
-#: Program streams do not time every frame: for so many seconds after a seek the times may be estimates.
+_SEEK_BACK = (0.0, 2.0, 10.0, 60.0)
+#: A file is truncated if it ends at least so many seconds before the end that its header declares.
+_TRUNCATED = 1.0
+#: The first frame may begin so many seconds after the sound, because of encoder delays.
+_MAX_DELAY = 0.2
+#: MPEG program streams do not time every frame: for so many seconds after a seek times may be estimates.
 _ESTIMATED = 1.0
-#: Errors of reading in a row after which nothing more is expected of a file.
-_ERRORS = 50
+#: Consecutive read errors after which the rest of a file is given up.
+_MAX_ERRORS = 50
 
 _CLOCK = re.compile(r"(\d+):(\d+):(\d+(?:\.\d+)?)")
 
 
 class Film:
-    """An open video. Raises PyAV's errors, or OSError, for what is none.
+    """An open video file. Raises PyAV's errors, or OSError, if it is not a video.
 
-    The file is opened by its bytes, never by what they point to: formats that name other files or addresses (playlists, concat
-    lists, DASH) are not among those allowed, and no protocol but plain files is. One thread decodes, so the pixels are the same on
-    every machine with the same libraries.
+    Nothing that the file refers to is opened: formats that name other files or addresses (playlists, concat lists, DASH) are not
+    allowed, nor any protocol but plain files. Decoding uses one thread, so that the pixels are the same on every machine with the
+    same libraries.
     """
 
     def __init__(self, path: str):
@@ -64,7 +64,7 @@ class Film:
         self.file.seek(0)
         options = {"format_whitelist": FORMATS, "protocol_whitelist": "file"}
         self.container = av.open(self.file, options=options, metadata_errors="replace")
-        self.untouched = True
+        self.at_beginning = True
         for stream in self.container.streams:
             if stream.type in ("video", "audio"):
                 stream.thread_type = "NONE"
@@ -72,51 +72,52 @@ class Film:
 
     @property
     def picture(self) -> Any | None:
-        """The first video stream that is no cover picture."""
+        """The first video stream that is not a cover picture; None if there is none."""
         from av.stream import Disposition
 
         return next((s for s in self.container.streams.video if not s.disposition & Disposition.attached_pic), None)
 
     @property
     def sound(self) -> Any | None:
+        """The first audio stream; None if there is none."""
         return next(iter(self.container.streams.audio), None)
 
     @property
     def seconds(self) -> float:
-        """Length by the container, or else the picture's; 0 if neither says it. Matroska writes when it ends instead."""
+        """Length by the container, or else of the video stream; 0 if neither declares it. Matroska declares the end time instead."""
         if self.container.duration:
             return self.container.duration / 1e6 - (self.start if "matroska" in self.container.format.name else 0.0)
         stream = self.picture
         return float((stream.duration or 0) * (stream.time_base or 0)) if stream else 0.0
 
     def frames(self, kind: str, time: float = 0.0) -> Iterator[tuple[float, Any]]:
-        """Decoded frames of `picture` or `sound` with their times, in order. The first begins at `time` or before it, if any does."""
+        """Decoded frames of a stream (`picture` or `sound`) with their times in seconds, in order. The first begins at `time` or before
+        it, if any does."""
         settled = time - (_ESTIMATED if self.container.format.name == "mpeg" else 0.0)
-        for back in _BACK:
+        for back in _SEEK_BACK:
             if settled - back <= AHEAD:
                 break
             try:
                 stream = getattr(self, kind)
-                self.untouched = False
+                self.at_beginning = False
                 self.container.seek(int((self.start + settled - back) / stream.time_base), stream=stream, backward=True)
             except OSError:
-                break  # no way to seek in it
-            walk = self._walk(kind, sought=True)
-            first = next(walk, None)
+                break  # the file is not seekable
+            frames = self._decode(kind, after_seek=True)
+            first = next(frames, None)
             if first is not None and first[0] <= settled + ROUNDED:
-                return itertools.chain([first], walk)
-        if not self.untouched:
+                return itertools.chain([first], frames)
+        if not self.at_beginning:
             self._open()
-        self.untouched = False
-        return self._walk(kind)
+        self.at_beginning = False
+        return self._decode(kind)
 
     def packets(self, streams: list[Any], time: float) -> Iterator[tuple[float, Any]]:
-        """Packets of streams from the key frame of the picture (the first of them) at `time` or before it, each with its time of
-        decoding; those of other streams begin there too."""
+        """Packets of streams with their decoding times, from the key frame of the first stream at `time` or before it on."""
         if time > 0:
             with contextlib.suppress(OSError):
                 self.container.seek(int((self.start + time) / streams[0].time_base), stream=streams[0], backward=True)
-        self.untouched = False
+        self.at_beginning = False
         begun = None
         for packet in self.container.demux(streams):
             if packet.dts is None or packet.pts is None:
@@ -127,8 +128,8 @@ class Film:
             if begun is not None and at >= begun:
                 yield at, packet
 
-    def _walk(self, kind: str, sought: bool = False) -> Iterator[tuple[float, Any]]:
-        """Frames from here on; after a seek from the first one that needs no other. What is damaged is passed over."""
+    def _decode(self, kind: str, after_seek: bool = False) -> Iterator[tuple[float, Any]]:
+        """Frames with their times from the current position on, after a seek from the first key frame on. Damaged packets are skipped."""
         import av
 
         for packet in self._packets(getattr(self, kind)):
@@ -136,16 +137,17 @@ class Film:
             with contextlib.suppress(av.error.FFmpegError):
                 frames = packet.decode()
             for frame in frames:
-                if frame.time is None or (sought and kind == "picture" and not frame.key_frame):
+                if frame.time is None or (after_seek and kind == "picture" and not frame.key_frame):
                     continue
-                sought = False
+                after_seek = False
                 yield frame.time - self.start, frame
 
     def _packets(self, stream: Any) -> Iterator[Any]:
+        """Packets of a stream; read errors are skipped, up to _MAX_ERRORS in a row."""
         import av
 
         errors = 0
-        while errors < _ERRORS:
+        while errors < _MAX_ERRORS:
             try:
                 for packet in self.container.demux(stream):
                     errors = 0
@@ -154,35 +156,38 @@ class Film:
             except av.error.FFmpegError:
                 errors += 1
 
-    def shown(self, times: list[float]) -> Iterator[Any | None]:
-        """For each time the last frame of the picture that begins at it or before; None before the first one (which is shown from
-        the start where only a codec's delay is before it), and where the file was cut off. A way back, and a long way on, is
-        sought. ValueError if no frame can be decoded at all."""
-        walk: Iterator[tuple[float, Any]] | None = None
-        now = ahead = None
-        for time in times:
-            here = now or ahead
-            if walk is None or here is None or (now is not None and time < now[0] - ROUNDED) or time > here[0] + AHEAD:
-                walk = self.frames("picture", time)
-                now, ahead = None, next(walk, None)
-                if ahead is None:
-                    raise ValueError("no frame can be decoded")
-                if time < ahead[0] <= _DELAY:
-                    now, ahead = ahead, next(walk, None)
-            while ahead is not None and ahead[0] <= time + ROUNDED:
-                now, ahead = ahead, next(walk, None)
-            lasts = now is not None and (ahead is not None or time < self._until(*now))
-            yield now[1] if lasts else None
+    def frames_at(self, times: list[float]) -> Iterator[Any | None]:
+        """For each time the frame on the screen: the last one that begins at it or before.
 
-    def _until(self, time: float, frame: Any) -> float:
-        """How long the last frame is on the screen: for ever, but in a file that was cut off."""
+        None before the first frame (which counts from the start if only an encoder delay precedes it), and after the end of a
+        truncated file. Seeks backward, and over more than AHEAD forward. ValueError if no frame can be decoded at all.
+        """
+        frames: Iterator[tuple[float, Any]] | None = None
+        current = following = None
+        for time in times:
+            here = current or following
+            backward = current is not None and time < current[0] - ROUNDED
+            if frames is None or here is None or backward or time > here[0] + AHEAD:
+                frames = self.frames("picture", time)
+                current, following = None, next(frames, None)
+                if following is None:
+                    raise ValueError("no frame can be decoded")
+                if time < following[0] <= _MAX_DELAY:
+                    current, following = following, next(frames, None)
+            while following is not None and following[0] <= time + ROUNDED:
+                current, following = following, next(frames, None)
+            on_screen = current is not None and (following is not None or time < self._display_end(*current))
+            yield current[1] if on_screen else None
+
+    def _display_end(self, time: float, frame: Any) -> float:
+        """The time until which the last frame is on the screen: infinity, or its own end in a truncated file."""
         stream = self.picture
         rate = float(stream.average_rate or 0)
         ends = time + max(float((frame.duration or 0) * (frame.time_base or 0)), 1 / rate if rate else 0.0)
-        return ends if self._declared(stream) > ends + _CUT else float("inf")
+        return ends if self._declared_end(stream) > ends + _TRUNCATED else float("inf")
 
-    def _declared(self, stream: Any) -> float:
-        """When a stream ends by the file's own words: Matroska has them in a tag."""
+    def _declared_end(self, stream: Any) -> float:
+        """The end of a stream that the file declares; Matroska has it in a tag."""
         if stream.duration:
             return float((stream.start_time or 0) * stream.time_base + stream.duration * stream.time_base) - self.start
         found = _CLOCK.fullmatch(stream.metadata.get("DURATION", ""))
@@ -190,7 +195,8 @@ class Film:
 
 
 def _start(container: Any, picture: Any | None) -> float:
-    """Where a container's times begin, in seconds. Before 0 only where the picture begins there: sound may have to warm up."""
+    """The time at which a container begins, in seconds. Below 0 only if the video stream begins there: audio decoders may need earlier
+    samples to start."""
     first = (container.start_time or 0) / 1e6
     if first >= 0 or picture is None or picture.start_time is None:
         return max(first, 0.0)

@@ -1,4 +1,4 @@
-"""Stages that take frames and sound out of videos and park them: the rows of a pool of clips get their bytes."""
+"""Frames and Sound stages: extract frames and sound from videos and store them as the payload of a pool of clips."""
 
 import contextlib
 import hashlib
@@ -12,23 +12,24 @@ from curate import schema
 from curate.models.contained import Contained, Died
 from curate.stage import Stage
 from curate.store.payload import Parcel
-from curate.videos.local import child, local
+from curate.videos.local import local_file, media_child
 
-#: Frames asked for at a time, about: whole clips. What they hold is in memory twice.
-_MANY = 256
+#: Frames in one request to the child, about (clips are not divided). They are in memory twice.
+_BATCH = 256
 
-_HERE = ("fetch", "http_status", "final_url", "fetched_at")  # of schema.FETCHED, what only the web has
+#: Columns of schema.FETCHED that only fetching from the web adds.
+_WEB_ONLY = ("fetch", "http_status", "final_url", "fetched_at")
 
 
 @dataclass
 class Frames(Stage):
-    """Takes each live frame out of its video and parks it as a JPEG: columns of a fetched picture, and `frame_change`.
+    """Extracts each live frame from its video and stores it as a JPEG: adds the columns of a fetched picture, and `frame_change`.
 
-    The outcome is a column like the stage: ok, missing (the picture begins later, or the file was cut off before), broken, timeout, memory or crash; the drop reason
-    is `frames:` and the outcome. frame_change: the mean absolute difference of grey to the frame before it in the clip, 0 (the
+    The outcome is a column named like the stage: ok, missing (the picture begins later, or the file is truncated before), broken, timeout, memory or crash; the drop reason
+    is `frames:` and the outcome. `frame_change` is the mean absolute difference of grey values to the previous frame of the clip, 0 (the
     same) to 1; null for a clip's first.
 
-    side: pixels that the shorter side is brought down to, 0 keeps the size. quality: of the JPEG. Turned as the file says; high
+    side: pixels to which the shorter side is reduced, 0 keeps the size. quality: of the JPEG. Frames are rotated as the file says; high
     dynamic range (PQ, HLG) is tone-mapped.
 
     Recipes take the frame rates of VideoBERT (1904.01766) and VATT (2104.11178).
@@ -45,37 +46,37 @@ class Frames(Stage):
         return {
             self.name: schema.STR,
             "frame_change": pa.float32(),
-            **{n: t for n, t in schema.FETCHED.items() if n not in _HERE},
+            **{n: t for n, t in schema.FETCHED.items() if n not in _WEB_ONLY},
         }
 
     def judge(self, columns: pa.Table) -> pa.Array:
-        return outcomes(columns[self.name], self.name)
+        return drop_reasons(columns[self.name], self.name)
 
     def run(self, live: pa.Table, parcel: Parcel) -> pa.Table:
         columns: dict[str, list] = {n: [None] * len(live) for n in self.adds()}
-        with child() as ask:
-            for video, clips in grouped(live):
-                with opened(video) as path:
-                    for some in bundled(clips.values()):
-                        self._clips(ask, path, some, columns, parcel)
+        with media_child() as ask:
+            for video, clips in rows_by_video(live):
+                with local_file_or_none(video) as path:
+                    for batch in batched_clips(clips.values()):
+                        self._extract(ask, path, batch, columns, parcel)
         return pa.table({n: pa.array(columns[n], t) for n, t in self.adds().items()})
 
-    def _clips(
+    def _extract(
         self, ask: Contained, path: str | None, clips: list[list[dict]], columns: dict[str, list], parcel: Parcel
     ) -> None:
-        """The frames of some clips of one video. Where they cannot be had, each clip is asked for alone."""
-        found = questioned(ask, "frames", path, [[r["at"] for r in rows] for rows in clips], self.side, self.quality)
+        """Extract the frames of some clips of one video. If that fails, each clip is tried alone."""
+        found = ask_child(ask, "frames", path, [[r["at"] for r in rows] for rows in clips], self.side, self.quality)
         if found["outcome"] and len(clips) > 1:
             for rows in clips:
-                self._clips(ask, path, [rows], columns, parcel)
+                self._extract(ask, path, [rows], columns, parcel)
             return
         rows = [r for clip in clips for r in clip]
         for row, frame in zip(rows, found.get("frames") or [None] * len(rows)):
             columns[self.name][row["row"]] = found["outcome"] or ("ok" if frame else "missing")
             if frame:
-                self._keep(row, frame, columns, parcel)
+                self._store(row, frame, columns, parcel)
 
-    def _keep(self, row: dict[str, Any], frame: tuple, columns: dict[str, list], parcel: Parcel) -> None:
+    def _store(self, row: dict[str, Any], frame: tuple, columns: dict[str, list], parcel: Parcel) -> None:
         data, width, height, original_width, original_height, change = frame
         values = {
             "frame_change": change,
@@ -94,12 +95,12 @@ class Frames(Stage):
 
 @dataclass
 class Sound(Stage):
-    """Takes each live clip's sound out of its video and parks it as WAV: 16 bits, one channel, as long as the clip, with silence where
-    the film has none. The sample gets `<key>.wav`.
+    """Extracts each live clip's sound from its video and stores it as WAV: 16 bits, one channel, as long as the clip, with silence where
+    the video has none. The sample gets `<key>.wav`.
 
-    The outcome is a column like the stage: ok, none (the clip has no sound), broken, timeout, memory or crash; a clip without
-    sound is dropped, for `sound:` and the outcome, if it is `needed`. `sound_seconds`; `sound_level`: RMS in dB below full scale,
-    -120 where all is still; `sound_sha256` of the file.
+    The outcome is a column named like the stage: ok, none (the clip has no sound), broken, timeout, memory or crash; a clip without
+    sound is dropped, for `sound:` and the outcome, if it is `needed`. Also adds `sound_seconds`; `sound_level`, RMS in dB below full
+    scale, -120 for silence; and `sound_sha256` of the file.
 
     rate: samples a second. Speech models take 16,000; VATT took 48,000.
 
@@ -125,21 +126,20 @@ class Sound(Stage):
         }
 
     def judge(self, columns: pa.Table) -> pa.Array:
-        return outcomes(columns[self.name], self.name) if self.needed else super().judge(columns)
+        return drop_reasons(columns[self.name], self.name) if self.needed else super().judge(columns)
 
     def run(self, live: pa.Table, parcel: Parcel) -> pa.Table:
         columns: dict[str, list] = {n: [None] * len(live) for n in self.adds()}
-        with child() as ask:
-            for video, clips in grouped(live):
-                with opened(video) as path:
+        with media_child() as ask:
+            for video, clips in rows_by_video(live):
+                with local_file_or_none(video) as path:
                     for rows in clips.values():
                         for row in rows:
-                            self._clip(
-                                questioned(ask, "sound", path, row["start"], row["end"], self.rate), row, columns, parcel
-                            )
+                            found = ask_child(ask, "sound", path, row["start"], row["end"], self.rate)
+                            self._store(found, row, columns, parcel)
         return pa.table({n: pa.array(columns[n], t) for n, t in self.adds().items()})
 
-    def _clip(self, found: dict[str, Any], row: dict[str, Any], columns: dict[str, list], parcel: Parcel) -> None:
+    def _store(self, found: dict[str, Any], row: dict[str, Any], columns: dict[str, list], parcel: Parcel) -> None:
         data, at = found.get("wav"), row["row"]
         columns[self.name][at] = found["outcome"] or ("ok" if data else "none")
         if data and not found["outcome"]:
@@ -154,25 +154,25 @@ class Sound(Stage):
                 columns[name][at] = value
 
 
-def outcomes(outcome: pa.ChunkedArray, name: str) -> pa.Array:
-    """The stage's name and the outcome, where that is not ok."""
+def drop_reasons(outcome: pa.ChunkedArray, name: str) -> pa.Array:
+    """`<stage>:<outcome>` where the outcome is not ok, else null."""
     return pa.array([None if word == "ok" else f"{name}:{word}" for word in outcome.to_pylist()], pa.large_string())
 
 
-def bundled(clips: Iterable[list[dict[str, Any]]]) -> Iterator[list[list[dict[str, Any]]]]:
-    """Clips by their beginning, some at a time: neighbours are decoded in one go."""
-    some: list[list[dict[str, Any]]] = []
+def batched_clips(clips: Iterable[list[dict[str, Any]]]) -> Iterator[list[list[dict[str, Any]]]]:
+    """Batches of clips of about _BATCH frames, in order of their beginnings, so that neighbours are decoded in one pass."""
+    batch: list[list[dict[str, Any]]] = []
     for rows in sorted(clips, key=lambda rows: (rows[0]["at"], rows[0]["uid"])):
-        if some and sum(map(len, some)) + len(rows) > _MANY:
-            yield some
-            some = []
-        some.append(rows)
-    if some:
-        yield some
+        if batch and sum(map(len, batch)) + len(rows) > _BATCH:
+            yield batch
+            batch = []
+        batch.append(rows)
+    if batch:
+        yield batch
 
 
-def grouped(live: pa.Table) -> Iterator[tuple[str, dict[str, list[dict[str, Any]]]]]:
-    """Rows by video and clip, those of a clip by time."""
+def rows_by_video(live: pa.Table) -> Iterator[tuple[str, dict[str, list[dict[str, Any]]]]]:
+    """Each video with its rows by clip, those of a clip sorted by time. `row` is the index in `live`."""
     videos: dict[str, dict[str, list]] = {}
     for at, row in enumerate(live.to_pylist()):
         videos.setdefault(row["video"], {}).setdefault(row.get("doc_uid") or row["uid"], []).append({**row, "row": at})
@@ -183,21 +183,21 @@ def grouped(live: pa.Table) -> Iterator[tuple[str, dict[str, list[dict[str, Any]
 
 
 @contextlib.contextmanager
-def opened(video: str) -> Iterator[str | None]:
-    """A video's path on this machine; None where it is gone. RecipeError if it is refused."""
+def local_file_or_none(video: str) -> Iterator[str | None]:
+    """A video's path on this machine (see local_file); None if there is no such file. RecipeError if it is refused."""
     with contextlib.ExitStack() as stack:
         try:
-            path = stack.enter_context(local(video))
+            path = stack.enter_context(local_file(video))
         except (OSError, ValueError):
             path = None
         yield path
 
 
-def questioned(ask: Contained, what: str, path: str | None, *about: Any) -> dict[str, Any]:
-    """What the child answers, or the outcome of one that died over it."""
+def ask_child(ask: Contained, task: str, path: str | None, *arguments: Any) -> dict[str, Any]:
+    """The child's result of a task (media.run_task), or the outcome if the child died of it or there is no file."""
     if path is None:
         return {"outcome": "missing"}
     try:
-        return ask(what, path, *about)
+        return ask(task, path, *arguments)
     except Died as e:
         return {"outcome": e.word}

@@ -1,4 +1,4 @@
-"""A video as a file on this machine: codecs seek, object stores do not."""
+"""Access to a video as a local file, since codecs need to seek; and the child process in which it is opened."""
 
 import contextlib
 import os
@@ -14,21 +14,21 @@ from curate.errors import RecipeError
 from curate.models.contained import Contained
 from curate.paths import filesystem
 
-#: CPU seconds for one question about a video, and bytes of the child's address space.
+#: CPU seconds for one task on a video, and bytes of the child's address space.
 SECONDS, MEMORY = 600.0, 4 << 30
 
-#: Protocols of disks and object stores: those whose addresses name a bucket of a known service, and no host.
+#: Protocols of disks and object stores: those whose addresses name a bucket of a known service, not a host.
 STORES = (None, "file", "local", "memory", "s3", "s3a", "gs", "gcs", "az", "abfs", "abfss")
 
 
-def child(seconds: float = SECONDS, memory: int = MEMORY) -> Contained:
-    """The child that opens videos (media.answer)."""
-    return Contained("curate.videos.media:answer", seconds, memory)
+def media_child(seconds: float = SECONDS, memory: int = MEMORY) -> Contained:
+    """The contained child process that opens videos (media.run_task). seconds, memory: its limits for one task."""
+    return Contained("curate.videos.media:run_task", seconds, memory)
 
 
 @contextlib.contextmanager
-def local(video: str) -> Iterator[str]:
-    """The path of a video on this machine; one from an object store is copied for as long as it is needed.
+def local_file(video: str) -> Iterator[str]:
+    """The path of a video on this machine; one from an object store is copied to a temporary file.
 
     RecipeError if it is refused; OSError (ValueError for a name with a NUL) if there is no such file, or it is a pipe or a device.
     """
@@ -48,8 +48,8 @@ def local(video: str) -> Iterator[str]:
 
 
 def refuse_web(video: str) -> str:
-    """The same path; RecipeError for one that leads to the web, which only curate's own client may ask, be it through a chain
-    (`simplecache::http://...`)."""
+    """The path itself; RecipeError for one that leads to the web, also through a chain (`simplecache::http://...`): only curate's own
+    client may contact the web."""
     if "::" in video or split_protocol(video)[0] not in STORES:
         raise RecipeError(f"{video}: videos are read from disks and object stores, not from the web: download it first")
     return video

@@ -1,4 +1,4 @@
-"""Video files through PyAV: what they are, where scenes change, their frames and their sound. Runs in a contained child."""
+"""Tasks on video files through PyAV: properties, scene changes, frames, sound, clips. They run in a contained child process."""
 
 import io
 import math
@@ -13,25 +13,26 @@ from curate.fetch.image import MAX_PIXELS
 from curate.videos import colour
 from curate.videos.film import Film
 
-#: Pixels on the longer side on which scene changes and motion are judged.
-_SMALL = 64
-#: Seconds of sound that decoders get before what is wanted, to warm up; and by which its times may be off without a gap.
-_BEFORE, _GAP = 1.0, 0.04
+#: Pixels of the longer side of the thumbnails in which scene changes are detected.
+_THUMBNAIL = 64
+#: Seconds of sound decoded before the wanted span, which some decoders need to start; deviation of times that is not a gap.
+_PREROLL, _GAP = 1.0, 0.04
 
 
-def answer(what: str, path: str, *about: Any) -> dict[str, Any]:
-    """`probe`, `scenes`, `frames`, `sound` or `clip` of a file: plain values, with an `outcome` (None if it went well)."""
+def run_task(task: str, path: str, *arguments: Any) -> dict[str, Any]:
+    """The result of a task (`probe`, `scenes`, `frames`, `sound` or `clip`) on a file: plain values, with an `outcome` (None if it
+    succeeded)."""
     import av
 
     try:
         with Film(path) as film:
-            return {"outcome": None, **TASKS[what](film, *about)}
+            return {"outcome": None, **TASKS[task](film, *arguments)}
     except (av.error.FFmpegError, OSError, ValueError, IndexError, ArithmeticError, EOFError):
         return {"outcome": "broken"}
 
 
 def probe(film: Film) -> dict[str, Any]:
-    """Seconds, size in pixels as shown, frames a second, whether there is sound, the title."""
+    """Length in seconds, size in pixels as displayed, frames a second, whether there is sound, the title."""
     stream = film.picture
     if stream is None:
         return {"outcome": "no_picture"}
@@ -49,21 +50,21 @@ def probe(film: Film) -> dict[str, Any]:
     _, first = next(film.frames("picture"), (None, None))
     if first is None:
         return {"outcome": "broken"}
-    sides = (first.height, first.width) if turn(first)[0] else (first.width, first.height)
+    sides = (first.height, first.width) if orientation(first)[0] else (first.width, first.height)
     return {**found, "width": sides[0], "height": sides[1]}
 
 
 def scenes(film: Film, bound: float) -> dict[str, Any]:
-    """Seconds at which the picture changes by more than `bound`.
+    """The times in seconds of scene changes: where the picture changes by more than `bound`.
 
     The rule of PySceneDetect's ContentDetector, whose bound is 27: the mean absolute difference of hue, saturation and value
-    (OpenCV's 8-bit scales) between neighbouring frames, here of frames made small.
+    (OpenCV's 8-bit scales) between consecutive frames, here of thumbnails.
     """
     import cv2
 
     cuts, before = [], None
     for time, frame in film.frames("picture"):
-        hsv = cv2.cvtColor(small(frame), cv2.COLOR_RGB2HSV).astype(np.int16)
+        hsv = cv2.cvtColor(thumbnail(frame), cv2.COLOR_RGB2HSV).astype(np.int16)
         if before is not None and np.abs(hsv - before).mean() > bound:
             cuts.append(round(time, 3))
         before = hsv
@@ -71,14 +72,16 @@ def scenes(film: Film, bound: float) -> dict[str, Any]:
 
 
 def frames(film: Film, clips: list[list[float]], side: int, quality: int) -> dict[str, Any]:
-    """For each time of each clip the frame on the screen as a JPEG: bytes, width, height, original width and height, and the
-    change to the frame before it in the clip (mean absolute difference of grey, 0 to 1; None for the first). None: there is no
-    such frame. side: pixels that the shorter side is brought down to, 0 for none."""
+    """For each time of each clip the frame on the screen as a JPEG, or None if there is no such frame.
+
+    A frame is a tuple: bytes, width, height, original width and height, and the change from the previous frame of the clip (mean
+    absolute difference of grey values, 0 to 1; None for the first). side: pixels to which the shorter side is reduced, 0 for none.
+    """
     from curate.fetch.reencode import encode
 
     found: list[tuple | None] = []
     last, firsts = None, set(np.cumsum([0, *map(len, clips)]).tolist())
-    for frame in film.shown([t for clip in clips for t in clip]):
+    for frame in film.frames_at([t for clip in clips for t in clip]):
         last = None if len(found) in firsts else last
         if frame is None or frame.width * frame.height > MAX_PIXELS:
             found.append(None)
@@ -86,68 +89,70 @@ def frames(film: Film, clips: list[list[float]], side: int, quality: int) -> dic
         grey = grey_square(frame)
         change = None if last is None else round(float(np.abs(grey.astype(np.int16) - last).mean()) / 255, 4)
         pixels = upright(frame, rgb(frame, side))
-        size = (frame.height, frame.width) if turn(frame)[0] else (frame.width, frame.height)
+        size = (frame.height, frame.width) if orientation(frame)[0] else (frame.width, frame.height)
         found.append((encode(pixels, "jpg", quality), pixels.shape[1], pixels.shape[0], *size, change))
         last = grey
     return {"frames": found}
 
 
 def sound(film: Film, start: float, end: float, rate: int) -> dict[str, Any]:
-    """The sound of a span as a WAV file: one channel, 16 bits, `rate` samples a second, each at its own time and silence where there
-    are none; with its seconds and its level (RMS in dB below full scale; -120 is silence). Nothing where the span has no sound."""
+    """The sound of a span as a WAV file: one channel, 16 bits, `rate` samples a second, each at its own time, with silence in gaps.
+
+    With its length in seconds and its level (RMS in dB below full scale; -120 is silence). `wav` is None if the span has no sound.
+    """
     if film.sound is None:
         return {"wav": None}
-    samples, heard = np.zeros(max(0, round((end - start) * rate)), np.int16), False
-    for begin, some in _stretches(film, start, end, rate):
+    samples, has_sound = np.zeros(max(0, round((end - start) * rate)), np.int16), False
+    for begin, run in _gapless_runs(film, start, end, rate):
         first = round((begin - start) * rate)
-        some = some[max(0, -first) :][: max(0, len(samples) - max(0, first))]
-        samples[max(0, first) : max(0, first) + len(some)] = some
-        heard = heard or len(some) > 0
-    if not heard:
+        run = run[max(0, -first) :][: max(0, len(samples) - max(0, first))]
+        samples[max(0, first) : max(0, first) + len(run)] = run
+        has_sound = has_sound or len(run) > 0
+    if not has_sound:
         return {"wav": None}
     power = float(np.square(samples.astype(np.float64) / 32768).mean())
     return {"wav": wav(samples, rate), "seconds": len(samples) / rate, "level": round(10 * math.log10(max(power, 1e-12)), 2)}
 
 
-def _stretches(film: Film, start: float, end: float, rate: int) -> Iterator[tuple[float, np.ndarray]]:
-    """Samples without a gap between them, and when the first one sounds."""
+def _gapless_runs(film: Film, start: float, end: float, rate: int) -> Iterator[tuple[float, np.ndarray]]:
+    """Runs of resampled samples without gaps, each with the time of its first sample. A change of the sample format starts a run."""
     from av.audio.resampler import AudioResampler
 
-    resampler, parts, begin, length, like = None, [], 0.0, 0.0, None
-    for time, frame in film.frames("sound", start - _BEFORE):
+    resampler, parts, begin, length, last_kind = None, [], 0.0, 0.0, None
+    for time, frame in film.frames("sound", start - _PREROLL):
         if time >= end:
             break
         seconds, kind = frame.samples / frame.sample_rate, (frame.format.name, frame.layout.name, frame.sample_rate)
-        if time + seconds <= start - _BEFORE / 2:
+        if time + seconds <= start - _PREROLL / 2:
             continue
-        if resampler is None or kind != like or abs(time - begin - length) > _GAP:
+        if resampler is None or kind != last_kind or abs(time - begin - length) > _GAP:
             if resampler is not None:
-                yield begin, _joined(parts + resampler.resample(None))
-            resampler, parts, begin, length, like = AudioResampler("s16", "mono", rate), [], time, 0.0, kind
+                yield begin, _concatenated(parts + resampler.resample(None))
+            resampler, parts, begin, length, last_kind = AudioResampler("s16", "mono", rate), [], time, 0.0, kind
         parts += resampler.resample(frame)
         length += seconds
     if resampler is not None:
-        yield begin, _joined(parts + resampler.resample(None))
+        yield begin, _concatenated(parts + resampler.resample(None))
 
 
-def _joined(frames: list[Any]) -> np.ndarray:
+def _concatenated(frames: list[Any]) -> np.ndarray:
     return np.concatenate([np.empty(0, np.int16), *(f.to_ndarray().reshape(-1) for f in frames)])
 
 
-#: Codecs for which MP4 has a place that players know.
+#: Codecs that players support in MP4.
 _IN_MP4 = {"h264", "hevc", "av1", "vp9", "mpeg4", "mpeg2video", "aac", "mp3", "opus", "ac3", "flac"}
 
 
 def clip(film: Film, start: float, end: float) -> dict[str, Any]:
-    """A span as a file of its own, its packets as they are: `clip`, the bytes; `suffix`, mp4 or mkv; `begins`, the seconds in it at
-    which the span begins, since the file begins at the key frame before."""
+    """A span as a file of its own, its packets copied without re-encoding: `clip`, the bytes; `suffix`, mp4 or mkv; `begins`, the time
+    in the file at which the span begins, since the file starts at the preceding key frame."""
     import av
 
     streams = [s for s in (film.picture, film.sound) if s is not None]
     suffix = "mp4" if all(s.codec_context.name in _IN_MP4 for s in streams) else "mkv"
     out = io.BytesIO()
     with av.open(out, "w", format={"mkv": "matroska"}.get(suffix, suffix)) as made:
-        into = {s.index: made.add_stream_from_template(s) for s in streams}
+        target = {s.index: made.add_stream_from_template(s) for s in streams}
         begun = None
         for time, packet in film.packets(streams, start):
             if time >= end:
@@ -155,7 +160,7 @@ def clip(film: Film, start: float, end: float) -> dict[str, Any]:
             begun = time if begun is None else begun
             shift = round((film.start + begun) / packet.time_base)
             packet.pts, packet.dts = packet.pts - shift, packet.dts - shift
-            packet.stream = into[packet.stream.index]
+            packet.stream = target[packet.stream.index]
             made.mux(packet)
     if begun is None:
         return {"outcome": "missing"}
@@ -169,48 +174,50 @@ TASKS = {"probe": probe, "scenes": scenes, "frames": frames, "sound": sound, "cl
 
 
 def rgb(frame: Any, side: int = 0, size: tuple[int, int] | None = None) -> np.ndarray:
-    """A frame as stored, uint8 RGB, high dynamic range brought down; its shorter side at most `side` pixels (0: as it is), or of a
-    width and a height."""
-    high = frame.color_trc in (colour.PQ, colour.HLG)
+    """A frame as uint8 RGB, not rotated, high dynamic range tone-mapped; its shorter side at most `side` pixels (0: no limit), or of a
+    `size` (width, height)."""
+    is_hdr = frame.color_trc in (colour.PQ, colour.HLG)
     if size is not None:
-        frame_ = frame.reformat(width=size[0], height=size[1], format="rgb48le" if high else "rgb24")
+        converted = frame.reformat(width=size[0], height=size[1], format="rgb48le" if is_hdr else "rgb24")
     else:
-        frame_ = frame.reformat(format="rgb48le" if high else "rgb24")
-    pixels = reduced(frame_.to_ndarray(), side)
-    return colour.srgb(pixels, frame.color_trc) if high else pixels
+        converted = frame.reformat(format="rgb48le" if is_hdr else "rgb24")
+    pixels = shrink(converted.to_ndarray(), side)
+    return colour.srgb(pixels, frame.color_trc) if is_hdr else pixels
 
 
-def small(frame: Any) -> np.ndarray:
-    scale = _SMALL / max(frame.width, frame.height)
+def thumbnail(frame: Any) -> np.ndarray:
+    """A frame as uint8 RGB, its longer side of _THUMBNAIL pixels."""
+    scale = _THUMBNAIL / max(frame.width, frame.height)
     return rgb(frame, size=(max(2, round(frame.width * scale)), max(2, round(frame.height * scale))))
 
 
 def grey_square(frame: Any) -> np.ndarray:
-    """A frame as 32 x 32 grey values, flat."""
+    """A frame as 32 x 32 grey values, uint8 (1024,)."""
     if frame.color_trc in (colour.PQ, colour.HLG):
         return (rgb(frame, size=(32, 32)) @ np.array([0.299, 0.587, 0.114])).astype(np.uint8).reshape(-1)
     return frame.reformat(width=32, height=32, format="gray").to_ndarray().reshape(-1)
 
 
-def turn(frame: Any) -> tuple[bool, bool, bool]:
-    """How a frame is shown, by the matrix that telephones write: whether its axes change places, and then whether it is mirrored from
-    left to right, and from top to bottom."""
+def orientation(frame: Any) -> tuple[bool, bool, bool]:
+    """How to rotate a frame for display, from the display matrix that telephones write: whether to transpose it, and then whether to
+    mirror it from left to right, and from top to bottom."""
     matrix = next((bytes(d) for d in frame.side_data if d.type.name == "DISPLAYMATRIX"), None)
     if matrix is None or len(matrix) != 36:
         return False, False, False
     a, b, _, c, d, *_ = struct.unpack("=9i", matrix)
-    across = abs(b) + abs(c) > abs(a) + abs(d)
-    return (True, c < 0, b < 0) if across else (False, a < 0, d < 0)
+    transpose = abs(b) + abs(c) > abs(a) + abs(d)
+    return (True, c < 0, b < 0) if transpose else (False, a < 0, d < 0)
 
 
 def upright(frame: Any, pixels: np.ndarray) -> np.ndarray:
-    """Turned and mirrored as the file says that it is to be shown."""
-    across, left, top = turn(frame)
-    pixels = pixels.transpose(1, 0, 2) if across else pixels
-    return np.ascontiguousarray(pixels[:: -1 if top else 1, :: -1 if left else 1])
+    """Pixels rotated and mirrored for display, as the frame's display matrix says."""
+    transpose, mirror_left_right, mirror_top_bottom = orientation(frame)
+    pixels = pixels.transpose(1, 0, 2) if transpose else pixels
+    return np.ascontiguousarray(pixels[:: -1 if mirror_top_bottom else 1, :: -1 if mirror_left_right else 1])
 
 
-def reduced(pixels: np.ndarray, side: int) -> np.ndarray:
+def shrink(pixels: np.ndarray, side: int) -> np.ndarray:
+    """Pixels resized so that the shorter side has at most `side` pixels; unchanged if it is 0."""
     import cv2
 
     height, width = pixels.shape[:2]
@@ -221,6 +228,7 @@ def reduced(pixels: np.ndarray, side: int) -> np.ndarray:
 
 
 def wav(samples: np.ndarray, rate: int) -> bytes:
+    """Samples (int16, one channel) as a WAV file."""
     out = io.BytesIO()
     with wave.open(out, "wb") as file:
         file.setnchannels(1)

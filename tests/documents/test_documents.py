@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from curate.documents import export, windows
-from curate.documents.document import broken, document_members, read_document
+from curate.documents.document import document_fault, document_members, read_document
 from curate.errors import PoolError
 from curate.shard.members import Slice
 from curate.store.payload import tar_header
@@ -64,7 +64,7 @@ def places(texts, images):
 def test_any_drops_keep_the_order_and_the_kth_placeholder_is_the_kth_image(page):
     texts, images = page
     document, members = made(texts, images)
-    assert broken(document) is None
+    assert document_fault(document) is None
     order = places(texts, images)
     assert document["positions"] == [p for p, _, _ in order]
     assert document["texts"] == [v if k == "t" else None for _, k, v in order]
@@ -151,7 +151,7 @@ def test_texts_of_a_window_look_back_or_ahead_as_often():
     document = made([text(0, "a"), text(2, "b"), text(3, "c"), text(5, "d")], [image(1), image(4)])[0]
     found = [windows.flamingo({**document, "uid": f"{k:032x}"}, 100) for k in range(400)]
     assert 160 < sum(w["text_looks"] == "ahead" for w in found) < 240
-    sides = {w["text_looks"]: windows.looked_at(w) for w in found}
+    sides = {w["text_looks"]: windows.attended_images(w) for w in found}
     assert sides == {"back": [None, 0, 0, 0, 1, 1], "ahead": [0, 0, 1, 1, 1, None]}
 
 
@@ -245,7 +245,7 @@ def test_a_broken_document_is_named(change, fault):
     document = {**made([text(0)], [image(1)])[0], **change}
     if "images" in change:
         document["texts"] = ["a", "b"]
-    assert fault in broken(document)
+    assert fault in document_fault(document)
     with pytest.raises(PoolError, match="d" * 32):
         read_document({"json": json.dumps(document), "0.png": b""})
 

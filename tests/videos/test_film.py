@@ -51,7 +51,7 @@ def begins(path: str) -> list[tuple[float, int]]:
 
 
 def seen(path: str, times: list[float]) -> list[int | None]:
-    found = media.answer("frames", path, [times], 0, 95)
+    found = media.run_task("frames", path, [times], 0, 95)
     assert found["outcome"] is None
     return [None if f is None else number(np.asarray(Image.open(io.BytesIO(f[0])))) for f in found["frames"]]
 
@@ -92,7 +92,7 @@ def test_sound_is_at_its_own_time(suffix, offset, tmp_path):
     if offset and suffix in (".mp4", ".mov"):
         late = min(b for b, _ in begins(path))  # an edit list may keep what is before the first frame
     for start, end in ((0.0, 5.0), (1.5, 2.5), (3.0, 7.0), (7.0, 9.5)):
-        found = media.answer("sound", path, start + late, end + late, RATE)
+        found = media.run_task("sound", path, start + late, end + late, RATE)
         with wave.open(io.BytesIO(found["wav"])) as file:
             samples = np.frombuffer(file.readframes(1 << 20), np.int16).astype(float)
         assert len(samples) == round((end - start) * RATE) and found["seconds"] == end - start
@@ -100,15 +100,15 @@ def test_sound_is_at_its_own_time(suffix, offset, tmp_path):
         times = start + (np.arange(len(loud)) + 0.5) / 20
         expected = ((times > 2) & (times < 4)) | ((times > 6) & (times < 8))
         assert (loud != expected).sum() <= 3 * 2, (suffix, start)  # frames of a codec begin and end softly
-    assert media.answer("sound", path, 4.5 + late, 5.5 + late, RATE)["wav"] is None
-    assert media.answer("sound", path, 9.0 + late, 9.9 + late, RATE)["wav"] is None
+    assert media.run_task("sound", path, 4.5 + late, 5.5 + late, RATE)["wav"] is None
+    assert media.run_task("sound", path, 9.0 + late, 9.9 + late, RATE)["wav"] is None
 
 
 def test_a_film_s_length_does_not_count_from_zero_of_its_container(tmp_path):
     for suffix in (".ts", ".mkv"):
-        found = media.answer("probe", film(tmp_path / f"film{suffix}", EVEN, offset=3600.0))
+        found = media.run_task("probe", film(tmp_path / f"film{suffix}", EVEN, offset=3600.0))
         assert found["outcome"] is None and 9.5 < found["seconds"] < 10.6
-    cuts = media.answer("scenes", film(tmp_path / "cuts.ts", EVEN, offset=3600.0), 5.0)["cuts"]
+    cuts = media.run_task("scenes", film(tmp_path / "cuts.ts", EVEN, offset=3600.0), 5.0)["cuts"]
     assert cuts and all(0 < c < 10.5 for c in cuts)
 
 
@@ -128,8 +128,8 @@ def arrow(path, matrix: tuple[int, ...] | None, side: int = 0) -> tuple[dict, np
         for _ in range(10):
             out.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
         out.mux(stream.encode())
-    data, *sides, _ = media.answer("frames", str(path), [[0.2]], side, 95)["frames"][0]
-    return media.answer("probe", str(path)), np.asarray(Image.open(io.BytesIO(data))), tuple(sides)
+    data, *sides, _ = media.run_task("frames", str(path), [[0.2]], side, 95)["frames"][0]
+    return media.run_task("probe", str(path)), np.asarray(Image.open(io.BytesIO(data))), tuple(sides)
 
 
 @pytest.mark.parametrize(
@@ -171,7 +171,7 @@ def bars(path, transfer: int, signals: list[float]) -> np.ndarray:
             frame.color_trc, frame.colorspace, frame.color_primaries = transfer, 9, 9
             out.mux(stream.encode(frame))
         out.mux(stream.encode())
-    (data, *_) = media.answer("frames", str(path), [[0.0]], 0, 100)["frames"][0]
+    (data, *_) = media.run_task("frames", str(path), [[0.0]], 0, 100)["frames"][0]
     pixels = np.asarray(Image.open(io.BytesIO(data)))
     assert np.ptp(pixels[32].astype(int), axis=1).max() <= 4  # grey stays grey
     return pixels[32, 16::32, 1]
@@ -201,7 +201,7 @@ def test_empty_and_foreign_files_have_an_outcome(tmp_path):
     (tmp_path / "head.mp4").write_bytes(b"\0\0\0\x18ftypmp42\0\0\0\0mp42isom")
     for path in sorted(tmp_path.iterdir()):
         for what, about in (("probe", ()), ("scenes", (27.0,)), ("frames", ([[0.0]], 0, 95)), ("sound", (0.0, 1.0, 8000))):
-            assert media.answer(what, str(path), *about) == {"outcome": "broken"}, path
+            assert media.run_task(what, str(path), *about) == {"outcome": "broken"}, path
 
 
 @pytest.mark.parametrize("suffix", [".ts", ".mkv", ".mp4", ".flv", ".avi"])
@@ -212,13 +212,13 @@ def test_a_film_that_was_cut_shows_what_is_there(suffix, tmp_path):
     film(path, EVEN, sounds=[(0, 10)], options=options, **how)
     path.write_bytes(path.read_bytes()[: int(path.stat().st_size * 0.5)])
     found = seen(str(path), [0.0, 2.02, 3.0, 9.0, 9.5, 2.02])
-    ends = media.answer("probe", str(path))["seconds"]
+    ends = media.run_task("probe", str(path))["seconds"]
     assert found[0] == 0 and found[1] == found[5] and abs(found[1] - 50) <= 2 and abs(found[2] - 75) <= 2
     if ends > 9:  # the header tells of more than there is
         assert found[3:5] == [None, None]
-    assert media.answer("sound", str(path), 1.0, 2.0, RATE)["wav"] is not None
+    assert media.run_task("sound", str(path), 1.0, 2.0, RATE)["wav"] is not None
     if ends > 9:
-        assert media.answer("sound", str(path), 9.0, 9.9, RATE)["wav"] is None
+        assert media.run_task("sound", str(path), 9.0, 9.9, RATE)["wav"] is None
 
 
 @pytest.mark.parametrize("suffix", [".ts", ".mkv", ".mp4"])
@@ -229,7 +229,7 @@ def test_a_damaged_middle_costs_what_is_damaged(suffix, tmp_path):
     data[len(data) // 2 : len(data) // 2 + 3000] = np.random.default_rng(0).integers(0, 256, 3000, np.uint8).tobytes()
     path.write_bytes(data)
     assert seen(str(path), [1.02, 8.52])[0] == seen(str(path), [1.02])[0] and abs(seen(str(path), [8.52])[0] - 213) <= 3
-    found = media.answer("sound", str(path), 0.0, 10.0, RATE)
+    found = media.run_task("sound", str(path), 0.0, 10.0, RATE)
     with wave.open(io.BytesIO(found["wav"])) as file:
         samples = np.frombuffer(file.readframes(1 << 20), np.int16).astype(int)
     loud = np.abs(samples).reshape(-1, RATE // 10).max(axis=1) > 2000
@@ -251,4 +251,4 @@ def test_a_cover_picture_is_no_film(tmp_path):
         piece.sample_rate, piece.pts = RATE, 0
         out.mux(voice.encode(piece))
         out.mux(voice.encode())
-    assert media.answer("probe", str(path)) == {"outcome": "no_picture"}
+    assert media.run_task("probe", str(path)) == {"outcome": "no_picture"}

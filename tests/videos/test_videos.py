@@ -27,8 +27,8 @@ from curate.synth.captioners import Answer, BatchWriter
 from curate.synth.captioners.base import seen
 from curate.upkeep import check
 from curate.videos import media, speech
-from curate.videos.cut import Clip, at_cuts, by_speech, evenly, moments
-from curate.videos.local import local
+from curate.videos.cut import Clip, frame_times, split_at_cuts, split_by_speech, split_evenly
+from curate.videos.local import local_file
 from curate.videos.speech import SpeechSegment
 
 
@@ -59,7 +59,7 @@ def rows(source, table="documents", part_size=10_000):
 
 def test_subrip_webvtt_and_whisper(tmp_path):
     (tmp_path / "a.srt").write_text(SRT)
-    assert speech.read(str(tmp_path / "a.srt")) == [
+    assert speech.read_transcript(str(tmp_path / "a.srt")) == [
         SpeechSegment(0.5, 1.5, "First we wash the red apples"),
         SpeechSegment(2.2, 4.6, "then cut the green pears & the rest"),
         SpeechSegment(6.8, 7.9, "and put the yellow plate on the table"),
@@ -67,17 +67,19 @@ def test_subrip_webvtt_and_whisper(tmp_path):
     (tmp_path / "b.vtt").write_text(
         "WEBVTT\n\nNOTE x\n\nid\n01:02.500 --> 01:04.000 align:start\n<v Ann>one\ntwo\n\n01:02.500 --> 01:04.000\none two\n"
     )
-    assert speech.read(str(tmp_path / "b.vtt")) == [SpeechSegment(62.5, 64.0, "one two")]  # rolling captions repeat themselves
+    assert speech.read_transcript(str(tmp_path / "b.vtt")) == [
+        SpeechSegment(62.5, 64.0, "one two")
+    ]  # rolling captions repeat themselves
     (tmp_path / "c.json").write_text('[{"start": 1, "end": 2, "text": " hi "}, {"start": 3, "end": 3, "text": "no length"}]')
-    assert speech.read(str(tmp_path / "c.json")) == [SpeechSegment(1.0, 2.0, "hi")]
+    assert speech.read_transcript(str(tmp_path / "c.json")) == [SpeechSegment(1.0, 2.0, "hi")]
     (tmp_path / "b.vtt").write_text(f"{'9' * 5000}:00:00.000 --> 00:00:01.000\nx\n\n00:01.000 --> {'9' * 400}:00:00.000\ny\n")
-    assert speech.read(str(tmp_path / "b.vtt")) == []
+    assert speech.read_transcript(str(tmp_path / "b.vtt")) == []
     (tmp_path / "d.json").write_text('[{"start": 0, "end": ' + "9" * 400 + ', "text": "x"}]')
     with pytest.raises(PoolError, match="no list of segments"):
-        speech.read(str(tmp_path / "d.json"))
+        speech.read_transcript(str(tmp_path / "d.json"))
     (tmp_path / "d.json").write_text('{"segments": [{"start": 1}]}')
     with pytest.raises(PoolError, match=r"d\.json: no list of segments"):
-        speech.read(str(tmp_path / "d.json"))
+        speech.read_transcript(str(tmp_path / "d.json"))
 
 
 # ---- cuts
@@ -85,25 +87,25 @@ def test_subrip_webvtt_and_whisper(tmp_path):
 
 def test_segments_are_joined_up_to_a_length_and_over_no_silence():
     said = [SpeechSegment(0, 1, "a"), SpeechSegment(1.5, 2.5, "b"), SpeechSegment(6, 7, "c"), SpeechSegment(7, 30, "d")]
-    joined = by_speech(said, 40.0, min_seconds=3.0, max_seconds=10.0, gap=1.0)
+    joined = split_by_speech(said, 40.0, min_seconds=3.0, max_seconds=10.0, gap=1.0)
     assert [(c.start, c.end, len(c.segments)) for c in joined] == [(0, 2.5, 2), (6, 7, 1), (7, 17, 1)]
-    assert [(c.start, c.end) for c in by_speech(said, 40.0, 0.0, 60.0, 1.0)] == [(s.start, s.end) for s in said]
-    assert [c.reason for c in by_speech([SpeechSegment(50, 51, "late")], 40.0, 0, 60, 1)] == ["clip:beyond_the_end"]
+    assert [(c.start, c.end) for c in split_by_speech(said, 40.0, 0.0, 60.0, 1.0)] == [(s.start, s.end) for s in said]
+    assert [c.reason for c in split_by_speech([SpeechSegment(50, 51, "late")], 40.0, 0, 60, 1)] == ["clip:beyond_the_end"]
 
 
 def test_spans_between_cuts_cover_the_video_once():
     said = [SpeechSegment(0.5, 1.5, "a"), SpeechSegment(4, 6.5, "b")]
-    spans = at_cuts([2.0, 2.3, 5.0], 25.0, said, min_seconds=0.6, max_seconds=8.0)
+    spans = split_at_cuts([2.0, 2.3, 5.0], 25.0, said, min_seconds=0.6, max_seconds=8.0)
     assert [round(c.end, 3) for c in spans][:2] == [2.3, 5.0] and spans[0].start == 0 and spans[-1].end == 25.0
     assert all(a.end == b.start for a, b in itertools.pairwise(spans)) and max(c.end - c.start for c in spans) <= 8.0
     assert [s.text for c in spans for s in c.segments] == ["a", "b"]
-    assert [(c.start, c.end) for c in evenly(3.0, 10.0, [])] == [(0, 3), (3, 6), (6, 9)]
+    assert [(c.start, c.end) for c in split_evenly(3.0, 10.0, [])] == [(0, 3), (3, 6), (6, 9)]
 
 
 def test_moments_of_frames():
-    assert moments(2.0, 4.0, 4, 0.0, 99) == [2.25, 2.75, 3.25, 3.75]
-    assert moments(2.0, 3.0, 0, 10.0, 99) == [round(2 + i / 10, 3) for i in range(10)]
-    assert moments(0.0, 100.0, 0, 10.0, 4) == [0.0, 25.0, 50.0, 75.0]
+    assert frame_times(2.0, 4.0, 4, 0.0, 99) == [2.25, 2.75, 3.25, 3.75]
+    assert frame_times(2.0, 3.0, 0, 10.0, 99) == [round(2 + i / 10, 3) for i in range(10)]
+    assert frame_times(0.0, 100.0, 0, 10.0, 4) == [0.0, 25.0, 50.0, 75.0]
 
 
 def test_what_is_heard_at_a_moment():
@@ -117,13 +119,13 @@ def test_what_is_heard_at_a_moment():
 @pytest.mark.parametrize(("suffix", "codec"), [(".mkv", "mpeg4"), (".mp4", "libx264"), (".webm", "libvpx")])
 def test_scene_changes_and_frames_are_those_of_the_film(tmp_path, suffix, codec):
     path = film(tmp_path / f"film{suffix}", codec=codec, sound=False)
-    assert media.answer("scenes", path, 27.0) == {"outcome": None, "cuts": list(CUTS)}
+    assert media.run_task("scenes", path, 27.0) == {"outcome": None, "cuts": list(CUTS)}
     for times in ([0.0, 1.93, 2.0, 4.96, 5.0, 7.9], [0.5, 6.99], [7.2]):  # far ones are sought
         _are_those_of_the_film(path, times)
 
 
 def _are_those_of_the_film(path, times):
-    found = media.answer("frames", path, [times], 0, 95)["frames"]
+    found = media.run_task("frames", path, [times], 0, 95)["frames"]
     for time, (data, *size, _, _, change) in zip(times, found):
         wanted = frame(int(time * 20 + 1e-6) / 20)
         pixels = np.asarray(Image.open(io.BytesIO(data)), np.int16)
@@ -132,7 +134,7 @@ def _are_those_of_the_film(path, times):
 
 
 def test_sound_is_that_of_the_span(tmp_path):
-    found = media.answer("sound", film(tmp_path / "film.mkv"), 3.5, 4.5, 16_000)
+    found = media.run_task("sound", film(tmp_path / "film.mkv"), 3.5, 4.5, 16_000)
     with wave.open(io.BytesIO(found["wav"])) as file:
         assert (file.getframerate(), file.getnchannels(), file.getsampwidth()) == (16_000, 1, 2)
         samples = np.frombuffer(file.readframes(99_999), np.int16)
@@ -149,7 +151,7 @@ def test_a_playlist_in_a_video_s_clothes_reads_nothing(tmp_path):
         ("c.mp4", "#EXTM3U\n#EXTINF:8,\nhttp://127.0.0.1:9/x.ts\n#EXT-X-ENDLIST\n"),
     ):
         (tmp_path / name).write_text(text)
-        assert media.answer("probe", str(tmp_path / name))["outcome"] == "broken", name
+        assert media.run_task("probe", str(tmp_path / name))["outcome"] == "broken", name
 
 
 # ---- the source
@@ -254,7 +256,7 @@ def test_a_store_that_is_not_installed_refuses_its_rows(tmp_path, monkeypatch):
         raise ImportError("Please install gcsfs")
 
     monkeypatch.setattr("fsspec.core.url_to_fs", missing)
-    with pytest.raises(RecipeError, match="install gcsfs"), local("gs://x/y.mp4"):
+    with pytest.raises(RecipeError, match="install gcsfs"), local_file("gs://x/y.mp4"):
         pass
 
 
@@ -318,7 +320,7 @@ def test_a_damaged_sound_is_found(pool, tmp_path):
 def test_a_codec_that_hangs_or_dies_costs_its_own_clip(pool, tmp_path, monkeypatch):
     recipe = load("actbert").build(Videos([str(pool / "talk.mkv"), str(pool / "walk.mp4")]))
     real = media.TASKS["frames"]
-    monkeypatch.setattr("curate.videos.frames.child", lambda: Dying(real))
+    monkeypatch.setattr("curate.videos.frames.media_child", lambda: Dying(real))
     made = run(recipe, str(tmp_path / "run"), engine="local")
     found = dict(made.sql("select drop_reason, count(*) from images group by all").fetchall())
     assert found.get("frames:crash", 0) > 0 and found.get(None, 0) > 0 and check.check(made.store) == []
@@ -341,7 +343,7 @@ class Dying:
 
         if path.endswith("walk.mp4"):
             raise Died("crash")
-        return media.answer(what, path, *about)
+        return media.run_task(what, path, *about)
 
 
 def test_the_colours_of_the_film_tell_scenes_apart():

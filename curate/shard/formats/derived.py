@@ -12,8 +12,8 @@ from curate.fetch.reencode import encode
 from curate.shard.formats.base import Options, write_tars
 from curate.shard.members import to_json
 from curate.shard.samples import Samples, ShardSample
-from curate.videos.frames import opened, questioned
-from curate.videos.local import child as videos
+from curate.videos.frames import ask_child, local_file_or_none
+from curate.videos.local import media_child as videos
 
 #: Quality of the JPEG files.
 QUALITY = 95
@@ -49,8 +49,8 @@ def clips(samples: Samples, out: Path, options: Options) -> int:
 
 def _with_clip(sample: ShardSample, ask: Any) -> dict[str, bytes]:
     video, start, end = (sample.column(c) for c in ("video", "start", "end"))
-    with opened(video) as path:
-        found = questioned(ask, "clip", path, start, end)
+    with local_file_or_none(video) as path:
+        found = ask_child(ask, "clip", path, start, end)
     if found["outcome"]:
         raise PoolError(f"shard {sample.shard}: the clip of {sample.key} cannot be cut out of {video}: {found['outcome']}")
     described = to_json({**sample.info, "clip_begins": found["begins"]})
