@@ -1,4 +1,4 @@
-"""The stage that takes sound files: a pool of sounds gets their bytes, and what is in them."""
+"""SoundFile stage: reads sound files, stores them as the payload of a pool of sounds, and measures them."""
 
 import hashlib
 import os
@@ -14,11 +14,11 @@ from curate.errors import RecipeError
 from curate.models.contained import Contained, Died
 from curate.stage import Stage
 from curate.store.payload import Parcel
-from curate.videos.frames import opened, outcomes
+from curate.videos.frames import drop_reasons, local_file_or_none
 
-#: How the file of a sample is called, by libsndfile's name of what it is.
+#: File name suffix of a sample's sound, by libsndfile's name of the format.
 FORMATS = {"FLAC": "flac", "MP3": "mp3", "OGG": "ogg", "WAV": "wav", "WAVEX": "wav"}
-#: CPU seconds and bytes of address space that one file may cost.
+#: CPU seconds for one file, and bytes of the child's address space.
 SECONDS, MEMORY = 300.0, 4 << 30
 #: Samples of a channel that are decoded at a time.
 _BLOCK = 1 << 16
@@ -26,12 +26,12 @@ _BLOCK = 1 << 16
 
 @dataclass
 class SoundFile(Stage):
-    """Takes the file of each live sound as it is: FLAC, MP3, Ogg or WAV, by its bytes, and decoded whole by libsndfile, in a child. The
-    sample gets `<key>.flac`, `.mp3`, `.ogg` or `.wav`.
+    """Stores the file of each live sound unchanged: FLAC, MP3, Ogg or WAV, identified by its bytes, and decoded completely by libsndfile
+    in a child process. The sample gets `<key>.flac`, `.mp3`, `.ogg` or `.wav`.
 
-    The outcome is a column like the stage: ok, missing, refused (of the web: download it first), format (none of these), broken, empty,
-    too_long, too_large, timeout, memory or crash; the drop reason is `sound_file:` and the outcome. `sound_format`; `sound_seconds`;
-    `sound_rate`, samples a second; `sound_channels`; `sound_level`: RMS in dB below full scale, -120 where all is still; `sound_sha256`.
+    The outcome is a column named like the stage: ok, missing, refused (on the web: download it first), format (none of these), broken, empty,
+    too_long, too_large, timeout, memory or crash; the drop reason is `sound_file:` and the outcome. Also adds `sound_format`; `sound_seconds`;
+    `sound_rate`, samples a second; `sound_channels`; `sound_level`, RMS in dB below full scale, -120 for silence; and `sound_sha256`.
 
     max_seconds: of one sound. max_bytes: of one file.
     """
@@ -56,22 +56,22 @@ class SoundFile(Stage):
         }
 
     def judge(self, columns: pa.Table) -> pa.Array:
-        return outcomes(columns[self.name], self.name)
+        return drop_reasons(columns[self.name], self.name)
 
     def run(self, live: pa.Table, parcel: Parcel) -> pa.Table:  # pyright: ignore[reportIncompatibleMethodOverride]
         columns: dict[str, list] = {n: [None] * len(live) for n in self.adds()}
-        with Contained("curate.videos.sound_file:answer", SECONDS, MEMORY, imports=("soundfile",)) as ask:
+        with Contained("curate.videos.sound_file:measure", SECONDS, MEMORY, imports=("soundfile",)) as ask:
             for at, (audio, uid) in enumerate(zip(live["audio"].to_pylist(), live["uid"].to_pylist())):
-                found = self._taken(ask, audio, uid, parcel)
+                found = self._store(ask, audio, uid, parcel)
                 columns[self.name][at] = found.pop("outcome") or "ok"
                 for name, value in found.items():
                     columns[name][at] = value
         return pa.table({n: pa.array(columns[n], t) for n, t in self.adds().items()})
 
-    def _taken(self, ask: Contained, audio: str | None, uid: str, parcel: Parcel) -> dict[str, Any]:
-        """The outcome of one file and its values; its bytes are in the parcel if it went well."""
+    def _store(self, ask: Contained, audio: str | None, uid: str, parcel: Parcel) -> dict[str, Any]:
+        """Add a file to the parcel if it is valid; returns the outcome and its values."""
         try:
-            with opened(audio or "") as path:
+            with local_file_or_none(audio or "") as path:
                 if path is None or os.path.getsize(path) > self.max_bytes:
                     return {"outcome": "too_large" if path else "missing"}
                 found = ask(path, self.max_seconds)
@@ -86,20 +86,21 @@ class SoundFile(Stage):
         return {**found, **place, "sound_sha256": hashlib.sha256(data).hexdigest()}
 
 
-def answer(path: str, max_seconds: float) -> dict[str, Any]:
-    """What a sound file is, for the child that decodes it: plain values, with an `outcome` (None if it went well)."""
+def measure(path: str, max_seconds: float) -> dict[str, Any]:
+    """The properties of a sound file: plain values, with an `outcome` (None if it is valid). Runs in the child process."""
     import soundfile
 
     try:
         with soundfile.SoundFile(path) as file:
             if file.format not in FORMATS:
                 return {"outcome": "format"}
-            return _decoded(file, max_seconds)
+            return _measure_decoded(file, max_seconds)
     except (soundfile.LibsndfileError, OSError, ValueError, RuntimeError):
         return {"outcome": "broken"}
 
 
-def _decoded(file: Any, max_seconds: float) -> dict[str, Any]:
+def _measure_decoded(file: Any, max_seconds: float) -> dict[str, Any]:
+    """The properties of an open sound file, which is decoded completely."""
     samples, energy = 0, 0.0
     while len(block := file.read(_BLOCK, dtype="float32", always_2d=True)):
         samples += len(block)
