@@ -35,10 +35,8 @@ def summary(run: Run, place: str) -> str:
     """What a run left and where, and the commands that look at it; `place` is the run's folder as the user wrote it."""
     shards, folder = len(run.dataset["shards"]), shlex.quote(place)
     samples = run.dataset["samples"]
-    lines = [
-        f"{samples:,} sample{'s' * (samples != 1)} in {shards} shard{'s' * (shards != 1)}: {run.store.path('shards')}"
-        f"   root hash {run.dataset['root_hash'][:16]}"
-    ]
+    where = f"in {shards} shard{'s' * (shards != 1)}: {run.store.path('shards')}" if shards else "kept; no shards"
+    lines = [f"{samples:,} sample{'s' * (samples != 1)} {where}   root hash {run.dataset['root_hash'][:16]}"]
     if run.store.exists("report.html"):
         lines.append(f"report: {run.store.path('report.html')}")
     if lost := nothing_kept(run):

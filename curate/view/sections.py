@@ -33,7 +33,7 @@ def head(f: Facts) -> Markup:
     if f.dataset.get("shards"):
         tiles += [
             (f"{f.dataset['samples']:,}", "samples"),
-            (f"{len(f.dataset['shards']):,}", "shards"),
+            (f"{len(f.dataset['shards']):,}", "shard" if len(f.dataset["shards"]) == 1 else "shards"),
             (size(f.dataset["bytes"]), "in the tars"),
         ]
     when = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(f.recipe["began"])) if "began" in f.recipe else ""
