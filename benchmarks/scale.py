@@ -165,19 +165,20 @@ class Clock:
 def child(folder: str, out: str, engine: str, free: str) -> None:
     """One size in a process of its own; prints its acts as JSON."""
     from curate.cli.costs import measured
+    from curate.runner import driver
     from curate.runner import engine as engines
-    from curate.runner.driver import Driver
+    from curate.runner.dataset import DatasetWriter
     from curate.select import database as tables
     from curate.shard import plan as layout
     from curate.store.atomic import Store
     from curate.store.lease import held
 
-    class Planner(Driver):
-        """A run that ends where bytes would be copied."""
+    class Planner(DatasetWriter):
+        """Writes a data set up to where bytes would be copied."""
 
-        def _write_shards(self, assigned: Any, entries: dict, state: str) -> None:
+        def _write_shards(self, how: Any, assigned: Any, entered: dict, state: str) -> None:
             self.progress.stage("plan", 1, 0)
-            planned = layout.plan(self.store, assigned, entries, "images", self.recipe.layout, self.engine.map)
+            planned = layout.plan(self.store, assigned, entered, "images", how, self.engine.map)
             self.progress.stage("planned", 1, 0)
             self.store.publish_bytes(
                 "dataset.json",
@@ -192,15 +193,14 @@ def child(folder: str, out: str, engine: str, free: str) -> None:
                 ).encode(),
             )
 
-        def _tell(self, made: Any) -> None: ...
-
+    driver.DatasetWriter, driver.tell = Planner, lambda made: None
     tables.free_memory = lambda: int(free) << 20
     clock = Clock()
     clock.turn("start")
     store = Store(out)
     with held(store):
         worker = engines.start(engine)
-        made = Planner(recipe(Path(folder)), store, worker, 10_000, False, clock, None).run()
+        made = driver.Driver(recipe(Path(folder)), store, worker, 10_000, False, clock, None).run()
         clock.turn("")
         worker.shutdown()
     rates = asdict(measured(store, recipe(Path(folder))))

@@ -10,7 +10,7 @@ from curate.balance.image_based import UNION
 from curate.cost import Cost, clustering
 from curate.dedup.kmeans import clustered, nearest, train
 from curate.dedup.quality import coin_key, columns, sort_key
-from curate.dedup.vectors import Without, bytes_hash, embedded, file_hash, matrix, vectors_ready
+from curate.dedup.vectors import Without, bytes_hash, embedded, file_hash, matrix, taken, vectors_ready
 from curate.errors import RecipeError
 from curate.select.database import query
 from curate.select.exchange import ByHash, Frame, Sql
@@ -98,6 +98,7 @@ class ClusterBalance(Selector):
             "cluster_largest": int(sizes.max(initial=0)),
             "cluster_median": float(np.median(sizes)),
             "clusters_kept_whole": int((quota >= sizes).sum()),
+            "device": taken(rows, self.device),
         }
         columns = found.each(Sql(f"select id, {identifier(name)} from live"))
         return Selection(drop, columns=columns, notes=notes, files=files)

@@ -17,6 +17,7 @@ from curate.dedup.vectors import (
     l2_normalize,
     load_vectors,
     matrix,
+    taken,
     vectors_ready,
 )
 from curate.errors import RecipeError
@@ -89,6 +90,7 @@ class ImageBased(Selector):
             "clusters": len(in_reference),
             "clusters_hit": int(in_reference.sum()),
             "kept": found.rows - outside.rows,
+            "device": taken(rows, self.device),
         }
         return Selection(outside.each(Sql(UNION), without), columns=found, notes=notes, files=files)
 

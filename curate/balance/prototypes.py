@@ -8,7 +8,7 @@ import pyarrow as pa
 
 from curate.cost import Cost, clustering
 from curate.dedup.kmeans import clustered
-from curate.dedup.vectors import Without, bytes_hash, cosines, embedded, file_hash, matrix, vectors_ready
+from curate.dedup.vectors import Without, bytes_hash, cosines, embedded, file_hash, matrix, taken, vectors_ready
 from curate.errors import RecipeError
 from curate.select.exchange import Frame, Sql
 from curate.select.top_fraction import cut_at
@@ -70,6 +70,7 @@ class Prototypes(Selector):
             "cut": cut if math.isfinite(cut) else None,
             "clusters": len(centroids),
             "centroids_hash": bytes_hash(files["centroids.npy"]),
+            "device": taken(rows, self.device),
         }
         return Selection(found.each(Sql(near), without), columns=found, notes=notes, files=files)
 

@@ -42,14 +42,23 @@ class Frequency(Selector):
         name, seen = identifier(self.name), keys.sql(self.distinct) if self.distinct else "null"
         each = keys.names(self.key)
         keyed = keys.keyed(self.key, f"{seen} as seen")
-        # Of a chunk a key comes once, or once for each of its values: one that is everywhere fills no bucket.
-        few = f"select {each}, hash, seen, count(*) as n, min(id) as id from ({keyed}) group by all"
-        count = "count(distinct seen)" if self.distinct else "sum(n)"
-        met = f"select id, ({count} over (partition by {each}))::bigint as n from live"
-        counted = live.shuffle(ByHash("hash"), Sql(met), Sql(few)).home(live)
+        # Of a chunk a key comes once: one that is everywhere fills no bucket.
+        own = "0::bigint" if self.distinct else "count(*)"
+        few = live.each(Sql(f"select {each}, hash, {own} as n, min(id) as id from ({keyed}) group by {each}, hash"))
+        if self.distinct:
+            few = few.also(self._values(live, keyed))
+        met = f"select id, (sum(n) over (partition by {each}))::bigint as n from live qualify id is not null"
+        counted = few.shuffle(ByHash("hash"), Sql(met)).home(live)
         joined = f"""with one as (select {each}, any_value(n) as n from other join ({keyed}) using (id) group by all)
             select id, n as {name} from ({keyed}) join one using ({each})"""
         found = live.each(Sql(joined), counted)
         often = found.each(Sql(f"select id from live where {name} > {int(self.max)} and id < {PUBLISHED}"))
         most = [v for t in found.each(Sql(f"select max({name}) as n from live")).tables() for v in t["n"].to_pylist() if v]
         return Selection(often, columns=found, notes={"most": max(most, default=0), "dropped": often.rows})
+
+    def _values(self, live: Frame, keyed: str) -> Frame:
+        """For each bucket of values the number `n` of those of each key in it: the values of one key are in many buckets."""
+        each = keys.names(self.key)
+        values = f"select distinct {each}, hash, seen, hash({each}, seen) as pair from ({keyed}) where seen is not null"
+        count = f"select {each}, hash, count(distinct seen) as n, null::bigint as id from live group by {each}, hash"
+        return live.shuffle(ByHash("pair"), Sql(count), Sql(values))

@@ -8,6 +8,7 @@ from curate.errors import PoolError
 from curate.recipe import Recipe, Shards
 from curate.score.part import Part
 from curate.select import pool
+from curate.select.gather import Gather
 from curate.shard import ledger, write
 from curate.shard import plan as layout
 from curate.store import checksums, releases
@@ -59,7 +60,7 @@ class DatasetWriter:
         if samples in last and not falls_along and {*making} <= {d.step for d in mine}:
             return ledger.KeptRows(last[samples], mine, bool(making))
         columns = ("copies",) if making else ()
-        gather = pool.Gather(point, {samples: columns}, pool.known(self.store))
+        gather = Gather(point, {samples: columns}, pool.known(self.store))
         gathered = [found[samples] for found in self.engine.map(gather, parts)]
         return ledger.KeptRows(gathered, [], bool(making) and "copies" in self.store.fields(gathered[0].file).names)
 

@@ -4,7 +4,7 @@ import json
 import logging
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -24,6 +24,7 @@ from curate.score.model import ModelPace
 from curate.score.part import Decision, Part
 from curate.score.segment import Done, Work
 from curate.select import pool
+from curate.select.gather import Gather
 from curate.select.published import EarlierRows
 from curate.selector import Selector
 from curate.stage import Stage
@@ -313,7 +314,7 @@ class Driver:
             decisions, before = decisions + made, before + selectors
         return pool.Point(self.store, before, self.recipe.fingerprints, decisions), gathered
 
-    def _gather(self, selectors: list[Selector], before: list[Any], decisions: list[Decision]) -> pool.Gather | None:
+    def _gather(self, selectors: list[Selector], before: list[Any], decisions: list[Decision]) -> Gather | None:
         """What gathers the columns that the selectors of a block read; None if there are no selectors."""
         if not selectors:
             return None
@@ -321,9 +322,9 @@ class Driver:
         for table in dict.fromkeys(s.table for s in selectors):
             added = {c for s in selectors if s.table == table for c in s.adds() if c not in s.overwrites}
             columns[table] = tuple(sorted({c for s in selectors if s.table == table for c in s.reads} - added - {"id"}))
-        return pool.Gather(pool.Point(self.store, before, self.recipe.fingerprints, decisions), columns, pool.known(self.store))
+        return Gather(pool.Point(self.store, before, self.recipe.fingerprints, decisions), columns, pool.known(self.store))
 
-    def _gathered(self, gather: pool.Gather | None, parts: list[Part]) -> dict[str, list[pool.Gathered]]:
+    def _gathered(self, gather: Gather | None, parts: list[Part]) -> dict[str, list[pool.Gathered]]:
         """What was gathered of all parts, by table: as they went through the last stages, or where there are none, now."""
         if gather is None:
             return {}
@@ -331,7 +332,7 @@ class Driver:
         return {table: [found[table] for found in each] for table in gather.columns}
 
     def _flow(
-        self, stages: list[Stage], before: list[Any], decisions: list[Decision], parts: list[Part], then: pool.Gather | None
+        self, stages: list[Stage], before: list[Any], decisions: list[Decision], parts: list[Part], then: Gather | None
     ) -> None:
         lanes = []
         for segment in segments(stages):
@@ -389,7 +390,7 @@ class Driver:
             self.counters[name] |= vars(whole)
 
     def _select(
-        self, selectors: list[Selector], gathered: dict[str, list[pool.Gathered]], gather: pool.Gather | None
+        self, selectors: list[Selector], gathered: dict[str, list[pool.Gathered]], gather: Gather | None
     ) -> list[Decision]:
         """Let the selectors of a block decide, one after another, each over what the one before left of what was gathered."""
         earlier = EarlierRows(self.store, tuple(self.releases))
@@ -406,10 +407,18 @@ class Driver:
                 record = pool.decide(self.store, selector, rows, made, wanted, self.engine.map, beside)
                 self.decided[selector.name] = {"rows": total, "seconds": time.perf_counter() - began}
             made.append(wanted)
-            self.notes[selector.name] = record["notes"]
+            self.notes[selector.name] = with_cards(selector.name, record["notes"], lambda: self.engine.gpus)
             self.progress.step(selector.name, Done(selector.name, dropped=record["reasons"]))
             give_back()
         return made
+
+
+def with_cards(name: str, notes: dict[str, Any], gpus: Callable[[], float]) -> dict[str, Any]:
+    """A selector's notes; of one that worked on cores with the GPUs that were left unused, if there are any."""
+    if notes.get("device") != "cores" or not (unused := gpus()):
+        return notes
+    log.warning("%s worked on cores, %g GPUs were not used: see its device, and torch's on the workers", name, unused)
+    return {**notes, "gpus_unused": unused}
 
 
 def _slim(inputs: list[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -20,6 +20,7 @@ from typing import Any, Protocol
 import numpy as np
 import pyarrow as pa
 
+from curate.errors import PoolError
 from curate.select.database import query
 from curate.select.schemas import unified
 from curate.store.atomic import Store
@@ -38,6 +39,10 @@ _SAMPLED = 4096
 Task = Callable[..., pa.Table]
 
 _NAME = re.compile(r"(\d+)\.(\d+)\.arrow")
+
+
+class TooLarge(PoolError):
+    """The rows of a bucket have no room on the worker's disk."""
 
 
 class Chunk(Protocol):
@@ -171,6 +176,10 @@ class Frame:
         """task(table, *tables of the same chunk of others) of each chunk."""
         items = list(zip(self.chunks, *(o.chunks for o in others), strict=True))
         return Frame(self.exchange, self.exchange.run(_Each(task), items), self.starts)
+
+    def also(self, other: "Frame") -> "Frame":
+        """These rows and those of another frame, in the chunks of both."""
+        return Frame(self.exchange, [*self.chunks, *other.chunks])
 
     def shuffle(self, by: By, task: Task, first: Task | None = None, factor: float = 1) -> "Frame":
         """task(table) of each bucket of rows. first: applied to each chunk before; factor: times the rows that this makes of a chunk."""
@@ -386,8 +395,14 @@ def joined(tables: Iterable[pa.Table]) -> pa.Table:
 
 
 def _mapped(table: pa.Table) -> pa.Table:
-    """The same table in a file below TMPDIR, which goes with the table."""
+    """The same table in a file below TMPDIR, which goes with the table. TooLarge if there is no space for it."""
     with tempfile.NamedTemporaryFile(prefix="curate-") as file:
-        with pa.ipc.new_file(file.name, table.schema) as writer:
-            writer.write_table(table)
-        return pa.ipc.open_file(pa.memory_map(file.name)).read_all()
+        try:
+            with pa.ipc.new_file(file.name, table.schema) as writer:
+                writer.write_table(table)
+            return pa.ipc.open_file(pa.memory_map(file.name)).read_all()
+        except OSError as e:
+            raise TooLarge(
+                f"{tempfile.gettempdir()}: no space for the rows that meet in one bucket, most of which share a key ({e}); set TMPDIR to a "
+                "larger disk, or drop what is too frequent before (Frequency, Caps, ExactDedup)"
+            ) from e

@@ -40,7 +40,8 @@ def test_even_shares_and_what_a_small_cluster_cannot_give(centroids):
 def test_a_fraction_in_place_of_a_total(centroids):
     rows, kind = pool()
     assert kept(ClusterBalance(fraction=40 / 90, column="v", centroids=centroids).select(rows), kind) == [15, 15, 8, 2]
-    assert ClusterBalance(fraction=0.5, column="v", clusters=(0,)).select(rows).notes["clusters"] == 13  # sqrt(2 x 90)
+    notes = ClusterBalance(fraction=0.5, column="v", clusters=(0,), device="cpu").select(rows).notes
+    assert notes["clusters"] == 13 and notes["device"] == "cores"  # sqrt(2 x 90)
     for both in ({}, {"total": 3, "fraction": 0.5}, {"fraction": 1.5}):
         with pytest.raises(RecipeError, match="give total, of 1 and more, or a fraction"):
             ClusterBalance(column="v", **both)

@@ -30,7 +30,8 @@ def test_those_nearest_to_a_centroid_fall(fraction, centroids):
     ids = [*range(200), 201]
     far = (1 - cosines(stored, middle[nearest(stored, middle, 1)[:, 0]])).astype(np.float32)
     cut = np.sort(far)[::-1][min(int(len(far) * fraction), len(far) - 1)]
-    made = Prototypes(column="v", fraction=fraction, centroids=path).select(live(v=pool))
+    made = Prototypes(column="v", fraction=fraction, centroids=path, device="cpu").select(live(v=pool))
+    assert made.notes["device"] == "cores"
     assert made.dropped().tolist() == sorted([200, *(i for i, f in zip(ids, far) if f < cut)])
     found = made.columns.table().sort_by("id")
     assert found["id"].to_pylist() == ids and np.allclose(found["prototypes_distance"].to_numpy(), far, atol=1e-6)

@@ -61,8 +61,9 @@ def test_image_based(tmp_path):
     centroids = save(tmp_path / "c.npy", np.eye(3))
     reference = save(tmp_path / "r.npy", [[0.9, 0.1, 0], [0.1, 0, 0.9]])
     rows = live(v=[[1.0, 0.1, 0], [0, 1.0, 0], [0, 0.2, 1.0], None])
-    selection = ImageBased(reference, "v", centroids=centroids).select(rows)
+    selection = ImageBased(reference, "v", centroids=centroids, device="cpu").select(rows)
     assert list(selection.dropped()) == [1, 3] and selection.notes["clusters_hit"] == 2
+    assert selection.notes["device"] == "cores"
     assert rows_of(selection.columns) == {"id": [0, 1, 2], "image_based_cluster": [0, 1, 2]}
     with pytest.raises(RecipeError, match="does not fit"):
         ImageBased(save(tmp_path / "w.npy", np.eye(4)), "v", centroids=centroids).select(rows)
