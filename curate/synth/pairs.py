@@ -33,7 +33,7 @@ class PairedRow(Selector):
     CaptionPair; that column stays out of the shards. Null where there is no such row. Drops nothing.
 
     of: a column with the value that the other row has in column `by`. By default the row of the hardest wrong caption
-    (MatchingNegatives); with a list's own pairs say `of="source_other", by="source_id"`.
+    (MatchingNegatives); with a list's own pairs say `of="source_other", by="source_id"`. by: the column in which that value is looked up. Ours.
     """
 
     of: str = "matching_negative_uid"
@@ -60,7 +60,7 @@ class CaptionPair(Written):
     """A model's text about a row's picture beside that of the row it is paired with (PairedRow): it is shown the row's own, the other, and
     the prompt (`compare`, or a text, which may have texts of the row in it). A row without a partner is not asked for.
 
-    pair: the name of the PairedRow.
+    pair: the name of the PairedRow. Ours.
     """
 
     reads = ("image",)

@@ -33,7 +33,7 @@ class SoundFile(Stage):
     too_long, too_large, timeout, memory or crash; the drop reason is `sound_file:` and the outcome. Also adds `sound_format`; `sound_seconds`;
     `sound_rate`, samples a second; `sound_channels`; `sound_level`, RMS in dB below full scale, -120 for silence; and `sound_sha256`.
 
-    max_seconds: of one sound. max_bytes: of one file.
+    max_seconds: of one sound. max_bytes: of one file. Decoded by libsndfile (https://libsndfile.github.io/libsndfile/).
     """
 
     table = "documents"
