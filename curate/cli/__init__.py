@@ -143,7 +143,7 @@ def completion(args: argparse.Namespace) -> int:
     return 0
 
 
-_COMPLETION = {"completion": ("completion of commands and options for a shell", _completion_options)}
+_COMPLETION = {"completion": ("print the completion of commands and options for a shell", _completion_options)}
 _ALL = {**running.COMMANDS, **looking.COMMANDS, **making.COMMANDS, **keeping.COMMANDS, **proving.COMMANDS, **_COMPLETION}
 #: Every command in the order of the help: to begin, to run, to look, to keep, this machine.
 COMMANDS = [

@@ -67,19 +67,19 @@ def _takedown_options(sub: argparse.ArgumentParser, _: str | None) -> None:
         metavar="FILE",
         nargs="+",
         default=[],
-        help="what is to go: a table with some of the columns url, uid, sha256, or a .txt with one a line; without it an interrupted takedown goes on",
+        help="what to remove: a table with some of the columns url, uid, sha256, or a .txt with one a line; without it an interrupted takedown is completed",
     )
-    sub.add_argument("--dry-run", action="store_true", help="only say what would go")
+    sub.add_argument("--dry-run", action="store_true", help="only say what would be removed")
     sub.add_argument(
         "--also",
         type=place,
         metavar="RUN",
         nargs="+",
         default=[],
-        help="further runs that it goes from too: those that were made of this one's shards or rows",
+        help="further runs to remove it from: those that were made of this one's shards or rows",
     )
     sub.set_defaults(command=takedown)
-    sub.epilog = """It goes from all earlier releases too that the run was made onto, and what was taken down in one of these goes from the run.
+    sub.epilog = """It is also removed from all earlier releases that the run was made onto, and what was taken down in one of these is removed from the run.
 The exit code is 3 if some entries of the list match no row: they are listed.
 
 examples:
@@ -264,9 +264,9 @@ def blend(args: argparse.Namespace) -> int:
 
 
 COMMANDS = {
-    "blend": ("several runs as one training mix, with command lines for trainers", _blend_options),
-    "check": ("counts, hashes, loaders; names what is wrong", _check_options),
-    "gc": ("remove from a run's folder what nothing names any more", _gc_options),
-    "takedown": ("remove what a list names from everything that a run keeps, for good", _takedown_options),
-    "export": ("the samples in the formats of other tools", _export_options),
+    "blend": ("mix several runs for training, and print the command lines of trainers", _blend_options),
+    "check": ("verify counts, hashes and loaders; names what is wrong", _check_options),
+    "gc": ("delete files that the run no longer refers to", _gc_options),
+    "takedown": ("remove what a list names from everything that a run keeps, permanently", _takedown_options),
+    "export": ("write the samples in the formats of other tools", _export_options),
 }

@@ -184,7 +184,7 @@ def report(args: argparse.Namespace) -> int:
 
 def _explore_options(sub: argparse.ArgumentParser, _: str | None) -> None:
     folder(sub)
-    sub.add_argument("--port", type=int, default=0, help="port on 127.0.0.1 (default: any free one)")
+    sub.add_argument("--port", type=int, default=0, help="port on 127.0.0.1; 0: any free one")
     sub.add_argument("--open", action="store_true", help="open the page in the default browser")
     sub.add_argument(
         "--embeddings",
@@ -277,11 +277,11 @@ def _annotate_options(sub: argparse.ArgumentParser, _: str | None) -> None:
         "--by", metavar="COLUMN", default="drop_reason", help="as many of each value of this column (or SQL expression)"
     )
     ask.add_argument(
-        "--near", metavar="RULE", help="instead, the rows nearest to this rule's bounds, on both sides; all: of every rule"
+        "--near", metavar="RULE", help="instead, the rows nearest to this rule's thresholds, on both sides; all: of every rule"
     )
     ask.add_argument("--where", metavar="SQL", default="", help="only rows for which this holds, like clip_score < 0.2")
     ask.add_argument(
-        "--side", type=int, default=768, metavar="PIXELS", help="longer side of the pictures; larger ones are brought down"
+        "--side", type=int, default=768, metavar="PIXELS", help="longer side of the pictures; larger ones are scaled down"
     )
     ask.add_argument("--seed", type=int, default=0, help="of the draw")
     ask.add_argument(
@@ -421,15 +421,18 @@ def near(args: argparse.Namespace) -> int:
 
 
 COMMANDS = {
-    "near": ("is a new record a duplicate of what a run has, and of which row", _near_options),
-    "stats": ("the funnel: in = kept + reasons, for every table", _stats_options),
-    "sql": ("ask the run's tables with DuckDB", _sql_options),
-    "show": ("samples as a picture grid (HTML), kept ones or those dropped for a reason", _show_options),
-    "report": ("the run as one HTML page: funnel, scores, samples, duplicates, recipe", _report_options),
-    "explore": ("the run in the browser: filters, search, a map of embeddings, duplicates, thresholds", _explore_options),
-    "why": ("one row's story: scores beside bounds, the rule that dropped it or the shard that holds it", _why_options),
-    "diff": ("two runs over one pool: who entered, who left, and by which rule", _diff_options),
-    "annotate": ("samples for people to judge; their verdicts beside the rules, and the bounds that follow", _annotate_options),
-    "watch": ("follow a run that goes on in another terminal or on another machine", _watch_options),
-    "doctor": ("what this machine can do: GPU, faiss, models, stores", _doctor_options),
+    "near": ("find the rows of a run of which a new record is a duplicate", _near_options),
+    "stats": ("print the funnel: in = kept + reasons, for every table", _stats_options),
+    "sql": ("query the run's tables with DuckDB", _sql_options),
+    "show": ("write an image grid (HTML) of kept samples, or of those dropped for a reason", _show_options),
+    "report": ("write the run as one HTML page: funnel, scores, samples, duplicates, recipe", _report_options),
+    "explore": ("open the run in the browser: filters, search, a map of embeddings, duplicates, thresholds", _explore_options),
+    "why": ("explain one row: its scores and thresholds, the rule that dropped it or the shard that holds it", _why_options),
+    "diff": ("compare two runs over one pool: which rows entered, which left, and by which rule", _diff_options),
+    "annotate": (
+        "draw samples for people to judge, compare their verdicts with the rules, suggest thresholds",
+        _annotate_options,
+    ),
+    "watch": ("follow a run that works in another terminal or on another machine", _watch_options),
+    "doctor": ("say what this machine can do: GPU, FAISS, models, stores", _doctor_options),
 }

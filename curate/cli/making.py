@@ -23,11 +23,11 @@ def _recipes_options(sub: argparse.ArgumentParser, _: str | None) -> None:
     sub.add_argument(
         "--check",
         action="store_true",
-        help="build each with its defaults and check that every column a step reads is there; what it would load is not looked for",
+        help="build each with its defaults and check that every column a step reads is there; models are not looked for",
     )
     sub.add_argument("--names", dest="just_names", action="store_true", help="names only, a line each")
     sub.add_argument(
-        "--settings", action="store_true", help="of each every STEP.PARAMETER=VALUE, a line each, as --set takes them"
+        "--settings", action="store_true", help="list every STEP.PARAMETER=VALUE of each, one a line, as --set takes them"
     )
     sub.set_defaults(command=recipes)
     sub.epilog = """examples:
@@ -222,6 +222,6 @@ def embeddings(args: argparse.Namespace) -> int:
 
 COMMANDS = {
     "recipes": ("the recipes that come with curate, and what each needs", _recipes_options),
-    "vocabulary": ("make a list of words or of entries, as recipes ask for", _vocabulary_options),
-    "embeddings": ("write a run's embeddings as a .npy file, as recipes ask for", _embeddings_options),
+    "vocabulary": ("make a list of words or of entries, which some recipes need", _vocabulary_options),
+    "embeddings": ("write a run's embeddings as a .npy file, which some recipes need", _embeddings_options),
 }

@@ -12,26 +12,26 @@ def _evaluate_options(sub: argparse.ArgumentParser, _: str | None) -> None:
         "sets",
         metavar="[NAME=]RUN",
         nargs="+",
-        help="what is compared: runs, folders of tars, or tars; the first one against each of the others",
+        help="the sets to compare: runs, folders of tars, or tars; the first one against each of the others",
     )
     sub.add_argument(
         "--held-out",
         metavar="[NAME=]PATH",
         nargs="+",
         required=True,
-        help="what models are measured on: a run, a folder of tars, or a tar",
+        help="the samples that models are measured on: a run, a folder of tars, or a tar",
     )
     sub.add_argument(
         "-o",
         "--out",
         metavar="FOLDER",
         required=True,
-        help="trainings, numbers and page go here; what is finished there is not repeated",
+        help="folder for trainings, numbers and the page; finished trainings are not repeated",
     )
     sub.add_argument(
         "--pool",
         metavar="RUN",
-        help="compare also with all that this run has fetched, and with a random subset of it as large as the first set "
+        help="also compare with everything that this run has fetched, and with a random subset of it as large as the first set "
         "(where only one set is given: that one's own)",
     )
     _training_options(sub)
@@ -43,7 +43,7 @@ DataComp's evaluation sets. Needs webdataset 0.2.86 and pandas: pip install 'cur
 examples:
   curate evaluate out --held-out test/ -o evaluation                     # against its own pool, and a random subset of it
   curate evaluate strict=a loose=b --held-out flickr=f30k/ in=imagenet/ --model ViT-B-32 --samples-seen 12800000 --batch-size 1024 -o evaluation
-  curate run datacomp_none --pairs 'lists/*.parquet' -o raw --reuse out  # the whole pool: also what fell before it was fetched
+  curate run datacomp_none --pairs 'lists/*.parquet' -o raw --reuse out  # the whole pool: also what was dropped before it was fetched
   curate evaluate out --pool raw --held-out test/ -o evaluation"""
 
 
@@ -59,7 +59,7 @@ def _training_options(sub: argparse.ArgumentParser) -> None:
         "--samples-seen", type=int, metavar="N", help="by each training (default: as many as the largest set has)"
     )
     train.add_argument(
-        "--seeds", type=int, metavar="K", default=3, help="trainings of each set; their spread says what is chance"
+        "--seeds", type=int, metavar="K", default=3, help="trainings of each set; their spread shows what is chance"
     )
     train.add_argument("--batch-size", type=int, metavar="N", default=256, help="samples in a batch")
     train.add_argument("--lr", type=float, metavar="X", default=1e-3, help="learning rate (AdamW, cosine)")

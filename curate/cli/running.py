@@ -111,7 +111,7 @@ def _all_source_options(sub: argparse.ArgumentParser) -> None:
         "--part-size",
         type=int,
         metavar="ROWS",
-        help="rows in a part, the unit of work and of retry (default: 10000, or as in the run that is there or reused)",
+        help="rows in a part, the unit of work and of retry (default: 10000, or as in the existing or the reused run)",
     )
     _picture_options(sub)
 
@@ -278,7 +278,7 @@ def _run_options(sub: argparse.ArgumentParser, recipe: str | None) -> None:
   curate run clip_score_top30 --pairs 'lists/*.parquet' --url URL --text TEXT -o out
   curate run obelics --pages 'crawl/*.warc.gz' -o out
   curate run mine.py --pool out/shards -o second --reuse out
-  curate run mine.py --pairs 'week2/*.parquet' --url URL --text TEXT -o week2 --onto week1
+  curate run mine.py --pairs 'lists/week2/*.parquet' -o releases/week2 --onto releases/week1
   curate run mine.py --pool s3://bucket/pool -o s3://bucket/run --address auto"""
 
 
@@ -311,7 +311,7 @@ def _worker_options(sub: argparse.ArgumentParser) -> None:
         type=seconds,
         metavar="SECONDS",
         default=3600.0,
-        help="time for one attempt at a part; what a stage has by then is kept, and the next attempt goes on from there",
+        help="time for one attempt at a part; what a stage has by then is kept, and the next attempt resumes there",
     )
 
 
@@ -325,7 +325,7 @@ def _fetch_options(sub: argparse.ArgumentParser) -> None:
     sub.add_argument(
         "--match",
         metavar="MODULE:FUNCTION",
-        help="a function (of bytes, or in FILE.py:FUNCTION) that sees every fetched file first; True: nothing of it is kept; or pdq:FILE, "
+        help="a function (of bytes, or in FILE.py:FUNCTION) that sees every fetched file first; True: the file is not kept; or pdq:FILE, "
         "a match list of PDQ hashes",
     )
 
@@ -352,7 +352,7 @@ def _budget_options(sub: argparse.ArgumentParser) -> None:
         "--max-cost",
         type=amount,
         metavar="N",
-        help="what answers of models may cost, at the prices given with their endpoint; then rows get none, and the run ends well (default: no cap)",
+        help="what answers of models may cost, at the prices given with their endpoint; then the other rows get no answer, and the run ends normally (default: no cap)",
     )
     sub.add_argument(
         "--max-tokens",
@@ -427,7 +427,7 @@ def demo(args: argparse.Namespace) -> int:
 
 
 COMMANDS = {
-    "plan": ("what will run where, what is already done, what it will cost", _plan_options),
+    "plan": ("show what a recipe would do, what is already done, and what it will cost", _plan_options),
     "run": ("run a recipe into a folder, or resume the run there", _run_options),
-    "demo": ("web_pairs on real data, then web_documents, from nothing", _demo_options),
+    "demo": ("build a small web and run web_pairs, then web_documents, on it", _demo_options),
 }

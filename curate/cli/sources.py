@@ -54,7 +54,10 @@ def source_options(sub: argparse.ArgumentParser) -> argparse._ArgumentGroup:
         "--corpus", metavar="GLOB", nargs="+", help="text corpora, a document a row (JSON lines, Parquet, CSV) or a .txt file"
     )
     source.add_argument(
-        "--audio", metavar="GLOB", nargs="+", help="lists of sound files with their texts (audio, text): Parquet, CSV, JSON lines"
+        "--audio",
+        metavar="GLOB",
+        nargs="+",
+        help="lists of sound files with their texts (audio, text): Parquet, CSV, JSON lines",
     )
     source.add_argument(
         "--videos",
