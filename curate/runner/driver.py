@@ -4,22 +4,24 @@ import json
 import logging
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from curate.errors import CurateError, PoolError, RecipeError
+from curate.errors import CurateError, RecipeError
 from curate.paths import shown
 from curate.recipe import Recipe, place, segments
 from curate.removed import Removed, pending, removed
 from curate.runner import engine as engines
 from curate.runner.budget import RunBudget
+from curate.runner.cards import with_cards
 from curate.runner.dataset import DatasetWriter
-from curate.runner.finished import is_finished, nothing_to_do, state_of
+from curate.runner.finished import is_finished, nothing_to_do, record, state_of
+from curate.runner.inputs import Ingest, slim
 from curate.runner.preflight import preflight, same_recipe, settle
 from curate.runner.workers import Lane, flow
 from curate.score.budget import UNLIMITED, Spending
-from curate.score.ingest import changed_since, ingest, pooled, same_run, unchanged
+from curate.score.ingest import changed_since, pooled, same_run, unchanged
 from curate.score.model import ModelPace
 from curate.score.part import Decision, Part
 from curate.score.segment import Done, Work
@@ -32,8 +34,7 @@ from curate.store import checksums as seal
 from curate.store import releases
 from curate.store.assets import publish
 from curate.store.atomic import Store
-from curate.store.folder import EARLY, refuse_older, top
-from curate.store.inputs import listed, run_record
+from curate.store.inputs import listed
 from curate.store.lease import held
 from curate.store.memory import give_back, one_heap
 from curate.store.releases import Release
@@ -152,26 +153,6 @@ def tell(made: Run) -> None:
         made.store.publish_bytes(name, text.encode())
 
 
-def record(store: Store, repair: bool) -> dict[str, Any] | None:
-    """The record of the run that is in the folder, None if it is empty; RecipeError if it holds something else. One that is damaged
-    is None if it is to be made again (`repair`), else a PoolError."""
-    refuse_older(store)
-    if store.exists("recipe.json"):
-        sums = seal.read(store) if repair else None
-        if sums is not None and not seal.holds(store, "recipe.json", sums):
-            return None
-        try:
-            return run_record(store)
-        except PoolError:
-            if repair:
-                return None
-            raise
-    other = [n for n in store.names("") if n not in top(*EARLY)]
-    if other and not (repair and store.names("parts")):
-        raise RecipeError(f"{store.url}: holds something else ({', '.join(other[:3])}), and no run; choose an empty folder")
-    return None
-
-
 #: Seconds for one attempt at reading an input file, which is not divided into parts before it is read.
 READING = 86_400
 
@@ -215,7 +196,7 @@ class Driver:
         if not any(sum(p.rows.values()) for p in parts):
             raise RecipeError("; ".join(problems) or "the input has no rows")
         self.budget = RunBudget(self.store, self.recipe, self.cap)
-        self.record = {**self.recipe.record(), "part_size": self.part_size, "inputs": _slim(inputs)}
+        self.record = {**self.recipe.record(), "part_size": self.part_size, "inputs": slim(inputs)}
         if self.releases:
             self.record["onto"] = [r.run for r in self.releases]
         state = state_of(self.recipe, [p.id for p in parts], problems, self.releases)
@@ -282,7 +263,7 @@ class Driver:
             same_run(self.store, self.earlier, self.recipe.record()["source"], self.part_size, list(map(shown, files)))
         known = {i["path"]: i for i in self.earlier["inputs"]} if self.earlier else {}
         there, self.gone = frozenset(self.store.names("inputs")), removed(self.store)
-        ingesting = _Ingest(self.store, self.recipe.source, self.part_size, known, self.gone, there)
+        ingesting = Ingest(self.store, self.recipe.source, self.part_size, known, self.gone, there)
         lane = Lane("read", ingesting, limit=self.engine.slots("cpu"), deadline=max(READING, self.deadline))
         self.progress.stage("read", len(files), 0)
         found: dict[str, dict[str, Any]] = {}
@@ -413,43 +394,9 @@ class Driver:
         return made
 
 
-def with_cards(name: str, notes: dict[str, Any], gpus: Callable[[], float]) -> dict[str, Any]:
-    """A selector's notes; of one that worked on cores with the GPUs that were left unused, if there are any."""
-    if notes.get("device") != "cores" or not (unused := gpus()):
-        return notes
-    log.warning("%s worked on cores, %g GPUs were not used: see its device, and torch's on the workers", name, unused)
-    return {**notes, "gpus_unused": unused}
-
-
-def _slim(inputs: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Inputs for the record: path, size, hash, rows, the number of parts."""
-    tables = lambda i: {t for p in i["parts"] for t in p["rows"]}  # noqa: E731
-    return [
-        {
-            **{k: v for k, v in i.items() if k != "parts"},
-            "rows": {t: sum(p["rows"].get(t, 0) for p in i["parts"]) for t in sorted(tables(i))},
-            "parts": len(i["parts"]),
-        }
-        for i in inputs
-    ]
-
-
 def _raise(failures: list[tuple[int, Any, CurateError]]) -> None:
     """The first failure, and how many there were; all other parts have been through."""
     if failures:
         error = failures[0][2]
         error.args = (f"{error}" + (f" (and {len(failures) - 1} more)" if len(failures) > 1 else ""),)
         raise error
-
-
-@dataclass
-class _Ingest:
-    store: Store
-    source: Any
-    part_size: int
-    known: dict[str, dict[str, Any]]  # by path, what files were known by when they were last read
-    gone: Removed
-    there: frozenset[str]  # records of inputs
-
-    def __call__(self, path: str) -> dict[str, Any]:
-        return ingest(self.store, self.source, path, self.part_size, self.known.get(path), self.gone, self.there)

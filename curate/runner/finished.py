@@ -1,9 +1,10 @@
-"""Whether the run in a folder has reached its end, and nothing it depends on has changed since: then there is nothing to do."""
+"""The run that is in a folder: its record, and whether it has reached its end and nothing it depends on has changed since."""
 
 import json
 from collections.abc import Iterator
 from typing import Any
 
+from curate.errors import PoolError, RecipeError
 from curate.paths import shown
 from curate.recipe import Recipe
 from curate.removed import pending
@@ -11,8 +12,30 @@ from curate.score.ingest import input_key, part_id, still_as_known
 from curate.stage import digest
 from curate.store import checksums, releases
 from curate.store.atomic import Store
+from curate.store.folder import EARLY, refuse_older, top
+from curate.store.inputs import run_record
 from curate.store.lease import ended
 from curate.store.releases import Release
+
+
+def record(store: Store, repair: bool) -> dict[str, Any] | None:
+    """The record of the run that is in the folder, None if it is empty; RecipeError if it holds something else. One that is damaged
+    is None if it is to be made again (`repair`), else a PoolError."""
+    refuse_older(store)
+    if store.exists("recipe.json"):
+        sums = checksums.read(store) if repair else None
+        if sums is not None and not checksums.holds(store, "recipe.json", sums):
+            return None
+        try:
+            return run_record(store)
+        except PoolError:
+            if repair:
+                return None
+            raise
+    other = [n for n in store.names("") if n not in top(*EARLY)]
+    if other and not (repair and store.names("parts")):
+        raise RecipeError(f"{store.url}: holds something else ({', '.join(other[:3])}), and no run; choose an empty folder")
+    return None
 
 
 def state_of(recipe: Recipe, parts: list[str], problems: list[str], published: list[Release]) -> str:

@@ -8,8 +8,8 @@ from collections import Counter
 from typing import Any
 
 from curate.dedup.vectors import gpus as share_of_card
-from curate.models import card
 from curate.recipe import Recipe, kind, place, segments
+from curate.runner.cards import unused_cards
 from curate.runner.preflight import settle
 from curate.runner.workers import Lane, cores, decoding, fitting, gpus_here, model_workers
 from curate.score.ingest import input_key
@@ -86,21 +86,6 @@ def workers_here(recipe: Recipe) -> list[str]:
                     many = f"{decoding(lane, asked, total)} core{'s' * (decoding(lane, asked, total) != 1)}"
                     lines.append(f"workers here: {lane.limit} of {lane.name}, {card}decoding on {many} each")
     return lines
-
-
-def unused_cards(recipe: Recipe) -> list[str]:
-    """That a GPU of this machine is left unused, and why."""
-    here = gpus_here()
-    uses = [s.name for s in recipe.steps if getattr(s, "gpus", 0) or share_of_card(getattr(s, "device", "cpu"))]
-    if not here:
-        return []
-    many = f"{here} GPU{'s' * (here != 1)} here"
-    if not uses:
-        cpu = [s.name for s in recipe.steps if getattr(s, "device", None) == "cpu"]
-        return [f"{many}, and no step uses one" + (f": {', '.join(cpu)} with device cpu" if cpu else "")]
-    if not card.count():
-        return [f"{many}, and torch sees none: {', '.join(uses)} would work on cores; install torch with CUDA"]
-    return []
 
 
 def _lane(segment: list[Stage], total: int, gpus: int) -> Lane:
