@@ -17,7 +17,8 @@ import numpy as np
 import pyarrow as pa
 
 from curate.errors import PoolError
-from curate.shard.members import LEFT_OUT, SUFFIX, Members, Slice, to_json
+from curate.fetch.image import SUFFIX
+from curate.shard.members import LEFT_OUT, Members, Slice, to_json
 
 #: Columns of an image that locate its bytes or record its outcome, and do not describe it.
 _LEDGER = LEFT_OUT - {"position"} | {"doc_uid", "key", "candidates"}

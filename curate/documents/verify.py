@@ -10,8 +10,8 @@ import pyarrow as pa
 
 from curate import schema
 from curate.documents.document import document_fault, transcript
+from curate.fetch.image import SUFFIX
 from curate.selector import identifier
-from curate.shard.members import SUFFIX
 from curate.sources.tarindex import Sample
 
 #: One row for each item of a document: a text, or an image by its hash.

@@ -9,9 +9,7 @@ import pyarrow as pa
 import pyarrow.types as pt
 
 from curate.errors import PoolError
-
-#: File name suffix by MIME type. open_clip's loader takes jpg, png and webp by default.
-SUFFIX = {"image/jpeg": "jpg", "image/png": "png", "image/webp": "webp", "image/gif": "gif", "image/avif": "avif"}
+from curate.fetch.image import SUFFIX
 
 #: Ledger columns that stay out of the shards. Some depend on the moment or on the place of a run, not on its bytes;
 #: the others are the same for every row of a shard. The ledger has them all, by `uid`.

@@ -13,10 +13,10 @@ from typing import Any
 import duckdb
 
 from curate.errors import PoolError, RecipeError
+from curate.fetch.image import SUFFIX
 from curate.paths import escaped
 from curate.select.database import database
 from curate.selector import identifier
-from curate.shard.members import SUFFIX
 from curate.sources import tarindex
 from curate.store.atomic import Store
 

@@ -13,10 +13,11 @@ import pyarrow as pa
 from curate import removed
 from curate.documents.verify import content_faults, document_contents, document_faults
 from curate.errors import PoolError
+from curate.fetch.image import SUFFIX, sniff
 from curate.paths import parquet
 from curate.selector import identifier
 from curate.shard import write as shards
-from curate.shard.members import SUFFIX, bulky, caption, to_json
+from curate.shard.members import bulky, caption, to_json
 from curate.sources.tarindex import Sample, members, samples
 from curate.store import checksums as seal
 from curate.store.atomic import Store
@@ -24,15 +25,6 @@ from curate.store.inputs import run_record
 from curate.upkeep.chain import chain_faults, hash_faults
 from curate.upkeep.kept import kept_faults
 from curate.view import views
-
-#: How an image file begins.
-MAGIC = {
-    "image/jpeg": ((0, b"\xff\xd8"),),
-    "image/png": ((0, b"\x89PNG\r\n\x1a\n"),),
-    "image/gif": ((0, b"GIF8"),),
-    "image/webp": ((0, b"RIFF"), (8, b"WEBP")),
-    "image/avif": ((4, b"ftyp"),),
-}
 
 #: Faults of one kind in one shard that are told one by one; the others are counted.
 TOLD = 5
@@ -214,7 +206,7 @@ def _member(f: Any, sample: Sample, suffix: str) -> bytes:
 
 
 def _is_image(data: bytes, mime: str) -> bool:
-    return mime in MAGIC and all(data[at : at + len(magic)] == magic for at, magic in MAGIC[mime])
+    return sniff(data) == mime
 
 
 def _content_faults(store: Store, con: duckdb.DuckDBPyConnection, name: str, how: dict[str, Any]) -> Iterator[str]:

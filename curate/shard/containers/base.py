@@ -9,7 +9,7 @@ from typing import Any, Protocol
 import pyarrow as pa
 
 from curate.errors import RecipeError
-from curate.shard.members import SUFFIX
+from curate.fetch.image import SUFFIX
 from curate.shard.samples import Samples, ShardSample
 from curate.shard.write import pretty
 from curate.store.atomic import Store
