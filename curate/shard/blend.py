@@ -1,4 +1,4 @@
-"""Several runs as one training mix: what share of the samples each gives, and how trainers are started on it."""
+"""Training mixes of several runs: the share of each in the samples, and the command lines of trainers."""
 
 import json
 import shlex
@@ -14,7 +14,7 @@ from curate.shard.write import shard_names
 from curate.store.atomic import Store
 from curate.store.releases import named
 
-#: What tells trainers to begin; {} are paths and numbers of a mix.
+#: Templates of the trainers' command lines; {} are paths and numbers of a mix.
 _OPEN_CLIP = (
     "python -m open_clip_train.main --dataset-type webdataset --dataset-resampled --train-data {data} "
     "--train-data-upsampling-factors {factors} --train-num-samples {samples}"
@@ -34,8 +34,8 @@ _DATASETS = (
 
 @dataclass(frozen=True)
 class Share:
-    """The shards of one release of a run. share: of the samples that a trainer draws; factor: how much more often each of its samples is
-    drawn than in a mix by size; tokens: of its captions, None where nothing counted them."""
+    """The shards of one release of a run in a mix. share: of the samples that a trainer draws; factor: how much more often each of its
+    samples is drawn than in a mix by size; tokens: of its captions, None where they were not counted."""
 
     run: str
     tars: list[str]
@@ -57,8 +57,8 @@ class Blend:
 def blend(runs: list[tuple[str, float | None]], out: str, by: str = "samples", tokens: str = "caption_tokens") -> Blend:
     """Write the mix of runs with their weights to `out` (blend.json), and beside it Energon's metadataset (.yaml).
 
-    A run stands for all releases that it was made onto. weights: relative shares of the samples drawn, or (`by="tokens"`) of the tokens,
-    counted in the column `tokens` of the shards; where no run has a weight each counts by its size. RecipeError if a weight is missing or
+    A run includes all releases that it was made onto. weights: relative shares of the drawn samples, or (`by="tokens"`) of the tokens,
+    counted in the column `tokens` of the shards; without weights each run counts by its size. RecipeError if a weight is missing or
     tokens are not counted.
     """
     weights = [w for _, w in runs]
@@ -73,7 +73,7 @@ def blend(runs: list[tuple[str, float | None]], out: str, by: str = "samples", t
         )
     sizes = [sum(r["samples"] for r in group) for group in found]
     amounts = [sum(r["tokens"] if by == "tokens" else r["samples"] for r in group) for group in found]
-    # Trainers draw samples: a share of tokens becomes one of samples by what a sample of the run has.
+    # Trainers draw samples: a share of tokens is converted by the run's mean tokens per sample.
     drawn = [n if w is None else w * n / max(a, 1) for w, n, a in zip(weights, sizes, amounts)]
     if not sum(drawn):
         raise RecipeError("blend: there is nothing to draw: the runs have no samples, or no weight")
@@ -88,7 +88,7 @@ def blend(runs: list[tuple[str, float | None]], out: str, by: str = "samples", t
 
 
 def _releases(place: str, tokens: str) -> list[dict[str, Any]]:
-    """The releases of a run, oldest first, with what their shards hold."""
+    """The releases of a run, oldest first, each with the fields of its Share but share and factor."""
     last = Store(place)
     return [_release(store, tokens) for store in [*(r.at(last) for r in named(last.json("dataset.json"))), last]]
 
@@ -111,7 +111,7 @@ def _release(store: Store, tokens: str) -> dict[str, Any]:
 
 
 def _tokens(store: Store, names: list[str], column: str) -> int | None:
-    """The sum of a column over the sidecars; None where one has no such column."""
+    """The sum of a column over the Parquet sidecars; None if one of them has no such column."""
     total = 0
     for name in names:
         with store.parquet(f"shards/{name}.parquet") as file:
@@ -119,13 +119,13 @@ def _tokens(store: Store, names: list[str], column: str) -> int | None:
                 return None
             values = file.read(columns=[column])[column]
             if not pa.types.is_integer(values.type):
-                raise RecipeError(f"{store.url}: column {column} holds no whole numbers, so no tokens")
+                raise RecipeError(f"{store.url}: column {column} does not hold integers, so it is no count of tokens")
             total += pc.sum(values).as_py() or 0
     return total
 
 
 def _commands(sources: list[Share], out: str) -> dict[str, list[str]]:
-    """For each trainer the command lines that start it; Energon's first write its index beside further names of the shards."""
+    """The command lines that start each trainer; Energon's first export the shards, with its index."""
     data = "::".join(s.pattern for s in sources)
     factors = "::".join(f"{s.factor:g}" for s in sources)
     samples = sum(s.samples for s in sources)
@@ -143,12 +143,12 @@ def _yaml(out: str) -> str:
 
 
 def _folder(out: str, number: int) -> Path:
-    """Where a source lies for Energon."""
+    """The folder of a source's export for Energon."""
     return Path(out).with_suffix(".energon") / str(number)
 
 
 def _write(made: Blend, out: str) -> None:
-    """blend.json, and the same in Energon's form: JSON is YAML too."""
+    """Write blend.json, and the same in Energon's format (JSON is valid YAML)."""
     listed = [
         {"path": f"{_folder(Path(out).name, n)}", "weight": s.share, "subflavors": {"run": s.run}}
         for n, s in enumerate(made.sources)

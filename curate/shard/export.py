@@ -1,4 +1,4 @@
-"""A run's samples in the formats of other tools."""
+"""`curate export`: writes a run's samples in the formats of other tools."""
 
 import contextlib
 import io
@@ -19,8 +19,8 @@ from curate.shard.samples import Samples
 from curate.store.atomic import Store
 
 _STREAM = ("tokenizer", "tokens", "images", "single", "first", "text", "seed")
-#: Rows of TRL's file have their pictures in them: so many are a row group.
-_HEAVY = 64
+#: Rows of a row group of TRL's file, whose rows contain their pictures.
+_TRL_GROUP = 64
 
 
 def _stream(style: str, about: str, samples: str = "") -> Format:
@@ -28,7 +28,7 @@ def _stream(style: str, about: str, samples: str = "") -> Format:
 
 
 def _subset(samples: Samples, out: Path, options: Options) -> int:
-    uids = _sharded(samples) if samples.shards else _kept(samples)
+    uids = _uids_in_shards(samples) if samples.shards else _kept_uids(samples)
     out.write_bytes(datacomp_subset(uids))
     return len(np.load(out, mmap_mode="r"))
 
@@ -66,7 +66,7 @@ FORMATS = {
     ),
     "trl": Format(
         "preferences as TRL's trainers load them (DPO, reward models), with the pictures, .parquet",
-        parquet(conversations.TRL, conversations.trl, _HEAVY),
+        parquet(conversations.TRL, conversations.trl, _TRL_GROUP),
         takes=("turns",),
     ),
     "llava-rlhf": Format(
@@ -139,12 +139,11 @@ def export(
     verify: Callable[[], None] = lambda: None,
     options: Options | None = None,
 ) -> int:
-    """Write a finished run's samples in one of FORMATS, whole or not at all; returns how many rows. `dataset` is what its dataset.json
-    says.
+    """Write a finished run's samples in one of FORMATS, completely or not at all; returns the number of rows.
 
-    A file that is there is replaced; a folder must be empty, so that two runs never mix. RecipeError if it is not, if the format is
-    not one of these samples, does not take an option, or is made of shards where the run has none. verify: called before the result
-    gets its name; raises if it must not.
+    dataset: the content of the run's dataset.json. out: an existing file is replaced; a folder must be empty, so that two runs never
+    mix. verify: called before the result gets its name; raises to prevent that. RecipeError if the folder is not empty, if the format
+    is for other samples, does not take an option, or needs shards where the run has none.
     """
     how, table, options = FORMATS[form], dataset.get("table", "images"), options or Options()
     how.check(form, options)
@@ -153,15 +152,15 @@ def export(
         raise RecipeError(f"{form} is a form of {how.samples}; the samples of this run are {table}")
     if not shards and dataset["samples"] and how.shards:
         raise RecipeError(f"{form} is made of shards, and this run has none: its recipe says shards=None")
-    with _whole(Path(out), how.folder) as path:
+    with _atomic_output(Path(out), how.folder) as path:
         count = how.write(Samples(store, shards, table, how.ledger), path, options)
         verify()
         return count
 
 
 @contextlib.contextmanager
-def _whole(out: Path, folder: bool) -> Iterator[Path]:
-    """A path beside `out`, for a file or a folder that takes its place once it is whole."""
+def _atomic_output(out: Path, folder: bool) -> Iterator[Path]:
+    """A temporary path beside `out` for a file or a folder, renamed to `out` when the block ends without an error."""
     if out.is_file() if folder else out.is_dir():
         raise RecipeError(f"{out}: is a {'file' if folder else 'folder'}; this form is a {'folder' if folder else 'file'}")
     if folder and out.is_dir() and any(out.iterdir()):
@@ -177,13 +176,13 @@ def _whole(out: Path, folder: bool) -> Iterator[Path]:
         making.unlink(missing_ok=True)
 
 
-def _sharded(samples: Samples) -> Iterator[str]:
+def _uids_in_shards(samples: Samples) -> Iterator[str]:
     for name in samples.shards:
         yield from samples.store.table(f"shards/{name}.parquet", ["uid"])["uid"].to_pylist()
 
 
-def _kept(samples: Samples) -> Iterator[str]:
-    """The uids of the kept rows, as often as they would be in shards."""
+def _kept_uids(samples: Samples) -> Iterator[str]:
+    """The uids of the kept rows, each repeated as often as it would be in shards."""
     store, ledger = samples.store, f"ledger/{samples.table}"
     for name in store.names(ledger):
         rows = store.table(f"{ledger}/{name}", ["uid", "kept", "copies"])
@@ -192,10 +191,10 @@ def _kept(samples: Samples) -> Iterator[str]:
 
 
 def datacomp_subset(uids: Iterable[str]) -> bytes:
-    """DataComp's subset file: a .npy of sorted 128-bit uids as two unsigned 64-bit halves, repeats kept.
+    """DataComp's subset file: a .npy of sorted 128-bit uids as two unsigned 64-bit halves, with repeats.
 
-    DataComp's resharder reads it, and `download_upstream.py` writes pools with such uids. PoolError names a uid that is not
-    32 lower-case hex digits.
+    DataComp's resharder reads it; `download_upstream.py` writes pools with such uids. PoolError names a uid that is not 32
+    lower-case hex digits.
     """
     raw = bytearray()
     for uid in uids:

@@ -1,4 +1,4 @@
-"""The ledger: every row, every column, and what became of it."""
+"""The ledger: Parquet files with every row, every column, and the outcome of each row (kept, or the drop reason and stage)."""
 
 import bisect
 import hashlib
@@ -25,17 +25,19 @@ from curate.store.atomic import Store
 from curate.store.parquet import write_table
 from curate.store.records import record
 
-#: What the ledger says of the sample that a kept row became.
+#: Columns of the ledger that locate the sample of a kept row.
 PLACE = ("shard", "place", "key")
 
-_PLACED = pa.schema({"id": pa.int64(), "uid": pa.string(), "key": pa.string(), "shard": pa.int32(), "place": pa.int32()})
+_PLACE_SCHEMA = pa.schema({"id": pa.int64(), "uid": pa.string(), "key": pa.string(), "shard": pa.int32(), "place": pa.int32()})
 
 
 @dataclass(frozen=True)
 class Assigned:
-    """The places of all samples: a folder with a file for each chunk of the pool, sorted by id, with uid, key, shard, place; how many
-    samples there were when it was made, and shards. After a takedown it has fewer rows, and as many shards. starts: the index of the
-    first part of each chunk. first: the number of the first shard, after those of earlier releases."""
+    """The assignment of samples to shards: a folder with a file for each chunk of the pool, sorted by id, with uid, key, shard, place.
+
+    samples, shards: their numbers when it was made; after a takedown the files have fewer rows. starts: the index of the first part of
+    each chunk. first: the number of the first shard, after those of earlier releases.
+    """
 
     folder: str
     samples: int
@@ -50,18 +52,18 @@ class Assigned:
 
 @dataclass(frozen=True)
 class KeptRows:
-    """The samples of a run: gathered rows less those that these decisions, made over them, drop. repeated: they have a column `copies`."""
+    """The kept rows of a pool: gathered rows without those that these decisions over them drop. repeated: they have a column `copies`."""
 
     gathered: list[Gathered]
     decisions: list[Decision]
     repeated: bool
 
     def key(self) -> list[Any]:
-        """What they depend on."""
+        """A JSON value that identifies the content."""
         return [[g.content for g in self.gathered], *([[d.folder for d in self.decisions]] if self.decisions else [])]
 
     def chunks(self, store: Store) -> list[Survivors]:
-        """In the chunks of the pool."""
+        """The rows, in the chunks of the pool."""
         return survivors(store, self.gathered, self.decisions, ("copies",) if self.repeated else ())
 
     def starts(self) -> tuple[int, ...]:
@@ -70,8 +72,8 @@ class KeptRows:
 
 
 def assign(store: Store, kept: KeptRows, how: Shards, run_map: Callable = map, first: int = 0) -> Assigned:
-    """Give every kept row its places in the shards, in order of a coin of its key, whatever order the rows came in. Shards are numbered
-    from `first` on."""
+    """Assign every kept row to its places in the shards, in the order of a hash of key and seed, which does not depend on the order of
+    the rows. first: the number of the first shard."""
     key = [*kept.key(), how.size, how.seed, PLACE, "in chunks", *([first] if first else [])]
     folder = f"assigned/{digest(key)}"
     made = assigned_in(store, folder)
@@ -88,13 +90,15 @@ def assign(store: Store, kept: KeptRows, how: Shards, run_map: Callable = map, f
 
 
 def assigned_in(store: Store, folder: str) -> Assigned | None:
-    """The places in a folder, None if they are not made."""
+    """The assignment in a folder, None if there is none."""
     made = store.json(f"{folder}/assigned.json")
     return made and Assigned(folder, made["samples"], made["shards"], tuple(made["starts"]), made.get("first", 0))
 
 
 @dataclass(frozen=True)
 class _Assign:
+    """The plan of an assignment: orders the rows, assigns places, and writes a file for each chunk."""
+
     store: Store
     folder: str
     how: Shards
@@ -104,20 +108,22 @@ class _Assign:
     first: int
 
     def whole(self, chunks: list[Survivors]) -> Assigned:
-        """All of it, in this task."""
+        """The whole assignment within one task."""
         return self(Exchange(self.store), chunks)
 
     def __call__(self, exchange: Exchange, chunks: list[Survivors]) -> Assigned:
         live = Frame(exchange, chunks, first_ids(self.starts))
         order = Sql("select id, uid, key, coin from live order by coin, key")
-        ordered = live.shuffle(ByShare("coin"), order, Sql(shards.named(self.how.seed, self.repeated)))
+        ordered = live.shuffle(ByShare("coin"), order, Sql(shards.samples_sql(self.how.seed, self.repeated)))
         counts = [chunk.rows for chunk in ordered.chunks]
         sizes = shards.assign(sum(counts), self.how.size) if sum(counts) else []
         firsts = ordered.beside(pa.table({"first": [sum(counts[:n])]}) for n in range(len(counts)))
-        placed = ordered.each(_Numbered(sizes, self.first), firsts).home(live, task=Sql("select * from live order by id, key"))
+        placed = ordered.each(_AssignPlaces(sizes, self.first), firsts).home(
+            live, task=Sql("select * from live order by id, key")
+        )
         found = Assigned(self.folder, sum(counts), len(sizes), self.starts, self.first)
         items = [(chunk, found.file(start)) for chunk, start in zip(placed.chunks, self.starts)]
-        keep = _Placed(self.store)
+        keep = _WritePlaces(self.store)
         list(exchange.map(keep, items) if exchange.folder else map(keep, items))
         assigned = {
             "of": self.made_of,
@@ -131,27 +137,29 @@ class _Assign:
 
 
 @dataclass(frozen=True)
-class _Numbered:
+class _AssignPlaces:
+    """Task on a range of the ordered samples: their shards and places. first: number of the first shard."""
+
     sizes: list[int]
     first: int
 
     def __call__(self, ordered: pa.Table, first: pa.Table) -> pa.Table:
-        return shards.numbered(ordered, first["first"][0].as_py(), self.sizes, self.first)
+        return shards.assign_places(ordered, first["first"][0].as_py(), self.sizes, self.first)
 
 
 @dataclass(frozen=True)
-class _Placed:
-    """Writes a chunk of places."""
+class _WritePlaces:
+    """Task: writes the assignment of a chunk."""
 
     store: Store
 
     def __call__(self, item: tuple[Held, str]) -> None:
-        self.store.publish_table(item[1], item[0].load(self.store).select(_PLACED.names).cast(_PLACED))
+        self.store.publish_table(item[1], item[0].load(self.store).select(_PLACE_SCHEMA.names).cast(_PLACE_SCHEMA))
 
 
 @dataclass(frozen=True)
 class Footer:
-    """What the footer of a file of the ledger says: its mark, its columns, and their bytes, encoded but not compressed."""
+    """The metadata of a file of the ledger: its mark, its columns, and their sizes in bytes, encoded but not compressed."""
 
     mark: str
     schema: pa.Schema
@@ -159,7 +167,7 @@ class Footer:
 
 
 def footer(data: pq.ParquetFile) -> Footer:
-    """The footer of an open file of the ledger."""
+    """The Footer of an open file of the ledger."""
     sizes: Counter[str] = Counter()
     groups = [data.metadata.row_group(g) for g in range(data.num_row_groups)]
     for chunk in (g.column(c) for g in groups for c in range(g.num_columns)):
@@ -169,7 +177,7 @@ def footer(data: pq.ParquetFile) -> Footer:
 
 @dataclass(frozen=True)
 class Entered:
-    """A part's file in the ledger of one table: its rows by reason (empty: kept), the SHA-256 of its bytes, its footer."""
+    """A part's file in the ledger of one table: its numbers of rows by drop reason (empty: kept), the SHA-256 of its bytes, its footer."""
 
     name: str
     reasons: dict[str, int]
@@ -178,28 +186,28 @@ class Entered:
 
 
 def enter(point: Point, assigned: Assigned | None, samples: str, item: tuple[Part, set[str]]) -> dict[str, Entered]:
-    """Write a part's rows into the ledger: every row, every column, and what became of it. Returns the file of each table.
+    """Write a part's rows into the ledger, unless its files are up to date. Returns the file of each table.
 
-    item: the part, and which of its files are there already."""
+    item: the part, and which of its files exist already."""
     part, there = item
-    # Places that were given anew after a takedown have the same name, and another number of samples.
+    # An assignment that was repeated after a takedown has the same name, and another number of samples.
     files = point.store.names(part.folder)
     state = digest([point.state(part, files), assigned and [assigned.folder, assigned.samples], PLACE])
     names = {table: f"ledger/{table}/{part.index:06d}.parquet" for table in part.rows}
-    found = {table: _written(point.store, name, state) for table, name in names.items() if name in there}
+    found = {table: _existing(point.store, name, state) for table, name in names.items() if name in there}
     found = {table: entered for table, entered in found.items() if entered}
     if missing := [t for t in part.rows if t not in found]:
         bench = point.open(part, None, files)
         conclude(bench)
         for table in missing:
             made = {"curate": state, "made_of": json.dumps(bench.used)}
-            entry = _entry(bench, table, assigned, samples).replace_schema_metadata(made)
+            entry = _ledger_rows(bench, table, assigned, samples).replace_schema_metadata(made)
             found[table] = _write(point.store, names[table], entry)
     return found
 
 
-def _written(store: Store, name: str, state: str) -> Entered | None:
-    """A file that is there, None unless it was made of this. PoolError if it is damaged."""
+def _existing(store: Store, name: str, state: str) -> Entered | None:
+    """An existing file, None unless its mark is `state`. PoolError if it is damaged."""
     try:
         with store.open(name) as f:
             if mark(pq.ParquetFile(f)) != state:
@@ -213,22 +221,24 @@ def _written(store: Store, name: str, state: str) -> Entered | None:
 def _write(store: Store, name: str, entry: pa.Table) -> Entered:
     with store.private(name) as path:
         size = write_table(path, entry)
-        made = Entered(name, _reasons(entry), *_look(path))
+        made = Entered(name, _reasons(entry), *_hash_and_footer(path))
         store.publish(name, path, size)
     return made
 
 
-def _look(path: Path) -> tuple[str, Footer]:
+def _hash_and_footer(path: Path) -> tuple[str, Footer]:
     with open(path, "rb") as f:
         return hashlib.file_digest(f, "sha256").hexdigest(), footer(pq.ParquetFile(f))
 
 
 def _reasons(entry: pa.Table) -> dict[str, int]:
+    """The number of rows by drop reason; kept rows under the empty string."""
     counts = entry["drop_reason"].combine_chunks().value_counts().to_pylist()
     return {r["values"] or "": r["counts"] for r in counts}
 
 
-def _entry(bench: Workbench, table: str, assigned: Assigned | None, samples: str) -> pa.Table:
+def _ledger_rows(bench: Workbench, table: str, assigned: Assigned | None, samples: str) -> pa.Table:
+    """The ledger's rows of a part and table: all columns, the outcome, and the place of the sample."""
     rows = bench.tables[table]
     kept = rows.alive
     columns = {
@@ -243,9 +253,9 @@ def _entry(bench: Workbench, table: str, assigned: Assigned | None, samples: str
 
 
 def _places(bench: Workbench, table: str, assigned: Assigned, samples: str, kept: np.ndarray) -> dict[str, pa.Array]:
-    """Shard, place in it and key of each kept row: its own, or those of its document."""
+    """Shard, place and key of each kept row: its own, or those of its document."""
     placed = slice_of(bench.store, assigned.file(bench.part.index), bench.part, ["uid", "key", "shard", "place"])
-    first = placed.filter(pc.equal(placed["key"], placed["uid"]))  # further copies have places in the plan alone
+    first = placed.filter(pc.equal(placed["key"], placed["uid"]))  # further copies are only in the plan
     at = first["id"].to_numpy() - bench.part.base
     count = bench.tables[samples].count
     found = {c: overlay(None, count, at, first[c]) for c in PLACE}
@@ -256,7 +266,7 @@ def _places(bench: Workbench, table: str, assigned: Assigned, samples: str, kept
 
 
 def made_of(store: Store, ledger: str) -> list[str]:
-    """The commits and decisions that a file of the ledger was made of; none of a file that is damaged, or does not say it."""
+    """The commits and decisions that a file of the ledger was made of; empty if the file is damaged or does not record them."""
     try:
         return json.loads((store.fields(ledger).metadata or {}).get(b"made_of", b"[]"))
     except (PoolError, ValueError):
@@ -264,12 +274,12 @@ def made_of(store: Store, ledger: str) -> list[str]:
 
 
 def mark(file: pq.ParquetFile) -> str:
-    """What a file of a run says that it was made of."""
+    """The digest of its inputs that a file of a run records in its metadata."""
     return (file.schema_arrow.metadata or {}).get(b"curate", b"").decode()
 
 
 def uid_hash(uids: Frame) -> tuple[str, int]:
-    """SHA-256 over the sorted uids of a frame, and their number: the root hash of a run without shards."""
+    """SHA-256 over the sorted uids of a frame (the root hash of a run without shards), and their number."""
     hash, count = hashlib.sha256(), 0
     for table in uids.in_order("create_sort_key(uid, 'ASC NULLS LAST')", "uid").tables():
         hash.update("".join(f"{u}\n" for u in table["uid"].to_pylist()).encode())
@@ -278,7 +288,7 @@ def uid_hash(uids: Frame) -> tuple[str, int]:
 
 
 def uids_of(store: Store, kept: KeptRows, run_map: Callable = map) -> Frame:
-    """Kept rows as a frame of their ids and uids."""
+    """A frame with the ids and uids of kept rows."""
     chunks = kept.chunks(store)
     folder = f"exchange/uids-{digest(kept.key())}" if len(chunks) > 1 else ""
     return Frame(Exchange(store, folder, run_map), chunks, first_ids(kept.starts()))
@@ -286,7 +296,7 @@ def uids_of(store: Store, kept: KeptRows, run_map: Callable = map) -> Frame:
 
 @dataclass(frozen=True)
 class LedgerRows:
-    """The kept rows of a file of the ledger: their uids."""
+    """A chunk of a frame: the uids of the kept rows of a file of the ledger."""
 
     file: str
     rows: int = 0

@@ -1,4 +1,4 @@
-"""What one sample of a shard is made of: its members, as bytes or as the place where bytes are parked."""
+"""The members of a sample in a shard: `.jpg`, `.json`, `.txt`, each as bytes or as a slice of a payload file."""
 
 import json
 import math
@@ -11,7 +11,7 @@ import pyarrow.types as pt
 from curate.errors import PoolError
 from curate.fetch.image import SUFFIX
 
-#: Ledger columns that stay out of the shards. Some depend on the moment or on the place of a run, not on its bytes;
+#: Ledger columns that are not in the shards. Some depend on the time or the folder of a run, not on its bytes;
 #: the others are the same for every row of a shard. The ledger has them all, by `uid`.
 LEFT_OUT = frozenset(
     {
@@ -36,7 +36,7 @@ LEFT_OUT = frozenset(
 
 @dataclass(frozen=True)
 class Slice:
-    """Bytes parked in a payload: what a shard's member is copied from. `sha256` (null: unknown) is checked on the way."""
+    """A slice of a payload file, from which a shard's member is copied. sha256: checked while copying; None: unknown."""
 
     payload: str
     offset: int
@@ -44,20 +44,20 @@ class Slice:
     sha256: str | None = None
 
 
-#: A sample's members in their order in the tar: suffix (what follows `<key>.`) -> its bytes, or where they are parked.
+#: A sample's members in their order in the tar: suffix (what follows `<key>.`) -> its bytes, or the slice that has them.
 Members = dict[str, bytes | Slice]
 
 
 def caption(row: dict[str, Any], column: str = "") -> str:
-    """The text that trains: what the recipe chose as the caption (`column`) where there was a choice, else the raw text."""
+    """The caption of a row: the value of `column`, the recipe's choice, if that is not empty, else the raw text."""
     return (column and row[column]) or row["text"] or ""
 
 
 def image_members(row: dict[str, Any], meta: dict[str, Any], hashed: str | None, captions: str = "") -> Members:
-    """`<key>.jpg|png|…`, `<key>.json` and `<key>.txt` of a row of `images`; a null caption is an empty file.
+    """The members of a row of `images`: `<key>.jpg|png|…`, `<key>.json` and `<key>.txt`; a null caption is an empty file.
 
-    `hashed` names the column with the SHA-256 of the bytes kept: `sha256` where they are the bytes fetched; `captions` the one that
-    is the caption where it is not empty.
+    meta: the fields of the `.json`. hashed: the column with the SHA-256 of the kept bytes, `sha256` if they are as fetched. captions:
+    the column that is the caption where it is not empty. PoolError if the row has no image of a known format.
     """
     suffix = SUFFIX.get(row.get("mime"))
     if suffix is None or row.get("payload") is None:
@@ -69,16 +69,16 @@ def image_members(row: dict[str, Any], meta: dict[str, Any], hashed: str | None,
     return dict(sorted(parts.items()))
 
 
-def _spell(value: Any) -> str:
-    """What JSON has no type for, as text: bytes in hex, times in ISO 8601, decimals."""
+def _as_text(value: Any) -> str:
+    """A value without a JSON type as text: bytes in hex, times in ISO 8601, decimals."""
     return value.hex() if isinstance(value, bytes) else value.isoformat() if hasattr(value, "isoformat") else str(value)
 
 
-_dumps = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False, default=_spell).encode
+_dumps = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False, default=_as_text).encode
 
 
 def to_json(value: dict[str, Any]) -> bytes:
-    """One value, one spelling: sorted names, no blanks, not-a-number as null, times as text."""
+    """Canonical JSON: sorted names, no white space, NaN and infinity as null, times as text."""
     try:
         return _dumps(value).encode()
     except ValueError:
@@ -94,8 +94,8 @@ def _finite(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def place(kind: pa.DataType) -> bool:
-    """True for where bytes of another row are in this run's folder, which is of no meaning outside it."""
+def payload_reference(kind: pa.DataType) -> bool:
+    """True for a struct that locates another row's bytes in this run's folder, which has no meaning outside it."""
     return pt.is_struct(kind) and kind.get_field_index("payload") >= 0
 
 

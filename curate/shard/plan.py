@@ -1,5 +1,7 @@
-"""The layout of the shards: the rows of the ledger that each has, in order. Files of the ledger are the chunks of an exchange by ranges of
-shards; each range is sorted by itself."""
+"""The plan of the shards: files with the ledger's kept rows, sorted by shard and place, and the writing of shards from them.
+
+The files of the ledger are the chunks of an exchange by ranges of shards; each range is sorted by itself.
+"""
 
 import math
 from collections import Counter
@@ -24,12 +26,12 @@ from curate.shard.ledger import PLACE, Assigned, Footer, footer
 from curate.stage import digest, plain
 from curate.store.atomic import Store
 
-#: Bytes of the ledger, not compressed, for which a plan has a file. A file's rows are sorted in memory.
-PIECE = 32 << 20
-#: Rows of a group in such a file: a shard is read without many of its neighbours.
-GROUP = 10_240
-#: Ledger files up to which the plan is made in one task, in memory.
-FEW = 16
+#: Uncompressed bytes of a file of the plan, about. A file's rows are sorted in memory.
+FILE_BYTES = 32 << 20
+#: Rows of a row group in such a file: small, so that one shard is read without many of its neighbours.
+ROW_GROUP = 10_240
+#: Number of ledger files up to which the plan is made in one task, in memory.
+MAX_FILES_IN_MEMORY = 16
 
 _PLACED = (pa.field("shard", pa.int32()), pa.field("place", pa.int32()), pa.field("key", pa.large_string()))
 
@@ -37,8 +39,11 @@ _PLACED = (pa.field("shard", pa.int32()), pa.field("place", pa.int32()), pa.fiel
 def plan(
     store: Store, assigned: Assigned, ledger: "Mapping[str, Footers]", samples: str, how: Shards, run_map: Callable = map
 ) -> dict[str, list[str]]:
-    """For each table that goes into the shards files with the columns of its kept rows that shards have, sorted by shard and place, and
-    the rows of a document by their position on the page. Each has its share of the shards. `ledger`: the files of each table."""
+    """Write the plan: for each table in the shards its files, each for a range of shards.
+
+    They hold the kept rows, with the columns that shards have, sorted by shard and place, the rows of a document by position. ledger:
+    the files of each table; samples: the table whose rows are samples.
+    """
     tables = list(ledger) if samples == "documents" else [samples]
     hidden = {table: how.redacts.get(table, {}) for table in tables}
     return {t: _plan(store, assigned, ledger[t], t == samples, how.embeddings, hidden[t], run_map) for t in tables}
@@ -55,11 +60,11 @@ def _plan(
 ) -> list[str]:
     ledger = list(seen.marks)
     columns = columns_of(seen.schemas, own, embeddings, hidden)
-    count = max(1, min(math.ceil(seen.size(columns) / PIECE), assigned.shards))
+    count = max(1, min(math.ceil(seen.size(columns) / FILE_BYTES), assigned.shards))
     named = digest([assigned.folder, list(seen.marks.items()), embeddings, hidden, count])
     work = _Plan(store, named, assigned, columns, own, dict(hidden), count)
     if not store.exists(work.file(count - 1)) or any(not store.exists(work.file(n)) for n in range(count)):
-        if len(ledger) <= FEW:
+        if len(ledger) <= MAX_FILES_IN_MEMORY:
             list(run_map(work.whole, [ledger]))
         else:
             exchange = Exchange(store, f"exchange/planned-{named}", run_map)
@@ -70,6 +75,8 @@ def _plan(
 
 @dataclass(frozen=True)
 class _Plan:
+    """The plan of one table. own: its rows are the samples; hidden: column -> the column with its redacted form; count: of files."""
+
     store: Store
     name: str
     assigned: Assigned
@@ -82,20 +89,21 @@ class _Plan:
         return f"planned/{self.name}-{number:05d}.parquet"
 
     def whole(self, ledger: list[str]) -> None:
-        """All of it, in this task."""
+        """The whole plan within one task."""
         self(Exchange(self.store), ledger)
 
     def __call__(self, exchange: Exchange, ledger: list[str]) -> None:
-        chunks = [_Placed(file, self.assigned, self.columns, self.own, self.hidden) for file in ledger]
+        chunks = [_LedgerChunk(file, self.assigned, self.columns, self.own, self.hidden) for file in ledger]
         parted = Frame(exchange, chunks).ranges(ByShare("share"), self.count)
         items = [(chunk, self.file(n)) for n, chunk in enumerate(parted)]
-        keep = _Keep(self.store, self.own)
+        keep = _WriteRange(self.store, self.own)
         list(exchange.map(keep, items) if exchange.folder else map(keep, items))
 
 
 @dataclass(frozen=True)
-class _Placed:
-    """A chunk: the kept rows of a file of the ledger with their places, and `share`, where among all shards they go."""
+class _LedgerChunk:
+    """A chunk of a frame: the kept rows of a file of the ledger with their places, and `share`, the position of their shard among all
+    shards, 0 to 1."""
 
     file: str
     assigned: Assigned
@@ -111,8 +119,8 @@ class _Placed:
 
 
 @dataclass(frozen=True)
-class _Keep:
-    """Writes the rows of a range of shards, in order."""
+class _WriteRange:
+    """Task: writes the rows of a range of shards, sorted."""
 
     store: Store
     own: bool
@@ -121,12 +129,12 @@ class _Keep:
         chunk, file = item
         if not self.store.exists(file):
             rows = chunk.load(self.store).drop_columns(["share"]).sort_by(_order(self.own))
-            self.store.publish_table(file, rows, GROUP)
+            self.store.publish_table(file, rows, ROW_GROUP)
 
 
 class Footers:
-    """What the footers of a ledger's files say: the marks of all files by their names, the different schemas, and bytes of columns,
-    encoded but not compressed."""
+    """The footers of a ledger's files, combined: the marks by file name, the distinct schemas, and the bytes of each column, encoded but
+    not compressed."""
 
     def __init__(self) -> None:
         self.marks: dict[str, str] = {}
@@ -134,18 +142,18 @@ class Footers:
         self.bytes: Counter[str] = Counter()
 
     def add(self, name: str, found: Footer) -> None:
-        """Count a file."""
+        """Add the footer of a file."""
         self.marks[name] = found.mark
         self.schemas[found.schema] = None
         self.bytes.update(found.sizes)
 
     def size(self, columns: pa.Schema) -> int:
-        """Bytes of these columns."""
+        """The bytes of these columns."""
         return sum(self.bytes[c] for c in columns.names)
 
 
 def footers(store: Store, ledger: list[str]) -> Footers:
-    """The footers of these files, which are read."""
+    """Read the footers of these files."""
     found = Footers()
     for name in ledger:
         with store.open(name) as f:
@@ -154,7 +162,7 @@ def footers(store: Store, ledger: list[str]) -> Footers:
 
 
 def _places(store: Store, assigned: Assigned, ledger: str) -> pa.Table:
-    """The places of a part's samples, those of further copies too: uid, shard, place, key."""
+    """The places of a part's samples, including further copies: uid, shard, place, key."""
     part = Part("", int(Path(ledger).stem), {})
     return slice_of(store, assigned.file(part.index), part, ["uid", *PLACE])
 
@@ -163,48 +171,50 @@ def _places(store: Store, assigned: Assigned, ledger: str) -> pa.Table:
 
 
 def columns_of(schemas: Iterable[pa.Schema], own: bool, embeddings: bool, hidden: Mapping[str, str]) -> pa.Schema:
-    """The columns of a ledger's files that shards have. Embeddings and raw bytes stay behind, unless those of samples (`own`) are
-    wanted (`embeddings`); redacted forms (the values of `hidden`) take the place of the column that they are of. Where inputs gave
-    a column in more than one type it has one that holds both, or is text."""
+    """The columns of the shards, of those of a ledger's files.
+
+    Embeddings and raw bytes are left out, unless `embeddings` asks for those of samples (`own`). Redacted forms (the values of
+    `hidden`) replace the column that they are of. A column with several types gets one that holds them, or is text.
+    """
     found: dict[str, pa.DataType] = {}
     for field in (f for schema in schemas for f in schema):
         found[field.name] = common_type(found.get(field.name, field.type), field.type)
     left = {*PLACE, "kept", "drop_reason", "drop_stage", *hidden.values()}
-    return pa.schema([(n, _plain(t)) for n, t in found.items() if n not in left and _goes(n, t, own, embeddings)])
+    return pa.schema([(n, _portable_type(t)) for n, t in found.items() if n not in left and _in_shards(n, t, own, embeddings)])
 
 
-def _goes(name: str, kind: pa.DataType, own: bool, embeddings: bool) -> bool:
-    if members.place(kind):
+def _in_shards(name: str, kind: pa.DataType, own: bool, embeddings: bool) -> bool:
+    if members.payload_reference(kind):
         return False
     if own:
         return name != "position" and (embeddings or not members.bulky(kind))
     return not (members.bulky(kind) or pa.types.is_list(kind) or pa.types.is_large_list(kind))
 
 
-def _plain(kind: pa.DataType) -> pa.DataType:
-    """The type that loaders meet: vectors of float32, no dictionaries, of which each batch would have its own, and lists that are
-    named as Parquet names them, so that a table is the same before and after it was a file."""
+def _portable_type(kind: pa.DataType) -> pa.DataType:
+    """The type of a column in the sidecars: float32 for float16, no dictionaries (each batch would have its own), and lists with
+    Parquet's field name, so that a table is the same before and after it is written."""
     if pa.types.is_float16(kind):
         return pa.float32()
     if pa.types.is_dictionary(kind):
-        return _plain(kind.value_type)
+        return _portable_type(kind.value_type)
     is_list = pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind)
-    return pa.list_(pa.field("element", _plain(kind.value_type))) if is_list else kind
+    return pa.list_(pa.field("element", _portable_type(kind.value_type))) if is_list else kind
 
 
 # ---- rows with their places
 
 
 def placed(store: Store, ledger: str, places: pa.Table, columns: pa.Schema, own: bool, hidden: Mapping[str, str]) -> pa.Table:
-    """The kept rows of a file of the ledger whose samples have `places` (uid, shard, place, key), once for each of these. Where a column
-    was redacted the redacted text takes its place."""
+    """The kept rows of a file of the ledger joined with the places of their samples (uid, shard, place, key), once for each place. A
+    redacted column has its redacted text."""
     sample = "uid" if own else "doc_uid"
     rows = store.table(ledger, list(dict.fromkeys([sample, "kept", *columns.names, *hidden.values()])))
     mine = pa.table({"uid": rows[sample].cast(pa.large_string()), "row": np.arange(len(rows))}).filter(rows["kept"])
     theirs = pa.table({"uid": places["uid"].cast(pa.large_string()), "at": np.arange(len(places))})
-    met = mine.join(theirs, "uid", join_type="inner")
-    found = [places[f.name].take(met["at"]).cast(f.type) for f in _PLACED]
-    rows = rows.take(met["row"])
+    joined = mine.join(theirs, "uid", join_type="inner")
+    found = [places[f.name].take(joined["at"]).cast(f.type) for f in _PLACED]
+    rows = rows.take(joined["row"])
     for field in columns:
         value = as_type(rows[field.name], field.type) if field.name in rows.column_names else pa.nulls(len(rows), field.type)
         if hidden.get(field.name) in rows.column_names:
@@ -220,8 +230,8 @@ def _order(own: bool) -> list[tuple[str, str]]:
 # ---- the rows of a shard
 
 
-def still_there(store: Store, name: str, ledger: dict[str, list[str]], samples: str, how: Shards) -> dict[str, pa.Table]:
-    """The rows of a shard that exists, as a plan would have them, as far as the ledger still keeps them."""
+def kept_rows_of_shard(store: Store, name: str, ledger: dict[str, list[str]], samples: str, how: Shards) -> dict[str, pa.Table]:
+    """The rows of an existing shard that the ledger still keeps, by table, as a plan has them."""
     places = store.table(f"shards/{name}.parquet", ["uid", "key"])
     places = places.append_column("shard", pa.array(np.zeros(len(places), np.int32)))
     places = places.append_column("place", pa.array(np.arange(len(places), dtype=np.int32)))
@@ -235,13 +245,13 @@ def still_there(store: Store, name: str, ledger: dict[str, list[str]], samples: 
     return found
 
 
-#: Shards that one task writes, at most.
-SHARDS_OF_A_TASK = 16
+#: Shards that one task writes at most.
+MAX_SHARDS_PER_TASK = 16
 
 
 def shard_groups(assigned: Assigned, workers: int) -> list[range]:
-    """The numbers of shards in groups that are written together: as large as leave each of the workers one."""
-    size = max(1, min(assigned.shards // workers, SHARDS_OF_A_TASK))
+    """The numbers of the shards in groups, one a task: as large as possible while each worker gets one."""
+    size = max(1, min(assigned.shards // workers, MAX_SHARDS_PER_TASK))
     last = assigned.first + assigned.shards
     return [range(low, min(low + size, last)) for low in range(assigned.first, last, size)]
 
@@ -255,13 +265,13 @@ def write_shards(
     hashed: str | None,
     group: range,
 ) -> list[dict[str, Any]]:
-    """Write some shards of a plan, by their numbers, unless they are there; returns what their `.json` files say."""
+    """Write the shards of a plan with these numbers, unless they exist; returns the contents of their `.json` files."""
     drafts = (draft(_rows(store, plan, assigned, n), how, _name(assigned, n)) for n in group)
     return shards.write_group(store, drafts, digest([plan, plain(how)]), provenance, how, hashed)
 
 
 def _rows(store: Store, plan: dict[str, list[str]], assigned: Assigned, shard: int) -> dict[str, pa.Table]:
-    """The rows of a shard, of each table."""
+    """The rows of a shard, by table."""
     own, nth = "documents" if "documents" in plan else next(iter(plan)), shard - assigned.first
     return {t: planned(store, files[nth * len(files) // assigned.shards], shard, t == own) for t, files in plan.items()}
 
@@ -271,7 +281,7 @@ def _name(assigned: Assigned, shard: int) -> str:
 
 
 def draft(rows: dict[str, pa.Table], how: Shards, name: str) -> shards.ShardDraft:
-    """The shard that these rows of each table make."""
+    """The ShardDraft of a shard's rows by table."""
     if "documents" not in rows:
         return shards.ShardDraft(name, rows["images"])
     # `align` is mmc4's similarity: its format has it in the `.json`.
@@ -280,7 +290,7 @@ def draft(rows: dict[str, pa.Table], how: Shards, name: str) -> shards.ShardDraf
 
 
 def planned(store: Store, file: str, shard: int, own: bool = True) -> pa.Table:
-    """The rows of one shard, in order: samples (`own`), or what belongs to them."""
+    """The rows of one shard in a file of the plan, sorted. own: they are samples, else rows that belong to them."""
     with store.open(file) as f:
         data = pq.ParquetFile(f)
         at = data.schema_arrow.names.index("shard")

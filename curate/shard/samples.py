@@ -20,17 +20,19 @@ from curate.selector import identifier
 from curate.sources import tarindex
 from curate.store.atomic import Store
 
-#: What keys and uids are made of: files are named by them.
+#: Valid keys and uids: files are named after them.
 NAME = re.compile(r"[\w-][\w.-]*")
-#: Rows of the ledger that are fetched at a time.
+#: Rows of the ledger that are read at a time.
 BATCH = 1000
 
 
 @dataclass(frozen=True)
 class ShardSample:
-    """One sample: its key, its shard, what its `.json` says, the suffixes of its members (what follows `<key>.`), and a reader of
-    their bytes. `ledger` has, by table, the rows of the ledger that were asked for; `preferred` is which of its two answers most people
-    find better, 1 or 2."""
+    """One sample of a shard.
+
+    info: the content of its `.json`. members: the suffixes of its members (what follows `<key>.`). read: returns a member's bytes by
+    its suffix. ledger: the requested rows of the ledger, by table. preferred: the answer that most annotators prefer, 1 or 2.
+    """
 
     key: str
     shard: str
@@ -42,20 +44,20 @@ class ShardSample:
 
     @property
     def picture(self) -> str:
-        """The suffix of its picture, `jpg` or `png`: that of a pair. PoolError if it has none."""
+        """The suffix of the picture of a pair, such as `jpg` or `png`. PoolError if it has none."""
         found = next((m for m in self.members if m in SUFFIX.values()), None)
         if found is None:
             raise PoolError(f"shard {self.shard}: sample {self.key} has no picture")
         return found
 
     def caption(self, column: str = "") -> str:
-        """Its text: the `.txt` that trains, or a column of its `.json`, empty where that is null. RecipeError if there is no such column."""
+        """Its caption: the `.txt`, or a column of its `.json`, empty if that is null. RecipeError if there is no such column."""
         if not column:
             return self.read("txt").decode()
         return self.column(column) or ""
 
     def column(self, name: str) -> Any:
-        """A column of its `.json`. RecipeError if there is none of the name."""
+        """The value of a column of its `.json`. RecipeError if there is no such column."""
         if name not in self.info:
             raise RecipeError(f"the samples have no column {name}; there are: {', '.join(sorted(self.info))}")
         return self.info[name]
@@ -63,10 +65,10 @@ class ShardSample:
 
 @dataclass(frozen=True)
 class Samples:
-    """All samples of a run. Each iteration reads the shards anew.
+    """The samples of a run. Each iteration reads the shards again.
 
-    table: what a sample is a row of. ledger: for each table the columns of its rows that shards leave out and that are wanted
-    beside the samples; those that the ledger does not have are left out.
+    table: the table whose rows are samples. ledger: for each table the columns to read from the ledger, for those that shards leave
+    out; columns that the ledger does not have are ignored.
     """
 
     store: Store
@@ -77,15 +79,15 @@ class Samples:
     def __iter__(self) -> Iterator[ShardSample]:
         with ExitStack() as open_:
             con = open_.enter_context(database(self.store))[0] if self.ledger else None
-            beside = {table: _Following(self._rows(con.cursor(), table, columns)) for table, columns in self.ledger.items()}
+            ledger = {table: _RowsByPlace(self._rows(con.cursor(), table, columns)) for table, columns in self.ledger.items()}
             for number, shard in enumerate(self.shards):
                 for place, (key, info, members, read) in enumerate(self._shard(shard)):
-                    rows = {table: following.at((number, place)) for table, following in beside.items()}
+                    rows = {table: ledger_rows.at((number, place)) for table, ledger_rows in ledger.items()}
                     yield ShardSample(key, shard, info, members, read, rows, self.preferred.get(info.get("uid", "")))
 
     @cached_property
     def preferred(self) -> dict[str, int]:
-        """By uid which answer of a pair most people prefer, of each the last word; none of those on which they disagree."""
+        """By uid the answer of a pair (1 or 2) that most annotators prefer, by the last verdict of each; ties are left out."""
         verdicts: dict[tuple[str, str], str] = {}
         for name in self.store.names("verdicts"):
             rows = self.store.table(f"verdicts/{name}", ["uid", "annotator", "verdict"]).to_pylist()
@@ -117,7 +119,7 @@ class Samples:
     def _rows(
         self, con: duckdb.DuckDBPyConnection, table: str, columns: tuple[str, ...]
     ) -> Iterator[tuple[tuple[int, int], dict[str, Any]]]:
-        """Kept rows of the ledger in the order of the samples, each with the number of its shard and its place there."""
+        """Kept rows of the ledger in the order of the samples, each with (number of its shard, place in it)."""
         files = [f"ledger/{table}/{name}" for name in self.store.names(f"ledger/{table}")]
         known = {field for file in files[:1] for field in self.store.fields(file).names}
         wanted = [c for c in columns if c in known]
@@ -140,15 +142,15 @@ class Samples:
                 yield (numbers[row.pop("shard_").rpartition("/")[2]], row.pop("place_")), row
 
 
-class _Following:
-    """Rows in order of their places, taken place by place."""
+class _RowsByPlace:
+    """A reader of rows sorted by place, one place at a time."""
 
     def __init__(self, rows: Iterator[tuple[tuple[int, int], dict[str, Any]]]):
         self._groups = itertools.groupby(rows, key=lambda row: row[0])
         self._next: tuple[tuple[int, int], list[dict[str, Any]]] | None = None
 
     def at(self, place: tuple[int, int]) -> list[dict[str, Any]]:
-        """The rows of a place; places are asked for in order."""
+        """The rows of a place; places must be requested in ascending order."""
         if self._next is None or self._next[0] < place:
             at, rows = next(self._groups, ((1 << 62, 0), ()))
             self._next = (at, [row for _, row in rows])

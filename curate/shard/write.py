@@ -1,4 +1,4 @@
-"""Shards: a plan (which sample goes where), then one task a shard that gathers bytes by offset, then the root hash.
+"""Writing of shards: the assignment of samples to places, tars with bytes copied by offset, the root hash, and dataset.json.
 
 A shard is a pure function of its rows in the plan and of the bytes they name: any process may write it, in any order,
 and a second one writes the same bytes. Its `.json` is the commit: it appears last and names the plan it was made for.
@@ -33,7 +33,7 @@ from curate.store.slices import slices
 
 
 def assign(n: int, size: int) -> list[int]:
-    """How many samples each shard gets: as few shards as hold `n` samples, equal within one."""
+    """The number of samples of each shard: as few shards as hold `n` samples, with sizes equal within one."""
     count = math.ceil(n / size)
     return [n // count + (i < n % count) for i in range(count)]
 
@@ -44,28 +44,30 @@ def shard_name(shard: int, count: int) -> str:
 
 
 def plan(rows: pa.Table, shards: Shards) -> pa.Table:
-    """Kept rows in memory with `shard`, `place` and `key`, sorted by (shard, place): for a pool that fits there."""
+    """Kept rows with `shard`, `place` and `key`, sorted by (shard, place); for a pool that fits into memory."""
     repeated = "copies" in rows.column_names
     ids = rows.select(["uid", *(["copies"] if repeated else [])]).append_column("id", pa.array(np.arange(len(rows))))
-    ordered = query(f"from ({named(shards.seed, repeated)}) order by coin, key", {"live": ids})
-    placed = numbered(ordered, 0, assign(len(ordered), shards.size) if len(ordered) else [])
+    ordered = query(f"from ({samples_sql(shards.seed, repeated)}) order by coin, key", {"live": ids})
+    placed = assign_places(ordered, 0, assign(len(ordered), shards.size) if len(ordered) else [])
     found = {n: placed[n] for n in ("shard", "place", "key")}
     taken = rows.take(placed["id"])
     return pa.table(found | {n: taken[n] for n in taken.column_names if n not in found})
 
 
-def named(seed: int, repeated: bool) -> str:
-    """SQL: the samples that the kept rows `live` make, in any order, each with its `key` and its `coin`, by which they are ordered.
-    repeated: the rows have a column `copies`; one of 2 or more makes so many samples, with the keys uid, uid-2, uid-3 …"""
+def samples_sql(seed: int, repeated: bool) -> str:
+    """SQL: the samples of the kept rows `live`, unordered, each with its `key` and its `coin`, the random number that orders them.
+
+    repeated: the rows have a column `copies`; a row with 2 or more becomes so many samples, with the keys uid, uid-2, uid-3 …
+    """
     copies = "greatest(coalesce(copies, 1), 1)" if repeated else "1"
     return f"""with repeated as (select id, uid, unnest(range(1, 1 + {copies})) as copy from live),
         named as (select * exclude (copy), if(copy = 1, uid, uid || '-' || copy) as key from repeated)
         select *, {coin_sql("key", seed)} as coin from named"""
 
 
-def numbered(ordered: pa.Table, first: int, sizes: list[int], first_shard: int = 0) -> pa.Table:
-    """Named samples in order of coin and key with their `shard` and `place`: those of the `first` one of all and its followers. sizes: of
-    all shards (`assign`), which are numbered from `first_shard` on."""
+def assign_places(ordered: pa.Table, first: int, sizes: list[int], first_shard: int = 0) -> pa.Table:
+    """Samples in order of coin and key with their `shard` and `place`. first: the index of the first of them among all samples. sizes:
+    of all shards (`assign`), which are numbered from `first_shard` on."""
     starts = np.cumsum([0, *sizes])
     n = first + np.arange(len(ordered))
     shard = np.searchsorted(starts, n, side="right") - 1
@@ -78,15 +80,15 @@ def numbered(ordered: pa.Table, first: int, sizes: list[int], first_shard: int =
 
 @dataclass
 class ShardDraft:
-    """A shard to be written. rows: those of the plan, in order. members: what its samples are made of (`image_members`)."""
+    """A shard to be written. rows: those of the plan, in order. members: builds the members of a sample (default: image_members)."""
 
     name: str
     rows: pa.Table
     members: Callable[[dict, dict, str | None], Members] | None = None
 
 
-#: Bytes of payloads that shards which are written together may have: they lie on the worker's disk until they are whole.
-TOGETHER = 4 << 30
+#: Payload bytes of shards that are written together, about: they are on the worker's disk until they are complete.
+GROUP_BYTES = 4 << 30
 
 
 def write_shard(
@@ -99,7 +101,7 @@ def write_shard(
     hashed: str | None = "sha256",
     members: Callable[[dict, dict, str | None], Members] | None = None,
 ) -> dict[str, Any]:
-    """Write one shard (write_group); returns what its `.json` says."""
+    """Write one shard (see write_group); returns the content of its `.json`."""
     return write_group(store, [ShardDraft(name, rows, members)], plan, provenance, shards, hashed)[0]
 
 
@@ -111,31 +113,32 @@ def write_group(
     shards: Shards | None = None,
     hashed: str | None = "sha256",
 ) -> list[dict[str, Any]]:
-    """Write the trios of several shards, so that what they want of a payload is read together; returns what their `.json` files say.
+    """Write several shards (`.tar`, `.parquet`, `.json`) together, so that a payload is read once; returns the contents of the `.json`s.
 
-    plan: a hash of the plan and of all that decides the bytes; a shard already there for it is left as it is.
-    provenance: goes into the `.json` (stage fingerprints, captioners); it does not change the tar.
-    hashed: the column with the SHA-256 of the bytes kept, or None where there is no such column.
+    plan: a hash of the plan and of all that decides the bytes; a shard that exists for it is left as it is.
+    provenance: for the `.json` (stage fingerprints, captioners); it does not change the tar.
+    hashed: the column with the SHA-256 of the kept bytes, or None if there is no such column.
     """
     how, infos, group = shards or Shards(), [], _Group(store, {**(provenance or {}), "hashed": hashed, "plan": plan})
     with group.files:
         for draft in drafts:
-            earlier, whole = _made(store, draft.name, plan)
+            earlier, whole = _existing(store, draft.name, plan)
             if whole:
                 infos.append(earlier)
                 continue
-            if earlier is not None:  # an old `.json` beside a new tar would be believed if its plan came back
+            if earlier is not None:  # an old `.json` beside a new tar would be trusted if its plan came back
                 store.remove(f"shards/{draft.name}.json")
             group.begin(draft, how)
-            if group.size >= TOGETHER:
+            if group.size >= GROUP_BYTES:
                 infos += group.finish()
         infos += group.finish()
     return sorted(infos, key=lambda i: i["name"])
 
 
 @dataclass
-class _Begun:
-    """A shard of which private files have all but the bytes of payloads: each with its place in the tar, and the uid of its sample."""
+class _OpenShard:
+    """A shard whose private files lack only the payload bytes. stored: the slices to copy, each with its offset in the tar and the uid of
+    its sample."""
 
     name: str
     samples: int
@@ -146,19 +149,19 @@ class _Begun:
 
 @dataclass
 class _Group:
-    """Shards that are written together."""
+    """Shards that are written together. files: their private files."""
 
     store: Store
     info: dict[str, Any]
     files: ExitStack = field(default_factory=ExitStack)
-    begun: list[_Begun] = field(default_factory=list)
+    begun: list[_OpenShard] = field(default_factory=list)
 
     @property
     def size(self) -> int:
         return sum(content.size for shard in self.begun for content, _, _ in shard.stored)
 
     def begin(self, draft: ShardDraft, how: Shards) -> None:
-        """Write all of a shard but what comes from payloads."""
+        """Write a shard's private files without the payload bytes."""
         in_sidecar = set(how.model_scores.get("documents" if draft.members else "images", []))
         members = draft.members or partial(image_members, captions=how.captions)
         bulk = () if how.embeddings else [f.name for f in draft.rows.schema if bulky(f.type)]
@@ -167,12 +170,12 @@ class _Group:
         names = (f"shards/{draft.name}.{kind}" for kind in ("tar", "parquet"))
         tar, parquet = (self.files.enter_context(self.store.private(name)) for name in names)
         write_table(parquet, kept, checksum=False)  # its hash is in dataset.json
-        stored = lay_out(tar, _samples(draft.rows, set(kept.column_names) - in_sidecar, self.info["hashed"], members))
-        self.begun.append(_Begun(draft.name, len(draft.rows), tar, parquet, stored))
+        stored = write_tar(tar, _samples(draft.rows, set(kept.column_names) - in_sidecar, self.info["hashed"], members))
+        self.begun.append(_OpenShard(draft.name, len(draft.rows), tar, parquet, stored))
 
     def finish(self) -> list[dict[str, Any]]:
-        """Fill the tars, and give all files their names."""
-        _gather(self.store, self.begun)
+        """Copy the payload bytes into the tars, and publish all files; returns the contents of the `.json`s."""
+        _copy_payloads(self.store, self.begun)
         infos = []
         for shard in self.begun:
             tar = _publish(self.store, f"shards/{shard.name}.tar", shard.tar)
@@ -185,13 +188,13 @@ class _Group:
 
 
 def _canonical(rows: pa.Table) -> pa.Table:
-    """The same rows in the one form from which the same file follows: 64-bit offsets, one chunk, no metadata."""
+    """The rows in a canonical form, so that equal rows give equal files: 64-bit offsets, one chunk, no metadata."""
     wide = {pa.string(): pa.large_string(), pa.binary(): pa.large_binary()}
     return rows.cast(pa.schema([(f.name, wide.get(f.type, f.type)) for f in rows.schema])).combine_chunks()
 
 
 def _samples(rows: pa.Table, in_json: set[str], hashed: str | None, members: Callable) -> Iterator[tuple[str, str, Members]]:
-    """(key, uid, members) of each row, in order; a slice of rows at a time as Python values. in_json: columns that the `.json` has."""
+    """(key, uid, members) of each row, in order. in_json: columns of the `.json`."""
     slim = rows.select([f.name for f in rows.schema if not bulky(f.type)])
     described = [c for c in slim.column_names if c in in_json]
     for start in range(0, len(rows), 1000):
@@ -199,9 +202,12 @@ def _samples(rows: pa.Table, in_json: set[str], hashed: str | None, members: Cal
             yield row["key"], row["uid"], members(row, {c: row[c] for c in described}, hashed)
 
 
-def lay_out(path: Path, samples: Iterator[tuple[str, str, Members]]) -> list[tuple[Slice, int, str]]:
-    """Write a tar of the samples at a local path, in their order, with gaps for the bytes that come from payloads; returns these, each
-    with its place in the tar and the uid of its sample. All sizes are known beforehand, so every member has its place before a byte is read."""
+def write_tar(path: Path, samples: Iterator[tuple[str, str, Members]]) -> list[tuple[Slice, int, str]]:
+    """Write a tar of the samples to a local path, in order, with gaps for the bytes from payloads.
+
+    Returns their slices, each with its offset in the tar and the uid of its sample. All sizes are known, so every offset is known
+    before a payload is read.
+    """
     stored: list[tuple[Slice, int, str]] = []
     with open(path, "wb") as f:
         fd, place = f.fileno(), 0
@@ -215,14 +221,14 @@ def lay_out(path: Path, samples: Iterator[tuple[str, str, Members]]) -> list[tup
                 else:
                     _write(fd, header + content + pad, place)
                 place += BLOCK + size + len(pad)
-        # The padding of stored bytes is never written: a file grows by zeros.
+        # The padding of payload bytes is never written: gaps in a file are zeros.
         _write(fd, END, place)
     return stored
 
 
-def _gather(store: Store, shards: list[_Begun]) -> None:
-    """Copy the payload bytes into the tars, in the order of their offsets in the payloads. PoolError unless they are those recorded."""
-    wanted = [(n, *each) for n, shard in enumerate(shards) for each in shard.stored]
+def _copy_payloads(store: Store, shards: list[_OpenShard]) -> None:
+    """Copy the payload bytes into the tars, in the order of their offsets in the payloads. PoolError unless they have their SHA-256."""
+    wanted = [(n, *item) for n, shard in enumerate(shards) for item in shard.stored]
     wanted.sort(key=lambda w: (w[1].payload, w[1].offset))
     found = slices(store, ((content.payload, content.offset, content.size) for _, content, _, _ in wanted))
     with ExitStack() as files:
@@ -232,6 +238,7 @@ def _gather(store: Store, shards: list[_Begun]) -> None:
 
 
 def _checked(store: Store, wanted: Slice, uid: str, found: Iterator[bytes]) -> bytes:
+    """The next bytes; PoolError if they are not those of the wanted slice."""
     path = store.path(wanted.payload)
     try:
         data = next(found)
@@ -245,22 +252,22 @@ def _checked(store: Store, wanted: Slice, uid: str, found: Iterator[bytes]) -> b
 
 
 def _write(fd: int, data: bytes, place: int) -> None:
-    """All of data; one write takes at most 2 GiB and may take less."""
+    """Write all of data at an offset; one call writes at most 2 GiB and may write less."""
     done = os.pwrite(fd, data, place)
     while done < len(data):
         done += os.pwrite(fd, data[done:], place + done)
 
 
 def _publish(store: Store, name: str, path: Path) -> dict[str, Any]:
-    """Give a finished private file its name; returns its size in bytes and SHA-256."""
+    """Publish a finished private file; returns its size in bytes and SHA-256."""
     with open(path, "rb") as f:
         made = {"bytes": path.stat().st_size, "sha256": hashlib.file_digest(f, "sha256").hexdigest()}
     store.publish(name, path, made["bytes"])
     return made
 
 
-def _made(store: Store, name: str, plan: str) -> tuple[dict[str, Any] | None, bool]:
-    """What a shard's `.json` says, None if there is none; and whether the shard is complete and made for this plan."""
+def _existing(store: Store, name: str, plan: str) -> tuple[dict[str, Any] | None, bool]:
+    """The content of a shard's `.json`, None if there is none; and whether the shard is complete and was made for this plan."""
     info: dict[str, Any] = {}
     try:
         info = json.loads(store.read(f"shards/{name}.json"))
@@ -279,13 +286,13 @@ def _size(store: Store, name: str) -> int:
 
 
 def sums_of(info: dict[str, Any]) -> dict[str, str]:
-    """The SHA-256 of the files of a shard, by what its `.json` says."""
+    """The SHA-256 of each file of a shard, from the content of its `.json`."""
     sums = {f"shards/{info['name']}.{kind}": info[kind]["sha256"] for kind in ("tar", "parquet")}
     return sums | {f"shards/{info['name']}.json": hashlib.sha256(pretty(info)).hexdigest()}
 
 
 def pretty(value: dict[str, Any]) -> bytes:
-    """A record as its file has it."""
+    """A record as the bytes of its JSON file."""
     return (json.dumps(value, indent=1, sort_keys=True, ensure_ascii=False) + "\n").encode()
 
 
@@ -293,14 +300,16 @@ def pretty(value: dict[str, Any]) -> bytes:
 
 
 def root_hash(infos: list[dict[str, Any]]) -> str:
-    """SHA-256 over name, samples and tar of all shards: data sets with the same root hash are trained on alike. The sidecars have hashes
-    of their own: model scores in them differ in the last digits from one kind of CPU to another."""
+    """SHA-256 over name, samples and tar hash of all shards: datasets with the same root hash have the same samples in the same order.
+
+    The sidecars are not part of it: model scores in them differ in the last digits between kinds of CPU.
+    """
     lines = [f"{i['name']} {i['samples']} {i['tar']['sha256']}\n" for i in infos]
     return hashlib.sha256("".join(lines).encode()).hexdigest()
 
 
 def finish(store: Store, infos: list[dict[str, Any]], provenance: dict[str, Any] | None = None) -> dict[str, Any]:
-    """After all shards: remove those of an earlier plan, write `sizes.json`, and last `dataset.json`; returns the latter."""
+    """Finish a set of shards: remove those of an earlier plan, write `sizes.json`, and last `dataset.json`; returns the latter."""
     infos = sorted(infos, key=lambda i: i["name"])
     wanted = {f"{i['name']}.{kind}" for i in infos for kind in ("tar", "parquet", "json")}
     for stale in set(store.names("shards")) - wanted - {"sizes.json"}:
@@ -312,8 +321,8 @@ def finish(store: Store, infos: list[dict[str, Any]], provenance: dict[str, Any]
 def publish_dataset(
     store: Store, provenance: dict[str, Any], root: str, samples: int, infos: list[dict[str, Any]]
 ) -> dict[str, Any]:
-    """Write `dataset.json`; returns what it says. provenance: with the earlier `releases` of a set that grows, of which there is a hash
-    over all then."""
+    """Write `dataset.json`; returns its content. provenance: further fields; if it has earlier `releases`, a `chain_hash` over all
+    releases is added."""
     roots = [*(r["root_hash"] for r in provenance.get("releases", ())), root]
     dataset = {
         **provenance,
@@ -328,5 +337,5 @@ def publish_dataset(
 
 
 def shard_names(dataset: dict[str, Any]) -> dict[int, str]:
-    """The names of a run's shards by their numbers, which go on from those of earlier releases."""
+    """The names of a run's shards by number; numbers continue those of earlier releases."""
     return {int(s["name"]): s["name"] for s in dataset["shards"]}

@@ -28,7 +28,7 @@ from curate.select.database import database, scan
 from curate.select.exchange import Exchange, Frame
 from curate.shard import write as shards
 from curate.shard.ledger import LedgerRows, uid_hash
-from curate.shard.plan import draft, still_there
+from curate.shard.plan import draft, kept_rows_of_shard
 from curate.shard.write import pretty
 from curate.store import checksums as seal
 from curate.store import folder as folders
@@ -350,7 +350,7 @@ def _clear_shards(
         if name not in begun["affected"]:
             infos.append(json.loads(store.read(f"shards/{name}.json")))
             continue
-        rows = still_there(store, name, ledger, begun["dataset"]["table"], how)
+        rows = kept_rows_of_shard(store, name, ledger, begun["dataset"]["table"], how)
         store.remove(f"shards/{name}.json")  # else it would be taken for the one that is wanted
         infos += shards.write_group(store, [draft(rows, how, name)], shard["plan"], provenance, how, shard["hashed"])
     return infos

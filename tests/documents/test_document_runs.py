@@ -169,7 +169,7 @@ def test_the_number_of_files_of_a_plan_moves_nothing(web, tmp_path, monkeypatch)
     made, outcome = recipe(web[0]), []
     made = Recipe(made.source, made.score, [*made.select, Twice()], shards=Shards(size=2), name="twice", samples="documents")
     for piece in (1 << 30, 200):
-        monkeypatch.setattr(layout, "PIECE", piece)
+        monkeypatch.setattr(layout, "FILE_BYTES", piece)
         done = start(made, tmp_path / str(piece))
         assert not check(Store(tmp_path / str(piece)))
         outcome.append((done.dataset["root_hash"], done.dataset["samples"]))

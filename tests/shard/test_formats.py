@@ -22,7 +22,7 @@ from curate.shard.export import FORMATS, export
 from curate.shard.formats import science_qa, streams
 from curate.shard.formats.base import Options
 from curate.shard.formats.conversations import check
-from curate.shard.formats.streams import Atom, packed
+from curate.shard.formats.streams import TokenSpan, packed
 from curate.shard.write import Shards
 from curate.store.atomic import Store
 from tests.shard.packages import module
@@ -355,7 +355,7 @@ def test_kosmos2_s_processor_writes_and_reads_the_same_sequences(run, tmp_path):
             own = [b["box"] for b in boxes if (b["start"], b["end"]) == (start, end)]
             assert caption[start:end] == name and np.abs(np.array(found) - own).max() <= 1 / 32
     corners = [kosmos2.coordinate_to_patch_index(b["box"], 32) for b in BOXES]
-    assert [streams.places(b["box"]) for b in BOXES] == corners
+    assert [streams.corner_cells(b["box"]) for b in BOXES] == corners
 
 
 def test_chameleon_s_pictures_come_first_by_a_coin(run, tmp_path):
@@ -391,7 +391,7 @@ def test_packed_ids_say_the_texts_and_where_pictures_are(run, letters, tmp_path)
 
 
 def test_a_picture_is_in_one_row_and_texts_go_on():
-    text, picture = Atom([1] * 7), Atom([2] * 4, "a.jpg", 1)
+    text, picture = TokenSpan([1] * 7), TokenSpan([2] * 4, "a.jpg", 1)
     rows = list(packed([[text, picture], [picture, text]], 10))
     assert [r.ids for r in rows] == [[1] * 7, [2] * 8 + [1] * 2, [1] * 5]
     assert [r.image_at for r in rows] == [[], [1, 5], []] and [r.starts for r in rows] == [[0], [4], []]

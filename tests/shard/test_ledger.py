@@ -43,7 +43,7 @@ def test_the_number_of_files_of_a_plan_moves_nothing(inputs, tmp_path, monkeypat
     made, outcome = pairs([inputs / "*.txt"]), []
     recipe = Recipe(made.source, made.score, [*made.select, Thrice()], shards=Shards(size=100), name="thrice")
     for piece in (1 << 30, 3_000):
-        monkeypatch.setattr(layout, "PIECE", piece)
+        monkeypatch.setattr(layout, "FILE_BYTES", piece)
         out = tmp_path / str(piece)
         made = run(recipe, str(out), engine="local", part_size=250)
         assert not check(Store(out))
@@ -78,7 +78,7 @@ def test_a_range_in_which_no_row_is_has_a_file_all_the_same(tmp_path):
     parted = Frame(Exchange(store), [Held(4, table=table)]).ranges(ByShare("share"), 3)
     files = [f"planned/p-{n}.parquet" for n in range(3)]
     for item in zip(parted, files):
-        layout._Keep(store, False)(item)
+        layout._WriteRange(store, False)(item)
     made = [layout.planned(store, file, n, own=False) for n, file in enumerate(files)]
     assert [m["name"].to_pylist() for m in made] == [["a", "b"], [], ["d", "e"]] and len(
         {m.schema.remove_metadata() for m in made}
@@ -184,7 +184,7 @@ def test_a_plan_in_fewer_files_than_before_a_takedown_has_all_shards(tmp_path, m
 
     def first(*given):  # the ledger as it is before the takedown is larger than a piece by one byte
         sizes.append(measured(*given))
-        monkeypatch.setattr(layout, "PIECE", sizes[0] - 1)
+        monkeypatch.setattr(layout, "FILE_BYTES", sizes[0] - 1)
         return sizes[-1]
 
     monkeypatch.setattr(layout.Footers, "size", first)

@@ -117,8 +117,8 @@ def test_a_shard_of_the_same_plan_is_left_alone_and_any_other_is_rewritten(tmp_p
     store = Store(tmp_path)
     table = ledger(store)
     write(store, table, S.Shards(size=10))
-    written, real = [], S.lay_out
-    monkeypatch.setattr(S, "lay_out", lambda *given: written.append(given) or real(*given))
+    written, real = [], S.write_tar
+    monkeypatch.setattr(S, "write_tar", lambda *given: written.append(given) or real(*given))
     write(store, table, S.Shards(size=10))
     assert written == []
     (tmp_path / "shards/00001.tar").write_bytes(b"cut short")

@@ -1,1 +1,1 @@
-"""Formats of other tools, for `curate export`: a module for each family of them."""
+"""Formats of other tools for `curate export`, one module for each family."""

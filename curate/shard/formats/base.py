@@ -1,5 +1,5 @@
-"""What a format of `curate export` is, and the files that formats are made of: JSON lines, JSON lists, Parquet, tab-separated
-text, tars, and folders with the pictures beside them."""
+"""The interface of a format of `curate export`, and its writers: JSON lines, Parquet, tab-separated text, tars, and folders with a JSON
+list and pictures."""
 
 import csv
 import json
@@ -24,13 +24,13 @@ GROUP = 1000
 
 @dataclass(frozen=True)
 class Options:
-    """What a caller may choose about a format.
+    """The options of `curate export`.
 
-    text: the column that is the caption ("": the `.txt` that trains; `every`, where a format takes several: all texts of which
+    text: the column that is the caption ("": the `.txt`; `every`, where a format takes several: all texts of which
     Mix draws one). turns: the column with conversations, or with preferences
     ("": the only one there is). tokenizer: a `tokenizer.json`, its folder, or a name. tokens: ids in a row. images: pictures in a
-    window or of a document. single: share of the documents with one picture that stay (KOSMOS-1: 0.5). first: share of the pairs whose
-    picture comes first (-1: the model's own). seed: of draws.
+    window or of a document. single: share of the documents with one picture that are kept (KOSMOS-1: 0.5). first: share of the pairs
+    whose picture comes first (-1: the model's own). seed: of random draws.
     """
 
     text: str = ""
@@ -42,21 +42,25 @@ class Options:
     first: float = -1.0
     seed: int = 0
 
-    def given(self) -> list[str]:
-        """The names of those that were chosen."""
+    def chosen(self) -> list[str]:
+        """The names of the options that differ from their defaults."""
         return [f.name for f in fields(self) if getattr(self, f.name) != f.default]
 
 
-#: A row of a format, made of a sample, or several; None leaves the sample out.
+#: Converts a sample to a row of a format, or several; None leaves the sample out.
 RowOf = Callable[[ShardSample, Options], dict[str, Any] | list[dict[str, Any]] | None]
-#: Writes samples to a path; returns how many rows.
+#: Writes samples to a path; returns the number of rows.
 Write = Callable[[Samples, Path, Options], int]
 
 
 @dataclass(frozen=True)
 class Format:
-    """about: what it writes, in a line. write: the writer. samples: the table whose samples it takes (images, documents, or empty for
-    either). folder: it is a folder, not a file. shards: it is made of shards. takes: the options that it knows. ledger: columns that it reads of the ledger."""
+    """A format of `curate export`.
+
+    about: a line of description. write: the writer. samples: the table whose samples it takes (images, documents, or empty for
+    either). folder: it writes a folder, not a file. shards: it needs shards. takes: the options that it takes. ledger: columns that it
+    reads from the ledger, by table.
+    """
 
     about: str
     write: Write
@@ -67,41 +71,41 @@ class Format:
     ledger: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
     def check(self, name: str, options: Options) -> None:
-        """RecipeError if an option is given that the format does not know."""
-        for option in options.given():
+        """RecipeError if an option is set that the format does not take."""
+        for option in options.chosen():
             if option not in self.takes:
                 known = ", ".join(f"--{t}" for t in self.takes) or "none"
                 raise RecipeError(f"{name} does not take --{option}; it takes {known}")
 
 
 def rows_of(samples: Samples, row: RowOf, options: Options) -> Iterator[tuple[ShardSample, dict[str, Any]]]:
-    """Samples with their rows; those without one are left out."""
+    """Each sample with each of its rows; samples without a row are left out."""
     for sample in samples:
         made = row(sample, options)
-        for each in made if isinstance(made, list) else [made] if made is not None else []:
-            yield sample, each
+        for item in made if isinstance(made, list) else [made] if made is not None else []:
+            yield sample, item
 
 
 # ---- one file
 
 
 def json_lines(row: RowOf) -> Write:
-    """A file with an object a line."""
+    """The writer of a file with a JSON object a line."""
     return partial(_json_lines, row)
 
 
 def _json_lines(row: RowOf, samples: Samples, out: Path, options: Options) -> int:
     with open(out, "w", encoding="utf-8") as file:
-        return sum(bool(file.write(spelled(made) + "\n")) for _, made in rows_of(samples, row, options))
+        return sum(bool(file.write(json_line(made) + "\n")) for _, made in rows_of(samples, row, options))
 
 
-def spelled(value: Any) -> str:
-    """A value as JSON on a line."""
+def json_line(value: Any) -> str:
+    """A value as one line of JSON."""
     return json.dumps(value, ensure_ascii=False)
 
 
 def parquet(schema: pa.Schema, row: RowOf, group: int = GROUP) -> Write:
-    """A Parquet file."""
+    """The writer of a Parquet file. group: rows of a row group."""
     return partial(_parquet, schema, row, group)
 
 
@@ -110,7 +114,7 @@ def _parquet(schema: pa.Schema, row: RowOf, group: int, samples: Samples, out: P
 
 
 def write_parquet(out: Path, schema: pa.Schema, rows: Iterable[dict[str, Any]], size: int = GROUP) -> int:
-    """Rows as a Parquet file, with `size` rows of a group in memory; returns how many."""
+    """Write rows to a Parquet file in row groups of `size`; returns their number."""
     count, group = 0, []
     with pq.ParquetWriter(out, schema, compression="zstd") as file:
         for row in rows:
@@ -123,7 +127,7 @@ def write_parquet(out: Path, schema: pa.Schema, rows: Iterable[dict[str, Any]], 
 
 
 def tab_separated(columns: tuple[str, ...], row: RowOf, header: bool) -> Write:
-    """A file with tabs between the columns; white space within a text becomes a blank."""
+    """The writer of a tab-separated file; white space within a text becomes a space."""
     return partial(_tab_separated, columns, row, header)
 
 
@@ -144,18 +148,18 @@ def _cell(value: Any) -> str:
 
 @dataclass(frozen=True)
 class Pictures:
-    """How a folder has its pictures: below `folder`, as they are, or all as JPEG for trainers that look for `.jpg` alone."""
+    """The pictures of an exported folder: below `folder`, unchanged, or all as JPEG for trainers that only read `.jpg`."""
 
     folder: str = "images"
     jpeg: bool = False
 
     def path(self, sample: ShardSample) -> str:
-        """`images/<key>.png`: with the ending of what it is."""
+        """The path of a sample's picture, such as `images/<key>.png`."""
         return f"{self.folder}/{sample.key}.{'jpg' if self.jpeg else sample.picture}"
 
 
 def with_pictures(file: str, row: RowOf, pictures: Pictures = Pictures(), wrap: tuple[str, str] = ("[", "]")) -> Write:
-    """A folder with a JSON list (between the texts of `wrap`), and the pictures of the samples in it."""
+    """The writer of a folder with a JSON list (between the texts of `wrap`) and the pictures of its samples."""
     return partial(_with_pictures, file, row, pictures, wrap)
 
 
@@ -169,18 +173,18 @@ def _with_pictures(
         for sample, made in rows_of(samples, row, options):
             data = as_jpeg(sample, child) if pictures.jpeg else sample.read(sample.picture)
             (out / pictures.path(sample)).write_bytes(data)
-            listed.write((",\n" if count else "\n") + spelled(made))
+            listed.write((",\n" if count else "\n") + json_line(made))
             count += 1
         listed.write(f"\n{wrap[1]}\n")
     return count
 
 
-#: The members of a sample of a tar, by suffix.
+#: Builds the members of a sample of a tar, by suffix.
 MembersOf = Callable[[ShardSample, Options, Isolated], dict[str, bytes]]
 
 
 def tars(members: MembersOf) -> Write:
-    """A folder with a tar for each shard, of samples with these members."""
+    """The writer of a folder with a tar for each shard, of samples with these members."""
     return partial(_tars, members)
 
 
@@ -190,7 +194,7 @@ def _tars(members: MembersOf, samples: Samples, out: Path, options: Options) -> 
 
 
 def write_tars(samples: Samples, out: Path, members: Callable[[ShardSample], dict[str, bytes]]) -> int:
-    """A tar for each shard, with the members of each sample; returns how many samples."""
+    """Write a tar for each shard with the members of each sample; returns the number of samples."""
     out.mkdir(parents=True, exist_ok=True)
     count = 0
     for shard in samples.shards:
@@ -204,8 +208,8 @@ def write_tars(samples: Samples, out: Path, members: Callable[[ShardSample], dic
 
 
 def as_jpeg(sample: ShardSample, child: Isolated) -> bytes:
-    """A pair's picture as JPEG: the file itself where it is one, else encoded anew (on white, upright, quality 95). PoolError where
-    that cannot be done."""
+    """A pair's picture as JPEG: the file itself if it is one, else re-encoded (on white, upright, quality 95). PoolError if that
+    fails."""
     data = sample.read(sample.picture)
     if sample.picture == "jpg":
         return data

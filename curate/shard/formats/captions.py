@@ -1,4 +1,4 @@
-"""Pairs as trainers of captioners and of CLIP read them: BLIP's and LAVIS' lists, their tars, MiniGPT-4's, CC3M's, GRIT's and
+"""Export of pairs for trainers of captioners and of CLIP: BLIP's and LAVIS' lists, their tars, MiniGPT-4's, CC3M's, GRIT's and
 NegCLIP's tables."""
 
 import csv
@@ -12,7 +12,7 @@ from curate.shard.samples import Samples, ShardSample
 
 #: MiniGPT-4's second stage opens `image/<image_id>.jpg`.
 MINIGPT4 = Pictures("image", jpeg=True)
-#: What GRIT's rows have of a picture, and the column that it is here.
+#: Fields of GRIT's rows that describe the picture, and the columns that they are here.
 GRIT = {"width": "width", "height": "height", "original_width": "original_width", "original_height": "original_height"}
 
 
@@ -23,8 +23,8 @@ def blip(sample: ShardSample, options: Options) -> list[dict[str, Any]]:
 
 
 def captions(sample: ShardSample, options: Options) -> list[str]:
-    """The captions of a sample: one, or with `every` all that Mix may draw, different ones: BLIP trains on this union of the raw and the
-    written texts that passed."""
+    """The captions of a sample: one, or with `every` all distinct ones that Mix may draw. BLIP trains on this union of the raw and the
+    synthetic texts that passed its filter."""
     if options.text != "every":
         return [sample.caption(options.text)]
     variants = [v for v, chance in sample.column("chosen_probability").items() if chance]
@@ -32,7 +32,7 @@ def captions(sample: ShardSample, options: Options) -> list[str]:
 
 
 def lavis(sample: ShardSample, options: Options, child: Isolated) -> dict[str, bytes]:
-    """The members that LAVIS' LaionDataset and MiniGPT-4's first stage take out of a tar: `jpg`, and `json` with `caption`."""
+    """The members that LAVIS' LaionDataset and MiniGPT-4's first stage read from a tar: `jpg`, and `json` with `caption`."""
     return {"jpg": as_jpeg(sample, child), "json": to_json({**sample.info, "caption": sample.caption(options.text)})}
 
 
@@ -47,8 +47,8 @@ def cc3m(sample: ShardSample, options: Options) -> dict[str, Any]:
 
 
 def grit(sample: ShardSample, options: Options) -> dict[str, Any] | None:
-    """A row of GRIT: `noun_chunks` and `ref_exps` are lists of [start, end, x1, y1, x2, y2, score], places in the caption (code points,
-    end exclusive) and shares of width and height. Samples in which nothing was found are left out."""
+    """A row of GRIT: `noun_chunks` and `ref_exps` are lists of [start, end, x1, y1, x2, y2, score]: offsets in the caption (code points,
+    end exclusive) and shares of width and height. Samples without boxes are left out."""
     boxes, chunks = (sample.column(f"grounding_{kind}") for kind in ("boxes", "chunks"))
     if not boxes:
         return None
@@ -70,23 +70,23 @@ NEGCLIP = ("title", "filepath", "neg_caption", "neg_image")
 
 
 def negclip(samples: Samples, out: Path, options: Options) -> int:
-    """NegCLIP's table with the pictures beside it: caption, path (in the folder), the wrong captions and the numbers of rows with pictures
-    much like this one, both as Python lists: the trainer draws one of each. Samples without a wrong caption are left out; a row of whose
-    like pictures none is in the table names the row after it."""
-    rows = {s.info["uid"]: n for n, s in enumerate(s for s in samples if _wrong(s, options))}
+    """NegCLIP's table and the pictures: caption, path (in the folder), the negative captions and the row numbers of similar pictures,
+    both as Python lists, of which the trainer draws one each. Samples without a negative caption are left out; a row none of whose
+    similar pictures is in the table names the row after it."""
+    rows = {s.info["uid"]: n for n, s in enumerate(s for s in samples if _negative_captions(s, options))}
     (out / "images").mkdir(parents=True, exist_ok=True)
     with open(out / "train_neg_clip.tsv", "w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, delimiter="\t", lineterminator="\n")
         writer.writerow(NEGCLIP)
-        kept = (s for s in samples if _wrong(s, options))
+        kept = (s for s in samples if _negative_captions(s, options))
         for n, sample in enumerate(kept):
-            like = [rows[u] for u in sample.info.get("matching_negative_images") or () if u in rows]
+            similar = [rows[u] for u in sample.info.get("matching_negative_images") or () if u in rows]
             path, caption = Pictures().path(sample), " ".join(sample.caption(options.text).split())
-            writer.writerow([caption, path, _wrong(sample, options), like or [(n + 1) % len(rows)]])
+            writer.writerow([caption, path, _negative_captions(sample, options), similar or [(n + 1) % len(rows)]])
             (out / path).write_bytes(sample.read(sample.picture))
     return len(rows)
 
 
-def _wrong(sample: ShardSample, options: Options) -> list[str]:
-    """The wrong captions of a sample (HardNegatives)."""
+def _negative_captions(sample: ShardSample, options: Options) -> list[str]:
+    """The negative captions of a sample (HardNegatives)."""
     return sample.column(f"{options.text or 'text'}_negatives") or []

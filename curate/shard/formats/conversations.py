@@ -1,4 +1,4 @@
-"""Instructions and preferences as trainers of assistants read them: LLaVA's JSON, TRL's preference rows, LLaVA-RLHF's comparisons."""
+"""Export of instructions and preferences for trainers of assistants: LLaVA's JSON, TRL's preference rows, LLaVA-RLHF's comparisons."""
 
 import json
 from collections.abc import Mapping
@@ -13,7 +13,8 @@ from curate.synth.instruct import IMAGE
 
 
 def column_of(sample: ShardSample, ending: str, options: Options) -> str:
-    """The column with the conversations or preferences: the chosen one, else the only one with this ending. RecipeError otherwise."""
+    """The column with the conversations or preferences: that of the option `turns`, else the only one with this ending. RecipeError
+    otherwise."""
     if options.turns:
         return options.turns
     found = [name for name in sample.info if name.endswith(ending)]
@@ -33,13 +34,13 @@ def llava(sample: ShardSample, options: Options) -> dict[str, Any] | None:
 
 
 def check(sample: Mapping[str, Any]) -> None:
-    """PoolError unless there are as many placeholders as pictures, all in turns of a person, who begins, and turns alternate."""
+    """PoolError unless there are as many placeholders as pictures, all in human turns, and human and gpt turns alternate, human first."""
     turns = sample["conversations"]
     pictures = sample["image"] if isinstance(sample["image"], list) else [sample["image"]]
     marks = sum(t["value"].count(IMAGE) for t in turns)
-    spoken = sum(t["value"].count(IMAGE) for t in turns if t["from"] == "human")
-    if not (marks == spoken == len(pictures)):
-        raise PoolError(f"sample {sample['id']}: {marks} placeholders ({spoken} of a person's) for {len(pictures)} pictures")
+    human = sum(t["value"].count(IMAGE) for t in turns if t["from"] == "human")
+    if not (marks == human == len(pictures)):
+        raise PoolError(f"sample {sample['id']}: {marks} placeholders ({human} of a person's) for {len(pictures)} pictures")
     if len(turns) % 2 or [t["from"] for t in turns] != ["human", "gpt"] * (len(turns) // 2):
         raise PoolError(f"sample {sample['id']}: turns are not human and gpt by turns")
 
@@ -48,11 +49,11 @@ def check(sample: Mapping[str, Any]) -> None:
 
 _MESSAGES = pa.list_(pa.struct([("role", pa.string()), ("content", pa.string())]))
 _TEXT = {"dtype": "string", "_type": "Value"}
-_SPOKEN = {"feature": {"role": _TEXT, "content": _TEXT}, "_type": "List"}
-#: What `datasets` is told of the file: `images` are pictures. It believes that only of the types that it writes itself.
+_MESSAGE_FEATURE = {"feature": {"role": _TEXT, "content": _TEXT}, "_type": "List"}
+#: Metadata for `datasets`, which says that `images` are pictures. It is accepted only for the types that `datasets` itself writes.
 _FEATURES = {
     "images": {"feature": {"_type": "Image"}, "_type": "List"},
-    **{name: _SPOKEN for name in ("prompt", "chosen", "rejected")},
+    **{name: _MESSAGE_FEATURE for name in ("prompt", "chosen", "rejected")},
     "id": _TEXT,
 }
 TRL = pa.schema(
@@ -67,17 +68,17 @@ TRL = pa.schema(
 )
 
 
-def decided(sample: ShardSample, options: Options) -> dict[str, Any] | None:
-    """The pair of answers of a sample, if one of them is preferred: by people, or else by the judge."""
+def preferred_pair(sample: ShardSample, options: Options) -> dict[str, Any] | None:
+    """The pair of answers of a sample with the preferred one (of annotators, or else of the judge); None if none is preferred."""
     pair = sample.column(column_of(sample, "_pair", options))
     preferred = sample.preferred or (pair and pair["preferred"])
     return {**pair, "preferred": preferred} if pair and preferred else None
 
 
 def trl(sample: ShardSample, options: Options) -> dict[str, Any] | None:
-    """A row of TRL's preference data sets with pictures (DPO, reward models): conversational `prompt`, `chosen` and `rejected`, and
-    `images` as `datasets` decodes them. Samples of which nothing is preferred are left out."""
-    pair = decided(sample, options)
+    """A row of TRL's preference datasets with pictures (DPO, reward models): conversational `prompt`, `chosen` and `rejected`, and
+    `images` as `datasets` decodes them. Samples without a preferred answer are left out."""
+    pair = preferred_pair(sample, options)
     if pair is None:
         return None
     answers = [[{"role": "assistant", "content": pair[which]}] for which in ("first", "second")]
@@ -92,9 +93,9 @@ def trl(sample: ShardSample, options: Options) -> dict[str, Any] | None:
 
 
 def llava_rlhf(sample: ShardSample, options: Options) -> dict[str, Any] | None:
-    """A comparison of LLaVA-RLHF's reward model (2309.14525): its loader puts `output_1` and `output_2` in the place of the last
-    turn; `preference` is 1 or 2. Samples of which nothing is preferred are left out."""
-    pair = decided(sample, options)
+    """A comparison for LLaVA-RLHF's reward model (2309.14525): its loader replaces the last turn by `output_1` and `output_2`;
+    `preference` is 1 or 2. Samples without a preferred answer are left out."""
+    pair = preferred_pair(sample, options)
     if pair is None:
         return None
     return {

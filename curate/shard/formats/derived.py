@@ -1,4 +1,4 @@
-"""Members made of what a sample has or names: slices of its picture, augmented views of it, the file of a clip."""
+"""Export of tars with derived members: slices of a picture, its augmented views, the file of a clip."""
 
 from pathlib import Path
 from typing import Any
@@ -22,16 +22,17 @@ VIEWS = "augment_image"
 
 
 def slices(sample: ShardSample, options: Options, child: Isolated) -> dict[str, bytes]:
-    """The sample as it is, and `slice0.jpg`, `slice1.jpg` … in reading order: slice k is at `slices[k]` of the `.json`."""
-    return _with(sample, "slice", sample.column("slices") or [], child, cut)
+    """The sample's members, and `slice0.jpg`, `slice1.jpg` … in reading order: slice k is described by `slices[k]` of the `.json`."""
+    return _with_derived(sample, "slice", sample.column("slices") or [], child, cut)
 
 
 def views(sample: ShardSample, options: Options, child: Isolated) -> dict[str, bytes]:
-    """The sample as it is, and `view0.jpg`, `view1.jpg` …: what was done for view k is `augment_image[k]` of the `.json`."""
-    return _with(sample, "view", sample.column(VIEWS) or [], child, view)
+    """The sample's members, and `view0.jpg`, `view1.jpg` …: view k is described by `augment_image[k]` of the `.json`."""
+    return _with_derived(sample, "view", sample.column(VIEWS) or [], child, view)
 
 
-def _with(sample: ShardSample, name: str, plans: list[dict[str, Any]], child: Isolated, make: Any) -> dict[str, bytes]:
+def _with_derived(sample: ShardSample, name: str, plans: list[dict[str, Any]], child: Isolated, make: Any) -> dict[str, bytes]:
+    """The sample's members, and `<name><k>.jpg` made by `make(pixels, plan)` of each plan."""
     data = sample.read(sample.picture)
     pixels = child.decode(data) if plans else None
     if isinstance(pixels, str):
@@ -41,8 +42,8 @@ def _with(sample: ShardSample, name: str, plans: list[dict[str, Any]], child: Is
 
 
 def clips(samples: Samples, out: Path, options: Options) -> int:
-    """Samples of clips as they are, and the clip's own file, cut out of its video: `mp4`, or `mkv` where mp4 has no place for the codecs.
-    Nothing is encoded anew, so the file begins at the key frame before: `clip_begins` of the `.json` says where the clip does."""
+    """The members of clips, and a video file of each clip: `mp4`, or `mkv` where mp4 does not support the codecs. Nothing is re-encoded,
+    so the file starts at the preceding key frame: `clip_begins` of the `.json` is the time at which the clip begins."""
     with videos() as ask:
         return write_tars(samples, out, lambda sample: _with_clip(sample, ask))
 
@@ -58,7 +59,7 @@ def _with_clip(sample: ShardSample, ask: Any) -> dict[str, bytes]:
 
 
 def cut(pixels: np.ndarray, at: dict[str, Any]) -> np.ndarray:
-    """A part of a picture (height, width, 3), its edges as shares of width and height; white below the picture's end."""
+    """A rectangle of a picture (height, width, 3) with edges as shares of width and height; white beyond the picture's edge."""
     height, width = pixels.shape[:2]
     x0, x1 = (round(at[x] * width) for x in ("x0", "x1"))
     y0, y1 = (round(at[y] * height) for y in ("y0", "y1"))
@@ -69,7 +70,7 @@ def cut(pixels: np.ndarray, at: dict[str, Any]) -> np.ndarray:
 
 
 def view(pixels: np.ndarray, plan: dict[str, Any]) -> np.ndarray:
-    """A view of a picture, as augment.VIEW says."""
+    """An augmented view of a picture, by a plan of type augment.VIEW."""
     made = cut(pixels, plan)[:, :: -1 if plan["mirrored"] else 1].astype(np.float32) * plan["brightness"]
     made = (made - made.mean()) * plan["contrast"] + made.mean()
     grey = made @ np.array([0.299, 0.587, 0.114], np.float32)

@@ -1,4 +1,4 @@
-"""Documents as files of other tools: OBELICS' and MINT-1T's rows, mmc4's lines, OpenFlamingo's tars, Markdown."""
+"""Export of documents: OBELICS' and MINT-1T's rows, mmc4's lines, OpenFlamingo's tars, Markdown."""
 
 from pathlib import Path
 from typing import Any
@@ -7,7 +7,7 @@ import pyarrow as pa
 
 from curate.documents import export
 from curate.fetch.isolate import Isolated
-from curate.shard.formats.base import Options, spelled
+from curate.shard.formats.base import Options, json_line
 from curate.shard.samples import Samples, ShardSample
 
 _TEXTS = pa.list_(pa.large_string())
@@ -15,7 +15,7 @@ OBELICS = pa.schema(
     [("texts", _TEXTS), ("images", _TEXTS), ("metadata", pa.large_string()), ("general_metadata", pa.large_string())]
 )
 MINT = pa.schema([("texts", _TEXTS), ("images", _TEXTS), ("url", pa.large_string()), ("uid", pa.large_string())])
-#: What of the ledger each reads: where a page was found; the embeddings of which the matrix is made, and the faces.
+#: Columns that a format reads from the ledger: the page's input file; the embeddings for mmc4's matrix, and the faces.
 OBELICS_LEDGER = {"documents": ("source_file",)}
 MMC4_LEDGER = {"images": ("position", "clip_image", "faces_boxes"), "texts": ("position", "clip_text")}
 
@@ -33,12 +33,12 @@ def mmc4(sample: ShardSample, options: Options) -> dict[str, Any]:
 
 
 def openflamingo(sample: ShardSample, options: Options, child: Isolated) -> dict[str, bytes]:
-    """One `.json`, with the images in base64."""
-    return {"json": spelled(export.openflamingo(sample.info, sample.read)).encode()}
+    """One `.json` member with the images in base64."""
+    return {"json": json_line(export.openflamingo(sample.info, sample.read)).encode()}
 
 
 def markdown(samples: Samples, out: Path, options: Options) -> int:
-    """A file for each document, and the images beside them."""
+    """A Markdown file for each document, and a folder with the images."""
     (out / "images").mkdir(parents=True, exist_ok=True)
     count = 0
     for sample in samples:

@@ -1,5 +1,5 @@
-"""Sequences for language models with eyes: texts and pictures in order with a model's special tokens, as text, or as the ids of a
-tokenizer in windows (Flamingo's M3W) or packed to a length (KOSMOS-1, KOSMOS-2, Chameleon)."""
+"""Export of sequences for vision-language models: texts and pictures in order with a model's special tokens, as text, or as token ids
+in windows (Flamingo's M3W) or packed to a length (KOSMOS-1, KOSMOS-2, Chameleon)."""
 
 import math
 from collections.abc import Iterable, Iterator
@@ -13,21 +13,21 @@ from curate.documents.windows import flamingo, kosmos, words
 from curate.errors import RecipeError
 from curate.models.tokenizer import Tokenizer, tokenizer
 from curate.selector import coin
-from curate.shard.formats.base import Options, spelled, write_parquet
+from curate.shard.formats.base import Options, json_line, write_parquet
 from curate.shard.samples import Samples, ShardSample
 
-#: KOSMOS-2's grid of places: 32 by 32.
+#: KOSMOS-2's grid of location tokens: 32 by 32.
 GRID = 32
 
 
 @dataclass(frozen=True)
 class Style:
-    """A model's special tokens.
+    """A model's sequence format and special tokens.
 
-    begin, end: around a sample. before, mark, after: a picture, whose `mark` stands `count` times, once for each vector or code that
-    takes its place. chunk: in front of each picture but the first, and at the end (Flamingo). tokens: ids in a row. first: share of
-    the pairs whose picture comes first; the others have it last. windows: a window of each document, instead of packing. grounded:
-    phrases with their boxes as tokens of places.
+    begin, end: around a sample. before, mark, after: of a picture; `mark` is repeated `count` times, once for each vector or code that
+    replaces it. chunk: before each picture but the first, and at the end (Flamingo). tokens: ids in a row. first: share of
+    the pairs whose picture comes first; in the others it is last. windows: a window of each document, instead of packing. grounded:
+    phrases are followed by location tokens of their boxes.
     """
 
     begin: str = ""
@@ -44,7 +44,7 @@ class Style:
 
     @property
     def written(self) -> str:
-        """What stands for a picture in a text: what the model's processor takes."""
+        """The placeholder of a picture in a text, as the model's processor expects it."""
         return f"{self.before}{self.after}" if self.before == self.mark else self.mark
 
 
@@ -59,27 +59,30 @@ STYLES = {
     "chameleon": Style("<s>", "</s>", "<racm3:break>", "<image>", "<eoss>", 1024, tokens=4096, first=0.5),
 }
 
-#: A piece of a sequence: a text, a special token, or the path of a picture.
+#: An element of a sequence: a text, a special token, or the path of a picture.
 Unit = tuple[Literal["text", "token", "image"], str]
 
 
 def write(style: str, samples: Samples, out: Path, options: Options) -> int:
-    """A folder with the pictures and, without a tokenizer, `sequences.jsonl` ({id, text, images}); with one, `sequences.parquet`
-    (`input_ids`; `images`, and `image_at`, where the marks of each begin; `starts`, where samples begin) and `tokenizer.json`, to
-    which the special tokens were added. Returns how many rows."""
+    """Write a folder with the pictures and the sequences; returns the number of rows.
+
+    Without a tokenizer it has `sequences.jsonl` ({id, text, images}); with one, `sequences.parquet` (`input_ids`; `images`, and
+    `image_at`, where the marks of each begin; `starts`, where samples begin) and `tokenizer.json` with the special tokens added.
+    """
     how = STYLES[style]
     (out / "images").mkdir(parents=True, exist_ok=True)
     if not options.tokenizer:
         if options.tokens:
-            raise RecipeError("--tokens are those of a tokenizer: say which with --tokenizer")
+            raise RecipeError("--tokens counts the ids of a tokenizer: say which with --tokenizer")
         with open(out / "sequences.jsonl", "w", encoding="utf-8") as file:
             return sum(
-                bool(file.write(spelled(_as_text(s.key, units, how)) + "\n")) for s, units in _units(samples, how, out, options)
+                bool(file.write(json_line(_as_text(s.key, units, how)) + "\n"))
+                for s, units in _units(samples, how, out, options)
             )
     known = tokenizer(options.tokenizer)
     ids = known.special(_tokens(how))
     size = options.tokens or how.tokens
-    sequences = (_atoms(units, how, known, ids) for _, units in _units(samples, how, out, options, known))
+    sequences = (_token_spans(units, how, known, ids) for _, units in _units(samples, how, out, options, known))
     rows = (row for atoms in sequences for row in packed([atoms], 1 << 30)) if how.windows else packed(sequences, size)
     count = write_parquet(out / "sequences.parquet", ROWS, (row.plain() for row in rows))
     known.save(out / "tokenizer.json")
@@ -105,7 +108,7 @@ def _tokens(how: Style) -> list[str]:
 def _units(
     samples: Samples, how: Style, out: Path, options: Options, known: Tokenizer | None = None
 ) -> Iterator[tuple[ShardSample, list[Unit]]]:
-    """Samples with their units; the pictures in these are laid out. Documents that the rules leave out are not there."""
+    """Samples with their units; writes the pictures in these. Documents that the rules leave out are skipped."""
     for sample in samples:
         if samples.table == "documents":
             units = _document(sample, how, options, known)
@@ -119,7 +122,7 @@ def _units(
 
 
 def _pair(sample: ShardSample, how: Style, options: Options) -> list[Unit]:
-    """The picture and its caption; which is first is a coin of uid and seed."""
+    """The picture and its caption of a pair; a hash of uid and seed decides which is first."""
     text = sample.caption(options.text)
     caption: list[Unit] = [("text", text)] if text else []
     if how.grounded and sample.info.get("grounding_boxes"):
@@ -133,7 +136,7 @@ def _pair(sample: ShardSample, how: Style, options: Options) -> list[Unit]:
 
 def _document(sample: ShardSample, how: Style, options: Options, known: Tokenizer | None) -> list[Unit]:
     """A document's texts and pictures in page order: a window of it, or its first pictures with all texts; of a text corpus all texts.
-    Empty where the rules leave it out."""
+    Empty if the rules leave it out."""
     most = options.images or 5
     if how.windows:
         size = options.tokens or how.tokens
@@ -163,22 +166,23 @@ def place_token(index: int) -> str:
     return f"<patch_index_{index:04d}>"
 
 
-def places(box: list[float]) -> tuple[int, int]:
-    """The cells of the grid in which a box (x1, y1, x2, y2, shares of width and height) has its first and its last corner."""
+def corner_cells(box: list[float]) -> tuple[int, int]:
+    """The grid cells (row-major indices) of the top left and the bottom right corner of a box (x1, y1, x2, y2, shares of width and
+    height)."""
     low = [min(math.floor(v * GRID), GRID - 1) for v in box[:2]]
     high = [max(math.ceil(v * GRID - 1), 0) for v in box[2:]]
     return low[1] * GRID + low[0], high[1] * GRID + high[0]
 
 
 def grounded(text: str, boxes: list[dict[str, Any]]) -> list[Unit]:
-    """A caption whose phrases are followed by the places of their boxes."""
+    """A caption whose phrases are followed by the location tokens of their boxes."""
     units: list[Unit] = [("token", GROUNDING)]
     at = 0
     for start, end in sorted({(b["start"], b["end"]) for b in boxes}):
         if start < at:
             continue
         units.extend([("text", text[at:start]), ("token", PHRASE[0]), ("text", text[start:end]), ("token", PHRASE[1])])
-        corners = [places(b["box"]) for b in boxes if (b["start"], b["end"]) == (start, end)]
+        corners = [corner_cells(b["box"]) for b in boxes if (b["start"], b["end"]) == (start, end)]
         units.append(("token", OBJECT[0]))
         for n, pair in enumerate(corners):
             units.append(("token", SEVERAL if n else ""))
@@ -202,8 +206,8 @@ ROWS = pa.schema(
 
 
 @dataclass(frozen=True)
-class Atom:
-    """Ids of a piece of a sequence. Those of a picture stay together; `mark` is where its marks begin among them."""
+class TokenSpan:
+    """The token ids of a unit. Those of a picture are not divided; mark: the index at which its marks begin."""
 
     ids: list[int]
     image: str = ""
@@ -212,7 +216,7 @@ class Atom:
 
 @dataclass
 class TokenRow:
-    """Ids, the pictures in them, and where samples begin."""
+    """A row of token ids, with the pictures in them, where their marks begin, and where samples begin."""
 
     ids: list[int] = field(default_factory=list)
     images: list[str] = field(default_factory=list)
@@ -223,19 +227,19 @@ class TokenRow:
         return {"input_ids": self.ids, "images": self.images, "image_at": self.image_at, "starts": self.starts}
 
 
-def _atoms(units: list[Unit], how: Style, known: Tokenizer, ids: dict[str, int]) -> list[Atom]:
+def _token_spans(units: list[Unit], how: Style, known: Tokenizer, ids: dict[str, int]) -> list[TokenSpan]:
     picture = [ids[t] for t in (how.before, *[how.mark] * how.count, how.after) if t]
     made = {
-        "text": lambda value: Atom(known.ids(value)),
-        "token": lambda value: Atom([ids[value]]),
-        "image": lambda value: Atom(picture, value, bool(how.before)),
+        "text": lambda value: TokenSpan(known.ids(value)),
+        "token": lambda value: TokenSpan([ids[value]]),
+        "image": lambda value: TokenSpan(picture, value, bool(how.before)),
     }
     return [made[kind](value) for kind, value in units]
 
 
-def packed(sequences: Iterable[list[Atom]], size: int) -> Iterator[TokenRow]:
-    """Sequences one after the other in rows of `size` ids. A text goes on in the next row; a picture is in one row, so a row may
-    end before it. RecipeError where a picture alone is larger than a row."""
+def packed(sequences: Iterable[list[TokenSpan]], size: int) -> Iterator[TokenRow]:
+    """Sequences packed one after the other into rows of `size` ids. A text continues in the next row; a picture is within one row, so a
+    row may be shorter. RecipeError if a picture is larger than a row."""
     row = TokenRow()
     for atoms in sequences:
         begins = True
