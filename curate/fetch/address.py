@@ -1,4 +1,4 @@
-"""Which addresses may be contacted: public ones, and what the operator opened.
+"""Check of IP addresses: public ones may be contacted, and networks that the operator allows.
 
 Public means globally reachable unicast by IANA's registries of special-purpose addresses (RFC 6890 and its successors), less
 every form that carries an IPv4 address inside an IPv6 one, because the inner address is where the packet ends up.
@@ -52,7 +52,7 @@ _V6_REFUSED = tuple(
 
 
 def networks(names: Iterable[str]) -> tuple[Network, ...]:
-    """Networks such as `127.0.0.0/8`; RecipeError names one that is none."""
+    """Parse networks such as `127.0.0.0/8`. RecipeError names the one that is not a network."""
     found = []
     for name in names:
         try:
@@ -63,7 +63,7 @@ def networks(names: Iterable[str]) -> tuple[Network, ...]:
 
 
 def allowed(address: str, opened: Sequence[Network] = ()) -> bool:
-    """True if an address, as a resolver spells it, is public or lies in a network that the operator opened."""
+    """Whether an address (as a resolver returns it) is public or in one of the `opened` networks; False for other text."""
     try:
         ip = ipaddress.ip_address(address.partition("%")[0])
     except ValueError:

@@ -1,4 +1,4 @@
-"""The web client: one attempt at one URL, every hop vetted, every end an outcome of schema.FETCH."""
+"""HTTP client: one attempt at a URL, with address checks at every redirect; each ends in an outcome of schema.FETCH."""
 
 import asyncio
 import os
@@ -15,21 +15,21 @@ from curate.fetch.machine import machine_limit
 from curate.fetch.resolve import Resolver
 from curate.fetch.robots import ROBOTS_BYTES
 from curate.fetch.url import BadUrl, Target
-from curate.fetch.wire import Connection, Lanes, Limits, Response, Stale
+from curate.fetch.wire import Connection, LargeBodySlots, Limits, Response, StaleConnection
 from curate.web.headers import retry_after
 
 _REDIRECTS = frozenset((301, 302, 303, 307, 308))
-#: Codings of a body. None is asked for; other words in their place (`none`, `UTF-8`) are passed over, as browsers do.
+#: Content codings that are refused, since identity is requested; other words (`none`, `UTF-8`) are ignored, as browsers do.
 CODINGS = frozenset("gzip x-gzip deflate compress x-compress br zstd dcb dcz exi aes128gcm pack200-gzip".split())
-#: How often deadlines are looked at, in seconds.
-_BEAT = 0.1
-#: RFC 9309, 2.3.1.2: at least so many redirects of a robots.txt are followed.
+#: Seconds between two checks of the deadlines.
+_CHECK_SECONDS = 0.1
+#: Redirects of a robots.txt that are followed at least (RFC 9309, 2.3.1.2).
 _ROBOTS_REDIRECTS = 5
 
 
 @dataclass(slots=True)
-class Answer:
-    """What an attempt came to. `ok` means that a body arrived whole; what is in it is not looked at here."""
+class FetchResult:
+    """The result of an attempt: its outcome (schema.FETCH) and what was received. `ok`: the body is complete; it has not been inspected."""
 
     outcome: str
     status: int | None = None
@@ -37,18 +37,18 @@ class Answer:
     body: bytes = b""
     retry_after: float | None = None
     at: float = 0.0
-    lane: Lanes | None = None
-    kind: str | None = None  # the Content-Type header
+    slot: LargeBodySlots | None = None
+    content_type: str | None = None
 
     def release(self) -> None:
-        """The body has found its place: another large one may be read."""
-        if self.lane is not None:
-            self.lane.give()
-            self.lane = None
+        """Free the body's slot, so that another large body can be read."""
+        if self.slot is not None:
+            self.slot.release()
+            self.slot = None
 
 
 def tls_context() -> ssl.SSLContext:
-    """Certificates are checked, against the machine's own store, or certifi's where there is none."""
+    """A TLS context that verifies certificates against the machine's store, or certifi's where it has none."""
     context = ssl.create_default_context()
     context.set_alpn_protocols(["http/1.1"])
     paths = ssl.get_default_verify_paths()
@@ -60,11 +60,10 @@ def tls_context() -> ssl.SSLContext:
 
 
 class Client:
-    """Use inside a running event loop: `async with Client(...) as client: answer = await client.get(parse(url))`.
+    """HTTP client with a connection pool: `async with Client(...) as client: result = await client.get(parse(url))`.
 
     agent: the User-Agent header. token: our name in robots.txt and X-Robots-Tag. robots, opt_out: whether those are honoured;
-    well_known: whether tdmrep.json and ai.txt are.
-    max_idle: connections kept open for the next request. accept: the Accept header.
+    well_known: whether tdmrep.json and ai.txt are. max_idle: idle connections kept open. accept: the Accept header.
     """
 
     def __init__(
@@ -80,67 +79,67 @@ class Client:
         well_known: bool = False,
     ):
         self.resolver, self.limits, self.agent, self.token = resolver, limits or Limits(), agent, token
-        self.wishes = [kind(self._robots_txt, token) for kind, on in ((Robots, robots), (Reservations, well_known)) if on]
+        self.policies = [kind(self._robots_txt, token) for kind, on in ((Robots, robots), (Reservations, well_known)) if on]
         self.opt_out, self.max_idle, self.accept = opt_out, max_idle, accept
-        self.tls: ssl.SSLContext | None = None  # made when it is first needed
-        self.lanes, self.active = Lanes(), set()
+        self.tls: ssl.SSLContext | None = None  # created on first use
+        self.slots, self.active = LargeBodySlots(), set()
         self.idle: OrderedDict[Connection, None] = OrderedDict()
-        self.by_origin: dict[tuple[str, str, int], list[Connection]] = {}
+        self.idle_by_origin: dict[tuple[str, str, int], list[Connection]] = {}
 
     async def __aenter__(self) -> "Client":
         self.loop = asyncio.get_running_loop()
-        self.watch = asyncio.ensure_future(self._watch())
+        self.watcher = asyncio.ensure_future(self._check_deadlines())
         return self
 
     async def __aexit__(self, *_) -> None:
-        self.watch.cancel()
+        self.watcher.cancel()
         for connection in [*self.active, *self.idle]:
             connection.close()
-        for wishes in self.wishes:
-            wishes.close()
+        for policy in self.policies:
+            policy.close()
         self.resolver.close()
 
-    async def _watch(self) -> None:
+    async def _check_deadlines(self) -> None:
         while True:
-            await asyncio.sleep(_BEAT)
+            await asyncio.sleep(_CHECK_SECONDS)
             now = self.loop.time()
             for connection in list(self.active):
                 connection.check(now)
 
     # ---- one attempt
 
-    async def get(self, target: Target) -> Answer:
-        """Follows redirects. Raises nothing but what stands for a limit of this machine (machine_limit)."""
+    async def get(self, target: Target) -> FetchResult:
+        """GET a URL, following redirects. Raises only errors that machine_limit maps to a limit of this machine."""
         at = [target.url]
         try:
-            response = await self._follow(target, at, self.limits.max_bytes, self.limits.max_redirects, self.wishes)
-            return Answer(
+            response = await self._follow(target, at, self.limits.max_bytes, self.limits.max_redirects, self.policies)
+            return FetchResult(
                 "ok",
                 response.status,
                 at[0],
                 response.body,
                 at=time.time(),
-                lane=response.lane,
-                kind=response.one(b"content-type"),
+                slot=response.slot,
+                content_type=response.get(b"content-type"),
             )
         except Failed as e:
-            return Answer(e.outcome, e.status, at[0], retry_after=e.retry_after, at=time.time())
+            return FetchResult(e.outcome, e.status, at[0], retry_after=e.retry_after, at=time.time())
 
     async def _follow(
-        self, target: Target, at: list, max_bytes: int, redirects: int, wishes: Sequence[Robots] = (), partial: bool = False
+        self, target: Target, at: list, max_bytes: int, redirects: int, policies: Sequence[Robots] = (), partial: bool = False
     ) -> Response:
         deadline, status = self.loop.time() + self.limits.total, None
         for _ in range(redirects + 1):
             at[0] = target.url
             started = self.loop.time()
-            for asked in wishes:
-                await asked.check(target)
-            await self.resolver.begun(target.host)
-            deadline += self.loop.time() - started  # shared by all URLs of the host: not this one's fault
-            response = await self._hop(target, deadline, max_bytes, partial)
-            status, location = response.status, response.one(b"location")
+            for policy in policies:
+                await policy.check(target)
+            await self.resolver.lookup_started(target.host)
+            deadline += self.loop.time() - started  # these waits are shared by all URLs of the host: not charged to this one
+            response = await self._request(target, deadline, max_bytes, partial)
+            status, location = response.status, response.get(b"location")
             if response.status not in _REDIRECTS or not location:
-                return judged(response, partial)
+                return check_status(response, partial)
             try:
                 target = target.join(location)
             except BadUrl as e:
@@ -151,28 +150,28 @@ class Client:
         redirects = max(self.limits.max_redirects, _ROBOTS_REDIRECTS)
         return await self._follow(target, [None], ROBOTS_BYTES, redirects, partial=True)
 
-    async def _hop(self, target: Target, deadline: float, max_bytes: int, partial: bool) -> Response:
-        """One request and its response, on a connection that is open already or on a new one."""
+    async def _request(self, target: Target, deadline: float, max_bytes: int, partial: bool) -> Response:
+        """One request and its response, on an idle connection or a new one."""
         request = (
             f"GET {target.path} HTTP/1.1\r\nHost: {target.authority}\r\nUser-Agent: {self.agent}\r\n"
             f"Accept: {self.accept}\r\nAccept-Encoding: identity\r\n\r\n"
         ).encode("latin-1", "replace")
-        accept = _any if partial else self._accept
+        accept = _accept_any if partial else self._accept
         while True:
-            connection = self._take(target) or await self._connect(target, deadline)
+            connection = self._reuse(target) or await self._connect(target, deadline)
             try:
-                response = await connection.ask(request, accept, deadline, max_bytes, partial)
-            except Stale:
+                response = await connection.request(request, accept, deadline, max_bytes, partial)
+            except StaleConnection:
                 continue
             finally:
-                if connection.answer is not None:  # this task was cancelled
+                if connection.pending is not None:  # this task was cancelled
                     connection.close()
-            self._keep(connection)
+            self._keep_alive(connection)
             return response
 
     def _accept(self, response: Response) -> None:
-        """Judge a 200 by its headers, before a byte of its body is read."""
-        encoding = ",".join(response.all(b"content-encoding"))
+        """Check a 200's headers before its body is read. Raises Failed: `bad_encoding` or `opt_out`."""
+        encoding = ",".join(response.get_all(b"content-encoding"))
         if not CODINGS.isdisjoint(re.findall(r"[\w-]+", encoding.lower())):
             raise Failed("bad_encoding", encoding, 200)
         if self.opt_out and (words := opted_out(response, self.token)):
@@ -180,35 +179,35 @@ class Client:
 
     # ---- connections
 
-    def _take(self, target: Target) -> Connection | None:
-        kept = self.by_origin.get(target.origin)
-        while kept:
-            connection = kept.pop()
+    def _reuse(self, target: Target) -> Connection | None:
+        idle = self.idle_by_origin.get(target.origin)
+        while idle:
+            connection = idle.pop()
             self.idle.pop(connection, None)
             if connection.usable:
                 return connection
             connection.close()
         return None
 
-    def _keep(self, connection: Connection) -> None:
+    def _keep_alive(self, connection: Connection) -> None:
         if not connection.usable:
             return
-        self.by_origin.setdefault(connection.origin, []).append(connection)
+        self.idle_by_origin.setdefault(connection.origin, []).append(connection)
         self.idle[connection] = None
         if len(self.idle) > self.max_idle:
             oldest, _ = self.idle.popitem(last=False)
-            self.by_origin[oldest.origin].remove(oldest)
+            self.idle_by_origin[oldest.origin].remove(oldest)
             oldest.close()
 
     def close_idle(self) -> None:
-        """Give back the connections that are kept for further requests."""
+        """Close all idle connections."""
         for connection in self.idle:
             connection.close()
         self.idle.clear()
-        self.by_origin.clear()
+        self.idle_by_origin.clear()
 
     async def _connect(self, target: Target, deadline: float) -> Connection:
-        """A connection to a vetted address: no name is looked up again between the check and the connect."""
+        """Connect to one of the host's checked addresses, without another look-up in between (DNS rebinding)."""
         try:
             async with asyncio.timeout_at(min(self.loop.time() + self.limits.connect, deadline)):
                 addresses = await self.resolver.addresses(target.host)
@@ -228,7 +227,7 @@ class Client:
                 tls = self.tls = self.tls or tls_context()
             async with asyncio.timeout_at(min(self.loop.time() + self.limits.connect, deadline)):
                 _, connection = await self.loop.create_connection(
-                    lambda: Connection(target.origin, self.limits, self.lanes, self.active),
+                    lambda: Connection(target.origin, self.limits, self.slots, self.active),
                     address,
                     target.port,
                     ssl=tls,
@@ -244,18 +243,18 @@ class Client:
         except OSError as e:
             if limit := machine_limit(e, address):
                 raise limit from e
-            # A peer that hangs up during the handshake: not a certificate's fault, but TLS never came to be.
+            # Also a peer that closes during the TLS handshake: that says nothing of its certificate.
             raise Failed("connection", str(e)) from e
 
 
-def _any(_: Response) -> None:
-    """Accepts every response."""
+def _accept_any(_: Response) -> None:
+    """Accept every response."""
 
 
-def judged(response: Response, any_success: bool = False) -> Response:
-    """The response if its status is 200, or of any 2xx. Raises Failed with the status's outcome."""
+def check_status(response: Response, any_success: bool = False) -> Response:
+    """The response if its status is 200 (any_success: 2xx). Raises Failed with the status's outcome, and Retry-After of a 429 or 503."""
     status = response.status
     if status == 200 or (any_success and 200 <= status < 300):
         return response
-    wait = retry_after(response.one(b"retry-after"), time.time()) if status in (429, 503) else None
+    wait = retry_after(response.get(b"retry-after"), time.time()) if status in (429, 503) else None
     raise Failed(status_outcome(status), "", status, wait)

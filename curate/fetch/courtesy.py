@@ -1,52 +1,52 @@
-"""What an owner says about robots: robots.txt, asked once for each origin, and opt-outs in a response's headers."""
+"""Site owners' rules for robots: robots.txt and TDM reservations, cached by origin, and opt-outs in response headers."""
 
 import asyncio
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 
-from curate.fetch.failure import Failed, drop
-from curate.fetch.robots import EVERYTHING, NOTHING, Rules, ai_txt, read, tdmrep
+from curate.fetch.failure import Failed, cancel_all
+from curate.fetch.robots import ALLOW_ALL, DISALLOW_ALL, Rules, ai_txt, read, tdmrep
 from curate.fetch.url import Target
 from curate.fetch.wire import Response
 from curate.web.headers import opt_outs, reserved
 
-#: Failures of the host itself, or a wish to be asked later: they are the answer for all of its URLs.
+#: Failures of the host, and rate limiting: they become the outcome of all its URLs.
 _UNREACHABLE = frozenset(("dns", "private_address", "refused", "connection", "tls", "timeout", "http_429"))
 
-#: Bytes of rules that are remembered; beyond, those that were not needed for longest are asked for again.
-KEPT = 64 << 20
-#: Bytes of a robots.txt that is read at once; the event loop does not wait for a larger one.
-_SHORT = 10_000
+#: Bytes of rules in the cache, which evicts the least recently used.
+MAX_CACHED = 64 << 20
+#: Bytes of a robots.txt that is parsed in the event loop; a larger one is parsed in a thread.
+_PARSE_INLINE = 10_000
 
 Origin = tuple[str, str, int]
 
 
 class Robots:
-    """robots.txt by origin, asked for once and remembered as long as this lives (a part: well below RFC 9309's day).
+    """Cache of robots.txt rules by origin, each fetched once in this object's life (a part: well below the day of RFC 9309, 2.4).
 
-    A 4xx (there is none) allows everything, and so does a chain of too many redirects. What cannot be read allows nothing: a 5xx,
-    a body that is cut short, is not text or in a coding that cannot be undone, an answer that is not HTTP. A host that
-    cannot be reached, or says that it is busy (429), fails for that reason.
+    A 4xx (no robots.txt) and too many redirects allow everything. What cannot be read disallows everything (RFC 9309, 2.3.1): a 5xx,
+    a body that is truncated, not text or in an unsupported coding, a response that is not HTTP. A host that cannot be reached, or
+    is rate limiting (429), fails with that outcome.
     """
 
     outcome = "robots"
 
     def __init__(self, get: Callable[[Target], Awaitable[Response]], token: str):
         self.get, self.token = get, token
-        self.known: OrderedDict[Origin, asyncio.Future[Rules]] = OrderedDict()
-        self.held = 0
+        self.rules: OrderedDict[Origin, asyncio.Future[Rules]] = OrderedDict()
+        self.cached = 0
 
     async def check(self, target: Target) -> None:
-        """Raises Failed: `robots`, or why the host cannot be reached."""
-        if target.origin not in self.known:
-            self.known[target.origin] = asyncio.ensure_future(self._load(target))
-        self.known.move_to_end(target.origin)
-        loading = self.known[target.origin]
+        """Raise Failed if the rules forbid the target (`robots`), or with the outcome of a host that cannot be reached."""
+        if target.origin not in self.rules:
+            self.rules[target.origin] = asyncio.ensure_future(self._load(target))
+        self.rules.move_to_end(target.origin)
+        loading = self.rules[target.origin]
         try:
             rules = await asyncio.shield(loading)
         except Exception:
-            if self.known.get(target.origin) is loading:
-                del self.known[target.origin]  # the next URL tries again
+            if self.rules.get(target.origin) is loading:
+                del self.rules[target.origin]  # failures are not cached
             raise
         if not rules.allows(target.path):
             raise Failed(self.outcome, target.url)
@@ -58,31 +58,31 @@ class Robots:
             if e.outcome in _UNREACHABLE:
                 raise
             missing = e.status is not None and 400 <= e.status < 500
-            return EVERYTHING if missing or e.outcome == "too_many_redirects" else NOTHING
-        coding = ",".join(response.all(b"content-encoding"))
-        if len(response.body) <= _SHORT and not coding:
+            return ALLOW_ALL if missing or e.outcome == "too_many_redirects" else DISALLOW_ALL
+        coding = ",".join(response.get_all(b"content-encoding"))
+        if len(response.body) <= _PARSE_INLINE and not coding:
             rules = read(response.body, coding, self.token)
         else:
             rules = await asyncio.to_thread(read, response.body, coding, self.token)
-        self._make_room(rules.size)
+        self._evict(rules.size)
         return rules
 
-    def _make_room(self, size: int) -> None:
-        self.held += size
-        for origin, loaded in list(self.known.items()) if self.held > KEPT else ():
-            if self.held <= KEPT:
+    def _evict(self, size: int) -> None:
+        self.cached += size
+        for origin, loaded in list(self.rules.items()) if self.cached > MAX_CACHED else ():
+            if self.cached <= MAX_CACHED:
                 return
             if loaded.done() and not loaded.cancelled() and loaded.exception() is None:
-                self.held -= loaded.result().size
-                del self.known[origin]
+                self.cached -= loaded.result().size
+                del self.rules[origin]
 
     def close(self) -> None:
-        drop(self.known.values())
+        cancel_all(self.rules.values())
 
 
 class Reservations(Robots):
-    """What origins reserve of text and data mining, asked for as robots.txt is: `/.well-known/tdmrep.json` (W3C's TDM Reservation
-    Protocol) and `/ai.txt` (Spawning's, in the form of robots.txt). What is not there, or cannot be read, reserves nothing."""
+    """Cache of text and data mining reservations by origin: `/.well-known/tdmrep.json` (W3C's TDM Reservation Protocol) and `/ai.txt`
+    (Spawning's, in the format of robots.txt). A file that is missing or cannot be read reserves nothing."""
 
     outcome = "opt_out"
 
@@ -93,15 +93,15 @@ class Reservations(Robots):
                 response = await self.get(Target(target.scheme, target.host, target.port, path))
             except Failed:
                 continue
-            coding = ",".join(response.all(b"content-encoding"))
+            coding = ",".join(response.get_all(b"content-encoding"))
             found.append(await asyncio.to_thread(rules_of, response.body, coding, self.token))
-        rules = Every(found)
-        self._make_room(rules.size)
+        rules = AllOf(found)
+        self._evict(rules.size)
         return rules
 
 
-class Every(Rules):
-    """Several rules, all of which must allow a path."""
+class AllOf(Rules):
+    """The conjunction of several rules: all of them must allow a path."""
 
     def __init__(self, rules: list[Rules]):
         super().__init__()
@@ -116,7 +116,7 @@ class Every(Rules):
 
 
 def opted_out(response: Response, token: str) -> str | None:
-    """The words of an opt-out that holds for us, or None. `tdm-reservation: 1` is the W3C's TDM Reservation Protocol."""
-    if reserved(response.all(b"tdm-reservation")):
+    """The opt-out in a response's headers that applies to this robot, or None: X-Robots-Tag, or `tdm-reservation: 1` (TDM Reservation Protocol)."""
+    if reserved(response.get_all(b"tdm-reservation")):
         return "tdm-reservation: 1"
-    return ", ".join(sorted(opt_outs(response.all(b"x-robots-tag"), token))) or None
+    return ", ".join(sorted(opt_outs(response.get_all(b"x-robots-tag"), token))) or None

@@ -1,4 +1,4 @@
-"""Decoding as a stage: what a training loader could not open is dropped, before any stage that reads pixels."""
+"""Stage that drops pictures a training loader cannot open, before any stage that reads pixels."""
 
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -13,7 +13,7 @@ from curate.stage import Stage
 class Decode(Stage):
     """Whether open_clip's training loader can open the picture; the outcome is one of schema.DECODE.
 
-    It asks for the pixels that the stages after it share, so it costs nothing of its own.
+    It reads the decoded pixels that later stages share, so it costs nothing of its own.
     """
 
     version: ClassVar[int] = 2
@@ -26,7 +26,7 @@ class Decode(Stage):
         return pa.table({self.name: pa.array([i if isinstance(i, str) else "ok" for i in images], pa.large_string())})
 
     def judge(self, columns: pa.Table) -> pa.Array:
-        """`decode:broken`, `decode:format`, or the bare word for a decoder that had to be killed."""
+        """`decode:broken`, `decode:format`, or the bare outcome where the decoder had to be killed."""
         outcome = columns[self.name].combine_chunks()
         file = pc.is_in(outcome, pa.array(["broken", "format"], pa.large_string()))
         word = pc.if_else(

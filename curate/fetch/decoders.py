@@ -1,4 +1,4 @@
-"""Many pictures decoded at a time, each in a child process: on as many cores as a worker has."""
+"""A pool of isolated decoder processes that decodes the pictures of a chunk in parallel."""
 
 import queue
 import time
@@ -12,24 +12,24 @@ from curate.fetch.image import LOADED, sniff
 from curate.fetch.isolate import Isolated
 from curate.preprocess import Preprocess
 
-#: Pictures in a row that one child decodes, between two looks at whether they are still wanted.
-RUN = 8
+#: Pictures that one child decodes as a batch.
+BATCH = 8
 
-#: What became of a file: for each thing wanted its pixels, or an outcome of schema.DECODE.
+#: The result for a file: pixels for each wanted preprocessing, or an outcome of schema.DECODE.
 Decoded = list[np.ndarray] | str
 
 
 @dataclass
 class DecodeTime:
-    """Seconds that decoders may take for the pictures of one chunk; those whose turn comes later are `decoder_timeout`."""
+    """The time budget of a chunk's decoding, in seconds; pictures that start after it is spent are `decoder_timeout`."""
 
     seconds: float
     spent: float = 0.0  # of all decoders together
-    wanted: bool = True  # whether anybody still waits for them
+    wanted: bool = True  # False: the caller has given up, skip the rest
 
 
 class Decoders:
-    """A pool of isolated decoders. A file that kills its decoder, or is slow, is lost alone; its decoder is started again."""
+    """A pool of decoder processes, one a core. A file that crashes or stalls its decoder fails alone; the decoder is restarted."""
 
     def __init__(self, cores: int, seconds: float | None = None):
         self.cores = max(1, cores)
@@ -51,26 +51,28 @@ class Decoders:
             child.stop()
 
     def decode(self, files: Sequence[bytes | None], wanted: Sequence[Preprocess | None], budget: DecodeTime) -> list[Decoded]:
-        """What of each file is wanted (None: every pixel), in their order; returns when all are decoded."""
-        runs: list[Future[list[Decoded]]] = [
-            self.threads.submit(self._run, files[i : i + RUN], wanted, budget) for i in range(0, len(files), RUN)
+        """Decode files: for each, in order, every wanted preprocessing (None: full size) or an outcome; blocks until all are done."""
+        batches: list[Future[list[Decoded]]] = [
+            self.threads.submit(self._decode_batch, files[i : i + BATCH], wanted, budget) for i in range(0, len(files), BATCH)
         ]
-        return [decoded for run in runs for decoded in run.result()]
+        return [decoded for batch in batches for decoded in batch.result()]
 
-    def _run(self, files: Sequence[bytes | None], wanted: Sequence[Preprocess | None], budget: DecodeTime) -> list[Decoded]:
+    def _decode_batch(
+        self, files: Sequence[bytes | None], wanted: Sequence[Preprocess | None], budget: DecodeTime
+    ) -> list[Decoded]:
         child = self.idle.get()
         try:
-            return [self._one(child, data, wanted, budget) for data in files]
+            return [self._decode(child, data, wanted, budget) for data in files]
         finally:
             self.idle.put(child)
 
-    def _one(self, child: Isolated, data: bytes | None, wanted: Sequence[Preprocess | None], budget: DecodeTime) -> Decoded:
+    def _decode(self, child: Isolated, data: bytes | None, wanted: Sequence[Preprocess | None], budget: DecodeTime) -> Decoded:
         mime = sniff(data or b"")
         if data is None or mime not in LOADED:
             return "broken" if mime is None else "format"
         if budget.spent >= budget.seconds * self.cores or not budget.wanted:
             return "decoder_timeout"
-        began = time.perf_counter()
+        started = time.perf_counter()
         found = child.prepare(data, wanted)
-        budget.spent += time.perf_counter() - began
+        budget.spent += time.perf_counter() - started
         return found

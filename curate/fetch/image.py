@@ -1,7 +1,6 @@
-"""What a file is, from its bytes alone: format by magic, size by header, whether it is whole. Nothing is decoded.
+"""Image headers: format by magic number, size in pixels, completeness; nothing is decoded.
 
-These run on anything a stranger sends, so they are plain Python over offsets that are checked, and each does work bounded by
-the file's length.
+Input is untrusted, so parsing is plain Python over checked offsets, in time bounded by the file's length.
 """
 
 import re
@@ -9,16 +8,16 @@ import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-#: Formats that are let in. SVG, PDF, EPS, TIFF, BMP, ICO and HEIC are not: their decoders are attack surface, and training sets
-#: have no use for them. LOADED: those that open_clip's training loader opens as a shard's member.
+#: Accepted formats and their file suffixes. Not SVG, PDF, EPS, TIFF, BMP, ICO and HEIC, whose decoders are attack surface that
+#: training sets do not need. LOADED: those that open_clip's training loader opens.
 SUFFIX = {"image/jpeg": "jpg", "image/png": "png", "image/webp": "webp", "image/gif": "gif", "image/avif": "avif"}
 LOADED = ("image/jpeg", "image/png", "image/webp")
 
-#: Goes up when the same file would give other pixels to the stages that read them.
+#: Version of decoding, part of the fingerprints of stages that read pixels: raise it when the same file decodes differently.
 PIXELS = 2
 
-#: Caps: pixels of one frame (64 MP decode to 192 MB), frames, and the scans of a JPEG (a progressive one has about ten; each
-#: costs a pass over the whole picture, however few bytes it has).
+#: Limits: pixels of one frame (64 MP decode to 192 MB), frames, and scans of a JPEG (a progressive one has about ten; each costs a
+#: pass over the whole picture, however few bytes it has).
 MAX_PIXELS, MAX_FRAMES, MAX_SCANS = 64_000_000, 1000, 100
 #: Pixels times scans of a JPEG, about 15 s of work: ten scans of the largest picture pass, a hundred of one of 10 MP.
 MAX_SCANNED = 1_000_000_000
@@ -39,11 +38,11 @@ class Header:
 
 
 class Broken(Exception):
-    """A header that cannot be read, or pixels that cannot be decoded; says why."""
+    """A header cannot be read, or pixels cannot be decoded; the message has the reason."""
 
 
 def sniff(data: bytes) -> str | None:
-    """The MIME type by magic bytes if it is one of the allowed formats, else None."""
+    """The MIME type by magic number, or None for a format that is not accepted."""
     if data[:3] == b"\xff\xd8\xff":
         return "image/jpeg"
     if data[:8] == b"\x89PNG\r\n\x1a\n":
@@ -61,12 +60,12 @@ def sniff(data: bytes) -> str | None:
 
 
 def header(data: bytes) -> Header | None:
-    """Format, size and completeness, or None for a format that is not allowed. Raises Broken if the header makes no sense."""
+    """The header of a file, or None for a format that is not accepted. Raises Broken if the header is invalid."""
     mime = sniff(data)
     if mime is None:
         return None
     try:
-        found = _READ[mime](data)
+        found = _HEADER_READERS[mime](data)
     except (struct.error, IndexError) as e:
         raise Broken(f"{mime}: the header is cut short") from e
     if found.width <= 0 or found.height <= 0:
@@ -97,22 +96,22 @@ def inspect(data: bytes, max_pixels: int = MAX_PIXELS, max_frames: int = MAX_FRA
 _FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 
 
-#: In front of a marker decoders skip whatever is no marker: coded data, in which FF 00 is a byte and D0 to D7 mark restarts, and
-#: stray bytes between the segments of a header.
+#: The next JPEG marker. Decoders skip everything before it: entropy-coded data (FF 00 is a byte, D0 to D7 are restarts) and stray
+#: bytes between header segments.
 _MARKER = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]")
 
 
 def segments(data: bytes) -> Iterator[tuple[int, int, int]]:
-    """Marker, start and end of what each segment of a JPEG holds, found as decoders find them: what is in a segment is no marker.
+    """Marker, start and end of the content of each segment of a JPEG, as decoders find them: segment contents are skipped.
 
-    The last is the end marker (D9), or 0 where the file was cut.
+    The last marker is the end (D9), or 0 for a truncated file.
     """
     at, marker = 2, 0xD8
     while at < len(data) and marker not in (0x00, 0xD9):
         found = _MARKER.search(data, at)
         marker, at = (data[found.end() - 1], found.end()) if found else (0x00, len(data))
         size = 0
-        if marker not in (0x00, 0x01, 0xD8, 0xD9):  # those hold nothing
+        if marker not in (0x00, 0x01, 0xD8, 0xD9):  # markers without content
             size = max(2, int.from_bytes(data[at : at + 2], "big"))
         yield marker, at + 2, at + size
         at += size
@@ -133,12 +132,12 @@ def _jpeg(data: bytes) -> Header:
             height, width = struct.unpack_from(">HH", data, start + 1)
     if not scans and not (width and height):
         raise Broken("image/jpeg: the header is cut short")
-    # Junk after the end marker is common and harmless; a marker before the scan is that of an embedded thumbnail.
+    # Junk after the end marker is common and harmless; an end marker before the scan belongs to an embedded thumbnail.
     return Header("image/jpeg", width, height, whole=scans > 0 and data.rfind(b"\xff\xd9") > first, scans=scans)
 
 
 def tag(tiff: bytes | memoryview, number: int, kind: str) -> int | None:
-    """A value in the first directory of EXIF's TIFF, `kind` as for struct (H or I); None if there is none or it is cut short."""
+    """The value of a tag in EXIF's first directory (IFD0), `kind` as for struct (H or I); None if missing or truncated."""
     order = {b"II": "<", b"MM": ">"}.get(bytes(tiff[:2]))
     if order is None:
         return None
@@ -223,7 +222,7 @@ def _gif(data: bytes) -> Header:
         while at < last and data[at]:
             at += data[at] + 1
         at += 1
-    # Some writers leave out the trailer: a file that ends on a block's end is whole.
+    # Some writers omit the trailer: a file that ends at the end of a block is complete.
     return Header("image/gif", width, height, max(1, frames), whole=frames > 0 and (at == last or data[at : at + 1] == b"\x3b"))
 
 
@@ -249,7 +248,7 @@ def _avif(data: bytes) -> Header:
             frames = _avif_frames(data[at : at + size])
         at += size
         whole = at <= len(data) and (whole or kind == b"mdat" or b"idat" in meta)
-    # The whole picture is the largest part: thumbnails and the tiles of a grid are smaller.
+    # The picture is the largest item: thumbnails and the tiles of a grid are smaller.
     sizes = [struct.unpack(">II", m) for m in _SIZES.findall(meta)]
     if not sizes:
         raise Broken("image/avif: no size")
@@ -263,4 +262,4 @@ def _avif_frames(moov: bytes) -> int:
     return max(1, struct.unpack_from(">I", moov, at + 12)[0]) if at >= 0 else 1
 
 
-_READ = {"image/jpeg": _jpeg, "image/png": _png, "image/webp": _webp, "image/gif": _gif, "image/avif": _avif}
+_HEADER_READERS = {"image/jpeg": _jpeg, "image/png": _png, "image/webp": _webp, "image/gif": _gif, "image/avif": _avif}

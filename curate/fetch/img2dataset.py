@@ -1,4 +1,4 @@
-"""img2dataset's own downloader inside our part: for those who need its exact behaviour. The commit and the ledger are ours."""
+"""Stage that runs img2dataset's own downloader on a part, for its exact behaviour; commits and ledger are curate's."""
 
 import re
 import tempfile
@@ -15,13 +15,13 @@ from curate import schema
 from curate.errors import RecipeError
 from curate.fetch.failure import status_outcome
 from curate.fetch.image import SUFFIX, inspect
-from curate.fetch.machine import MachineLimit, fitting, machine_limit
+from curate.fetch.machine import MachineLimit, fit_concurrency, machine_limit
 from curate.fetch.stage import failed, fetched
 from curate.removed import removed
 from curate.stage import Stage
 from curate.store.payload import Parcel
 
-#: What its error messages mean, the first that fits.
+#: The outcome for each pattern of its error messages; the first match counts.
 _MESSAGES = tuple(
     (re.compile(pattern), outcome)
     for pattern, outcome in (
@@ -50,8 +50,8 @@ _ERRNO = re.compile(r"\[Errno (\d+)\]")
 class Img2Dataset(Stage):
     """Downloads with img2dataset 1.47 (`pip install curate-multimodal[img2dataset]`): its client, resizer and parameters, by its names.
 
-    It has no caps on bytes, no vetting of addresses and no deadline for a slow body: for lists you trust. Outcomes are read
-    off its error messages; `final_url` stays null, and so does `http_status` where a download succeeded.
+    It does not limit bytes, check addresses or time out a slow body: for lists you trust. Outcomes are derived from its error
+    messages; `final_url` stays null, and so does `http_status` where a download succeeded.
     """
 
     network = True
@@ -73,7 +73,7 @@ class Img2Dataset(Stage):
     disallowed_header_directives: tuple[str, ...] = ("noai", "noimageai", "noindex", "noimageindex")
 
     def __post_init__(self):
-        self.name = self.name or "fetch"  # it stands in for Fetch: the same columns, the same drop reasons
+        self.name = self.name or "fetch"  # replaces Fetch: the same columns and drop reasons
         super().__post_init__()
 
     @property
@@ -88,7 +88,7 @@ class Img2Dataset(Stage):
         return failed(columns[self.name])
 
     def run(self, live: pa.Table, parcel: Parcel) -> pa.Table:
-        rows = Rows(
+        rows = PayloadWriter(
             live["uid"].to_pylist(), parcel, (removed(parcel.store) if parcel.removed is None else parcel.removed).hashes
         )
         with tempfile.TemporaryDirectory() as folder:
@@ -101,7 +101,7 @@ class Img2Dataset(Stage):
             raise rows.limit
         return rows.table().rename_columns(list(self.adds()))
 
-    def _downloader(self, folder: str, count: int, rows: "Rows") -> Any:
+    def _downloader(self, folder: str, count: int, rows: "PayloadWriter") -> Any:
         try:
             from img2dataset.downloader import Downloader
             from img2dataset.resizer import Resizer
@@ -121,7 +121,7 @@ class Img2Dataset(Stage):
         return Downloader(
             sample_writer_class=lambda *_: rows,
             resizer=resizer,
-            thread_count=fitting(self.thread_count),
+            thread_count=fit_concurrency(self.thread_count),
             save_caption=False,
             extract_exif=False,
             output_folder=folder,
@@ -138,14 +138,14 @@ class Img2Dataset(Stage):
         )
 
 
-class Rows:
-    """What img2dataset takes for a sample writer: fills our columns and parks the bytes."""
+class PayloadWriter:
+    """The sample writer passed to img2dataset: fills the columns of schema.FETCHED and writes the bytes to the parcel."""
 
     def __init__(self, uids: list[str], parcel: Parcel, removed: set[str]):
         self.uids, self.parcel, self.removed = uids, parcel, removed
         self.columns: dict[str, list] = {name: [None] * len(uids) for name in schema.FETCHED}
-        self.columns["fetch"] = ["connection"] * len(uids)  # a row it never tells of was lost on its way
-        self.limit: MachineLimit | None = None  # of this machine, that was met
+        self.columns["fetch"] = ["connection"] * len(uids)  # of a row that it never reports
+        self.limit: MachineLimit | None = None  # the first one met
 
     def write(self, data: bytes | None, key: str, caption: str | None, meta: dict[str, Any]) -> None:
         row = meta["row"]
@@ -155,7 +155,7 @@ class Rows:
         if data is None:
             number = _ERRNO.search(meta["error_message"] or "")
             self.limit = self.limit or (number and machine_limit(OSError(int(number[1]), "")))
-            outcome, status = meaning(meta["error_message"] or "")
+            outcome, status = parse_error(meta["error_message"] or "")
             return self._fill(row, fetch=outcome, http_status=status)
         outcome, header = inspect(data)
         self._fill(row, fetch=outcome)
@@ -174,7 +174,7 @@ class Rows:
         return None
 
     def close(self) -> None:
-        """Part of a sample writer; the parcel is closed by whoever opened it."""
+        """Nothing to do (part of the sample writer's interface): the parcel is closed by its owner."""
 
     def table(self) -> pa.Table:
         return pa.table({name: pa.array(values, schema.FETCHED[name]) for name, values in self.columns.items()})
@@ -184,8 +184,8 @@ class Rows:
             self.columns[name][row] = value
 
 
-def meaning(message: str) -> tuple[str, int | None]:
-    """The outcome, one of schema.FETCH, and the HTTP status that an error message of img2dataset stands for."""
+def parse_error(message: str) -> tuple[str, int | None]:
+    """Parse an error message of img2dataset into an outcome (schema.FETCH) and an HTTP status."""
     found = _STATUS.search(message)
     status = int(found[1]) if found else None
     for pattern, outcome in _MESSAGES:

@@ -1,8 +1,8 @@
-"""A decoder in a process of its own: when a picture kills it, is slow or eats its memory, that picture alone is lost.
+"""Image decoding in a sandboxed child process: a picture that crashes, hangs or exhausts the decoder fails alone.
 
-The child has a cap on its CPU time for a picture and on its address space, writes no files, and gets and gives nothing but lengths
-and raw bytes: no pickle crosses the pipe, so a decoder that was taken over can only lie about pixels. Pixels are in memory that
-both share, and copied out of it: by way of the pipe they would cost as much as decoding.
+The child has limits on CPU time for a picture and on address space, cannot write files, and exchanges only lengths and raw bytes:
+no pickle crosses the pipe, so a compromised decoder can only return wrong pixels. Pixels are copied from shared memory: through
+the pipe they would cost as much as decoding.
 """
 
 import fcntl
@@ -31,46 +31,46 @@ from curate.preprocess import Preprocess
 if TYPE_CHECKING:
     from curate.fetch.reencode import Resize
 
-#: The most CPU seconds for one picture: a small one has fewer, see `allowed`. Many times what decoders need for honest files.
+#: Most CPU seconds for one picture (fewer for a small one, see `allowed`): many times what regular files need.
 SECONDS = 20.0
-_LEAST, _PER_PIXEL = 1.0, 1 / 4e6
+_MIN_SECONDS, _SECONDS_PER_PIXEL = 1.0, 1 / 4e6
 #: Bytes of address space of the child, of which its libraries take about half a gigabyte.
 MEMORY = 9 << 28
-#: Bytes of shared memory, which are taken as far as pixels fill them; of what is larger than _LARGE they are given back at once.
-_LARGE = 32 << 20
-_SHARED = 3 * MAX_PIXELS + _LARGE  # a whole picture, and the inputs of models that are made of it
+#: Bytes of shared memory, allocated as pixels fill it; after a result larger than _LARGE_PIXELS it is freed at once.
+_LARGE_PIXELS = 32 << 20
+_SHARED = 3 * MAX_PIXELS + _LARGE_PIXELS  # a whole picture and the model inputs prepared from it
 
-#: Bytes a pipe holds, where the system lets it be set: an ordinary picture then crosses in one go.
+#: Buffer size of the pipes, where the system allows it: an ordinary picture then needs one write.
 _PIPE = 1 << 20
 
-_ASK = struct.Struct("<II")  # bytes of JSON, bytes of the file
-_TELL = struct.Struct("<BBIII")  # outcome, orientation, width, height, bytes that follow, or of pixels in shared memory
+_REQUEST_HEADER = struct.Struct("<II")  # bytes of JSON, bytes of the file
+_REPLY_HEADER = struct.Struct("<BBIII")  # outcome, orientation, width, height, bytes that follow, or of pixels in shared memory
 _OUTCOMES = ("ok", "broken", "decoder_memory")
 _SIGNALS = {signal.SIGKILL: "decoder_memory", signal.SIGPROF: "decoder_timeout"}
 
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """A child's answer: an outcome of schema.DECODE; orientation, width and height; pixels (uint8, height x width x 3), or a file."""
+    """A child's reply: an outcome of schema.DECODE; orientation, width and height; pixels (uint8, height x width x 3) or an encoded file."""
 
     outcome: str
     orientation: int = 1
     width: int = 0
     height: int = 0
-    made: list[np.ndarray] | bytes = b""
+    result: list[np.ndarray] | bytes = b""
 
 
 class Isolated:
-    """Decodes, or re-encodes, one file at a time in a child process, which is started when it is first needed.
+    """A child process that decodes or re-encodes one file at a time; started on first use and after a failure. Thread-safe.
 
-    seconds: most CPU time for one picture.
+    seconds: most CPU time for one picture. memory: bytes of address space.
     """
 
     def __init__(self, seconds: float = SECONDS, memory: int = MEMORY):
         self.seconds, self.memory = seconds, memory
         self.child: subprocess.Popen | None = None
         self.shared: mmap.mmap | None = None
-        self.turn = threading.Lock()
+        self.lock = threading.Lock()
 
     def __enter__(self) -> "Isolated":
         return self
@@ -79,48 +79,48 @@ class Isolated:
         self.stop()
 
     def decode(self, data: bytes) -> np.ndarray | str:
-        """Pixels as pixels.decode has them, or an outcome of schema.DECODE."""
+        """The pixels, as pixels.decode returns them, or an outcome of schema.DECODE."""
         found = self.prepare(data, (None,))
         return found if isinstance(found, str) else found[0]
 
     def prepare(self, data: bytes, wanted: Sequence[Preprocess | None]) -> list[np.ndarray] | str:
-        """What is wanted of a picture, uint8 (height, width, 3) each, None: every pixel; or an outcome of schema.DECODE, which is the same
-        whatever is wanted, if only nothing."""
-        reply = self._ask({"wanted": [w and asdict(w) for w in wanted]}, data)
-        return reply.made if reply.outcome == "ok" else reply.outcome
+        """A picture in each wanted preprocessing (None: full size), uint8 (height, width, 3) each; or an outcome of schema.DECODE, which does
+        not depend on what is wanted and is also returned where nothing is."""
+        reply = self._request({"wanted": [w and asdict(w) for w in wanted]}, data)
+        return reply.result if reply.outcome == "ok" else reply.outcome
 
     def flatten(self, data: bytes) -> tuple[np.ndarray | str, int]:
-        """What reencode.flatten returns; an outcome of schema.DECODE in the place of pixels that cannot be had."""
-        reply = self._ask({"flatten": True, "wanted": [None]}, data)
-        return reply.made[0] if reply.outcome == "ok" else reply.outcome, reply.orientation
+        """Pixels and orientation as reencode.flatten returns them, or an outcome of schema.DECODE in place of the pixels."""
+        reply = self._request({"flatten": True, "wanted": [None]}, data)
+        return reply.result[0] if reply.outcome == "ok" else reply.outcome, reply.orientation
 
     def resize(self, how: "Resize", data: bytes) -> tuple[str, int, int, bytes]:
-        """An outcome of schema.DECODE; width, height and bytes of the re-encoded file; the same bytes where they are to be kept."""
-        reply = self._ask(asdict(how), data)
-        return reply.outcome, reply.width, reply.height, bytes(reply.made) or data
+        """Re-encode a file: an outcome of schema.DECODE, width, height and the file's bytes (the same ones where `how` keeps them)."""
+        reply = self._request(asdict(how), data)
+        return reply.outcome, reply.width, reply.height, bytes(reply.result) or data
 
-    def _ask(self, how: dict, data: bytes) -> Reply:
-        """One question and its answer; threads take turns."""
-        with self.turn:
-            return self._answer(how, data)
+    def _request(self, how: dict, data: bytes) -> Reply:
+        """Send a request and read its reply, one thread at a time."""
+        with self.lock:
+            return self._exchange(how, data)
 
-    def _answer(self, how: dict, data: bytes) -> Reply:
+    def _exchange(self, how: dict, data: bytes) -> Reply:
         child = self.child = self.child or self._start()
-        # A child that sleeps uses no CPU time, and one of many on a machine has to wait for its turn.
+        # Wall time beside the CPU limit: a sleeping child uses no CPU, and on a busy machine it waits for a core.
         deadline = time.monotonic() + 3 * self.seconds + 1
         try:
-            note = json.dumps(how).encode()
-            child.stdin.write(_ASK.pack(len(note), len(data)) + note)
+            options = json.dumps(how).encode()
+            child.stdin.write(_REQUEST_HEADER.pack(len(options), len(data)) + options)
             child.stdin.write(data)
             child.stdin.flush()
-            code, orientation, width, height, size = _TELL.unpack(self._read(_TELL.size, deadline))
+            code, orientation, width, height, size = _REPLY_HEADER.unpack(self._read(_REPLY_HEADER.size, deadline))
             outcome = _OUTCOMES[code]
             if "mode" not in how:
                 made = self._pixels(how["wanted"] if outcome == "ok" else [], width, height, size)
-            elif size <= 3 * how.get("max_pixels", 0) + _LARGE:
+            elif size <= 3 * how.get("max_pixels", 0) + _LARGE_PIXELS:
                 made = self._read(size, deadline)
             else:
-                raise ValueError("no decoder says so: it was taken over")
+                raise ValueError("inconsistent reply: the decoder may be compromised")
         except TimeoutError:
             self.stop()
             return Reply("decoder_timeout")
@@ -134,14 +134,14 @@ class Isolated:
         return Reply(outcome, orientation, width, height, made)
 
     def _pixels(self, wanted: list[dict | None], width: int, height: int, size: int) -> list[np.ndarray]:
-        """Copies of the pixels in shared memory. ValueError where there cannot be so many."""
+        """Copies of the pixels in shared memory. ValueError if the reply's sizes are inconsistent."""
         shapes = [(w["size"], w["size"], 3) if w else (height, width, 3) for w in wanted]
         ends = list(itertools.accumulate(math.prod(shape) for shape in shapes))
         if size > _SHARED or size != (ends[-1] if ends else 0):
-            raise ValueError("no decoder says so: it was taken over")
+            raise ValueError("inconsistent reply: the decoder may be compromised")
         flat = np.frombuffer(self.shared, np.uint8, size)
         found = [flat[end - math.prod(shape) : end].reshape(shape).copy() for shape, end in zip(shapes, ends)]
-        if size > _LARGE:
+        if size > _LARGE_PIXELS:
             self.shared.madvise(mmap.MADV_REMOVE)
         return found
 
@@ -155,7 +155,7 @@ class Isolated:
         shared = os.memfd_create("pixels", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
         try:
             os.ftruncate(shared, _SHARED)
-            # A child that could make it smaller would take this process along: reading behind its end is a SIGBUS.
+            # Sealed: if the child shrank it, reading past its end would kill this process (SIGBUS).
             fcntl.fcntl(shared, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL)
             self.shared = mmap.mmap(shared, _SHARED)
             return subprocess.Popen(
@@ -196,7 +196,7 @@ class Isolated:
         try:
             child.stdin.close()
         except BrokenPipeError:
-            pass  # what was not written to it yet is of no interest
+            pass  # unsent data is discarded
         child.wait()
         if self.shared is not None:
             self.shared.close()
@@ -207,40 +207,40 @@ class Isolated:
 
 
 def serve(memory: float, seconds: float, shared: float) -> None:
-    """Answer requests on standard input until it closes."""
+    """Main loop of the child: answer requests from standard input until it closes."""
     from curate.fetch.reencode import Resize, flatten
 
     pixels_out = mmap.mmap(int(shared), _SHARED)
     for limit, value in ((resource.RLIMIT_AS, int(memory)), (resource.RLIMIT_FSIZE, 0), (resource.RLIMIT_CORE, 0)):
         resource.setrlimit(limit, (value, value))
     signal.signal(signal.SIGPROF, signal.SIG_DFL)
-    ask, tell = sys.stdin.buffer, sys.stdout.buffer
-    while head := ask.read(_ASK.size):
-        note, size = _ASK.unpack(head)
-        how, data = json.loads(ask.read(note)), ask.read(size)
+    requests, replies = sys.stdin.buffer, sys.stdout.buffer
+    while head := requests.read(_REQUEST_HEADER.size):
+        options_size, size = _REQUEST_HEADER.unpack(head)
+        how, data = json.loads(requests.read(options_size)), requests.read(size)
         signal.setitimer(signal.ITIMER_PROF, min(seconds, allowed(data)))
         try:
             if "mode" in how:
                 raw, width, height = Resize(**how)(data)
-                _tell(tell, 0, 1, width, height, b"" if raw is data else raw)
+                _write_reply(replies, 0, 1, width, height, b"" if raw is data else raw)
             else:
                 pixels, orientation = flatten(data) if "flatten" in how else (None, 1)
-                made = _prepared(data, how["wanted"]) if pixels is None else [pixels]
+                made = _decode_all(data, how["wanted"]) if pixels is None else [pixels]
                 end = 0
                 for each in made:
                     np.copyto(np.frombuffer(pixels_out, np.uint8, each.size, end).reshape(each.shape), each)
                     end += each.size
                 height, width = next((each.shape[:2] for each, w in zip(made, how["wanted"]) if w is None), (0, 0))
-                _tell(tell, 0, orientation, width, height, size=end)
+                _write_reply(replies, 0, orientation, width, height, size=end)
         except Broken:
-            _tell(tell, 1)
+            _write_reply(replies, 1)
         except MemoryError:
-            _tell(tell, 2)
+            _write_reply(replies, 2)
         signal.setitimer(signal.ITIMER_PROF, 0)
 
 
-def _prepared(data: bytes, wanted: list[dict | None]) -> list[np.ndarray]:
-    """Each result depends only on the file and on its own preprocessing, not on what else is asked of the same file."""
+def _decode_all(data: bytes, wanted: list[dict | None]) -> list[np.ndarray]:
+    """A file in each wanted preprocessing; a result depends on the file and that preprocessing alone, not on the others."""
     from curate.fetch.pixels import decode
 
     if not wanted:
@@ -257,14 +257,14 @@ def _prepared(data: bytes, wanted: list[dict | None]) -> list[np.ndarray]:
 
 
 def allowed(data: bytes) -> float:
-    """CPU seconds that a picture may take, by the size that its header tells."""
+    """CPU seconds allowed for a picture, by the size in its header."""
     _, found = inspect(data, sys.maxsize)
-    return _LEAST + (found.width * found.height * _PER_PIXEL if found else 0)
+    return _MIN_SECONDS + (found.width * found.height * _SECONDS_PER_PIXEL if found else 0)
 
 
-def _tell(
-    tell: BinaryIO, code: int, orientation: int = 1, width: int = 0, height: int = 0, raw: bytes = b"", size: int = 0
+def _write_reply(
+    replies: BinaryIO, code: int, orientation: int = 1, width: int = 0, height: int = 0, raw: bytes = b"", size: int = 0
 ) -> None:
-    tell.write(_TELL.pack(code, orientation, width, height, size or len(raw)))
-    tell.write(raw)
-    tell.flush()
+    replies.write(_REPLY_HEADER.pack(code, orientation, width, height, size or len(raw)))
+    replies.write(raw)
+    replies.flush()

@@ -1,4 +1,4 @@
-"""Limits of this machine: files, sockets, ports, memory, disk. Meeting one is never the fault of a URL."""
+"""Resource limits of this machine (files, sockets, ports, memory, disk), told apart from failures of a URL."""
 
 import errno
 import functools
@@ -12,12 +12,12 @@ from curate.errors import CurateError
 
 log = logging.getLogger(__name__)
 
-#: Files that a process keeps open besides those of requests: the store's, the decoder's pipes, libraries.
-RESERVE = 24
-#: Files that a request may have open: its connection, one that is kept for the next request, the look-up of its name.
-EACH = 3
+#: File descriptors of a process that are not for requests: the store's, the decoder's pipes, libraries.
+RESERVED_FILES = 24
+#: File descriptors of a request: its connection, an idle connection, the look-up of its name.
+FILES_PER_REQUEST = 3
 
-#: What to do about each error.
+#: Cause and remedy for each errno.
 _ADVICE = {
     errno.EMFILE: "this process may open no more files: raise `ulimit -n`, or lower the concurrency",
     errno.ENFILE: "this machine may open no more files: raise the kernel's fs.file-max, or run fewer workers",
@@ -29,18 +29,18 @@ _ADVICE = {
     errno.ENOSPC: "the disk is full: free some of it, or point TMPDIR and the run's folder to another one",
     errno.EDQUOT: "the disk quota is used up: free some of it, or point TMPDIR and the run's folder elsewhere",
 }
-#: Addresses that a machine with a network has a route to. Nothing is sent there: they are for documentation.
-_ELSEWHERE = ("192.0.2.1", "2001:db8::1")
+#: Addresses reserved for documentation, to test whether there is a route. Nothing is sent to them.
+_TEST_ADDRESSES = ("192.0.2.1", "2001:db8::1")
 
 
 class MachineLimit(CurateError):
-    """A limit of this machine stopped the work: says which, and what to do. The rows at work have no outcome."""
+    """A resource limit of this machine stopped the work; the message names it and the remedy. Rows in progress have no outcome."""
 
 
 def machine_limit(error: BaseException, address: str | None = None) -> MachineLimit | None:
-    """The limit that an error of the system stands for, or None if the other side may be its cause.
+    """The MachineLimit that an exception means, or None if the remote side may be its cause.
 
-    address: where a connection was to go. On a machine without IPv6 such a connection fails like one without a port or a route.
+    address: of the attempted connection. Without IPv6 a connection to an IPv6 address fails like one without a free port or a route.
     """
     if isinstance(error, MachineLimit):
         return error
@@ -60,23 +60,23 @@ def machine_limit(error: BaseException, address: str | None = None) -> MachineLi
 
 
 def online() -> bool:
-    """Whether this machine has a route to anywhere."""
-    return any(map(reachable, _ELSEWHERE))
+    """Whether this machine has a route to the internet."""
+    return any(map(reachable, _TEST_ADDRESSES))
 
 
 def reachable(address: str) -> bool:
-    """Whether this machine has a route to an address, and an address of its own to ask from. Nothing is sent."""
+    """Whether this machine has a route to an address, and a source address for it. Nothing is sent."""
     family = socket.AF_INET6 if ipaddress.ip_address(address).version == 6 else socket.AF_INET
     try:
         with socket.socket(family, socket.SOCK_DGRAM) as s:
             s.connect((address, 9))
     except OSError as e:
-        return e.errno in (errno.EMFILE, errno.ENFILE)  # then it is not known
+        return e.errno in (errno.EMFILE, errno.ENFILE)  # unknown: the socket itself could not be made
     return True
 
 
-def fitting(concurrency: int) -> int:
-    """As many requests at a time as the files allow that this process may open; the soft limit is raised to the hard one."""
+def fit_concurrency(concurrency: int) -> int:
+    """The concurrency, lowered to what the limit on open files allows; raises the soft limit to the hard one."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft != hard:
         try:
@@ -86,13 +86,15 @@ def fitting(concurrency: int) -> int:
             log.info("the limit of open files stays at %d: %s", soft, e)
     if soft == resource.RLIM_INFINITY:
         return concurrency
-    fits = max(1, min(concurrency, (soft - len(os.listdir("/dev/fd")) - RESERVE) // EACH))
+    fits = max(1, min(concurrency, (soft - len(os.listdir("/dev/fd")) - RESERVED_FILES) // FILES_PER_REQUEST))
     if fits < concurrency:
-        _warn(concurrency, soft)
+        _warn_once(concurrency, soft)
     return fits
 
 
 @functools.cache
-def _warn(concurrency: int, limit: int) -> None:
-    """Said once, not for each part."""
-    log.warning("fewer than %d requests at a time: this process may open no more than %d files (ulimit -n)", concurrency, limit)
+def _warn_once(concurrency: int, limit: int) -> None:
+    """Log the reduced concurrency, once a process."""
+    log.warning(
+        "fewer than %d concurrent requests: this process may open no more than %d files (ulimit -n)", concurrency, limit
+    )

@@ -1,4 +1,4 @@
-"""What a picture's file says besides its pixels: EXIF, XMP, IPTC, comments; and whether it says where it was taken."""
+"""Metadata blocks of picture files (EXIF, XMP, IPTC, comments), and whether they hold a GPS location."""
 
 import re
 import struct
@@ -8,33 +8,33 @@ from itertools import islice
 
 from curate.fetch.image import segments, sniff, tag
 
-#: Bytes to which the compressed texts of a file are unpacked; what is behind them is not looked at.
-UNPACKED = 1 << 20
-#: Places in an AVIF that begin like EXIF and are read as such; chance makes hardly one in a file.
-_STARTS = 16
+#: Bytes to which the compressed texts of a file are decompressed; the rest is ignored.
+MAX_DECOMPRESSED = 1 << 20
+#: Offsets in an AVIF with EXIF's magic bytes that are read as EXIF; a file hardly has one by chance.
+_MAX_EXIF_STARTS = 16
 
-NONE, SOME, PLACE = 0, 1, 2
+NONE, SOME, LOCATION = 0, 1, 2
 
 _GPS_IFD = 0x8825
 _XMP_GPS = re.compile(rb"exif:GPS(?:Latitude|Longitude)\b", re.IGNORECASE)
 
 
 def metadata(data: bytes) -> int:
-    """NONE, SOME (EXIF, XMP, IPTC or text), or PLACE if they tell a place: GPS in EXIF or XMP. NONE for what cannot be read."""
+    """Classify a file's metadata: NONE, SOME (EXIF, XMP, IPTC or text) or LOCATION (GPS in EXIF or XMP). NONE for an unreadable file."""
     found = NONE
     for block in blocks(data):
-        if _places(block):
-            return PLACE
+        if _has_location(block):
+            return LOCATION
         found = SOME
     return found
 
 
 def blocks(data: bytes) -> Iterator[bytes | memoryview]:
-    """The blocks of a picture's file that are not pixels: EXIF, XMP, IPTC, texts and comments."""
-    return _BLOCKS.get(sniff(data), _nothing)(data)
+    """The metadata blocks of a picture file: EXIF, XMP, IPTC, texts and comments."""
+    return _BLOCKS.get(sniff(data), _no_blocks)(data)
 
 
-def _places(block: bytes | memoryview) -> bool:
+def _has_location(block: bytes | memoryview) -> bool:
     tiff = block[6:] if block[:6] == b"Exif\0\0" else block
     if tiff[:2] not in (b"II", b"MM"):
         return _XMP_GPS.search(block) is not None
@@ -42,12 +42,12 @@ def _places(block: bytes | memoryview) -> bool:
     return start is not None and any(tiff[start : start + 2])  # a directory that is not empty
 
 
-def _nothing(_: bytes) -> Iterator[bytes]:
+def _no_blocks(_: bytes) -> Iterator[bytes]:
     return iter(())
 
 
 def _jpeg(data: bytes) -> Iterator[bytes]:
-    """APP1 (EXIF, XMP), APP13 (IPTC) and comments up to the picture itself."""
+    """APP1 (EXIF, XMP), APP13 (IPTC) and comment segments before the first scan."""
     for marker, start, end in segments(data):
         if marker == 0xDA:
             return
@@ -56,21 +56,21 @@ def _jpeg(data: bytes) -> Iterator[bytes]:
 
 
 def _png(data: bytes) -> Iterator[bytes]:
-    at, left = 8, UNPACKED
+    at, budget = 8, MAX_DECOMPRESSED
     while at + 12 <= len(data):
         size, kind = struct.unpack_from(">I4s", data, at)
         body = data[at + 8 : at + 8 + size]
         if kind == b"eXIf":
             yield body
         elif kind in (b"tEXt", b"zTXt", b"iTXt"):
-            found = _text(kind, body, left)
-            left = max(1, left - len(found))  # 0 would be no limit
+            found = _text(kind, body, budget)
+            budget = max(1, budget - len(found))  # 0 would be no limit
             yield found
         at += 12 + size
 
 
 def _text(kind: bytes, body: bytes, limit: int) -> bytes:
-    """What a text chunk says, at most `limit` bytes of it if it has to be unpacked; or the EXIF or XMP that it holds in hex."""
+    """The text of a PNG text chunk, decompressed to at most `limit` bytes; of a `Raw profile type` the EXIF or XMP in hex."""
     keyword, _, text = body.partition(b"\0")
     packed = kind == b"zTXt" or (kind == b"iTXt" and text[:1] == b"\1")
     # zTXt: method, text. iTXt: flag, method, language, 0, translated keyword, 0, text.
@@ -96,7 +96,7 @@ def _webp(data: bytes) -> Iterator[bytes]:
 
 
 def _gif(data: bytes) -> Iterator[bytes]:
-    """Comments, and application extensions other than the one that counts loops; XMP lies in one as it is."""
+    """Comments and application extensions (XMP is in one), without the loop count (NETSCAPE2.0)."""
     at = 13 + (3 << (data[10] & 7) + 1 if data[10:11] and data[10] & 0x80 else 0)
     while at + 2 <= len(data) and data[at] in (0x21, 0x2C):
         start = at
@@ -116,9 +116,9 @@ def _gif(data: bytes) -> Iterator[bytes]:
 
 
 def _avif(data: bytes) -> Iterator[bytes | memoryview]:
-    """Items of type Exif and mime (XMP) are named in the head and lie anywhere: they are found by how they begin."""
+    """Exif and mime (XMP) items, found by their magic bytes: the header names them, and they can be anywhere in the file."""
     if b"Exif" in data[: 1 << 16]:
-        for found in islice(re.finditer(rb"II\x2a\0|MM\0\x2a", data), _STARTS):
+        for found in islice(re.finditer(rb"II\x2a\0|MM\0\x2a", data), _MAX_EXIF_STARTS):
             yield memoryview(data)[found.start() :]
     if b"application/rdf+xml" in data:
         yield data

@@ -1,4 +1,4 @@
-"""Match lists of PDQ hashes: pictures that look like one that must not be kept, known by 256 bits and never by their content.
+"""Match lists of PDQ hashes: find pictures similar to listed ones by a perceptual hash of 256 bits.
 
 PDQ (Facebook, 2019) is the perceptual hash of ThreatExchange and of NCMEC's and StopNCII's lists; two hashes of the same picture differ in
 at most 31 bits, and a hash of quality below 50 says nothing.
@@ -20,10 +20,10 @@ _HASH = re.compile(r"\s*([0-9a-fA-F]{64})(?![0-9a-fA-F])")
 
 
 class PdqList:
-    """Whether a picture's file matches a list: what `Fetch(match="pdq:FILE")` asks. A file that cannot be decoded does not.
+    """A match list as the hook of `Fetch(match="pdq:FILE")`: whether a picture file matches it. A file that cannot be decoded does not.
 
     path: a text file with a hash of 64 hex digits at the beginning of each line, `#` begins a comment; local to each worker or any fsspec
-    URL. RecipeError names a line that is none, and the package that is missing.
+    URL. RecipeError names an invalid line, or the missing package.
     """
 
     def __init__(self, path: str):
@@ -43,13 +43,13 @@ class PdqList:
 
 
 def read(path: str) -> np.ndarray:
-    """The hashes of a list, four unsigned 64-bit numbers each."""
+    """Read the hashes of a list: uint64 (n, 4). RecipeError for an invalid line or an empty list."""
     found = []
     for number, line in enumerate(lines(path), 1):
         text = line.split("#", 1)[0]
         match = _HASH.match(text)
         if match is None and text.strip():
-            raise RecipeError(f"{path}: line {number}: {text.strip()[:40]!r} is no PDQ hash of 64 hex digits")
+            raise RecipeError(f"{path}: line {number}: {text.strip()[:40]!r} is not a PDQ hash of 64 hex digits")
         found += [bytes.fromhex(match[1])] if match else []
     if not found:
         raise RecipeError(f"{path}: no PDQ hash in it")
@@ -58,5 +58,5 @@ def read(path: str) -> np.ndarray:
 
 @lru_cache(maxsize=4)
 def pdq_list(path: str) -> PdqList:
-    """A list, read once by a process."""
+    """The match list of a file, cached by process."""
     return PdqList(path)

@@ -1,8 +1,8 @@
-"""Bytes to the pixels that a training loader sees in them.
+"""Decode pictures to the pixels that a training loader gets.
 
 The loader is open_clip's (webdataset's `pilrgb`): Pillow's first frame, converted to RGB. So EXIF orientation and colour profiles
-are ignored, transparency is cut off (what lies behind it shows, often black), and 16 bits of grey become 8 as Pillow makes them.
-What a file looks like to people is what `reencode` writes.
+are ignored, the alpha channel is dropped (transparent pixels show their colour, often black), and 16-bit grey becomes 8-bit as in
+Pillow. `reencode` renders a file as browsers do.
 """
 
 import io
@@ -17,7 +17,7 @@ from PIL import Image
 from curate.fetch.image import LOADED, MAX_PIXELS, Broken, Header, inspect
 from curate.store import failpoints
 
-#: What Pillow, simplejpeg and Python's own modules raise at files they do not like.
+#: Exceptions that Pillow, simplejpeg and Python's own modules raise for invalid files.
 REFUSALS: tuple[type[Exception], ...] = (
     ValueError,
     OSError,
@@ -35,8 +35,10 @@ REFUSALS: tuple[type[Exception], ...] = (
 
 
 def decode(data: bytes, max_pixels: int = MAX_PIXELS, least: int = 0) -> np.ndarray:
-    """The first frame as uint8, shape (height, width, 3), RGB, as open_clip's loader has it. Raises Broken where that refuses the
-    file, or MemoryError. least: a JPEG may come smaller, its shorter side no less than so many pixels; 0: every pixel."""
+    """The first frame as RGB, uint8 (height, width, 3), as open_clip's loader decodes it.
+
+    least: scale a JPEG down while decoding, its shorter side to no less than so many pixels; 0: full size. Raises Broken where the
+    loader refuses the file, or MemoryError."""
     found = checked(data, max_pixels)
     try:
         failpoints.at("decode", data)
@@ -44,7 +46,7 @@ def decode(data: bytes, max_pixels: int = MAX_PIXELS, least: int = 0) -> np.ndar
             if (
                 image.format in ("JPEG", "MPO")
                 and image.mode in ("RGB", "L")
-                and (pixels := _strictly(data, least)) is not None
+                and (pixels := _decode_jpeg(data, least)) is not None
             ):
                 return pixels
             return np.array(image.convert("RGB"))
@@ -53,7 +55,7 @@ def decode(data: bytes, max_pixels: int = MAX_PIXELS, least: int = 0) -> np.ndar
 
 
 def checked(data: bytes, max_pixels: int) -> Header:
-    """The header of a file that may be decoded. Raises Broken."""
+    """The header of a file, if it may be decoded: accepted format, within the limits. Raises Broken."""
     outcome, found = inspect(data, max_pixels)
     if found is None or outcome not in ("ok", "truncated"):
         raise Broken(outcome)
@@ -61,7 +63,7 @@ def checked(data: bytes, max_pixels: int) -> Header:
 
 
 def opened(data: bytes, found: Header, max_pixels: int) -> Image.Image:
-    """The file in Pillow, its pixels not yet decoded. Raises one of REFUSALS, ValueError where the header that was checked lies."""
+    """Open a file in Pillow without decoding it. Raises one of REFUSALS; ValueError if Pillow reads another size than the checked header."""
     name = found.mime.removeprefix("image/").upper()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -71,9 +73,9 @@ def opened(data: bytes, found: Header, max_pixels: int) -> Image.Image:
     return image
 
 
-def _strictly(data: bytes, least: int) -> np.ndarray | None:
-    """A sound JPEG in two thirds of Pillow's time, the same pixels (or fewer, by libjpeg's scaled DCT); None where libjpeg has something
-    to say, and Pillow decides."""
+def _decode_jpeg(data: bytes, least: int) -> np.ndarray | None:
+    """Decode a valid JPEG in two thirds of Pillow's time to the same pixels (or fewer, by libjpeg's scaled DCT); None where libjpeg warns,
+    so that Pillow decides."""
     try:
         return simplejpeg.decode_jpeg(data, "RGB", strict=True, min_height=least, min_width=least)
     except ValueError:

@@ -1,4 +1,4 @@
-"""What happens to bytes that arrived: inspected, hashed, re-encoded, parked. In threads, so that the event loop only reads."""
+"""Process downloaded files in threads beside the event loop: inspect, hash, re-encode, write to the payload."""
 
 import asyncio
 import hashlib
@@ -13,24 +13,24 @@ from typing import Any
 import pyarrow as pa
 
 from curate import schema
-from curate.fetch.client import Answer
+from curate.fetch.client import FetchResult
 from curate.fetch.image import LOADED, MAX_PIXELS, SUFFIX, Header, inspect
 from curate.fetch.isolate import Isolated
 from curate.fetch.machine import machine_limit
 from curate.removed import Removed
 from curate.store.payload import Parcel
 
-#: Bytes that may wait for a thread before the network has to wait too.
-HELD = 64 << 20
+#: Bytes queued for the threads beyond which `put` blocks.
+MAX_QUEUED = 64 << 20
 
-#: A list's own hash by its length in hex digits.
+#: The algorithm of a listed hash, by its length in hex digits.
 _HASHES = {32: "md5", 40: "sha1", 64: "sha256", 128: "sha512"}
 
 
 @dataclass
-class Rules:
-    """What is done to a body: a Resize or None, the pixel cap, what the list says of hashes, the operator's hook, and what was
-    taken down."""
+class BodyPolicy:
+    """How a body is checked and re-encoded: resize (a Resize, or None: keep the bytes), the cap on pixels, whether each row needs a
+    listed hash, the operator's `match` hook, and the takedowns."""
 
     resize: Any = None
     max_pixels: int = MAX_PIXELS
@@ -40,8 +40,8 @@ class Rules:
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
-    """Where bytes lie that a source brought."""
+class PayloadSlice:
+    """Where a file lies in a payload: path (None: this part's own), offset and size in bytes."""
 
     payload: str
     offset: int
@@ -49,11 +49,10 @@ class Place:
 
 
 class Receiver:
-    """Takes answers, fills the columns of schema.FETCHED for the rows that wait for them, and parks bytes in the parcel.
+    """Queue of fetch results and its threads: fills the columns of schema.FETCHED and writes accepted files to the parcel.
 
-    rows: for each key (a URL, or a row's own number where the source brought its bytes) the rows that wait for it.
-    hashes: for each row the list's own hash, or None. deadline: by `time.monotonic`; bytes that still wait for a thread then are
-    given up, and their rows are `timeout`.
+    rows: the rows of each key (a URL, or a row number where the source supplied the bytes). hashes: each row's listed hash, or
+    None. deadline: by `time.monotonic`; files still queued then are discarded, and their rows are `timeout`.
     """
 
     def __init__(
@@ -62,18 +61,18 @@ class Receiver:
         rows: dict[Any, list[int]],
         hashes: list[str | None],
         parcel: Parcel,
-        rules: Rules,
+        policy: BodyPolicy,
         threads: int,
         deadline: float = float("inf"),
     ):
-        self.uids, self.rows, self.hashes, self.parcel, self.rules = uids, rows, hashes, parcel, rules
+        self.uids, self.rows, self.hashes, self.parcel, self.policy = uids, rows, hashes, parcel, policy
         self.deadline = deadline
         self.columns: dict[str, list] = {name: [None] * len(uids) for name in schema.FETCHED}
         self.queue: queue.SimpleQueue = queue.SimpleQueue()
-        self.parking, self.counting = threading.Lock(), threading.Condition()
-        self.held, self.error = 0, None
-        self.waiting: list[asyncio.Future] = []
-        self.threads = [threading.Thread(target=self._work, name=f"receive-{i}", daemon=True) for i in range(threads)]
+        self.parcel_lock, self.capacity = threading.Lock(), threading.Condition()
+        self.queued, self.error = 0, None
+        self.waiters: list[asyncio.Future] = []
+        self.threads = [threading.Thread(target=self._consume, name=f"receive-{i}", daemon=True) for i in range(threads)]
 
     def __enter__(self) -> "Receiver":
         for thread in self.threads:
@@ -81,109 +80,109 @@ class Receiver:
         return self
 
     def __exit__(self, kind, *_) -> None:
-        """Wait until all that was given has been taken, unless something went wrong."""
-        ours = self.error
+        """Wait until the queue is processed, or after an error until the threads have stopped; raises a thread's error."""
+        earlier = self.error
         if kind is not None:
-            self.error = ours or RuntimeError("given up")  # what waits in the queue is passed over
+            self.error = earlier or RuntimeError("cancelled")  # the rest of the queue is skipped
         for _ in self.threads:
             self.queue.put(None)
         for thread in self.threads:
             thread.join()
-        error = ours or (self.error if kind is None else None)
+        error = earlier or (self.error if kind is None else None)
         if error:
             raise error
 
-    # ---- the giving side
+    # ---- producer
 
-    async def put(self, key: Any, answer: Answer) -> None:
-        """Give an answer; waits while too many bytes are held. Raises what a thread raised."""
+    async def put(self, key: Any, result: FetchResult) -> None:
+        """Queue a result; waits while more than MAX_QUEUED bytes are queued. Raises a thread's error."""
         while True:
-            room = asyncio.get_running_loop().create_future()
-            with self.counting:
-                if self.held <= HELD or self.error is not None:
+            ready = asyncio.get_running_loop().create_future()
+            with self.capacity:
+                if self.queued <= MAX_QUEUED or self.error is not None:
                     break
-                self.waiting.append(room)
+                self.waiters.append(ready)
             try:
-                await room
+                await ready
             finally:
-                with self.counting:
-                    if room in self.waiting:
-                        self.waiting.remove(room)
-        self.give(key, answer)
+                with self.capacity:
+                    if ready in self.waiters:
+                        self.waiters.remove(ready)
+        self.put_nowait(key, result)
 
-    def wait_for_room(self) -> None:
-        """Wait, outside of an event loop, until not too many bytes are held."""
-        with self.counting:
-            self.counting.wait_for(lambda: self.held <= HELD or self.error is not None)
+    def wait_for_capacity(self) -> None:
+        """Block, outside of an event loop, while more than MAX_QUEUED bytes are queued."""
+        with self.capacity:
+            self.capacity.wait_for(lambda: self.queued <= MAX_QUEUED or self.error is not None)
 
-    def give(self, key: Any, answer: Answer, place: Place | None = None) -> None:
-        """Give an answer, or the bytes that a source brought with their place."""
+    def put_nowait(self, key: Any, result: FetchResult, location: PayloadSlice | None = None) -> None:
+        """Queue a result at once; with `location`, a file that the source supplied. Raises a thread's error."""
         if self.error is not None:
             raise self.error
-        with self.counting:
-            self.held += len(answer.body)
-        self.queue.put((key, answer, place))
+        with self.capacity:
+            self.queued += len(result.body)
+        self.queue.put((key, result, location))
 
     def table(self) -> pa.Table:
         return pa.table({name: pa.array(values, schema.FETCHED[name]) for name, values in self.columns.items()})
 
-    # ---- the taking side
+    # ---- consumer threads
 
-    def _work(self) -> None:
+    def _consume(self) -> None:
         with ExitStack() as stack:
-            child = stack.enter_context(Isolated())  # started when it is first asked
+            child = stack.enter_context(Isolated())  # its process starts with the first request
             while (item := self.queue.get()) is not None:
-                key, answer, place = item
+                key, result, location = item
                 try:
                     if self.error is None:
-                        late = answer.body and time.monotonic() > self.deadline
-                        self._take(self.rows[key], Answer("timeout") if late else answer, place, child)
-                except Exception as e:  # raised again where the answers come from
+                        late = result.body and time.monotonic() > self.deadline
+                        self._process(self.rows[key], FetchResult("timeout") if late else result, location, child)
+                except Exception as e:  # raised by the next put, or by __exit__
                     self.error = machine_limit(e) or e
-                self._done(len(answer.body))
+                self._release(len(result.body))
 
-    def _done(self, size: int) -> None:
-        """Let one who waits go on. While one is listed his loop runs: he takes himself off the list before it can close."""
-        with self.counting:
-            self.held -= size
-            self.counting.notify_all()
-            if self.waiting and (self.held <= HELD or self.error is not None):
-                room = self.waiting.pop()
-                room.get_loop().call_soon_threadsafe(lambda: room.done() or room.set_result(None))
+    def _release(self, size: int) -> None:
+        """Uncount bytes and wake one waiter. Its loop still runs: a waiter leaves the list before its loop can close."""
+        with self.capacity:
+            self.queued -= size
+            self.capacity.notify_all()
+            if self.waiters and (self.queued <= MAX_QUEUED or self.error is not None):
+                ready = self.waiters.pop()
+                ready.get_loop().call_soon_threadsafe(lambda: ready.done() or ready.set_result(None))
 
-    def _take(self, rows: list[int], answer: Answer, place: Place | None, child: Isolated) -> None:
+    def _process(self, rows: list[int], result: FetchResult, location: PayloadSlice | None, child: Isolated) -> None:
         self._fill(
             rows,
-            fetch=answer.outcome,
-            http_status=answer.status,
-            final_url=answer.url,
-            fetched_at=int(answer.at * 1000) if answer.at else None,
+            fetch=result.outcome,
+            http_status=result.status,
+            final_url=result.url,
+            fetched_at=int(result.at * 1000) if result.at else None,
         )
-        if answer.outcome != "ok":
+        if result.outcome != "ok":
             return
-        if self.rules.match is not None and self.rules.match(answer.body):
+        if self.policy.match is not None and self.policy.match(result.body):
             return self._fill(rows, fetch="matched")
-        sha256 = hashlib.sha256(answer.body).hexdigest()
-        if sha256 in self.rules.removed.hashes or self.rules.removed.has_url(answer.url):
+        sha256 = hashlib.sha256(result.body).hexdigest()
+        if sha256 in self.policy.removed.hashes or self.policy.removed.has_url(result.url):
             return self._fill(rows, fetch="removed", final_url=None)
-        outcome, header = inspect(answer.body, self.rules.max_pixels)
-        if outcome == "truncated" and header.mime in LOADED and not isinstance(child.decode(answer.body), str):
-            outcome = "ok"  # nothing is missing that decoders need
+        outcome, header = inspect(result.body, self.policy.max_pixels)
+        if outcome == "truncated" and header.mime in LOADED and not isinstance(child.decode(result.body), str):
+            outcome = "ok"  # decoders read it in full
         self._fill(rows, fetch=outcome)
-        if answer.body:
+        if result.body:
             self._fill(rows, sha256=sha256)
         if header is not None:
             self._fill(rows, mime=header.mime, original_width=header.width, original_height=header.height)
         if outcome == "ok":
-            rows = [row for row in rows if self._as_listed(row, answer.body)]
+            rows = [row for row in rows if self._hash_matches(row, result.body)]
             if rows:
-                self._keep(rows, answer.body, header, place, child)
+                self._store(rows, result.body, header, location, child)
         return None
 
-    def _as_listed(self, row: int, body: bytes) -> bool:
-        """Compare with the list's own hash."""
+    def _hash_matches(self, row: int, body: bytes) -> bool:
+        """Whether the body has the row's listed hash, or none is required; else sets `hash_mismatch`."""
         listed = self.hashes[row]
-        if not listed and not self.rules.require_hash:
+        if not listed and not self.policy.require_hash:
             return True
         listed = (listed or "").strip().lower()
         name = _HASHES.get(len(listed))
@@ -194,25 +193,30 @@ class Receiver:
         self.columns["fetch"][row] = "hash_mismatch"
         return False
 
-    def _keep(self, rows: list[int], body: bytes, header: Header, place: Place | None, child: Isolated) -> None:
+    def _store(self, rows: list[int], body: bytes, header: Header, location: PayloadSlice | None, child: Isolated) -> None:
         width, height, suffix = header.width, header.height, SUFFIX[header.mime]
-        how = self.rules.resize
+        how = self.policy.resize
         if how is not None:
             to = how.target(width, height)
-            if to is not None and to[0] * to[1] > self.rules.max_pixels:
+            if to is not None and to[0] * to[1] > self.policy.max_pixels:
                 return self._fill(rows, fetch="too_many_pixels")
             outcome, width, height, made = child.resize(how, body)
             if outcome != "ok":
                 return self._fill(rows, fetch="broken_image")
             if made is not body:
                 self._fill(rows, mime=how.mime)
-                body, suffix, place = made, how.format, None
-        if place is None:
-            with self.parking:
+                body, suffix, location = made, how.format, None
+        if location is None:
+            with self.parcel_lock:
                 offset = self.parcel.add(f"{self.uids[rows[0]]}.{suffix}", body)
-            place = Place(None, offset, len(body))
+            location = PayloadSlice(None, offset, len(body))
         return self._fill(
-            rows, width=width, height=height, payload=place.payload, payload_offset=place.offset, payload_size=place.size
+            rows,
+            width=width,
+            height=height,
+            payload=location.payload,
+            payload_offset=location.offset,
+            payload_size=location.size,
         )
 
     def _fill(self, rows: list[int], **values: Any) -> None:

@@ -1,4 +1,4 @@
-"""Pictures written anew: as people see them (upright, on white, in sRGB), in img2dataset's resize modes, without metadata."""
+"""Re-encode pictures as browsers render them (upright, on white, in sRGB), in img2dataset's resize modes, without metadata."""
 
 import io
 from dataclasses import dataclass
@@ -11,21 +11,21 @@ from PIL import Image, ImageCms
 from curate.fetch.image import LOADED, MAX_PIXELS, Broken, Header
 from curate.fetch.pixels import REFUSALS, checked, decode, opened
 
-cv2.setNumThreads(1)  # parts run beside each other; threads inside one picture only get in the way
+cv2.setNumThreads(1)  # parts already run in parallel
 
 FORMATS = {"jpg": "image/jpeg", "png": "image/png", "webp": "image/webp"}
 
-#: Chunks that make a PNG an animation. OpenCV (4.14) dies of damaged ones, and makes room for what a cut file claims to hold.
+#: Chunks of an animated PNG. OpenCV (4.14) crashes on damaged ones, and allocates what a truncated file declares.
 _ANIMATED_PNG = (b"acTL", b"fcTL", b"fdAT")
-_ORIENTATION = 0x0112
+_ORIENTATION_TAG = 0x0112
 _SIXTEEN_BITS = ("I", "I;16", "I;16B", "I;16L")
-#: Colour spaces of profiles, and the mode of pixels that they speak of.
+#: Pillow's mode for each colour space of a profile.
 _SPACES = {"RGB ": "RGB", "GRAY": "L", "CMYK": "CMYK"}
 
 
 @dataclass(frozen=True)
 class Flat:
-    """Pixels on white, as stored; the EXIF orientation (1 to 8) that turns them upright, and the profile that they still need."""
+    """A decoded picture on white: pixels as stored, the EXIF orientation (1 to 8) and the ICC profile yet to be applied."""
 
     pixels: np.ndarray
     orientation: int = 1
@@ -33,30 +33,30 @@ class Flat:
 
 
 def flatten(data: bytes, max_pixels: int = MAX_PIXELS) -> tuple[np.ndarray, int]:
-    """A picture on white and in sRGB, as stored (uint8, height x width x 3), and its orientation. Raises Broken or MemoryError."""
+    """Decode a picture onto white in sRGB: pixels as stored (uint8, height x width x 3), and the EXIF orientation. Raises Broken or MemoryError."""
     found = checked(data, max_pixels)
     try:
         flat = _flat(data, found, max_pixels)
         return srgb(flat.pixels, flat.profile), flat.orientation
     except (*REFUSALS, cv2.error) as e:
-        raise _refused(found.mime, e) from e
+        raise _as_broken(found.mime, e) from e
 
 
-def _refused(mime: str, cause: Exception) -> Exception:
-    """Broken, or MemoryError where a decoder could not have the memory it wanted."""
+def _as_broken(mime: str, cause: Exception) -> Exception:
+    """The exception to raise for a decoder's error: MemoryError if it could not allocate memory, else Broken."""
     if isinstance(cause, cv2.error) and cause.code == cv2.Error.StsNoMem:
         return MemoryError(str(cause))
     return Broken(f"{mime}: {type(cause).__name__}: {cause}")
 
 
 def _flat(data: bytes, found: Header, max_pixels: int, to: tuple[int, int] | None = None) -> Flat:
-    """What Pillow opens, or else OpenCV. `to`: a JPEG may be scaled down while decoding, to no less than this size.
+    """Decode with Pillow, or with OpenCV where Pillow fails. `to`: scale a JPEG down while decoding, to no less than this size.
 
-    Not strict: a decoder's warnings (extra bytes, a damaged block) leave a picture that browsers show too.
+    Not strict: after a decoder's warnings (extra bytes, a damaged block) browsers show the picture too.
     """
     try:
         with opened(data, found, max_pixels) as image:
-            return _by_pillow(image, data, found, to)
+            return _from_pillow(image, data, found, to)
     except REFUSALS:
         pixels = None
         if found.mime in LOADED and found.whole and not any(chunk in data for chunk in _ANIMATED_PNG):
@@ -66,28 +66,28 @@ def _flat(data: bytes, found: Header, max_pixels: int, to: tuple[int, int] | Non
         return Flat(_from_opencv(pixels))
 
 
-def _by_pillow(image: Image.Image, data: bytes, found: Header, to: tuple[int, int] | None) -> Flat:
+def _from_pillow(image: Image.Image, data: bytes, found: Header, to: tuple[int, int] | None) -> Flat:
     profile = image.info.get("icc_profile") or b""
     if found.mime == "image/jpeg" and image.mode in ("RGB", "L") and (pixels := _scaled(data, *(to or (0, 0)))) is not None:
-        return Flat(pixels, _turned(image), profile)
+        return Flat(pixels, _orientation(image), profile)
     image.load()
     if image.mode == "CMYK" and profile:
         image, profile = _cmyk(image, profile), b""
-    return Flat(on_ground(image, data, found), _turned(image), profile)
+    return Flat(on_ground(image, data, found), _orientation(image), profile)
 
 
 def _scaled(data: bytes, width: int, height: int) -> np.ndarray | None:
-    """A JPEG at the smallest size (in eighths) that is not below the one asked for; None where simplejpeg refuses it."""
+    """Decode a JPEG at the smallest scale (in eighths) not below the given size; None where simplejpeg fails."""
     try:
         return simplejpeg.decode_jpeg(data, "RGB", min_height=height, min_width=width, strict=False)
     except ValueError:
         return None
 
 
-def _turned(image: Image.Image) -> int:
-    """The orientation that EXIF, or an AVIF's own boxes, ask for; 1 (upright) if there is none or it cannot be read."""
+def _orientation(image: Image.Image) -> int:
+    """The orientation (1 to 8) by EXIF or an AVIF's boxes; 1 (upright) if missing or unreadable."""
     try:
-        value = image.getexif().get(_ORIENTATION)
+        value = image.getexif().get(_ORIENTATION_TAG)
     except REFUSALS:
         return 1
     return value if isinstance(value, int) and 1 <= value <= 8 else 1
@@ -97,22 +97,22 @@ def _turned(image: Image.Image) -> int:
 
 
 def transparent(image: Image.Image) -> bool:
-    """Whether pixels of a file may be transparent, by its header."""
+    """Whether a picture can have transparent pixels, by its mode and header."""
     return image.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in image.info
 
 
 def on_ground(image: Image.Image, data: bytes, found: Header) -> np.ndarray:
-    """A loaded picture as RGB on white.
+    """A loaded picture composited on white, as RGB.
 
-    Pillow compares the transparent colour of a PNG of other than 8 bits with pixels of another scale, so that is done here.
+    The transparent colour of a PNG of other than 8 bits is applied here: Pillow compares it with pixels of another scale.
     """
     key = image.info.get("transparency")
     if image.mode in _SIXTEEN_BITS:
         grey = np.asarray(image).clip(0, 65535).astype(np.uint16)
-        return _keyed((grey >> 8).astype(np.uint8), grey == key if isinstance(key, int) else None)
+        return _grey_to_rgb((grey >> 8).astype(np.uint8), grey == key if isinstance(key, int) else None)
     if found.mime == "image/png" and image.mode in ("1", "L") and isinstance(key, int):
         grey = np.asarray(image.convert("L"))
-        return _keyed(grey, grey == key * 255 // ((1 << data[24]) - 1))
+        return _grey_to_rgb(grey, grey == key * 255 // ((1 << data[24]) - 1))
     if found.mime == "image/png" and image.mode == "RGB" and key is not None and data[24] == 16:
         return _from_opencv(cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED))
     if transparent(image):
@@ -120,7 +120,7 @@ def on_ground(image: Image.Image, data: bytes, found: Header) -> np.ndarray:
     return np.array(image.convert("RGB"))
 
 
-def _keyed(grey: np.ndarray, key: np.ndarray | None) -> np.ndarray:
+def _grey_to_rgb(grey: np.ndarray, key: np.ndarray | None) -> np.ndarray:
     rgb = cv2.cvtColor(grey, cv2.COLOR_GRAY2RGB)
     if key is not None:
         rgb[key] = 255
@@ -128,7 +128,7 @@ def _keyed(grey: np.ndarray, key: np.ndarray | None) -> np.ndarray:
 
 
 def _from_opencv(pixels: np.ndarray | None) -> np.ndarray:
-    """OpenCV's grey, BGR or BGRA, of 8 or 16 bits, as RGB on white."""
+    """Convert OpenCV's grey, BGR or BGRA of 8 or 16 bits to RGB on white. ValueError for other types and None."""
     if pixels is None:
         raise ValueError("OpenCV refuses it")
     if pixels.dtype == np.uint16:
@@ -143,7 +143,7 @@ def _from_opencv(pixels: np.ndarray | None) -> np.ndarray:
 
 
 def on_white(rgba: np.ndarray) -> np.ndarray:
-    """RGBA laid over white."""
+    """Composite RGBA over white."""
     alpha = rgba[:, :, 3:]
     if alpha.min() == 255:
         return np.ascontiguousarray(rgba[:, :, :3])
@@ -156,23 +156,23 @@ def on_white(rgba: np.ndarray) -> np.ndarray:
 
 
 def srgb(pixels: np.ndarray, profile: bytes) -> np.ndarray:
-    """RGB pixels of a colour profile as sRGB; unchanged where there is no profile, it is sRGB itself, or it cannot be used."""
-    opened_ = _profile(profile)
-    if opened_ is None:
+    """Convert RGB pixels from an ICC profile to sRGB; unchanged if there is none, it is sRGB, or it is unusable."""
+    icc = _profile(profile)
+    if icc is None:
         return pixels
-    mode = _SPACES.get(opened_.profile.xcolor_space)
-    if mode not in ("RGB", "L") or "srgb" in (opened_.profile.profile_description or "").lower():
+    mode = _SPACES.get(icc.profile.xcolor_space)
+    if mode not in ("RGB", "L") or "srgb" in (icc.profile.profile_description or "").lower():
         return pixels
     if mode == "L" and not (np.array_equal(pixels[..., 0], pixels[..., 1]) and np.array_equal(pixels[..., 0], pixels[..., 2])):
         return pixels
     image = Image.fromarray(pixels if mode == "RGB" else np.ascontiguousarray(pixels[..., 0]))
-    return np.array(_converted(image, opened_) or image.convert("RGB"))
+    return np.array(_converted(image, icc) or image.convert("RGB"))
 
 
 def _cmyk(image: Image.Image, profile: bytes) -> Image.Image:
-    opened_ = _profile(profile)
-    usable = opened_ is not None and _SPACES.get(opened_.profile.xcolor_space) == "CMYK"
-    found = _converted(image, opened_) if usable else None
+    icc = _profile(profile)
+    usable = icc is not None and _SPACES.get(icc.profile.xcolor_space) == "CMYK"
+    found = _converted(image, icc) if usable else None
     if found is None:
         return image
     found.info = image.info
@@ -198,14 +198,14 @@ def _converted(image: Image.Image, profile: ImageCms.ImageCmsProfile) -> Image.I
 
 @dataclass(frozen=True)
 class Resize:
-    """How pictures are re-encoded: img2dataset's parameters, by its names and with its meaning.
+    """Re-encoding of pictures with img2dataset's parameters, by its names and with its meaning.
 
     mode: `no` (only re-encode), `border` (longer side = size, padded with white to a square), `keep_ratio` (shorter side =
         size), `keep_ratio_largest` (longer side = size), `center_crop` (shorter side = size, then the middle square).
     size: pixels. only_if_bigger: leave smaller pictures at their size, unpadded and uncropped.
     format: jpg, png or webp. quality: 0 to 100, for png the compression level 0 to 9. max_pixels: more are not decoded.
-    only: keep the bytes of all pictures but these: `transparent` (on white they are another picture), `unreadable` (open_clip's
-        loader does not open them). Empty: all are re-encoded.
+    only: re-encode only these and keep the bytes of all others: `transparent` (look different on white), `unreadable` (open_clip's
+        loader does not open them). Empty: re-encode all.
     """
 
     mode: str = "keep_ratio"
@@ -221,10 +221,10 @@ class Resize:
         return FORMATS[self.format]
 
     def __call__(self, data: bytes) -> tuple[bytes, int, int]:
-        """The re-encoded file, its width and its height; the same bytes where they are to be kept. Raises Broken."""
+        """Re-encode a file: its new bytes (the same where `only` excludes it), width and height. Raises Broken or MemoryError."""
         found = checked(data, self.max_pixels)
         try:
-            if self.only and not self._chosen(data, found):
+            if self.only and not self._selected(data, found):
                 return data, found.width, found.height
             to = self.target(found.width, found.height)
             smaller = to if to is not None and to[0] < found.width else None
@@ -232,20 +232,20 @@ class Resize:
             pixels = upright(srgb(self.fit(flat.pixels, to, found.width), flat.profile), flat.orientation)
             return encode(pixels, self.format, self.quality), pixels.shape[1], pixels.shape[0]
         except (*REFUSALS, cv2.error) as e:
-            raise _refused(found.mime, e) from e
+            raise _as_broken(found.mime, e) from e
 
-    def _chosen(self, data: bytes, found: Header) -> bool:
+    def _selected(self, data: bytes, found: Header) -> bool:
         try:
-            seen = decode(data, self.max_pixels) if found.mime in LOADED else None
+            loaded = decode(data, self.max_pixels) if found.mime in LOADED else None
         except Broken:
-            seen = None
-        if seen is None:
+            loaded = None
+        if loaded is None:
             return "unreadable" in self.only
         if "transparent" not in self.only:
             return False
         with opened(data, found, self.max_pixels) as image:
             image.load()
-            return transparent(image) and not np.array_equal(on_ground(image, data, found), seen)
+            return transparent(image) and not np.array_equal(on_ground(image, data, found), loaded)
 
     def target(self, width: int, height: int) -> tuple[int, int] | None:
         """Width and height to resize to (before padding or cropping), or None where the picture stays as it is."""
@@ -257,7 +257,7 @@ class Resize:
         return max(1, round(width * self.size / side)), max(1, round(height * self.size / side))
 
     def fit(self, pixels: np.ndarray, to: tuple[int, int] | None, width: int) -> np.ndarray:
-        """Pixels at the size that the mode asks for; they may have been scaled down already from a picture `width` wide."""
+        """Resize, crop or pad pixels by the mode; `width` is that of the stored picture, from which they may be scaled down already."""
         if to is None:
             return pixels
         if to != (pixels.shape[1], pixels.shape[0]):
@@ -273,9 +273,9 @@ class Resize:
 
 
 def _interpolation(now: int, stored: int, to: int) -> int:
-    """Lanczos up and area down, as img2dataset; bilinear for the little that is left to do after scaling while decoding.
+    """The interpolation: Lanczos up and area down, as img2dataset; bilinear after scaling while decoding, for factors above 3/4.
 
-    Above 3/4 each source pixel has its say in bilinear too. Against an area resize of the full picture it costs 0.7 dB of 44 dB
+    Above 3/4 bilinear uses each source pixel too. Against an area resize of the full picture it costs 0.7 dB of 44 dB
     PSNR, and 0.6 ms less of 2.3 ms.
     """
     if to >= stored:
@@ -284,7 +284,7 @@ def _interpolation(now: int, stored: int, to: int) -> int:
 
 
 def upright(pixels: np.ndarray, orientation: int) -> np.ndarray:
-    """Pixels turned and mirrored as an EXIF orientation (1 to 8) says."""
+    """Rotate and mirror pixels by an EXIF orientation (1 to 8)."""
     if orientation == 1:
         return pixels
     if orientation >= 5:
@@ -297,7 +297,7 @@ def upright(pixels: np.ndarray, orientation: int) -> np.ndarray:
 
 
 def encode(pixels: np.ndarray, format: str, quality: int) -> bytes:
-    """A file without metadata. JPEG is written with 4:2:0 chroma, as OpenCV and so img2dataset write it."""
+    """Encode pixels without metadata; JPEG with 4:2:0 chroma, like OpenCV and so img2dataset. Raises Broken."""
     if format == "jpg":
         return simplejpeg.encode_jpeg(pixels, quality, "RGB", "420")
     flag = {"png": cv2.IMWRITE_PNG_COMPRESSION, "webp": cv2.IMWRITE_WEBP_QUALITY}[format]

@@ -1,4 +1,4 @@
-"""Names to addresses: each name is asked for once, every address is vetted, and the connection goes to the vetted address."""
+"""DNS resolution: one look-up a name, every address checked, so that connections only go to checked addresses."""
 
 import asyncio
 import errno
@@ -8,18 +8,18 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 from curate.fetch.address import Network, allowed
-from curate.fetch.failure import Failed, drop
+from curate.fetch.failure import Failed, cancel_all
 from curate.fetch.machine import MachineLimit, machine_limit, online
 
-#: Look-ups at a time. One of a dead name takes 10 to 30 s, and a thread that waits costs little.
+#: Concurrent look-ups. One of a dead name takes 10 to 30 s, and a waiting thread costs little.
 THREADS = 256
 
-#: A look-up: host name to addresses, as a resolver spells them. Raises OSError.
+#: A look-up: from a host name to its addresses as text. Raises OSError.
 Lookup = Callable[[str], list[str]]
 
 
 def system_lookup(host: str) -> list[str]:
-    """The machine's own resolver. It also reads odd spellings of addresses (`0x7f.1`), and what it makes of them is vetted."""
+    """Addresses by the system's resolver. It also accepts unusual notations (`0x7f.1`); their addresses are checked like others."""
     try:
         found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
     except socket.gaierror as e:
@@ -32,42 +32,42 @@ def system_lookup(host: str) -> list[str]:
 
 
 class Resolver:
-    """Vetted addresses by name, remembered as long as the resolver lives, failures too.
+    """Cache of checked addresses by name; failures are cached too.
 
-    A name with one address that is not allowed is refused as a whole: honest names do not mix public and private ones,
-    and whoever rebinds a name does.
+    opened: networks allowed although not public. A name with any address that is not allowed is refused as a whole: legitimate names
+    do not mix public and private addresses, and DNS rebinding does.
     """
 
     def __init__(self, opened: Sequence[Network] = (), lookup: Lookup = system_lookup, threads: int | None = None):
         self.opened, self.lookup = opened, lookup
         self.pool = ThreadPoolExecutor(threads or THREADS, "dns")
-        self.known: dict[str, tuple[asyncio.Event, asyncio.Future[list[str]]]] = {}
+        self.cache: dict[str, tuple[asyncio.Event, asyncio.Future[list[str]]]] = {}
 
-    async def begun(self, host: str) -> None:
-        """Wait until the look-up has a thread: beside many dead names that may take long, and is not this one's fault."""
-        await self._known(host)[0].wait()
+    async def lookup_started(self, host: str) -> None:
+        """Wait until the look-up has a thread: among many dead names that takes long, and callers do not count it as the host's time."""
+        await self._lookup_of(host)[0].wait()
 
     async def addresses(self, host: str) -> list[str]:
-        """Addresses that may be contacted. Raises Failed: `dns` or `private_address`; MachineLimit."""
-        found = self._known(host)[1]
+        """The host's addresses, all allowed. Raises Failed (`dns` or `private_address`) or MachineLimit."""
+        found = self._lookup_of(host)[1]
         try:
             return await asyncio.shield(found)
         except MachineLimit:
-            if host in self.known and self.known[host][1] is found:
-                del self.known[host]  # looked up again
+            if host in self.cache and self.cache[host][1] is found:
+                del self.cache[host]  # not cached: look it up again
             raise
 
-    def _known(self, host: str) -> tuple[asyncio.Event, asyncio.Future[list[str]]]:
-        if host not in self.known:
-            begun = asyncio.Event()
-            self.known[host] = begun, asyncio.ensure_future(self._resolve(host, begun))
-        return self.known[host]
+    def _lookup_of(self, host: str) -> tuple[asyncio.Event, asyncio.Future[list[str]]]:
+        if host not in self.cache:
+            started = asyncio.Event()
+            self.cache[host] = started, asyncio.ensure_future(self._resolve(host, started))
+        return self.cache[host]
 
-    async def _resolve(self, host: str, begun: asyncio.Event) -> list[str]:
+    async def _resolve(self, host: str, started: asyncio.Event) -> list[str]:
         loop = asyncio.get_running_loop()
 
         def look() -> list[str]:
-            loop.call_soon_threadsafe(begun.set)
+            loop.call_soon_threadsafe(started.set)
             return self.lookup(host.rstrip("."))
 
         try:
@@ -78,7 +78,7 @@ class Resolver:
             except (OSError, UnicodeError, RuntimeError) as e:
                 raise machine_limit(e) or Failed("dns", f"{host}: {e}") from e
         finally:
-            begun.set()
+            started.set()
         if not found:
             raise Failed("dns", f"{host}: no address")
         if not all(allowed(address, self.opened) for address in found):
@@ -86,5 +86,5 @@ class Resolver:
         return found
 
     def close(self) -> None:
-        drop(task for _, task in self.known.values())
+        cancel_all(task for _, task in self.cache.values())
         self.pool.shutdown(wait=False, cancel_futures=True)

@@ -1,4 +1,4 @@
-"""What a picture's file says of its rights: XMP (Creative Commons, xmpRights, Dublin Core) and IPTC."""
+"""Licence and creator in a picture file's metadata: XMP (Creative Commons, xmpRights, Dublin Core) and IPTC."""
 
 import html
 import re
@@ -6,10 +6,10 @@ from collections.abc import Iterable
 
 from curate.fetch.metadata import blocks
 
-#: Bytes of a statement.
-_LONGEST = 2000
-#: Bytes of a block that are looked at.
-_LOOKED = 256 << 10
+#: Bytes of the longest statement read.
+_MAX_STATEMENT = 2000
+#: Bytes of a metadata block that are searched.
+_MAX_BLOCK = 256 << 10
 
 _LICENCE = (
     re.compile(rb"<cc:license\b[^>]{0,200}?rdf:resource\s*=\s*[\"']([^\"']{1,2000})"),
@@ -31,8 +31,8 @@ _IPTC = re.compile(rb"\x1c\x02([\x50\x6e\x74])(?=([\x00-\x07].))", re.DOTALL)
 
 
 def rights(data: bytes) -> tuple[str | None, str | None]:
-    """(licence as stated, whom to name) by the metadata of a picture's file; None where it does not say."""
-    found = [bytes(block[:_LOOKED]) for block in blocks(data)]
+    """The licence as stated and the creator to credit, from a picture file's metadata; None where missing."""
+    found = [bytes(block[:_MAX_BLOCK]) for block in blocks(data)]
     iptc = {kind: text for block in found if b"8BIM" in block for kind, text in _records(block)}
     stated = _first(_LICENCE, found) or _first(_TERMS, found) or iptc.get(116)
     return stated, _first(_CREATOR, found) or iptc.get(110) or iptc.get(80)
@@ -46,7 +46,7 @@ def _first(patterns: Iterable[re.Pattern], found: list[bytes]) -> str | None:
 def _records(block: bytes) -> Iterable[tuple[int, str | None]]:
     for match in _IPTC.finditer(block):
         size = int.from_bytes(match[2], "big")
-        yield match[1][0], _text(block[match.end() + 2 : match.end() + 2 + min(size, _LONGEST)])
+        yield match[1][0], _text(block[match.end() + 2 : match.end() + 2 + min(size, _MAX_STATEMENT)])
 
 
 def _text(raw: bytes) -> str | None:

@@ -1,7 +1,7 @@
-"""robots.txt as RFC 9309 reads it: which paths of a host one robot may ask for.
+"""Parser and matcher of robots.txt (RFC 9309): the paths of a host that one robot may request.
 
-A file is a stranger's, so reading it takes time and memory in proportion to its size whatever it holds: only the rules for the
-one robot are kept, flat, and a path is matched against them in bounded time.
+Files are untrusted: parsing takes time and memory linear in their size, only the rules of the one robot are kept, in flat arrays,
+and a path is matched in bounded time.
 """
 
 import json
@@ -15,32 +15,32 @@ from itertools import accumulate
 from curate.fetch.url import MAX_URL
 from curate.web.url import normalized_escapes
 
-#: Bytes of a robots.txt that are read; RFC 9309, 2.5 wants at least 500 KiB.
+#: Bytes of a robots.txt that are parsed; RFC 9309, 2.5 requires at least 500 KiB.
 ROBOTS_BYTES = 512 << 10
-#: A path is matched against at most so many characters of wildcards' work; a file that takes more forbids the path.
+#: Most characters compared for patterns with wildcards; a file that needs more disallows the path.
 MAX_WORK = 1 << 20
-#: Characters of work that any pattern with a wildcard takes, besides one for each of the path's.
-_EACH = 64
+#: Characters counted for a pattern with a wildcard, in addition to the path's length.
+_WORK_PER_PATTERN = 64
 
-#: What may stand around a word and is not seen: blanks, byte order marks, zero-width characters, a blank of Latin-1.
+#: Invisible characters stripped around a token: blanks, byte order marks, zero-width characters, Latin-1's no-break space.
 _BLANK = " \t\v\f\x1a\x1b\x85\xa0\ufeff\u200b\u200c\u200d\u200e\u200f\u2060\udca0"
 _LINE = re.compile(
     rf"^[{_BLANK}]*+(user[-_ ]?agent|allow|disallow|dissallow|dissalow|disalow|diasllow|disallaw)(?:[{_BLANK}]*+:|[{_BLANK}])(.*)",
     re.IGNORECASE | re.MULTILINE,
 )
 _NAMES = re.compile(rf"[{_BLANK},\"']+")
-#: What no text has (WHATWG MIME Sniffing, "binary data byte", but for the two that end files and begin escapes).
+#: Bytes that no text has (WHATWG MIME Sniffing, "binary data byte", except 1A, end of file, and 1B, escape).
 _BINARY = re.compile(r"[\x00-\x08\x0e-\x19\x1c-\x1f]")
 _STARS = re.compile(r"\*{2,}")
 _QUOTED = [chr(byte) if 0x20 < byte < 0x7F or byte == 0x0A else f"%{byte:02X}" for byte in range(256)]
-#: RFC 9309, 2.2.2: what may be escaped or not is the same, also if it is reserved; but for what divides a path, and wildcards.
-_PLAIN = frozenset(map(chr, range(0x21, 0x7F))) - frozenset("%?#*$")
+#: Characters that equal their percent-encoding (RFC 9309, 2.2.2), reserved ones too; not path delimiters and wildcards.
+_UNESCAPED = frozenset(map(chr, range(0x21, 0x7F))) - frozenset("%?#*$")
 
 
 class Patterns:
-    """Path patterns of one kind. Those without a wildcard are kept sorted in one string, those with one in another.
+    """An index of path patterns: those without a wildcard sorted in one string, those with one in another.
 
-    A `$` at the end of a pattern is looked for in the path with a `$` behind it: all other `$` and `*` of paths are escaped.
+    A pattern's final `$` matches the `$` appended to the path; all other `$` and `*` of paths are escaped.
     """
 
     def __init__(self, patterns: Iterable[str]):
@@ -50,7 +50,7 @@ class Patterns:
             if "*" not in pattern:
                 plain.setdefault(pattern, False)
             elif pattern.index("*") == len(pattern) - 1:
-                plain[pattern[:-1]] = True  # a prefix like any other, one character longer
+                plain[pattern[:-1]] = True  # a prefix, counted one character longer
             else:
                 wild.add(pattern)
         ordered = sorted(plain)
@@ -63,11 +63,11 @@ class Patterns:
 
     @property
     def size(self) -> int:
-        """Bytes, about."""
+        """Approximate size in bytes."""
         return len(self.text) + len(self.starred) + self.ends.itemsize * len(self.ends) + len(self.wild)
 
     def longest(self, path: str) -> int:
-        """Length of the longest pattern that matches a path, which ends in `$`; 0 if none does."""
+        """Length of the longest pattern that matches a path (which ends in `$`), or 0."""
         best = self._longest_prefix(path)
         for pattern in self.wild.split("\n") if self.wild else ():
             if len(pattern) <= best:
@@ -78,35 +78,35 @@ class Patterns:
 
     def _longest_prefix(self, path: str) -> int:
         while path:
-            at = bisect_right(range(len(self.starred)), path, key=self._at) - 1
+            at = bisect_right(range(len(self.starred)), path, key=self._pattern) - 1
             if at < 0:
                 return 0
-            found = self._at(at)
+            found = self._pattern(at)
             if path.startswith(found):
                 return len(found) + self.starred[at]
-            path = path[: _common(path, found)]  # nothing longer can match
+            path = path[: _common_prefix(path, found)]  # nothing longer can match
         return 0
 
-    def _at(self, index: int) -> str:
+    def _pattern(self, index: int) -> str:
         return self.text[self.ends[index] : self.ends[index + 1]]
 
 
 def _matches(pattern: str, path: str) -> bool:
-    """Each piece between wildcards as far left as it goes: the pieces before it then leave the most room."""
-    head, *pieces = pattern.split("*")
+    """Whether a pattern with `*` matches a path: greedily, each literal at its leftmost position, which leaves the most room."""
+    head, *literals = pattern.split("*")
     if not path.startswith(head):
         return False
     at = len(head)
-    for piece in pieces:
-        at = path.find(piece, at)
+    for literal in literals:
+        at = path.find(literal, at)
         if at < 0:
             return False
-        at += len(piece)
+        at += len(literal)
     return True
 
 
-def _common(one: str, other: str) -> int:
-    """Characters with which both begin."""
+def _common_prefix(one: str, other: str) -> int:
+    """Length of the common prefix, by bisection."""
     low, high = 0, min(len(one), len(other))
     while low < high:
         middle = (low + high + 1) // 2
@@ -115,11 +115,11 @@ def _common(one: str, other: str) -> int:
 
 
 def normalized(values: Iterable[str]) -> Iterator[str]:
-    """Patterns as they are compared with paths; without those that are empty, or longer than any path."""
+    """Patterns normalised for comparison with paths, without empty ones and those longer than any URL."""
     text = "\n".join(values)
     if not text.isascii() or " " in text or "\t" in text:
         text = "".join(map(_QUOTED.__getitem__, text.encode("utf-8", "surrogateescape")))
-    text = normalized_escapes(text, _PLAIN)
+    text = normalized_escapes(text, _UNESCAPED)
     if "**" in text:
         text = _STARS.sub("*", text)
     for pattern in text.split("\n"):
@@ -130,7 +130,7 @@ def normalized(values: Iterable[str]) -> Iterator[str]:
 
 
 class Rules:
-    """What a robot may ask a host for: the longest matching pattern decides, `allow` where two are as long."""
+    """The rules of a host for one robot: the longest matching pattern decides, `allow` on a tie (RFC 9309, 2.2.2)."""
 
     def __init__(self, allow: Iterable[str] = (), disallow: Iterable[str] = ()):
         self.allow, self.disallow = Patterns(normalized(allow)), Patterns(normalized(disallow))
@@ -140,59 +140,59 @@ class Rules:
         return self.allow.size + self.disallow.size
 
     def allows(self, path: str) -> bool:
-        """path: percent-encoded, with the query."""
+        """Whether a path (percent-encoded, with the query) may be requested."""
         if not len(self.disallow) or path == "/robots.txt":
             return True
-        if (self.allow.wildcards + self.disallow.wildcards) * (len(path) + _EACH) > MAX_WORK:
+        if (self.allow.wildcards + self.disallow.wildcards) * (len(path) + _WORK_PER_PATTERN) > MAX_WORK:
             return False
-        path = normalized_escapes(path, _PLAIN).replace("*", "%2A").replace("$", "%24") + "$"
+        path = normalized_escapes(path, _UNESCAPED).replace("*", "%2A").replace("$", "%24") + "$"
         return self.allow.longest(path) >= self.disallow.longest(path)
 
 
-EVERYTHING, NOTHING = Rules(), Rules(disallow=("/",))
+ALLOW_ALL, DISALLOW_ALL = Rules(), Rules(disallow=("/",))
 
 
 def parse(text: str, robot: str) -> Rules:
-    """The rules for the robot of this name: those of all groups that name it, else those for `*`."""
+    """The rules of a robots.txt for a robot: those of all groups that name it, else of the groups for `*`."""
     robot, named = robot.lower(), False
-    mine: dict[str, list[str]] = {"a": [], "d": []}
+    own: dict[str, list[str]] = {"a": [], "d": []}
     general: dict[str, list[str]] = {"a": [], "d": []}
-    naming, concerned = False, []
+    in_agents, groups = False, []
     for line in _LINE.finditer(text.replace("\r\n", "\n").replace("\r", "\n")):
         kind, value = line[1][0].lower(), line[2].partition("#")[0].strip(_BLANK)
         if kind == "u":
-            if not naming:
-                naming, concerned = True, []
+            if not in_agents:
+                in_agents, groups = True, []
             if "*" in value or robot in value.lower():
                 names = {name.partition("/")[0] for name in _NAMES.split(value.lower())}
-                concerned += [rules for rules, name in ((mine, robot), (general, "*")) if name in names]
+                groups += [rules for rules, name in ((own, robot), (general, "*")) if name in names]
                 named = named or robot in names
             continue
-        naming = False
-        for rules in concerned:
+        in_agents = False
+        for rules in groups:
             rules[kind].append(value)
-    return Rules(*(mine if named else general).values())
+    return Rules(*(own if named else general).values())
 
 
 def read(body: bytes, coding: str | None, robot: str) -> Rules:
-    """The rules in the body of a robots.txt. Nothing is allowed if it is not text, or its Content-Encoding cannot be undone."""
+    """The rules in the body of a robots.txt; DISALLOW_ALL if it is not text, or its Content-Encoding cannot be decoded."""
     text = decoded(body, coding)
-    return NOTHING if text is None else parse(text, robot)
+    return DISALLOW_ALL if text is None else parse(text, robot)
 
 
 def ai_txt(body: bytes, coding: str | None, robot: str) -> Rules:
-    """The rules in the body of an ai.txt, which has the form of a robots.txt; what is not text has none."""
+    """The rules in the body of an ai.txt (format of robots.txt); ALLOW_ALL if it is not text."""
     text = decoded(body, coding)
-    return EVERYTHING if text is None else parse(text, robot)
+    return ALLOW_ALL if text is None else parse(text, robot)
 
 
 def tdmrep(body: bytes, coding: str | None, robot: str) -> Rules:
-    """The rules in the body of a tdmrep.json: a list of locations, patterns as in robots.txt, each with `tdm-reservation` 0 or 1; of
-    several that match the longest decides. What is not such a list has none."""
+    """The rules in the body of a tdmrep.json: a list of `location` patterns, as in robots.txt, each with `tdm-reservation` 0 or 1; the
+    longest match decides. ALLOW_ALL if it is not such a list."""
     try:
         entries = json.loads(decoded(body, coding) or "null")
     except (ValueError, RecursionError):
-        return EVERYTHING
+        return ALLOW_ALL
     found: dict[bool, list[str]] = {False: [], True: []}
     for entry in entries if isinstance(entries, list) else ():
         if isinstance(entry, dict) and isinstance(entry.get("location"), str):
@@ -201,8 +201,8 @@ def tdmrep(body: bytes, coding: str | None, robot: str) -> Rules:
 
 
 def decoded(body: bytes, coding: str | None) -> str | None:
-    """The text of a robots.txt, at most ROBOTS_BYTES and whole lines of it; None if it is none. Bytes that are not UTF-8, as in
-    comments of older files, are kept as surrogates."""
+    """The text of a robots.txt body, cut to whole lines within ROBOTS_BYTES; None if it is binary or cannot be decoded. Bytes that are
+    not UTF-8 (comments of older files) become surrogates."""
     codings = [c for c in (coding or "").lower().replace(" ", "").split(",") if c not in ("", "identity", "none")]
     if not codings and body[:2] == b"\x1f\x8b":
         codings = ["gzip"]
@@ -224,7 +224,7 @@ def decoded(body: bytes, coding: str | None) -> str | None:
 
 
 def _inflated(body: bytes, codings: list[str]) -> bytes | None:
-    """A body with its one coding undone, at most ROBOTS_BYTES of it; None if that cannot be done, or the body ends too early."""
+    """A body decompressed from its one coding, up to ROBOTS_BYTES; None for other codings and for corrupt or truncated bodies."""
     windows = {"gzip": (31,), "x-gzip": (31,), "deflate": (15, -15)}.get(codings[0], ()) if len(codings) == 1 else ()
     for window in windows:
         try:

@@ -1,4 +1,4 @@
-"""Each distinct URL is fetched once for the whole pool: one row asks, the others take what it got."""
+"""Fetch each distinct URL of the pool once, and share the result among its rows."""
 
 from dataclasses import dataclass, replace
 
@@ -13,7 +13,7 @@ from curate.stage import Step
 
 
 def once(fetch: Fetch) -> list[Step]:
-    """Fetch with each distinct URL asked for once: `score=[..., *once(Fetch()), ...]`. The pool meets before and after it.
+    """The steps that fetch each distinct URL once: `score=[..., *once(Fetch()), ...]`. The whole pool is exchanged before and after.
 
     RecipeError for a Fetch with a hash_column: rows that share a URL may list different hashes.
     """
@@ -23,7 +23,7 @@ def once(fetch: Fetch) -> list[Step]:
 @dataclass
 class SharedUrl(Selector):
     """Adds `fetched_with`: of the rows with one URL (fragments aside) all but the first name the first, by its number in the
-    pool. Drops nothing. Its notes say how many requests that leaves, and saves."""
+    pool. Drops nothing. Its notes have the number of requests made and saved."""
 
     reads = ("url",)
 
@@ -40,8 +40,8 @@ class SharedUrl(Selector):
 
 @dataclass
 class SharedFetch(Selector):
-    """Gives the rows that share a URL what the row named in `fetched_with` got, and drops all whose fetch failed, for
-    `fetch:` and the outcome. The bytes lie in one place; rows only point there."""
+    """Copies the fetch result of the row named in `fetched_with` to the rows that share its URL, and drops all whose fetch failed,
+    with the reason `fetch:` and the outcome. The bytes are stored once; rows point to them."""
 
     overwrites = tuple(schema.FETCHED)
     version = 2
@@ -58,17 +58,17 @@ class SharedFetch(Selector):
 
     def select(self, live: Frame) -> Selection:
         outcome, named = identifier(self.outcome), ", ".join(map(identifier, self.adds()))
-        # Each row asks the chunk of the row named in `fetched_with`, and gets its values back.
-        asking = Sql("select id, fetched_with from live where fetched_with is not null")
-        asked = live.shuffle(ById(live.starts, "fetched_with"), same, asking).at(live)
-        answer = f"select live.id, {named} from live join other on live.fetched_with = other.id"
-        got = asked.each(Sql(answer), live).home(live)
+        # Shuffle: each row is sent to the chunk of the row named in `fetched_with`, and comes back with its values.
+        requests = Sql("select id, fetched_with from live where fetched_with is not null")
+        sent = live.shuffle(ById(live.starts, "fetched_with"), same, requests).at(live)
+        joined_values = f"select live.id, {named} from live join other on live.fetched_with = other.id"
+        results = sent.each(Sql(joined_values), live).home(live)
         each = ", ".join(
             f"case when other.id is null then live.{c} else other.{c} end as {c}" for c in map(identifier, self.adds())
         )
         joined = "from live left join other using (id)"
-        # Also what the rows that fall have themselves: a column that a decision does not name for a row is null there.
+        # Dropped rows are included with their own values: a decision's column is null for rows that it does not contain.
         found = f"select live.id, {each} {joined} where other.id is not null or live.{outcome} is distinct from 'ok'"
         failed = f"""select live.id, 'fetch:' || coalesce(other.{outcome}, live.{outcome}, 'connection') as reason {joined}
             where coalesce(other.{outcome}, live.{outcome}) is distinct from 'ok'"""
-        return Selection(live.each(Sql(failed), got), columns=live.each(Sql(found), got))
+        return Selection(live.each(Sql(failed), results), columns=live.each(Sql(found), results))

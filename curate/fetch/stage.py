@@ -1,4 +1,4 @@
-"""The stage that fetches: URLs become parked bytes and the columns of schema.FETCHED."""
+"""The fetch stage: downloads each URL's picture into the part's payload and fills the columns of schema.FETCHED."""
 
 import asyncio
 import importlib
@@ -27,44 +27,44 @@ if TYPE_CHECKING:
 
 MODES = ("no", "border", "keep_ratio", "keep_ratio_largest", "center_crop")
 FORMATS = ("jpg", "png", "webp")
-#: Rows whose brought bytes are read at a time.
-_READ = 128
-#: The share of the time left after which nothing more is asked for; the rest is for what has arrived.
-_ASKING = 0.9
+#: Rows whose files are read from the source's payloads at a time.
+_READ_ROWS = 128
+#: The share of the remaining time in which requests are sent; the rest is for processing what has arrived.
+_REQUEST_SHARE = 0.9
 
 
 @dataclass
 class Fetch(Stage):
-    """Downloads each row's picture, or inspects the bytes that the source brought; the outcome is one of schema.FETCH.
+    """Downloads each row's picture, or inspects the bytes that the source supplied; the outcome is one of schema.FETCH.
 
     The original bytes are kept, unless `resize_mode` says otherwise. Limits hold for each part; parts run beside each other.
-    A limit of this machine (open files, ports, memory, disk) is no outcome: requests wait and become fewer, and if that does not
-    help the part ends with an error.
+    A limit of this machine (open files, ports, memory, disk) is not an outcome: requests are repeated with lower concurrency, and if
+    that does not help the part fails with an error.
 
-    concurrency, per_host: requests at a time, in all (fewer if the process may not open as many files) and to one host. rate: requests a second to one host, 0 for no limit.
+    concurrency, per_host: concurrent requests, in all (fewer if the process may not open as many files) and to one host. rate: requests a second to one host, 0 for no limit.
     timeout: seconds for a whole download, redirects included. wait: seconds for the connection, the first byte and each further
-        byte. deadline: seconds for a part, of which the last tenth is for what has arrived; rows that are not done by then are
-        `timeout`, and all others are kept. It ends well before the attempt at the part does, whose own deadline may be shorter.
-    retries: further attempts after a broken connection, a 429 or a 5xx, with growing pauses, or as Retry-After says;
-        a host that says more than 30 s is left alone.
-    give_up: failures of a host, or answers that it is busy, in a row after which it is left alone; its other rows get the last
+        byte. deadline: seconds for a part, of which the last tenth is for processing what has arrived; rows that are not done by then
+        are `timeout`, and all others are kept. It ends well before that of the attempt at the part, which may be shorter.
+    retries: further attempts after a broken connection, a 429 or a 5xx, with exponential backoff, or after the time in Retry-After;
+        a host whose Retry-After is beyond 30 s is abandoned.
+    give_up: consecutive failures of a host, or Retry-After responses, after which it is abandoned: its other rows get the last
         failure's outcome.
-    max_bytes, max_redirects, max_pixels: caps of a file, of a chain, of a picture.
+    max_bytes, max_redirects, max_pixels: limits of a file, of a redirect chain, of a picture.
     allow_private: networks that may be contacted though they are not public, like `127.0.0.0/8`.
-    contact: an e-mail address or a URL where a site's owner reaches you; it is sent with every request. user_agent: replaces
+    contact: an e-mail address or a URL where a site's owner reaches you, sent with every request. user_agent: replaces
         the whole header. robot: our name in robots.txt and X-Robots-Tag. robots, opt_out: whether robots.txt, and the opt-outs of pages and images, are honoured.
         well_known: whether each origin is also asked for /.well-known/tdmrep.json and /ai.txt, which are honoured as opt-outs.
     resize_mode: None keeps the bytes; `no`, `border`, `keep_ratio`, `keep_ratio_largest`, `center_crop` re-encode as
         img2dataset does, with image_size, only_if_bigger, encode_format (jpg, png, webp), encode_quality (png: 0 to 9): upright,
         in sRGB, on white.
-    ground, reencode: where bytes are kept, re-encode those pictures that open_clip's loader shows otherwise than people see them:
-        ground="white" those with transparency, of which it shows what lies behind; reencode=True those that it does not open
+    ground, reencode: where bytes are kept, re-encode only the pictures that open_clip's loader does not render as browsers do:
+        ground="white" those with transparency, whose alpha channel it ignores; reencode=True those that it does not open
         (GIF, AVIF, damaged PNG), which Decode drops.
     hash_column: with the list's own hash (md5, sha1, sha256 or sha512, in hex), like `source_sha256`. require_hash: a row without
         one is a mismatch too. Not with `once`.
     match: a hook that sees every file before anything is written, and returns True for one that must not be kept: a function,
         or where to find it, `module:function` or `file.py:function`; or `pdq:FILE`, a match list of PDQ hashes (pdq.PdqList).
-    shared: rows that share a URL with another one (SharedUrl) are passed by, and who is dropped is left to SharedFetch.
+    shared: rows that share a URL with another one (SharedUrl) are not fetched; SharedFetch copies their outcome and drops them.
     threads: for hashing and re-encoding; 0 means one, or when re-encoding as many as there are cores.
 
     image_size: side of a re-encoded picture, in pixels. only_if_bigger: whether smaller pictures keep their size. encode_format: jpg, png or webp.
@@ -78,7 +78,7 @@ class Fetch(Stage):
     reads = ("url",)
     version = 4
     optional_reads = ("candidates",)
-    # What these change is who fails, and that is fetched again only when asked for: `--refetch failed`.
+    # These only change which rows fail, and failed rows are fetched again only on request: `--refetch failed`.
     untracked = (
         "concurrency",
         "per_host",
@@ -156,10 +156,10 @@ class Fetch(Stage):
         hook(self.match)
 
     def costs(self, rows: int) -> list[Cost]:
-        held = rows * PICTURE
+        stored = rows * PICTURE
         return [
-            Cost("fetched and parked", f"N x {PICTURE // 1000} kB", held, "B"),
-            Cost("time at 1 Gbit/s", "bytes / 125 MB/s", held / 125e6, "s"),
+            Cost("fetched and stored", f"N x {PICTURE // 1000} kB", stored, "B"),
+            Cost("time at 1 Gbit/s", "bytes / 125 MB/s", stored / 125e6, "s"),
         ]
 
     def allow_networks(self, networks: tuple[str, ...]) -> None:
@@ -180,39 +180,39 @@ class Fetch(Stage):
         return super().judge(columns) if self.shared else failed(columns[self.name])
 
     def run(self, live: pa.Table, parcel: Parcel) -> pa.Table:
-        """Fetch all rows. A row that has a `payload` already (its source brought the bytes) is inspected and not requested; of one that
-        fails the further addresses in `candidates` are tried."""
-        from curate.fetch.candidates import candidates, move_on
+        """Fetch all rows. A row with a `payload` (its source supplied the bytes) is inspected without a request; for a row that fails the
+        alternative URLs in `candidates` are tried."""
+        from curate.fetch.candidates import candidates, fetch_candidates
         from curate.fetch.machine import machine_limit
-        from curate.fetch.receive import Receiver, Rules
+        from curate.fetch.receive import BodyPolicy, Receiver
 
         urls = live["url"].to_pylist()
         hashes = live[self.hash_column].cast(pa.large_string()).to_pylist() if self.hash_column else [None] * len(urls)
-        brought = live["payload"].is_valid().to_pylist() if "payload" in live.column_names else [False] * len(urls)
+        supplied = live["payload"].is_valid().to_pylist() if "payload" in live.column_names else [False] * len(urls)
         rows: dict[Any, list[int]] = {}
         for row, url in enumerate(urls):
-            rows.setdefault(row if brought[row] else url, []).append(row)
-        rules = Rules(
+            rows.setdefault(row if supplied[row] else url, []).append(row)
+        policy = BodyPolicy(
             self.resizing(),
             self.max_pixels,
             self.require_hash,
             hook(self.match),
             removed(parcel.store) if parcel.removed is None else parcel.removed,
         )
-        ends = min(time.monotonic() + self.deadline, self.ends)
+        deadline = min(time.monotonic() + self.deadline, self.ends)
 
-        def fetched(rows: dict[Any, list[int]]) -> dict[str, list]:
-            with Receiver(live["uid"].to_pylist(), rows, hashes, parcel, rules, self._threads(), ends) as receiver:
-                self._read(live, [key for key in rows if isinstance(key, int)], parcel, receiver)
-                if wanted := [key for key in rows if not isinstance(key, int)]:
+        def fetch_rows(rows: dict[Any, list[int]]) -> dict[str, list]:
+            with Receiver(live["uid"].to_pylist(), rows, hashes, parcel, policy, self._threads(), deadline) as receiver:
+                self._read_supplied(live, [key for key in rows if isinstance(key, int)], parcel, receiver)
+                if to_fetch := [key for key in rows if not isinstance(key, int)]:
                     with asyncio.Runner(loop_factory=loop_factory()) as runner:
-                        runner.run(self.crawl(wanted, receiver, seconds=ends - time.monotonic()))
+                        runner.run(self.crawl(to_fetch, receiver, seconds=deadline - time.monotonic()))
             return receiver.columns
 
-        further = [[] if b else c for b, c in zip(brought, candidates(live))]
+        alternatives = [[] if b else c for b, c in zip(supplied, candidates(live))]
         try:
-            columns = fetched(rows)
-            move_on(columns, urls, further, fetched)
+            columns = fetch_rows(rows)
+            fetch_candidates(columns, urls, alternatives, fetch_rows)
         except (OSError, MemoryError) as e:
             if limit := machine_limit(e):
                 raise limit from e
@@ -221,11 +221,11 @@ class Fetch(Stage):
 
     @property
     def rewrites(self) -> bool:
-        """Whether bytes kept may be others than those fetched, of which `sha256` is."""
+        """Whether the bytes kept may differ from the bytes fetched; `sha256` is that of the latter."""
         return self.resize_mode is not None or self.ground is not None or self.reencode
 
     def resizing(self) -> "Resize | None":
-        """How pictures are re-encoded, or None where all bytes are kept."""
+        """The Resize with which pictures are re-encoded, or None where all bytes are kept."""
         if not self.rewrites:
             return None
         from curate.fetch.reencode import Resize
@@ -239,46 +239,46 @@ class Fetch(Stage):
     def _threads(self) -> int:
         return self.threads or (len(os.sched_getaffinity(0)) if self.rewrites else 1)
 
-    def _read(self, live: pa.Table, rows: list[int], parcel: Parcel, receiver: "Receiver") -> None:
-        """Give the receiver what the source brought."""
-        from curate.fetch.client import Answer
-        from curate.fetch.receive import Place
+    def _read_supplied(self, live: pa.Table, rows: list[int], parcel: Parcel, receiver: "Receiver") -> None:
+        """Pass the files that the source supplied to the receiver."""
+        from curate.fetch.client import FetchResult
+        from curate.fetch.receive import PayloadSlice
 
-        for start in range(0, len(rows), _READ):
-            some = rows[start : start + _READ]
-            receiver.wait_for_room()
+        for start in range(0, len(rows), _READ_ROWS):
+            batch = rows[start : start + _READ_ROWS]
+            receiver.wait_for_capacity()
             if time.monotonic() > receiver.deadline:
-                for row in some:
-                    receiver.give(row, Answer("timeout"))
+                for row in batch:
+                    receiver.put_nowait(row, FetchResult("timeout"))
                 continue
-            where = [live[c].take(some).to_pylist() for c in schema.PAYLOAD]
-            for row, data, place in zip(some, read_slices(parcel.store, *where), zip(*where)):
+            slices = [live[c].take(batch).to_pylist() for c in schema.PAYLOAD]
+            for row, data, location in zip(batch, read_slices(parcel.store, *slices), zip(*slices)):
                 if len(data) > self.max_bytes:
-                    receiver.give(row, Answer("too_large"))
+                    receiver.put_nowait(row, FetchResult("too_large"))
                 else:
-                    receiver.give(row, Answer("ok", body=data), Place(*place))
+                    receiver.put_nowait(row, FetchResult("ok", body=data), PayloadSlice(*location))
 
     async def crawl(
         self, urls: list[str | None], receiver: "Receiver", accept: str = "image/*,*/*;q=0.5", seconds: float | None = None
     ) -> None:
-        """Ask for each URL once; the receiver's `put` gets each answer, its `give` those that were not there after nine tenths of
-        `seconds` (by default the deadline). Raises MachineLimit."""
+        """Fetch each URL once. The receiver's `put` gets each result; its `put_nowait` gets a `timeout` for each URL not done after nine
+        tenths of `seconds` (default: the deadline). Raises MachineLimit."""
         from curate.fetch.address import networks
-        from curate.fetch.client import Answer, Client
-        from curate.fetch.crawl import Pace, crawl
-        from curate.fetch.machine import fitting
+        from curate.fetch.client import Client, FetchResult
+        from curate.fetch.crawl import CrawlLimits, crawl
+        from curate.fetch.machine import fit_concurrency
         from curate.fetch.resolve import THREADS, Resolver
         from curate.fetch.wire import Limits
 
-        at_once = fitting(min(self.concurrency, len(urls)))
+        at_once = fit_concurrency(min(self.concurrency, len(urls)))
         limits = Limits(self.wait, self.wait, self.wait, self.timeout, self.max_bytes, max_redirects=self.max_redirects)
-        pace = Pace(at_once, self.per_host, self.rate, self.retries, give_up=self.give_up)
-        left = dict.fromkeys(urls)
+        crawl_limits = CrawlLimits(at_once, self.per_host, self.rate, self.retries, give_up=self.give_up)
+        remaining = dict.fromkeys(urls)
 
-        async def put(url: str | None, answer: Answer) -> None:
-            await receiver.put(url, answer)
-            left.pop(url)  # not before: the deadline may come while it waits for room
-            self.tell(len(urls) - len(left))
+        async def put(url: str | None, result: FetchResult) -> None:
+            await receiver.put(url, result)
+            remaining.pop(url)  # not before: the deadline may pass while `put` blocks
+            self.tell(len(urls) - len(remaining))
 
         async with Client(
             Resolver(networks(self.allow_private), threads=min(THREADS, at_once)),
@@ -292,25 +292,25 @@ class Fetch(Stage):
             well_known=self.well_known,
         ) as client:
             try:
-                async with asyncio.timeout(_ASKING * (self.deadline if seconds is None else seconds)):
-                    await crawl(client, urls, pace, put)
+                async with asyncio.timeout(_REQUEST_SHARE * (self.deadline if seconds is None else seconds)):
+                    await crawl(client, urls, crawl_limits, put)
             except TimeoutError:
-                for url in left:
-                    receiver.give(url, Answer("timeout"))
+                for url in remaining:
+                    receiver.put_nowait(url, FetchResult("timeout"))
 
     def agent(self) -> str:
-        """The User-Agent header: who asks, and where to complain."""
-        where = f"+{self.contact}" if self.contact else "image-text dataset builder"
-        return self.user_agent or f"Mozilla/5.0 (compatible; {self.robot}/{__version__}; {where})"
+        """The User-Agent header, with the contact for complaints."""
+        contact = f"+{self.contact}" if self.contact else "image-text dataset builder"
+        return self.user_agent or f"Mozilla/5.0 (compatible; {self.robot}/{__version__}; {contact})"
 
 
 def fetched(outcome: str) -> dict[str, pa.DataType]:
-    """The columns of schema.FETCHED, the outcome under a name of its own."""
+    """The columns of schema.FETCHED, with the outcome column renamed."""
     return {outcome if name == "fetch" else name: kind for name, kind in schema.FETCHED.items()}
 
 
 def failed(outcome: pa.ChunkedArray) -> pa.Array:
-    """`fetch:` and the outcome, or null where an image arrived; a row without an outcome was lost on its way (`connection`)."""
+    """`fetch:` and the outcome, or null where an image arrived; a row without an outcome counts as `connection`."""
     text = pa.large_string()
     outcome = pc.fill_null(outcome.combine_chunks(), "connection")
     reason = pc.binary_join_element_wise(pa.scalar("fetch", text), outcome, pa.scalar(":", text))
@@ -318,27 +318,27 @@ def failed(outcome: pa.ChunkedArray) -> pa.Array:
 
 
 def hook(match: Callable[[bytes], bool] | str | None) -> Callable[[bytes], bool] | None:
-    """The operator's function; RecipeError if it is not where it should be."""
+    """The function that `match` names, see Fetch. RecipeError if it cannot be loaded."""
     if not isinstance(match, str):
         return match
     if match.startswith("pdq:"):
         from curate.fetch.pdq import pdq_list
 
         return pdq_list(match.removeprefix("pdq:"))
-    place, _, name = match.rpartition(":")
+    module, _, name = match.rpartition(":")
     try:
-        found = runpy.run_path(place) if place.endswith(".py") else vars(importlib.import_module(place))
+        found = runpy.run_path(module) if module.endswith(".py") else vars(importlib.import_module(module))
     except (ImportError, OSError, ValueError, SyntaxError) as e:
         raise RecipeError(
-            f"match={match}: {place or match} cannot be loaded ({e}); say module:function or file.py:function"
+            f"match={match}: {module or match} cannot be loaded ({e}); write module:function or file.py:function"
         ) from e
     if not callable(found.get(name)):
-        raise RecipeError(f"match={match}: {place} has no function {name}")
+        raise RecipeError(f"match={match}: {module} has no function {name}")
     return found[name]
 
 
 def loop_factory() -> Callable[[], asyncio.AbstractEventLoop]:
-    """uvloop's where it is installed (half the time per request), else the standard one."""
+    """uvloop's event loop where it is installed (half the time per request), else asyncio's."""
     try:
         import uvloop
     except ImportError:

@@ -52,7 +52,7 @@ class Unpack(Stage):
         return pa.table({n: pa.array(columns[n], t) for n, t in self.adds().items()})
 
     def _file(self, file: str, places: dict[int, int], uids: list[str], columns: dict[str, list], parcel: Parcel) -> None:
-        """The pictures of the rows of one file: for each row its place in the part."""
+        """Extract the pictures of one file; places: from a row number in the file to its row in the part."""
         wanted = (file, self.image, min(places), max(places) + 1, self.max_bytes)
         try:
             for row, data in contained.read(self.reader, [file], *wanted):

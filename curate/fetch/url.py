@@ -1,6 +1,6 @@
-"""Where a request goes: a URL as the WHATWG standard reads it, if it is one that can be asked for.
+"""Parse a URL by the WHATWG standard into the target of a request.
 
-The same parts are vetted, connected to and sent, so that no two parsers can disagree.
+The same parts are checked, connected to and sent, so that two parsers cannot disagree.
 """
 
 import re
@@ -9,7 +9,7 @@ from functools import cached_property
 
 from curate.web import url as web
 
-#: Longer ones are refused: servers take 8 kB as a rule, and nothing below the limits of memory needs more.
+#: Characters of the longest URL accepted; most servers accept 8 kB at most.
 MAX_URL = 8192
 
 #: The "bad ports" of the WHATWG Fetch standard, 2.9.
@@ -18,7 +18,7 @@ _BAD_PORTS = """
 135 137 139 143 161 179 389 427 465 512 513 514 515 526 530 531 532 540 548 554 556 563 587 601 636 989 990 993
 995 1719 1720 1723 2049 3659 4045 4190 5060 5061 6000 6566 6665 6666 6667 6668 6669 6679 6697 10080
 """
-_NOT_THE_WEB = frozenset(map(int, _BAD_PORTS.split()))
+_BAD_PORT_NUMBERS = frozenset(map(int, _BAD_PORTS.split()))
 
 #: A name that DNS can hold, or an IPv4 address.
 _HOST = re.compile(r"(?!-)[a-z0-9_-]{1,63}(?:\.[a-z0-9_-]{1,63})*\.?")
@@ -30,7 +30,7 @@ class BadUrl(Exception):
 
 @dataclass(frozen=True)
 class Target:
-    """Where a request goes: scheme, host (ASCII, lower case, an IPv6 literal without brackets), port, and path with query."""
+    """The target of a request: scheme, host (ASCII, lower case, an IPv6 literal without brackets), port, and path with query."""
 
     scheme: str
     host: str
@@ -52,7 +52,7 @@ class Target:
         return f"{self.scheme}://{self.authority}{self.path}"
 
     def join(self, location: str) -> "Target":
-        """Where a redirect leads. Headers are read as Latin-1; many servers write UTF-8 into this one. Raises BadUrl."""
+        """The target of a redirect's Location header, read as UTF-8 where it is (many servers send that), else Latin-1. Raises BadUrl."""
         try:
             location = location.encode("latin-1").decode("utf-8")
         except UnicodeError:
@@ -66,9 +66,9 @@ class Target:
 
 
 def parse(url: str | None) -> Target:
-    """The parts of a URL; a user name, a password and a fragment are left out. Raises BadUrl.
+    """Parse an http(s) URL, without user name, password and fragment. Raises BadUrl.
 
-    A port at which something else than the web listens (mail, SSH, DNS ...) is refused, as browsers refuse it.
+    The "bad ports" of the WHATWG Fetch standard (mail, SSH, DNS ...) are refused, as in browsers.
     """
     if not url or len(url) > MAX_URL:
         raise BadUrl(f"{len(url or '')} characters")
@@ -79,7 +79,7 @@ def parse(url: str | None) -> Target:
     if scheme not in ("http", "https"):
         raise BadUrl(f"scheme {scheme!r}")
     port = port if port is not None else 443 if scheme == "https" else 80
-    if not port or port in _NOT_THE_WEB:
+    if not port or port in _BAD_PORT_NUMBERS:
         raise BadUrl(f"port {port}")
     if ":" not in host and (len(host) > 253 or not _HOST.fullmatch(host)):
         raise BadUrl(f"host {host!r}")

@@ -1,7 +1,7 @@
-"""One HTTP/1.1 connection: sends a request, reads one response, keeps every cap while it does.
+"""One HTTP/1.1 connection: sends requests and reads their responses within limits on time, bytes and memory.
 
-The parsing is llhttp's (httptools); what is here is what a parser leaves open: how much is read, how long it may take, what
-counts as whole, and whether the connection can be used again.
+Parsing is llhttp's (httptools). This module decides what a parser leaves open: how much is read, for how long, when a body is
+complete, and whether the connection can be reused.
 """
 
 import asyncio
@@ -14,22 +14,22 @@ import httptools
 
 from curate.fetch.failure import Failed
 
-#: A body up to LIGHT is read at once, a larger one needs a place in `Lanes`. Bodies of errors are read up to DRAIN and dropped.
-LIGHT, DRAIN = 1 << 20, 1 << 16
-#: More chunks than MAX_PIECES must hold LEAST bytes on average: each costs work and memory of its own.
-MAX_PIECES, LEAST = 4096, 256
-#: Bodies beyond LIGHT held at a time; bytes of status lines and headers of one response.
-LANES, MAX_HEAD = 16, 65_536
-#: Interim responses (1xx) before the real one.
+#: Bytes: a body beyond SMALL_BODY needs a slot of LargeBodySlots; the body of an error is read up to MAX_DISCARDED and discarded.
+SMALL_BODY, MAX_DISCARDED = 1 << 20, 1 << 16
+#: A body of more than MAX_CHUNKS chunks must have MIN_CHUNK bytes a chunk on average: each chunk costs work and memory of its own.
+MAX_CHUNKS, MIN_CHUNK = 4096, 256
+#: Bodies beyond SMALL_BODY in memory at a time; bytes of the status lines and headers of one response.
+MAX_LARGE_BODIES, MAX_HEAD = 16, 65_536
+#: Interim responses (1xx) accepted before the final one.
 MAX_INTERIM = 10
 
 
 @dataclass(frozen=True)
 class Limits:
-    """Seconds and bytes a request may take.
+    """Limits of a request, in seconds and bytes.
 
-    connect: name look-up, and TCP with TLS, each. first_byte: from the request to the response's first byte. idle: without a
-    byte. total: everything, redirects included. max_bytes: of a body.
+    connect: of the name look-up, and of TCP with TLS. first_byte: from the request to the response's first byte. idle: between
+    two reads. total: of everything, redirects included. max_bytes: of a body.
     """
 
     connect: float = 10
@@ -42,195 +42,198 @@ class Limits:
 
 @dataclass(slots=True)
 class Response:
-    """Status, headers (names in lower case) and body; the body is empty unless the status is 200 (or 2xx, if asked for).
+    """An HTTP response: status, headers (names in lower case) and body, which is empty unless the status is 200 (2xx with `partial`).
 
-    A body that took a lane keeps it until whoever has the body gives the lane back: memory is held until then.
+    slot: the large-body slot that the body occupies, for the body's owner to release.
     """
 
     status: int = 0
     headers: list[tuple[bytes, bytes]] = field(default_factory=list)
     body: bytes = b""
-    lane: "Lanes | None" = None
+    slot: "LargeBodySlots | None" = None
 
-    def all(self, name: bytes) -> list[str]:
-        """The values of a header, in order."""
+    def get_all(self, name: bytes) -> list[str]:
+        """All values of a header, in order."""
         return [value.decode("latin-1") for n, value in self.headers if n == name]
 
-    def one(self, name: bytes) -> str | None:
+    def get(self, name: bytes) -> str | None:
+        """The first value of a header, stripped, or None."""
         return next((value.strip().decode("latin-1") for n, value in self.headers if n == name), None)
 
 
-class Lanes:
-    """Bounds memory: only so many bodies beyond LIGHT are held at a time, the others pause where they are.
+class LargeBodySlots:
+    """A semaphore that bounds memory: MAX_LARGE_BODIES bodies beyond SMALL_BODY at a time; other connections pause reading.
 
-    With C connections and N lanes at most C x LIGHT + N x max_bytes are held, besides what the receiver holds.
+    With C connections and N slots at most C x SMALL_BODY + N x max_bytes bytes are in memory, besides the receiver's queue.
     """
 
     def __init__(self):
-        self.free, self.waiting = LANES, deque()
+        self.free, self.waiting = MAX_LARGE_BODIES, deque()
 
-    def ask(self, connection: "Connection") -> bool:
+    def acquire(self, connection: "Connection") -> bool:
+        """Take a slot; False if there is none, then the connection is resumed when one is free."""
         if self.free:
             self.free -= 1
             return True
         self.waiting.append(connection)
         return False
 
-    def give(self) -> None:
+    def release(self) -> None:
+        """Free a slot, or pass it to the connection that has waited longest."""
         while self.waiting:
             connection = self.waiting.popleft()
             if connection.paused:
-                connection.go_on()
+                connection.resume()
                 return
         self.free += 1
 
 
-class Stale(Exception):
-    """A connection kept alive was closed by the other side before it answered: ask again on a new one."""
+class StaleConnection(Exception):
+    """The server closed a kept-alive connection before it responded: repeat the request on a new connection."""
 
 
 class Connection(asyncio.Protocol):
-    """Made by the loop's create_connection; `ask` as often as `usable`."""
+    """An HTTP/1.1 connection as an asyncio protocol, for one `request` after another while it is `usable`."""
 
-    def __init__(self, origin: tuple[str, str, int], limits: Limits, lanes: Lanes, active: set["Connection"]):
-        self.origin, self.limits, self.lanes, self.active = origin, limits, lanes, active
+    def __init__(self, origin: tuple[str, str, int], limits: Limits, slots: LargeBodySlots, active: set["Connection"]):
+        self.origin, self.limits, self.slots, self.active = origin, limits, slots, active
         self.loop = asyncio.get_running_loop()
         self.parser = httptools.HttpResponseParser(self)
-        self.answer: asyncio.Future[Response] | None = None
+        self.pending: asyncio.Future[Response] | None = None
         self.transport: asyncio.Transport | None = None
-        self.asked, self.lost, self.heavy, self.paused = 0, False, False, False
+        self.requests, self.lost, self.has_slot, self.paused = 0, False, False, False
 
-    # ---- the caller's side
+    # ---- for the client
 
     @property
     def usable(self) -> bool:
-        return not self.lost and self.answer is None and not self.transport.is_closing()
+        return not self.lost and self.pending is None and not self.transport.is_closing()
 
-    def ask(
+    def request(
         self, request: bytes, accept: Callable[[Response], None], deadline: float, max_bytes: int, partial: bool = False
     ) -> asyncio.Future[Response]:
-        """Send a request. `accept` sees a 200's headers and may raise Failed; the body is not read then.
+        """Send a request; the future resolves to its response. `accept` gets a 200's headers and may raise Failed to reject the body.
 
-        partial: a body beyond `max_bytes` is cut there instead of being a failure, and any 2xx has one.
+        partial: truncate a body beyond `max_bytes` instead of failing, and read the body of any 2xx.
         """
-        self.answer, self.response = self.loop.create_future(), Response()
+        self.pending, self.response = self.loop.create_future(), Response()
         self.accept, self.deadline, self.max_bytes, self.partial = accept, deadline, max_bytes, partial
-        self.pieces, self.size, self.head, self.fields, self.interim = [], 0, 0, 0, 0
-        self.begun, self.headed, self.complete, self.failure = False, False, False, None
-        self.sent = self.heard = self.loop.time()
-        self.asked += 1
+        self.chunks, self.size, self.head_size, self.field_size, self.interim_count = [], 0, 0, 0, 0
+        self.receiving, self.have_headers, self.complete, self.failure = False, False, False, None
+        self.sent_at = self.last_byte = self.loop.time()
+        self.requests += 1
         self.active.add(self)
         self.transport.write(request)
-        return self.answer
+        return self.pending
 
     def close(self) -> None:
-        """Drop the connection at once. What waits for an answer is cancelled."""
-        if self.answer is not None:
-            self._settle(Failed("connection", "given up"))
+        """Abort the connection; a pending request fails with `connection`."""
+        if self.pending is not None:
+            self._finish(Failed("connection", "aborted"))
         if self.transport is not None:
             self.transport.abort()
 
     def check(self, now: float) -> None:
-        """Called by the client every moment: is some deadline past?"""
+        """Fail the pending request if one of its deadlines has passed; the client calls this periodically."""
         late = now > self.deadline or (
             not self.paused
-            and (now - self.heard > self.limits.idle if self.begun else now - self.sent > self.limits.first_byte)
+            and (now - self.last_byte > self.limits.idle if self.receiving else now - self.sent_at > self.limits.first_byte)
         )
-        if late and self.answer is not None:
-            if self.headed and not self._wanted():
-                self._settle(None)  # the status is known, only its useless body is late
+        if late and self.pending is not None:
+            if self.have_headers and not self._body_wanted():
+                self._finish(None)  # the status is known, only a body that would be discarded is late
             else:
-                self._settle(Failed("timeout", f"{now - self.sent:.1f} s, {self.size} bytes"))
+                self._finish(Failed("timeout", f"{now - self.sent_at:.1f} s, {self.size} bytes"))
             self.transport.abort()
 
-    def go_on(self) -> None:
-        """A lane is free: read on."""
-        self.heavy, self.paused, self.heard = True, False, self.loop.time()
+    def resume(self) -> None:
+        """Resume reading, with a slot."""
+        self.has_slot, self.paused, self.last_byte = True, False, self.loop.time()
         self.transport.resume_reading()
 
-    def _settle(self, failure: Exception | None) -> None:
-        """Answer the caller."""
+    def _finish(self, failure: Exception | None) -> None:
+        """Resolve the pending request with the response, or with the failure."""
         self.active.discard(self)
-        answer, self.answer = self.answer, None
+        pending, self.pending = self.pending, None
         if self.paused:
             self.paused = False
             self.transport.resume_reading()
-        lane, self.heavy = self.lanes if self.heavy else None, False
-        pieces, self.pieces = self.pieces, []
-        if answer is not None and not answer.done() and failure is None:
-            self.response.body = pieces[0] if len(pieces) == 1 else b"".join(pieces)
-            self.response.lane = lane
-            answer.set_result(self.response)
-            self.response = Response()  # a connection kept alive keeps no body
+        slot, self.has_slot = self.slots if self.has_slot else None, False
+        chunks, self.chunks = self.chunks, []
+        if pending is not None and not pending.done() and failure is None:
+            self.response.body = chunks[0] if len(chunks) == 1 else b"".join(chunks)
+            self.response.slot = slot
+            pending.set_result(self.response)
+            self.response = Response()  # so that an idle connection holds no body
             return
-        if lane:
-            lane.give()
-        if answer is not None and not answer.done():
-            answer.set_exception(failure)
+        if slot:
+            slot.release()
+        if pending is not None and not pending.done():
+            pending.set_exception(failure)
 
-    # ---- the loop's side
+    # ---- callbacks of asyncio
 
     def connection_made(self, transport: Any) -> None:
         self.transport = transport
 
     def data_received(self, data: bytes) -> None:
-        if self.answer is None:
-            return self.transport.abort()  # nobody asked: this connection cannot be trusted to stay in step
-        self.begun, self.heard = True, self.loop.time()
-        if not self.headed:
-            self.head += len(data)
+        if self.pending is None:
+            return self.transport.abort()  # unsolicited bytes: responses could no longer be matched to requests
+        self.receiving, self.last_byte = True, self.loop.time()
+        if not self.have_headers:
+            self.head_size += len(data)
         try:
             self.parser.feed_data(data)
         except (httptools.HttpParserError, httptools.HttpParserUpgrade) as e:
             self.failure = self.failure or Failed("bad_response", str(e))
-        if self.failure is None and not self.headed and self.head > MAX_HEAD:
+        if self.failure is None and not self.have_headers and self.head_size > MAX_HEAD:
             self.failure = Failed("bad_response", f"headers beyond {MAX_HEAD} bytes")
         if self.failure is not None:
             self.transport.abort()
-            self._settle(None if self.failure is ENOUGH else self.failure)
+            self._finish(None if self.failure is STOP_READING else self.failure)
         elif self.complete:
-            if not self.lasting:
+            if not self.keep_alive:
                 self.transport.close()
-            self._settle(None)
-        elif self.size > LIGHT and not self.heavy and not self.paused:
-            self.heavy = self.lanes.ask(self)
-            if not self.heavy:
+            self._finish(None)
+        elif self.size > SMALL_BODY and not self.has_slot and not self.paused:
+            self.has_slot = self.slots.acquire(self)
+            if not self.has_slot:
                 self.paused = True
                 self.transport.pause_reading()
         return None
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.lost = True
-        if self.answer is None:
+        if self.pending is None:
             return
-        if self.headed and exc is None and (not self._wanted() or self._until_close()):
-            self._settle(None)
-        elif self.headed and exc is None:
-            self._settle(Failed("truncated", f"{self.size} bytes, then the end"))
-        elif not self.begun and self.asked > 1:
-            self._settle(Stale())
+        if self.have_headers and exc is None and (not self._body_wanted() or self._until_close()):
+            self._finish(None)
+        elif self.have_headers and exc is None:
+            self._finish(Failed("truncated", f"{self.size} bytes, then the end"))
+        elif not self.receiving and self.requests > 1:
+            self._finish(StaleConnection())
         else:
-            self._settle(Failed("connection", str(exc or "closed without an answer")))
+            self._finish(Failed("connection", str(exc or "closed without a response")))
 
-    def _wanted(self) -> bool:
-        """True if the body is of interest."""
+    def _body_wanted(self) -> bool:
+        """Whether the body is kept."""
         return self.response.status == 200 or (self.partial and 200 <= self.response.status < 300)
 
     def _until_close(self) -> bool:
-        """True if the body's end is the connection's end."""
+        """Whether the body ends where the connection does."""
         return not any(n in (b"content-length", b"transfer-encoding") for n, _ in self.response.headers)
 
-    # ---- the parser's side; nothing may be raised through it
+    # ---- callbacks of the parser, which must not raise
 
     def on_message_begin(self) -> None:
         if self.complete:
-            self.failure = self.failure or ENOUGH  # bytes after the response: it counts, the connection does not
+            self.failure = self.failure or STOP_READING  # bytes after the response: keep the response, drop the connection
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        self.fields += len(name) + len(value) + 4
-        if self.fields <= MAX_HEAD:
+        self.field_size += len(name) + len(value) + 4
+        if self.field_size <= MAX_HEAD:
             self.response.headers.append((name.lower(), value))
-        elif self.failure is None:  # trailers are counted too
+        elif self.failure is None:  # trailers count too
             self.failure = Failed("bad_response", f"headers beyond {MAX_HEAD} bytes")
 
     def on_headers_complete(self) -> None:
@@ -238,20 +241,20 @@ class Connection(asyncio.Protocol):
         if self.complete or self.failure is not None:
             return
         if 100 <= status < 200:
-            self.interim += 1
-            if self.interim > MAX_INTERIM:
-                self.failure = Failed("bad_response", "interim responses without end")
+            self.interim_count += 1
+            if self.interim_count > MAX_INTERIM:
+                self.failure = Failed("bad_response", f"more than {MAX_INTERIM} interim responses")
             return
-        response.status, self.headed = status, True
-        length = response.one(b"content-length")
+        response.status, self.have_headers = status, True
+        length = response.get(b"content-length")
         size = int(length) if length and length.isascii() and length.isdigit() else None
         try:
-            if self._wanted():
+            if self._body_wanted():
                 self.accept(response)
                 if size is not None and size > self.max_bytes and not self.partial:
                     raise Failed("too_large", f"{size} bytes announced", status)
-            elif size is not None and size > DRAIN:
-                self.failure = ENOUGH  # not worth reading
+            elif size is not None and size > MAX_DISCARDED:
+                self.failure = STOP_READING  # cheaper to reconnect than to read it
         except Failed as e:
             self.failure = e
 
@@ -259,26 +262,26 @@ class Connection(asyncio.Protocol):
         if self.failure is not None:
             return
         self.size += len(data)
-        if not self._wanted():
-            if self.size > DRAIN:
-                self.failure = ENOUGH
+        if not self._body_wanted():
+            if self.size > MAX_DISCARDED:
+                self.failure = STOP_READING
             return
         if self.size > self.max_bytes:
             if not self.partial:
                 self.failure = Failed("too_large", f"more than {self.max_bytes} bytes", 200)
                 return
-            self.failure = ENOUGH
+            self.failure = STOP_READING
             data = data[: len(data) - (self.size - self.max_bytes)]
-        self.pieces.append(data)
-        if len(self.pieces) > MAX_PIECES and self.size < len(self.pieces) * LEAST:
-            self.failure = Failed("bad_response", f"{len(self.pieces)} chunks of less than {LEAST} bytes")
+        self.chunks.append(data)
+        if len(self.chunks) > MAX_CHUNKS and self.size < len(self.chunks) * MIN_CHUNK:
+            self.failure = Failed("bad_response", f"{len(self.chunks)} chunks of less than {MIN_CHUNK} bytes")
 
     def on_message_complete(self) -> None:
-        if 100 <= self.parser.get_status_code() < 200 and not self.headed:
+        if 100 <= self.parser.get_status_code() < 200 and not self.have_headers:
             self.response = Response()
         else:
-            self.complete, self.lasting = True, self.parser.should_keep_alive()
+            self.complete, self.keep_alive = True, self.parser.should_keep_alive()
 
 
-#: Not a failure: what was read is all that is wanted, and the connection is not worth keeping.
-ENOUGH = Failed("ok", "enough")
+#: Set as `failure` when what was read suffices: the response counts, the connection is closed.
+STOP_READING = Failed("ok", "complete")

@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from curate import schema
 from curate.errors import PoolError
-from curate.fetch.client import Answer as Fetched
+from curate.fetch.client import FetchResult
 from curate.fetch.stage import Fetch, loop_factory
 from curate.source import expand
 from curate.sources import warc
@@ -65,13 +65,13 @@ class PageUrls(WebPages):
         urls = listed(file)
         for start in range(last + 1, len(urls), BATCH):
             some = urls[start : start + BATCH]
-            found = {u: Fetched("removed") for u in some if self.removed and self.removed.has_url(u)}
+            found = {u: FetchResult("removed") for u in some if self.removed and self.removed.has_url(u)}
             with asyncio.Runner(loop_factory=loop_factory()) as runner:
                 found |= runner.run(self._fetch([u for u in some if u not in found]))
             for row, url in enumerate(some, start):
                 yield self.page(row, url, found[url])
 
-    async def _fetch(self, urls: list[str]) -> dict[str, Fetched]:
+    async def _fetch(self, urls: list[str]) -> dict[str, FetchResult]:
         taken = Taken()
         fetch = Fetch(
             allow_private=tuple(self.allow_private),
@@ -86,15 +86,15 @@ class PageUrls(WebPages):
         await fetch.crawl(list(dict.fromkeys(urls)), taken, accept="text/html,application/xhtml+xml,*/*;q=0.5")
         return taken.answers
 
-    def page(self, row: int, url: str, found: Fetched) -> Answer:
+    def page(self, row: int, url: str, found: FetchResult) -> Answer:
         """What came as a page; its address is the one it was found at."""
         asked = datetime.fromtimestamp(found.at, UTC) if found.at else None
         if found.outcome != "ok":
             return Answer(row, url, status=found.status, fetched_at=asked, outcome=found.outcome)
-        kind = warc.media_type(found.kind)
+        kind = warc.media_type(found.content_type)
         outcome = warc.judged(found.body, kind, self.max_bytes) if warc.may_be_page(kind) else "not_html"
         body = b"" if outcome else found.body
-        charset = warc.charset(found.kind)
+        charset = warc.charset(found.content_type)
         return Answer(row, found.url or url, body, found.status, charset, fetched_at=asked, outcome=outcome)
 
 
@@ -102,12 +102,12 @@ class Taken:
     """Takes answers where Fetch's receiver would park images."""
 
     def __init__(self):
-        self.answers: dict[str, Fetched] = {}
+        self.answers: dict[str, FetchResult] = {}
 
-    async def put(self, url: str, answer: Fetched) -> None:
-        self.give(url, answer)
+    async def put(self, url: str, answer: FetchResult) -> None:
+        self.put_nowait(url, answer)
 
-    def give(self, url: str, answer: Fetched) -> None:
+    def put_nowait(self, url: str, answer: FetchResult) -> None:
         answer.release()
         self.answers[url] = answer
 

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 from small_run import photo
 
-from curate.fetch.blur_faces import BlurFaces, blurred, listed
+from curate.fetch.blur_faces import BlurFaces, blurred, parse_boxes
 from curate.fetch.pixels import decode
 from curate.fetch.stage import Fetch
 from curate.filters.sharpness import Sharpness, sharpness
@@ -156,10 +156,10 @@ def test_faces_that_are_found_are_blurred(tmp_path):
 
 
 def test_boxes_in_whatever_form():
-    assert listed(None) == listed("") == listed([]) == listed("[]") == [] and listed("[[0, 0.5, 1, 1]]") == listed(
-        [[0, 0.5, 1, 1]]
-    ) == [[0, 0.5, 1, 1]]
-    assert listed("[[1, 2]]") is listed("x") is listed([["a"] * 4]) is listed("7") is None
+    assert parse_boxes(None) == parse_boxes("") == parse_boxes([]) == parse_boxes("[]") == [] and parse_boxes(
+        "[[0, 0.5, 1, 1]]"
+    ) == parse_boxes([[0, 0.5, 1, 1]]) == [[0, 0.5, 1, 1]]
+    assert parse_boxes("[[1, 2]]") is parse_boxes("x") is parse_boxes([["a"] * 4]) is parse_boxes("7") is None
 
 
 @pytest.mark.parametrize(
@@ -176,7 +176,9 @@ def test_boxes_in_whatever_form():
     ],
 )
 def test_a_box_that_would_blur_nothing_is_none(box):
-    assert listed([BOX, box]) is None and listed(json.dumps([BOX, box])) is None and listed("[" * 100_000) is None
+    assert (
+        parse_boxes([BOX, box]) is None and parse_boxes(json.dumps([BOX, box])) is None and parse_boxes("[" * 100_000) is None
+    )
 
 
 def test_what_cannot_be_decoded_any_more_is_dropped(tmp_path):

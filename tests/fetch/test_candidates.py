@@ -3,7 +3,7 @@
 import pyarrow as pa
 import pytest
 
-from curate.fetch.candidates import MOVES_ON, candidates, move_on
+from curate.fetch.candidates import TRY_NEXT, candidates, fetch_candidates
 from curate.schema import FETCH
 
 
@@ -20,7 +20,7 @@ def tried(outcomes: dict[str, str], *rows: list[str]) -> tuple[list[tuple], list
                 got["fetch"][row], got["final_url"][row] = outcomes[url], url
         return got
 
-    move_on(found, [urls[0] for urls in rows], [urls[1:] for urls in rows], fetch)
+    fetch_candidates(found, [urls[0] for urls in rows], [urls[1:] for urls in rows], fetch)
     return list(zip(found["fetch"], found["final_url"])), rounds
 
 
@@ -53,7 +53,7 @@ def test_what_was_refused_is_not_asked_for_under_another_name(outcome):
 
 
 def test_every_outcome_is_thought_of():
-    assert MOVES_ON | {"ok", "robots", "opt_out", "removed", "matched", "http_429", "hash_mismatch"} == set(FETCH)
+    assert TRY_NEXT | {"ok", "robots", "opt_out", "removed", "matched", "http_429", "hash_mismatch"} == set(FETCH)
 
 
 def test_the_column_of_a_list_that_is_no_list_of_addresses_is_none():

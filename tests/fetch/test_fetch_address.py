@@ -411,7 +411,7 @@ def test_urls_that_are_none(url):
 
 def test_a_location_in_whatever_encoding():
     a = parse("http://a/b")
-    said = Response(302, [(b"location", b" /voil\xc3\xa0\t")]).one(b"location")  # its last byte is a blank in Latin-1
+    said = Response(302, [(b"location", b" /voil\xc3\xa0\t")]).get(b"location")  # its last byte is a blank in Latin-1
     assert a.join(said).path == a.join("/voil\xe0").path == a.join("/voil%C3%A0").path == "/voil%C3%A0"
     assert a.join("/\u65e5.jpg").path == "/%E6%97%A5.jpg"
 

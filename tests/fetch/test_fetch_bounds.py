@@ -48,7 +48,7 @@ def client(urls, honest="-", **options):
 
 
 def test_memory_stays_under_its_cap():
-    """100 bodies without end at a time, at most 8 MB of each: 16 lanes of 8 MB and 84 pauses of little more than 1 MB."""
+    """100 bodies without end at a time, at most 8 MB of each: 16 slots of 8 MB and 84 pauses of little more than 1 MB."""
     with Web({"/e": endless(b"HTTP/1.1 200 OK\r\n\r\n" + jpeg(), bytes(65536))}).serve() as web:
         found = client([web.url(f"/e?{i}") for i in range(150)], max_bytes=8 * MB, per_host=100, timeout=20, robots=False)
     assert found["outcomes"].keys() <= {"too_large", "timeout"} and found["outcomes"]["too_large"] >= 50

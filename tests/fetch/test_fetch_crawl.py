@@ -6,9 +6,9 @@ import time
 
 import pytest
 
-from curate.fetch.client import Answer
+from curate.fetch.client import FetchResult
 from curate.fetch.courtesy import opted_out
-from curate.fetch.crawl import Pace, crawl
+from curate.fetch.crawl import CrawlLimits, crawl
 from curate.fetch.wire import Response
 
 
@@ -30,15 +30,15 @@ def crawled(urls, answer, **pace):
     async def put(url, answer):
         found[url] = answer.outcome
 
-    asyncio.run(crawl(client, urls, Pace(**pace), put))
+    asyncio.run(crawl(client, urls, CrawlLimits(**pace), put))
     return found, client.asked
 
 
 def test_what_a_redirect_leads_to_does_not_speak_against_the_host():
     def answer(target):
         if "dead" in target.path:
-            return Answer("refused", url="http://far.test/")
-        return Answer("ok", url=target.url)
+            return FetchResult("refused", url="http://far.test/")
+        return FetchResult("ok", url=target.url)
 
     urls = [f"http://a.test/dead{i}" for i in range(9)] + [f"http://a.test/good{i}" for i in range(9)]
     found, asked = crawled(urls, answer, give_up=3, per_host=1)
@@ -47,7 +47,7 @@ def test_what_a_redirect_leads_to_does_not_speak_against_the_host():
 
 def test_a_host_that_fails_itself_is_given_up():
     found, asked = crawled(
-        [f"http://a.test/{i}" for i in range(9)], lambda t: Answer("refused", url=t.url), give_up=3, per_host=1
+        [f"http://a.test/{i}" for i in range(9)], lambda t: FetchResult("refused", url=t.url), give_up=3, per_host=1
     )
     assert set(found.values()) == {"refused"} and len(found) == 9 and len(asked) == 3
 
@@ -57,7 +57,9 @@ def test_a_host_that_wants_longer_rest_than_we_wait_is_left_alone():
 
     def answer(target):
         return (
-            Answer("http_5xx", 503, target.url, retry_after=3600) if target.host == "a.test" else Answer("ok", url=target.url)
+            FetchResult("http_5xx", 503, target.url, retry_after=3600)
+            if target.host == "a.test"
+            else FetchResult("ok", url=target.url)
         )
 
     found, asked = crawled(urls, answer, per_host=1)
@@ -66,11 +68,13 @@ def test_a_host_that_wants_longer_rest_than_we_wait_is_left_alone():
 
 def test_a_host_that_is_always_busy_is_left_alone():
     urls = [f"http://a.test/{i}" for i in range(50)]
-    found, asked = crawled(urls, lambda t: Answer("http_429", 429, t.url, retry_after=0.01), give_up=5, per_host=2)
+    found, asked = crawled(urls, lambda t: FetchResult("http_429", 429, t.url, retry_after=0.01), give_up=5, per_host=2)
     assert set(found.values()) == {"http_429"} and len(found) == 50 and len(asked) <= 6
     found, asked = crawled(
         urls,
-        lambda t: Answer("http_429", 429, t.url, retry_after=0.001) if int(t.path[1:]) % 4 else Answer("ok", url=t.url),
+        lambda t: (
+            FetchResult("http_429", 429, t.url, retry_after=0.001) if int(t.path[1:]) % 4 else FetchResult("ok", url=t.url)
+        ),
         give_up=5,
         retries=0,
     )
@@ -81,7 +85,7 @@ def test_a_host_that_is_always_busy_is_left_alone():
 def test_retry_after_holds_on_the_last_attempt_too(far):
     found, asked = crawled(
         [f"http://a.test/{i}" for i in range(3)],
-        lambda t: Answer("http_429", 429, "http://far.test/" if far else t.url, retry_after=0.1),
+        lambda t: FetchResult("http_429", 429, "http://far.test/" if far else t.url, retry_after=0.1),
         per_host=1,
         retries=0,
     )

@@ -18,7 +18,7 @@ from PIL import Image
 from curate import schema
 from curate.fetch.decode import Decode
 from curate.fetch.decoders import Decoders, DecodeTime
-from curate.fetch.isolate import _TELL, Isolated, allowed
+from curate.fetch.isolate import _REPLY_HEADER, Isolated, allowed
 from curate.fetch.pixels import decode
 from curate.fetch.reencode import Resize
 from curate.preprocess import Preprocess
@@ -153,7 +153,7 @@ def test_crash_hang_and_memory_cost_one_picture_each(trapped):
 )
 @pytest.mark.parametrize("how", [None, Resize()])
 def test_a_child_that_lies_about_sizes_costs_one_picture_and_no_memory(reply, how, monkeypatch):
-    lie = f"import sys; sys.stdin.buffer.read(10); sys.stdout.buffer.write({_TELL.pack(*reply)!r} + b'abc')"
+    lie = f"import sys; sys.stdin.buffer.read(10); sys.stdout.buffer.write({_REPLY_HEADER.pack(*reply)!r} + b'abc')"
 
     def start(self):
         return subprocess.Popen([sys.executable, "-c", lie], stdin=subprocess.PIPE, stdout=subprocess.PIPE)

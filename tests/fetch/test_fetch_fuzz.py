@@ -80,7 +80,7 @@ def test_damaged_responses():
         limits = Limits(connect=2, first_byte=1, idle=1, total=2)
         async with Client(Resolver(networks(["127.0.0.0/8"])), limits, robots=False) as client:
             answers = await asyncio.gather(*(client.get(parse(f"http://127.0.0.1:{port}/?{i}")) for i in range(400)))
-            assert not client.active and client.lanes.free == 16
+            assert not client.active and client.slots.free == 16
         server.close()
         return [a.outcome for a in answers]
 

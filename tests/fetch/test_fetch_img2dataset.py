@@ -11,7 +11,7 @@ from hostile_web import Web, reply, then_close
 
 from curate import schema
 from curate.errors import RecipeError
-from curate.fetch.img2dataset import Img2Dataset, meaning
+from curate.fetch.img2dataset import Img2Dataset, parse_error
 from curate.store.atomic import Store
 from curate.store.payload import Parcel
 
@@ -38,7 +38,7 @@ from curate.store.payload import Parcel
     ],
 )
 def test_messages(message, outcome):
-    assert meaning(message) == outcome and outcome[0] in schema.FETCH
+    assert parse_error(message) == outcome and outcome[0] in schema.FETCH
 
 
 def test_a_clear_error_without_it(tmp_path, monkeypatch):

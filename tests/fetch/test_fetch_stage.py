@@ -551,16 +551,16 @@ def test_work_on_what_has_arrived_ends_at_the_deadline_too(web, tmp_path):
 
 
 def test_bytes_that_the_source_brought_are_not_all_held_at_once(tmp_path, monkeypatch):
-    monkeypatch.setattr(receive, "HELD", 3 * len(GOOD))
-    monkeypatch.setattr(stage_module, "_READ", 2)
+    monkeypatch.setattr(receive, "MAX_QUEUED", 3 * len(GOOD))
+    monkeypatch.setattr(stage_module, "_READ_ROWS", 2)
     most = [0]
-    give = receive.Receiver.give
+    put = receive.Receiver.put_nowait
 
     def noting(self, *args):
-        give(self, *args)
-        most[0] = max(most[0], self.held)
+        put(self, *args)
+        most[0] = max(most[0], self.queued)
 
-    monkeypatch.setattr(receive.Receiver, "give", noting)
+    monkeypatch.setattr(receive.Receiver, "put_nowait", noting)
     (tmp_path / "source.bin").write_bytes(GOOD)
     extra = {
         "payload": pa.array([str(tmp_path / "source.bin")] * 40, pa.large_string()),
@@ -572,7 +572,7 @@ def test_bytes_that_the_source_brought_are_not_all_held_at_once(tmp_path, monkey
 
 
 def test_an_answer_that_waits_for_room_at_the_deadline_is_in_no_time(web, tmp_path, monkeypatch):
-    monkeypatch.setattr(receive, "HELD", 1)
+    monkeypatch.setattr(receive, "MAX_QUEUED", 1)
     urls = [web.url(f"/good.jpg?{i}") for i in range(20)]
     table, _ = fetched(tmp_path, urls, deadline=0.3, match=lambda _: time.sleep(0.05))
     outcomes = table["fetch"].to_pylist()

@@ -16,10 +16,10 @@ from hostile_web import Web, late, reply
 
 from curate.fetch import crawl as crawling
 from curate.fetch import machine, resolve
-from curate.fetch.client import Answer, Client
-from curate.fetch.crawl import Pace, crawl
-from curate.fetch.img2dataset import Rows
-from curate.fetch.machine import MachineLimit, fitting, machine_limit
+from curate.fetch.client import Client, FetchResult
+from curate.fetch.crawl import CrawlLimits, crawl
+from curate.fetch.img2dataset import PayloadWriter
+from curate.fetch.machine import MachineLimit, fit_concurrency, machine_limit
 from curate.fetch.resolve import Resolver, system_lookup
 from curate.fetch.url import parse
 from curate.fetch.wire import Limits
@@ -76,7 +76,7 @@ class Scarce:
         self.most = max(self.most, self.now)
         await asyncio.sleep(self.seconds)
         self.now -= 1
-        return Answer("ok", url=target.url)
+        return FetchResult("ok", url=target.url)
 
     def close_idle(self):
         self.closed += 1
@@ -90,14 +90,14 @@ def crawled(client, count=60, seconds=None, **pace):
 
     async def main():
         async with asyncio.timeout(seconds):
-            await crawl(client, [f"http://{i}.example/{i}" for i in range(count)], Pace(**pace), put)
+            await crawl(client, [f"http://{i}.example/{i}" for i in range(count)], CrawlLimits(**pace), put)
 
     asyncio.run(main())
     return found
 
 
 def test_where_there_is_no_room_for_a_request_it_is_made_later(monkeypatch):
-    monkeypatch.setattr(crawling, "PAUSE", 0.01)
+    monkeypatch.setattr(crawling, "LIMIT_PAUSE", 0.01)
     client = Scarce(room=3)
     found = crawled(client, concurrency=60, retries=0)
     assert found == {f"http://{i}.example/{i}": "ok" for i in range(60)} and client.most == 3 and client.closed
@@ -105,14 +105,14 @@ def test_where_there_is_no_room_for_a_request_it_is_made_later(monkeypatch):
 
 
 def test_a_limit_that_stays_ends_the_crawl(monkeypatch):
-    monkeypatch.setattr(crawling, "PAUSE", 0.01)
-    monkeypatch.setattr(crawling, "PATIENCE", 0.2)
+    monkeypatch.setattr(crawling, "LIMIT_PAUSE", 0.01)
+    monkeypatch.setattr(crawling, "LIMIT_SECONDS", 0.2)
     with pytest.raises(MachineLimit, match="too many open files"):
         crawled(Scarce(room=0, after=20))
 
 
 def test_a_deadline_that_comes_while_a_limit_is_waited_out_is_that_limit(monkeypatch):
-    monkeypatch.setattr(crawling, "LASTING", 0.2)
+    monkeypatch.setattr(crawling, "LIMIT_CONFIRMED", 0.2)
     with pytest.raises(MachineLimit, match="too many open files"):
         crawled(Scarce(room=0), seconds=1)
     with pytest.raises(TimeoutError):  # and one that comes while requests are under way is a deadline
@@ -164,7 +164,7 @@ import json, resource, sys, tempfile
 import pyarrow as pa
 urls, soft, hard, options = json.loads(sys.stdin.read())
 from curate.fetch import machine
-machine.RESERVE = options.pop("reserve", machine.RESERVE)
+machine.RESERVED_FILES = options.pop("reserve", machine.RESERVED_FILES)
 resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 from curate import schema
 from curate.fetch.stage import Fetch
@@ -197,7 +197,7 @@ def test_few_files_make_a_fetch_slow_and_nothing_else():
         urls = [web.url(f"/a.jpg?{i}") for i in range(120)]
         found, said = limited(urls, 64, 64, per_host=100)
         assert found == {"outcomes": {"ok": 120}, "soft": 64}
-        assert said.count("fewer than 120 requests at a time") == 1
+        assert said.count("fewer than 120 concurrent requests") == 1
         web.connections = 0
         found, said = limited(urls, 40, 1000, per_host=100, resize_mode="keep_ratio")
         assert found == {"outcomes": {"ok": 120}, "soft": 1000} and web.connections > 50 and not said
@@ -211,11 +211,11 @@ def test_files_that_run_out_in_spite_of_what_was_expected():
 
 
 def test_what_fits_depends_on_the_files_that_are_open():
-    assert fitting(2) == 2 and 1 <= fitting(10**9) < 10**9
+    assert fit_concurrency(2) == 2 and 1 <= fit_concurrency(10**9) < 10**9
 
 
 def test_img2dataset_met_a_limit():
-    rows = Rows(["a" * 32, "b" * 32], None, set())
+    rows = PayloadWriter(["a" * 32, "b" * 32], None, set())
     meta = {"row": 0, "sha256": None, "error_message": "<urlopen error [Errno 111] Connection refused>"}
     rows.write(None, "0", None, meta)
     assert rows.limit is None and rows.columns["fetch"][0] == "refused"

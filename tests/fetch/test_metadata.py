@@ -11,7 +11,7 @@ from documents.page_web import serving
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from curate.fetch.metadata import NONE, PLACE, SOME, metadata
+from curate.fetch.metadata import LOCATION, NONE, SOME, metadata
 from curate.fetch.stage import Fetch
 from curate.filters.image_metadata import ImageMetadata
 from curate.recipe import Recipe, Shards
@@ -46,14 +46,14 @@ def raw_profile(data: bytes) -> bytes:
 @pytest.mark.parametrize(
     ("data", "found"),
     [
-        *((saved(k, exif=exif(True)), PLACE) for k in ("JPEG", "PNG", "WEBP", "AVIF")),
+        *((saved(k, exif=exif(True)), LOCATION) for k in ("JPEG", "PNG", "WEBP", "AVIF")),
         *((saved(k, exif=exif(False)), SOME) for k in ("JPEG", "PNG", "WEBP")),
         *((saved(k), NONE) for k in ("JPEG", "PNG", "WEBP", "GIF")),
-        *((saved(k, xmp=XMP % b'exif:GPSLatitude="52,31.2N"'), PLACE) for k in ("JPEG", "WEBP", "AVIF")),
+        *((saved(k, xmp=XMP % b'exif:GPSLatitude="52,31.2N"'), LOCATION) for k in ("JPEG", "WEBP", "AVIF")),
         *((saved(k, xmp=XMP % b'dc:title="x"'), SOME) for k in ("JPEG", "WEBP", "AVIF")),
         (saved("JPEG", comment=b"call me"), SOME),
         (saved("GIF", comment=b"call me"), SOME),
-        (raw_profile(exif(True)), PLACE),
+        (raw_profile(exif(True)), LOCATION),
         (raw_profile(exif(False)), SOME),
         (b"", NONE),
         (b"GIF89a", NONE),
@@ -96,12 +96,12 @@ def test_places_in_the_texts_of_a_png(chunk):
         data = f"\n{profile}\n{len(data):8d}\n".encode() + b"\n".join(
             data.hex()[i : i + 72].encode() for i in range(0, 2 * len(data), 72)
         )
-    assert metadata(text(kind, head + pack(data))) == PLACE
+    assert metadata(text(kind, head + pack(data))) == LOCATION
 
 
 def test_bytes_that_fill_up_to_a_marker():
     data = saved("JPEG", exif=exif(True))
-    assert metadata(data[:2] + b"\xff\xff" + data[2:]) == PLACE
+    assert metadata(data[:2] + b"\xff\xff" + data[2:]) == LOCATION
 
 
 @pytest.mark.parametrize(
@@ -158,7 +158,7 @@ def test_a_real_jpeg_with_gps_on_its_way_into_a_shard(tmp_path, mode):
         )
         made = run(recipe, str(tmp_path / "run"), engine="local")
     found = made.sql("select image_metadata from images order by source_row").fetchall()
-    assert found == ([(PLACE,), (SOME,), (NONE,)] if mode is None else [(NONE,)] * 3)
+    assert found == ([(LOCATION,), (SOME,), (NONE,)] if mode is None else [(NONE,)] * 3)
     shard = (tmp_path / "run/shards/00000.tar").read_bytes()
     card = (tmp_path / "run/README.md").read_text()
     if mode is None:

@@ -38,7 +38,7 @@ def test_pictures_that_look_like_a_listed_one_match(tmp_path):
     assert not matches(encoded(Image.new("RGB", (64, 64)), "PNG"))  # of no quality
 
 
-@pytest.mark.parametrize(("text", "says"), [("abc\n", "line 1: 'abc' is no PDQ hash"), ("# none\n", "no PDQ hash in it")])
+@pytest.mark.parametrize(("text", "says"), [("abc\n", "line 1: 'abc' is not a PDQ hash"), ("# none\n", "no PDQ hash in it")])
 def test_a_list_that_is_none_is_named(text, says, tmp_path):
     (tmp_path / "list.txt").write_text(text)
     with pytest.raises(RecipeError, match=f"list.txt: {says}"):

@@ -125,7 +125,7 @@ def test_the_operator_s_hook_from_the_command_line(web, tmp_path):
 
 @pytest.mark.parametrize(
     ("match", "says"),
-    [("nowhere:f", "cannot be loaded"), ("json:none", "has no function none"), ("justaname", "say module:function")],
+    [("nowhere:f", "cannot be loaded"), ("json:none", "has no function none"), ("justaname", "write module:function")],
 )
 def test_a_hook_that_is_not_there_is_said_before_anything_is_fetched(match, says, tmp_path, capsys):
     (tmp_path / "pairs.csv").write_text("url,text\nhttp://a/1,x\n")

@@ -21,17 +21,17 @@ def outcomes(files: dict[str, bytes], *paths: str) -> list[str]:
         asked.append(target.path)
         if target.path not in files:
             raise Failed("http_404", "", 404)
-        return SimpleNamespace(body=files[target.path], all=lambda _: [])
+        return SimpleNamespace(body=files[target.path], get_all=lambda _: [])
 
     async def check() -> list[str]:
-        wishes, found = Reservations(get, "curate"), []
+        policy, found = Reservations(get, "curate"), []
         for path in paths:
             try:
-                await wishes.check(Target("http", "a.example", 80, path))
+                await policy.check(Target("http", "a.example", 80, path))
                 found.append("ok")
             except Failed as e:
                 found.append(e.outcome)
-        wishes.close()
+        policy.close()
         return found
 
     found = asyncio.run(check())

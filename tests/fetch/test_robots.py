@@ -292,7 +292,7 @@ def asked_through(robots_txt: bytes, origins: list[int], monkeypatch=None):
         robots = Robots(get, "foobot")
         for n in origins:
             await robots.check(target(f"http://{n}.example/a"))
-        held = robots.held
+        held = robots.cached
         robots.close()
         return held
 
@@ -302,7 +302,7 @@ def asked_through(robots_txt: bytes, origins: list[int], monkeypatch=None):
 def test_rules_of_many_hosts_are_kept_within_bounds(monkeypatch):
     text = ("user-agent: *\n" + "".join(f"disallow: /b{i}\n" for i in range(2000))).encode()
     size = parse(text.decode(), "foobot").size
-    monkeypatch.setattr(courtesy, "KEPT", int(2.5 * size))
+    monkeypatch.setattr(courtesy, "MAX_CACHED", int(2.5 * size))
     hits, held = asked_through(text, [1, 2, 1, 2, 3, 1, 2])
     assert hits == [f"{n}.example" for n in (1, 2, 3, 1, 2)] and held == 2 * size
 

@@ -87,11 +87,11 @@ def test_a_fetch_that_may_take_as_long_as_its_part_ends_before_it(tmp_path, monk
     seen = []
 
     async def crawl(self, urls, receiver, seconds=None, **more):
-        from curate.fetch.client import Answer
+        from curate.fetch.client import FetchResult
 
         seen.append(seconds)
         for url in urls:
-            receiver.give(url, Answer("timeout"))
+            receiver.put_nowait(url, FetchResult("timeout"))
 
     monkeypatch.setattr(Fetch, "crawl", crawl)
     built = Recipe(UrlPairs([str(tmp_path / "p.csv")]), [Fetch(deadline=20, allow_private=("127.0.0.0/8",))])
