@@ -7,4 +7,4 @@ trap 'rm -rf "$clone"' EXIT
 git clone --quiet "$here" "$clone/curate"
 cd "$clone/curate"
 make .venv/.ready
-PYTHONPATH=tests:. .venv/bin/python tests/walk.py
+.venv/bin/python tests/walk.py
