@@ -14,7 +14,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-# Arrow's own allocator keeps what each thread took at most; it is chosen when Arrow is loaded.
+# Arrow's default allocator keeps the peak memory of each thread; the allocator is chosen when Arrow is imported.
 os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")
 
 #: The version of this package; pyproject.toml reads it here. What pip calls the package is not `curate`, which is another project on PyPI.
@@ -82,13 +82,13 @@ _MODULES = {
     "videos.sound_file": "SoundFile",
 }
 _HOMES = {name: module for module, listed in _MODULES.items() for name in listed.split()}
-#: Names here that are others in their modules.
+#: Public names that differ from the names in their modules.
 _RENAMED = {"open": "open_run"}
 
 
 @functools.cache
 def _filters() -> dict[str, str]:
-    """The filters by the names of their classes, with their modules."""
+    """The modules of the filters by class name, found by scanning the folder `filters`."""
     found = {}
     for file in sorted((Path(__file__).parent / "filters").glob("[a-z]*.py")):
         name = "".join(word.capitalize() for word in file.stem.split("_"))
@@ -98,7 +98,7 @@ def _filters() -> dict[str, str]:
 
 
 def __getattr__(name: str) -> Any:
-    """The public names are loaded when they are first used: importing curate loads neither ray nor torch."""
+    """Import a public name on first use, so that importing curate loads neither ray nor torch."""
     if name == "__all__":
         return sorted({**_HOMES, **_filters()})
     home = _HOMES.get(name)

@@ -1,17 +1,17 @@
-"""What a step costs, for `curate plan`: formulas in N, the number of rows, and what they come to where no run was measured."""
+"""Cost estimates of steps for `curate plan`: formulas in N, the number of rows, with their values where no run was measured."""
 
 import math
 from typing import NamedTuple
 
-#: What is assumed where no run says it: bytes of a picture as fetched, dimensions of an embedding, and operations a second: of a GPU
-#: (half precision, sustained), and of a core (benchmarks/dedup.py: 25 to 39 at 10^5 to 10^7 vectors).
+#: Assumptions where no run was measured: bytes of a fetched picture, dimensions of an embedding, and operations a second of a GPU
+#: (half precision, sustained) and of a CPU core (benchmarks/dedup.py: 25 to 39 GFLOP/s at 10^5 to 10^7 vectors).
 PICTURE, DIMENSIONS, FLOPS, CORE = 60_000, 768, 100e12, 30e9
 
 
 class Cost(NamedTuple):
-    """A quantity, its formula, and what it comes to: bytes (B), seconds (s), operations, or a number ("").
+    """An estimated quantity with its formula and amount; unit: bytes (B), seconds (s), operations, or a number ("").
 
-    linear: it grows with the rows, so a run of fewer rows tells it better.
+    linear: it is proportional to the rows, so a measured run of fewer rows gives a better estimate.
     """
 
     quantity: str
@@ -22,8 +22,8 @@ class Cost(NamedTuple):
 
 
 def clustering(rows: int, clusters: int, probes: int = 0) -> list[Cost]:
-    """Spherical k-means (64 points a cluster, 20 rounds) and assignment; with `probes` the comparisons within each row's nearest
-    clusters too. clusters: 0 is as many as SemanticDedup takes."""
+    """The cost of spherical k-means (64 points a cluster, 20 rounds) and assignment; with `probes` also of the comparisons within each
+    row's nearest clusters. clusters: 0 is SemanticDedup's default."""
     n, k, d = rows, clusters or max(1, round(math.sqrt(2 * rows))), DIMENSIONS
     work = {"k-means": ("40 x 64 K² D", 40 * 64 * k * k * d), "assignment": ("2 N K D", 2 * n * k * d)}
     if probes:

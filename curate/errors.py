@@ -1,8 +1,8 @@
-"""Three errors. Each message names the place (stage, part or file), the cause and, where there is one, a row."""
+"""Exceptions of curate. Each message names the stage, part or file, the cause and, if there is one, the row."""
 
 
 class CurateError(Exception):
-    """What curate raises on purpose; the command line prints its one line and no traceback."""
+    """Base class of the expected errors; the command line prints their message without a traceback."""
 
 
 class RecipeError(CurateError):
@@ -10,7 +10,7 @@ class RecipeError(CurateError):
 
 
 class PartError(CurateError):
-    """One part could not be computed: names the stage, the part and the first uid of the rows at work."""
+    """A part could not be computed; names the stage, the part and the first uid of the rows being processed."""
 
     def __init__(self, stage: str, part: str, uid: str | None, cause: str):
         self.stage, self.part, self.uid, self.cause = stage, part, uid, cause
@@ -22,4 +22,4 @@ class PartError(CurateError):
 
 
 class PoolError(CurateError):
-    """The pool, its ledger or its shards are not what they should be: names the file and the fault."""
+    """The pool, its ledger or its shards are missing, damaged or inconsistent; names the file and the fault."""

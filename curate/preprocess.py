@@ -1,23 +1,23 @@
-"""How a picture becomes the input of a vision model: resized with antialiasing, the middle cut out."""
+"""Preprocessing of pictures for vision models: antialiased resize and centre crop."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-#: JPEGs are decoded at the smallest eighth of their size (libjpeg's scaled DCT) at which the resize still has to halve them: with
-#: factor 2 embeddings are, on average over real photographs, within a cosine of 0.9998 of those of whole pictures, with 1 within 0.997.
+#: JPEGs are decoded at the smallest eighth of their size (libjpeg's scaled DCT) that is at least this factor above the model's size.
+#: With factor 2 embeddings are, on average over real photographs, within a cosine of 0.9998 of those of whole pictures, with 1 within 0.997.
 FACTOR = 2
-#: Part of the fingerprint of every stage that gets prepared pictures; changes when the same file would give other input.
+#: Part of the fingerprint of every stage that gets prepared pictures; must change when the same file would give another input.
 PREPARED = f"libjpeg scaled DCT, at least {FACTOR} x the model's size; Pillow antialiased resize; 1"
 
 
 @dataclass(frozen=True)
 class Preprocess:
-    """A model's input: `size` x `size` pixels.
+    """The preprocessing of a model with an input of `size` x `size` pixels.
 
-    mode: `shortest` brings the shorter side to `full` and cuts out the middle, as open_clip and torchvision do; `squash` brings both
-    sides to `full`, whatever the shape. full: pixels before the middle is cut out, `size` if 0. bilinear: the filter, else bicubic.
+    mode: `shortest` resizes the shorter side to `full` and crops the centre, as open_clip and torchvision do; `squash` resizes both
+    sides to `full`, whatever the aspect ratio. full: pixels before the crop, `size` if 0. bilinear: the resize filter, else bicubic.
     """
 
     size: int
@@ -26,8 +26,8 @@ class Preprocess:
     full: int = 0
 
     def __call__(self, pixels: np.ndarray) -> np.ndarray:
-        """uint8 (height, width, 3) -> uint8 (size, size, 3): what torchvision's transforms give, up to two grey levels. What will be
-        cut away is not computed."""
+        """uint8 (height, width, 3) -> uint8 (size, size, 3), equal to torchvision's transforms up to two grey levels. Only the crop is
+        computed."""
         from PIL import Image
 
         picture = Image.fromarray(pixels)
@@ -41,11 +41,11 @@ class Preprocess:
 
     @property
     def least(self) -> int:
-        """The shorter side, in pixels, at which a JPEG may be decoded for it."""
+        """The smallest shorter side, in pixels, at which a JPEG may be decoded for this model."""
         return FACTOR * (self.full or self.size)
 
     def box(self, width: int, height: int) -> tuple[float, float, float, float]:
-        """The part of a picture that the model sees: left, top, right, bottom."""
+        """The crop in the coordinates of the original picture: left, top, right, bottom."""
         full = self.full or self.size
         wide, high = full, full
         if self.mode == "shortest":

@@ -1,4 +1,4 @@
-"""A recipe: a source, what is scored, what is selected, what is written. Checked before any worker starts."""
+"""Recipes: a source, scoring stages, selectors, synthesis stages and the shards. A recipe is checked before any worker starts."""
 
 import difflib
 import importlib.metadata
@@ -22,28 +22,28 @@ from curate.selector import Selector
 from curate.source import Source
 from curate.stage import Stage, Step, column, digest, plain
 
-#: What a selector may read besides the columns of its table.
+#: Columns that every table has when selectors read it.
 _ALWAYS = ("id", "uid")
 
 #: Columns that commits and the ledger add to those of the steps.
 RESERVED = {"id", "row", "input_digest", "drop_reason", "drop_stage", "kept", "shard", "place", "key"}
 
 
-#: What brings a column that recipes often lack.
-_BRINGERS = {"payload": "Fetch()", "clip_image": "ClipEmbed()", "clip_text": "ClipEmbed()", "clip_score": "ClipScore()"}
+#: The step that adds a column, for columns that recipes often lack.
+_ADDED_BY = {"payload": "Fetch()", "clip_image": "ClipEmbed()", "clip_text": "ClipEmbed()", "clip_score": "ClipScore()"}
 
 
 @dataclass
 class Shards:
-    """How kept rows become shards.
+    """The layout of the shards.
 
-    size: most samples in a shard (img2dataset and DataComp use 10,000); sizes differ by at most one sample.
+    size: largest number of samples in a shard (img2dataset and DataComp use 10,000); sizes differ by at most one sample.
     seed: of the shuffle.
-    embeddings: put lists of floats into the Parquet sidecars. They are in the ledger anyway.
+    embeddings: put lists of floats into the Parquet sidecars. They are always in the ledger.
     without: further columns to leave out of the `.json` members and the Parquet sidecars.
-    captions, redacts, model_scores: what the recipe's steps say of these (Step.captions; Step.redacts and the numbers that models
-        computed, by table); a recipe sets them. Model scores are in the sidecars and not in the `.json` members:
-        their last digits depend on the CPU, and the root hash, which covers the tars, does not.
+    captions, redacts, model_scores: set by the recipe from its steps (Step.captions; Step.redacts and the columns of numbers that
+        models computed, by table). Model scores are in the sidecars and not in the `.json` members: their last digits depend on the
+        CPU, and the root hash, which covers the tars, must not.
     """
 
     size: int = 10_000
@@ -59,17 +59,17 @@ class Shards:
             raise RecipeError(f"shards of {self.size} samples: the size must be 1 or more")
 
 
-def _measured(kind: pa.DataType) -> bool:
+def _is_floating(kind: pa.DataType) -> bool:
     """True for floating-point numbers and lists of them."""
-    return _measured(kind.value_type) if hasattr(kind, "value_type") else pa.types.is_floating(kind)
+    return _is_floating(kind.value_type) if hasattr(kind, "value_type") else pa.types.is_floating(kind)
 
 
 @dataclass
 class Recipe:
-    """Source → score → select → synth → shards.
+    """A pipeline: source → score → select → synth → shards.
 
-    `score` and `synth` hold stages, `select` selectors; a selector among the stages is a barrier: the whole pool reaches
-    it before any part goes on.
+    `score` and `synth` are lists of stages, `select` of selectors; a selector among the stages is a barrier: the whole pool must
+    reach it before any part continues.
     """
 
     source: Source
@@ -82,7 +82,7 @@ class Recipe:
         ""  # what a sample is: a row of `images` with its text, or of `documents`; "": documents if the source has them
     )
 
-    #: What was changed of the recipe as it is written: `image_side.min=100`, `without near_dedup` (see curate.settings).
+    #: Changes to the recipe as written: `image_side.min=100`, `without near_dedup` (see curate.settings).
     changes: tuple[str, ...] = ()
 
     def __post_init__(self):
@@ -90,8 +90,8 @@ class Recipe:
 
     @cached_property
     def steps(self) -> list[Step]:
-        """Every step in order, with the two that no recipe names: `duplicate_uid` first, `decode` before the first stage
-        that reads pixels, or behind the scores where none does and pictures that were fetched go into shards."""
+        """All steps in order, including two implicit ones: `duplicate_uid` first, and `decode` before the first stage that reads pixels,
+        or after the scores if there is none and fetched pictures go into shards."""
         table = "documents" if "documents" in self.source.tables else "images"
         newest = "captured_at" if table == "documents" and "captured_at" in self.source.adds(table) else ""
         steps = [DuplicateUid(newest, table=table), *self.source.steps(), *self.score, *self.select, *self.synth]
@@ -103,7 +103,8 @@ class Recipe:
         return steps
 
     def check(self) -> "Recipe":
-        """RecipeError if a step reads a column that nothing before it provides, or adds one that exists already."""
+        """The recipe itself, if it is valid. RecipeError if a step reads a column that nothing before it provides, adds one that exists,
+        or lets redacted text into the shards."""
         have = {t: set(self.source.adds(t)) | set(_ALWAYS) for t in self.source.tables}
         names: set[str] = set()
         hidden: dict[tuple[str, str], str] = {}
@@ -118,7 +119,7 @@ class Recipe:
                 raise RecipeError(f"{step.name} works on table {step.table}, which {type(self.source).__name__} does not have")
             if not re.fullmatch(r'[^\x00-\x1f"/\\]+', step.name):
                 raise RecipeError(
-                    f"{step.name!r} names files and columns: it has no quotation marks, slashes or control characters"
+                    f"{step.name!r} names files and columns: it must not contain quotation marks, slashes or control characters"
                 )
             if step.name in names:
                 raise RecipeError(f"two steps are called {step.name}: give one of them another name=")
@@ -126,24 +127,25 @@ class Recipe:
             self._check_columns(step, have[step.table])
             self._check_redaction(step, have[step.table], hidden)
             have[step.table] |= set(step.adds())
-        self._check_tellers(hidden)
+        self._check_exposed_text(hidden)
         if self.shards and "payload" not in have["images"]:
             raise RecipeError(
-                f"recipe {self.name}: nothing brings the images that shards are made of; add Fetch(), or say shards=None"
+                f"recipe {self.name}: no step provides the images for the shards; add Fetch(), or say shards=None"
             )
         return self
 
     def _check_columns(self, step: Step, have: set[str]) -> None:
+        """RecipeError if a step reads a column that is not in `have`, or adds one that is."""
         for read in step.reads:
             wanted = column(read)
             if wanted in have:
                 continue
             hint = difflib.get_close_matches(wanted, have, 1)
             later = next((s.name for s in self.steps if wanted in s.adds()), None)
-            hint = [listed] if (listed := f"source_{read}") in have else hint  # columns of a list have that before their name
+            hint = [listed] if (listed := f"source_{read}") in have else hint  # columns of the input have this prefix
             tail = f"; {later} adds it, but comes later" if later else f"; did you mean {hint[0]}?" if hint else ""
-            if bringer := _BRINGERS.get(wanted if step.table == "images" else "") if not later else None:
-                tail = f"; put {bringer} before it" + tail.replace(";", ", or", 1)
+            if provider := _ADDED_BY.get(wanted if step.table == "images" else "") if not later else None:
+                tail = f"; put {provider} before it" + tail.replace(";", ", or", 1)
             default = next((f.name for f in fields(step) if f.default == wanted), None)
             whose = f", the default of {default}=" if default else ""
             raise RecipeError(f"{step.name} reads {read}{whose}, which nothing before it provides{tail}")
@@ -151,17 +153,18 @@ class Recipe:
             set(step.overwrites) if isinstance(step, Selector) else set()
         )
         if taken := sorted(set(step.adds()) & RESERVED):
-            raise RecipeError(f"{step.name} adds {taken[0]}, a name that the ledger needs: give it another name=")
+            raise RecipeError(f"{step.name} adds {taken[0]}, a reserved column of the ledger: give it another name=")
         if twice:
             whose = (
-                "which the source brings already, as the shards of a run do"
+                "which the source provides already, as the shards of a run do"
                 if twice <= set(self.source.adds(step.table))
                 else "which exists already"
             )
             raise RecipeError(f"{step.name} adds {', '.join(sorted(twice))}, {whose}: give it another name=")
 
     def _check_redaction(self, step: Step, have: set[str], hidden: dict[tuple[str, str], str]) -> None:
-        """RecipeError if text could reach the shards past its redaction: `hidden`: of redacted columns (table, name) the step."""
+        """RecipeError if text could reach the shards without its redaction. hidden: for each redacted column (table, name) the step that
+        redacts it; the columns of this step are added."""
         mine = set(step.redacts)
         hidden |= {(step.table, c): step.name for c in mine}
         makes = [
@@ -170,7 +173,7 @@ class Recipe:
         late = next((c for c in step.reads if (step.table, c) in hidden), None) if makes and not mine else None
         if late:
             first = hidden[step.table, late]
-            raise RecipeError(f"{step.name} makes {makes[0]} of {late} after {first} redacted it; put {first} behind it")
+            raise RecipeError(f"{step.name} makes {makes[0]} of {late} after {first} redacted it; put {first} after it")
         before = itertools.takewhile(lambda s: s is not step, self.steps)
         chosen = next((s.captions for s in before if s.captions and s.table == step.table), "")
         if "text" in mine and chosen and chosen not in mine:
@@ -178,8 +181,8 @@ class Recipe:
                 f"{step.name} leaves {chosen} as it is, which shards take for the caption; say columns=('text', {chosen!r})"
             )
 
-    def _check_tellers(self, hidden: dict[tuple[str, str], str]) -> None:
-        """RecipeError if a stage passes text of another table on that is redacted there."""
+    def _check_exposed_text(self, hidden: dict[tuple[str, str], str]) -> None:
+        """RecipeError if a stage copies text of another table that is redacted there into the shards."""
         for step in self.steps:
             leaked = next((t for t in step.exposes if t in hidden), None)
             strings = {name for name, kind in step.adds().items() if str(kind) in ("string", "large_string")}
@@ -193,7 +196,7 @@ class Recipe:
 
     @cached_property
     def layout(self) -> Shards | None:
-        """`shards`, with what the steps say of captions, redacted columns and model scores."""
+        """`shards`, completed by the steps' captions, redacted columns and model scores."""
         redacts: dict[str, dict[str, str]] = {}
         for step in self.steps:
             if step.redacts:
@@ -202,19 +205,19 @@ class Recipe:
         return self.shards and replace(self.shards, captions=captions, redacts=redacts, model_scores=self._model_scores())
 
     def _model_scores(self) -> dict[str, list[str]]:
-        """By table the columns of numbers that a model computed, or that were computed from such columns: scores and embeddings."""
+        """By table the columns of numbers that a model computed (scores, embeddings), or that were computed from such columns."""
         found: dict[str, list[str]] = {}
         for step in self.steps:
             mine = found.setdefault(step.table, [])
             if (isinstance(step, Stage) and step.loads) or any(column(read) in mine for read in step.reads):
-                mine += [n for n, kind in step.adds().items() if _measured(kind)]
+                mine += [n for n, kind in step.adds().items() if _is_floating(kind)]
         return found
 
     @cached_property
     def fingerprints(self) -> dict[str, str]:
-        """For each stage 12 hex digits of what its stored values depend on: itself, and the makers of what it reads."""
+        """For each step 12 hex digits of what its stored values depend on: itself, and the steps that made what it reads."""
         makers: dict[tuple[str, str], str] = {}
-        digested: set[tuple[str, str]] = set()  # columns of which part.Workbench keeps marks
+        digested: set[tuple[str, str]] = set()  # columns of which part.Workbench keeps digests
         prints: dict[str, str] = {}
         upstream: list[Any] = []
         identities = _identities(self.steps)
@@ -228,7 +231,7 @@ class Recipe:
                 {(step.table, column(c)) for c in step.reads} - {(step.table, step.skip_where if stage else "")}
             )
             if stage and dependent:
-                extra["input_digest"] = True  # its commits have that column
+                extra["input_digest"] = True  # its commits have this column
             prints[step.name] = digest({"step": identities[step.name], "reads": reads, **extra})
             upstream.append([prints[step.name], step.parameters()])
             for name in step.adds():
@@ -237,8 +240,11 @@ class Recipe:
         return prints
 
     def blocks(self) -> Iterator[tuple[list[Stage], list[Selector]]]:
-        """The steps cut at the barriers: some stages, then the selectors that follow them. Selectors of a block see what those
-        before them left of their own table; where documents fall and take rows of other tables along, another block begins."""
+        """The steps divided at the barriers: some stages, then the selectors that follow them.
+
+        Selectors of a block see the rows that those before them kept of their own table; a new block begins where dropped documents
+        drop rows of other tables.
+        """
         stages: list[Stage] = []
         selectors: list[Selector] = []
         for step in self.steps:
@@ -258,7 +264,7 @@ class Recipe:
 
     @cached_property
     def fingerprint(self) -> str:
-        """12 hex digits of everything that decides the dataset, the input files apart."""
+        """12 hex digits of everything that decides the dataset, except the input files."""
         return digest(
             {
                 "source": self.source.identity(),
@@ -269,7 +275,7 @@ class Recipe:
         )
 
     def record(self) -> dict[str, Any]:
-        """What goes into recipe.json: parameters, fingerprints, versions."""
+        """The content of recipe.json: parameters, fingerprints, versions."""
         return {
             "name": self.name,
             "fingerprint": self.fingerprint,
@@ -294,45 +300,45 @@ class Recipe:
 
 
 def kind(step: Step) -> str:
-    """`network`, `model`, `cpu` or `selector`: where a step runs."""
+    """The resource that a step uses: `network`, `model`, `cpu` or `selector`."""
     if not isinstance(step, Stage):
         return "selector"
     return "network" if step.network else "model" if step.loads else "cpu"
 
 
-def place(segment: list[Stage]) -> str:
-    """Where a segment runs: with its model, on the network, or on any core."""
+def segment_kind(segment: list[Stage]) -> str:
+    """The resource that a segment uses: `model`, `network` or `cpu`."""
     kinds = {kind(s) for s in segment}
     return next(k for k in ("model", "network", "cpu") if k in kinds)
 
 
 def segments(stages: list[Stage]) -> list[list[Stage]]:
-    """Consecutive stages that run in one place. A cheap stage (no model, no pixels) rides with the one before it; with one that
-    streams nothing else does."""
+    """Groups of consecutive stages that run in one task. A cheap stage (no model, no pixels) joins the segment before it; a stage that
+    streams shares its segment with no other model."""
     cut: list[list[Stage]] = []
     for stage in stages:
-        home = cut[-1][0] if cut else None
-        rides = home is not None and (
+        first = cut[-1][0] if cut else None
+        joins = first is not None and (
             (kind(stage) == "cpu" and not stage.pixels and not stage.writes_payload)
-            or (kind(stage) == kind(home) == "cpu")
+            or (kind(stage) == kind(first) == "cpu")
             or (
-                kind(stage) == kind(home) == "model"
-                and stage.gpus == home.gpus == 0
+                kind(stage) == kind(first) == "model"
+                and stage.gpus == first.gpus == 0
                 and not (stage.streams or cut[-1][-1].streams)
             )
         )
-        if rides:
+        if joins:
             cut[-1].append(stage)
         else:
             cut.append([stage])
-    for i in reversed(range(len(cut) - 1)):  # decoding happens where its pixels are first used
+    for i in reversed(range(len(cut) - 1)):  # pictures are decoded in the segment that first uses them
         if isinstance(cut[i][-1], Decode) and cut[i + 1][0].pixels:
             cut[i + 1].insert(0, cut[i].pop())
     return [segment for segment in cut if segment]
 
 
 def versions() -> dict[str, str]:
-    """Versions of what can change a byte of the output."""
+    """Versions of Python, curate and the packages that can change the output."""
     names = (
         "numpy",
         "pyarrow",

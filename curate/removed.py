@@ -1,7 +1,7 @@
-"""What was taken down: a run remembers it by digests, without the content, and never takes it in again.
+"""Takedown lists: a run records removed content by digests, without the content itself, and never ingests it again.
 
-Each `removed/<digest>.parquet` is a list: `kind` (`url`, `uid`, `sha256`), `value`: a uid as it is, the SHA-256 of a file's
-bytes, the SHA-256 of a URL, and `met`: whether there was such a row then. `removed/<digest>.json` says that this run holds nothing of it any more.
+Each `removed/<digest>.parquet` is a list with the columns `kind` (`url`, `uid`, `sha256`), `value` (a uid, the SHA-256 of a file's
+bytes, or the SHA-256 of a URL) and `met` (whether the run had such a row then). `removed/<digest>.json` marks that the removal is complete.
 """
 
 import hashlib
@@ -22,14 +22,14 @@ from curate.web.url import comparable, split
 
 FOLDER = "removed"
 
-#: What is needed to go on after a kill: the dataset as it was, and the shards that are to change. There while a takedown is at work.
-BEGUN = f"{FOLDER}/begun.json"
+#: The journal of a takedown in progress, to resume it after a kill: the dataset as it was, and the affected shards.
+JOURNAL = f"{FOLDER}/begun.json"
 
-#: The drop reason of a row whose content was taken down; `fetch:removed` is that of bytes that arrived again, and were let go.
+#: The drop reason of a row whose content was taken down; bytes that are fetched again are discarded with `fetch:removed`.
 REASON = "removed"
 
-#: What stays of such a row: who it was and where it stood, so that every input row still has its one outcome.
-STAYS = frozenset({"uid", "source_file", "source_row", "doc_uid", "position"})
+#: Columns that are kept of such a row: its uid and its position, so that every input row still has one outcome.
+RETAINED = frozenset({"uid", "source_file", "source_row", "doc_uid", "position"})
 
 _KINDS = ("url", "uid", "sha256")
 _SCHEMA = pa.schema([("kind", pa.large_string()), ("value", pa.large_string()), ("met", pa.bool_())])
@@ -38,13 +38,13 @@ _UID = re.compile(r"[0-9a-f]{32}|[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _SHA256 = re.compile(r"(?:sha-?256[:-])?([0-9a-f]{64})(?: [ *].*)?")
 _TEXT = re.compile(r"\.(?:txt|lst|list)(?:\.(?:gz|bz2|xz|zst))?$", re.IGNORECASE)
 _COMMENT = re.compile(r"(?:^|\s)#")
-#: Entries of a list that are wrong, of which an error tells.
-_TOLD = 5
+#: Invalid entries of a list that an error names.
+_MAX_NAMED = 5
 
 
 @dataclass
 class Removed:
-    """Digests of what was taken down: `urls` (SHA-256 of `canonical`), `uids`, `hashes` (SHA-256 of bytes)."""
+    """A set of removed content: `urls` (as url_digest), `uids`, `hashes` (SHA-256 of bytes)."""
 
     urls: set[str] = field(default_factory=set)
     uids: set[str] = field(default_factory=set)
@@ -67,8 +67,8 @@ class Removed:
     def has_url(self, url: str | None) -> bool:
         return bool(self.urls) and url is not None and url_digest(url) in self.urls
 
-    def among(self, table: pa.Table) -> np.ndarray:
-        """For each row whether it is one of these: by uid, its page's uid, URL, or the hash of its bytes."""
+    def matches(self, table: pa.Table) -> np.ndarray:
+        """For each row whether it is in this set: by uid, its page's uid, URL, or the hash of its bytes."""
         found = np.zeros(len(table), dtype=bool)
         for column, known in (("uid", self.uids), ("doc_uid", self.uids), ("sha256", self.hashes)):
             if known and column in table.column_names:
@@ -79,12 +79,12 @@ class Removed:
         return found
 
     def scrubbed(self, table: pa.Table) -> pa.Table:
-        """Rows as a source brought them; those that are among these keep nothing but STAYS, and the reason."""
-        hit = self.among(table) if len(self) else np.zeros(len(table), dtype=bool)
-        return emptied(table, hit, {"drop_reason": REASON}) if hit.any() else table
+        """A source's rows, with only RETAINED and the drop reason in those that are in this set."""
+        matched = self.matches(table) if len(self) else np.zeros(len(table), dtype=bool)
+        return clear_rows(table, matched, {"drop_reason": REASON}) if matched.any() else table
 
-    def met(self, table: pa.Table) -> "Removed":
-        """Those of these that some row has: as its uid, its page's uid, one of its URLs, or the hash of its bytes."""
+    def present_in(self, table: pa.Table) -> "Removed":
+        """The entries that some row has: as its uid, its page's uid, one of its URLs, or the hash of its bytes."""
         rows = {name: set(table[name].to_pylist()) for name in table.column_names} if len(self) else {}
         urls = rows.get("url", set()) | rows.get("final_url", set()) if self.urls else set()
         return Removed(
@@ -97,7 +97,7 @@ class Removed:
         return value in {"url": self.urls, "uid": self.uids, "sha256": self.hashes}[kind]
 
     def table(self, missing: "Removed | None" = None) -> pa.Table:
-        """As it is kept; `missing` are those of which no row was there."""
+        """The content of its file. missing: the entries for which the run had no row."""
         rows = [
             {"kind": kind, "value": value, "met": not (missing and missing.has(kind, value))}
             for kind, values in zip(_KINDS, (self.urls, self.uids, self.hashes))
@@ -107,73 +107,73 @@ class Removed:
 
     @property
     def digest(self) -> str:
-        """12 hex digits that name this list."""
+        """12 hex digits of its entries, which name its file."""
         kinds, values, _ = self.table().to_pydict().values()
         return hashlib.sha256("\n".join(f"{k} {v}" for k, v in zip(kinds, values)).encode()).hexdigest()[:12]
 
 
 def is_in(column: pa.ChunkedArray, known: Collection) -> pa.Array:
-    """For each value whether it is one of these."""
+    """For each value of a column whether it is in `known`."""
     found = pc.is_in(column, value_set=pa.array(list(known), column.type))
     return found.combine_chunks() if isinstance(found, pa.ChunkedArray) else found
 
 
-def emptied(table: pa.Table, hit: np.ndarray, values: dict[str, object]) -> pa.Table:
-    """The table with nothing but STAYS in some rows, and there the given `values`; columns that it lacks are added."""
-    mask, places, columns = pa.array(hit), pa.array(np.arange(len(hit)), mask=hit), {}
+def clear_rows(table: pa.Table, cleared: np.ndarray, values: dict[str, object]) -> pa.Table:
+    """The table with only RETAINED and `values` (by column) in the rows of the mask `cleared`; missing columns are added."""
+    mask, indices, columns = pa.array(cleared), pa.array(np.arange(len(cleared)), mask=cleared), {}
     for name in dict.fromkeys([*table.column_names, *values]):
         old = table[name] if name in table.column_names else pa.nulls(len(table), pa.large_string())
-        if name not in STAYS:
-            old = old.take(places)
+        if name not in RETAINED:
+            old = old.take(indices)
         columns[name] = pc.if_else(mask, pa.scalar(values[name], old.type), old) if name in values else old
     return pa.table(columns).replace_schema_metadata(table.schema.metadata)
 
 
 def url_digest(url: str) -> str:
-    """The SHA-256 of what the spellings of a URL have in common."""
+    """The SHA-256 of a URL in its comparable form (web.url.comparable)."""
     return hashlib.sha256(comparable(unwrapped(url)).encode("utf-8", "surrogatepass")).hexdigest()
 
 
-# ---- what a run remembers
+# ---- the lists of a run
 
 
 def lists(store: Store) -> list[str]:
-    """The digests of a run's lists."""
+    """The digests of a run's takedown lists."""
     return [n.removesuffix(".parquet") for n in store.names(FOLDER) if n.endswith(".parquet")]
 
 
-def unnoted(store: Store) -> list[str]:
-    """Those without a note that the run was cleared of them."""
-    return _unnoted(set(store.names(FOLDER)))
+def unfinished(store: Store) -> list[str]:
+    """The lists whose removal is not marked as complete."""
+    return _without_marker(set(store.names(FOLDER)))
 
 
-def _unnoted(names: set[str]) -> list[str]:
+def _without_marker(names: set[str]) -> list[str]:
     found = [n.removesuffix(".parquet") for n in sorted(names) if n.endswith(".parquet")]
     return [digest for digest in found if f"{digest}.json" not in names]
 
 
 def pending(store: Store) -> bool:
-    """Whether a takedown has not reached its end."""
+    """Whether a takedown is unfinished."""
     names = set(store.names(FOLDER))
-    return BEGUN.removeprefix(f"{FOLDER}/") in names or bool(_unnoted(names))
+    return JOURNAL.removeprefix(f"{FOLDER}/") in names or bool(_without_marker(names))
 
 
 def removed(store: Store) -> Removed:
-    """All that was taken down in a run, and may not come in again."""
-    return _listed(store, pc.scalar(True))
+    """All content that was taken down in a run."""
+    return _read_lists(store, pc.scalar(True))
 
 
-def without_rows(store: Store, asked: Removed) -> Removed:
-    """Those that no row of the run has, and that no row had when they were asked for before."""
-    left = asked - (removed(store) - _listed(store, ~pc.field("met")))
+def without_rows(store: Store, requested: Removed) -> Removed:
+    """The requested entries that no row of the run has, nor had when they were requested before."""
+    left = requested - (removed(store) - _read_lists(store, ~pc.field("met")))
     for part in store.names("parts"):
         for name in [n for n in store.names(f"parts/{part}") if n.endswith(".parquet")]:
             if len(left):
-                left -= left.met(store.table(f"parts/{part}/{name}", ["uid", "doc_uid", "url", "final_url", "sha256"]))
+                left -= left.present_in(store.table(f"parts/{part}/{name}", ["uid", "doc_uid", "url", "final_url", "sha256"]))
     return left
 
 
-def _listed(store: Store, wanted: pc.Expression) -> Removed:
+def _read_lists(store: Store, wanted: pc.Expression) -> Removed:
     found = Removed()
     for name in lists(store):
         table = store.table(f"{FOLDER}/{name}.parquet").filter(wanted)
@@ -181,25 +181,25 @@ def _listed(store: Store, wanted: pc.Expression) -> Removed:
     return found
 
 
-# ---- what somebody asks for
+# ---- lists of requests
 
 
 @dataclass(frozen=True)
 class Entry:
-    """What a list asks for: `value` is a uid, or the SHA-256 of bytes or of a URL; `origin` is how and where it is written."""
+    """An entry of a list of requests. value: a uid, or the SHA-256 of bytes or of a URL; origin: file, position and text of the entry."""
 
     kind: str  # url, uid, sha256
     value: str
     origin: str
 
 
-def asked(path: str) -> list[Entry]:
-    """A list of what is to go: Parquet, CSV, TSV or JSON lines with some of the columns url, uid, sha256; or a text file with one
-    of these a line (`#` at its start, or behind a blank, begins a comment). RecipeError names the entries that are none."""
+def read_requests(path: str) -> list[Entry]:
+    """Read a list of content to remove: Parquet, CSV, TSV or JSON lines with some of the columns url, uid, sha256; or a text file with
+    one of these a line (`#` at its start, or after white space, begins a comment). RecipeError names invalid entries."""
     found, wrong = [], []
-    for place, kind, written in _values(path):
-        value = unwrapped(written)
-        origin = f"{path}: {place}: {value[:200]}"
+    for position, kind, text in _values(path):
+        value = unwrapped(text)
+        origin = f"{path}: {position}: {value[:200]}"
         if not value:
             continue
         if kind == "url":
@@ -211,10 +211,10 @@ def asked(path: str) -> list[Entry]:
         elif kind == "" and _is_url(value):
             found.append(Entry("url", url_digest(value), origin))
         else:
-            wrong.append(f"{place}: {value[:80]!r} is no {kind or 'URL, uid or SHA-256'}")
+            wrong.append(f"{position}: {value[:80]!r} is no {kind or 'URL, uid or SHA-256'}")
     if wrong:
-        more = f"; and {len(wrong) - _TOLD:,} more" if len(wrong) > _TOLD else ""
-        raise RecipeError(f"{path}: {'; '.join(wrong[:_TOLD])}{more}")
+        more = f"; and {len(wrong) - _MAX_NAMED:,} more" if len(wrong) > _MAX_NAMED else ""
+        raise RecipeError(f"{path}: {'; '.join(wrong[:_MAX_NAMED])}{more}")
     if not found:
         raise RecipeError(
             f"{path}: names nothing; it needs a column url, uid or sha256 with values, or a name that ends in .txt"
@@ -223,7 +223,7 @@ def asked(path: str) -> list[Entry]:
 
 
 def _values(path: str) -> Iterator[tuple[str, str, str]]:
-    """(place, kind, value) of all that is not null or blank."""
+    """(position, kind, value) of each value of a list; kind is empty in a text file."""
     if _TEXT.search(path):
         for number, line in enumerate(lines(path), 1):
             yield f"line {number}", "", _COMMENT.split(bare(line), maxsplit=1)[0]
@@ -238,21 +238,21 @@ def _values(path: str) -> Iterator[tuple[str, str, str]]:
                 check_text(table.schema.field(name), path)
                 for i, value in enumerate(table[name].to_pylist(), row):
                     if value is not None:
-                        yield f"row {i}", kind, _written(kind, value)
+                        yield f"row {i}", kind, _cell_text(kind, value)
             row += len(table)
     except (OSError, ValueError, pa.ArrowException) as e:
         raise RecipeError(f"{path}: cannot be read: {getattr(e, 'strerror', None) or e}") from e
 
 
-def _written(kind: str, value: object) -> str:
-    """A cell as text; of a uid or hash in binary the hex digits."""
+def _cell_text(kind: str, value: object) -> str:
+    """A cell as text; a binary uid or hash as hex digits."""
     if not isinstance(value, bytes):
         return str(value)
     return value.hex() if len(value) == {"uid": 16, "sha256": 32}.get(kind) else value.decode(errors="replace")
 
 
 def _is_url(value: str) -> bool:
-    """Whether it is meant as one: a list of URLs may hold what is none, and a takedown list the same."""
+    """Whether a text is meant as a URL. It need not be valid: the lists that runs read contain invalid URLs too."""
     try:
         return "://" in value or split(value).scheme in ("http", "https")
     except ValueError:

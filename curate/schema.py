@@ -1,6 +1,6 @@
-"""The tables of a pool, column by column, and the closed lists of words that appear in them.
+"""The schemas of a pool's tables, and the closed lists of fetch and decode outcomes.
 
-A source's further columns are `source_<name>`: no name of a list can be one of ours.
+Further columns of a source are called `source_<name>`, so that they cannot collide with these.
 Strings are `large_string` and bytes `large_binary`: Arrow's 32-bit offsets overflow at 2 GB.
 """
 
@@ -12,31 +12,31 @@ import pyarrow.compute as pc
 
 STR = pa.large_string()
 
-#: Every table has these. A row is known by (part, row); `uid` names the sample.
+#: Columns of every table. A row is identified by (part, row); `uid` identifies the sample.
 ROW = {
     "uid": STR,  # 32 hex digits, see uid()
     "source_file": STR,  # the input file as the user named it
     "source_row": pa.int64(),  # 0-based row (or sample) in that file
 }
 
-#: One row = one image with its text. Columns that a source brings.
+#: Table `images`: one row = one image with its text. Columns that a source provides.
 IMAGES = {
     **ROW,
     "url": STR,
     "text": STR,  # as found; never overwritten
 }
 
-#: Where bytes are parked: a file, and the slice of it. `payload` is null when there are none.
+#: The location of a row's bytes: a file, and the slice of it. `payload` is null if there are none.
 PAYLOAD = {
-    "payload": STR,  # path inside the run's folder, or a full path for a source that brings its bytes
+    "payload": STR,  # path inside the run's folder, or a full path for a source whose input contains the bytes
     "payload_offset": pa.int64(),
     "payload_size": pa.int64(),
 }
 
-#: What describes the bytes kept. A stage that parks bytes may write these columns anew.
+#: Columns that describe the kept bytes. A stage that writes a payload may overwrite them.
 KEPT = {"mime": STR, "width": pa.int32(), "height": pa.int32(), **PAYLOAD}
 
-#: Added by fetching (or, for a source that brings its bytes, by inspecting them).
+#: Columns added by fetching (or, for a source whose input contains the bytes, by inspecting them).
 FETCHED = {
     "fetch": STR,  # outcome, one of FETCH
     "http_status": pa.int16(),
@@ -51,7 +51,7 @@ FETCHED = {
     **PAYLOAD,
 }
 
-#: A pool of web pages also has documents (one row = one page) and texts (one row = one paragraph).
+#: Further tables of a pool of web pages: documents (one row = one page) and texts (one row = one paragraph).
 DOCUMENTS = {**ROW, "url": STR, "title": STR}
 TEXTS = {**ROW, "doc_uid": STR, "position": pa.int32(), "text": STR}
 
@@ -92,7 +92,7 @@ FETCH = {
     "removed": "taken down before",
 }
 
-#: The closed list of decode outcomes. The drop reason is `decode:` + outcome, or the bare word for a decoder that had to be killed.
+#: The closed list of decode outcomes. The drop reason is `decode:` + outcome, or the outcome alone for a decoder that had to be killed.
 DECODE = {
     "ok": "decoded",
     "broken": "the decoder refuses it",
@@ -106,12 +106,12 @@ _HEX32 = re.compile(r"[0-9a-f]{32}")
 
 
 def uid(text: str | None, url: str | None) -> str:
-    """32 hex digits: md5 of text + url, as cc2dataset and DataComp make it."""
+    """The uid of a row: md5 of text + url in 32 hex digits, as cc2dataset and DataComp compute it."""
     return hashlib.md5(((text or "") + (url or "")).encode("utf-8", "surrogatepass"), usedforsecurity=False).hexdigest()
 
 
 def uids(text: pa.ChunkedArray, url: pa.ChunkedArray) -> pa.Array:
-    """uid() of many rows."""
+    """The uids of columns of texts and URLs."""
     both = pc.binary_join_element_wise(pc.fill_null(text, ""), pc.fill_null(url, ""), pa.scalar("", STR)).cast(
         pa.large_binary()
     )
@@ -119,7 +119,7 @@ def uids(text: pa.ChunkedArray, url: pa.ChunkedArray) -> pa.Array:
 
 
 def is_uid(value: str | None) -> bool:
-    """True for 32 lower-case hex digits."""
+    """Whether a value is a uid: 32 lower-case hex digits."""
     return value is not None and _HEX32.fullmatch(value) is not None
 
 

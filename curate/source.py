@@ -1,4 +1,4 @@
-"""Sources: where rows come from. A source names its input files and reads one of them as a stream of parts."""
+"""Base class of sources, which list input files and read each as a stream of parts; and the identity of input files."""
 
 import hashlib
 from collections.abc import Iterator
@@ -16,18 +16,18 @@ from curate.stage import Step, plain
 
 @dataclass
 class Source:
-    """Reads input files into parts.
+    """Base class of readers of input files.
 
-    Write `read`: it streams one file as dicts of tables (`images`, and for pages `documents` and `texts`), one dict a part,
-    in the file's order, never holding more than a part. It raises PoolError naming the file and the row if the file
-    cannot be read; a row that is wrong gets a `drop_reason` column instead (null for good rows).
+    Subclasses implement `read`, which streams one file as dicts of tables (`images`, and for pages `documents` and `texts`), one dict
+    a part, in the file's order, with at most one part in memory. It raises PoolError naming the file and the row if the file
+    cannot be read; an invalid row gets a reason in the column `drop_reason` instead (null for valid rows).
     """
 
     tables: ClassVar[tuple[str, ...]] = ("images",)
     version: ClassVar[int] = 1
-    removed: ClassVar[Any] = None  # removed.Removed: what a source that fetches must not ask for
+    removed: ClassVar[Any] = None  # removed.Removed: content that a source which fetches must not request
     asks: ClassVar[bool] = (
-        False  # the web, which may answer otherwise: `read` takes the last `source_row` that is there already
+        False  # it reads the web, whose answers change: `read` takes the last `source_row` that was read before
     )
 
     def files(self) -> list[str]:
@@ -38,25 +38,25 @@ class Source:
         raise NotImplementedError
 
     def steps(self) -> list[Step]:
-        """The steps that its rows need before any other: a recipe puts them first."""
+        """Steps that a recipe puts before all others for this source's rows."""
         return []
 
     def allow_networks(self, networks: tuple[str, ...]) -> None:
-        """Let it contact networks that are not public, such as `127.0.0.0/8`; nothing for a source that contacts none."""
+        """Allow it to contact networks that are not public, such as `127.0.0.0/8`; no effect on a source that contacts none."""
 
     def adds(self, table: str = "images") -> dict[str, pa.DataType]:
-        """The columns that every row of `table` has. A file may carry more."""
+        """The columns that all files have in `table`; a file may have more."""
         return schema.TABLES[table]
 
     def identity(self) -> dict[str, Any]:
-        """What decides how a file becomes rows: class, version, parameters other than which files."""
+        """What the rows of a file depend on: class, version, and the parameters except the paths."""
         fields = {k: v for k, v in plain(self).items() if k != "paths"}
         return {**fields, "version": self.version}
 
 
 def expand(paths: str | list[str]) -> list[str]:
-    """Globs, folders of files and plain paths (local or any fsspec URL) as a sorted list of files. What exists under just that name
-    is no glob."""
+    """The sorted files of globs and plain paths (local or any fsspec URL). A path that exists literally is not expanded. RecipeError if
+    nothing matches."""
     found: list[str] = []
     for path in [paths] if isinstance(paths, str) else paths:
         fs, inner = filesystem(path)
@@ -68,10 +68,10 @@ def expand(paths: str | list[str]) -> list[str]:
 
 
 def file_identity(path: str, earlier: dict[str, Any] | None = None) -> dict[str, Any]:
-    """What an input is known by: `path`, `size`, `version` (that of the store, which is cheap to look at) and `hash`: of its content, or
-    the version where the store makes a new one for each new content. A folder or a glob (`folder:`) is known by all its files.
+    """The identity of an input: `path`, `size`, `version` (the store's, which is cheap to get) and `hash`: of its content, or the version
+    where the store makes a new one for each content. The identity of a folder or a glob (`folder:`) covers all its files.
 
-    earlier: what it was known by when it was last read; where the version is the same the content is not read again.
+    earlier: its identity when it was last read; if the version is the same the content is not read again.
     """
     known = file_version(path)
     if earlier and known["version"] and all(earlier.get(k) == known[k] for k in ("size", "version")) and earlier.get("hash"):
@@ -100,8 +100,8 @@ def file_version(path: str) -> dict[str, Any]:
 
 
 def members(fs: fsspec.AbstractFileSystem, inner: str) -> dict[str, dict[str, Any]] | None:
-    """The files of an input that is a folder, or a glob of small files that are read together, with what the store says of each; None of
-    one that is a file."""
+    """The files of an input that is a folder, or a glob of small files that are read together, with the store's information on each; None
+    if it is a file."""
     if _is_glob(fs, inner):
         root = root_of(fs, inner)
         found = fs.glob(escaped(root[:-1]) + inner[len(root) - 1 :], detail=True)
@@ -110,12 +110,12 @@ def members(fs: fsspec.AbstractFileSystem, inner: str) -> dict[str, dict[str, An
 
 
 def _is_glob(fs: fsspec.AbstractFileSystem, inner: str) -> bool:
-    """Whether a path is a glob: it has their signs, and nothing exists under just that name."""
+    """Whether a path is a glob: it has glob characters, and no file or folder with this literal name exists."""
     return has_magic(inner) and not fs.exists(inner)
 
 
 def root_of(fs: fsspec.AbstractFileSystem, inner: str) -> str:
-    """The folder that the members' names are relative to, with a slash at its end: of a glob the last one before its signs."""
+    """The folder that the members' names are relative to, with a slash at its end; of a glob the last folder before its glob characters."""
     if fs.isdir(inner):
         return inner.rstrip("/") + "/"
     head = inner.rpartition("/")[0]
@@ -125,8 +125,8 @@ def root_of(fs: fsspec.AbstractFileSystem, inner: str) -> str:
 
 
 def _version(found: dict[str, Any]) -> str:
-    """The version of a file by what its store says of it: of an object its ETag or generation, on Hugging Face's hub its blob, on a
-    local disk time and inode."""
+    """The version of a file from its store's information: ETag or generation of an object, blob on Hugging Face's hub, modification time
+    and inode on a local disk."""
     for name in ("ETag", "etag", "generation", "md5Hash", "blob_id"):
         value = str(found.get(name) or "")
         if value and not value.startswith("W/"):  # a weak ETag may stay while the bytes change
@@ -137,6 +137,7 @@ def _version(found: dict[str, Any]) -> str:
 
 
 def _hash(fs: fsspec.AbstractFileSystem, name: str, version: str) -> str:
+    """The version if it identifies the content, else the SHA-256 of the content."""
     if ":" in version:
         return version
     with fs.open(name, "rb") as f:

@@ -1,7 +1,7 @@
-"""Stages and filters: what is computed for one part at a time, and the drop ledger.
+"""Base classes of steps, stages and filters. Stages and filters compute columns for one part at a time.
 
-A stage adds columns to the live rows of one table. What it adds is committed and never changes; who is dropped for
-it is judged from the committed columns each time, so that moving a bound costs nothing.
+A stage adds columns to the live rows of one table. These are committed and never change; which rows are dropped is derived from the
+committed columns each time, so that moving a bound costs nothing.
 """
 
 import dataclasses
@@ -23,12 +23,12 @@ from curate.preprocess import PREPARED, Preprocess
 
 
 def column(read: str) -> str:
-    """The column in which what a step reads is kept: pixels and bytes are where their payload is."""
+    """The column of a table behind an entry of `Step.reads`: `payload` for pixels and bytes."""
     return "payload" if read in ("image", "bytes") else read
 
 
 def snake(name: str) -> str:
-    """`CaptionWords` -> `caption_words`; `ClipScore` -> `clip_score`."""
+    """A class name in snake case: `CaptionWords` -> `caption_words`."""
     return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name).lower()
 
 
@@ -40,19 +40,19 @@ def digest(value: Any) -> str:
 
 @dataclass
 class Step:
-    """What stages and selectors share: a name (of the class, unless given), what they read, their parameters."""
+    """Base class of stages and selectors: a name (default: the class in snake case), the columns read and added, the parameters."""
 
     table = "images"  # of the rows that it sees; a step of any table has it as a parameter
-    reads: ClassVar[tuple[str, ...]] = ()  # columns; "image" means decoded pixels, "bytes" the file as kept
-    version: ClassVar[int] = 1  # goes up when the meaning of what it adds changes
-    untracked: ClassVar[tuple[str, ...]] = ()  # parameters that do not change what is stored (bounds, time-outs)
-    redacts: ClassVar[Mapping[str, str]] = MappingProxyType({})  # columns -> those of `adds` that shards hold in their place
-    captions: ClassVar[str] = ""  # the column of `adds` that shards take for the caption where it is not empty
-    network: ClassVar[bool] = False  # waits on the network rather than on a core
-    context: ClassVar[tuple[str, ...]] = ()  # tables of which the part's rows are given too, as keyword arguments
-    writes_payload: ClassVar[bool] = False  # writes bytes (fetching): `run` gets a payload.Parcel
-    hashes: ClassVar[str] = ""  # where it writes bytes: the column of `adds` with their SHA-256, unless that is `sha256`
-    exposes: ClassVar[tuple[tuple[str, str], ...]] = ()  # texts (table, column) of other tables that its strings pass on
+    reads: ClassVar[tuple[str, ...]] = ()  # columns; "image" means decoded pixels, "bytes" the kept file
+    version: ClassVar[int] = 1  # to be raised when the meaning of its columns changes
+    untracked: ClassVar[tuple[str, ...]] = ()  # parameters that do not change stored values (bounds, time-outs)
+    redacts: ClassVar[Mapping[str, str]] = MappingProxyType({})  # columns -> those of `adds` that replace them in shards
+    captions: ClassVar[str] = ""  # the column of `adds` that is the caption in shards where it is not empty
+    network: ClassVar[bool] = False  # it mostly waits for the network
+    context: ClassVar[tuple[str, ...]] = ()  # further tables whose rows of the part are passed to `run`, as keyword arguments
+    writes_payload: ClassVar[bool] = False  # it writes bytes (fetching): `run` gets a payload.Parcel
+    hashes: ClassVar[str] = ""  # if it writes bytes: the column of `adds` with their SHA-256, unless that is `sha256`
+    exposes: ClassVar[tuple[tuple[str, str], ...]] = ()  # (table, column) of texts of other tables that its strings contain
 
     name: str = field(default="", kw_only=True)
 
@@ -64,11 +64,11 @@ class Step:
         return {}
 
     def parameters(self) -> dict[str, Any]:
-        """The parameters as plain JSON values: this goes into recipe.json."""
+        """The parameters as plain JSON values, for recipe.json."""
         return {f.name: plain(getattr(self, f.name)) for f in dataclasses.fields(self) if f.init}
 
     def identity(self) -> dict[str, Any]:
-        """What its stored values depend on, besides its input: class, version and the parameters that count."""
+        """What its stored values depend on, besides its input: class, version, tracked parameters and model files."""
         counted = {k: v for k, v in self.parameters().items() if k not in self.untracked}
         return {"class": type(self).__name__, "version": self.version, **counted, **self.weights()}
 
@@ -77,7 +77,7 @@ class Step:
         return {}
 
     def provenance(self) -> dict[str, Any]:
-        """Where the captions that it writes come from, for the record of each shard; empty for a step that writes none."""
+        """The origin of the captions that it writes, for the `.json` of each shard; empty for a step that writes none."""
         return {}
 
     @property
@@ -86,15 +86,15 @@ class Step:
         return False
 
     def preflight(self, widths: dict[str, int]) -> None:
-        """RecipeError if something that it loads is missing or does not fit. Called once, before a run fetches anything; downloads
-        nothing. widths: lengths of the embeddings in columns, as far as they are known."""
+        """RecipeError if a file that it loads is missing or does not fit. Called once, before a run fetches anything; downloads
+        nothing. widths: lengths of the embeddings by column, as far as they are known."""
 
     def costs(self, rows: int) -> list[Cost]:
-        """What it costs for so many rows of which all reach it, where that is more than a rule's; no run was measured."""
+        """Its estimated cost if `rows` rows reach it, for `curate plan`; empty for a cheap step."""
         return []
 
     def allow_networks(self, networks: tuple[str, ...]) -> None:
-        """Let it contact networks that are not public, such as `127.0.0.0/8`; nothing for a step that contacts none."""
+        """Allow it to contact networks that are not public, such as `127.0.0.0/8`; no effect on a step that contacts none."""
 
     def widths(self) -> dict[str, int]:
         """Lengths of the embeddings that it adds, by column, where they are known before it runs."""
@@ -118,42 +118,40 @@ def plain(value: Any) -> Any:
 
 @dataclass
 class Stage(Step):
-    """Adds columns to the live rows of one table of one part, looking at one row at a time.
+    """Base class of steps that add columns to the live rows of one table, one part at a time and row by row.
 
-    Write `run`. It gets the live rows (their `reads`, and `uid`) and returns a table of the columns in `adds()`, one
-    row for each row given, in order. A stage that reads "image" gets a second argument: a list of uint8 arrays of shape
-    (height, width, 3), RGB, or where it is `prepared` one array (rows, size, size, 3); one that reads "bytes" a list of bytes.
-    One that `writes_payload` bytes gets a payload.Parcel, the payload being written; it is given all live rows of the part at once.
-    A stage that overrides `load` keeps a model: it lives in an actor, and may ask for a GPU with `gpus`. `load` and `run` are called in
+    Subclasses implement `run`. It gets the live rows (their `reads`, and `uid`) and returns a table of the columns in `adds()`, one
+    row for each input row, in order. A stage that reads "image" gets a second argument: a list of uint8 arrays of shape
+    (height, width, 3), RGB, or if it is `prepared` one array (rows, size, size, 3); one that reads "bytes" a list of bytes.
+    One that `writes_payload` gets a payload.Parcel, the payload being written, and all live rows of the part at once.
+    A stage that overrides `load` keeps a model: it runs in an actor, and may request a GPU with `gpus`. `load` and `run` are called in
     one thread.
     """
 
-    gpus: ClassVar[float] = 0  # of a GPU, for each actor; where there is none the stage runs on the CPU
-    chunk: ClassVar[int] = (
-        256  # rows handed to `run` at a time; independent of scheduling, so that scheduling cannot move a score
-    )
-    casts: ClassVar[bool] = False  # its model works in bfloat16 on a GPU, see `precision`
-    prepared: ClassVar[bool] = False  # pictures come as its model's input: `load` says in `preprocess` how they are made
-    optional_reads: ClassVar[tuple[str, ...]] = ()  # columns that it gets too where the rows have them
+    gpus: ClassVar[float] = 0  # GPUs (or a share of one) for each actor; without a GPU the stage runs on the CPU
+    chunk: ClassVar[int] = 256  # rows of one call of `run`; fixed, so that scheduling cannot change a score
+    casts: ClassVar[bool] = False  # its model computes in bfloat16 on a GPU, see `precision`
+    prepared: ClassVar[bool] = False  # it gets pictures as its model's input: `load` sets `preprocess`
+    optional_reads: ClassVar[tuple[str, ...]] = ()  # columns that it also gets if the rows have them
     instead: ClassVar[str] = ""  # the column that it gets as `text`, see `reading`
     looks: ClassVar[bool] = (
         False  # `run` gets a function that decodes pictures of `context`: rows with schema.PAYLOAD -> pixels
     )
     skip_where: ClassVar[str] = ""  # a column: rows in which it is not null get no values of this stage
-    streams: ClassVar[bool] = False  # rows flow through `stream`; it has no deadline for a part
+    streams: ClassVar[bool] = False  # it implements `stream` instead of `run`; a part has no deadline
 
-    #: Rows in one pass of its model, where those are not all of a call; set by `load`.
+    #: Rows in one pass of its model, if not all of a call; set by `load`.
     batch = 0
-    #: Of the weights and products of a model that `casts`: settled when a run begins, the same throughout.
+    #: Precision of the weights and products of a model that `casts`; decided at the start of a run, the same throughout.
     precision = "float32"
     preprocess: ClassVar[Preprocess | None] = None
-    #: By time.monotonic: what is not done by then is left undone, or the whole part is lost. Set before each `run`.
+    #: Deadline (time.monotonic) after which `run` must leave rows undone, or the whole part is lost. Set before each `run`.
     ends = math.inf
-    #: Hears how many rows a `run` that takes long is through with. Set before each `run`.
+    #: Callback for the number of rows that a long `run` has finished. Set before each `run`.
     tell = staticmethod(lambda rows: None)
 
     def reading(self, column: str) -> Self:
-        """The same stage with another column in the place of `text`: a filter of captions asked of a cleaned or a written one."""
+        """The same stage, changed to read another column as `text`, such as a cleaned or a synthetic caption."""
         self.instead, self.reads = column, tuple(column if read == "text" else read for read in self.reads)
         return self
 
@@ -166,55 +164,60 @@ class Stage(Step):
         """Load the model. Called once in each worker, before the first `run`."""
 
     def loading(self) -> str:
-        """What `load` loads, for people who wait: the model's name, with its size where that is known."""
+        """What `load` loads, for the progress display: the model's name, with its size if that is known."""
         return getattr(self, "model", "") or self.name
 
     @property
     def loads(self) -> bool:
-        """True if it keeps a model."""
+        """Whether it keeps a model."""
         return type(self).load is not Stage.load
 
     @property
     def pixels(self) -> bool:
+        """Whether it reads decoded pictures."""
         return "image" in self.reads
 
     def run(self, live: pa.Table, *inputs: Any, **context: Any) -> pa.Table:
+        """The columns of `adds()` for the live rows, in order. inputs: pixels, bytes or the parcel; context: rows of other tables."""
         raise NotImplementedError(f"{type(self).__name__} must define run()")
 
     def stream(
         self, chunks: Iterator[tuple[np.ndarray, pa.Table, Any, Any]], allowance: Any
     ) -> Iterator[tuple[np.ndarray, pa.Table]]:
-        """For a stage that `streams`: in come some rows at a time, as (their places in the part, their table, further positional
-        arguments of `run`, keyword arguments of `run`), read only as far as they are needed; out go rows that are done, in any order,
-        as (places, columns), which are committed at once. When the allowance (score.budget.Allowance) is spent it reads no more."""
+        """The columns of finished rows, for a stage that `streams`: (indices of the rows in the part, columns), in any order, which are
+        committed at once.
+
+        chunks: input rows as (indices in the part, table, further positional arguments of `run`, keyword arguments of `run`), to be
+        read only as needed, and no further when the allowance (score.budget.Allowance) is spent.
+        """
         raise NotImplementedError(f"{type(self).__name__} must define stream()")
 
     def spent(self, columns: pa.Table) -> tuple[float, int]:
-        """The cost of its values in these rows, and the tokens that a model read and wrote for them."""
+        """The cost of its values in these rows, and the number of tokens that a model read and wrote for them."""
         return 0.0, 0
 
     def open_again(self, columns: pa.Table, failed: bool) -> np.ndarray:
-        """Of committed rows those to be computed again: that were left out for lack of budget, and those that failed if so asked."""
+        """A mask of the committed rows to be computed again: those left out for lack of budget, and if `failed` those that failed."""
         return np.zeros(len(columns), dtype=bool)
 
     def close(self) -> None:
-        """Close what `load` or `stream` opened; called when a run ends while the process goes on."""
+        """Release what `load` or `stream` opened; called when a run ends while the process continues."""
 
     def judge(self, columns: pa.Table) -> pa.Array:
-        """For each row of its committed columns: null to keep, else the reason for dropping it."""
+        """For each row of its committed columns null to keep it, else the drop reason."""
         return pa.nulls(len(columns), pa.large_string())
 
 
 @dataclass
 class Filter(Stage):
-    """Adds one score column, named like itself, and keeps `min <= score <= max`. A null score is a drop, never a pass.
+    """Base class of stages that add one score column, named like the filter, and keep `min <= score <= max`. A null score is dropped.
 
-    Write `score`: live rows in, and what `run` of a stage gets besides; one value a row out, in order.
+    Subclasses implement `score`, which gets the arguments of `run` and returns one value for each live row, in order.
     """
 
     untracked = ("min", "max")
     dtype: ClassVar[pa.DataType] = pa.float32()
-    unit: ClassVar[str] = ""  # of the score, or its range, for the reference
+    unit: ClassVar[str] = ""  # unit of the score, or its range, for the reference
 
     min: float | None = None
     max: float | None = None
@@ -233,6 +236,7 @@ class Filter(Stage):
         return pa.table({self.name: scores.cast(self.dtype)})
 
     def score(self, live: pa.Table, *inputs: Any, **context: Any) -> pa.Array | np.ndarray | list:
+        """The scores of the live rows, in order."""
         raise NotImplementedError(f"{type(self).__name__} must define score()")
 
     def judge(self, columns: pa.Table) -> pa.Array:
@@ -240,9 +244,9 @@ class Filter(Stage):
 
 
 def within(score: pa.ChunkedArray | pa.Array, min: float | None, max: float | None, reason: str) -> pa.Array:
-    """Null where min <= score <= max, the reason elsewhere; a null or NaN score gets the reason."""
+    """Drop reasons of scores: null where min <= score <= max, the reason elsewhere, also for a null or NaN score."""
     floating = pa.types.is_floating(score.type)
-    # A bound is as precise as its score: float32 0.7 keeps min=0.7.
+    # A bound is rounded to the precision of the score: float32 0.7 passes min=0.7.
     low, high = (b if b is None or not floating else pa.scalar(b, score.type) for b in (min, max))
     keep = pc.is_finite(pc.fill_null(score, float("nan"))) if floating else pc.is_valid(score)
     if low is not None:
@@ -263,13 +267,13 @@ def above(bound: float) -> float:
 
 
 def reasons(keep: pa.ChunkedArray | pa.Array, reason: str) -> pa.Array:
-    """Null where kept, the reason elsewhere."""
+    """Drop reasons of a mask: null where it is true, the reason elsewhere."""
     drop = pc.if_else(keep, pa.scalar(None, pa.large_string()), pa.scalar(reason, pa.large_string()))
     return drop.combine_chunks() if isinstance(drop, pa.ChunkedArray) else drop
 
 
 def float16(scores: pa.Array) -> pa.Array:
-    """Rounded to float16 precision (kept as float32): the last bits of a model's output depend on the machine."""
+    """Scores rounded to float16 precision, as float32, since the last bits of a model's output depend on the machine."""
     values = np.asarray(scores.to_numpy(zero_copy_only=False), dtype=np.float32)
     with np.errstate(over="ignore"):
         halves = values.astype(np.float16).astype(np.float32)

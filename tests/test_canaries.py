@@ -148,14 +148,15 @@ pq.read_table(folder / "a.parquet")["evil"].to_pylist()
 print("raw pyarrow sings:", sung.exists())
 sung.unlink(missing_ok=True)
 from curate.errors import CurateError
-from curate.removed import asked
+from curate.removed import read_requests
 from curate.sources.page_urls import listed
 from curate.sources.columns import fit
 from curate.sources.url_pairs import UrlPairs
 from curate.sources.webdataset import WebDataset
 for read in (lambda: [t for f in UrlPairs(str(folder / "a.parquet")).files() for t in UrlPairs(str(folder / "a.parquet")).read(f, 10)],
              lambda: list(UrlPairs(str(folder / "b.parquet")).read(str(folder / "b.parquet"), 10)), lambda: UrlPairs(str(folder / "b.parquet")).columns(str(folder / "b.parquet")),
-             lambda: list(WebDataset(str(folder / "c.tar")).read(str(folder / "c.tar"), 10)), lambda: listed(str(folder / "b.parquet")), lambda: asked(str(folder / "b.parquet"))):
+             lambda: list(WebDataset(str(folder / "c.tar")).read(str(folder / "c.tar"), 10)), lambda: listed(str(folder / "b.parquet")),
+             lambda: read_requests(str(folder / "b.parquet"))):
     try:
         print("read", read())
     except CurateError as e:

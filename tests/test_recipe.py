@@ -130,7 +130,7 @@ class Named(ToyScore):
 
 @pytest.mark.parametrize("column", ["place", "kept", "drop_reason", "row", "input_digest", "key"])
 def test_columns_that_the_ledger_needs_are_refused(column):
-    with pytest.raises(RecipeError, match=f"adds {column}, a name that the ledger needs"):
+    with pytest.raises(RecipeError, match=f"adds {column}, a reserved column of the ledger"):
         Recipe(Toy(), [Named(column=column)], shards=None).check()
 
 

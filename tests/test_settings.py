@@ -15,7 +15,7 @@ from curate.filters.language import Language
 from curate.recipe import Recipe
 from curate.runner.recipes import load
 from curate.select.where import Where
-from curate.settings import available, changed
+from curate.settings import apply_settings, available
 from curate.synth.caption import Caption
 from curate.synth.captioners import Decoding, named
 
@@ -50,18 +50,18 @@ def step(recipe: Recipe, name: str):
     ],
 )
 def test_a_setting_is_a_value_of_the_parameters_type(setting, name, parameter, value):
-    after = changed(made(), [setting])
+    after = apply_settings(made(), [setting])
     assert getattr(step(after, name), parameter) == value and after.changes == (setting,)
-    assert changed(made(), []).changes == ()
+    assert apply_settings(made(), []).changes == ()
 
 
 def test_a_changed_step_still_reads_the_column_that_stands_for_the_text():
-    after = step(changed(made(), ["caption_words.min=5"]), "caption_words")
+    after = step(apply_settings(made(), ["caption_words.min=5"]), "caption_words")
     assert after.reads == ("chosen_text",) and after.identity()["instead"] == "chosen_text"
 
 
 def test_shards_can_be_set_and_steps_left_out():
-    after = changed(made(), ["shards.size=7"], ["language"])
+    after = apply_settings(made(), ["shards.size=7"], ["language"])
     assert after.shards.size == 7 and "language" not in {s.name for s in after.steps}
     assert after.record()["changes"] == ["shards.size=7", "without language"]
 
@@ -84,7 +84,7 @@ def test_shards_can_be_set_and_steps_left_out():
 )
 def test_what_is_wrong_with_a_setting_is_said(settings, skip, says):
     with pytest.raises(RecipeError) as e:
-        changed(made(), settings, skip)
+        apply_settings(made(), settings, skip)
     assert says in str(e.value)
 
 
@@ -93,7 +93,7 @@ def test_every_setting_can_be_written_as_it_is_listed(name):
     recipe = load(name).checked()
     for owner, parameter, value in available(recipe):
         if value[:1].islower() or value[:1].isdigit():  # not what is a dataclass of its own
-            after = changed(recipe, [f"{owner}.{parameter}={value}"])
+            after = apply_settings(recipe, [f"{owner}.{parameter}={value}"])
             assert (owner, parameter, value) in set(available(after))
 
 

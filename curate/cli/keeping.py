@@ -88,13 +88,13 @@ examples:
 
 
 def takedown(args: argparse.Namespace) -> int:
-    from curate.removed import Removed, asked
+    from curate.removed import Removed, read_requests
     from curate.runner.driver import tell
     from curate.store.atomic import Store
     from curate.upkeep.chain import chain, take_down
     from curate.view.run import open_run
 
-    entries = [entry for path in args.list for entry in asked(path)]
+    entries = [entry for path in args.list for entry in read_requests(path)]
     wanted = Removed(*({e.value for e in entries if e.kind == kind} for kind in ("url", "uid", "sha256")))
     runs = {s.url: s for folder in [args.folder, *args.also] for s in chain(Store(folder))}
     here = [s for s in runs.values() if len(runs) == 1 or s.exists("recipe.json")]

@@ -10,7 +10,7 @@ from typing import Any
 from curate.cli.arguments import amount, completing, count, named_count, place, seconds
 from curate.cli.sources import kind_of, source_of, source_options
 from curate.errors import CurateError, PoolError, RecipeError
-from curate.settings import changed
+from curate.settings import apply_settings
 from curate.view.look import clean
 
 #: Options that a recipe's parameter may take the name of: they are called `--run-…` then.
@@ -177,7 +177,7 @@ def _build(args: argparse.Namespace) -> Any:
     options = {o.name: getattr(args, _dest(o.name)) for o in args.file.options}
     recipe = _made(args.file, source_of(args), options)
     recipe.name = recipe.name or args.file.name
-    recipe = changed(recipe, args.set, args.skip)
+    recipe = apply_settings(recipe, args.set, args.skip)
     _fits(recipe, kind_of(args))
     allow = getattr(args, "allow_private", None)
     networks(allow or ())

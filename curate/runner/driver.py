@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from curate.errors import CurateError, RecipeError
-from curate.paths import shown
-from curate.recipe import Recipe, place, segments
+from curate.paths import printable
+from curate.recipe import Recipe, segment_kind, segments
 from curate.removed import Removed, pending, removed
 from curate.runner import engine as engines
 from curate.runner.budget import RunBudget
@@ -260,7 +260,7 @@ class Driver:
     def _inputs(self) -> list[dict[str, Any]]:
         files = self.recipe.source.files()
         if self.earlier:
-            same_run(self.store, self.earlier, self.recipe.record()["source"], self.part_size, list(map(shown, files)))
+            same_run(self.store, self.earlier, self.recipe.record()["source"], self.part_size, list(map(printable, files)))
         known = {i["path"]: i for i in self.earlier["inputs"]} if self.earlier else {}
         there, self.gone = frozenset(self.store.names("inputs")), removed(self.store)
         ingesting = Ingest(self.store, self.recipe.source, self.part_size, known, self.gone, there)
@@ -276,7 +276,7 @@ class Driver:
         failures = flow(self.engine, [lane], files, seen=seen)
         _raise(failures)
         if self.earlier:
-            unchanged(self.earlier, {shown(file): record for file, record in found.items()})
+            unchanged(self.earlier, {printable(file): record for file, record in found.items()})
         return [found[f] for f in files]
 
     # ---- acts 1 and 2
@@ -326,7 +326,7 @@ class Driver:
             gpus = max(s.gpus for s in segment)
             # What streams keeps its connections and its engine from part to part, and has no deadline for a part.
             # Two parts at a time: the requests of one follow the last of the other.
-            where, deadline = ("model", math.inf) if work.streams else (place(segment), self.deadline)
+            where, deadline = ("model", math.inf) if work.streams else (segment_kind(segment), self.deadline)
             together = (
                 2 if where == "model" else 1
             )  # while a model is at work for one part, another is read, decoded, committed

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from curate.errors import PoolError, RecipeError
-from curate.paths import shown
+from curate.paths import printable
 from curate.recipe import Recipe
 from curate.removed import pending
 from curate.score.ingest import input_key, part_id, still_as_known
@@ -66,10 +66,10 @@ def nothing_to_do(store: Store, recipe: Recipe, earlier: dict[str, Any] | None, 
 def _parts(recipe: Recipe, earlier: dict[str, Any], part_size: int) -> Iterator[str | None]:
     """The ids of the parts of all inputs; None for an input that was not read as it is now."""
     files, known = recipe.source.files(), {i["path"]: i for i in earlier["inputs"]}
-    if sorted(map(shown, files)) != sorted(known):
+    if sorted(map(printable, files)) != sorted(known):
         yield None
         return
-    for before in (known[shown(file)] for file in files):
+    for before in (known[printable(file)] for file in files):
         same = before.get("version") and "error" not in before and still_as_known(before)
         if not same or "parts" not in before or input_key(before, recipe.source, part_size) != before["key"]:
             yield None

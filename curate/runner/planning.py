@@ -8,7 +8,7 @@ from collections import Counter
 from typing import Any
 
 from curate.dedup.vectors import gpus as share_of_card
-from curate.recipe import Recipe, kind, place, segments
+from curate.recipe import Recipe, kind, segment_kind, segments
 from curate.runner.cards import unused_cards
 from curate.runner.preflight import settle
 from curate.runner.workers import Lane, cores, decoding, fitting, gpus_here, model_workers
@@ -30,7 +30,7 @@ def describe(recipe: Recipe, out: str | None, part_size: int) -> str:
     files = recipe.source.files()
     width = shutil.get_terminal_size().columns if sys.stdout.isatty() else 10**6
     lanes = [
-        " + ".join(s.name for s in segment) + f" ({place(segment)})"
+        " + ".join(s.name for s in segment) + f" ({segment_kind(segment)})"
         for stages, _ in recipe.blocks()
         for segment in segments(stages)
     ]
@@ -89,7 +89,7 @@ def workers_here(recipe: Recipe) -> list[str]:
 
 
 def _lane(segment: list[Stage], total: int, gpus: int) -> Lane:
-    share, where = max(s.gpus for s in segment), place(segment)
+    share, where = max(s.gpus for s in segment), segment_kind(segment)
     return Lane(
         " + ".join(s.name for s in segment), print, where, share, model_workers(total, gpus, share) if where == "model" else 1
     )

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from curate.errors import CurateError, PoolError, RecipeError
-from curate.paths import printable, shown
+from curate.paths import is_utf8, printable
 from curate.removed import Removed, removed
 from curate.schema import ROW
 from curate.score.part import Part
@@ -40,8 +40,12 @@ def ingest(
     an interrupted reading left stay too; a source that asks the web, which may answer otherwise, goes on behind them.
     earlier: what the file was known by when it was last read. gone: what was taken down. there: the records of inputs that there are.
     """
-    if not printable(path):
-        return {"path": shown(path), "error": f"{shown(path)}: the name is not UTF-8; give the file another one", "parts": []}
+    if not is_utf8(path):
+        return {
+            "path": printable(path),
+            "error": f"{printable(path)}: the name is not UTF-8; give the file another one",
+            "parts": [],
+        }
     try:
         known = file_identity(path, earlier)
     except OSError as e:

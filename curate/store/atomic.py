@@ -29,7 +29,7 @@ import pyarrow.parquet as pq
 from fsspec import AbstractFileSystem
 
 from curate.errors import PoolError
-from curate.paths import ahead, filesystem, open_file, shown, unusable
+from curate.paths import filesystem, folder_fault, open_file, printable, read_ahead
 from curate.store import failpoints
 from curate.store.parquet import CHECKSUM, GROUP, metadata, write_table
 from curate.store.records import record, verified
@@ -67,8 +67,8 @@ class Store:
 
     def __init__(self, root: str | os.PathLike, exclusive: bool = True, holder: str | None = None):
         # Listings are never taken from memory: other processes write to the same folder.
-        if why := unusable(str(root)):
-            raise PoolError(f"{shown(str(root))}: {why}; choose another folder")
+        if why := folder_fault(str(root)):
+            raise PoolError(f"{printable(str(root))}: {why}; choose another folder")
         self.fs, self.root = filesystem(str(root), listings=False)
         self.root = self.root.rstrip("/")
         self.local = "file" in (self.fs.protocol if isinstance(self.fs.protocol, tuple) else (self.fs.protocol,))
@@ -151,7 +151,7 @@ class Store:
     def open(self, name: str):
         """A seekable binary file for reading, of a name in the store or of a full path or URL elsewhere."""
         if "://" not in name and not os.path.isabs(name) and not self.local:
-            return self._small(name) or self.fs.open(self.inner(name), "rb", **ahead(self.fs))
+            return self._small(name) or self.fs.open(self.inner(name), "rb", **read_ahead(self.fs))
         path = self.path(name)
         return open_file(path) if "://" in path else open(path, "rb")
 

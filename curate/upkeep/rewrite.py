@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from curate.removed import emptied, is_in
+from curate.removed import clear_rows, is_in
 from curate.store.atomic import Store
 from curate.store.parquet import write_groups
 
@@ -18,7 +18,7 @@ def empty(store: Store, name: str, rows: np.ndarray, values: dict[str, Any], mov
     table = store.table(name)
     hit = np.zeros(len(table), dtype=bool)
     hit[rows] = True
-    made = _renamed(emptied(table, hit, values) if hit.any() else table, moved)
+    made = _renamed(clear_rows(table, hit, values) if hit.any() else table, moved)
     if not made.equals(table):
         store.publish_table(name, made)
 

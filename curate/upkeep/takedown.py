@@ -21,7 +21,7 @@ import pyarrow.compute as pc
 
 from curate.errors import PoolError
 from curate.recipe import Shards
-from curate.removed import BEGUN, FOLDER, REASON, Removed, is_in, pending, removed, unnoted, url_digest, without_rows
+from curate.removed import FOLDER, JOURNAL, REASON, Removed, is_in, pending, removed, unfinished, url_digest, without_rows
 from curate.schema import TABLES
 from curate.score.part import SHIFT
 from curate.select.database import database, scan
@@ -86,7 +86,7 @@ def finish(store: Store, tell: Callable[[], None]) -> None:
 
 def begin_anew(store: Store) -> None:
     """Let a takedown end as that of a run that was not finished: all that follows from the parts goes, and is made again."""
-    store.publish_bytes(BEGUN, pretty({"dataset": None, "affected": [], "shard": None}))
+    store.publish_bytes(JOURNAL, pretty({"dataset": None, "affected": [], "shard": None}))
 
 
 # ---- what goes
@@ -153,7 +153,7 @@ def _views(store: Store, part: str, table: str) -> Iterator[tuple[np.ndarray, pa
 
 
 def _places(views: list[tuple[np.ndarray, pa.Table]], wanted: Removed) -> np.ndarray:
-    return np.unique(np.concatenate([at[wanted.among(rows)] for at, rows in views]))
+    return np.unique(np.concatenate([at[wanted.matches(rows)] for at, rows in views]))
 
 
 def survey(store: Store, new: Removed) -> Taken:
@@ -206,17 +206,17 @@ def _clear(store: Store, gone: Removed, taken: Taken, tell: Callable[[], None]) 
         "shards": begun["affected"],
         "root_hash": {"before": before, "after": after},
     }
-    for name in unnoted(store):
+    for name in unfinished(store):
         store.publish_record(f"{FOLDER}/{name}.json", note)
     for name in [n for n in store.names(FOLDER) if n.startswith("moved-")]:
         store.remove(f"{FOLDER}/{name}")
-    store.remove(BEGUN)
+    store.remove(JOURNAL)
     return before, after
 
 
 def _begin(store: Store, gone: Removed) -> dict[str, Any]:
     """What the run was before anything was touched."""
-    if begun := store.json(BEGUN):
+    if begun := store.json(JOURNAL):
         return begun
     recipe, dataset = store.json("recipe.json"), store.json("dataset.json")
     if dataset is None or recipe is None or recipe.get("state") != "finished":
@@ -227,7 +227,7 @@ def _begin(store: Store, gone: Removed) -> dict[str, Any]:
         "affected": affected,
         "shard": store.json(f"shards/{dataset['shards'][0]['name']}.json") if dataset and dataset["shards"] else None,
     }
-    store.publish_bytes(BEGUN, pretty(begun))
+    store.publish_bytes(JOURNAL, pretty(begun))
     return begun
 
 

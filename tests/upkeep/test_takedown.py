@@ -30,7 +30,7 @@ from curate.fetch.shared import once
 from curate.fetch.stage import Fetch
 from curate.filters.caption_words import CaptionWords
 from curate.recipe import Recipe, Shards
-from curate.removed import Removed, asked, url_digest
+from curate.removed import Removed, read_requests, url_digest
 from curate.runner.driver import run, tell
 from curate.sources.url_pairs import UrlPairs
 from curate.stage import Stage
@@ -308,7 +308,7 @@ def test_reuse_takes_the_list_along_and_clears_what_it_takes(taken, web, tmp_pat
 
 
 def wanted(path: Path) -> set[tuple[str, str]]:
-    return {(e.kind, e.value) for e in asked(str(path))}
+    return {(e.kind, e.value) for e in read_requests(str(path))}
 
 
 def test_lists_of_every_form(tmp_path):
@@ -346,7 +346,7 @@ def test_a_text_file_is_read_to_its_last_line(tmp_path, encoding, end):
     (tmp_path / "a.txt").write_bytes(end.join(written).encode(encoding))
     urls = [f"http://a.example/{n}" for n in range(1, 10)] + ["http://a.example/m%c3%bcnchen"]
     assert wanted(tmp_path / "a.txt") == {*(("url", url_digest(u)) for u in urls), ("uid", uid), ("sha256", sha)}
-    assert [e.origin.split(": ")[1] for e in asked(str(tmp_path / "a.txt"))][-1] == "line 14"
+    assert [e.origin.split(": ")[1] for e in read_requests(str(tmp_path / "a.txt"))][-1] == "line 14"
 
 
 def test_a_table_of_a_spreadsheet(tmp_path):
@@ -404,7 +404,7 @@ def test_a_list_that_is_wrong_is_named_with_its_row(tmp_path, name, text, says):
     if text:
         (tmp_path / name).write_bytes(text if isinstance(text, bytes) else text.encode())
     with pytest.raises(RecipeError, match=says):
-        asked(str(tmp_path / name))
+        read_requests(str(tmp_path / name))
 
 
 def test_entries_that_match_nothing_are_listed_and_counted(web, tmp_path, capsys):

@@ -12,7 +12,7 @@ from curate.models.packages import cache
 from curate.recipe import Recipe
 from curate.runner.driver import run
 from curate.runner.recipes import load
-from curate.settings import changed
+from curate.settings import apply_settings
 from curate.sources.url_pairs import UrlPairs
 from curate.view.closing import funnel
 from curate.view.display import display
@@ -58,7 +58,7 @@ def pairs_recipe(pairs: Path, seed: int) -> Recipe:
     """`web_pairs` with the demo's settings, allowed to ask the demo's own servers."""
     recipe = load("web_pairs").build(UrlPairs(str(pairs)), seed=seed, shard_size=500)
     recipe.name = "web_pairs"
-    recipe = changed(recipe, SETTINGS)
+    recipe = apply_settings(recipe, SETTINGS)
     for step in recipe.steps:
         step.allow_networks((NETWORK,))
     return recipe
