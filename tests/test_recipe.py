@@ -9,7 +9,7 @@ from curate.errors import RecipeError
 from curate.fetch.stage import Fetch
 from curate.filters.language import Language
 from curate.filters.url_blocklist import UrlBlocklist
-from curate.recipe import Recipe, kind, place, segments
+from curate.recipe import Recipe, kind, segment_kind, segments
 from curate.stage import Filter, Stage
 
 
@@ -111,7 +111,7 @@ def test_decoding_happens_where_its_pixels_are_first_used():
         ["toy_fetch"],
         ["decode", "embeds", "toy_words"],
     ]
-    assert place([*steps[2:4]]) == "model"
+    assert segment_kind([*steps[2:4]]) == "model"
 
 
 def test_blocks_break_at_barriers():
