@@ -84,7 +84,7 @@ class ToyFetch(Stage):
     def _one(self, url, uid, parcel):
         if url.endswith("0") and self.fails != "ok":
             return self.fails, None, None, None, None, None
-        data = b"\xff\xd8" + url.encode() * 20
+        data = b"\xff\xd8\xff" + url.encode() * 20
         return "ok", "image/jpeg", hashlib.sha256(data).hexdigest(), None, parcel.add(f"{uid}.jpg", data), len(data)
 
     def judge(self, columns):
