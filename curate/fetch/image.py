@@ -138,18 +138,33 @@ def _jpeg(data: bytes) -> Header:
 
 def tag(tiff: bytes | memoryview, number: int, kind: str) -> int | None:
     """The value of a tag in EXIF's first directory (IFD0), `kind` as for struct (H or I); None if missing or truncated."""
-    order = {b"II": "<", b"MM": ">"}.get(bytes(tiff[:2]))
-    if order is None:
-        return None
     try:
-        start = struct.unpack_from(order + "I", tiff, 4)[0]
-        for i in range(struct.unpack_from(order + "H", tiff, start)[0]):
-            entry = start + 2 + 12 * i
-            if struct.unpack_from(order + "H", tiff, entry)[0] == number:
-                return struct.unpack_from(order + kind, tiff, entry + 8)[0]
+        order, entry = _entry(tiff, number)
+        return struct.unpack_from(order + kind, tiff, entry + 8)[0] if entry else None
     except struct.error:
-        pass
-    return None
+        return None
+
+
+def text_tag(tiff: bytes | memoryview, number: int) -> bytes:
+    """The text of a tag in EXIF's first directory (IFD0); empty if missing or truncated."""
+    try:
+        order, entry = _entry(tiff, number)
+        size, start = struct.unpack_from(order + "II", tiff, entry + 4) if entry else (0, 0)
+    except struct.error:
+        return b""
+    start = entry + 8 if size <= 4 else start
+    return bytes(tiff[start : start + size])
+
+
+def _entry(tiff: bytes | memoryview, number: int) -> tuple[str, int]:
+    """The byte order, and the offset of a tag's entry in the first directory, 0 if missing. struct.error if it is truncated."""
+    order = {b"II": "<", b"MM": ">"}.get(bytes(tiff[:2]), "")
+    start = struct.unpack_from(order + "I", tiff, 4)[0] if order else 0
+    for i in range(struct.unpack_from(order + "H", tiff, start)[0] if order else 0):
+        entry = start + 2 + 12 * i
+        if struct.unpack_from(order + "H", tiff, entry)[0] == number:
+            return order, entry
+    return order, 0
 
 
 # ---- PNG

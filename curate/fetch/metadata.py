@@ -35,11 +35,16 @@ def blocks(data: bytes) -> Iterator[bytes | memoryview]:
 
 
 def _has_location(block: bytes | memoryview) -> bool:
-    tiff = block[6:] if block[:6] == b"Exif\0\0" else block
-    if tiff[:2] not in (b"II", b"MM"):
+    exif = tiff(block)
+    if exif[:2] not in (b"II", b"MM"):
         return _XMP_GPS.search(block) is not None
-    start = tag(tiff, _GPS_IFD, "I")
-    return start is not None and any(tiff[start : start + 2])  # a directory that is not empty
+    start = tag(exif, _GPS_IFD, "I")
+    return start is not None and any(exif[start : start + 2])  # a directory that is not empty
+
+
+def tiff(block: bytes | memoryview) -> bytes | memoryview:
+    """A block without the `Exif` prefix of its TIFF, where it has one."""
+    return block[6:] if block[:6] == b"Exif\0\0" else block
 
 
 def _no_blocks(_: bytes) -> Iterator[bytes]:

@@ -23,13 +23,14 @@ class Licence(Stage):
     A picture of which nothing is stated is dropped, for `licence`, unless `unstated`.
     among: keep only these; one without a version, `cc-by`, stands for all versions. Empty: whatever is stated.
     columns, names: where licences and names are stated, beside those that lists and pages bring (STATED, NAMED). files: look into the
-    pictures' own metadata too (XMP, IPTC), where no column states a licence; needs Fetch before it, without re-encoding.
+    pictures' own metadata too (XMP, IPTC, EXIF), where no column states a licence; needs Fetch before it, without re-encoding.
 
     What is stated is not what is true: a licence is the claim of a list, a page or a file.
 
     unstated: whether pictures of which nothing is stated stay. Spellings follow SPDX's identifiers (https://spdx.org/licenses).
     """
 
+    version = 2
     reads = ()
     optional_reads = (*STATED, *NAMED)
     untracked = ("among", "unstated")

@@ -84,6 +84,15 @@ def test_files_state_their_rights():
     ]
 
 
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP"])
+def test_exif_states_the_copyright(kind):
+    exif, out = Image.Exif(), io.BytesIO()
+    exif[0x8298], exif[0x013B] = "CC BY-SA 4.0", "Ann"
+    Image.new("RGB", (8, 8)).save(out, kind, exif=exif.tobytes())
+    found, _ = run(Licence(files=True), {"uid": ["a"] * 2}, [out.getvalue(), out.getvalue()[:30]])
+    assert found == [("cc-by-sa-4.0", "file", "Ann"), (None, None, None)]
+
+
 LD = """<script type="application/ld+json">{"@graph": [{"@type": "WebPage", "license": "https://e.org/terms"},
 {"@type": "ImageObject", "contentUrl": "https://e.org/1.jpg", "license": {"@id": "https://creativecommons.org/licenses/by/4.0/"},
 "creator": [{"name": "Ann"}]}]}</script>"""
