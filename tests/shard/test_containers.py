@@ -4,7 +4,10 @@ import io
 import itertools
 import json
 import os
+import sqlite3
 import struct
+import tarfile
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -58,6 +61,24 @@ def test_webdataset_is_a_prepared_set_of_energon(run, expected, tmp_path):
     tar = (out / "00000.tar").read_bytes()
     keys = [tar[o : o + 32].decode() for o in offsets[:-1].tolist()]
     assert keys == [k[:32] for k in list(expected)[: len(keys)]] and tar[offsets[-1] :].strip(b"\0") == b""
+
+
+def test_energon_finds_every_member_by_its_key(run, expected, tmp_path):
+    out = exported(run, tmp_path / "w", "webdataset")
+    assert not list((out / ".nv-meta").glob("members/*"))
+    tars = sorted(out.glob("*.tar"))
+    with closing(sqlite3.connect(out / ".nv-meta/index.sqlite")) as db:
+        samples = db.execute("select sample_key, tar_file_id, byte_offset, byte_size from samples").fetchall()
+        parts = db.execute(
+            """select sample_key, part_name, tar_file_id, content_byte_offset, content_byte_size from sample_parts
+            join samples using (tar_file_id, sample_index)"""
+        ).fetchall()
+    assert [s[0] for s in samples] == list(expected)
+    for key, tar, offset, size in samples:
+        with tarfile.open(fileobj=io.BytesIO(tars[tar].read_bytes()[offset : offset + size])) as alone:
+            assert [m.name.split(".")[0] for m in alone] == [key] * 3
+    texts = {k: tars[tar].read_bytes()[at : at + size].decode() for k, part, tar, at, size in parts if part == "txt"}
+    assert texts == {k: r["text"] for k, r in expected.items()} and len(parts) == 3 * len(expected)
 
 
 def mds_samples(folder: Path):
