@@ -217,7 +217,7 @@ class Recipe:
     def fingerprints(self) -> dict[str, str]:
         """For each step 12 hex digits of what its stored values depend on: itself, and the steps that made what it reads."""
         makers: dict[tuple[str, str], str] = {}
-        digested: set[tuple[str, str]] = set()  # columns of which part.Workbench keeps digests
+        digested: set[tuple[str, str]] = set()  # columns of which part.PartState keeps digests
         prints: dict[str, str] = {}
         upstream: list[Any] = []
         identities = _identities(self.steps)

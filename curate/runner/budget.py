@@ -8,7 +8,7 @@ from curate.recipe import Recipe
 from curate.runner.workers import Lane
 from curate.score.budget import UNLIMITED, Spending, committed
 from curate.score.part import Part
-from curate.score.segment import Done
+from curate.score.segment import TaskResult
 from curate.stage import Stage
 from curate.store.atomic import Store
 
@@ -78,7 +78,7 @@ class RunBudget:
         share = self.purse.share((lane, part.id), calls)
         return None if share is None else (share,)
 
-    def seen(self, lane: Lane, part: Part, done: Done) -> None:
+    def seen(self, lane: Lane, part: Part, done: TaskResult) -> None:
         """A visit to a part has ended."""
         if lane.target.streams:
             self.spent += done.spent

@@ -21,10 +21,10 @@ from curate.runner.inputs import Ingest, slim
 from curate.runner.preflight import preflight, same_recipe, settle
 from curate.runner.workers import Lane, flow
 from curate.score.budget import UNLIMITED, Spending
-from curate.score.ingest import changed_since, pooled, same_run, unchanged
+from curate.score.ingest import changed_since, number_parts, require_same_source, require_unchanged_inputs
 from curate.score.model import ModelPace
 from curate.score.part import Decision, Part
-from curate.score.segment import Done, Work
+from curate.score.segment import TaskResult, Work
 from curate.select import pool
 from curate.select.gather import Gather
 from curate.select.published import EarlierRows
@@ -192,7 +192,7 @@ class Driver:
         self.progress.begin(self.recipe.name or "run", self.store.url)
         repaired, inputs = self._whole()
         problems = [i["error"] for i in inputs if "error" in i]
-        parts = pooled([p for i in inputs for p in i["parts"]], {c for s in self.recipe.steps for c in s.reads})
+        parts = number_parts([p for i in inputs for p in i["parts"]], {c for s in self.recipe.steps for c in s.reads})
         if not any(sum(p.rows.values()) for p in parts):
             raise RecipeError("; ".join(problems) or "the input has no rows")
         self.budget = RunBudget(self.store, self.recipe, self.cap)
@@ -260,7 +260,9 @@ class Driver:
     def _inputs(self) -> list[dict[str, Any]]:
         files = self.recipe.source.files()
         if self.earlier:
-            same_run(self.store, self.earlier, self.recipe.record()["source"], self.part_size, list(map(printable, files)))
+            require_same_source(
+                self.store, self.earlier, self.recipe.record()["source"], self.part_size, list(map(printable, files))
+            )
         known = {i["path"]: i for i in self.earlier["inputs"]} if self.earlier else {}
         there, self.gone = frozenset(self.store.names("inputs")), removed(self.store)
         ingesting = Ingest(self.store, self.recipe.source, self.part_size, known, self.gone, there)
@@ -276,7 +278,7 @@ class Driver:
         failures = flow(self.engine, [lane], files, seen=seen)
         _raise(failures)
         if self.earlier:
-            unchanged(self.earlier, {printable(file): record for file, record in found.items()})
+            require_unchanged_inputs(self.earlier, {printable(file): record for file, record in found.items()})
         return [found[f] for f in files]
 
     # ---- acts 1 and 2
@@ -389,7 +391,7 @@ class Driver:
                 self.decided[selector.name] = {"rows": total, "seconds": time.perf_counter() - began}
             made.append(wanted)
             self.notes[selector.name] = with_cards(selector.name, record["notes"], lambda: self.engine.gpus)
-            self.progress.step(selector.name, Done(selector.name, dropped=record["reasons"]))
+            self.progress.step(selector.name, TaskResult(selector.name, dropped=record["reasons"]))
             give_back()
         return made
 

@@ -109,7 +109,7 @@ class RayEngine:
         }
 
     def count(self, done: Any) -> None:
-        """Count what a visit to a part did (part.Done)."""
+        """Count the result of a task."""
         for what in ("computed", "seconds"):
             for stage, n in getattr(done, what).items():
                 if n > 0:

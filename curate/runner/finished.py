@@ -8,7 +8,7 @@ from curate.errors import PoolError, RecipeError
 from curate.paths import printable
 from curate.recipe import Recipe
 from curate.removed import pending
-from curate.score.ingest import input_key, part_id, still_as_known
+from curate.score.ingest import input_key, is_unchanged, part_id
 from curate.stage import digest
 from curate.store import checksums, releases
 from curate.store.atomic import Store
@@ -70,7 +70,7 @@ def _parts(recipe: Recipe, earlier: dict[str, Any], part_size: int) -> Iterator[
         yield None
         return
     for before in (known[printable(file)] for file in files):
-        same = before.get("version") and "error" not in before and still_as_known(before)
+        same = before.get("version") and "error" not in before and is_unchanged(before)
         if not same or "parts" not in before or input_key(before, recipe.source, part_size) != before["key"]:
             yield None
             return

@@ -1,4 +1,4 @@
-"""What a run may spend on models that write: the share of one visit to a part, and what commits say was spent."""
+"""Budgets for generating models: the share of one task, and the spending recorded in commits."""
 
 import json
 import math
@@ -36,8 +36,8 @@ UNLIMITED = Spending(math.inf, math.inf)
 
 
 class Allowance:
-    """The share of a run's budget that one visit to a part may spend. Nothing is asked that would go beyond it if it costs what
-    answers so far did on average; one of nothing says that the run's budget is spent."""
+    """The share of a run's budget that one task may spend. A request is not sent if, at the average cost of the answers so far, it would
+    exceed the share; a share of zero means that the run's budget is spent."""
 
     def __init__(self, share: Spending = UNLIMITED):
         self.share, self.spent, self.answers = share, Spending(), 0
@@ -51,18 +51,18 @@ class Allowance:
         return self.share != UNLIMITED
 
     def count(self, spent: Spending) -> None:
-        """An answer has come."""
+        """Count the spending of one answer."""
         self.spent, self.answers = self.spent + spent, self.answers + 1
 
     def left(self, under_way: int) -> bool:
-        """Whether another request may be sent while so many are under way; until it is known what one costs only one."""
+        """Whether another request may be sent while `under_way` are pending; only one until the first answer shows the cost."""
         if self.capped and not self.answers:
             return under_way == 0 and not self.nothing
         return (self.spent + self.spent * ((under_way + 1) / max(1, self.answers))).within(self.share)
 
 
 def committed(store: Store, stages: Iterable[tuple[Stage, str]], part: Part) -> Spending:
-    """What a part's commits of stages, with their fingerprints, say was spent."""
+    """The spending recorded in a part's commits of these stages, given with their fingerprints."""
     names, total = store.names(part.folder), Spending()
     for stage, fingerprint in stages:
         for name in commits(names, stage.table, stage.name, fingerprint):

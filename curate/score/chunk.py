@@ -1,4 +1,4 @@
-"""Some rows of a part on their way through a group of stages: what they read, computed once, and held to its word."""
+"""A chunk of a part's rows that goes through a group of stages; reads and decodes each picture once, validates what stages return."""
 
 from collections.abc import Iterator
 from concurrent.futures import Future
@@ -19,7 +19,7 @@ from curate.store.payload import Parcel
 from curate.store.slices import read_slices
 
 if TYPE_CHECKING:
-    from curate.score.segment import Visit
+    from curate.score.segment import SegmentTask
 
 #: Most pixels of the pictures that stages get at a time, 3 bytes each: a chunk of 256 of half a megapixel. A worker with a model has at
 #: most four chunks in memory, another two.
@@ -29,32 +29,32 @@ CHUNK_BYTES = 128_000_000
 
 
 class Chunk:
-    """Some live rows of a part going through a group of stages; their bytes and pixels are read at most once."""
+    """Live rows of a part that go through a group of stages; bytes and pixels of a row are read at most once."""
 
-    def __init__(self, visit: "Visit", rows: Rows, parcel: Parcel | None, stages: list[Stage]):
-        self.visit, self.rows, self.parcel, self.wanted = visit, rows, parcel, wanted_of(stages)
+    def __init__(self, task: "SegmentTask", rows: Rows, parcel: Parcel | None, stages: list[Stage]):
+        self.task, self.rows, self.parcel, self.wanted = task, rows, parcel, wanted_of(stages)
         self.keeps_bytes = any("bytes" in s.reads for s in stages)
         self._bytes: dict[int, bytes | None] = {}
         self._decoded: dict[int, Decoded] = {}
-        self.budget = DecodeTime(visit.work.deadline / 2)  # a chunk ends, whatever pictures are in it
+        self.budget = DecodeTime(task.work.deadline / 2)  # a chunk ends, whatever pictures are in it
         self._counted = 0.0  # of the decoders' seconds
         self.ready: Future | None = None
 
-    def lacking(self, stages: list[Stage]) -> np.ndarray:
-        """Live rows for which some pixel stage has no value yet, and none before it has one that drops them."""
+    def missing_rows(self, stages: list[Stage]) -> np.ndarray:
+        """The live rows that some pixel stage must compute: without a value, and not dropped by known values of the stages before it."""
         live, found = self.rows.live, []
         for stage in stages:
             have = self.rows.have[stage.name][live]
             if stage.pixels:
                 found.append(live[~have])
-            known = live[have & ~self.rows.passed(stage)[live]]
+            known = live[have & ~self.rows.skipped(stage)[live]]
             fell = known[np.asarray(stage.judge(self.rows.take(stage.adds(), known)).is_valid())]
             live = np.setdiff1d(live, fell)
         return np.unique(np.concatenate(found))
 
     def run(self, stage: Stage) -> tuple[np.ndarray, pa.Table | None]:
-        """Compute what the live rows lack, and judge. Returns the rows that were computed, and their new columns."""
-        live, have, done, columns = self.rows.live, self.rows.have[stage.name], self.visit.done, None
+        """Compute the live rows without values, then drop by the stage's bounds. Returns the computed rows and their new columns."""
+        live, have, done, columns = self.rows.live, self.rows.have[stage.name], self.task.done, None
         todo = live[~have[live]]
         done.reused[stage.name] = done.reused.get(stage.name, 0) + len(live) - len(todo)
         if len(todo):
@@ -62,27 +62,27 @@ class Chunk:
             done.computed[stage.name] = done.computed.get(stage.name, 0) + len(todo)
             self.rows.put(columns, todo)
             have[todo] = True
-        self.visit.bench.judge(stage, self.rows)
+        self.task.state.judge(stage, self.rows)
         return todo, columns
 
     def _call(self, stage: Stage, todo: np.ndarray) -> pa.Table:
-        """Run a stage on rows, and hold it to its word: the columns it declares, one value a row."""
+        """Call a stage on rows and validate its result."""
         live, inputs, context = self.arguments(stage, todo)
-        part, first = self.visit.part.id, live["uid"][0].as_py()
+        part, first = self.task.part.id, live["uid"][0].as_py()
         if self.parcel is not None:  # the whole part at once
-            stage.tell = partial(self._tell, stage.name, len(todo))
+            stage.tell = partial(self._report_progress, stage.name, len(todo))
         try:
-            columns = self.visit.work.run(stage, lambda: stage.run(live, *inputs, **context), len(todo), self.visit)
+            columns = self.task.work.run(stage, lambda: stage.run(live, *inputs, **context), len(todo), self.task)
         except CurateError:
             raise
         except Exception as e:
             raise PartError(stage.name, part, first, f"{type(e).__name__}: {e}") from e
         finally:
             vars(stage).pop("tell", None)
-        return declared(stage, columns, len(todo), part, first)
+        return validated(stage, columns, len(todo), part, first)
 
     def arguments(self, stage: Stage, todo: np.ndarray) -> tuple[pa.Table, list[Any], dict[str, pa.Table]]:
-        """What a stage's `run` gets for these rows."""
+        """The arguments of a stage's `run` for these rows: live columns, pixels or bytes, context tables by name."""
         wanted = ["uid", *stage.reads, *stage.optional_reads, *(schema.PAYLOAD if stage.writes_payload else ())]
         live = self.rows.take(dict.fromkeys(c for c in wanted if c in self.rows.columns), todo)
         if stage.instead:
@@ -99,34 +99,34 @@ class Chunk:
         return live, inputs, {t: self._context(t) for t in stage.context}
 
     def _context(self, table: str) -> pa.Table:
-        rows = self.visit.bench.tables[table]
+        rows = self.task.state.tables[table]
         return pa.table(rows.columns).append_column("live", pa.array(rows.alive))
 
     def look(self, rows: list[dict[str, Any]]) -> list[Any]:
-        """Decoded pixels of rows of any table, by where their bytes are parked; the outcome's word where one cannot be decoded."""
-        found = read_slices(self.visit.work.store, *([r[c] for r in rows] for c in schema.PAYLOAD))
-        decoded = self.visit.work.decoders.decode(found, (None,), DecodeTime(self.visit.work.deadline / 2))
+        """Decoded pixels of rows of any table, given their payload columns; the outcome's name where a picture cannot be decoded."""
+        found = read_slices(self.task.work.store, *([r[c] for r in rows] for c in schema.PAYLOAD))
+        decoded = self.task.work.decoders.decode(found, (None,), DecodeTime(self.task.work.deadline / 2))
         return [d if isinstance(d, str) else d[0] for d in decoded]
 
     def bytes(self, rows: np.ndarray) -> list[bytes | None]:
         missing = np.array([r for r in rows.tolist() if r not in self._bytes], dtype=np.int64)
         if len(missing):
             where = self.rows.take(schema.PAYLOAD, missing)
-            found = read_slices(self.visit.work.store, *(where[c].to_pylist() for c in schema.PAYLOAD))
+            found = read_slices(self.task.work.store, *(where[c].to_pylist() for c in schema.PAYLOAD))
             self._bytes.update(zip(missing.tolist(), found))
         return [self._bytes[r] for r in rows.tolist()]
 
-    def _tell(self, stage: str, of: int, rows: int) -> None:
-        self.visit.tell(stage, rows, of)
+    def _report_progress(self, stage: str, of: int, rows: int) -> None:
+        self.task.tell(stage, rows, of)
 
     def images(self, stage: Stage, rows: np.ndarray) -> Any:
-        """A list of pictures, every pixel of each or the outcome's word where it cannot be decoded; of a stage that gets them prepared
-        one array (rows, size, size, 3)."""
+        """The pictures of rows: a list with every pixel of each, or the outcome's name where it cannot be decoded; for a stage with
+        `preprocess` one uint8 array (rows, size, size, 3)."""
         if self.ready:
             self.ready.result()
             self.ready = None
         self.decode(rows)
-        done, spent = self.visit.done, self.budget.spent
+        done, spent = self.task.done, self.budget.spent
         done.seconds[stage.name] = done.seconds.get(stage.name, 0.0) + spent - self._counted
         self._counted = spent
         decoded = [self._decoded[r] for r in rows.tolist()]
@@ -138,21 +138,21 @@ class Chunk:
             return found
         if lost := [f for f in found if isinstance(f, str)]:
             raise PartError(
-                stage.name, self.visit.part.id, None, f"a picture that could be decoded before is {lost[0]} now; run again"
+                stage.name, self.task.part.id, None, f"a picture that could be decoded before is {lost[0]} now; run again"
             )
         return np.stack(found)
 
     def decode(self, rows: np.ndarray) -> None:
-        """Read these rows' files and decode them, on all cores of the worker."""
+        """Read and decode the files of these rows on all cores of the worker."""
         missing = np.array([r for r in rows.tolist() if r not in self._decoded], dtype=np.int64)
         if len(missing):
-            decoders = self.visit.work.decoders
+            decoders = self.task.work.decoders
             self._decoded.update(zip(missing.tolist(), decoders.decode(self.bytes(missing), self.wanted, self.budget)))
             self._bytes = {r: data for r, data in self._bytes.items() if self.keeps_bytes}
 
 
-def declared(stage: Stage, columns: pa.Table, count: int, part: str, uid: str | None) -> pa.Table:
-    """A stage's columns as it declares them; PartError if they are others, or not one value a row."""
+def validated(stage: Stage, columns: pa.Table, count: int, part: str, uid: str | None) -> pa.Table:
+    """A stage's result cast to its declared types; PartError if it has other columns, or not one value a row."""
     expected = stage.adds()
     if columns.column_names != list(expected) or len(columns) != count:
         cause = f"returned {len(columns)} rows of {columns.column_names}, not {count} of {list(expected)}"
@@ -161,15 +161,15 @@ def declared(stage: Stage, columns: pa.Table, count: int, part: str, uid: str | 
 
 
 def wanted_of(stages: list[Stage]) -> tuple[Preprocess | None, ...] | None:
-    """What stages want to see of each picture (None: every pixel), once each; nothing of it where they only ask whether it can be decoded.
+    """The distinct preprocessings (None: every pixel) that stages ask of each picture; empty if they only ask whether it decodes.
     None if no stage reads pictures."""
     readers = [s for s in stages if s.pixels]
     return tuple(dict.fromkeys(s.preprocess for s in readers if not isinstance(s, Decode))) if readers else None
 
 
-def cuts(rows: Rows, live: np.ndarray, size: int, whole: bool) -> Iterator[np.ndarray]:
-    """Rows cut into chunks of at most `size` rows whose files have at most CHUNK_BYTES together, and where stages get them `whole` at most
-    CHUNK_PIXELS (or of a single row)."""
+def chunk_rows(rows: Rows, live: np.ndarray, size: int, whole: bool) -> Iterator[np.ndarray]:
+    """Chunks of at most `size` rows whose files have at most CHUNK_BYTES together, and, where stages get `whole` pictures, at most
+    CHUNK_PIXELS; at least one row each."""
     columns = ("width", "height", "payload_size")
     known = [
         rows.columns.get(c, pa.nulls(rows.count, pa.int64())).cast(pa.float64()).fill_null(0).to_numpy()[live] for c in columns

@@ -1,4 +1,4 @@
-"""Rows come in: an input file is read into parts, each committed."""
+"""Ingestion: input files are read into committed parts."""
 
 import json
 import logging
@@ -21,7 +21,7 @@ from curate.store.atomic import Store
 
 log = logging.getLogger(__name__)
 
-#: Inputs that are looked at at a time.
+#: Inputs whose versions are looked up at a time.
 _LOOKS = 16
 
 
@@ -34,11 +34,11 @@ def ingest(
     gone: Removed | None = None,
     there: Container[str] | None = None,
 ) -> dict[str, Any]:
-    """Read one input file into parts, each committed; the file's own record is committed last and makes a rerun free.
+    """Read one input file into committed parts; returns its record, which is committed last and makes a rerun free.
 
-    An unreadable file does not stop the others: its record names the error, and the parts before the fault stay. Parts that
-    an interrupted reading left stay too; a source that asks the web, which may answer otherwise, goes on behind them.
-    earlier: what the file was known by when it was last read. gone: what was taken down. there: the records of inputs that there are.
+    An unreadable file does not stop the others: its record has an `error`, and the parts before the fault stay. Parts of an
+    interrupted ingestion stay too; a source that asks the web, whose answers may change, continues after them.
+    earlier: the file's identity when it was last read. gone: content taken down. there: the names of existing input records.
     """
     if not is_utf8(path):
         return {
@@ -54,7 +54,7 @@ def ingest(
     name = f"inputs/{key}.json"
     if (there is None or f"{key}.json" in there) and (done := store.json(name)) is not None:
         return done | known
-    parts, last = begun(store, source, key) if source.asks else ([], -1)
+    parts, last = resumable_parts(store, source, key) if source.asks else ([], -1)
     record = {**known, "key": key, "parts": parts}
     source.removed, fresh = removed(store) if gone is None else gone, []
     read = source.read(path, part_size, last) if source.asks else source.read(path, part_size)
@@ -73,20 +73,20 @@ def ingest(
             file = f"parts/{part}/source.{table}.parquet"
             if store.commit_table(file, source.removed.scrubbed(rows)):
                 fresh.append(file)
-                counts[table], columns[table] = len(rows), _brought(rows.schema)
+                counts[table], columns[table] = len(rows), _own_columns(rows.schema)
             else:
-                counts[table], columns[table] = len(store.table(file, ["uid"])), _brought(store.fields(file))
+                counts[table], columns[table] = len(store.table(file, ["uid"])), _own_columns(store.fields(file))
         parts.append({"id": part, "rows": counts, "columns": columns})
-    if not still_as_known(known):
-        for file in fresh:  # of which state these are nobody knows
+    if not is_unchanged(known):
+        for file in fresh:  # they may mix two versions of the input
             store.remove(file)
         return {**known, "error": f"{path}: changed while it was read", "parts": []}
     store.commit_record(name, record)
     return record
 
 
-def still_as_known(known: dict[str, Any]) -> bool:
-    """Whether an input is what it was known by: its store has no other version of it, as far as it has versions."""
+def is_unchanged(known: dict[str, Any]) -> bool:
+    """Whether an input still has its recorded size and version (ETag, modification time), as far as its store has these."""
     try:
         now = file_version(known["path"])
     except (OSError, CurateError):
@@ -95,10 +95,10 @@ def still_as_known(known: dict[str, Any]) -> bool:
 
 
 def changed_since(inputs: list[dict[str, Any]]) -> list[str]:
-    """The inputs that are not any more what they were when they were read, each with what follows."""
+    """A warning for each input that has changed since it was read."""
     inputs = [i for i in inputs if "error" not in i]
-    with ThreadPoolExecutor(_LOOKS) as looks:
-        same = list(looks.map(still_as_known, inputs))
+    with ThreadPoolExecutor(_LOOKS) as lookups:
+        same = list(lookups.map(is_unchanged, inputs))
     return [
         f"{i['path']}: has changed since it was read; this run has its rows as they were"
         for i, is_same in zip(inputs, same)
@@ -106,9 +106,9 @@ def changed_since(inputs: list[dict[str, Any]]) -> list[str]:
     ]
 
 
-def begun(store: Store, source: Source, key: str) -> tuple[list[dict[str, Any]], int]:
-    """The whole parts of an input that an interrupted reading left, and the last row of the input in them. What there is of
-    a part that is not whole goes: tables of different answers do not belong together."""
+def resumable_parts(store: Store, source: Source, key: str) -> tuple[list[dict[str, Any]], int]:
+    """The complete parts of an interrupted ingestion, and the last source row in them. Files of an incomplete part are removed: tables
+    from different answers of a server do not fit together."""
     parts, last = [], -1
     while True:
         part = part_id(key, len(parts))
@@ -116,7 +116,7 @@ def begun(store: Store, source: Source, key: str) -> tuple[list[dict[str, Any]],
         if not all(store.exists(f) for f in files.values()):
             break
         rows = {t: store.table(f, ["source_row"])["source_row"] for t, f in files.items()}
-        columns = {t: _brought(store.fields(f)) for t, f in files.items()}
+        columns = {t: _own_columns(store.fields(f)) for t, f in files.items()}
         parts.append({"id": part, "rows": {t: len(r) for t, r in rows.items()}, "columns": columns})
         last = pc.max(rows[source.tables[0]]).as_py()
     for file in files.values():
@@ -124,15 +124,14 @@ def begun(store: Store, source: Source, key: str) -> tuple[list[dict[str, Any]],
     return parts, last
 
 
-def _brought(fields: pa.Schema) -> dict[str, str]:
-    """The columns of a list's own, with their types."""
+def _own_columns(fields: pa.Schema) -> dict[str, str]:
+    """The source's own columns (`source_*`) with their types."""
     return {f.name: str(f.type) for f in fields if f.name.startswith("source_") and f.name not in ROW}
 
 
-def pooled(parts: list[dict[str, Any]], read: Container[str]) -> list[Part]:
-    """The parts of a pool, numbered, whose files may name and type a source's column differently: the pool has it under the first of
-    the names that differ in case only, in the type that holds all its values (columns.common). `read`: the columns that steps read;
-    these a part has also where its file has not."""
+def number_parts(parts: list[dict[str, Any]], read: Container[str]) -> list[Part]:
+    """The numbered parts of a pool, with source columns unified: names that differ only in case become the first of them, types the one
+    that holds all values (columns.common). read: columns that steps read; a part whose file lacks one has nulls."""
     kinds: dict[tuple[str, str], dict[str, None]] = {}
     names: dict[tuple[str, str], str] = {}
     for part in parts:
@@ -156,17 +155,19 @@ def pooled(parts: list[dict[str, Any]], read: Container[str]) -> list[Part]:
 
 
 def input_key(known: dict[str, Any], source: Source, part_size: int) -> str:
-    """The name under which an input file's parts are kept: its content, its path, and how it is read."""
+    """The key of an input file's parts: a digest of its content, its path, and the source's parameters."""
     return digest({"hash": known["hash"], "path": known["path"], "source": source.identity(), "part_size": part_size})
 
 
 def part_id(key: str, number: int) -> str:
-    """The name of a part of an input, which is known by `key`."""
+    """The id of the n-th part of the input with this key."""
     return f"{key}-{number:06d}"
 
 
-def same_run(store: Store, earlier: dict[str, Any], source: dict[str, Any], part_size: int, files: list[str]) -> None:
-    """RecipeError if the run in the folder, whose record is `earlier`, is one over another source, or has other parts."""
+def require_same_source(
+    store: Store, earlier: dict[str, Any], source: dict[str, Any], part_size: int, files: list[str]
+) -> None:
+    """RecipeError if the run in the folder, whose record is `earlier`, reads another source or has another part size."""
     before, now = earlier["source"], json.loads(json.dumps(source, default=str))
     for key in sorted(set(before) | set(now)):
         if key != "paths" and before.get(key) != now.get(key):
@@ -182,9 +183,9 @@ def same_run(store: Store, earlier: dict[str, Any], source: dict[str, Any], part
         raise RecipeError(f"{store.url}: holds a run over another source: it also reads {gone[0]}{more}")
 
 
-def unchanged(earlier: dict[str, Any], found: dict[str, dict[str, Any]]) -> None:
-    """RecipeError if a file has changed since the run read it, PoolError if rows that it gave then cannot be read now. `found`:
-    what `ingest` says of each file."""
+def require_unchanged_inputs(earlier: dict[str, Any], found: dict[str, dict[str, Any]]) -> None:
+    """RecipeError if an input has changed since the run read it, PoolError if rows that were read then cannot be read now. found: the
+    record that `ingest` returned for each file."""
     for before in earlier["inputs"]:
         now = found[before["path"]]
         if before.get("hash") and now.get("hash", before["hash"]) != before["hash"] and "error" not in before:

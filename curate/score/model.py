@@ -1,4 +1,4 @@
-"""A worker's model at work: calls in one thread, in turn, from as many parts as are under way; how long it worked and waited."""
+"""The thread that runs a worker's models, shared by the parts at work, and how busy it is."""
 
 import time
 from collections.abc import Callable
@@ -11,7 +11,7 @@ T = TypeVar("T")
 
 @dataclass
 class ModelPace:
-    """What a model stage did in one visit to a part. busy, waited: seconds in which it computed, and in which the worker's model had
+    """How busy a model stage was in one task. busy, waited: seconds in which it computed, and in which the worker's model had
     nothing to compute before that; batch: most rows in one call; cores: that decoded pictures for it."""
 
     busy: float = 0.0

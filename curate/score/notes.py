@@ -1,20 +1,20 @@
-"""How far the visits to parts have come, for whoever watches a run: workers put notes, the driver takes them."""
+"""Progress within parts: workers put notes, the driver takes the newest ones."""
 
 import threading
 import time
 from collections.abc import Callable
 from typing import Any
 
-#: A note as JSON values: `lane` (the segment's name), `part`, `stage` (at work now), `rows` done of `of`, `seconds` of the visit; or `lane`
+#: A note as JSON values: `lane` (the segment's name), `part`, `stage` (at work now), `rows` done of `of`, `seconds` since the start; or `lane`
 #: and `loading`, the model that a worker loads.
 Note = dict[str, Any]
 
-#: Seconds between two notes of a visit.
+#: Seconds between two notes of a task.
 EVERY = 1.0
 
 
 class Notes:
-    """The newest note of each visit, and of each worker that loads a model."""
+    """The newest note of each part at work, and of each worker that loads a model."""
 
     def __init__(self) -> None:
         self.lock, self.newest = threading.Lock(), dict[tuple[str, str], Note]()
@@ -24,14 +24,14 @@ class Notes:
             self.newest[note["lane"], note.get("part", "")] = note
 
     def take(self) -> list[Note]:
-        """The notes since they were last taken."""
+        """The notes put since the last call."""
         with self.lock:
             found, self.newest = list(self.newest.values()), {}
         return found
 
 
-class Teller:
-    """Puts the notes of one visit, at most one every EVERY seconds."""
+class ProgressReporter:
+    """Reports the progress of one task, at most once every EVERY seconds and at its end."""
 
     def __init__(self, put: Callable[[Note], None] | None, lane: str, part: str):
         self.put, self.lane, self.part = put, lane, part

@@ -1,9 +1,9 @@
-"""One part: a fixed slice of the source, its committed columns, and who is dropped for what.
+"""A part of the pool: a fixed slice of the source, its committed columns, and why which rows are dropped.
 
-Files of a part, below `parts/<id>/`: `source.<table>.parquet` (the rows as they came), then for each stage
-`<table>.<stage>-<fingerprint>.<k>.parquet` with a column `row` and what the stage adds. The k-th file holds the rows that
-were live, and had no values yet, the k-th time somebody asked. The file is the commit. Of a stage that reads what a selector
-said, it also has the column `input_digest`: 64 bits of what each row's values were made of; for another decision they do not count.
+Files of a part, below `parts/<id>/`: `source.<table>.parquet` (the source rows), then for each stage
+`<table>.<stage>-<fingerprint>.<k>.parquet` with a column `row` and the columns that the stage adds. The k-th file holds the rows that
+were live and had no values at the k-th computation. The file is the commit. If the stage reads columns of a selector, the file also
+has the column `input_digest`: 64 bits of the inputs of each row; values with another digest are stale and ignored.
 A payload tar is named by its hash, in the column `payload` of the commit that owns it.
 """
 
@@ -36,8 +36,8 @@ SHIFT = 32
 
 @dataclass(frozen=True)
 class Part:
-    """A part's folder name, its index in the pool's order, and its rows in each table; `columns`: by table, for columns of the source
-    that the pool has otherwise than the part's file, the name in the file (empty: none) and the type in the pool."""
+    """A part: its folder name, its index in the pool, and its number of rows by table. columns: by table, for source columns that the
+    pool names or types differently from the part's file, the name in the file (empty: missing there) and the type in the pool."""
 
     id: str
     index: int
@@ -55,8 +55,8 @@ class Part:
 
 @dataclass(frozen=True)
 class Decision:
-    """What a selector decided: a folder with a file for each chunk of the pool, sorted by id: `id`, `reason` (null: kept), the columns it
-    adds, and the edges of duplicates. starts: the index of the first part of each chunk."""
+    """A selector's decision: a folder with one file per chunk of the pool, sorted by id: `id`, `reason` (null: kept), the columns that
+    it adds, and the edges of duplicates. starts: the index of the first part of each chunk."""
 
     step: str
     table: str
@@ -64,7 +64,7 @@ class Decision:
     starts: tuple[int, ...] = (0,)
 
     def file(self, part: int) -> str:
-        """The file with the rows of a part, by its index."""
+        """The file that covers a part, by the part's index."""
         return f"{self.folder}/{bisect.bisect_right(self.starts, part) - 1:05d}.parquet"
 
 
@@ -72,12 +72,12 @@ class Decision:
 
 
 class Rows:
-    """The rows of one table of a part: full-length columns (null where not computed), and who is dropped for what."""
+    """The rows of one table of a part: full-length columns (null where not computed), and for dropped rows the reason and the step."""
 
     def __init__(self, source: pa.Table):
         self.count = len(source)
         self.columns: dict[str, pa.Array] = {n: source[n].combine_chunks() for n in source.column_names if n != "drop_reason"}
-        self.sourced = set(self.columns)  # of these, those that no step has laid values over
+        self.sourced = set(self.columns)  # the columns that no step has replaced
         self.reason = np.full(self.count, None, dtype=object)
         self.stage = np.full(self.count, None, dtype=object)
         self.alive = np.ones(self.count, dtype=bool)  # where there is no reason
@@ -87,18 +87,18 @@ class Rows:
 
     @property
     def live(self) -> np.ndarray:
-        """The places of the live rows."""
+        """The indices of the live rows."""
         return np.flatnonzero(self.alive)
 
     def drop(self, rows: np.ndarray, reasons: pa.Array | pa.ChunkedArray, stage: str) -> None:
-        """Record reasons (null: none) for rows, each given once; a row that is dropped already keeps its first reason."""
+        """Drop rows with a reason (null: none), each row at most once; a row that is dropped already keeps its first reason."""
         hit = np.flatnonzero(np.asarray(reasons.is_valid()) & self.alive[rows])
         at = rows[hit]
         self.reason[at] = reasons.take(pa.array(hit)).to_pylist()
         self.stage[at], self.alive[at] = stage, False
 
-    def some(self, places: np.ndarray) -> "Rows":
-        """A copy of some rows, on which stages can work without touching the rest."""
+    def subset(self, places: np.ndarray) -> "Rows":
+        """A copy of the rows at `places`."""
         few = Rows.__new__(Rows)
         few.count, at = len(places), pa.array(places)
         few.columns = {n: c.take(at) for n, c in self.columns.items()}
@@ -106,12 +106,12 @@ class Rows:
         few.have = {n: h[places] for n, h in self.have.items()}
         return few
 
-    def settle(self, places: np.ndarray, few: "Rows") -> None:
-        """Take over who was dropped among some rows."""
+    def update_drops(self, places: np.ndarray, few: "Rows") -> None:
+        """Copy drops from a subset, taken at `places`, back to these rows."""
         self.reason[places], self.stage[places], self.alive[places] = few.reason, few.stage, few.alive
 
-    def passed(self, stage: Stage) -> np.ndarray:
-        """Where a stage has nothing to do."""
+    def skipped(self, stage: Stage) -> np.ndarray:
+        """A mask of the rows that the stage skips (Step.skip_where)."""
         column = self.columns.get(stage.skip_where)
         return np.zeros(self.count, dtype=bool) if column is None else np.asarray(column.is_valid())
 
@@ -119,14 +119,14 @@ class Rows:
         at = pa.array(rows)
         return pa.table({n: self.columns[n].take(at) for n in names})
 
-    def claim(self, names: set[str]) -> None:
-        """These columns are a step's: what a file of the source has under their names is not its values."""
+    def replace_source_columns(self, names: set[str]) -> None:
+        """Remove source columns with the names of a step's columns: their values are not the step's."""
         for name in names & self.sourced:
             del self.columns[name]
             self.sourced.remove(name)
 
     def put(self, columns: pa.Table, rows: np.ndarray) -> None:
-        """Lay values over the full-length columns at these rows."""
+        """Set the values of columns at these rows."""
         for name in columns.column_names:
             self.columns[name] = overlay(self.columns.get(name), self.count, rows, columns[name])
 
@@ -144,17 +144,17 @@ def overlay(base: pa.Array | None, count: int, rows: np.ndarray, values: pa.Arra
 
 
 def commits(names: list[str], table: str, step: str, fingerprint: str) -> list[str]:
-    """The commits of a stage among a part's file names, oldest first."""
+    """The commit files of a stage among a part's file names, oldest first."""
     head = f"{table}.{step}-{fingerprint}."
     found = [n for n in names if n.startswith(head) and n.endswith(".parquet")]
     return sorted(found, key=lambda n: int(n[len(head) : -len(".parquet")]))
 
 
-class Workbench:
-    """A part opened at some point of the recipe: source rows, committed columns, drops so far.
+class PartState:
+    """The state of a part at a point of the recipe: source rows, committed columns, drops so far.
 
-    columns: for each table those that are wanted, besides `uid`; None for a table, or for all: every one. names: the files in the part's
-    folder, if they are known.
+    columns: for each table the columns to load besides `uid`; None for a table, or for all: every column. names: the file names in the
+    part's folder, listed if not given.
     """
 
     def __init__(
@@ -170,11 +170,11 @@ class Workbench:
         self.columns = {t: None if columns is None else columns.get(t, set()) for t in part.rows}
         self.decisions = {d.step: d for d in decisions}
         self.names = store.names(part.folder) if names is None else names
-        self.used: list[str] = []  # the files that columns and drops were made of
+        self.used: list[str] = []  # the files that columns and drops were read from
         self.tables = {t: Rows(self._source(t)) for t in part.rows}
-        self.added: dict[str, list[str]] = {}  # by table: the decisions that brought columns
-        # By table and column, of columns that hang on more than the row and the steps' parameters: marks of their values.
-        self.marks: dict[tuple[str, str], Callable[[], np.ndarray]] = {}
+        self.added: dict[str, list[str]] = {}  # by table: the folders of decisions that add columns
+        # By table and column: digests of values that depend on more than the row and the steps' parameters.
+        self.value_digests: dict[tuple[str, str], Callable[[], np.ndarray]] = {}
         self.input_digests: dict[str, np.ndarray | None] = {}  # by stage, see `inputs`
         self.prints: dict[str, str] = {}  # by stage, see `fingerprint`
         self.owners = {
@@ -185,7 +185,7 @@ class Workbench:
         self.drop_with_documents("source")
 
     def _source(self, table: str) -> pa.Table:
-        """The rows as they came: what is wanted, and what says which rows they are."""
+        """The source rows: the wanted columns and those that identify rows."""
         wanted, changes = self.columns[table], self.part.columns.get(table, {})
         there = lambda name: changes[name][0] if name in changes else name  # noqa: E731
         listed = None if wanted is None else sorted({"uid", "source_row", "drop_reason", *map(there, wanted)} - {""})
@@ -198,8 +198,8 @@ class Workbench:
                 found = found.append_column(name, pa.nulls(len(found), _named(kind)))
         return found
 
-    def replay(self, steps: list[Step]) -> "Workbench":
-        """Judge again what was committed by these steps, and keep the columns that are wanted."""
+    def replay(self, steps: list[Step]) -> "PartState":
+        """Apply these steps from their commits and decisions, and keep the wanted columns."""
         passes = {t: {s.skip_where for s in steps if isinstance(s, Stage) and s.table == t} for t in self.tables}
         for step in steps:
             rows = self.tables[step.table]
@@ -209,7 +209,7 @@ class Workbench:
                 self._decide(step, keep)
                 continue
             judged = type(step).judge is not Stage.judge
-            self.recall(step, sorted(adds if judged else keep))
+            self.load_committed(step, sorted(adds if judged else keep))
             if judged:
                 self.judge(step, rows)
                 self.drop_children(step)
@@ -217,11 +217,11 @@ class Workbench:
                 rows.columns.pop(name, None)
         return self
 
-    def recall(self, stage: Stage, columns: list[str]) -> np.ndarray:
-        """Lay a stage's committed columns over the rows; returns where there are values."""
+    def load_committed(self, stage: Stage, columns: list[str]) -> np.ndarray:
+        """Load a stage's committed columns into its table; a mask of the rows that have values."""
         rows = self.tables[stage.table]
         have = np.zeros(rows.count, dtype=bool)
-        rows.claim(set(columns) - (set(KEPT) if stage.writes_payload else set()))
+        rows.replace_source_columns(set(columns) - (set(KEPT) if stage.writes_payload else set()))
         digests, print_ = self.inputs(stage), self.fingerprint(stage)
         for name in commits(self.names, stage.table, stage.name, print_):
             self.used.append(f"{self.part.folder}/{name}")
@@ -234,35 +234,35 @@ class Workbench:
                 found, at = found.filter(pa.array(same)), at[same]
             have[at] = True
             rows.put(found.select(columns), at)
-        self._mark(stage, digests, print_)
+        self._propagate_digests(stage, digests, print_)
         for name in columns:
             if name not in rows.columns:
                 rows.columns[name] = pa.nulls(rows.count, stage.adds()[name])
-        rows.have[stage.name] = have | rows.passed(stage)
+        rows.have[stage.name] = have | rows.skipped(stage)
         return rows.have[stage.name]
 
     def inputs(self, stage: Stage) -> np.ndarray | None:
-        """For each row 64 bits of what the stage reads of selectors' columns, also through other stages; None if it reads none."""
+        """For each row a 64-bit digest of the selectors' columns that the stage reads, directly or through other stages; None if none."""
         if stage.name not in self.input_digests:
             reads = [(stage.table, c) for c in sorted({column(c) for c in stage.reads} - {stage.skip_where})]
-            found = [self.marks[key]() for key in reads if key in self.marks]
-            self.input_digests[stage.name] = mixed(found) if found else None
+            found = [self.value_digests[key]() for key in reads if key in self.value_digests]
+            self.input_digests[stage.name] = combine_digests(found) if found else None
         return self.input_digests[stage.name]
 
-    def _mark(self, stage: Stage, digests: np.ndarray | None, print_: str) -> None:
+    def _propagate_digests(self, stage: Stage, digests: np.ndarray | None, print_: str) -> None:
         """Propagate the input digest to columns derived from a stage that reads selectors' columns or other tables."""
         if stage.context:
             whole = np.full(self.tables[stage.table].count, int(print_, 16), np.uint64)
-            digests = mixed([whole] if digests is None else [whole, digests])
+            digests = combine_digests([whole] if digests is None else [whole, digests])
         for name in stage.adds():
-            self.marks.pop((stage.table, name), None)
+            self.value_digests.pop((stage.table, name), None)
             if digests is not None:
-                self.marks[stage.table, name] = lambda: digests
+                self.value_digests[stage.table, name] = lambda: digests
 
     def fingerprint(self, stage: Stage) -> str:
-        """What a stage's values for this part depend on. One that looks at other tables depends on which of their rows are
-        live here: what was dropped elsewhere, by a decision over the whole pool, by a fetch that failed, changes its values. As they are
-        when it is asked first, before its own verdicts: it may look at its own table."""
+        """The fingerprint of a stage's values for this part. For a stage with `context` it includes which rows of these tables are live
+        (drops by a selector or a failed fetch change its values), as they are at the first call, before the stage's own drops: its context
+        may be its own table."""
         if stage.name not in self.prints:
             print_ = self.fingerprints[stage.name]
             if stage.context:
@@ -272,8 +272,8 @@ class Workbench:
         return self.prints[stage.name]
 
     def judge(self, stage: Stage, rows: Rows) -> None:
-        """Drop the live rows whose values are out of bounds; rows without values wait."""
-        places = rows.live[(rows.have[stage.name] & ~rows.passed(stage))[rows.live]]
+        """Drop the live rows whose values are out of bounds; rows without values stay."""
+        places = rows.live[(rows.have[stage.name] & ~rows.skipped(stage))[rows.live]]
         try:
             reasons = stage.judge(rows.take(stage.adds(), places))
         except Exception as e:
@@ -285,21 +285,21 @@ class Workbench:
         found = slice_of(self.store, decision.file(self.part.index), self.part, ["reason", *sorted(keep)])
         at = (found["id"].to_numpy() - self.part.base).astype(np.int64)
         rows.drop(at, found["reason"], step.name)
-        rows.claim(keep - set(step.overwrites))
+        rows.replace_source_columns(keep - set(step.overwrites))
         for name in sorted(keep):
             rows.columns[name] = overlay(rows.columns.get(name), rows.count, at, found[name])
         for name in step.adds():
-            before = self.marks.get((step.table, name))
-            # Nothing that refers back here: a part is out of memory as soon as nobody looks at it.
-            marks = partial(_marks_of, self.store, self.part, rows.count, decision, name, before)
-            self.marks[step.table, name] = functools.cache(marks)
+            before = self.value_digests.get((step.table, name))
+            # A partial without a reference to self: the part is freed as soon as nobody uses it.
+            value_digests = partial(_digests_after, self.store, self.part, rows.count, decision, name, before)
+            self.value_digests[step.table, name] = functools.cache(value_digests)
         if step.adds():
             self.added.setdefault(step.table, []).append(decision.folder)
         self.used.append(decision.file(self.part.index))
         self.drop_children(step)
 
     def drop_children(self, step: Step) -> None:
-        """A dropped document takes its images and texts along, with its reason."""
+        """Drop the images and texts of dropped documents, with the document's reason."""
         if step.table == "documents":
             self.drop_with_documents(step.name)
 
@@ -318,32 +318,32 @@ def _named(kind: str) -> pa.DataType:
         return pa.null()  # of a type that no name stands for
 
 
-def _marks_of(
+def _digests_after(
     store: Store, part: Part, count: int, decision: Decision, name: str, before: Callable[[], np.ndarray] | None
 ) -> np.ndarray:
-    """Marks of a column after a decision."""
+    """Digests of a column's values after a decision."""
     found = slice_of(store, decision.file(part.index), part, [name])
-    marks = before().copy() if before else np.zeros(count, np.uint64)
-    marks[(found["id"].to_numpy() - part.base).astype(np.int64)] = hashes(found[name])
-    return marks
+    value_digests = before().copy() if before else np.zeros(count, np.uint64)
+    value_digests[(found["id"].to_numpy() - part.base).astype(np.int64)] = hashes(found[name])
+    return value_digests
 
 
 def hashes(values: pa.ChunkedArray) -> np.ndarray:
-    """64 bits of each value, 0 for null."""
+    """A 64-bit hash of each value, 0 for null."""
     words = ("" if v is None else hashlib.blake2b(repr(v).encode(), digest_size=8).hexdigest() for v in values.to_pylist())
     return np.fromiter((int(w or "0", 16) for w in words), np.uint64, len(values))
 
 
-def mixed(marks: list[np.ndarray]) -> np.ndarray:
-    """Marks of several columns as one; 0 where all are."""
-    total = np.zeros(len(marks[0]), np.uint64)
-    for each in marks:
+def combine_digests(value_digests: list[np.ndarray]) -> np.ndarray:
+    """Digests of several columns combined; 0 where all are 0."""
+    total = np.zeros(len(value_digests[0]), np.uint64)
+    for each in value_digests:
         total = total * np.uint64(0x9E3779B97F4A7C15) + each
     return total
 
 
 def owners(rows: Rows, documents: Rows) -> np.ndarray:
-    """For each row of a document's tables the place of the document: they came from the same row of the input; -1 if from none."""
+    """For each row of a child table the index of its document, which has the same source row; -1 without one."""
     mine, theirs = (np.asarray(r.columns["source_row"], dtype=np.int64) for r in (rows, documents))
     order = np.argsort(theirs, kind="stable")
     at = (
@@ -355,7 +355,7 @@ def owners(rows: Rows, documents: Rows) -> np.ndarray:
 
 
 def slice_of(store: Store, file: str, part: Part, columns: list[str]) -> pa.Table:
-    """The rows of a file sorted by id that belong to a part; row groups of other parts are not read."""
+    """A part's rows of a file that is sorted by id; only row groups that overlap the part are read."""
     first, last = part.base, part.base + (1 << SHIFT)
     with store.parquet(file) as data:
         found = data.read_row_groups(_covering(data.metadata, first, last), columns=["id", *columns])
@@ -363,7 +363,7 @@ def slice_of(store: Store, file: str, part: Part, columns: list[str]) -> pa.Tabl
 
 
 def _covering(file: pq.FileMetaData, first: int, last: int) -> list[int]:
-    """The row groups, of a file sorted by its first column, with values from `first` up to `last`."""
+    """The row groups with values in [first, last) of a file that is sorted by its first column."""
 
     def ids(group: int) -> pq.Statistics:
         return file.row_group(group).column(0).statistics
@@ -373,9 +373,9 @@ def _covering(file: pq.FileMetaData, first: int, last: int) -> list[int]:
     return list(itertools.takewhile(lambda g: ids(g).min < last, groups[low:]))
 
 
-def conclude(bench: Workbench) -> None:
-    """PoolError if a live row lacks the values of some stage: the part has not been through."""
-    for table, rows in bench.tables.items():
+def require_complete(state: PartState) -> None:
+    """PoolError if a live row lacks the values of some stage."""
+    for table, rows in state.tables.items():
         for name, have in rows.have.items():
             if not have[rows.live].all():
-                raise PoolError(f"part {bench.part.id}, table {table}: stage {name} has not been computed for every live row")
+                raise PoolError(f"part {state.part.id}, table {table}: stage {name} has not been computed for every live row")

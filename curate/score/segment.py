@@ -1,4 +1,4 @@
-"""The work of one segment: a part's live rows go through its stages, and what they add is committed."""
+"""Segments: consecutive stages that a worker computes and commits part by part."""
 
 import json
 import math
@@ -19,19 +19,19 @@ from curate.errors import CurateError, PartError
 from curate.fetch.decoders import Decoders
 from curate.removed import Removed
 from curate.score.budget import UNLIMITED, Allowance, Spending
-from curate.score.chunk import Chunk, cuts, declared, wanted_of
-from curate.score.done import Done
+from curate.score.chunk import Chunk, chunk_rows, validated, wanted_of
 from curate.score.model import ModelPace, ModelThread
-from curate.score.notes import Note, Teller
-from curate.score.part import Decision, Part, Rows, Workbench, commits
+from curate.score.notes import Note, ProgressReporter
+from curate.score.part import Decision, Part, PartState, Rows, commits
+from curate.score.result import TaskResult
 from curate.stage import Stage, Step
 from curate.store.assets import localize
 from curate.store.atomic import Store
 from curate.store.payload import Parcel
 
-#: The share of a visit's time after which no further work is begun; the rest is for what is under way, and for committing it.
+#: The share of a task's deadline after which no further chunk is started; the rest is for the chunk at work and the commit.
 SHARE = 0.8
-#: Seconds of work after which it is committed before the part is through: no more than that, or a chunk, is ever lost.
+#: Seconds between commits within a part: a crash loses at most these, or one chunk.
 COMMIT = 60.0
 
 
@@ -40,12 +40,12 @@ class Then(Protocol):
 
     columns: dict[str, tuple[str, ...]]
 
-    def of(self, bench: Workbench) -> Any: ...
+    def of(self, state: PartState) -> Any: ...
 
 
 @dataclass
 class Work:
-    """One segment of a recipe: what a worker needs to take a part through it. Small, picklable."""
+    """A segment of a recipe, as sent to workers: its stages, what precedes them, and where files are. Small and picklable."""
 
     store: Store
     stages: list[Stage]
@@ -53,27 +53,27 @@ class Work:
     fingerprints: dict[str, str]
     decisions: list[Decision] = field(default_factory=list)
     refetch: bool = False
-    deadline: float = 3600  # seconds for a visit; whoever started it gives up then
-    assets: dict[str, str] = field(default_factory=dict)  # of files that stages name: their copies in the store
+    deadline: float = 3600  # seconds for a task, after which the engine gives it up
+    assets: dict[str, str] = field(default_factory=dict)  # the copies in the store of files that stages name
     then: Then | None = None
     removed: Removed | None = None  # what was taken down; None: the store is asked
-    cores: int = 1  # of a worker: so many pictures are decoded at a time
-    stopped: bool = False  # parts under way go no further than the chunk that they are at
+    cores: int = 1  # of the worker: pictures decoded at a time
+    stopped: bool = False  # parts at work end with their present chunk
     model: ModelThread | None = None
     decoders: Decoders | None = None
-    notes: Callable[[Note], None] | None = None  # hears how far visits have come
+    notes: Callable[[Note], None] | None = None  # receives progress
 
     @property
     def name(self) -> str:
-        """The segment's name: those of its stages."""
+        """The names of its stages, joined by +."""
         return "+".join(s.name for s in self.stages)
 
     def load(self) -> "Work":
-        """Make a worker ready: decoders, and the models of the segment's stages, in the thread that will call them."""
+        """Start decoders and load the models of the stages, in the thread that will call them."""
         if self.decoders is None:
             for stage in self.stages:
                 localize(self.store, self.assets, stage)
-            if self.streams:  # these keep their models to themselves, in threads of their own
+            if self.streams:  # streaming stages run their models in threads of their own
                 self._load()
             elif any(s.loads for s in self.stages):
                 self.model = ModelThread()
@@ -90,7 +90,7 @@ class Work:
             stage.load()
 
     def close(self) -> None:
-        """End the worker's threads and decoders, and what its stages have open."""
+        """Stop threads and decoders, and close the stages."""
         self.stopped = True
         if self.decoders:
             self.decoders.stop()
@@ -102,46 +102,46 @@ class Work:
 
     @property
     def streams(self) -> bool:
-        """True if a stage has no deadline for a part."""
+        """Whether a stage streams its results; such a part has no deadline."""
         return any(s.streams for s in self.stages)
 
-    def __call__(self, part: Part, share: Spending = UNLIMITED) -> Done:
-        """Compute and commit what the live rows of the part lack; PartError says what went wrong. share: of the run's budget."""
-        self.load()  # a stage that waits on a server is no actor that would have been loaded
-        return Visit(self, part, share=share).run()
+    def __call__(self, part: Part, share: Spending = UNLIMITED) -> TaskResult:
+        """Compute and commit the missing values of a part's live rows. Raises PartError. share: of the run's budget."""
+        self.load()  # network stages run as tasks, in processes that have not loaded them
+        return SegmentTask(self, part, share=share).run()
 
-    def run(self, stage: Stage, work: Callable[[], pa.Table], rows: int, visit: "Visit") -> pa.Table:
-        """Call a stage, one that keeps a model in the model's turn, and count its time."""
+    def run(self, stage: Stage, work: Callable[[], pa.Table], rows: int, task: "SegmentTask") -> pa.Table:
+        """Call a stage, in the model thread if it keeps a model, and measure its time."""
 
         def called() -> pa.Table:
-            stage.ends = visit.ends
+            stage.ends = task.ends
             return work()
 
         if self.stopped:
-            raise Stopped(f"{visit.part.id}: stopped")
+            raise Stopped(f"{task.part.id}: stopped")
         pace = ModelPace(batch=min(rows, stage.batch or stage.chunk), cores=self.cores)
         if stage.loads and self.model:
             found = self.model.call(called, pace)
-            visit.done.pace.setdefault(stage.name, ModelPace()).add(pace)
+            task.done.pace.setdefault(stage.name, ModelPace()).add(pace)
         else:
             began = time.perf_counter()
             found = called()
             pace.busy = time.perf_counter() - began
-        visit.done.seconds[stage.name] = visit.done.seconds.get(stage.name, 0.0) + pace.busy
+        task.done.seconds[stage.name] = task.done.seconds.get(stage.name, 0.0) + pace.busy
         return found
 
-    def peek(self, part: Part, share: Spending = UNLIMITED) -> Done | None:
-        """What a visit would say that has nothing to compute; None if a row of the part lacks something. No model is needed for this."""
-        return Visit(self, part, compute=False, share=share).peek()
+    def peek(self, part: Part, share: Spending = UNLIMITED) -> TaskResult | None:
+        """The result if nothing has to be computed for the part, else None. Loads no model."""
+        return SegmentTask(self, part, compute=False, share=share).peek()
 
 
-class Visit:
+class SegmentTask:
     """One segment at work on one part."""
 
     def __init__(self, work: Work, part: Part, compute: bool = True, share: Spending = UNLIMITED):
         self.work, self.part, self.compute, self.allowance = work, part, compute, Allowance(share)
         self.began = time.monotonic()
-        self.tell = Teller(work.notes if compute else None, work.name, part.id)
+        self.tell = ProgressReporter(work.notes if compute else None, work.name, part.id)
         self.ends = math.inf if work.streams else self.began + SHARE * work.deadline
         self.earlier: dict[int, str] = {}
         reads: dict[str, set[str]] = {}
@@ -152,51 +152,51 @@ class Visit:
         for table, columns in work.then.columns.items() if work.then else ():
             reads.setdefault(table, set()).update(columns)
         whole = {table: None for stage in work.stages for table in stage.context}
-        self.bench = Workbench(work.store, part, work.fingerprints, work.decisions, {**reads, **whole}).replay(work.before)
-        self.done = Done(part.id)
+        self.state = PartState(work.store, part, work.fingerprints, work.decisions, {**reads, **whole}).replay(work.before)
+        self.done = TaskResult(part.id)
         self.noted: dict[str, float] = {}  # of these seconds by stage, those that commits name already
 
-    def run(self) -> Done:
+    def run(self) -> TaskResult:
         for stages in grouped(self.work.stages):
             if not self.done.unfinished:
                 self._group(stages)
         decided = [d.step for d in self.work.decisions]
         dropped: Counter[str] = Counter()
-        for rows in self.bench.tables.values():
+        for rows in self.state.tables.values():
             dropped.update(rows.reason[~rows.alive & ~np.isin(rows.stage, decided)].tolist())
         self.done.dropped = dict(dropped)
         for stage in (s for s in self.work.stages if s.streams and self.allowance.capped and not self.done.unfinished):
-            rows = self.bench.tables[stage.table]
-            live = rows.live[~rows.passed(stage)[rows.live]]
+            rows = self.state.tables[stage.table]
+            live = rows.live[~rows.skipped(stage)[rows.live]]
             self.done.over_budget += int(stage.open_again(rows.take(stage.adds(), live), False).sum())
         if self.work.then and not self.done.unfinished:
-            self.done.made = self.work.then.of(self.bench)
+            self.done.made = self.work.then.of(self.state)
         return self.done
 
-    def peek(self) -> Done | None:
-        """The same if nothing has to be computed for it, else None."""
+    def peek(self) -> TaskResult | None:
+        """The result if nothing has to be computed, else None."""
         done = self.run()
         return None if done.unfinished else done
 
     def _group(self, stages: list[Stage]) -> None:
-        """Take the live rows, some at a time, through stages that share one decode of each image; then commit."""
-        rows = self.bench.tables[stages[0].table]
+        """Run stages that share one decode of each picture over the live rows, and commit."""
+        rows = self.state.tables[stages[0].table]
         for stage in stages:
-            have = self.bench.recall(stage, list(stage.adds()))
+            have = self.state.load_committed(stage, list(stage.adds()))
             if stage.writes_payload:
-                self.earlier = earlier_hashes(self.bench, stage)
+                self.earlier = earlier_hashes(self.state, stage)
             if self.work.refetch and stage.writes_payload:
-                have &= ~failed(rows, stage) | rows.passed(stage)
+                have &= ~failed(rows, stage) | rows.skipped(stage)
             if stage.streams and not self.allowance.nothing and have.any():
-                at = np.flatnonzero(have & ~rows.passed(stage))
+                at = np.flatnonzero(have & ~rows.skipped(stage))
                 have[at[stage.open_again(rows.take(stage.adds(), at), self.work.refetch)]] = False
-        if not lacks(stages, rows):
+        if not incomplete(stages, rows):
             for stage in stages:
                 self.done.reused[stage.name] = int(rows.have[stage.name][rows.live].sum())
-                self.bench.judge(stage, rows)
-                self.bench.drop_children(stage)
+                self.state.judge(stage, rows)
+                self.state.drop_children(stage)
             return
-        # Bytes come in whole, and rows for which there is no time would be booked as late: that takes most of a visit.
+        # A fetch is committed as a whole, and rows without time left would count as late: start it only with half of the time left.
         latest = (self.began + self.ends) / 2 if stages[0].writes_payload else self.ends
         if not self.compute or (self.done.computed and time.monotonic() > latest):
             self.done.unfinished = True
@@ -212,7 +212,7 @@ class Visit:
         else:
             self._compute(stages, rows, live, size)
         for stage in stages:
-            self.bench.drop_children(stage)
+            self.state.drop_children(stage)
 
     def _compute(
         self,
@@ -223,8 +223,8 @@ class Visit:
         parcel: Parcel | None = None,
         path: Path | None = None,
     ) -> None:
-        """Take the live rows through the stages, chunk by chunk, and commit: all at the end, or as much as there is from time to time.
-        Where no time is left for another chunk this visit ends."""
+        """Run stages over the live rows chunk by chunk; commit every COMMIT seconds and at the end. Ends early, `unfinished`, where the
+        time left is too short for another chunk."""
         fresh: dict[str, list[tuple[np.ndarray, pa.Table]]] = {s.name: [] for s in stages}
         before = committed = time.monotonic()
         longest, left = 0.0, len(live)
@@ -233,7 +233,7 @@ class Visit:
                 todo, columns = chunk.run(stage)
                 if len(todo):
                     fresh[stage.name].append((places[todo], columns))
-            rows.settle(places, chunk.rows)
+            rows.update_drops(places, chunk.rows)
             now, left = time.monotonic(), left - len(places)
             self.tell(stages[-1].name, len(live) - left, len(live))
             longest, before = max(longest, now - before), now
@@ -246,15 +246,15 @@ class Visit:
         self._commit_all(stages, rows, fresh, parcel, path)
 
     def _stream(self, stages: list[Stage], rows: Rows, live: np.ndarray, size: int) -> None:
-        """Take the live rows through the stages, the last of which hands on rows as they are done: those are committed at once, with
-        what the stages before it have computed by then."""
+        """Run stages over the live rows; the last one streams results, which are committed as they arrive, with what the stages before it
+        have computed by then."""
         *before, last = stages
         fresh: dict[str, list[tuple[np.ndarray, pa.Table]]] = {s.name: [] for s in stages}
         began = time.monotonic()
         uid = lambda at: rows.columns["uid"][int(at[0])].as_py()  # noqa: E731
         try:
             for at, columns in last.stream(self._rows_for(last, before, rows, live, size, fresh), self.allowance):
-                fresh[last.name].append((at, declared(last, columns, len(at), self.part.id, uid(at))))
+                fresh[last.name].append((at, validated(last, columns, len(at), self.part.id, uid(at))))
                 self.done.computed[last.name] = self.done.computed.get(last.name, 0) + len(at)
                 self.done.seconds[last.name] = time.monotonic() - began
                 self.tell(last.name, self.done.computed[last.name], len(live))
@@ -264,10 +264,10 @@ class Visit:
         except Exception as e:
             raise PartError(last.name, self.part.id, None, f"{type(e).__name__}: {e}") from e
         self._commit_all(stages, rows, fresh)
-        self.done.unfinished = not rows.have[last.name][rows.live].all()  # its share of the budget is spent
+        self.done.unfinished = not rows.have[last.name][rows.live].all()  # the share of the budget is spent
         if self.done.unfinished and not self.allowance.capped:
             raise PartError(last.name, self.part.id, None, "left rows without values")
-        self.bench.judge(last, rows)
+        self.state.judge(last, rows)
 
     def _rows_for(
         self,
@@ -278,13 +278,13 @@ class Visit:
         size: int,
         fresh: dict[str, list[tuple[np.ndarray, pa.Table]]],
     ) -> Iterator[tuple[np.ndarray, pa.Table, Any, Any]]:
-        """What a stage that streams gets: the rows that have no values of it yet, some at a time, after the stages before it."""
+        """The input of a streaming stage: rows without its values, chunk by chunk, after the stages before it; (rows, *arguments)."""
         for places, chunk in self._chunks([*before, last], rows, live, size, None):
             for stage in before:
                 todo, columns = chunk.run(stage)
                 if len(todo):
                     fresh[stage.name].append((places[todo], columns))
-            rows.settle(places, chunk.rows)
+            rows.update_drops(places, chunk.rows)
             reached = chunk.rows.live
             todo = reached[~chunk.rows.have[last.name][reached]]
             self.done.reused[last.name] = self.done.reused.get(last.name, 0) + len(reached) - len(todo)
@@ -306,39 +306,39 @@ class Visit:
     def _chunks(
         self, stages: list[Stage], rows: Rows, live: np.ndarray, size: int, parcel: Parcel | None
     ) -> Iterator[tuple[np.ndarray, "Chunk"]]:
-        """The live rows, some at a time. While one chunk is at work the pixels of the next are made ready beside it."""
+        """The live rows in chunks, each with its row numbers. The pixels of the next chunk are decoded while one is at work."""
         wanted = wanted_of(stages)
         pixels = wanted is not None
         cut = list(
-            cuts(rows, live, size, None in wanted) if pixels else (live[i : i + size] for i in range(0, len(live), size))
+            chunk_rows(rows, live, size, None in wanted) if pixels else (live[i : i + size] for i in range(0, len(live), size))
         )
         with ThreadPoolExecutor(1, "read ahead") as beside:
-            ahead = Chunk(self, rows.some(cut[0]), parcel, stages) if cut else None
+            ahead = Chunk(self, rows.subset(cut[0]), parcel, stages) if cut else None
             for i, places in enumerate(cut):
                 chunk = ahead
                 if i + 1 < len(cut):
-                    ahead = Chunk(self, rows.some(cut[i + 1]), parcel, stages)
+                    ahead = Chunk(self, rows.subset(cut[i + 1]), parcel, stages)
                     if pixels:
-                        ahead.ready = beside.submit(ahead.decode, ahead.lacking(stages))
+                        ahead.ready = beside.submit(ahead.decode, ahead.missing_rows(stages))
                 try:
                     yield places, chunk
                 except GeneratorExit:
-                    ahead.budget.wanted = False  # nobody waits for its pictures
+                    ahead.budget.wanted = False  # cancels its decoding
                     raise
 
     def _commit(
         self,
         stage: Stage,
         rows: Rows,
-        pieces: list[tuple[np.ndarray, pa.Table]],
+        batches: list[tuple[np.ndarray, pa.Table]],
         parcel: Parcel | None = None,
         path: Path | None = None,
     ) -> None:
-        """Payload first, then the columns that name it."""
-        if not pieces:
+        """Commit a stage's new values: the payload tar first, then the columns that name it."""
+        if not batches:
             return
-        at = np.concatenate([p for p, _ in pieces])
-        columns = pa.concat_tables([t for _, t in pieces])
+        at = np.concatenate([p for p, _ in batches])
+        columns = pa.concat_tables([t for _, t in batches])
         if parcel is not None:
             hash = parcel.close()
             parcel.file.close()
@@ -351,12 +351,12 @@ class Visit:
         rows.have[stage.name][at] = True
         order = np.argsort(at, kind="stable")
         table = columns.append_column("row", pa.array(at.astype(np.int32)))
-        if (digests := self.bench.inputs(stage)) is not None:
+        if (digests := self.state.inputs(stage)) is not None:
             table = table.append_column("input_digest", pa.array(digests[at]))
         table = table.take(pa.array(order))
-        before = commits(self.bench.names, stage.table, stage.name, self.bench.fingerprint(stage))
+        before = commits(self.state.names, stage.table, stage.name, self.state.fingerprint(stage))
         k = 1 + int(before[-1].split(".")[-2]) if before else 0
-        name = f"{stage.table}.{stage.name}-{self.bench.fingerprint(stage)}.{k}.parquet"
+        name = f"{stage.table}.{stage.name}-{self.state.fingerprint(stage)}.{k}.parquet"
         seconds = self.done.seconds.get(stage.name, 0.0)
         note = {"rows": len(at), "seconds": round(seconds - self.noted.get(stage.name, 0.0), 3)}
         if stage.streams:
@@ -366,13 +366,13 @@ class Visit:
         self.noted[stage.name] = seconds
         table = table.replace_schema_metadata({"curate": json.dumps(note)})
         if not self.work.store.commit_table(f"{self.part.folder}/{name}", table):
-            raise Lost(f"{self.part.id}/{name} was committed by another worker")
-        self.bench.names.append(name)
+            raise CommitConflict(f"{self.part.id}/{name} was committed by another worker")
+        self.state.names.append(name)
         if stage.writes_payload:
             self._compare(rows, table)
 
     def _compare(self, rows: Rows, fresh: pa.Table) -> None:
-        """Say which files differ from those that were fetched for the same rows before."""
+        """Record files that differ from those fetched for the same rows before."""
         for row in fresh.select(["row", "sha256"]).to_pylist() if self.earlier and "sha256" in fresh.column_names else ():
             before = self.earlier.get(row["row"])
             if before and row["sha256"] and before != row["sha256"]:
@@ -381,31 +381,31 @@ class Visit:
                 )
 
 
-class Lost(CurateError):
-    """Another worker committed the same columns first: open the part again and go on from theirs."""
+class CommitConflict(CurateError):
+    """Another worker committed the same columns first; the task is retried from its commit."""
 
     again = True
 
 
 class Stopped(CurateError):
-    """The run ends before its end."""
+    """The run was stopped during the task."""
 
 
-def lacks(stages: list[Stage], rows: Rows) -> bool:
-    """Whether some stage has no value for a row that reaches it: that is live, and that no stage of these before it drops."""
+def incomplete(stages: list[Stage], rows: Rows) -> bool:
+    """Whether some stage lacks values for rows that reach it: live, and not dropped by the stages before it."""
     live = rows.live
     for stage in stages:
         if not rows.have[stage.name][live].all():
             return True
-        known = live[~rows.passed(stage)[live]]
+        known = live[~rows.skipped(stage)[live]]
         fell = known[np.asarray(stage.judge(rows.take(stage.adds(), known)).is_valid())]
         live = np.setdiff1d(live, fell)
     return False
 
 
 def grouped(stages: list[Stage]) -> Iterator[list[Stage]]:
-    """Stages of one table that can go chunk by chunk together; one that needs the whole part stands alone, and one that streams is
-    the last of its group."""
+    """Groups of consecutive stages of one table that can run chunk by chunk together. A stage that needs the whole part is a group of
+    its own; a streaming stage ends its group."""
     group: list[Stage] = []
     for stage in stages:
         whole = stage.writes_payload or bool(stage.context)
@@ -420,18 +420,18 @@ def grouped(stages: list[Stage]) -> Iterator[list[Stage]]:
         yield group
 
 
-def earlier_hashes(bench: Workbench, stage: Stage) -> dict[int, str]:
-    """The SHA-256 that an earlier fetch got, by row: of this part's commits, and of those that a repair had to let go."""
+def earlier_hashes(state: PartState, stage: Stage) -> dict[int, str]:
+    """The SHA-256 of earlier fetches by row, from this part's commits and from those that a repair has removed."""
     if "sha256" not in stage.adds():
         return {}
-    lost = commits(bench.names, f"lost.{stage.table}", stage.name, bench.fingerprint(stage))
-    files = [*lost, *commits(bench.names, stage.table, stage.name, bench.fingerprint(stage))]
-    tables = [bench.store.table(f"{bench.part.folder}/{n}", ["row", "sha256"]) for n in files]
+    lost = commits(state.names, f"lost.{stage.table}", stage.name, state.fingerprint(stage))
+    files = [*lost, *commits(state.names, stage.table, stage.name, state.fingerprint(stage))]
+    tables = [state.store.table(f"{state.part.folder}/{n}", ["row", "sha256"]) for n in files]
     return {row: hash for t in tables for row, hash in zip(t["row"].to_pylist(), t["sha256"].to_pylist()) if hash}
 
 
 def failed(rows: Rows, stage: Stage) -> np.ndarray:
-    """Where a stage that fetches has an outcome that is not `ok`."""
+    """A mask of the rows whose fetch outcome is not `ok`."""
     outcome = rows.columns.get(stage.name)
     return (
         np.zeros(rows.count, dtype=bool)
@@ -441,7 +441,7 @@ def failed(rows: Rows, stage: Stage) -> np.ndarray:
 
 
 def name_payload(columns: pa.Table, tar: str) -> pa.Table:
-    """Write the tar's name in the rows whose bytes went into it (an offset, and no name yet)."""
+    """Set `payload` to the tar's name in the rows with an offset and no payload yet."""
     at = columns.column_names.index("payload")
     here = pc.and_(pc.is_valid(columns["payload_offset"]), pc.is_null(columns["payload"]))
     return columns.set_column(at, "payload", pc.if_else(here, pa.scalar(tar, pa.large_string()), columns["payload"]))

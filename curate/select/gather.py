@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import pyarrow as pa
 
-from curate.score.part import Part, Workbench, conclude
+from curate.score.part import Part, PartState, require_complete
 from curate.select.pool import Gathered, Known, Point, publish_gathered, reread
 from curate.stage import digest
 
@@ -28,24 +28,24 @@ class Gather:
             return {table: reread(self.known.there[head], part.index) for table, head in heads.items()}
         return self.of(self.point.open(part, {t: set(c) for t, c in self.columns.items()}, files))
 
-    def of(self, bench: Workbench) -> dict[str, Gathered]:
+    def of(self, state: PartState) -> dict[str, Gathered]:
         """The files of a part that is open, with all of these columns, at the point."""
-        conclude(bench)
-        heads = self._heads(bench.part, sorted(bench.names))
-        return {table: self._write(bench, table, head) for table, head in heads.items()}
+        require_complete(state)
+        heads = self._heads(state.part, sorted(state.names))
+        return {table: self._write(state, table, head) for table, head in heads.items()}
 
     def _heads(self, part: Part, files: list[str]) -> dict[str, str]:
         state = self.point.state(part, files)
         return {table: f"{table}-{digest([state, columns])}" for table, columns in self.columns.items()}
 
-    def _write(self, bench: Workbench, table: str, head: str) -> Gathered:
+    def _write(self, state: PartState, table: str, head: str) -> Gathered:
         if head in self.known.there:
-            return reread(self.known.there[head], bench.part.index)
-        rows = bench.tables[table]
+            return reread(self.known.there[head], state.part.index)
+        rows = state.tables[table]
         there = [c for c in self.columns[table] if c != "id" and not pa.types.is_null(rows.columns[c].type)]
         found = _plain_types(rows.take(dict.fromkeys(["uid", *there]), rows.live))
-        found = found.add_column(0, "id", pa.array(rows.live + bench.part.base, pa.int64()))
-        return publish_gathered(self.point.store, self.known.named.get(head), head, bench.part.index, found)
+        found = found.add_column(0, "id", pa.array(rows.live + state.part.base, pa.int64()))
+        return publish_gathered(self.point.store, self.known.named.get(head), head, state.part.index, found)
 
 
 def _plain_types(table: pa.Table) -> pa.Table:

@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 
 from curate.errors import CurateError, PoolError
-from curate.score.part import SHIFT, Decision, Part, Workbench, overlay
+from curate.score.part import SHIFT, Decision, Part, PartState, overlay
 from curate.select.database import out_of_memory
 from curate.select.exchange import BYTES, ROWS, Chunk, Exchange, Frame, Held, TooLarge
 from curate.select.schemas import unified
@@ -35,9 +35,9 @@ class Point:
     fingerprints: dict[str, str]
     decisions: list[Decision] = field(default_factory=list)
 
-    def open(self, part: Part, columns: dict[str, set[str]] | None, names: list[str]) -> Workbench:
+    def open(self, part: Part, columns: dict[str, set[str]] | None, names: list[str]) -> PartState:
         """A part with these files, as it is at this point."""
-        return Workbench(self.store, part, self.fingerprints, self.decisions, columns, names).replay(self.steps)
+        return PartState(self.store, part, self.fingerprints, self.decisions, columns, names).replay(self.steps)
 
     def state(self, part: Part, names: list[str]) -> str:
         """12 hex digits of everything that the live rows of a part with these files depend on at this point."""

@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 
 from curate.errors import PoolError
 from curate.recipe import Shards
-from curate.score.part import Decision, Part, Workbench, conclude, overlay, slice_of
+from curate.score.part import Decision, Part, PartState, overlay, require_complete, slice_of
 from curate.select.exchange import ByShare, Exchange, Frame, Held, Sql
 from curate.select.pool import Gathered, Point, Survivors, first_ids, grouped, names, starts_of, survivors
 from curate.shard import write as shards
@@ -197,11 +197,11 @@ def enter(point: Point, assigned: Assigned | None, samples: str, item: tuple[Par
     found = {table: _existing(point.store, name, state) for table, name in names.items() if name in there}
     found = {table: entered for table, entered in found.items() if entered}
     if missing := [t for t in part.rows if t not in found]:
-        bench = point.open(part, None, files)
-        conclude(bench)
+        opened = point.open(part, None, files)
+        require_complete(opened)
         for table in missing:
-            made = {"curate": state, "made_of": json.dumps(bench.used)}
-            entry = _ledger_rows(bench, table, assigned, samples).replace_schema_metadata(made)
+            made = {"curate": state, "made_of": json.dumps(opened.used)}
+            entry = _ledger_rows(opened, table, assigned, samples).replace_schema_metadata(made)
             found[table] = _write(point.store, names[table], entry)
     return found
 
@@ -237,9 +237,9 @@ def _reasons(entry: pa.Table) -> dict[str, int]:
     return {r["values"] or "": r["counts"] for r in counts}
 
 
-def _ledger_rows(bench: Workbench, table: str, assigned: Assigned | None, samples: str) -> pa.Table:
+def _ledger_rows(state: PartState, table: str, assigned: Assigned | None, samples: str) -> pa.Table:
     """The ledger's rows of a part and table: all columns, the outcome, and the place of the sample."""
-    rows = bench.tables[table]
+    rows = state.tables[table]
     kept = rows.alive
     columns = {
         **rows.columns,
@@ -248,19 +248,19 @@ def _ledger_rows(bench: Workbench, table: str, assigned: Assigned | None, sample
         "kept": pa.array(kept),
     }
     if assigned and samples in ("documents", table):
-        columns |= _places(bench, table, assigned, samples, kept)
+        columns |= _places(state, table, assigned, samples, kept)
     return pa.table(columns)
 
 
-def _places(bench: Workbench, table: str, assigned: Assigned, samples: str, kept: np.ndarray) -> dict[str, pa.Array]:
+def _places(state: PartState, table: str, assigned: Assigned, samples: str, kept: np.ndarray) -> dict[str, pa.Array]:
     """Shard, place and key of each kept row: its own, or those of its document."""
-    placed = slice_of(bench.store, assigned.file(bench.part.index), bench.part, ["uid", "key", "shard", "place"])
+    placed = slice_of(state.store, assigned.file(state.part.index), state.part, ["uid", "key", "shard", "place"])
     first = placed.filter(pc.equal(placed["key"], placed["uid"]))  # further copies are only in the plan
-    at = first["id"].to_numpy() - bench.part.base
-    count = bench.tables[samples].count
+    at = first["id"].to_numpy() - state.part.base
+    count = state.tables[samples].count
     found = {c: overlay(None, count, at, first[c]) for c in PLACE}
     if table != samples:
-        owner = pa.array(bench.owners[table], mask=~kept)
+        owner = pa.array(state.owners[table], mask=~kept)
         found = {c: values.take(owner) for c, values in found.items()}
     return found
 

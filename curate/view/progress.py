@@ -90,7 +90,7 @@ class Quiet:
         self.show()
 
     def step(self, name: str, done: Any) -> None:
-        """A step of a bar ended; `done` (work.Done) says what it did. An empty name: time passes."""
+        """A step of a bar ended; `done` (result.TaskResult) is its result. An empty name: time passes."""
         part = getattr(done, "part", "")
         if name:
             self.stages[name].inside.pop(part, None)

@@ -6,7 +6,7 @@ import pyarrow as pa
 from curate.fetch.decode import Decode
 from curate.filters.sharpness import Sharpness
 from curate.preprocess import Preprocess
-from curate.score.chunk import CHUNK_BYTES, CHUNK_PIXELS, cuts, wanted_of
+from curate.score.chunk import CHUNK_BYTES, CHUNK_PIXELS, chunk_rows, wanted_of
 from curate.score.part import Rows
 
 
@@ -14,7 +14,7 @@ def cut(sides: list[int | None], size: int = 256, whole: bool = True, **columns)
     made = {c: pa.array(sides, pa.int32()) for c in ("width", "height")} if sides else {}
     made |= {c: pa.array(v, pa.int64()) for c, v in columns.items()}
     rows = Rows(pa.table({"uid": pa.array([str(i) for i in range(len(sides) or 5)]), **made}))
-    return [c.tolist() for c in cuts(rows, np.flatnonzero(rows.alive), size, whole)]
+    return [c.tolist() for c in chunk_rows(rows, np.flatnonzero(rows.alive), size, whole)]
 
 
 def test_a_chunk_has_at_most_so_many_rows():

@@ -120,13 +120,15 @@ class Engine:
 
 
 def unfinished():
-    return segment.Done("p", unfinished=True)
+    return segment.TaskResult("p", unfinished=True)
 
 
 def test_a_visit_that_got_on_does_not_count_as_an_attempt():
     """Ten visits that ran out of time, with a crash here and there, end well; crashes in a row do not."""
     engine = Engine(
-        [unfinished(), Crash("died"), unfinished(), Crash("died"), Crash("died")] + 5 * [unfinished()] + [segment.Done("p")]
+        [unfinished(), Crash("died"), unfinished(), Crash("died"), Crash("died")]
+        + 5 * [unfinished()]
+        + [segment.TaskResult("p")]
     )
     assert flow(engine, [Lane("a", print)], [Part()]) == []
     part = Part()

@@ -12,7 +12,7 @@ from toys import Toy, ToyScore, ToyWords
 
 from curate.recipe import Recipe
 from curate.runner.driver import run
-from curate.score.part import Workbench
+from curate.score.part import PartState
 from curate.select.exchange import Sql
 from curate.selector import Selection, Selector
 from curate.stage import Stage
@@ -111,17 +111,17 @@ def test_values_follow_the_decision_that_they_were_made_of(paths, tmp_path):
 
 def test_a_part_is_out_of_memory_when_its_work_is_done(paths, tmp_path, monkeypatch):
     """By itself: a collector that comes when it likes would find many parts at once."""
-    opened, replay = [], Workbench.replay
+    opened, replay = [], PartState.replay
 
-    def followed(bench, steps):
-        opened.append(weakref.ref(bench))
-        return replay(bench, steps)
+    def followed(state, steps):
+        opened.append(weakref.ref(state))
+        return replay(state, steps)
 
-    monkeypatch.setattr(Workbench, "replay", followed)
+    monkeypatch.setattr(PartState, "replay", followed)
     gc.disable()
     try:
         made(paths, tmp_path / "run", 0.0, [Twice(), Plus(), Among(), Half()])
-        left = sum(bench() is not None for bench in opened)
+        left = sum(state() is not None for state in opened)
     finally:
         gc.enable()
     assert len(opened) > 8 and left == 0
@@ -169,9 +169,11 @@ def test_a_file_that_has_a_column_of_a_step_s_name(tmp_path):
 
 
 def test_marks_tell_values_apart():
-    from curate.score.part import hashes, mixed
+    from curate.score.part import combine_digests, hashes
 
-    marks = hashes(pa.chunked_array([["a", None, "b", "a", ""]]))
-    assert marks[0] == marks[3] and marks[1] == 0 and len(set(marks.tolist())) == 4
+    value_digests = hashes(pa.chunked_array([["a", None, "b", "a", ""]]))
+    assert value_digests[0] == value_digests[3] and value_digests[1] == 0 and len(set(value_digests.tolist())) == 4
     one, other = np.array([1, 0], np.uint64), np.array([0, 0], np.uint64)
-    assert mixed([one, other]).tolist() != mixed([other, one]).tolist() and mixed([other, other]).tolist() == [0, 0]
+    assert combine_digests([one, other]).tolist() != combine_digests([other, one]).tolist() and combine_digests(
+        [other, other]
+    ).tolist() == [0, 0]

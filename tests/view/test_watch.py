@@ -11,7 +11,7 @@ from toys import ToyWords, recipe
 
 from curate.errors import CurateError, PoolError
 from curate.runner.driver import run as start
-from curate.score.segment import Done
+from curate.score.segment import TaskResult
 from curate.store.atomic import Store
 from curate.view import watch as watching
 from curate.view.display import Lines, display
@@ -71,7 +71,7 @@ def test_a_rule_that_waits_for_the_fetch_before_it_has_its_own_pace():
     shown.begin("toy", "here")
     shown.stage("rule", 2, 1000)
     shown.stages["rule"].began -= 100
-    shown.step("rule", Done("p", {"rule": 500}, seconds={"rule": 0.5}))
+    shown.step("rule", TaskResult("p", {"rule": 500}, seconds={"rule": 0.5}))
     shown.restore(json.loads(json.dumps(shown.state())))
     assert shown.stages["rule"].pace(time.monotonic()) == 1000
 
@@ -93,7 +93,7 @@ def test_rows_inside_a_part_are_seen_before_it_ends():
     stage = shown.stages["clip"]
     assert stage.counted == "750 of 4,000 rows" and round(stage.pace(time.monotonic())) == round(350 / 4)
     assert stage.left(time.monotonic()).endswith(" s left")
-    shown.step("clip", Done("a", {"clip": 500}, seconds={"clip": 4.0}))
+    shown.step("clip", TaskResult("a", {"clip": 500}, seconds={"clip": 4.0}))
     shown.within([note("a", 400, 500)])  # sent before it ended
     assert stage.counted == "1,250 of 4,000 rows" and set(stage.inside) == {"b"}
     again = Quiet()
@@ -109,7 +109,7 @@ def test_a_reason_is_said_once():
     shown.begin("toy", "here")
     for name, dropped in (("words", {"words": 3}), ("clip", {"words": 3, "clip": 2}), ("last", {"words": 3, "clip": 2})):
         shown.stage(name, 1, 10)
-        shown.step(name, Done("p", {name: 10}, dropped=dropped))
+        shown.step(name, TaskResult("p", {name: 10}, dropped=dropped))
     drops = [line.partition("dropped: ")[2] for line in out.getvalue().splitlines()[1:]]
     assert drops == ["words 3", "clip 2", ""]
 

@@ -1,4 +1,4 @@
-"""What a visit to a part did."""
+"""The result of one task: a segment computed on a part."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -8,8 +8,8 @@ from curate.score.model import ModelPace
 
 
 @dataclass
-class Done:
-    """What one visit to a part did: rows computed and reused by stage, drops by reason (not those of selectors, which decide over
+class TaskResult:
+    """The result of one task: rows computed and reused by stage, drops by reason (without those of selectors, which decide over
     the pool), seconds by stage (of the first that reads pixels with those of the decoders, of all cores together)."""
 
     part: str
@@ -23,7 +23,7 @@ class Done:
     drift: list[dict[str, str]] = field(default_factory=list)
     spent: Spending = field(default_factory=Spending)  # on models that write
     over_budget: int = 0  # rows that no model was asked about for lack of budget
-    #: Time was up, or its share of the budget spent: what was computed is committed, another visit goes on from there.
+    #: Time was up, or its share of the budget spent: what was computed is committed, another task continues from there.
     unfinished: bool = False
     #: What `Work.then` made of the part.
     made: Any = None
