@@ -10,7 +10,7 @@ from curate.view.look import clean
 
 if TYPE_CHECKING:
     from curate.store.atomic import Store
-    from curate.upkeep.takedown import Taken
+    from curate.upkeep.takedown import TakedownResult
 
 #: Entries of a takedown list that match nothing, of which each is listed.
 _LISTED = 1000
@@ -111,7 +111,7 @@ def takedown(args: argparse.Namespace) -> int:
     return _missing(nowhere, len(entries)) or bool(gone)
 
 
-def _print_taken(store: "Store", taken: "Taken", dry: bool) -> None:
+def _print_taken(store: "Store", taken: "TakedownResult", dry: bool) -> None:
     """Print what a takedown did in one run."""
     if not store.names("parts"):
         print("no run is here yet: the list is kept for one that begins here")

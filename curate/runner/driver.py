@@ -40,7 +40,7 @@ from curate.store.memory import give_back, one_heap
 from curate.store.releases import Release
 from curate.upkeep.adopt import adopt, adopt_removed
 from curate.upkeep.repair import repair
-from curate.upkeep.takedown import begin_anew, finish
+from curate.upkeep.takedown import finish, reset_to_unfinished
 from curate.view import card, report
 from curate.view.closing import nothing_kept
 from curate.view.progress import Published, Quiet
@@ -252,7 +252,7 @@ class Driver:
             return [], self._inputs()
         # A takedown cannot go through damaged files, and would not look at rows that are missing: it ends when they are here again.
         if pending(self.store):
-            begin_anew(self.store)
+            reset_to_unfinished(self.store)
         repaired, inputs = repair(self.store, self.recipe, self.engine.map), self._inputs()
         finish(self.store, lambda: None)
         return repaired, inputs

@@ -1,5 +1,4 @@
-"""Begin a run with what another one has computed: its inputs and parts, which never change, become those of the new run too,
-and people's verdicts on its rows."""
+"""Reuse of another run's files: link or copy its input records, its immutable parts and the verdicts on its rows into a new run."""
 
 import errno
 import os
@@ -10,38 +9,38 @@ from curate.removed import FOLDER, lists, removed
 from curate.store import folder
 from curate.store.atomic import Store
 
-#: What a run begins with.
-TAKEN = (folder.Role.INPUT, folder.Role.COMPUTED, folder.Role.PEOPLE)
+#: Roles of the files that are reused.
+ADOPTED = (folder.Role.INPUT, folder.Role.COMPUTED, folder.Role.PEOPLE)
 
 
 def adopt(store: Store, other: Store) -> int:
-    """Take over every committed file of `other` that is missing here; returns how many. Nothing is computed or fetched for it.
+    """Link (on one disk) or copy every committed file of `other` that is missing here; returns their number.
 
-    On one disk the files are linked, so it costs no space; elsewhere they are copied. What was taken down in either run is
-    cleared from the files before the next run goes on from them.
+    Rows taken down in either run are cleared from the files before the next run continues from them. RecipeError if `other` is not a
+    run's folder.
     """
     if not other.exists("recipe.json"):
         raise RecipeError(f"{other.url}: no recipe.json here, so this is not a run's folder")
     adopt_removed(store, other)
-    for digest in lists(store):  # what comes in now has yet to be cleared of it: the next run does so first
+    for digest in lists(store):  # mark the takedown as not applied: the next run first clears the new files of it
         store.remove(f"{FOLDER}/{digest}.json")
-    wanted = [n for n in folder.files(other, *TAKEN) if not n.startswith(f"{FOLDER}/")]
-    here = set(folder.files(store, *TAKEN))
-    for name in wanted:
+    committed = [n for n in folder.files(other, *ADOPTED) if not n.startswith(f"{FOLDER}/")]
+    here = set(folder.files(store, *ADOPTED))
+    for name in committed:
         if name not in here:
-            _take(store, other, name)
-    return len(set(wanted) - here)
+            _link_or_copy(store, other, name)
+    return len(set(committed) - here)
 
 
 def adopt_removed(store: Store, other: Store) -> None:
-    """Take over the lists of what was taken down in `other`: the next run clears this one of it first, and takes nothing of it in."""
+    """Copy the takedown lists of `other`: the next run first clears this run of their rows, and ingests none of them."""
     if not len(removed(other) - removed(store)):
         return
     for name in [n for n in other.names(FOLDER) if n.endswith(".parquet") and not store.exists(f"{FOLDER}/{n}")]:
         store.commit_bytes(f"{FOLDER}/{name}", other.read(f"{FOLDER}/{name}"))
 
 
-def _take(store: Store, other: Store, name: str) -> None:
+def _link_or_copy(store: Store, other: Store, name: str) -> None:
     if store.local and other.local:
         os.makedirs(os.path.dirname(store.path(name)), exist_ok=True)
         try:

@@ -1,4 +1,4 @@
-"""The releases of a set that grows as one: a check of those that a run was made onto, and takedowns that reach all of them."""
+"""The chain of releases of a growing data set: check of the earlier releases, and takedown in all of them."""
 
 import hashlib
 from collections.abc import Callable, Iterator
@@ -13,32 +13,32 @@ from curate.select.database import scan
 from curate.shard.write import root_hash, shard_name
 from curate.store.atomic import Store
 from curate.store.releases import Release, chain_hash, located, named
-from curate.upkeep.takedown import Taken, takedown, widened
+from curate.upkeep.takedown import TakedownResult, closure, takedown
 
 
 def chain(store: Store) -> list[Store]:
-    """The folders of a set that grows, oldest first: the releases that a run was begun onto, and the run."""
+    """The runs of a growing data set, oldest first: the releases that a run extends, and the run itself."""
     return [*(located(store, place) for place in (store.json("recipe.json") or {}).get("onto", ())), store]
 
 
 def take_down(
-    stores: list[Store], asked: Removed, tell: Callable[[Store], None], dry: bool = False
-) -> list[tuple[Store, Taken]]:
-    """Take down what is asked for in several runs, in this order, with what was taken down in any of them before: for each what was done.
+    stores: list[Store], requested: Removed, report: Callable[[Store], None], dry: bool = False
+) -> list[tuple[Store, TakedownResult]]:
+    """Take down the requested content in several runs, in this order, and what was taken down in any of them before; one result a run.
 
-    What goes along in one (other rows with the same URL or bytes, duplicates) goes in all. `tell` writes a run's report and card anew."""
+    Related rows of one run (same URL or bytes, duplicates) are taken down in all. report: rewrites a run's report and card."""
     found, size = Removed(), -1
     for store in stores:
         found.add(removed(store))
     while len(found) != size:
         size = len(found)
         for store in stores:
-            found = widened(store, found | asked)
-    return [(store, takedown(store, asked, partial(tell, store), dry, found)) for store in stores]
+            found = closure(store, found | requested)
+    return [(store, takedown(store, requested, partial(report, store), dry, found)) for store in stores]
 
 
 def chain_faults(store: Store, dataset: dict[str, Any], con: duckdb.DuckDBPyConnection) -> Iterator[str]:
-    """Each earlier release has the shards of its root hash, byte for byte; no uid is kept in two; what was taken down in one is known here."""
+    """Faults of the earlier releases: shards that differ from the root hash, uids kept in two releases, takedowns that this run lacks."""
     earlier, table = named(dataset), dataset.get("table", "images")
     if earlier and chain_hash([*(r.root_hash for r in earlier), dataset["root_hash"]]) != dataset.get("chain_hash"):
         yield "dataset.json: the hash of the chain is not that of its releases"
@@ -49,7 +49,7 @@ def chain_faults(store: Store, dataset: dict[str, Any], con: duckdb.DuckDBPyConn
                 yield f"{release.run}: no finished run is there; put the folder of this release back, or at this path beside the run"
                 continue
             yield from (f"{release.run}: {fault}" for fault in _release_faults(release, there))
-            yield from _twice(con, release, there, table)
+            yield from _duplicate_uids(con, release, there, table)
             if len(missing := removed(there) - removed(store)):
                 yield f"{release.run}: {len(missing)} entries that were taken down there are not on this run's list; `curate takedown` goes on"
         except (PoolError, OSError, KeyError, duckdb.Error) as e:
@@ -71,7 +71,7 @@ def _release_faults(release: Release, there: Store) -> Iterator[str]:
             yield from hash_faults(there, f"shards/{entry['name']}.{kind}", entry[kind])
 
 
-def _twice(con: duckdb.DuckDBPyConnection, release: Release, there: Store, table: str) -> Iterator[str]:
+def _duplicate_uids(con: duckdb.DuckDBPyConnection, release: Release, there: Store, table: str) -> Iterator[str]:
     names = [f"ledger/{table}/{n}" for n in there.names(f"ledger/{table}")]
     if not there.local:
         con.register_filesystem(there.fs)
@@ -82,7 +82,7 @@ def _twice(con: duckdb.DuckDBPyConnection, release: Release, there: Store, table
 
 
 def hash_faults(store: Store, name: str, wanted: dict[str, Any]) -> Iterator[str]:
-    """Whether a file has the bytes that a record says: its size, and its SHA-256."""
+    """Faults of a file whose size or SHA-256 differs from its record."""
     try:
         with store.open(name) as f:
             found, size = hashlib.file_digest(f, "sha256").hexdigest(), f.seek(0, 2)

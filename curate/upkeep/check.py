@@ -1,4 +1,4 @@
-"""`curate check`: is a run what it says it is? Everything is read again, and compared with everything else."""
+"""`curate check`: verify a run by reading all its files and comparing records, ledger and shards with each other."""
 
 import hashlib
 import itertools
@@ -26,23 +26,23 @@ from curate.upkeep.chain import chain_faults, hash_faults
 from curate.upkeep.kept import kept_faults
 from curate.view import views
 
-#: Faults of one kind in one shard that are told one by one; the others are counted.
-TOLD = 5
+#: Faults of a shard that are listed; the others are counted.
+MAX_LISTED = 5
 
 
 def check(store: Store) -> list[str]:
-    """What is wrong with a run, one line a fault, naming file and cause; an empty list if nothing is."""
+    """The faults of a run, one line each with file and cause; an empty list if it is intact."""
     kept = list(kept_faults(store))
     try:
         return kept + (list(_faults(store)) or seal.faults(store))
     except (PoolError, duckdb.Error) as e:
         return [*kept, f"{store.url}: {e}"]
-    except (KeyError, TypeError, ValueError) as e:  # a name or a value in a record is not what was written
+    except (KeyError, TypeError, ValueError) as e:  # a record has other names or types than were written
         return kept + (seal.faults(store) or [f"{store.url}: a record is damaged: {type(e).__name__} {e}"])
 
 
 def _faults(store: Store) -> Iterator[str]:
-    recipe, dataset, sizes = (_json(store, n) for n in ("recipe.json", "dataset.json", "shards/sizes.json"))
+    recipe, dataset, sizes = (_read_json(store, n) for n in ("recipe.json", "dataset.json", "shards/sizes.json"))
     without = recipe is not None and recipe.get("shards", "") is None
     for name, found in (("recipe.json", recipe), ("dataset.json", dataset), ("shards/sizes.json", sizes)):
         if found is None and not (without and "/" in name):
@@ -65,18 +65,18 @@ def _faults(store: Store) -> Iterator[str]:
         faults = list(shard_faults(store, entry, main, how))
         if main == "documents" and not faults:
             faults = [f"shards/{entry['name']}: {fault}" for fault in _content_faults(store, con, entry["name"], how)]
-        yield from _some(faults)
+        yield from _limited(faults)
         sound += [] if faults else [entry["name"]]
     yield from chain_faults(store, dataset, con)
     yield from agreement_faults(store, con, sound, len(sound) == len(dataset["shards"]), main, _redacts(how, main))
 
 
 def _redacts(how: dict[str, Any], table: str) -> dict[str, str]:
-    """The redacted columns of a table, and where their form in the shards is, by the record of the run."""
+    """The redacted columns of a table: from each column to the one with its redacted values, by recipe.json."""
     return how.get("redacts", {}).get(table, {})
 
 
-def _json(store: Store, name: str) -> dict[str, Any] | None:
+def _read_json(store: Store, name: str) -> dict[str, Any] | None:
     try:
         found = json.loads(store.read(name))
     except (OSError, ValueError):
@@ -84,23 +84,23 @@ def _json(store: Store, name: str) -> dict[str, Any] | None:
     return found if isinstance(found, dict) else None
 
 
-def _some(faults: list[str]) -> Iterator[str]:
-    yield from faults[:TOLD]
-    if len(faults) > TOLD:
-        yield f"{faults[-1].split(':')[0]}: {len(faults) - TOLD} more faults"
+def _limited(faults: list[str]) -> Iterator[str]:
+    yield from faults[:MAX_LISTED]
+    if len(faults) > MAX_LISTED:
+        yield f"{faults[-1].split(':')[0]}: {len(faults) - MAX_LISTED} more faults"
 
 
 # ---- the ledger: rows in = kept + dropped by reason
 
 
 def ledger_faults(con: duckdb.DuckDBPyConnection, recipe: dict[str, Any], sharded: tuple[str, ...]) -> Iterator[str]:
-    """Every input row has one outcome, the kept ones (of the tables that go into shards) a key and a place, and the counts
-    are those of recipe.json."""
+    """Faults of the ledger: rows without exactly one outcome, kept rows (of sharded tables) without key and shard, other counts than
+    in recipe.json."""
     for table, reasons in recipe.get("rows", {}).items():
-        brought = sum(i["rows"].get(table, 0) for i in recipe["inputs"])
+        ingested = sum(i["rows"].get(table, 0) for i in recipe["inputs"])
         found = dict(con.sql(f"select coalesce(drop_reason, 'kept'), count(*) from {table} group by 1").fetchall())
-        if sum(found.values()) != brought:
-            yield f"ledger/{table}: {sum(found.values())} rows, but the input has {brought} (recipe.json)"
+        if sum(found.values()) != ingested:
+            yield f"ledger/{table}: {sum(found.values())} rows, but the input has {ingested} (recipe.json)"
         for reason in sorted(set(found) | set(reasons)):
             if found.get(reason, 0) != reasons.get(reason, 0):
                 yield f"ledger/{table}: {found.get(reason, 0)} rows are {reason}, recipe.json says {reasons.get(reason, 0)}"
@@ -125,7 +125,7 @@ def ledger_faults(con: duckdb.DuckDBPyConnection, recipe: dict[str, Any], sharde
 
 
 def _count(con: duckdb.DuckDBPyConnection, query: str, name: str, fault: str) -> Iterator[str]:
-    """The fault with the number of rows of a query and the first of them, if there are any."""
+    """The fault, with the number of rows of a query (`{n}`) and the first of them; nothing if the query has no rows."""
     count, first = con.sql(f"select count(*), min({name}) {query}").fetchall()[0]
     if count:
         yield f"{fault.replace('{n}', str(count))} (first: {first})"
@@ -135,15 +135,15 @@ def _count(con: duckdb.DuckDBPyConnection, query: str, name: str, fault: str) ->
 
 
 def folder_faults(store: Store, dataset: dict[str, Any], sizes: dict[str, Any], gone: int = 0) -> Iterator[str]:
-    """The files that should be there are, and no others; the lists of them agree; the root hash follows from them.
+    """Faults of the shards' folder: missing and unknown files, lists that disagree, another root hash.
 
-    gone: rows that were taken down, from whichever shard.
+    gone: number of rows taken down, which allows smaller shards.
     """
     listed = dataset["shards"]
-    wanted = {f"{s['name']}.{k}" for s in listed for k in ("tar", "parquet", "json")} | {"sizes.json"}
+    expected = {f"{s['name']}.{k}" for s in listed for k in ("tar", "parquet", "json")} | {"sizes.json"}
     there = set(store.names("shards"))
-    yield from (f"shards/{name}: missing" for name in sorted(wanted - there))
-    yield from (f"shards/{name}: not a file of this data set (dataset.json)" for name in sorted(there - wanted))
+    yield from (f"shards/{name}: missing" for name in sorted(expected - there))
+    yield from (f"shards/{name}: not a file of this data set (dataset.json)" for name in sorted(there - expected))
     first = dataset.get("first_shard", 0)
     if [s["name"] for s in listed] != [shards.shard_name(first + i, first + len(listed)) for i in range(len(listed))]:
         yield f"dataset.json: the shards are not numbered from {first} without gaps"
@@ -162,10 +162,10 @@ def folder_faults(store: Store, dataset: dict[str, Any], sizes: dict[str, Any], 
 
 
 def shard_faults(store: Store, entry: dict[str, Any], table: str, how: dict[str, Any]) -> Iterator[str]:
-    """The trio has the bytes that were written, and image, caption, `.json` and Parquet row of each sample belong together. how: what
-    the record of the run says of its shards (recipe.Shards)."""
+    """Faults of one shard (tar, Parquet, JSON): other bytes than recorded, samples whose image, caption, `.json` and Parquet row differ.
+    how: the run's shard settings in recipe.json (recipe.Shards)."""
     name = f"shards/{entry['name']}"
-    info = _json(store, f"{name}.json")
+    info = _read_json(store, f"{name}.json")
     if info is None:
         yield f"{name}.json: missing, or not JSON"
         info = entry
@@ -186,7 +186,7 @@ def _sample_faults(store: Store, name: str, count: int, hashed: str | None, kind
     in_sidecar = how.get("model_scores", {}).get(kind, [])
     rows = table.select([f.name for f in table.schema if not bulky(f.type) and f.name not in in_sidecar])
     with store.open(f"{name}.tar") as f:
-        for sample, row in itertools.zip_longest(samples(members(f, f"{name}.tar")), _each(rows)):
+        for sample, row in itertools.zip_longest(samples(members(f, f"{name}.tar")), _iterate_rows(rows)):
             if sample is None or row is None or sample.key != row["key"]:
                 here, there = sample.key if sample else "its end", row["key"] if row else "its end"
                 yield f"{name}.tar: has {here or 'a damaged place'} where {name}.parquet has {there}"
@@ -210,7 +210,7 @@ def _is_image(data: bytes, mime: str) -> bool:
 
 
 def _content_faults(store: Store, con: duckdb.DuckDBPyConnection, name: str, how: dict[str, Any]) -> Iterator[str]:
-    """The documents of a shard without faults against the ledger's texts and images."""
+    """Faults of a shard's documents against the ledger's texts and images; the shard itself has none."""
     with store.open(f"shards/{name}.tar") as f:
         found = [
             content
@@ -220,13 +220,13 @@ def _content_faults(store: Store, con: duckdb.DuckDBPyConnection, name: str, how
     yield from content_faults(con, int(name), found, _redacts(how, "texts").get("text", ""))
 
 
-def _each(rows: pa.Table) -> Iterator[dict[str, Any]]:
+def _iterate_rows(rows: pa.Table) -> Iterator[dict[str, Any]]:
     for batch in rows.to_batches(max_chunksize=1000):
         yield from batch.to_pylist()
 
 
 def _image_faults(f: Any, name: str, sample: Sample, row: dict[str, Any], hashed: str | None, captions: str) -> Iterator[str]:
-    """A sample of one image with its text: bytes, caption and `.json` against the row."""
+    """Faults of a sample of one image: its bytes, caption and `.json` against its row."""
     suffix = SUFFIX.get(row["mime"], "")
     if set(sample.members) != {suffix, "json", "txt"} or "." in sample.key or sample.broken:
         yield f"{name}: has the members {', '.join(sorted(sample.members))}, should have {suffix}, json, txt"
@@ -237,7 +237,7 @@ def _image_faults(f: Any, name: str, sample: Sample, row: dict[str, Any], hashed
         files[kind] = f.read(member.size)
     if files["txt"] != caption(row, captions).encode():
         yield f"{name}.txt: is not the caption of its row"
-    if _loaded(files["json"]) != json.loads(to_json(row)):
+    if _parsed(files["json"]) != json.loads(to_json(row)):
         yield f"{name}.json: is not its row"
     if not _is_image(files[suffix], row["mime"]):
         yield f"{name}.{suffix}: is not {row['mime']}"
@@ -245,7 +245,7 @@ def _image_faults(f: Any, name: str, sample: Sample, row: dict[str, Any], hashed
         yield f"{name}.{suffix}: is not the image of its row (SHA-256)"
 
 
-def _loaded(data: bytes) -> Any:
+def _parsed(data: bytes) -> Any:
     try:
         return json.loads(data)
     except ValueError:
@@ -258,9 +258,9 @@ def _loaded(data: bytes) -> Any:
 def agreement_faults(
     store: Store, con: duckdb.DuckDBPyConnection, sound: list[str], whole: bool, table: str, hidden: dict[str, str]
 ) -> Iterator[str]:
-    """Each kept row is a sample, in the shard that the ledger names, as often as it should be, with the same values.
+    """Faults between ledger and shards: kept rows that are not samples of their shard, the wrong number of times, with other values.
 
-    Only shards without faults of their own are looked at; `whole` says that these are all.
+    sound: the shards without faults, the only ones compared. whole: whether these are all.
     """
     if sound:
         files = [store.path(f"shards/{n}.parquet") for n in sound]
@@ -286,7 +286,7 @@ def agreement_faults(
         f"ledger/{table}: key or shard of {{n}} rows is not where the sample is",
     )
     if "place" in con.table(table).columns:
-        # Places have gaps where samples were taken down.
+        # Places have gaps after a takedown.
         yield from _count(
             con,
             f"""from (select s.key, l.place, lag(l.place) over (partition by s._file order by s.file_row_number) as before
@@ -307,7 +307,7 @@ def agreement_faults(
 
 
 def _value_faults(con: duckdb.DuckDBPyConnection, table: str, joined: str, hidden: dict[str, str]) -> Iterator[str]:
-    """Each sample has the values of its row, redacted where they were."""
+    """Faults of samples whose values differ from their row's (its redacted values, where redacted)."""
     in_both = set(con.table("sample").columns) & set(con.table(table).columns) - {"key", "shard", "uid"}
     for column in sorted(in_both):
         name = identifier(column)

@@ -1,9 +1,9 @@
-"""`curate gc`: remove from a run's folder what nothing names. It takes the lease, so it never runs beside a driver.
+"""`curate gc`: remove unreferenced files from a run's folder. It holds the lease, so it never runs beside a driver.
 
-A stage's commit is named by itself and stays, also that of an older recipe: that is what makes going back free. What goes:
-half-written files of dead writers, payload tars that no commit names (of an attempt that died, or lost to another), and, once
-a run is finished, what selectors read on the way, what they decided for other bounds, the plan of the shards, and shards or
-ledger files that SHA256SUMS does not name.
+Stages' commits are kept, also those of older recipes, so that going back to one costs nothing. Removed are half-written files of
+dead writers, payload tars that no commit references (of attempts that died, or lost to another), and, once a run is finished,
+the selectors' intermediate files, decisions for other bounds, the plan of the shards, and shards or ledger files that SHA256SUMS
+does not list.
 """
 
 import json
@@ -19,7 +19,7 @@ from curate.store.lease import held
 
 
 def collect(store: Store, dry: bool = False) -> dict[str, int]:
-    """Remove what nothing names (or just look, if `dry`); the removed names with their sizes in bytes."""
+    """Remove unreferenced files (dry: only list them); returns their names and sizes in bytes."""
     with held(store):
         garbage = dict(_garbage(store))
         if not dry:
@@ -38,22 +38,21 @@ def _garbage(store: Store) -> Iterator[tuple[str, int]]:
     sums = seal.read(store)
     if sums is None or not seal.is_whole(store):
         return
-    # The rest is made again from the commits, should another recipe ask. The places of the samples could not be after a takedown,
-    # nor what was decided.
+    # Everything else can be recomputed from the commits, but after a takedown not the samples' places and the decisions: kept.
     recipe, dataset = (json.loads(store.read(name)) for name in seal.SMALL)
-    stays = {*sums, *decided(recipe), dataset.get("assigned")}
+    current = {*sums, *decided(recipe), dataset.get("assigned")}
     for name, size in folder.sizes(store, folder.Role.DERIVED, folder.Role.PASSING, folder.Role.SHOWN):
-        if name not in stays and name.rpartition("/")[0] not in stays:
+        if name not in current and name.rpartition("/")[0] not in current:
             yield name, size
 
 
 def decided(recipe: dict[str, Any]) -> set[str]:
-    """The folders of what the selectors of a finished run decided, by its record."""
+    """The decision folders of a finished run, by its recipe.json."""
     return {made for _, made, _ in recipe.get("decisions", [])}
 
 
 def named(store: Store, part: str, sizes: dict[str, int]) -> set[str]:
-    """The tars that some commit of a part names in its column `payload`. A commit that cannot be read ends in its PoolError."""
+    """The tars that the commits of a part reference in their column `payload`. PoolError for a commit that cannot be read."""
     found: set[str] = set()
     for name in [f"parts/{part}/{n}" for n in sizes if n.endswith(".parquet")]:
         found |= tars(store.table(name, ["payload"]), part)
@@ -61,7 +60,7 @@ def named(store: Store, part: str, sizes: dict[str, int]) -> set[str]:
 
 
 def tars(table: pa.Table, part: str) -> set[str]:
-    """The part's own tars that a commit's rows lie in."""
+    """The part's own tars that the rows of a commit reference."""
     if "payload" not in table.column_names:
         return set()
     here = f"parts/{part}/"

@@ -1,4 +1,4 @@
-"""Is everything whole that a run would go on from: what people decided, what came in, what was computed and derived from it?"""
+"""Check of the files that a run continues from: people's decisions, inputs, computed and derived files."""
 
 import itertools
 from collections.abc import Iterator
@@ -14,43 +14,43 @@ from curate.store.inputs import run_record
 from curate.upkeep import gc
 from curate.upkeep.repair import disagreements
 
-#: Faults of one record that are listed.
-LISTED = 5
+#: Faults of an input's record that are listed.
+MAX_LISTED = 5
 
 
 def kept_faults(store: Store) -> Iterator[str]:
-    """Every byte of what people decided, came in, was computed and was derived; and what these files name is there."""
+    """Faults of these files: damaged bytes, disagreement between records and parts, references to missing files."""
     broken = dict(folder.faults(store, Role.PEOPLE, Role.INPUT, Role.COMPUTED, Role.DERIVED))
-    yield from (f"{name}: {why}" for name, why in broken.items())
+    yield from (f"{name}: {cause}" for name, cause in broken.items())
     for name in folder.files(store, Role.INPUT):
         if name.startswith("inputs/") and name not in broken:
-            yield from (f"{name}: {why}" for why in itertools.islice(disagreements(store, name), LISTED))
+            yield from (f"{name}: {cause}" for cause in itertools.islice(disagreements(store, name), MAX_LISTED))
     for part in store.names("parts"):
         there = store.sizes(f"parts/{part}")
         for name in [f"parts/{part}/{n}" for n in there if n.endswith(".parquet") and not n.startswith("lost.")]:
             if name not in broken:
                 yield from _payload_faults(store, name, there)
-    yield from _missing(store, broken)
+    yield from _missing_references(store, broken)
 
 
 def _payload_faults(store: Store, name: str, there: dict[str, int]) -> Iterator[str]:
-    """The payloads that a commit names are there, and reach as far as its rows say."""
+    """Faults of the payloads that a commit references: missing, or shorter than its rows need."""
     rows = store.table(name, ["payload", "payload_offset", "payload_size"])
     part = name.split("/")[1]
     for tar in sorted(gc.tars(rows, part)):
-        mine = rows.filter(pc.equal(rows["payload"], f"parts/{part}/{tar}"))
-        end = pc.max(pc.add(mine["payload_offset"], mine["payload_size"])).as_py()
+        own = rows.filter(pc.equal(rows["payload"], f"parts/{part}/{tar}"))
+        end = pc.max(pc.add(own["payload_offset"], own["payload_size"])).as_py()
         if tar not in there:
             yield f"parts/{part}/{tar}: missing; {name} names it"
         elif end > there[tar]:
             yield f"parts/{part}/{tar}: has {there[tar]} bytes, {name} names some up to {end}"
 
 
-def _missing(store: Store, broken: dict[str, str]) -> Iterator[str]:
-    """What the ledger and the record of a finished run say that they were made of."""
+def _missing_references(store: Store, broken: dict[str, str]) -> Iterator[str]:
+    """Missing files that the ledger and the records of a finished run reference."""
     try:
         recipe, dataset = run_record(store), store.json("dataset.json")
-    except PoolError:  # SHA256SUMS names them
+    except PoolError:  # reported with SHA256SUMS
         return
     if not recipe or not dataset or recipe.get("state") != "finished":
         return

@@ -1,7 +1,7 @@
-"""`curate run --repair`: read everything a run keeps, and remove what is damaged, so that the run computes just that again.
+"""`curate run --repair`: verify all files of a run and remove damaged ones, so that the run recomputes only these.
 
-Each file is verified as `store/folder.py` says. A payload that is lost is fetched again, and so is what was computed from it,
-because the web may answer differently today.
+Files are verified by the table in `store/folder.py`. A lost payload is fetched again, and what was computed from it is recomputed,
+because the web may return something else today.
 """
 
 from collections.abc import Callable, Iterator
@@ -20,24 +20,24 @@ from curate.upkeep import gc
 
 
 def repair(store: Store, recipe: Recipe, run_map: Callable = map) -> list[str]:
-    """Remove what is damaged; one line for each file that was removed. PoolError if something is that nothing can make again."""
-    for name, why in folder.faults(store, Role.PEOPLE):
-        raise PoolError(f"{store.path(name)}: {why}, and nothing can make it again: bring it back from a copy, or remove it")
-    found = [*_inputs(store), *_outputs(store)]
-    for name, why in list(folder.faults(store, Role.DERIVED)):
-        found.append(_drop(store, name, f"{why}; it is made again"))
-        for record in ("decision.json", "assigned.json"):  # without it the folder is made again
+    """Remove damaged files; returns one line for each. PoolError if one of people's decisions is damaged, which cannot be recomputed."""
+    for name, cause in folder.faults(store, Role.PEOPLE):
+        raise PoolError(f"{store.path(name)}: {cause}, and nothing can make it again: bring it back from a copy, or remove it")
+    found = [*_repair_inputs(store), *_repair_outputs(store)]
+    for name, cause in list(folder.faults(store, Role.DERIVED)):
+        found.append(_remove(store, name, f"{cause}; it is made again"))
+        for record in ("decision.json", "assigned.json"):  # without its record the folder is recomputed
             store.remove(f"{name.rpartition('/')[0]}/{record}")
-    found += _incomplete(store)
+    found += _remove_incomplete(store)
     stages = [s for s in recipe.steps if isinstance(s, Stage)]
-    for lines in run_map(partial(_part, store, stages), store.names("parts")):
+    for lines in run_map(partial(_repair_part, store, stages), store.names("parts")):
         found += lines
-    stale = folder.files(store, Role.PASSING)  # nothing can tell whether these are whole
+    stale = folder.files(store, Role.PASSING)  # these cannot be verified
     if any(line.startswith("parts/") for line in found):
-        # They may name payloads that are gone.
+        # They may reference payloads that were removed.
         stale += [n for n in folder.files(store, Role.DERIVED) if n.startswith(("gathered/", "decisions/"))]
     if store.names("removed") and any(not line.startswith("shards/") for line in found):
-        # Without the rows taken down decisions may be others, under the same names: all that follows from them is made again.
+        # Recomputed without the rows taken down, decisions may differ under the same names: recompute all that depends on them.
         stale = folder.files(store, Role.PASSING, Role.DERIVED, Role.SHOWN)
     for name in stale:
         store.remove(name)
@@ -46,8 +46,8 @@ def repair(store: Store, recipe: Recipe, run_map: Callable = map) -> list[str]:
     return found
 
 
-def _incomplete(store: Store) -> Iterator[str]:
-    """Records of what was decided, or where samples go, of which some chunk is missing."""
+def _remove_incomplete(store: Store) -> Iterator[str]:
+    """Remove the records of decisions and assignments that lack a chunk; one line for each."""
     for name in [n for n in folder.files(store, Role.DERIVED) if n.endswith(("/decision.json", "/assigned.json"))]:
         starts = store.json(name)["starts"]
         missing = [f for n in range(len(starts)) if not store.exists(f := f"{name.rpartition('/')[0]}/{n:05d}.parquet")]
@@ -56,24 +56,24 @@ def _incomplete(store: Store) -> Iterator[str]:
             yield f"{missing[0]}: missing; it is made again"
 
 
-def _drop(store: Store, name: str, why: str) -> str:
+def _remove(store: Store, name: str, cause: str) -> str:
     store.remove(name)
-    return f"{name}: {why}"
+    return f"{name}: {cause}"
 
 
-def _outputs(store: Store) -> Iterator[str]:
-    """Files that SHA256SUMS names and that have other bytes; without it the ledger, and shards that are not as their `.json` says."""
+def _repair_outputs(store: Store) -> Iterator[str]:
+    """Remove ledger and shards that differ from SHA256SUMS; without it the whole ledger, and shards that differ from their `.json`."""
     sums = seal.read(store)
     for name in [*folder.files(store, Role.SHOWN), *(n for n in seal.SMALL if store.exists(n))]:
         if sums is not None and sums.get(name) != _hash(store, name):
-            yield _drop(store, name, "other bytes than SHA256SUMS says; it is made again")
+            yield _remove(store, name, "other bytes than SHA256SUMS says; it is made again")
         elif sums is None and name.startswith("ledger/"):
-            yield _drop(store, name, "no SHA256SUMS to tell whether it is whole; it is made again")
-        elif sums is None and name.startswith("shards/") and name.endswith(".json") and not _is_as_said(store, name):
-            yield _drop(store, name, "not the shard it tells of; it is made again")
+            yield _remove(store, name, "no SHA256SUMS to verify it; it is made again")
+        elif sums is None and name.startswith("shards/") and name.endswith(".json") and not _matches_record(store, name):
+            yield _remove(store, name, "does not match its shard; it is made again")
 
 
-def _is_as_said(store: Store, name: str) -> bool:
+def _matches_record(store: Store, name: str) -> bool:
     try:
         info = store.json(name)
         recorded = {f"{name[: -len('.json')]}.{k}": info[k]["sha256"] for k in ("tar", "parquet")}
@@ -83,7 +83,7 @@ def _is_as_said(store: Store, name: str) -> bool:
 
 
 def _hash(store: Store, name: str) -> str:
-    """The SHA-256 of a file; empty if it is gone or the disk cannot read it. An object store that does not answer is no damage."""
+    """The SHA-256 of a file; empty if it is missing or unreadable on disk. PoolError if an object store fails, which is not damage."""
     try:
         return store.hash(name)
     except OSError as e:
@@ -92,15 +92,15 @@ def _hash(store: Store, name: str) -> str:
         raise PoolError(f"{store.path(name)}: cannot be read: {e.strerror or e}") from e
 
 
-def _inputs(store: Store) -> Iterator[str]:
-    """Records of input files that are damaged, or do not agree with the parts read from them."""
+def _repair_inputs(store: Store) -> Iterator[str]:
+    """Remove records of input files that are damaged or disagree with their parts; one line for each."""
     for name in folder.files(store, Role.INPUT):
-        if name.startswith("inputs/") and (why := folder.fault(store, name) or next(disagreements(store, name), "")):
-            yield _drop(store, name, f"{why}; the input is read again")
+        if name.startswith("inputs/") and (cause := folder.fault(store, name) or next(disagreements(store, name), "")):
+            yield _remove(store, name, f"{cause}; the input is read again")
 
 
 def disagreements(store: Store, name: str) -> Iterator[str]:
-    """Where the record of an input file does not agree with the parts read from it."""
+    """Disagreements between the record of an input file and the parts read from it, one line each."""
     try:
         record = store.json(name)
         if f"inputs/{record['key']}.json" != name:
@@ -125,24 +125,24 @@ def _rows(store: Store, name: str) -> int | None:
 
 
 def _table(store: Store, name: str) -> pa.Table | None:
-    """The rows of a commit, with the payloads they lie in; None if it is damaged."""
+    """Row numbers, payloads and hashes of a commit; None if it is damaged."""
     return None if folder.fault(store, name) else store.table(name, ["row", "payload", "sha256"])
 
 
-def _part(store: Store, stages: list[Stage], part: str) -> list[str]:
-    """The rows, columns and payloads of one part."""
+def _repair_part(store: Store, stages: list[Stage], part: str) -> list[str]:
+    """Remove damaged sources, commits and payloads of a part, and what depends on them; one line for each."""
     here, found, lost = f"parts/{part}", [], False
     names = store.names(here)
     sources = {n: folder.fault(store, f"{here}/{n}") for n in names if n.startswith("source.")}
-    for n, why in ((n, why) for n, why in sources.items() if why):
+    for n, cause in ((n, cause) for n, cause in sources.items() if cause):
         found += [
-            _drop(store, f"inputs/{part.rpartition('-')[0]}.json", "its rows are damaged; the input is read again"),
-            _drop(store, f"{here}/{n}", f"{why}; the input is read again"),
+            _remove(store, f"inputs/{part.rpartition('-')[0]}.json", "its rows are damaged; the input is read again"),
+            _remove(store, f"{here}/{n}", f"{cause}; the input is read again"),
         ]
     tars = {n for n in names if n.endswith(".tar")}
     damaged = {t for t in tars if folder.fault(store, f"{here}/{t}")}
-    parked: set[int] | None = None
-    home = ""  # the table whose rows were parked
+    fetched_rows: set[int] | None = None
+    fetched_table = ""  # the table of these rows
     seen: set[str] = set()
     for stage in stages:
         for n in [n for n in names if n.startswith(f"{stage.table}.{stage.name}-")]:
@@ -150,13 +150,20 @@ def _part(store: Store, stages: list[Stage], part: str) -> list[str]:
             table = _table(store, f"{here}/{n}")
             named = gc.tars(table, part) if table is not None else set()
             rows = set(table["row"].to_pylist()) if table is not None else set()
-            # A value of a row that no payload was ever parked for: the commit that said so is gone.
-            lost = lost or (parked is not None and stage.table == home and not stage.writes_payload and not rows <= parked)
-            parked, home = (
-                ((parked or set()) | rows, stage.table) if stage.writes_payload and not stage.skip_where else (parked, home)
+            # A value of a row that no remaining commit fetched: the commit that did is gone.
+            lost = lost or (
+                fetched_rows is not None
+                and stage.table == fetched_table
+                and not stage.writes_payload
+                and not rows <= fetched_rows
+            )
+            fetched_rows, fetched_table = (
+                ((fetched_rows or set()) | rows, stage.table)
+                if stage.writes_payload and not stage.skip_where
+                else (fetched_rows, fetched_table)
             )
             if lost or table is None or named - tars | named & damaged:
-                why = (
+                cause = (
                     "damaged"
                     if table is None
                     else "what it was computed from is fetched again"
@@ -164,16 +171,16 @@ def _part(store: Store, stages: list[Stage], part: str) -> list[str]:
                     else f"{len(table)} rows, fetched or made again: their payload is lost"
                 )
                 if stage.writes_payload and table is not None and "sha256" in table.column_names:
-                    # What was fetched, so that it can be told if the web gives something else now.
+                    # Keep the hashes, to detect whether the web returns something else now.
                     store.publish_table(f"{here}/lost.{n}", table.select(["row", "sha256"]))
-                found.append(_drop(store, f"{here}/{n}", why))
+                found.append(_remove(store, f"{here}/{n}", cause))
                 lost = lost or stage.writes_payload
-        if stage.writes_payload and not stage.skip_where and parked is None:
-            parked, home = set(), stage.table
-    found += [_drop(store, f"{here}/{t}", "damaged") for t in sorted(damaged)]
-    # Of other recipes: nothing here needs them, and going back to those computes them again.
+        if stage.writes_payload and not stage.skip_where and fetched_rows is None:
+            fetched_rows, fetched_table = set(), stage.table
+    found += [_remove(store, f"{here}/{t}", "damaged") for t in sorted(damaged)]
+    # Commits of other recipes: not needed here, recomputed when going back to those recipes.
     for n in [n for n in names if n.endswith(".parquet") and n not in seen and not n.startswith("source.")]:
         table = _table(store, f"{here}/{n}")
         if table is None or gc.tars(table, part) - (tars - damaged):
-            found.append(_drop(store, f"{here}/{n}", "damaged" if table is None else "its payload is lost"))
+            found.append(_remove(store, f"{here}/{n}", "damaged" if table is None else "its payload is lost"))
     return found

@@ -1,4 +1,4 @@
-"""Files of a run written again without what was taken down."""
+"""Rewrite files of a run without the content taken down."""
 
 import hashlib
 from collections.abc import Collection
@@ -13,41 +13,43 @@ from curate.store.atomic import Store
 from curate.store.parquet import write_groups
 
 
-def empty(store: Store, name: str, rows: np.ndarray, values: dict[str, Any], moved: dict[str, str]) -> None:
-    """Leave nothing of some rows of a file but who they were."""
+def blank_rows(store: Store, name: str, rows: np.ndarray, values: dict[str, Any], moved: dict[str, str]) -> None:
+    """Blank some rows of a file except for their identity; values: what their columns get; moved: new names of payloads."""
     table = store.table(name)
-    hit = np.zeros(len(table), dtype=bool)
-    hit[rows] = True
-    made = _renamed(clear_rows(table, hit, values) if hit.any() else table, moved)
-    if not made.equals(table):
-        store.publish_table(name, made)
+    matching = np.zeros(len(table), dtype=bool)
+    matching[rows] = True
+    rewritten = _with_new_payloads(clear_rows(table, matching, values) if matching.any() else table, moved)
+    if not rewritten.equals(table):
+        store.publish_table(name, rewritten)
 
 
-def leave_out(store: Store, name: str, moved: dict[str, str], gone: dict[str, Collection]) -> None:
-    """A file without the rows whose value in one of these columns is one of these; a row group at a time."""
+def remove_rows(store: Store, name: str, moved: dict[str, str], removed: dict[str, Collection]) -> None:
+    """Rewrite a file without the rows that have one of the values to be removed in their column; a row group at a time."""
     with store.parquet(name) as data:
         groups = range(data.num_row_groups)
-        keys = [c for c in (*gone, "payload") if c in data.schema_arrow.names]
-        if not any(_changed(data.read_row_group(g, keys), moved, gone) for g in groups):
+        keys = [c for c in (*removed, "payload") if c in data.schema_arrow.names]
+        if not any(_affected(data.read_row_group(g, keys), moved, removed) for g in groups):
             return
-        left = (_renamed(t.filter(pc.invert(_hit(t, gone))), moved) for t in map(data.read_row_group, groups))
+        remaining = (
+            _with_new_payloads(t.filter(pc.invert(_matching(t, removed))), moved) for t in map(data.read_row_group, groups)
+        )
         with store.private(name) as path:
-            store.publish(name, path, write_groups(path, data.schema_arrow, (t for t in left if len(t)), True))
+            store.publish(name, path, write_groups(path, data.schema_arrow, (t for t in remaining if len(t)), True))
 
 
-def _changed(keys: pa.Table, moved: dict[str, str], gone: dict[str, Collection]) -> bool:
-    return bool(pc.any(_hit(keys, gone)).as_py()) or _renamed(keys, moved) is not keys
+def _affected(keys: pa.Table, moved: dict[str, str], removed: dict[str, Collection]) -> bool:
+    return bool(pc.any(_matching(keys, removed)).as_py()) or _with_new_payloads(keys, moved) is not keys
 
 
-def _hit(table: pa.Table, gone: dict[str, Collection]) -> pa.Array:
-    hit = pa.array(np.zeros(len(table), dtype=bool))
-    for column in gone.keys() & set(table.column_names):
-        hit = pc.or_(hit, is_in(table[column], gone[column]))
-    return hit
+def _matching(table: pa.Table, removed: dict[str, Collection]) -> pa.Array:
+    matching = pa.array(np.zeros(len(table), dtype=bool))
+    for column in removed.keys() & set(table.column_names):
+        matching = pc.or_(matching, is_in(table[column], removed[column]))
+    return matching
 
 
-def _renamed(table: pa.Table, moved: dict[str, str]) -> pa.Table:
-    """The table with the new names of payloads; the same object where there is none."""
+def _with_new_payloads(table: pa.Table, moved: dict[str, str]) -> pa.Table:
+    """The table with payloads renamed; the same object if none is."""
     if not moved or "payload" not in table.column_names:
         return table
     old = table["payload"].combine_chunks()
@@ -58,12 +60,12 @@ def _renamed(table: pa.Table, moved: dict[str, str]) -> pa.Table:
     return table.set_column(table.column_names.index("payload"), table.schema.field("payload"), pc.coalesce(new, old))
 
 
-def copied(old: BinaryIO, new: BinaryIO, cut: list[tuple[int, int]]) -> tuple[str, int]:
-    """Copy a file with zeros at some slices (offset, bytes); returns its SHA-256 and size."""
+def copy_with_zeros(old: BinaryIO, new: BinaryIO, slices: list[tuple[int, int]]) -> tuple[str, int]:
+    """Copy a file with zeros in these slices (offset, bytes); returns its SHA-256 and size."""
     hash, at = hashlib.sha256(), 0
     while data := old.read(1 << 20):
         data, end = bytearray(data), at + len(data)
-        for start, size in cut:
+        for start, size in slices:
             low, high = max(start, at), min(start + size, end)
             if low < high:
                 data[low - at : high - at] = bytes(high - low)

@@ -1,10 +1,10 @@
-"""`curate takedown`: content leaves a run for good, and does not come in again.
+"""`curate takedown`: remove content from a run permanently, and keep it from being ingested again.
 
-What is asked for is widened first: to all rows with the same URL or the same bytes, to what stands on a page, and to what the run
-itself took for duplicates of these. Then the list (digests only) is committed, and everything in the folder is rewritten
-without it. Rows stay, with the reason `removed`. Shards that hold such samples are written again; others keep their places.
+The request is first extended to all rows with the same URL or bytes, to the content of a page, and to the run's duplicates of these.
+Then the list (digests only) is committed, and all files of the folder are rewritten without this content. Rows become tombstones,
+with the reason `removed`. Shards with such samples are rewritten; the others are unchanged.
 
-Each step can be done twice: after a kill the next `curate takedown` or `curate run` goes on from the list.
+Each step is idempotent: after a kill the next `curate takedown` or `curate run` continues from the list.
 """
 
 import contextlib
@@ -36,12 +36,13 @@ from curate.store.atomic import Store
 from curate.store.lease import held
 from curate.store.releases import refreshed
 from curate.upkeep import gc
-from curate.upkeep.rewrite import copied, empty, leave_out
+from curate.upkeep.rewrite import blank_rows, copy_with_zeros, remove_rows
 
 
 @dataclass
-class Taken:
-    """What a takedown did: rows by table, shards written again, root hashes, inputs that still hold bytes; and what no row has."""
+class TakedownResult:
+    """The result of a takedown: rows by table, shards rewritten, root hashes before and after, files outside the run that still hold the
+    bytes (`elsewhere`), and requested entries that match no row (`missing`)."""
 
     rows: dict[str, int] = field(default_factory=dict)
     shards: list[str] = field(default_factory=list)
@@ -51,58 +52,60 @@ class Taken:
     missing: Removed = field(default_factory=Removed)
 
 
-def takedown(store: Store, asked: Removed, tell: Callable[[], None], dry: bool = False, along: Removed | None = None) -> Taken:
-    """Take down what is asked for. `tell` writes the report and the card anew. dry: only say what would go. along: what goes in other runs
-    of the same set."""
+def takedown(
+    store: Store, requested: Removed, report: Callable[[], None], dry: bool = False, along: Removed | None = None
+) -> TakedownResult:
+    """Take down the requested content. report: rewrites the report and the card. dry: only report what would be removed. along: content
+    taken down in other runs of the same set. PoolError if this is not a run's folder."""
     here = set(store.names(""))
-    # A run that was killed early has no recipe.json yet. An empty folder may wait for one; what is not there is mistyped.
+    # A run killed early has no recipe.json yet, and an empty folder may become a run. A missing folder is a mistyped path.
     waits = not dry and store.local and Path(store.root).is_dir()
     if "recipe.json" not in here and (here - folders.top(*folders.EARLY) or not (here or waits)):
         raise PoolError(f"{store.url}: no recipe.json here, so this is not a run's folder")
     with contextlib.nullcontext() if dry else held(store):
         if not dry:
             store.sweep()
-            finish(store, tell)
-        known, wanted = removed(store), asked | (along or Removed())
-        new = widened(store, known | wanted) - known
-        taken, missing = survey(store, new), without_rows(store, wanted)
-        taken.missing = asked - (asked - missing)
+            finish(store, report)
+        known, wanted = removed(store), requested | (along or Removed())
+        new = closure(store, known | wanted) - known
+        result, missing = count_affected(store, new), without_rows(store, wanted)
+        result.missing = requested - (requested - missing)
         if len(new) and not dry:
             store.commit_table(f"{FOLDER}/{new.digest}.parquet", new.table(missing))
-            taken.before, taken.after = _clear(store, known | new, taken, tell)
-        return taken
+            result.before, result.after = _clear(store, known | new, result, report)
+        return result
 
 
-def finish(store: Store, tell: Callable[[], None]) -> None:
-    """Go on with what was begun: a takedown that was killed, or another run's parts taken over."""
+def finish(store: Store, report: Callable[[], None]) -> None:
+    """Complete a pending takedown: one that was killed, or one not yet applied to files adopted from another run."""
     if not pending(store):
         return
     known = removed(store)
-    new = widened(store, known) - known
+    new = closure(store, known) - known
     if len(new):
         store.commit_table(f"{FOLDER}/{new.digest}.parquet", new.table())
-    _clear(store, known | new, Taken(), tell)
+    _clear(store, known | new, TakedownResult(), report)
 
 
-def begin_anew(store: Store) -> None:
-    """Let a takedown end as that of a run that was not finished: all that follows from the parts goes, and is made again."""
+def reset_to_unfinished(store: Store) -> None:
+    """Record that a pending takedown treats the run as unfinished: all files derived from the parts are removed and recomputed."""
     store.publish_bytes(JOURNAL, pretty({"dataset": None, "affected": [], "shard": None}))
 
 
-# ---- what goes
+# ---- the rows concerned
 
 
-def widened(store: Store, wanted: Removed) -> Removed:
-    """With everything that goes along, until nothing more does."""
+def closure(store: Store, wanted: Removed) -> Removed:
+    """The transitive closure of a request: all rows of the run with the same URL, bytes or page, or that are duplicates of these."""
     found, size = wanted | Removed(), -1
     while len(found) != size:
         size = len(found)
         for part in store.names("parts"):
             for table in _tables(store, part):
-                found.add(_met(store, part, table, found))
+                found.add(_matching_identities(store, part, table, found))
         for edges in _edges(store):
-            mine = edges.filter(pc.or_(*(is_in(edges[c], found.uids) for c in _EDGE)))
-            found.uids |= {uid for c in _EDGE for uid in mine[c].to_pylist()}
+            own = edges.filter(pc.or_(*(is_in(edges[c], found.uids) for c in _EDGE)))
+            found.uids |= {uid for c in _EDGE for uid in own[c].to_pylist()}
     return found
 
 
@@ -110,7 +113,7 @@ _EDGE = ("edge_uid", "edge_survivor_uid")
 
 
 def _edges(store: Store) -> Iterator[pa.Table]:
-    """The duplicate pairs in all decisions."""
+    """The duplicate pairs (uids) in all decisions."""
     for name in folders.files(store, folders.Role.DERIVED):
         if name.startswith("decisions/") and name.endswith(".parquet"):
             edges = store.table(name, list(_EDGE))
@@ -118,25 +121,25 @@ def _edges(store: Store) -> Iterator[pa.Table]:
                 yield edges.filter(edges["edge_uid"].is_valid())
 
 
-def _met(store: Store, part: str, table: str, wanted: Removed) -> Removed:
-    """The identities of the rows of a part that are among what is wanted."""
-    views = list(_views(store, part, table))
-    places = _places(views, wanted)
-    met = Removed()
+def _matching_identities(store: Store, part: str, table: str, wanted: Removed) -> Removed:
+    """The identities (uids, URLs, hashes) of the rows of a part that match a request."""
+    views = list(_identity_tables(store, part, table))
+    places = _matching_rows(views, wanted)
+    matching = Removed()
     for at, rows in views if len(places) else ():
-        mine = rows.filter(pa.array(np.isin(at, places)))
-        met.uids |= set(mine["uid"].to_pylist())
-        met.urls |= {url_digest(u) for u in mine["url"].to_pylist() if u} if "url" in mine.column_names else set()
-        met.hashes |= {h for h in mine["sha256"].to_pylist() if h} if "sha256" in mine.column_names else set()
-    return met
+        own = rows.filter(pa.array(np.isin(at, places)))
+        matching.uids |= set(own["uid"].to_pylist())
+        matching.urls |= {url_digest(u) for u in own["url"].to_pylist() if u} if "url" in own.column_names else set()
+        matching.hashes |= {h for h in own["sha256"].to_pylist() if h} if "sha256" in own.column_names else set()
+    return matching
 
 
 def _tables(store: Store, part: str) -> list[str]:
     return [t for t in TABLES if f"source.{t}.parquet" in store.names(f"parts/{part}")]
 
 
-def _views(store: Store, part: str, table: str) -> Iterator[tuple[np.ndarray, pa.Table]]:
-    """What tells who a table's rows are, with their places: the source's columns, and each commit that knows of bytes."""
+def _identity_tables(store: Store, part: str, table: str) -> Iterator[tuple[np.ndarray, pa.Table]]:
+    """Row numbers and identity columns of a part's table: of the source, and of each commit with hashes of bytes."""
     folder = f"parts/{part}"
     source = store.table(f"{folder}/source.{table}.parquet", ["uid", "doc_uid", "url", "sha256"])
     yield np.arange(len(source)), source
@@ -152,29 +155,29 @@ def _views(store: Store, part: str, table: str) -> Iterator[tuple[np.ndarray, pa
             )
 
 
-def _places(views: list[tuple[np.ndarray, pa.Table]], wanted: Removed) -> np.ndarray:
+def _matching_rows(views: list[tuple[np.ndarray, pa.Table]], wanted: Removed) -> np.ndarray:
     return np.unique(np.concatenate([at[wanted.matches(rows)] for at, rows in views]))
 
 
-def survey(store: Store, new: Removed) -> Taken:
-    """Rows by table, shards, and files outside the run, that a list is about."""
-    taken = Taken()
+def count_affected(store: Store, new: Removed) -> TakedownResult:
+    """Count what a list concerns: rows by table, shards, and files outside the run."""
+    result = TakedownResult()
     outside: set[str] = set()
     for part in store.names("parts") if len(new) else ():
         for table in _tables(store, part):
-            places = _places(list(_views(store, part, table)), new)
+            places = _matching_rows(list(_identity_tables(store, part, table)), new)
             source = store.table(f"parts/{part}/source.{table}.parquet", ["payload", "drop_reason"]).take(pa.array(places))
             before = source["drop_reason"].to_pylist().count(REASON) if "drop_reason" in source.column_names else 0
-            taken.rows[table] = taken.rows.get(table, 0) + len(places) - before
+            result.rows[table] = result.rows.get(table, 0) + len(places) - before
             outside |= set(source["payload"].to_pylist()) - {None} if "payload" in source.column_names else set()
-    taken.elsewhere = sorted(outside)
+    result.elsewhere = sorted(outside)
     dataset = store.json("dataset.json")
-    taken.shards = _affected(store, dataset, new.uids) if dataset else []
-    return taken
+    result.shards = _affected(store, dataset, new.uids) if dataset else []
+    return result
 
 
 def _affected(store: Store, dataset: dict[str, Any], uids: set[str]) -> list[str]:
-    """The shards that hold something of these rows, by the ledger."""
+    """The names of the shards that hold these rows, by the ledger."""
     found: set[int] = set()
     for name in [f"{folder}/{n}" for folder in seal.LEDGER for n in store.names(folder)]:
         rows = store.table(name, ["uid", "shard"])
@@ -186,24 +189,24 @@ def _affected(store: Store, dataset: dict[str, Any], uids: set[str]) -> list[str
 # ---- clearing
 
 
-def _clear(store: Store, gone: Removed, taken: Taken, tell: Callable[[], None]) -> tuple[str | None, str | None]:
-    """Rewrite all that the folder holds; the root hashes before and after, None of a run that was not finished."""
-    begun = _begin(store, gone)
+def _clear(store: Store, gone: Removed, result: TakedownResult, report: Callable[[], None]) -> tuple[str | None, str | None]:
+    """Rewrite all files of the folder; returns the root hashes before and after, None for an unfinished run."""
+    state = _record_state(store, gone)
     store.remove(seal.NAME)
     store.remove("dataset.json")
     for name in folders.files(store, folders.Role.PAGE):
-        store.remove(name)  # they show pictures; the report and the card are made again
+        store.remove(name)  # they may show the pictures; the report and the card are rewritten
     moved: dict[str, str] = {}
     for part in store.names("parts"):
         moved |= _clear_part(store, part, gone)
-    for name in store.names("verdicts"):  # what people wrote of it
-        leave_out(store, f"verdicts/{name}", moved, {"uid": gone.uids})
-    after = _clear_finished(store, gone, moved, begun, tell) if begun["dataset"] else _clear_unfinished(store)
-    before = begun["dataset"] and begun["dataset"]["root_hash"]
+    for name in store.names("verdicts"):  # people's verdicts
+        remove_rows(store, f"verdicts/{name}", moved, {"uid": gone.uids})
+    after = _clear_finished(store, gone, moved, state, report) if state["dataset"] else _clear_unfinished(store)
+    before = state["dataset"] and state["dataset"]["root_hash"]
     note = {
         "at": int(time.time()),
-        "rows": taken.rows,
-        "shards": begun["affected"],
+        "rows": result.rows,
+        "shards": state["affected"],
         "root_hash": {"before": before, "after": after},
     }
     for name in unfinished(store):
@@ -214,47 +217,47 @@ def _clear(store: Store, gone: Removed, taken: Taken, tell: Callable[[], None]) 
     return before, after
 
 
-def _begin(store: Store, gone: Removed) -> dict[str, Any]:
-    """What the run was before anything was touched."""
-    if begun := store.json(JOURNAL):
-        return begun
+def _record_state(store: Store, gone: Removed) -> dict[str, Any]:
+    """The run's state before the takedown, written once so that a killed takedown can continue."""
+    if state := store.json(JOURNAL):
+        return state
     recipe, dataset = store.json("recipe.json"), store.json("dataset.json")
     if dataset is None or recipe is None or recipe.get("state") != "finished":
         dataset = None
     affected = _affected(store, dataset, gone.uids) if dataset else []
-    begun = {
+    state = {
         "dataset": dataset,
         "affected": affected,
         "shard": store.json(f"shards/{dataset['shards'][0]['name']}.json") if dataset and dataset["shards"] else None,
     }
-    store.publish_bytes(JOURNAL, pretty(begun))
-    return begun
+    store.publish_bytes(JOURNAL, pretty(state))
+    return state
 
 
 def _clear_part(store: Store, part: str, gone: Removed) -> dict[str, str]:
-    """Rewrite a part's rows, columns and payloads; for each payload that changed its new name."""
+    """Rewrite a part's rows, columns and payloads; returns the new name of each rewritten payload."""
     folder, note = f"parts/{part}", f"{FOLDER}/moved-{part}.json"
-    places = {t: _places(list(_views(store, part, t)), gone) for t in _tables(store, part)}
+    places = {t: _matching_rows(list(_identity_tables(store, part, t)), gone) for t in _tables(store, part)}
     moved = store.json(note) or {}
     if any(map(len, places.values())):
         commits = {n: t for t in places for n in store.names(folder) if n.startswith(f"{t}.") and len(places[t])}
         for name, table in commits.items():
-            moved |= _blanked(store, folder, name, places[table])
+            moved |= _blank_payloads(store, folder, name, places[table])
         if moved:
             store.publish_bytes(note, pretty(moved))
         for name in [n for n in store.names(folder) if n.split(".")[0] in places]:
-            leave_out(store, f"{folder}/{name}", moved, {"row": places[name.split(".")[0]].tolist()})
+            remove_rows(store, f"{folder}/{name}", moved, {"row": places[name.split(".")[0]].tolist()})
         for table, rows in places.items():
-            empty(store, f"{folder}/source.{table}.parquet", rows, {"drop_reason": REASON}, {})
+            blank_rows(store, f"{folder}/source.{table}.parquet", rows, {"drop_reason": REASON}, {})
     sizes = store.sizes(folder)
     tars = [n for n in sizes if n.endswith(".tar")]
     for name in set(tars) - gc.named(store, part, sizes) if tars else ():
-        store.remove(f"{folder}/{name}")  # also that of an attempt that died
+        store.remove(f"{folder}/{name}")  # also those of attempts that died
     return moved
 
 
-def _blanked(store: Store, folder: str, commit: str, places: np.ndarray) -> dict[str, str]:
-    """Copies of the payloads that a commit names, with zeros where these rows' bytes were: all others stay where they are."""
+def _blank_payloads(store: Store, folder: str, commit: str, places: np.ndarray) -> dict[str, str]:
+    """Copy the payloads of these rows with zeros in place of their bytes, so that all offsets stay valid; from old to new names."""
     rows = store.table(f"{folder}/{commit}", ["row", "payload", "payload_offset", "payload_size"])
     if "payload" not in rows.column_names:
         return {}
@@ -264,9 +267,9 @@ def _blanked(store: Store, folder: str, commit: str, places: np.ndarray) -> dict
         if row["payload"] and row["payload"].startswith(f"{folder}/"):
             slices.setdefault(row["payload"], []).append((row["payload_offset"], row["payload_size"]))
     moved = {}
-    for tar, cut in slices.items():
+    for tar, ranges in slices.items():
         with store.private(tar) as path, store.open(tar) as old, open(path, "wb") as new:
-            hash, size = copied(old, new, sorted(set(cut)))
+            hash, size = copy_with_zeros(old, new, sorted(set(ranges)))
             new.flush()
             moved[tar] = f"{folder}/{hash[:32]}.tar"
             store.commit(moved[tar], path, size)
@@ -274,41 +277,43 @@ def _blanked(store: Store, folder: str, commit: str, places: np.ndarray) -> dict
 
 
 def _clear_unfinished(store: Store) -> None:
-    """Of a run that has not reached its end nothing stays but its parts: the next run makes the rest again."""
+    """Remove all files of an unfinished run but its parts: the next run recomputes the rest."""
     for name in folders.files(store, folders.Role.DERIVED, folders.Role.PASSING, folders.Role.SHOWN):
         store.remove(name)
 
 
-def _clear_finished(store: Store, gone: Removed, moved: dict[str, str], begun: dict[str, Any], tell: Callable[[], None]) -> str:
-    """Rewrite what a run shows and what it would go on from; returns the new root hash."""
+def _clear_finished(
+    store: Store, gone: Removed, moved: dict[str, str], state: dict[str, Any], report: Callable[[], None]
+) -> str:
+    """Rewrite ledger, shards and derived files of a finished run; returns the new root hash."""
     recipe = json.loads(store.read("recipe.json"))
     ledger = {t: [f"ledger/{t}/{n}" for n in names] for t in TABLES if (names := store.names(f"ledger/{t}"))}
     ids = {t: _clear_ledger(store, files, gone, moved) for t, files in ledger.items()}
-    _clear_derived(store, recipe, begun["dataset"], gone, moved, ids)
-    infos = _clear_shards(store, recipe, begun, ledger)
-    dataset = {k: v for k, v in begun["dataset"].items() if k not in ("root_hash", "samples", "bytes", "shards")}
+    _clear_derived(store, recipe, state["dataset"], gone, moved, ids)
+    infos = _clear_shards(store, recipe, state, ledger)
+    dataset = {k: v for k, v in state["dataset"].items() if k not in ("root_hash", "samples", "bytes", "shards")}
     dataset = refreshed(store, dataset)
     sums = {n: store.hash(n) for files in ledger.values() for n in files}
     recipe["rows"] = _counts(store, ledger)
     if infos is None:
         root, count = uid_hash(Frame(Exchange(store), [LedgerRows(file) for file in ledger[dataset["table"]]]))
-        made = shards.publish_dataset(store, dataset, root, count, [])
+        written = shards.publish_dataset(store, dataset, root, count, [])
     else:
-        made = shards.finish(store, infos, dataset)
+        written = shards.finish(store, infos, dataset)
         sums |= {f"shards/{i['name']}.{kind}": i[kind]["sha256"] for i in infos for kind in ("tar", "parquet")}
     store.publish_bytes("recipe.json", (json.dumps(recipe, indent=1) + "\n").encode())
-    tell()
+    report()
     seal.write(store, sums)
-    return made["root_hash"]
+    return written["root_hash"]
 
 
 def _clear_ledger(store: Store, files: list[str], gone: Removed, moved: dict[str, str]) -> set[int]:
-    """Empty the rows; their ids in the pool."""
+    """Blank the rows of one table's ledger files; returns their ids in the pool."""
     ids: set[int] = set()
     for name in files:
-        hit = np.flatnonzero(np.asarray(is_in(store.table(name, ["uid"])["uid"], gone.uids)))
-        ids |= set(((int(Path(name).stem) << SHIFT) + hit).tolist())
-        empty(store, name, hit, {"drop_reason": REASON, "drop_stage": "source", "kept": False}, moved)
+        matching = np.flatnonzero(np.asarray(is_in(store.table(name, ["uid"])["uid"], gone.uids)))
+        ids |= set(((int(Path(name).stem) << SHIFT) + matching).tolist())
+        blank_rows(store, name, matching, {"drop_reason": REASON, "drop_stage": "source", "kept": False}, moved)
     return ids
 
 
@@ -320,38 +325,38 @@ def _clear_derived(
     moved: dict[str, str],
     ids: dict[str, set[int]],
 ) -> None:
-    """What selectors read and decided, and the plan, without the rows; those of other recipes go, they can be made again."""
+    """Remove the rows from the selectors' inputs and decisions and from the plan; files of other recipes are removed, as recomputable."""
     planned = {file for files in dataset.get("planned", {}).values() for file in files}
     current = {*gc.decided(recipe), dataset.get("assigned"), *planned}
     table = {s["step"]: s["table"] for s in recipe["steps"]}
     for name in folders.files(store, folders.Role.DERIVED, folders.Role.PASSING):
-        folder, stays = name.split("/")[0], name in current or name.rpartition("/")[0] in current
-        if stays and not name.endswith(".parquet"):
-            continue  # records of a decision, and its centroids: nothing of a single row
-        if folder == "decisions" and stays:
-            leave_out(store, name, moved, {"id": ids[table[name.split("/")[1].rsplit("-", 1)[0]]]})
-        elif folder == "gathered" or stays:
-            leave_out(store, name, moved, {"uid": gone.uids})
+        folder, is_current = name.split("/")[0], name in current or name.rpartition("/")[0] in current
+        if is_current and not name.endswith(".parquet"):
+            continue  # records of a decision and its centroids hold nothing of a single row
+        if folder == "decisions" and is_current:
+            remove_rows(store, name, moved, {"id": ids[table[name.split("/")[1].rsplit("-", 1)[0]]]})
+        elif folder == "gathered" or is_current:
+            remove_rows(store, name, moved, {"uid": gone.uids})
         else:
             store.remove(name)
 
 
 def _clear_shards(
-    store: Store, recipe: dict[str, Any], begun: dict[str, Any], ledger: dict[str, list[str]]
+    store: Store, recipe: dict[str, Any], state: dict[str, Any], ledger: dict[str, list[str]]
 ) -> list[dict[str, Any]] | None:
-    """Write those that hold such rows again; what the `.json` of each shard says. None of a run without shards."""
+    """Rewrite the affected shards; returns the `.json` record of every shard, None for a run without shards."""
     if recipe["shards"] is None:
         return None
     how = Shards(**{k: v for k, v in recipe["shards"].items() if k != "class"})
     how.without = tuple(how.without)
-    shard, infos = begun["shard"], []
+    shard, infos = state["shard"], []
     provenance = {k: v for k, v in (shard or {}).items() if k not in ("name", "samples", "tar", "parquet", "hashed", "plan")}
-    for name in [s["name"] for s in begun["dataset"]["shards"]]:
-        if name not in begun["affected"]:
+    for name in [s["name"] for s in state["dataset"]["shards"]]:
+        if name not in state["affected"]:
             infos.append(json.loads(store.read(f"shards/{name}.json")))
             continue
-        rows = kept_rows_of_shard(store, name, ledger, begun["dataset"]["table"], how)
-        store.remove(f"shards/{name}.json")  # else it would be taken for the one that is wanted
+        rows = kept_rows_of_shard(store, name, ledger, state["dataset"]["table"], how)
+        store.remove(f"shards/{name}.json")  # else the old shard would count as written
         infos += shards.write_group(store, [draft(rows, how, name)], shard["plan"], provenance, how, shard["hashed"])
     return infos
 
