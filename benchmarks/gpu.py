@@ -184,9 +184,9 @@ def bare(name: str) -> Iterator[dict]:
     for batch in (256, 512, 1024) if cuda() else (64,):
         pixels = model.normalize(np.zeros((batch, model.preprocess.size, model.preprocess.size, 3), np.uint8))
         tokens = model.tokenize(["a photograph of pattern number 5 on a white wall"] * batch)
-        from curate.models.clip import trimmed
+        from curate.models.clip import trim_padding
 
-        tokens = (trimmed(tokens) if model.trims else tokens).to(model.device)
+        tokens = (trim_padding(tokens) if model.trims else tokens).to(model.device)
         with torch.inference_mode():
             rates = [
                 rate(lambda tower=tower, given=given: tower(given).cpu(), batch)

@@ -1,5 +1,5 @@
-"""Models: found, named by their weights, and loaded. The only place that imports torch, open_clip, transformers and
-onnxruntime, when a model is used."""
+"""Models: located, identified by their weights, and loaded. The only package that imports torch, open_clip, transformers and
+onnxruntime, lazily."""
 
 from curate.models.classifiers import classifier_ready, fasttext, image_classifier, text_classifier
 from curate.models.clip import BATCH, Clip, clip

@@ -1,4 +1,4 @@
-"""Products of many vectors on a graphics card, by torch."""
+"""Products of many vectors on a GPU, by torch: pairs above a cosine, and nearest centroids."""
 
 import os
 from collections.abc import Callable
@@ -7,15 +7,15 @@ from typing import Any
 
 import numpy as np
 
-#: What a machine with a card has: NVIDIA's driver, Windows' for Linux, AMD's.
+#: Device files of GPU drivers: NVIDIA's, Windows' for Linux, AMD's.
 _DRIVERS = ("/dev/nvidiactl", "/dev/dxg", "/dev/kfd")
 
-#: Cosines of float16 vectors by the products of `pairs` are right within this, also where a card adds them up in TF32.
+#: Largest error of the cosines of float16 vectors by `pairs`, also in TF32.
 MARGIN = 1e-4
 
 
 def name() -> str | None:
-    """What torch calls the card, None if there is none."""
+    """torch's name of the GPU device, or None without one."""
     if not any(map(os.path.exists, _DRIVERS)):
         return None
     import torch
@@ -24,7 +24,7 @@ def name() -> str | None:
 
 
 def count() -> int:
-    """The cards that torch can use."""
+    """The number of GPUs that torch can use."""
     import torch
 
     return torch.cuda.device_count()
@@ -32,14 +32,14 @@ def count() -> int:
 
 @dataclass(frozen=True)
 class Block:
-    """Vectors on a card, as they are, and one over their lengths (0 of zeros)."""
+    """Vectors on a GPU, not normalised, and the reciprocals of their lengths (0 for zero vectors)."""
 
     vectors: Any
     scale: Any
 
 
 def block(vectors: np.ndarray, card: str) -> Block:
-    """Float16 vectors as a block: they travel as they are, in half the bytes."""
+    """Copy float16 vectors to the GPU as a block; as float16, which halves the transfer."""
     import torch
 
     there = torch.tensor(vectors).to(card).float()
@@ -48,10 +48,10 @@ def block(vectors: np.ndarray, card: str) -> Block:
 
 
 def pairs(left: Block, right: Block, least: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Rows with a cosine of at least `least`, within MARGIN: places in `left`, ascending, places in `right`, cosines. Of a block with
+    """Pairs of rows with a cosine of at least `least`, within MARGIN: rows of `left`, ascending, rows of `right`, cosines. Of a block with
     itself (`right is left`) each pair once, the later row in `left`.
 
-    Most rows have no such pair: only those whose largest cosine is high enough are looked at again, and only pairs leave the card.
+    Most rows have no such pair: only those whose largest cosine suffices are searched, and only pairs are copied from the GPU.
     """
     found = product(left.vectors, right.vectors) * left.scale[:, None] * right.scale
     if right is left:
@@ -60,12 +60,12 @@ def pairs(left: Block, right: Block, least: float) -> tuple[np.ndarray, np.ndarr
     few = found[rows]
     over = few >= least
     if right is left:
-        over &= rows[:, None] > _places(few)
+        over &= rows[:, None] > _columns(few)
     i, j = over.nonzero(as_tuple=True)
     return rows[i].cpu().numpy(), j.cpu().numpy(), few[i, j].cpu().numpy()
 
 
-def _places(few: Any) -> Any:
+def _columns(few: Any) -> Any:
     import torch
 
     return torch.arange(few.shape[1], device=few.device)

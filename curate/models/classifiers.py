@@ -1,4 +1,4 @@
-"""Classifiers of images and texts by their hub name, or from a folder in the same format."""
+"""Classifiers of images and texts, from the hub or from a folder in the same format."""
 
 from collections.abc import Callable
 from typing import Any
@@ -10,8 +10,10 @@ from curate.models.clip import BATCH
 from curate.models.files import THREADS, ensure_torchvision
 from curate.models.hub import hugging_ready
 
-#: Labels that say "nothing is wrong".
-HARMLESS = frozenset({"neutral", "normal", "safe", "sfw", "non-toxic", "not toxic", "nontoxic", "clean", "drawings", "drawing"})
+#: Labels of the negative class (harmless content).
+NEGATIVE_LABELS = frozenset(
+    {"neutral", "normal", "safe", "sfw", "non-toxic", "not toxic", "nontoxic", "clean", "drawings", "drawing"}
+)
 
 
 def image_classifier(name: str, labels: tuple[str, ...] = ()) -> Callable[[list[np.ndarray]], np.ndarray]:
@@ -20,7 +22,7 @@ def image_classifier(name: str, labels: tuple[str, ...] = ()) -> Callable[[list[
     from transformers import AutoImageProcessor, AutoModelForImageClassification
 
     prepare, model = _loaded(name, AutoImageProcessor, AutoModelForImageClassification)
-    wanted = _wanted(name, model, labels)
+    wanted = _label_indices(name, model, labels)
     return lambda images: _scores(
         model, wanted, images, lambda batch: prepare(images=batch, return_tensors="pt", input_data_format="channels_last")
     )
@@ -32,7 +34,7 @@ def text_classifier(name: str, labels: tuple[str, ...] = ()) -> Callable[[list[s
     from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
     tokenize, model = _loaded(name, AutoTokenizer, AutoModelForSequenceClassification)
-    wanted = _wanted(name, model, labels)
+    wanted = _label_indices(name, model, labels)
     # A tokenizer that names no limit has one of 10^30.
     limits = (tokenize.model_max_length, getattr(model.config, "max_position_embeddings", None) or 10**30)
     longest = min(limits) if min(limits) < 10**9 else None
@@ -45,12 +47,12 @@ def text_classifier(name: str, labels: tuple[str, ...] = ()) -> Callable[[list[s
 
 
 def classifier_ready(who: str, name: str) -> None:
-    """RecipeError unless a classifier's folder is here, or the hub has it."""
+    """RecipeError unless a classifier is a local folder, or on the hub."""
     hugging_ready(who, name, "name a folder with the model, or a model of the hub, ORG/NAME")
 
 
 def _loaded(name: str, *kinds: Any) -> tuple[Any, Any]:
-    """What prepares the input, and the model on its device. No code from the hub is run, no pickle is read."""
+    """The processor (or tokenizer) and the model on its device. Executes no code from the hub and reads no pickle."""
     import torch
 
     try:
@@ -62,12 +64,12 @@ def _loaded(name: str, *kinds: Any) -> tuple[Any, Any]:
     return prepare, model.eval().to("cuda" if torch.cuda.is_available() else "cpu")
 
 
-def _wanted(name: str, model: Any, labels: tuple[str, ...]) -> list[int]:
+def _label_indices(name: str, model: Any, labels: tuple[str, ...]) -> list[int]:
     known = {label.lower(): int(i) for i, label in model.config.id2label.items()}
     found = (
         [known[label.lower()] for label in labels if label.lower() in known]
         if labels
-        else [i for label, i in known.items() if label not in HARMLESS]
+        else [i for label, i in known.items() if label not in NEGATIVE_LABELS]
     )
     if not found or len(found) < len(labels):
         raise RecipeError(f"model {name}: its labels are {', '.join(known)}" + (f", not {', '.join(labels)}" if labels else ""))

@@ -1,4 +1,4 @@
-"""CLIP through open_clip: loaded and fed. Its names are those of curate.models.clip_names."""
+"""CLIP models through open_clip: loading and inference. Names are those of curate.models.clip_names."""
 
 import functools
 import logging
@@ -18,14 +18,14 @@ from curate.preprocess import Preprocess
 
 log = logging.getLogger(__name__)
 
-#: Images or texts in one forward pass: on cores, and those that are tried on a card.
+#: Batch size on a CPU, and those tried on a GPU.
 BATCH, BATCHES = 64, (256, 512, 1024)
-#: Texts by which a text tower is tried.
-PROBES = ("a photograph of a red house on the hill", "dogs")
+#: Texts to test whether a text tower ignores padding.
+PROBE_TEXTS = ("a photograph of a red house on the hill", "dogs")
 
 
 def preprocess_of(model: Any) -> Preprocess | None:
-    """From a model's settings; None for a way that Preprocess does not know, which is left to open_clip's transform."""
+    """A model's preprocessing, or None if Preprocess does not support it and open_clip's transform is used."""
     import open_clip
 
     settings = open_clip.get_model_preprocess_cfg(model)
@@ -62,22 +62,22 @@ class Clip:
         return self.begin_images(images)()
 
     def begin_images(self, images: Sequence[np.ndarray]) -> Callable[[], np.ndarray]:
-        """The same, as a function that waits for the outcome: on a card the model is at work meanwhile."""
+        """Start encode_images; the returned function waits for its result. On a GPU the model computes meanwhile."""
         inputs = (self._input(images[i : i + self.batch]) for i in range(0, len(images), self.batch))
-        begun = [self._forward(self.image_tower, each) for each in inputs]
-        return lambda: self._gathered(begun)
+        pending = [self._forward(self.image_tower, each) for each in inputs]
+        return lambda: self._collect(pending)
 
     def encode_texts(self, texts: list[str]) -> np.ndarray:
         """Texts -> float32 (n, dim), of length 1. Each batch is as long as its longest text."""
-        begun = []
+        pending = []
         for i in range(0, len(texts), self.batch):
             tokens = self.tokenize(texts[i : i + self.batch])
-            tokens = trimmed(tokens) if self.trims else tokens
-            begun.append(self._forward(self.text_tower, tokens.to(self.device)))
-        return self._gathered(begun)
+            tokens = trim_padding(tokens) if self.trims else tokens
+            pending.append(self._forward(self.text_tower, tokens.to(self.device)))
+        return self._collect(pending)
 
-    def _gathered(self, begun: list[Any]) -> np.ndarray:
-        return np.concatenate([np.zeros((0, self.dim), np.float32), *(b.cpu().numpy() for b in begun)])
+    def _collect(self, pending: list[Any]) -> np.ndarray:
+        return np.concatenate([np.zeros((0, self.dim), np.float32), *(b.cpu().numpy() for b in pending)])
 
     def prepare(self, image: np.ndarray) -> np.ndarray:
         """uint8 (height, width, 3) -> uint8 (size, size, 3), as the model sees it."""
@@ -88,11 +88,11 @@ class Clip:
         return np.asarray(functools.reduce(lambda p, step: step(p), self.transform.transforms[:-2], Image.fromarray(image)))
 
     def normalize(self, pictures: np.ndarray) -> Any:
-        """Prepared pictures, uint8 (n, size, size, 3), as the tensor that the model expects, normalised where the model is."""
+        """Prepared pictures, uint8 (n, size, size, 3), as the model's normalised input tensor, on its device."""
         import torch
 
         pixels = torch.from_numpy(pictures)
-        if self.device == "cuda":  # copied from locked memory while the batch before is at work
+        if self.device == "cuda":  # pinned memory: the copy overlaps with the previous batch
             pixels = pixels.pin_memory().to(self.device, non_blocking=True)
         pixels = pixels.permute(0, 3, 1, 2).float().sub_(self.mean).div_(self.std)
         return pixels.to(getattr(torch, self.precision))
@@ -102,15 +102,15 @@ class Clip:
         return self.normalize(pictures if prepared else np.stack(list(self.pool.map(self.prepare, pictures))))
 
     def _forward(self, encode: Callable, batch: Any) -> Any:
-        """Features of length 1, a float32 tensor where the model is; on a GPU they may still be on their way."""
+        """Features of length 1, a float32 tensor on the model's device; on a GPU it may still be being computed."""
         import torch
 
         with torch.inference_mode():
             return torch.nn.functional.normalize(encode(batch).float(), dim=-1)
 
 
-def trimmed(tokens: Any) -> Any:
-    """Tokens (n, context) without the columns at the end in which every text has the padding of the last one; a multiple of 8 stays."""
+def trim_padding(tokens: Any) -> Any:
+    """Tokens (n, context) without the trailing columns that are padding in every text, rounded up to a multiple of 8."""
     padding = tokens[0, -1]
     used = (tokens != padding).any(0).nonzero()
     length = int(used[-1]) + 1 if len(used) else 1
@@ -141,7 +141,7 @@ def clip(name: str, precision: str = "") -> Clip:
         raise RecipeError(f"model {name}: its tokenizer: {reason(e)}") from e
     settings = open_clip.get_model_preprocess_cfg(model)
     mean, std = (torch.tensor(settings[k], device=device).view(1, 3, 1, 1) * 255 for k in ("mean", "std"))
-    text_tower, dim, trims = text_tower_of(model, tokenize(list(PROBES)).to(device))
+    text_tower, dim, trims = text_tower_of(model, tokenize(list(PROBE_TEXTS)).to(device))
     preprocess = preprocess_of(model)
     tower = model.to(getattr(torch, precision)).encode_image
     if device == "cpu" and precision == "float32" and preprocess:
@@ -153,8 +153,8 @@ def clip(name: str, precision: str = "") -> Clip:
 
 
 def text_tower_of(model: Any, probe: Any) -> tuple[Callable[[Any], Any], int, bool]:
-    """The text tower, the length of its embeddings, and whether it gives the same for texts without the padding behind them: causal
-    towers and those with a mask do, those that read the last place (SigLIP's) do not. probe: tokens (n, context) of short texts."""
+    """The text tower, the length of its embeddings, and whether their values do not depend on trailing padding: causal towers and those
+    with a mask do not, those that read the last position (SigLIP's) do. probe: tokens (n, context) of short texts."""
     import torch
 
     class Tower(torch.nn.Module):
@@ -166,17 +166,17 @@ def text_tower_of(model: Any, probe: Any) -> tuple[Callable[[Any], Any], int, bo
             return self.model.encode_text(tokens)
 
     tower, context = Tower(), probe.shape[1]
-    lined = {
+    sized_by_context = {
         n: t for n, t in [*tower.named_parameters(), *tower.named_buffers()] if "visual" not in n and t.shape[:1] == (context,)
     }
-    places = {n: t for n, t in lined.items() if n.endswith(("positional_embedding", "attn_mask"))}
+    positional = {n: t for n, t in sized_by_context.items() if n.endswith(("positional_embedding", "attn_mask"))}
 
     def encode(tokens: Any) -> Any:
-        """Position embeddings and masks that towers take whole are cut to the length of the texts."""
+        """Encode tokens with position embeddings and masks cut to their length."""
         n = tokens.shape[1]
         if n == context:
             return model.encode_text(tokens)
-        cut = {k: tower.get_parameter(k) if k.endswith("embedding") else tower.get_buffer(k) for k in places}
+        cut = {k: tower.get_parameter(k) if k.endswith("embedding") else tower.get_buffer(k) for k in positional}
         return torch.func.functional_call(
             tower, {k: t[:n, :n] if k.endswith("mask") else t[:n] for k, t in cut.items()}, (tokens,)
         )
@@ -184,7 +184,7 @@ def text_tower_of(model: Any, probe: Any) -> tuple[Callable[[Any], Any], int, bo
     with torch.inference_mode():
         whole = model.encode_text(probe).float()
         try:
-            same = torch.allclose(encode(trimmed(probe)).float(), whole, atol=1e-3 * float(whole.abs().max()))
+            same = torch.allclose(encode(trim_padding(probe)).float(), whole, atol=1e-3 * float(whole.abs().max()))
         except (RuntimeError, ValueError) as e:
             log.debug("%s takes whole contexts only: %s", type(model).__name__, e)
             same = False
@@ -200,7 +200,7 @@ def best_batch(tower: Callable[[Any], Any], size: int, model: Any) -> int:
         try:
             pixels = torch.zeros((batch, 3, size, size), device="cuda", dtype=next(model.parameters()).dtype)
             with torch.inference_mode():
-                tower(pixels).cpu()  # the first time chooses kernels
+                tower(pixels).cpu()  # warm-up: chooses kernels
                 began = time.perf_counter()
                 tower(pixels).cpu()
             rates[batch] = batch / (time.perf_counter() - began)
@@ -225,8 +225,8 @@ def traced_tower(model: Any, size: int) -> Callable[[Any], Any]:
         def forward(self, pixels):
             return self.model.encode_image(pixels)
 
-    drawn = torch.Generator().manual_seed(0)
-    two, three = (torch.rand((n, size, size, 3), generator=drawn).permute(0, 3, 1, 2) for n in (2, 3))
+    generator = torch.Generator().manual_seed(0)
+    two, three = (torch.rand((n, size, size, 3), generator=generator).permute(0, 3, 1, 2) for n in (2, 3))
     model.visual.to(memory_format=torch.channels_last)
     with torch.inference_mode():
         expected = model.encode_image(three)

@@ -3,8 +3,8 @@
 A CLIP model is named `MODEL[:PRETRAINED][#AS]`: an open_clip architecture with a pretrained tag or a file of weights
 (`ViT-B-32:laion2b_s34b_b79k`, `ViT-B-32:/models/mine.safetensors`), a folder in open_clip's own format
 (`local-dir:/models/mine`, or just the folder), a hub model (`hf-hub:org/name`), or `small`: the small one for machines
-without a hub. With a tag the activation and the preprocessing are the tag's, whatever open_clip's architecture says. A file
-does not say them; `#quick_gelu`, `#gelu` or `#TAG` does: that activation, or all that the tag says.
+without a hub. With a tag the activation and the preprocessing are the tag's, whatever open_clip's architecture defines. A file
+does not define them; `#quick_gelu`, `#gelu` or `#TAG` does: that activation, or all that the tag says.
 """
 
 import contextlib
@@ -27,16 +27,16 @@ from curate.models.hub import on_hub, on_web
 
 log = logging.getLogger(__name__)
 
-#: What a model that is not here can be replaced by.
+#: The remedy for a model that is not available, for error messages.
 INSTEAD = "try --model small, or name a file or folder of weights: --model ARCHITECTURE:FILE"
 
 _ACTIVATIONS = {"quick_gelu": True, "gelu": False}
-_LOOKS = ("mean", "std", "interpolation", "resize_mode")
+_PREPROCESSING = ("mean", "std", "interpolation", "resize_mode")
 
 
 @dataclass(frozen=True)
 class ClipName:
-    """What a name stands for: what open_clip is asked for, and what it must be forced to.
+    """A parsed model name: the arguments for open_clip, and the settings that override its own.
 
     architecture: an open_clip architecture, `local-dir:FOLDER` or `hf-hub:ORG/NAME`. pretrained: a tag, a file, or None.
     forced: settings that open_clip would not choose by itself: `quick_gelu`, and for a file mean, std, interpolation and
@@ -63,7 +63,7 @@ class ClipName:
 
 
 def located(name: str) -> ClipName:
-    """What a name stands for. RecipeError names the nearest architecture or tag."""
+    """Parse a model name. RecipeError suggests the nearest architecture or tag."""
     if name == "small":
         from curate.models.small_clip import small_clip
 
@@ -100,7 +100,7 @@ def located(name: str) -> ClipName:
 
 @functools.lru_cache(maxsize=64)  # so that what was assumed is logged once a process
 def _settings(name: str, architecture: str, pretrained: str, wanted: str) -> dict[str, Any]:
-    """What open_clip must be forced to, so that the model is what its authors ran."""
+    """The settings to override in open_clip so that the model runs as its authors ran it."""
     import open_clip
     from open_clip.transform import PreprocessCfg
 
@@ -111,8 +111,8 @@ def _settings(name: str, architecture: str, pretrained: str, wanted: str) -> dic
         return {"quick_gelu": quick} if quick != own else {}
     tags = [wanted] if wanted and wanted not in _ACTIVATIONS else open_clip.list_pretrained_tags_by_model(architecture)
     configs = [open_clip.get_pretrained_cfg(architecture, t) for t in tags]
-    settings: dict[str, Any] = {"quick_gelu": _agreed([bool(c.get("quick_gelu")) for c in configs])}
-    settings |= {look: _agreed([c[look] for c in configs]) for look in _LOOKS}
+    settings: dict[str, Any] = {"quick_gelu": _common_value([bool(c.get("quick_gelu")) for c in configs])}
+    settings |= {look: _common_value([c[look] for c in configs]) for look in _PREPROCESSING}
     settings["quick_gelu"] = _ACTIVATIONS.get(wanted, settings["quick_gelu"])
     if settings["quick_gelu"] is None:
         log.warning(
@@ -127,12 +127,12 @@ def _settings(name: str, architecture: str, pretrained: str, wanted: str) -> dic
         log.info(
             "model %s: activation %s, %s", name, taken, "as given" if wanted else f"as all published weights of {architecture}"
         )
-    plain = {"quick_gelu": own, **{look: getattr(PreprocessCfg(), look) for look in _LOOKS}}
+    plain = {"quick_gelu": own, **{look: getattr(PreprocessCfg(), look) for look in _PREPROCESSING}}
     return {k: v for k, v in settings.items() if v is not None and v != plain[k]}
 
 
-def _agreed(values: list[Any]) -> Any:
-    """What all say, None if they differ or there is none."""
+def _common_value(values: list[Any]) -> Any:
+    """The value that all have in common, None if they differ or there is none."""
     return values[0] if values and all(v == values[0] for v in values) else None
 
 
@@ -142,8 +142,7 @@ def near(word: str, words: list[str]) -> str:
 
 
 def weights_id(name: str) -> str:
-    """What the weights of a model are, and the settings it is forced to: `sha256:…` of local files, or the tag or hub name where they
-    are not here."""
+    """The identity of a model's weights and overridden settings: `sha256:…` of local files, else the tag or hub name."""
     found = located(name)
     settings = f" {json.dumps(found.forced, sort_keys=True)}" if found.forced else ""
     if found.architecture.startswith("hf-hub:"):
@@ -164,7 +163,7 @@ def with_size(name: str) -> str:
 
 
 def _config(name: str, folder: Path) -> dict[str, Any]:
-    """A folder's configuration, without the places where this machine keeps its parts."""
+    """A folder's configuration without paths of this machine."""
     try:
         return json.loads((folder / "open_clip_config.json").read_text("utf-8"), object_hook=_without_places)
     except (OSError, ValueError) as e:
@@ -176,8 +175,8 @@ def _without_places(config: dict) -> dict:
 
 
 def built(name: str, found: ClipName, device: str, weights: bool = True) -> tuple[Any, Any]:
-    """The model in eval mode on a device, and open_clip's transform for it. On `meta`, or without weights, only the structure.
-    RecipeError if the weights are missing, are another model's, or are no numbers."""
+    """The model in eval mode on a device, and open_clip's transform. On `meta`, or without weights, only the structure. RecipeError if
+    the weights are missing, another model's, or not finite."""
     ensure_torchvision()
     import open_clip
     import torch
@@ -190,7 +189,7 @@ def built(name: str, found: ClipName, device: str, weights: bool = True) -> tupl
         raise RecipeError(f"model {name}: {found.folder} has no weights (.safetensors, .bin or .pth)")
     published = weights and not file  # a tag's or the hub's: open_clip fetches them
     try:
-        with _quiet(), torch.device("meta") if device == "meta" else torch.device("cpu"):
+        with _without_warnings(), torch.device("meta") if device == "meta" else torch.device("cpu"):
             model = open_clip.create_model(
                 found.architecture,
                 None if file else found.pretrained,
@@ -203,20 +202,20 @@ def built(name: str, found: ClipName, device: str, weights: bool = True) -> tupl
                 **({"quick_gelu": False} if quick is False else {}),
             )
             if file:
-                _refuse_others(name, file, model)
+                _check_weights(name, file, model)
                 open_clip.load_checkpoint(model, file, device="cpu")
     except RecipeError:
         raise
     except Exception as e:
         raise RecipeError(f"model {name}: {reason(e)}") from e
     if published and device != "meta":
-        _refuse_broken(name, model.state_dict())
+        _check_finite(name, model.state_dict())
     return model.eval(), image_transform_v2(PreprocessCfg(**model.visual.preprocess_cfg), is_train=False)
 
 
 @contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Without open_clip's warnings of what is meant: no weights yet, meta tensors that stay empty, a #gelu that the tag does not have."""
+def _without_warnings() -> Iterator[None]:
+    """Suppress open_clip's warnings about intended things: no weights yet, empty meta tensors, a #gelu that differs from the tag."""
 
     def other(record: logging.LogRecord) -> bool:
         return not record.getMessage().startswith("No pretrained weights loaded")
@@ -230,7 +229,7 @@ def _quiet() -> Iterator[None]:
         logging.getLogger().removeFilter(other)
 
 
-def _refuse_broken(name: str, state: dict[str, Any]) -> None:
+def _check_finite(name: str, state: dict[str, Any]) -> None:
     broken = [k for k, v in state.items() if v.is_floating_point() and not v.isfinite().all()]
     if broken:
         raise RecipeError(f"model {name}: {_first(broken)}: weights that are NaN or infinite")
@@ -241,7 +240,7 @@ def _first(keys: list[str], count: int = 3) -> str:
 
 
 def reason(e: Exception) -> str:
-    """Why a model could not be loaded, in one line: of weights that do not fit the first keys."""
+    """The reason why a model could not be loaded, in one line; for weights that do not fit, their first keys."""
     lines = [line.strip() for line in str(e).splitlines() if line.strip()] or [type(e).__name__]
     if "pip install transformers" in lines[0]:
         return "its text tower needs the package transformers: pip install 'curate-multimodal[web]'"
@@ -254,8 +253,8 @@ def reason(e: Exception) -> str:
     return "weights of another model: " + "; ".join(parts)
 
 
-def _refuse_others(name: str, file: str, model: Any) -> None:
-    """RecipeError if a file's weights have NaN in them, or are for pictures or texts of another size, which open_clip would stretch."""
+def _check_weights(name: str, file: str, model: Any) -> None:
+    """RecipeError if a file's weights contain NaN, or are for another picture or context size, which open_clip would interpolate."""
     from open_clip.factory import load_state_dict
 
     if file.endswith((".npz", ".npy")):  # big_vision's, which open_clip alone reads
@@ -264,7 +263,7 @@ def _refuse_others(name: str, file: str, model: Any) -> None:
         state = {k: v for k, v in load_state_dict(file, device="cpu").items() if hasattr(v, "isfinite")}
     except Exception as e:
         raise RecipeError(f"model {name}: {file}: {reason(e)}") from e
-    _refuse_broken(name, state)
+    _check_finite(name, state)
     own = {k: v.shape for k, v in model.state_dict().items()}
     sizes = [
         k for k in own if k in state and state[k].shape != own[k] and len(own[k])
@@ -275,12 +274,12 @@ def _refuse_others(name: str, file: str, model: Any) -> None:
 
 
 def clip_ready(name: str, instead: str = INSTEAD) -> None:
-    """RecipeError if a model cannot be loaded: looked up in this machine's cache and on the hub, a local one read and compared with its
-    architecture. Nothing is downloaded."""
+    """RecipeError if a model cannot be loaded: a hub model is looked up in the cache and on the hub, a local one is read and compared with
+    its architecture. Nothing is downloaded."""
     found = located(name)
     who = f"model {name}"
     if found.file or found.folder:
-        _fits(name, weights_id(name))
+        _check_local(name, weights_id(name))
     elif found.pretrained is None:
         on_hub(who, found.architecture.removeprefix("hf-hub:"), _FILES, instead)
     else:
@@ -295,7 +294,7 @@ def clip_ready(name: str, instead: str = INSTEAD) -> None:
 
 
 def clip_width(name: str) -> int | None:
-    """The length of a model's embeddings; None for one of the hub, which only its configuration there says."""
+    """The length of a model's embeddings; None for one of the hub, where only its configuration has it."""
     ensure_torchvision()
     import open_clip
 
@@ -307,6 +306,6 @@ _FILES = ("open_clip_model.safetensors", "open_clip_pytorch_model.bin")
 
 
 @functools.lru_cache(maxsize=16)
-def _fits(name: str, weights: str) -> None:
-    """RecipeError if a local model's weights are not its architecture's; read once a process, while they are the same `weights`."""
+def _check_local(name: str, weights: str) -> None:
+    """RecipeError if a local model's weights do not fit its architecture; cached by process and `weights` (their identity)."""
     built(name, located(name), "meta")

@@ -1,8 +1,8 @@
-"""A function in a process of its own, with limits on time and memory, for what strangers wrote.
+"""Call a function in a sandboxed child process with limits on time and memory, for untrusted input.
 
 A page of 50 kB can ask a correct HTML parser for gigabytes (unclosed formatting elements are rebuilt in every paragraph) or
-for hours (depth squared); a video can crash its codec. In a child the kernel ends that, what was asked gets an outcome, and
-the next question a fresh child. Only plain values cross the pipe (marshal), no pickle.
+for hours (depth squared); a video can crash its codec. In a child the kernel stops that; the call gets an outcome, and the next
+one a new child. Only plain values cross the pipe (marshal), no pickle.
 """
 
 import gc
@@ -23,7 +23,7 @@ _SIZE = struct.Struct("<Q")
 
 
 class Died(Exception):
-    """The child did not survive a question; `word` is timeout, memory or crash."""
+    """The child ended during a call; `word` is timeout, memory or crash."""
 
     def __init__(self, word: str):
         super().__init__(word)
@@ -31,10 +31,10 @@ class Died(Exception):
 
 
 class Contained:
-    """Calls `module:function` in a child. `seconds` is CPU time for one call, `memory` the child's address space in bytes.
+    """Calls `module:function` in a child. seconds: CPU time of one call; memory: the child's address space in bytes.
 
-    A child that sleeps uses no CPU time: one that has not answered after a minute and ten times `seconds` is ended too.
-    A class in the place of the function is made once in the child, with `Parent`, and called there; reply: answers what it asks.
+    A child that sleeps uses no CPU time: it is also killed a minute plus ten times `seconds` after the call. If `function` is a class,
+    it is instantiated once in the child, with a `Parent`, and its instance is called; reply: answers the requests it sends by it.
     imports: modules that the function imports late.
     """
 
@@ -60,34 +60,34 @@ class Contained:
     def stop(self) -> None:
         if self.child is not None:
             self.child.kill()
-            self._ended()
+            self._reap()
 
-    def _ended(self) -> int:
-        """How the child ended."""
+    def _reap(self) -> int:
+        """Wait for the ended child; its exit status."""
         child, self.child = self.child, None
         code = child.wait()
         child.close()
         return code
 
     def __call__(self, *question: Any) -> Any:
-        """The function's answer, plain values both ways; raises Died."""
+        """Call the function with plain values and return its plain result. Raises Died."""
         if self.child is None:
             self.child = fork("curate.models.contained:serve", self.function, self.seconds, self.memory, imports=self.imports)
         late, timer = time.monotonic() + self.wall, threading.Timer(self.wall, self.child.kill)
         timer.start()
         try:
-            answer = self._answer(self.child, question)
+            answer = self._exchange(self.child, question)
         finally:
             timer.cancel()
         if answer is None:
-            code = self._ended()
+            code = self._reap()
             raise Died("timeout" if code == -signal.SIGPROF or time.monotonic() >= late else "crash")
         if not answer:
             raise Died("memory")
         return answer[0]
 
-    def _answer(self, child: Child, question: tuple) -> tuple | None:
-        """What comes back: (answer,), () for too little memory, None from a child that is gone. Its own questions are answered."""
+    def _exchange(self, child: Child, question: tuple) -> tuple | None:
+        """Send a call and answer the child's requests until its reply: (result,), () if out of memory, None if the child is gone."""
         try:
             send(child.output, question)
             while (found := receive(child.input)) is not None and len(found) == 2 and self.reply:
@@ -98,29 +98,29 @@ class Contained:
 
 
 class Parent:
-    """The asking side, as the child sees it."""
+    """The parent process, from the child's side."""
 
     def __init__(self, input: BinaryIO, output: BinaryIO, seconds: float):
         self.input, self.output, self.seconds = input, output, seconds
 
     def ask(self, *question: Any) -> Any:
-        """What the parent answers to a question of plain values."""
+        """The parent's reply to a request of plain values."""
         send(self.output, ("ask", question))
         return receive(self.input)
 
     def alive(self) -> None:
-        """There was progress: the CPU time of this call runs anew."""
+        """Report progress: restart the CPU time limit of this call."""
         signal.setitimer(signal.ITIMER_PROF, self.seconds)
 
 
 def serve(pipe: socket.socket, function: str, seconds: float, memory: int) -> None:
-    """The child's loop: a question in, its answer out, until the parent goes away. An empty answer: not enough memory."""
+    """Main loop of the child: calls in, replies out, until the parent closes the socket. An empty reply: out of memory."""
     module, name = function.split(":")
     answers = getattr(importlib.import_module(module), name)
     resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     signal.signal(signal.SIGPROF, signal.SIG_DFL)
-    gc.disable()  # trees and rows hold no cycles; a collection walks all of a page's rows for nothing
+    gc.disable()  # trees and rows have no cycles, and a collection would walk all of them
     parent = Parent(pipe.makefile("rb"), pipe.makefile("wb"), seconds)
     if isinstance(answers, type):
         answers = answers(parent)
@@ -142,7 +142,7 @@ def send(pipe: BinaryIO, value: Any) -> None:
 
 
 def receive(pipe: BinaryIO) -> Any | None:
-    """The next value, or None if the other side is gone."""
+    """Read the next value, or None if the other side has closed."""
     head = pipe.read(_SIZE.size)
     if len(head) < _SIZE.size:
         return None

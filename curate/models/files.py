@@ -1,4 +1,4 @@
-"""Files of weights: found inside packages or given by path, known by their bytes; and a torchvision that imports anywhere."""
+"""Weight files (from packages or paths, identified by SHA-256), and a torchvision that imports beside any torch."""
 
 import functools
 import glob
@@ -43,7 +43,7 @@ def ensure_torchvision() -> None:
     declared = torch.library.Library("torchvision", "FRAGMENT")
     for name in ("nms", "qnms"):
         declared.define(f"{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
-    _torchvision_library.append(declared)  # it lives as long as the process
+    _torchvision_library.append(declared)  # must live as long as the process
 
 
 def packaged(package: str, pattern: str) -> Path | None:

@@ -1,7 +1,7 @@
-"""Children by fork: one process imports what they need once, and each child then costs milliseconds instead of half a second.
+"""A fork server: one process imports modules once and forks children, in milliseconds instead of half a second each.
 
-The process that forks has one thread and none of the caller's memory or keys, so its children start clean and are safe to make
-while the caller runs threads. It ends with the process that started it.
+The server has one thread and none of the caller's memory or credentials, so forking is safe while the caller runs threads. It ends
+with the process that started it.
 """
 
 import contextlib
@@ -18,17 +18,17 @@ from collections.abc import Callable
 from functools import cache
 from typing import NoReturn
 
-#: What a child sees of the environment: what it needs to start, and no keys.
-_KEPT = ("PATH", "LD_LIBRARY_PATH", "LANG", "LC_ALL", "LC_CTYPE")
+#: Environment variables passed to children: what they need to start, no credentials.
+_ENVIRONMENT = ("PATH", "LD_LIBRARY_PATH", "LANG", "LC_ALL", "LC_CTYPE")
 
-#: Bytes of the largest message to the process that forks: a function's name and the paths of modules.
-_LONGEST = 1 << 18
+#: Bytes of the largest message to the server: a function's name and the paths of modules.
+_MAX_MESSAGE = 1 << 18
 
 
 class Child:
-    """A forked process at the other end of a socket."""
+    """A child process, connected by a socket."""
 
-    def __init__(self, server: "_Server", pid: int, pipe: socket.socket):
+    def __init__(self, server: "_ForkServer", pid: int, pipe: socket.socket):
         self.server, self.pid, self.pipe = server, pid, pipe
         self.input, self.output = pipe.makefile("rb"), pipe.makefile("wb")
         self.status: int | None = None
@@ -38,7 +38,7 @@ class Child:
             os.kill(self.pid, signal.SIGKILL)
 
     def wait(self) -> int:
-        """The exit status once it has ended; minus the signal that ended it."""
+        """Wait until it has ended; its exit status, negative for a signal."""
         if self.status is None:
             self.status = self.server.wait(self.pid)
         return self.status
@@ -51,25 +51,25 @@ class Child:
 
 
 def fork(serve: str, *arguments: object, imports: tuple[str, ...] = ()) -> Child:
-    """A new child, which runs `module:function` with a socket and these plain arguments; imports: modules that it finds loaded."""
+    """Start a child that runs `module:function` with a socket and these plain arguments; imports: modules that the server has loaded."""
     try:
         return _server(os.getpid()).fork(serve, arguments, imports)
-    except (OSError, EOFError):  # the process that forks was killed: another one takes its place
+    except (OSError, EOFError):  # the server was killed: start another one
         _server.cache_clear()
         return _server(os.getpid()).fork(serve, arguments, imports)
 
 
 @cache
-def _server(pid: int) -> "_Server":
-    return _Server()
+def _server(pid: int) -> "_ForkServer":
+    return _ForkServer()
 
 
-class _Server:
-    """The process that forks, as its owner sees it."""
+class _ForkServer:
+    """The fork server, from its owner's side."""
 
     def __init__(self) -> None:
         path = os.pathsep.join(p or os.getcwd() for p in sys.path)
-        environment = {k: v for k, v in os.environ.items() if k in _KEPT}
+        environment = {k: v for k, v in os.environ.items() if k in _ENVIRONMENT}
         environment |= {"PYTHONPATH": path, "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
         self.control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with theirs:
@@ -77,40 +77,40 @@ class _Server:
             self.process = subprocess.Popen(
                 [sys.executable, "-c", run], env=environment, stdin=subprocess.DEVNULL, pass_fds=[theirs.fileno()]
             )
-        self.turn = threading.Lock()
+        self.lock = threading.Lock()
 
     def fork(self, serve: str, arguments: tuple, imports: tuple[str, ...]) -> Child:
         ours, theirs = socket.socketpair()
         with theirs:
-            pid = self._ask(marshal.dumps((serve, arguments, imports, sys.path)), [theirs.fileno()])
+            pid = self._request(marshal.dumps((serve, arguments, imports, sys.path)), [theirs.fileno()])
         return Child(self, pid, ours)
 
     def wait(self, pid: int) -> int:
         try:
-            return self._ask(marshal.dumps(pid), [])
+            return self._request(marshal.dumps(pid), [])
         except (OSError, EOFError):
-            return -signal.SIGKILL  # the process that forks is gone, and with it what it knew
+            return -signal.SIGKILL  # the server is gone, and with it the child's exit status
 
-    def _ask(self, message: bytes, files: list[int]) -> int:
-        with self.turn:
+    def _request(self, message: bytes, files: list[int]) -> int:
+        with self.lock:
             socket.send_fds(self.control, [message], files)
             return marshal.loads(self.control.recv(64))
 
 
 def run(control: int) -> None:
     """Serve fork requests and report exit statuses until the owner closes its socket."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # children are ended by their owner
-    os.dup2(2, 1)  # nothing printed by a library gets into the owner's output
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the owner ends the children
+    os.dup2(2, 1)  # keep libraries' prints out of the owner's output
     with socket.socket(fileno=control) as owner:
         while True:
-            message, files, _, _ = socket.recv_fds(owner, _LONGEST, 1)
+            message, files, _, _ = socket.recv_fds(owner, _MAX_MESSAGE, 1)
             if not message:
                 return
-            asked = marshal.loads(message)
-            if isinstance(asked, int):
-                owner.send(marshal.dumps(os.waitstatus_to_exitcode(os.waitpid(asked, 0)[1])))
+            request = marshal.loads(message)
+            if isinstance(request, int):
+                owner.send(marshal.dumps(os.waitstatus_to_exitcode(os.waitpid(request, 0)[1])))
                 continue
-            serve, arguments, imports, sys.path[:] = asked
+            serve, arguments, imports, sys.path[:] = request
             _import(imports)
             pid = os.fork()
             if not pid:
@@ -121,9 +121,9 @@ def run(control: int) -> None:
 
 
 def _import(modules: tuple[str, ...]) -> None:
-    """Import modules once, so that no child has to."""
+    """Import modules in the server, so that no child has to."""
     for module in modules:
-        with contextlib.suppress(Exception):  # the child meets it again, and says so
+        with contextlib.suppress(Exception):  # raised again in the child, which reports it
             importlib.import_module(module)
 
 

@@ -1,4 +1,4 @@
-"""Heads: a few linear layers on top of embeddings, as the field publishes them (aesthetics, watermarks, safety)."""
+"""Heads: a few linear layers on top of embeddings, as published for aesthetics, watermarks and safety."""
 
 import re
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from curate.models.files import weights_file
 
 @dataclass(frozen=True)
 class Head:
-    """Layers (weight, bias) that turn embeddings (n, dim) into one number each."""
+    """A head with one output: linear layers (weight, bias) from embeddings (n, dim) to n scores."""
 
     layers: tuple[tuple[np.ndarray, np.ndarray], ...]
 
@@ -20,7 +20,7 @@ class Head:
         return self.layers[0][0].shape[1]
 
     def __call__(self, embeddings: np.ndarray) -> np.ndarray:
-        """float32 (n, dim) -> float32 (n,)."""
+        """Scores of embeddings: float32 (n, dim) -> float32 (n,)."""
         x = np.asarray(embeddings, np.float32)
         for weight, bias in self.layers:
             x = x @ weight.T + bias
@@ -28,10 +28,10 @@ class Head:
 
 
 def head(who: str, path: str) -> Head:
-    """Read a head from `.safetensors`, or from torch's own format without running what it says.
+    """Read a head from `.safetensors`, or from torch's format without executing pickled code. RecipeError for other files.
 
-    Layers are the matrices `*.weight`, in the order of the numbers in their names, each with its `*.bias`; dropout leaves
-    nothing in the file. Nothing stands between the layers, as in LAION's improved aesthetic predictor.
+    Layers are the matrices `*.weight`, in the order of the numbers in their names, each with its `*.bias`; dropout has no
+    tensors. There is no activation between the layers, as in LAION's improved aesthetic predictor.
     """
     tensors = _tensors(who, path)
     names = sorted((n for n in tensors if n.split(".")[-1] == "weight"), key=lambda n: [int(d) for d in re.findall(r"\d+", n)])

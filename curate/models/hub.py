@@ -1,4 +1,4 @@
-"""Whether a model of the hub can be had: from this machine's cache, or from where it is published."""
+"""Availability checks before a run: is a model in this machine's cache, or on the hub or web where it is published?"""
 
 import os
 import urllib.request
@@ -7,12 +7,14 @@ from pathlib import Path
 
 from curate.errors import RecipeError
 
-#: Seconds to wait for an answer; a model that is not there is not waited for longer.
-PATIENCE = 10.0
+#: Seconds to wait for a response.
+TIMEOUT = 10.0
 
 
 def on_hub(who: str, repository: str, files: Iterable[str], instead: str, revision: str = "main") -> None:
-    """RecipeError unless one of a repository's files is in the cache, or the hub says that it has it. Nothing is downloaded."""
+    """RecipeError unless one of the files is in the cache or in the repository on the hub. Nothing is downloaded.
+
+    who: the stage, and instead: the remedy, for the message."""
     from huggingface_hub import constants, get_hf_file_metadata, hf_hub_url, try_to_load_from_cache
     from huggingface_hub.errors import EntryNotFoundError, GatedRepoError, HFValidationError, RepositoryNotFoundError
 
@@ -22,7 +24,7 @@ def on_hub(who: str, repository: str, files: Iterable[str], instead: str, revisi
             return
         for file in files:
             try:
-                get_hf_file_metadata(hf_hub_url(repository, file, revision=revision), timeout=PATIENCE)
+                get_hf_file_metadata(hf_hub_url(repository, file, revision=revision), timeout=TIMEOUT)
                 return
             except EntryNotFoundError:
                 continue
@@ -34,13 +36,13 @@ def on_hub(who: str, repository: str, files: Iterable[str], instead: str, revisi
         raise RecipeError(f"{who}: {repository} is neither a folder here nor a name of the hub; {instead}") from e
     except Exception as e:
         raise RecipeError(
-            f"{who}: not in this machine's cache, and {constants.ENDPOINT} cannot be read ({_why(e)}); {instead}"
+            f"{who}: not in this machine's cache, and {constants.ENDPOINT} cannot be read ({_first_line(e)}); {instead}"
         ) from e
     raise RecipeError(f"{who}: {repository} has none of {', '.join(files)}; {instead}")
 
 
 def hugging_ready(who: str, name: str, instead: str, revision: str = "") -> None:
-    """RecipeError unless a model of transformers is here, as a folder with its `config.json`, or the hub has it."""
+    """RecipeError unless a transformers model is a local folder with a `config.json`, or on the hub."""
     if not os.path.isdir(name):
         on_hub(who, name, ("config.json",), instead, revision or "main")
     elif not os.path.isfile(os.path.join(name, "config.json")):
@@ -48,15 +50,15 @@ def hugging_ready(who: str, name: str, instead: str, revision: str = "") -> None
 
 
 def on_web(who: str, url: str, cache: Path, instead: str) -> None:
-    """RecipeError unless the file of a URL is in a folder, or the URL answers."""
+    """RecipeError unless the file of a URL is in the cache folder, or the URL responds."""
     if (cache / os.path.basename(url)).is_file():
         return
     try:
-        with urllib.request.urlopen(urllib.request.Request(url, method="HEAD"), timeout=PATIENCE):
+        with urllib.request.urlopen(urllib.request.Request(url, method="HEAD"), timeout=TIMEOUT):
             return
     except (OSError, ValueError) as e:
-        raise RecipeError(f"{who}: not in {cache}, and {url} cannot be read ({_why(e)}); {instead}") from e
+        raise RecipeError(f"{who}: not in {cache}, and {url} cannot be read ({_first_line(e)}); {instead}") from e
 
 
-def _why(e: Exception) -> str:
+def _first_line(e: Exception) -> str:
     return (str(e).splitlines() or [type(e).__name__])[0][:120]

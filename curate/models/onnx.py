@@ -1,4 +1,4 @@
-"""Models in ONNX files."""
+"""ONNX models, and text recognition by RapidOCR."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -23,7 +23,7 @@ class Onnx:
 
 
 def onnx(path: str) -> Onnx:
-    """Load a model, onto the GPU if onnxruntime has one; on a CPU with a fixed number of threads."""
+    """Load a model, onto the GPU if onnxruntime supports one, else onto the CPU with a fixed number of threads. RecipeError if it is none."""
     try:
         import onnxruntime
     except ImportError as e:

@@ -1,7 +1,7 @@
 """Packages of Debian, npm and PyPI, fetched by name and unpacked into a cache; no root, nothing installed.
 
-A package is in the cache whole or not at all: it is unpacked beside its place and renamed into it. What came is written
-down in `package.json` (version, file, sha256). A package that cannot be had is left out with the reason; the rest goes on.
+A package is unpacked into a temporary folder and renamed into the cache, so that it is there completely or not at all. Its version,
+file and SHA-256 are in `package.json`. A package that is not available is left out, with the reason.
 """
 
 import hashlib
@@ -21,12 +21,12 @@ from pathlib import Path
 from curate.errors import CurateError
 
 #: Seconds one download may take.
-PATIENCE = 900
+DOWNLOAD_TIMEOUT = 900
 
 
 @dataclass(frozen=True)
 class Package:
-    """A name in a registry. `version` is asked for first; if the registry no longer has it, whatever it has is taken."""
+    """A package of a registry. `version` is preferred; if the registry no longer has it, its current version is used."""
 
     registry: str  # "debian", "npm" or "pypi"
     name: str
@@ -34,11 +34,11 @@ class Package:
 
     @property
     def folder(self) -> str:
-        """Its place in the cache: `npm/lobehub-fluent-emoji-3d`."""
+        """Its folder in the cache: `npm/lobehub-fluent-emoji-3d`."""
         return f"{self.registry}/{self.name.lstrip('@').replace('/', '-')}"
 
 
-#: Every package the demo knows, by a short name. Licences are those of the content.
+#: The packages of the demo, by a short name. Licences are those of the content.
 PACKAGES = {
     "openmoji": Package("npm", "openmoji", "17.0.0"),  # CC-BY-SA-4.0
     "emojibase": Package("npm", "emojibase-data", "17.0.0"),  # MIT
@@ -58,18 +58,18 @@ PACKAGES = {
 
 
 class Missing(CurateError):
-    """A package that cannot be had here, and why."""
+    """A package is not available here; the message has the reason."""
 
 
 @dataclass
 class Fetched:
-    """What came: the unpacked folder of each package by its short name; and what did not, with the reason."""
+    """Fetched packages: the unpacked folder of each by its short name, and the reason for each that is left out."""
 
     folders: dict[str, Path] = field(default_factory=dict)
     left_out: dict[str, str] = field(default_factory=dict)
 
     def records(self) -> dict[str, dict]:
-        """Name, version, file and sha256 of every package that came."""
+        """Name, version, file and sha256 of every fetched package."""
         return {short: json.loads((folder / "package.json").read_text()) for short, folder in sorted(self.folders.items())}
 
 
@@ -79,12 +79,12 @@ def cache() -> Path:
 
 
 def fetch(names: Iterable[str], say: Callable[[str], None] = print) -> Fetched:
-    """Bring packages into the cache, the registries at the same time; those already there are not asked for again."""
+    """Fetch packages into the cache, the registries in parallel; those already there are not requested again."""
     wanted = list(dict.fromkeys(names))
     registries = dict.fromkeys(PACKAGES[n].registry for n in wanted)
     with ThreadPoolExecutor(len(registries) or 1) as pool:
-        lanes = [pool.submit(_lane, [n for n in wanted if PACKAGES[n].registry == r], say) for r in registries]
-        outcomes = {name: outcome for lane in lanes for name, outcome in lane.result().items()}
+        downloads = [pool.submit(_fetch_registry, [n for n in wanted if PACKAGES[n].registry == r], say) for r in registries]
+        outcomes = {name: outcome for download in downloads for name, outcome in download.result().items()}
     fetched = Fetched()
     for name in wanted:
         kept = fetched.folders if isinstance(outcomes[name], Path) else fetched.left_out
@@ -92,8 +92,8 @@ def fetch(names: Iterable[str], say: Callable[[str], None] = print) -> Fetched:
     return fetched
 
 
-def _lane(names: list[str], say: Callable[[str], None]) -> dict[str, Path | str]:
-    """The packages of one registry, one after the other."""
+def _fetch_registry(names: list[str], say: Callable[[str], None]) -> dict[str, Path | str]:
+    """Fetch the packages of one registry one by one: a folder each, or the reason why it is left out."""
     outcomes: dict[str, Path | str] = {}
     for name in names:
         try:
@@ -129,7 +129,7 @@ def unpacked(package: Package, say: Callable[[str], None] = print) -> Path:
         tree.mkdir()
         UNPACK[file.suffix](file, tree)
         (tree / "package.json").write_text(json.dumps(record, indent=1))
-        _place(tree, home)
+        _rename_into_cache(tree, home)
     except (OSError, tarfile.TarError, zipfile.BadZipFile, subprocess.SubprocessError) as e:
         raise Missing(f"could not be unpacked: {e}") from e
     finally:
@@ -137,8 +137,8 @@ def unpacked(package: Package, say: Callable[[str], None] = print) -> Path:
     return home
 
 
-def _place(tree: Path, home: Path) -> None:
-    """Rename into place; if someone else was faster, theirs stays."""
+def _rename_into_cache(tree: Path, home: Path) -> None:
+    """Rename into the cache, unless another process was faster."""
     if home.exists() and not (home / "package.json").exists():
         shutil.rmtree(home)
     try:
@@ -149,21 +149,23 @@ def _place(tree: Path, home: Path) -> None:
 
 
 def _run(command: list[str], cwd: Path) -> None:
-    """Run a download tool. Missing, in one line, if it is not there, fails or takes too long."""
+    """Run a download tool. Raises Missing, in one line, if it is not installed, fails or times out."""
     tool = command[2] if command[1] == "-m" else command[0]
     if shutil.which(command[0]) is None:
         raise Missing(f"{tool} is not installed")
     try:
-        done = subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=PATIENCE, stdin=subprocess.DEVNULL)
+        done = subprocess.run(
+            command, cwd=cwd, capture_output=True, text=True, timeout=DOWNLOAD_TIMEOUT, stdin=subprocess.DEVNULL
+        )
     except subprocess.TimeoutExpired as e:
-        raise Missing(f"{tool} took longer than {PATIENCE} s") from e
+        raise Missing(f"{tool} took longer than {DOWNLOAD_TIMEOUT} s") from e
     if done.returncode:
         lines = (done.stderr or done.stdout).strip().splitlines()
         wrong = [line for line in lines if line.lower().startswith(("e:", "error", "npm err", "npm error"))] or lines or ["?"]
         raise Missing(f"{tool}: {wrong[0][:200]}")
 
 
-def _one(folder: Path, pattern: str) -> Path:
+def _downloaded_file(folder: Path, pattern: str) -> Path:
     found = sorted(folder.glob(pattern))
     if not found:
         raise Missing("the download left no file")
@@ -171,19 +173,19 @@ def _one(folder: Path, pattern: str) -> Path:
 
 
 def _debian(package: Package, work: Path) -> Path:
-    """By `apt-get download`, with the machine's package lists, else with lists of our own in the cache."""
+    """Download by `apt-get download` with the machine's package lists, else with lists in the cache."""
     if shutil.which("dpkg-deb") is None:
         raise Missing("dpkg-deb is not installed")
     try:
         _run(["apt-get", "download", package.name], work)
     except Missing:
-        own = _own_lists(work)
+        own = _apt_options(work)
         _run(["apt-get", *own, "download", package.name], work)
-    return _one(work, "*.deb")
+    return _downloaded_file(work, "*.deb")
 
 
-def _own_lists(work: Path) -> list[str]:
-    """apt options that keep lists and archives in our cache, where anyone may write; the lists are made on first use."""
+def _apt_options(work: Path) -> list[str]:
+    """apt options for lists and archives in curate's cache, which needs no root; downloads the lists on first use."""
     home = cache() / "apt"
     for sub in ("lists/partial", "cache/archives/partial"):
         (home / sub).mkdir(parents=True, exist_ok=True)
@@ -207,11 +209,11 @@ def _npm(package: Package, work: Path) -> Path:
         except Missing:
             if spec == package.name:
                 raise
-    return _one(work, "*.tgz")
+    return _downloaded_file(work, "*.tgz")
 
 
 def _pypi(package: Package, work: Path) -> Path:
-    """A wheel, without what it depends on."""
+    """Download a wheel, without its dependencies."""
     for spec in _specs(package, "=="):
         try:
             _run(
@@ -233,7 +235,7 @@ def _pypi(package: Package, work: Path) -> Path:
         except Missing:
             if spec == package.name:
                 raise
-    return _one(work, "*.whl")
+    return _downloaded_file(work, "*.whl")
 
 
 def _specs(package: Package, sign: str) -> list[str]:
@@ -241,7 +243,7 @@ def _specs(package: Package, sign: str) -> list[str]:
 
 
 def _version(package: Package, file: Path) -> str:
-    """As the file's name says it: name_1.0-1_all.deb, name-1.0.tgz, name-1.0-py3-none-any.whl."""
+    """The version in the file's name: name_1.0-1_all.deb, name-1.0.tgz, name-1.0-py3-none-any.whl."""
     if package.registry == "debian":
         return file.stem.split("_")[1].replace("%3a", ":")
     if package.registry == "npm":
@@ -255,11 +257,11 @@ def _sha256(file: Path) -> str:
 
 
 def _deb(file: Path, tree: Path) -> None:
-    subprocess.run(["dpkg-deb", "-x", str(file), str(tree)], check=True, capture_output=True, timeout=PATIENCE)
+    subprocess.run(["dpkg-deb", "-x", str(file), str(tree)], check=True, capture_output=True, timeout=DOWNLOAD_TIMEOUT)
 
 
 def _tgz(file: Path, tree: Path) -> None:
-    """Plain files only, and none outside the tree. By hand: `extractall` has its filter since 3.11.4, Debian 12 has 3.11.2."""
+    """Extract plain files, none outside the tree. Not by `extractall`: `extractall` has its filter since 3.11.4, Debian 12 has 3.11.2."""
     with tarfile.open(file) as tar:
         for member in filter(tarfile.TarInfo.isfile, tar):
             target = (tree / member.name).resolve()

