@@ -33,6 +33,7 @@ from curate.shard.write import pretty
 from curate.store import checksums as seal
 from curate.store import folder as folders
 from curate.store.atomic import Store
+from curate.store.inputs import run_record
 from curate.store.lease import held
 from curate.store.releases import refreshed
 from curate.upkeep import gc
@@ -96,7 +97,8 @@ def reset_to_unfinished(store: Store) -> None:
 
 
 def closure(store: Store, wanted: Removed) -> Removed:
-    """The transitive closure of a request: all rows of the run with the same URL, bytes or page, or that are duplicates of these."""
+    """The transitive closure of a request: all rows of the run with the same URL, bytes or page, that are duplicates of these, or that hold
+    text or a picture of these in columns of their own."""
     found, size = wanted | Removed(), -1
     while len(found) != size:
         size = len(found)
@@ -106,6 +108,7 @@ def closure(store: Store, wanted: Removed) -> Removed:
         for edges in _edges(store):
             own = edges.filter(pc.or_(*(is_in(edges[c], found.uids) for c in _EDGE)))
             found.uids |= {uid for c in _EDGE for uid in own[c].to_pylist()}
+        found.uids |= {borrower for borrower, lender in _borrowers(store) if lender in found.uids}
     return found
 
 
@@ -119,6 +122,31 @@ def _edges(store: Store) -> Iterator[pa.Table]:
             edges = store.table(name, list(_EDGE))
             if len(edges.column_names) == len(_EDGE):
                 yield edges.filter(edges["edge_uid"].is_valid())
+
+
+def _borrowers(store: Store) -> Iterator[tuple[str, str]]:
+    """(uid, other uid) of rows to which a selector gave text or a picture of another row: `<name>_uid` beside `<name>_text`, as in
+    MatchingNegatives and PairedRow."""
+    recipe = run_record(store) or {}
+    of_input: dict[str, list[str]] = {}
+    for name in sorted(store.names("parts")):
+        of_input.setdefault(name.rpartition("-")[0], []).append(name)
+    parts = [p for i in recipe.get("inputs", ()) for p in of_input.get(i.get("key", ""), ())]
+    tables = {s["step"]: s["table"] for s in recipe.get("steps", ())}
+    for name in folders.files(store, folders.Role.DERIVED):
+        step = name.removeprefix("decisions/").split("/")[0].rpartition("-")[0]
+        if not name.startswith("decisions/") or not name.endswith(".parquet") or step not in tables:
+            continue
+        columns = store.fields(name).names
+        for lender in [c for c in columns if c.endswith("_uid") and c.removesuffix("uid") + "text" in columns]:
+            rows = store.table(name, ["id", lender])
+            rows = rows.filter(rows[lender].is_valid())
+            ids = rows["id"].to_numpy()
+            for index in np.unique(ids >> SHIFT).tolist():
+                uids = store.table(f"parts/{parts[index]}/source.{tables[step]}.parquet", ["uid"])["uid"]
+                own = ids >> SHIFT == index
+                at = pa.array(ids[own] & ((1 << SHIFT) - 1))
+                yield from zip(uids.take(at).to_pylist(), rows[lender].filter(pa.array(own)).to_pylist())
 
 
 def _matching_identities(store: Store, part: str, table: str, wanted: Removed) -> Removed:

@@ -4,6 +4,7 @@ import io
 import json
 import tarfile
 
+import pyarrow.parquet as pq
 import pytest
 from small_run import photo
 from synth.test_document_captions import Reader
@@ -13,8 +14,11 @@ import curate
 from curate.errors import RecipeError
 from curate.fetch.stage import Fetch
 from curate.recipe import Recipe, Shards
+from curate.removed import Removed
 from curate.sources.webdataset import WebDataset
 from curate.synth.pairs import CaptionPair, PairedRow
+from curate.upkeep.check import check
+from curate.upkeep.takedown import takedown
 
 #: Of each sample the one that it names.
 OTHER = {0: 5, 1: 0, 2: 2, 3: 77, 4: None, 5: 0, 6: 1}
@@ -59,3 +63,24 @@ def test_a_row_s_picture_is_shown_beside_that_of_the_row_it_names(tmp_path):
 def test_a_model_that_is_shown_one_picture_is_refused():
     with pytest.raises(RecipeError, match="a pair is two"):
         CaptionPair(Parrot())
+
+
+def test_a_takedown_removes_rows_that_hold_text_of_another(tmp_path):
+    """Rows 0 and 5 name each other, 1 and 6 follow; 2, 3 and 4 stay."""
+    made = Recipe(
+        WebDataset(pool(tmp_path)),
+        score=[Fetch()],
+        select=[PairedRow(of="source_other", by="source_number", name="pair")],
+        shards=Shards(size=4),
+        name="pairs",
+    )
+    run = curate.run(made, str(tmp_path / "out"), "local", part_size=2)
+    ((uid,),) = run.sql("select uid from images where source_number = 'n5'").fetchall()
+    result = takedown(run.store, Removed(uids={uid}), lambda: None)
+    assert result.rows["images"] == 4 and not result.missing
+    left = curate.open(str(tmp_path / "out")).sql("select source_number from images where kept order by all").fetchall()
+    assert left == [("n2",), ("n3",), ("n4",)]
+    assert not check(run.store)
+    for file in (tmp_path / "out").rglob("*"):
+        if file.is_file() and file.suffix == ".parquet":
+            assert "text 5" not in str(pq.read_table(file).to_pylist()), file
