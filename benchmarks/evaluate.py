@@ -20,7 +20,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from PIL import Image
 
-from curate.extras.demo.faults import opened
+from curate.extras.demo.faults import rgb_picture
 from curate.extras.demo.job import NETWORK, entry_list
 from curate.extras.demo.pairs import Pair, encode, pairs
 from curate.extras.demo.web import DemoWeb, build
@@ -95,7 +95,7 @@ def _tar(path: Path, samples: list[tuple[Pair, dict[str, bytes]]]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     with tarfile.open(path, "w") as tar:
         for i, (pair, more) in enumerate(samples):
-            picture = opened(pair)
+            picture = rgb_picture(pair)
             scale = SIDE / min(picture.size)
             picture = picture.resize((round(picture.width * scale), round(picture.height * scale)), Image.Resampling.LANCZOS)
             for suffix, data in {"jpg": encode(picture, ".jpg", 95), **more}.items():

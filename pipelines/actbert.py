@@ -29,7 +29,7 @@ def recipe(
     """
     rate: frames kept a second
     max_seconds: seconds of the longest clip
-    side: pixels that the shorter side of a frame is brought down to
+    side: pixels to which the shorter side of a frame is reduced
     """
     return Recipe(
         clips(source, cut="speech", rate=rate, max_seconds=max_seconds),

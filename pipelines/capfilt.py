@@ -1,5 +1,5 @@
 """BLIP's CapFilt (Li et al. 2022, arXiv 2201.12086): one caption drawn from the nucleus (p = 0.9) for each picture; raw and
-synthetic text are judged by the same cut; a row where neither passes falls, and where both do one is drawn.
+synthetic text are judged by the same cut; a row where neither passes is dropped, and where both do one is drawn.
 
 BLIP judges by a matching head and trains on the union of texts; here the CLIP score judges, one text is drawn, and all stay in the
 sample (`curate export --format blip --text every` writes the union). That captions with faults (loops, refusals, prompts) are not drawn is ours: --faults false.

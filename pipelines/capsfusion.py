@@ -1,4 +1,4 @@
-"""CapsFusion (Yu et al. 2023, arXiv 2310.20550): a captioner looks at the picture, then a model without eyes fuses its caption,
+"""CapsFusion (Yu et al. 2023, arXiv 2310.20550): a captioner looks at the picture, then a text-only model fuses its caption,
 which is plain, with the raw text, which knows names. The fused text is drawn where it is sound, the raw one with the share
 --raw.
 

@@ -6,7 +6,7 @@ boilerplate; no pornography. Open equivalents: word lists stand in for the tagge
 the picture classifier, and a CLIP score for "one of the picture's 5 to 20 labels is in the text" (--min-clip, ours). The bounds
 of capitals and of repetition are ours, CC12M's; so is the measure of repetition. English by fastText is ours too. --profanity
 names a list of unwanted words. Boilerplate at the ends of a text is cropped first, and white space squeezed; a text that is
-still half boilerplate falls (ours). Not covered: noun ratio and sentiment (bounds unpublished), hypernyms for names. Published:
+still half boilerplate is dropped (ours). Not covered: noun ratio and sentiment (bounds unpublished), hypernyms for names. Published:
 5B pictures to 3.3M pairs; picture rules drop 65 %, text rules leave 3 %, matching drops 60 %; raters call more than 90 % good.
 """
 

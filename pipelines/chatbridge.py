@@ -3,8 +3,8 @@
 Its first stage trains on pairs with text: WebVid-10M for video, WavCaps for sound, image-text pairs besides. So a clip is whole, or as a
 table of clips with captions says (columns video, start, end, text); it has few frames, evenly spread, and its sound. Without a
 table the video is cut where scenes change (PySceneDetect's content value above 27), with the speech in each scene as its text. Still
-clips fall: the bound is Panda-70M's idea (2402.19479), the value ours. Published: 150,000 steps of 256 samples in the first stage,
-then MULTIS, instructions for 16 tasks; MSVD-QA 45.3 % zero-shot, by accounts of the paper. Clips without a word fall. Not here:
+clips are dropped: the bound is Panda-70M's idea (2402.19479), the value ours. Published: 150,000 steps of 256 samples in the first stage,
+then MULTIS, instructions for 16 tasks; MSVD-QA 45.3 % zero-shot, by accounts of the paper. Clips without a word are dropped. Not here:
 sound without video (WavCaps), and MULTIS.
 """
 
@@ -37,7 +37,7 @@ def recipe(
     min_seconds: seconds of the shortest clip
     max_seconds: seconds of the longest clip
     min_motion: mean change of grey between frames, 0 to 1, that a clip needs
-    side: pixels that the shorter side of a frame is brought down to
+    side: pixels to which the shorter side of a frame is reduced
     """
     return Recipe(
         clips(source, cut=cut, scene_change=scene_change, frames=frames, min_seconds=min_seconds, max_seconds=max_seconds),

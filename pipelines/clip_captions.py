@@ -1,6 +1,6 @@
 """Clips of videos with captions of their own, as Panda-70M (Chen et al. 2024, arXiv 2402.19479) and InternVid (2307.06942) have them.
 
-Videos are cut where the scene changes, still and short clips fall, and a model that takes several pictures, or with --video a video, writes
+Videos are cut where the scene changes, still and short clips are dropped, and a model that takes several pictures, or with --video a video, writes
 what happens from frames, evenly chosen, and the speech between them: `caption_clip` in the sample's `.json`, beside frames, speech (`.txt`) and sound (`.wav`).
 `curate export --format clips` writes the clips' own files beside them. Published: Panda-70M has 70.8M clips of 3.8M videos, of 8.5 s on
 average, each with the best of several models' captions by a retrieval model fine-tuned for it; InternVid 234M clips. Here one model
@@ -39,7 +39,7 @@ def recipe(
     min_seconds: seconds of the shortest clip.
     max_seconds: seconds of the longest clip.
     min_motion: mean change of grey between frames, 0 to 1, that a clip needs.
-    side: pixels that the shorter side of a frame is brought down to.
+    side: pixels to which the shorter side of a frame is reduced.
     """
     writer, decoding = named(captioner), Decoding(max_tokens=128)
     return Recipe(

@@ -25,7 +25,7 @@ def recipe(
     shard_size: int = 10_000,
 ) -> Recipe:
     """t: draws of a query, about.
-    languages: languages that may stay; none given: all.
+    languages: languages that are kept; none given: all.
     """
     return Recipe(
         source=source,

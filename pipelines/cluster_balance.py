@@ -1,8 +1,8 @@
-"""Clusters of pictures in even shares (Vo et al. 2024, arXiv 2405.15613): what the web has most of is thinned, what is rare stays.
+"""Clusters of pictures in even shares (Vo et al. 2024, arXiv 2405.15613): frequent kinds are subsampled, rare ones kept.
 
 CLIP embeddings, k-means on several levels, each clustering the centroids of the one below; --total rows are shared out from the top
-down, evenly among the clusters of each level, and drawn inside the lowest ones by a coin. A cluster with fewer rows than its share
-gives all it has. --temper 1 leaves the mix as it is.
+down, evenly among the clusters of each level, and sampled at random within the lowest ones. A cluster with fewer rows than its share
+is kept whole. --temper 1 keeps the mix as it is.
 
 Differs: the paper clusters DINOv2's embeddings, on four levels (10 million, 500,000, 50,000 and 10,000 clusters for 743M pictures),
 and draws again at each level; here embeddings are CLIP's, and the defaults are for a pool of millions. Published: features learned on
@@ -26,7 +26,7 @@ def recipe(
     seed: int = 0,
     shard_size: int = 10_000,
 ) -> Recipe:
-    """total: rows that stay, over all clusters.
+    """total: rows that are kept, over all clusters.
     levels: numbers of clusters, from the lowest level up.
     temper: 0 gives all clusters the same share, 1 one by their size.
     """

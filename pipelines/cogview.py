@@ -37,7 +37,7 @@ def recipe(
     seed: int = 0,
     shard_size: int = 10_000,
 ) -> Recipe:
-    """languages: languages that may stay.
+    """languages: languages that are kept.
     min_words: words that a text needs; two Chinese characters make one.
     max_words: words that a text may have; two Chinese characters make one.
     max_boilerplate: share of a text that may be what pages and programs write where a caption should be.

@@ -1,4 +1,4 @@
-"""LaCLIP's rewriting (Fan et al. 2023, arXiv 2305.20088): a language model without eyes rewrites the raw text four times; one
+"""LaCLIP's rewriting (Fan et al. 2023, arXiv 2305.20088): a text-only language model rewrites the raw text four times; one
 of the five texts is drawn with equal chances, and a loader may draw again at every step.
 
 The paper rewrites with LLaMA-7B and four sets of examples in the prompt; here one prompt and four seeds. That rewritings with faults

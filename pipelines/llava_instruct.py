@@ -1,4 +1,4 @@
-"""Instruction data in LLaVA's way (Liu et al. 2023, arXiv 2304.08485): a model without eyes writes a conversation about each
+"""Instruction data in LLaVA's way (Liu et al. 2023, arXiv 2304.08485): a text-only model writes a conversation about each
 picture from its captions; `curate export --format llava` writes LLaVA's JSON and the pictures.
 
 Each picture has one kind of conversation, drawn with the shares of LLaVA's 158,000: 58,000 conversations, 23,000 descriptions, 77,000 with

@@ -27,7 +27,7 @@ def recipe(
 ) -> Recipe:
     """captioner: model that writes the first answer.
     other: model that writes the second; none: the same, drawn again.
-    judge: model with eyes that compares them; no: people alone.
+    judge: vision-language model that compares them; no: people alone.
     question: what is asked, or a name of synth.prompts.
     temperature: of both answers; at 0 two draws of one model are the same.
     """

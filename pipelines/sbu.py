@@ -3,7 +3,7 @@
 Two words and more of term lists of objects, attributes, actions, stuff and scenes (--terms: a file with a word a line; the
 lists are not published as files), a preposition, and a length as visual descriptions have. The range of lengths here
 (--min-words, --max-words) is ours. The paper asks for spatial prepositions; here any preposition of a closed list counts. One
-photo a caption: exact copies fall. Published: 1M pairs of Flickr search results. Rules from descriptions of the paper; not
+photo a caption: exact copies are dropped. Published: 1M pairs of Flickr search results. Rules from descriptions of the paper; not
 checked against its code.
 """
 

@@ -1,8 +1,8 @@
-"""SemDeDup (Abbas et al. 2023, arXiv 2303.09540): of pictures that mean the same one stays.
+"""SemDeDup (Abbas et al. 2023, arXiv 2303.09540): one of several semantically similar pictures is kept.
 
 CLIP embeddings, spherical k-means (50,000 clusters for LAION-440M, at most one a row), and inside a cluster, from the picture that is
 farthest from the centroid to the nearest, each falls whose cosine with any before it is above 1 - eps, also with one that fell: the
-rule of its code. --published no keeps to what every other dedup here does: a row falls only for one that stays, and two clusters are
+rule of its code. --published no keeps to what every other dedup here does: a row is dropped only for one that is kept, and two clusters are
 looked at instead of one. Before it stand LAION-400M's cheap rules and CLIP score.
 
 Differs: the paper sets eps by the share that stays (63, 50, 40 % of LAION-440M), which hangs on the embedding; 0.05 is ours. Its
@@ -37,7 +37,7 @@ def recipe(
     shard_size: int = 10_000,
 ) -> Recipe:
     """eps: pictures with a cosine above 1 - eps mean the same.
-    published: the rule of its code, in which rows that fell drop others; no: a row falls only for one that stays.
+    published: the rule of its code, in which dropped rows drop others; no: a row is dropped only for one that is kept.
     """
     rule = {"probes": 1, "keep": "hard", "inclusive": False, "published": True} if published else {"by": ("clip_score",)}
     return Recipe(

@@ -1,7 +1,7 @@
 """A mix by budget for small models (MobileVLM, arXiv 2312.16886; Honeybee, 2312.06742): so many samples or words of each pool.
 
 Small models are trained on fixed shares of a few good pools rather than on all there is. Give the pools (--pool A B C) and
---budgets name=number,... with a part of each pool's path as its name; a row of no named pool falls. --unit samples, or words:
+--budgets name=number,... with a part of each pool's path as its name; a row of no named pool is dropped. --unit samples, or words:
 then a long caption costs more. Of each pool the best by CLIP score go first, or with --draw a seeded draw. Exact copies
 across pools stay once. The published shares belong to sets of instructions (LLaVA-665k and others) and are not repeated here:
 the numbers are yours.

@@ -1,7 +1,7 @@
 """T-MARS (Maini et al. 2023, arXiv 2307.03132): the CLIP score of pictures whose text is painted over.
 
 The best by that score stay. Some 40 % of LAION's pictures show text that overlaps their caption: a high score for reading,
-not for seeing. The paper finds text with FAST at 512 px; here RapidOCR with the longer side brought down to --side. Boxes get
+not for seeing. The paper finds text with FAST at 512 px; here RapidOCR with the longer side reduced to --side. Boxes get
 the mean colour around them. --fraction is DataComp's for CLIP scores; the paper fits it to its pools. Published: + 6.5 points
 of ImageNet and 4.7 of VTAB over the best filter of its time at 2M to 64M samples. Both scores are columns: `Where` with both
 makes the paper's intersections.

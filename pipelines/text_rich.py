@@ -1,5 +1,5 @@
 """Instructions about the words in pictures, as LLaVAR has them (Zhang et al. 2023, arXiv 2306.17107): text is read in the pictures that show
-some, and a model without eyes writes conversations from it and a caption; beside them, questions for the words themselves.
+some, and a text-only model writes conversations from it and a caption; beside them, questions for the words themselves.
 
 Published: 422,000 pictures of LAION-5B that a classifier takes for text-rich, with what OCR reads in them as the answers (here
 `ocr_area_text_turns`), and 16,000 conversations by GPT-4 from OCR and captions (`caption_rich_turns`); up to 20 points more on

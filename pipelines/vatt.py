@@ -2,7 +2,7 @@
 
 Clips of HowTo100M with their transcripts (and of AudioSet, without text). The model samples 32 frames at 10 a second, 3.2 s, and
 the sound of the same span at 48 kHz; text is what is said nearest to it, as MIL-NCE does (1912.06430). So segments are joined until
-a clip has 3.2 s, frames are kept at 10 a second, 224 pixels and up, and a clip without sound falls. Dropping half of the tokens at
+a clip has 3.2 s, frames are kept at 10 a second, 224 pixels and up, and a clip without sound is dropped. Dropping half of the tokens at
 random, and noise, are the trainer's. --max-seconds and the bound of silence are ours. Published: 136M clips; Kinetics-400 top-1 82.1 %,
 AudioSet mAP 39.4 %, with no labels in pretraining.
 """
@@ -31,7 +31,7 @@ def recipe(
     rate: frames kept a second
     min_seconds: seconds that segments are joined up to
     max_seconds: seconds of the longest clip
-    side: pixels that the shorter side of a frame is brought down to
+    side: pixels to which the shorter side of a frame is reduced
     sound_rate: samples of sound a second
     min_level: loudness that the sound needs, RMS in dB below full scale
     """

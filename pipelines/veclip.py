@@ -1,6 +1,6 @@
 """VeCLIP (Lai et al. 2023, arXiv 2310.07699): what is in the picture fused with the raw text, half of the time.
 
-A model with eyes names what is in the picture, a model without fuses that with the raw text, and training takes the raw text or the fused
+A vision-language model names what is in the picture, a language model fuses that with the raw text, and training takes the raw text or the fused
 one, each half of the time.
 
 Published: ImageNet 31.6 -> 38.1 (12M pairs), 63.7 -> 64.6 (200M), with COCO text to image 35.0 -> 48.4. The

@@ -33,7 +33,7 @@ def recipe(
     min_seconds: seconds that segments are joined up to
     max_seconds: seconds of the longest clip
     max_video: seconds of the longest video
-    side: pixels that the shorter side of a frame is brought down to
+    side: pixels to which the shorter side of a frame is reduced
     """
     cut = clips(
         source, cut="speech", rate=rate, min_seconds=min_seconds, max_seconds=max_seconds, max_video=max_video, max_frames=1000

@@ -43,7 +43,7 @@ def recipe(
     near_text: Jaccard similarity from which on captions are duplicates, whatever their pictures; 0: not asked.
     evaluation: evaluation sets whose pictures and texts must not be in the pool: name=folder, tar or .npy.
     entries: file of concepts to balance over; none: the 500,000 most frequent words of the captions.
-    balanced: share that the draw from clusters of pictures leaves.
+    balanced: share that is kept by sampling from clusters of pictures.
     raw: share of the samples whose raw text is drawn.
     """
     by = ("clip_score",)

@@ -3,7 +3,7 @@
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from curate.extras.demo.captions import beside
+from curate.extras.demo.captions import caption_summary
 
 
 class Ran:
@@ -28,11 +28,11 @@ def row(n: int, text: str, written: str, origin: str) -> dict:
 def test_written_captions_stand_beside_raw_texts_and_the_truth(tmp_path):
     pq.write_table(pa.table({"url": ["0", "1"], "caption": ["a red car", "a blue boat"]}), tmp_path / "truth.parquet")
     made = Ran([row(0, "fast", "red car", "synthetic"), row(1, "boat", "blue", "raw")])
-    lines = beside(made, tmp_path / "truth.parquet")
+    lines = caption_summary(made, tmp_path / "truth.parquet")
     assert lines[0].startswith("Captions written for 2 samples, drawn in 1 of them")
     assert [part.strip() for part in lines[1].split("|")] == ["fast", "red car", "a red car"] and len(lines) == 3
     assert "0.25 raw, 0.50 written" in lines[2] and "in 1 raw texts, 2 written, 2 of the texts chosen" in lines[2]
 
 
 def test_without_captions_that_is_said(tmp_path):
-    assert beside(Ran([]), tmp_path / "none") == ["no picture could be captioned"]
+    assert caption_summary(Ran([]), tmp_path / "none") == ["no picture could be captioned"]

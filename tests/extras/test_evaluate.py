@@ -14,7 +14,7 @@ from curate.errors import PoolError
 from curate.extras.evaluate import evaluate
 from curate.extras.evaluate.heldout import _best, classification, open_held_out, retrieval, samples_in
 from curate.extras.evaluate.outcome import verdict
-from curate.extras.evaluate.sets import fetched, named, opened
+from curate.extras.evaluate.sets import named, open_set, write_fetched
 from curate.extras.evaluate.trainer import Training, configuration
 from curate.models import clip
 
@@ -117,20 +117,20 @@ def test_a_run_against_its_pool_and_a_random_subset(tmp_path):
     """The pool is what was fetched, kept or not; the random subset is as large as the run's shards. No row is made up, none changes."""
     made = pictured(tmp_path)
     pool, some = (
-        opened(n, fetched(made.store.url, str(tmp_path / n), size))
+        open_set(n, write_fetched(made.store.url, str(tmp_path / n), size))
         for n, size in (("pool", None), ("random", made.dataset["samples"]))
     )
     rows = made.sql("select uid, text from images where image_side is not null").fetchall()
-    kept = opened("kept", made.store.url)
+    kept = open_set("kept", made.store.url)
     assert kept.samples == some.samples == made.dataset["samples"] < pool.samples == len(rows)
     texts = {s.key: s.text for tar in pool.tars for s in samples_in(tar)}
     assert texts == {uid: text.strip() for uid, text in rows}
     drawn = {s.key for tar in some.tars for s in samples_in(tar)}
     assert drawn < set(texts) and drawn != {s.key for tar in kept.tars for s in samples_in(tar)}
-    assert opened("again", fetched(made.store.url, str(tmp_path / "again"), some.samples)).hash == some.hash
-    assert opened("other", fetched(made.store.url, str(tmp_path / "other"), some.samples, seed=1)).hash != some.hash
+    assert open_set("again", write_fetched(made.store.url, str(tmp_path / "again"), some.samples)).hash == some.hash
+    assert open_set("other", write_fetched(made.store.url, str(tmp_path / "other"), some.samples, seed=1)).hash != some.hash
     with pytest.raises(PoolError, match="fewer than the 1,000"):
-        fetched(made.store.url, str(tmp_path / "more"), 1000)
+        write_fetched(made.store.url, str(tmp_path / "more"), 1000)
 
 
 def test_a_single_run_is_given_its_own_pool(tmp_path, monkeypatch):
@@ -215,7 +215,7 @@ def test_each_line_is_a_caption_and_any_of_a_picture_s_is_right(tmp_path):
     path = tar(tmp_path / "lines.tar", 3, lambda colour, i: f"a {colour} square \n\n{colour}\n")
     held = open_held_out("lines", path)
     assert held.captions == {f"a {c} square" for c in list(COLOURS)[:3]} | set(list(COLOURS)[:3])
-    assert opened("same", path, held.captions).leaked == 3 and opened("other", path, {"a red"}).leaked == 0
+    assert open_set("same", path, held.captions).leaked == 3 and open_set("other", path, {"a red"}).leaked == 0
 
     class Model:
         def encode_images(self, pictures):
@@ -265,8 +265,8 @@ def test_names_of_sets():
 
 def test_captions_that_are_held_out_are_told(desk):
     held = open_held_out("test", f"{desk}/test").captions
-    assert held == {f"{c} thing" for c in COLOURS} and opened("true", f"{desk}/true.tar", held).leaked == 0
-    assert opened("test", f"{desk}/test/0.tar", held).leaked == 40
+    assert held == {f"{c} thing" for c in COLOURS} and open_set("true", f"{desk}/true.tar", held).leaked == 0
+    assert open_set("test", f"{desk}/test/0.tar", held).leaked == 40
 
 
 def test_the_small_model_is_one_of_open_clip(tmp_path):

@@ -1,11 +1,11 @@
-"""Real image-text pairs, laid out as a small web with the web's faults, and the truth about it.
+"""The demo: a small local web of real image-text pairs with the faults of the real web, and the ground truth about it.
 
-`build(folder)` fetches packages by name and lays the web out; `web.serve()` serves it; `curate.extras.demo.truth` measures a run.
+`build(folder)` downloads packages by name and builds the web; `web.serve()` serves it; `curate.extras.demo.truth` evaluates a run.
 """
 
 
 def __getattr__(name: str):
-    """`build`, `DemoWeb` and `WebError` are loaded when first asked for: importing this package costs nothing."""
+    """Import `build`, `DemoWeb` and `WebError` on first use, so that importing this package is cheap."""
     if name in ("build", "DemoWeb", "WebError"):
         from curate.extras.demo import web
 

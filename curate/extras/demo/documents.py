@@ -1,4 +1,4 @@
-"""The demo's second run: real manuals become interleaved documents."""
+"""The demo's second run: `web_documents` turns real manuals into interleaved documents."""
 
 import sys
 import time
@@ -16,8 +16,8 @@ from curate.view.progress import span
 
 
 def document_job(out: str, folder: Path, engine: str, seed: int, allow_private: tuple[str, ...], progress: Any) -> int:
-    """Run it into a folder, the pages being kept in another; prints funnel, requests saved and shards. 0 if all went well, also
-    where no package of manuals can be had."""
+    """Build the pages in `folder` and run the recipe into `out`; prints the funnel, saved requests and shards. Returns the exit code:
+    0 on success, also if no package of manuals is available."""
     began = time.monotonic()
     web = build(folder, seed, say=lambda line: print(f"  {line}", file=sys.stderr, flush=True))
     for name, why in web.left_out.items():

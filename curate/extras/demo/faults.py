@@ -1,4 +1,4 @@
-"""What goes wrong on the web, and what it looks like: edited pictures, made files, useless texts, and the servers' misdeeds."""
+"""The faults of the demo's web: edited pictures, invalid files, useless texts, bad URLs, and server faults."""
 
 import functools
 import io
@@ -9,7 +9,7 @@ from PIL import Image, ImageEnhance, ImageOps
 
 from curate.extras.demo.pairs import Pair, encode, flat
 
-#: Alt texts that say nothing about their picture.
+#: Alt texts that do not describe their picture.
 BOILERPLATE = (
     "logo.png",
     "image",
@@ -39,7 +39,7 @@ BOILERPLATE = (
     "null",
 )
 
-#: URLs that are none.
+#: Invalid URLs.
 BAD_URLS = (
     "",
     "not a url",
@@ -66,7 +66,7 @@ PRIVATE = (
 #: Redirects to something that is not the web.
 BAD_LOCATIONS = ("file:///etc/passwd", "ftp://127.0.0.2/cat.jpg", "javascript:alert(1)", "gopher://127.0.0.2/1")
 
-#: Faults of a server: kind -> (the server's misdeed, the right outcomes). The picture behind them is a good one.
+#: Faults of a server: kind -> (the server's behaviour, the correct outcomes). The picture itself is valid.
 SERVER = {
     "http_404": ({"do": "status", "code": 404}, ["fetch:http_404"]),
     "http_410": ({"do": "status", "code": 410}, ["fetch:http_410"]),
@@ -88,14 +88,14 @@ SERVER = {
 }
 
 
-def opened(pair: Pair) -> Image.Image:
-    """The picture, on white, RGB."""
+def rgb_picture(pair: Pair) -> Image.Image:
+    """The picture of a pair in RGB, on white."""
     with Image.open(io.BytesIO(pair.image)) as im:
         return flat(im)
 
 
 def _crop(im: Image.Image, share: float) -> Image.Image:
-    """Cut `share` of width and height away, half on each side."""
+    """Crop `share` of width and height, half on each side."""
     dx, dy = int(im.width * share / 2), int(im.height * share / 2)
     return im.crop((dx, dy, im.width - dx, im.height - dy))
 
@@ -112,19 +112,19 @@ EDITS = {
 
 
 def edited(pair: Pair, edit: str) -> bytes:
-    """A near duplicate as JPEG. Brightness goes down to 0.75: most of these pictures stand on white, which cannot go up."""
+    """A near duplicate as JPEG. Brightness is reduced to 0.75, since most of these pictures are on white, which cannot get brighter."""
     change, quality = EDITS[edit]
-    return encode(change(opened(pair)), ".jpg", quality)
+    return encode(change(rgb_picture(pair)), ".jpg", quality)
 
 
 def tiny(pair: Pair, side: int) -> bytes:
     """The picture as an icon of 8 to 24 pixels."""
-    return encode(opened(pair).resize((side, side)), ".png")
+    return encode(rgb_picture(pair).resize((side, side)), ".png")
 
 
 def banner(pair: Pair, upright: bool) -> bytes:
-    """The picture eight times beside (or above) itself: an aspect ratio of about 8."""
-    im = opened(pair)
+    """The picture repeated eight times in a row or a column: an aspect ratio of about 8."""
+    im = rgb_picture(pair)
     im.thumbnail((96, 96))
     wide, high = (im.width, im.height * 8) if upright else (im.width * 8, im.height)
     strip = Image.new("RGB", (wide, high), "white")
@@ -151,7 +151,7 @@ def bomb(side: int = 50_000) -> bytes:
 
 
 def html_page(pair: Pair) -> bytes:
-    """What a dead image host answers, with status 200, in place of a picture."""
+    """The HTML page with which a dead image host answers, with status 200, instead of a picture."""
     return (
         f"<!DOCTYPE html><html><head><title>{pair.title}</title></head><body><h1>This image is no longer here</h1>"
         f"<p>Sign in to see {pair.title}.</p></body></html>"

@@ -1,10 +1,10 @@
-"""The main job, from nothing: build the web, serve it, run the recipe on it, and hold the outcome against the truth."""
+"""`curate demo`: builds and serves the demo's web, runs the recipes on it, and compares the outcome with the ground truth."""
 
 import sys
 import time
 from pathlib import Path
 
-from curate.extras.demo.captions import beside
+from curate.extras.demo.captions import caption_summary
 from curate.extras.demo.documents import document_job
 from curate.extras.demo.truth import measure
 from curate.extras.demo.web import build
@@ -23,8 +23,8 @@ from curate.view.run import Run
 NETWORK = "127.0.0.0/8"
 
 
-#: What suits a web of drawings and stamps, of which one row in seven has the caption of another picture; the recipe's own bounds are
-#: the literature's, for the web.
+#: Settings for a web of drawings and stamps, in which one row in seven has the caption of another picture; the recipe's defaults, from
+#: the literature, are for the real web.
 SETTINGS = (
     "caption_words.min=1",
     "caption_chars.min=3",
@@ -39,8 +39,8 @@ SETTINGS = (
 
 
 def main_job(out: str, tier: str = "S", engine: str = "ray", seed: int = 0) -> int:
-    """Run the demo into a folder: `web_pairs` over a web built of packages, then `web_documents` over manuals. Prints the funnel, the
-    measured precision and recall, and what to do next. 0 if all went well."""
+    """Run the demo into a folder: `web_pairs` over a web built from packages, then `web_documents` over manuals. Prints the funnel, the
+    measured precision and recall, and the next commands. Returns the exit code, 0 on success."""
     began = time.monotonic()
     web = build(cache() / f"web-{tier}-{seed}", tier, seed, say=lambda line: print(f"  {line}", file=sys.stderr, flush=True))
     for name, why in web.left_out.items():
@@ -55,7 +55,7 @@ def main_job(out: str, tier: str = "S", engine: str = "ray", seed: int = 0) -> i
 
 
 def pairs_recipe(pairs: Path, seed: int) -> Recipe:
-    """`web_pairs` with the demo's settings, allowed to ask the demo's own servers."""
+    """`web_pairs` with the demo's settings, allowed to contact the demo's local servers."""
     recipe = load("web_pairs").build(UrlPairs(str(pairs)), seed=seed, shard_size=500)
     recipe.name = "web_pairs"
     recipe = apply_settings(recipe, SETTINGS)
@@ -65,7 +65,7 @@ def pairs_recipe(pairs: Path, seed: int) -> Recipe:
 
 
 def closing(made: Run, truth: Path, out: str, seconds: float) -> str:
-    """What the demo ends with: the funnel, the measured quality of each filter, captions, the shards, the next command."""
+    """The final summary of the demo: the funnel, the measured quality of each filter, captions, the shards, the next commands."""
     ledger = made.sql("select url, text, drop_reason, drop_stage, clip_score from images").to_arrow_table()
     order = [s["step"] for s in made.recipe["steps"]]
     dataset = made.dataset
@@ -77,7 +77,7 @@ def closing(made: Run, truth: Path, out: str, seconds: float) -> str:
                 "What the pipeline never saw: the truth about each row.",
                 str(measure(ledger, truth, order=order)),
                 "",
-                *beside(made, truth),
+                *caption_summary(made, truth),
                 "",
                 f"{dataset['samples']:,} samples in {len(dataset['shards'])} shards: {made.store.path('shards')}  (after {span(seconds)})",
                 f"root hash {dataset['root_hash']}",

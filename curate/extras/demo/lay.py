@@ -1,4 +1,4 @@
-"""Lays real pairs out as a small web: files on several hosts, faults mixed in, a shuffled list, and the truth about it."""
+"""Generator of the demo's web from real pairs: files on several hosts, injected faults, a shuffled list, and the ground truth."""
 
 import hashlib
 import json
@@ -14,7 +14,7 @@ from curate.extras.demo import faults
 from curate.extras.demo.pairs import Pair
 
 HOSTS = tuple(f"127.0.0.{n}" for n in range(2, 10))
-#: Goes up when the same pairs would be laid out another way: webs of an older layout are built again.
+#: Version of the generated web: to be raised when the same pairs would give another web; older webs are built again.
 LAYOUT = 3
 #: Clean pairs in the list, at most.
 CLEAN = {"T": 150, "S": 2000, "M": 8800}
@@ -62,11 +62,14 @@ TRUTH = pa.schema(
         ("row", pa.int64()),  # position in the list
         ("url", pa.large_string()),
         ("text", pa.large_string()),
-        ("fault", pa.large_string()),  # "clean", or what was done
-        ("expected", pa.list_(pa.large_string())),  # the drop reasons that are right, the first one first; none: it should stay
-        ("matched", pa.bool_()),  # picture and English text belong together; null: not asked
-        ("same_row", pa.int64()),  # rows with the same number have the same url and text: one should stay
-        ("same_bytes", pa.int64()),  # ... bring the same bytes
+        ("fault", pa.large_string()),  # "clean", or the injected fault
+        (
+            "expected",
+            pa.list_(pa.large_string()),
+        ),  # the correct drop reasons, the first one preferred; empty: it should be kept
+        ("matched", pa.bool_()),  # whether picture and English text belong together; null: not evaluated
+        ("same_row", pa.int64()),  # rows with the same number have the same url and text: one should be kept
+        ("same_bytes", pa.int64()),  # ... have the same bytes
         ("same_picture", pa.int64()),  # ... show the same picture, edited
         ("pair_id", pa.large_string()),  # the pair whose picture it is
         ("params", pa.large_string()),  # JSON: how it was made
@@ -80,7 +83,7 @@ TRUTH = pa.schema(
 
 @dataclass
 class Row:
-    """A row of the list with its truth, before the list is shuffled."""
+    """A row of the list with its ground truth, before the list is shuffled."""
 
     pair: Pair
     url: str | None
@@ -90,12 +93,12 @@ class Row:
     params: dict = field(default_factory=dict)
     language: str | None = "en"
     matched: bool | None = None
-    arrives: bytes | None = None  # the picture that a fetch brings; None where it brings none
+    arrives: bytes | None = None  # the picture that a fetch returns; None if it fails
     picture: int | None = None  # for a near duplicate: the index of its original
 
 
 class Layout:
-    """Writes files and collects rows and faults. What is left to chance comes from one seeded source, in a fixed order."""
+    """The web under construction: writes files and collects rows and faults. All random choices come from one seeded generator."""
 
     def __init__(self, folder: Path, port: int, seed: int):
         self.site, self.port, self.chance = folder / "site", port, random.Random(f"web:{seed}")
@@ -119,7 +122,7 @@ class Layout:
         return f"http://{host}:{self.port}/{path}"
 
     def put(self, pair: Pair, data: bytes, suffix: str = "", fault: dict | None = None) -> str:
-        """Write a file, with the server's misdeed if any; returns its URL."""
+        """Write a file, with a server fault if any; returns its URL."""
         address = self.address(pair, suffix)
         file = self.site / address
         file.parent.mkdir(parents=True, exist_ok=True)
@@ -129,23 +132,24 @@ class Layout:
         return self.url(address)
 
     def redirect(self, pair: Pair, to: str) -> str:
+        """Add a redirect to a URL; returns its own URL."""
         address = self.address(pair)
         self.faults[address] = {"do": "redirect", "code": self.chance.choice((301, 302, 303, 307, 308)), "to": to}
         return self.url(address)
 
 
-def lay(folder: Path, pairs: list[Pair], clean: int, seed: int, port: int) -> tuple[pa.Table, pa.Table, dict[str, dict]]:
+def write_web(folder: Path, pairs: list[Pair], clean: int, seed: int, port: int) -> tuple[pa.Table, pa.Table, dict[str, dict]]:
     """Write the site's files. Returns the list, its truth and the servers' faults."""
     out = Layout(folder, port, seed)
-    given, originals = _deal(pairs, clean, out.chance)
+    groups_of_pairs, originals = _assign_pairs(pairs, clean, out.chance)
     for pair in originals:
         out.rows.append(Row(pair, out.put(pair, pair.image), pair.text, matched=True, arrives=pair.image))
-    _texts(out, given)
-    _servers(out, given)
-    _redirects(out, given)
-    _files(out, given)
-    _addresses(out, originals)
-    _again(out, originals)
+    _add_bad_texts(out, groups_of_pairs)
+    _add_server_faults(out, groups_of_pairs)
+    _add_redirects(out, groups_of_pairs)
+    _add_bad_files(out, groups_of_pairs)
+    _add_bad_addresses(out, originals)
+    _add_duplicates(out, originals)
     order = out.chance.sample(range(len(out.rows)), len(out.rows))
     groups = _groups(out.rows)
     truth = [_truth(out.rows[i], at, i, groups) for at, i in enumerate(order)]
@@ -154,8 +158,8 @@ def lay(folder: Path, pairs: list[Pair], clean: int, seed: int, port: int) -> tu
     return pa.Table.from_pylist(listed, LIST), pa.Table.from_pylist(truth, TRUTH), out.faults
 
 
-def _deal(pairs: list[Pair], clean: int, chance: random.Random) -> tuple[dict[str, list[Pair]], list[Pair]]:
-    """Pairs for each kind of row, no pair twice, and the clean ones. Few pairs are shared out in proportion."""
+def _assign_pairs(pairs: list[Pair], clean: int, chance: random.Random) -> tuple[dict[str, list[Pair]], list[Pair]]:
+    """Distinct pairs for each kind of fault, and the clean ones. If there are few pairs all numbers are reduced in proportion."""
     clean = min(clean, int(len(pairs) / (1.05 + sum(SHARES.values()))))
     spare = chance.sample(pairs, len(pairs))
     count = {kind: max(2, round(clean * share)) for kind, share in SHARES.items()}
@@ -166,8 +170,8 @@ def _deal(pairs: list[Pair], clean: int, chance: random.Random) -> tuple[dict[st
     return given, [p for _, p in zip(range(clean), rest)]
 
 
-def _texts(out: Layout, given: dict[str, list[Pair]]) -> None:
-    """Good pictures with wrong, foreign, useless or missing captions."""
+def _add_bad_texts(out: Layout, given: dict[str, list[Pair]]) -> None:
+    """Add valid pictures with wrong, foreign, useless or missing captions."""
     by_source = defaultdict(list)
     for pair in given["wrong_caption"]:
         by_source[pair.source].append(pair)
@@ -209,8 +213,8 @@ def _texts(out: Layout, given: dict[str, list[Pair]]) -> None:
             out.rows.append(Row(pair, out.put(pair, pair.image), text(), kind, BAD_TEXT, language=None, arrives=pair.image))
 
 
-def _servers(out: Layout, given: dict[str, list[Pair]]) -> None:
-    """Good pictures behind servers that do wrong; some of them give the picture in the end."""
+def _add_server_faults(out: Layout, given: dict[str, list[Pair]]) -> None:
+    """Add valid pictures on faulty servers; some of them serve the picture in the end."""
     for kind, (misdeed, expected) in faults.SERVER.items():
         for pair in given[kind]:
             out.rows.append(
@@ -226,8 +230,8 @@ def _servers(out: Layout, given: dict[str, list[Pair]]) -> None:
             )
 
 
-def _redirects(out: Layout, given: dict[str, list[Pair]]) -> None:
-    """Chains of one to three that end well, loops, and chains of thirty."""
+def _add_redirects(out: Layout, given: dict[str, list[Pair]]) -> None:
+    """Add chains of one to three redirects to a picture, loops, and chains of thirty."""
     for pair in given["redirect"]:
         url, hops = out.put(pair, pair.image), out.chance.randint(1, 3)
         for _ in range(hops):
@@ -245,8 +249,8 @@ def _redirects(out: Layout, given: dict[str, list[Pair]]) -> None:
         out.rows.append(Row(pair, url, pair.text, "redirect_far", ["fetch:too_many_redirects"], {"hops": 30}))
 
 
-def _files(out: Layout, given: dict[str, list[Pair]]) -> None:
-    """Files that are broken, no pictures, or of no use."""
+def _add_bad_files(out: Layout, given: dict[str, list[Pair]]) -> None:
+    """Add files that are truncated, not pictures, empty, tiny or too elongated."""
     for pair in given["cut_file"]:
         url = out.put(pair, pair.image[: len(pair.image) // 2])
         out.rows.append(Row(pair, url, pair.text, "cut_file", ["fetch:truncated", "fetch:broken_image", "decode:broken"]))
@@ -276,8 +280,8 @@ def _files(out: Layout, given: dict[str, list[Pair]]) -> None:
         )
 
 
-def _addresses(out: Layout, originals: list[Pair]) -> None:
-    """URLs that are none, hosts that are not there, private addresses by link and by redirect, and bombs."""
+def _add_bad_addresses(out: Layout, originals: list[Pair]) -> None:
+    """Add invalid URLs, missing hosts, private addresses by link and by redirect, and decompression bombs."""
     pair = iter(originals * 9)
 
     def row(url: str | None, fault: str, *expected: str) -> None:
@@ -300,8 +304,8 @@ def _addresses(out: Layout, originals: list[Pair]) -> None:
         row(out.put(originals[0], bomb, ".png"), "bomb", "fetch:too_many_pixels")
 
 
-def _again(out: Layout, originals: list[Pair]) -> None:
-    """Clean rows again: the same bytes at another URL, the same picture edited, the same row twice."""
+def _add_duplicates(out: Layout, originals: list[Pair]) -> None:
+    """Add duplicates of clean rows: the same bytes at another URL, the same picture edited, the same row twice."""
     n = len(originals)
     for i in out.chance.sample(range(n), max(2, round(n * DUPLICATES))):
         pair = originals[i]
@@ -327,7 +331,7 @@ def _again(out: Layout, originals: list[Pair]) -> None:
 
 
 def _groups(rows: list[Row]) -> dict[str, dict[int, int]]:
-    """For each kind of sameness: index of a row -> number of its group, for groups of two and more."""
+    """For each kind of duplicate: index of a row -> number of its group, for groups of two and more."""
     keys = {
         "same_row": [(r.url, r.text) if r.url else None for r in rows],
         "same_bytes": [hashlib.sha256(r.arrives).digest() if r.arrives else None for r in rows],
@@ -336,10 +340,11 @@ def _groups(rows: list[Row]) -> dict[str, dict[int, int]]:
     for i, row in enumerate(rows):
         if row.picture is not None:
             keys["same_picture"][i] = keys["same_picture"][row.picture] = row.picture
-    return {name: _numbered(of) for name, of in keys.items()}
+    return {name: _group_numbers(of) for name, of in keys.items()}
 
 
-def _numbered(keys: list) -> dict[int, int]:
+def _group_numbers(keys: list) -> dict[int, int]:
+    """Index -> the first index with the same key, for keys that occur twice or more; None is no key."""
     members = defaultdict(list)
     for i, key in enumerate(keys):
         if key is not None:
@@ -348,7 +353,7 @@ def _numbered(keys: list) -> dict[int, int]:
 
 
 def _truth(row: Row, at: int, index: int, groups: dict[str, dict[int, int]]) -> dict:
-    # A row that is to fall anyway may fall for its short caption first: text costs less to judge than a fetch.
+    # A row that should be dropped may be dropped for its short caption first, since text is judged before the fetch.
     short = row.text is None or len(row.text.split()) < 3
     early = ["caption_words"] if row.expected and short and "caption_words" not in row.expected else []
     return {

@@ -1,8 +1,8 @@
-"""The demo's web pages: real manuals of Debian packages, packed into a WARC file as a crawler would, their images on loopback.
+"""Generator of the demo's web pages: real manuals of Debian packages in a WARC file, their images served on loopback.
 
-FOLDER/pages.warc.gz         the pages; one in twenty was captured twice
-FOLDER/site/<host>/...       their images, that the server gives; one in fifty is gone
-FOLDER/faults.json, web.json as curate.extras.demo.web has them
+FOLDER/pages.warc.gz         the pages; one in twenty is captured twice
+FOLDER/site/<host>/...       their images, which the server serves; one in fifty is missing
+FOLDER/faults.json, web.json as in curate.extras.demo.web
 """
 
 import gzip
@@ -18,7 +18,7 @@ from curate.models.packages import fetch
 from curate.schema import uid
 from curate.selector import coin
 
-#: Package -> its host, and the folders of its pages (a folder's name says the language of the handbook's).
+#: Package -> its host, and the folders of its pages (of the handbook one for each language).
 MANUALS = {
     "wireshark": ("127.0.0.2", ("usr/share/doc/wireshark",)),
     "handbook": (
@@ -28,11 +28,12 @@ MANUALS = {
 }
 PORT = 18480
 IMAGES = (".png", ".jpg", ".jpeg", ".gif", ".svg", ".webp")
-AGAIN, GONE = 0.05, 0.02
+#: Share of the pages that are captured twice, and of the images that are missing.
+CAPTURED_TWICE, MISSING = 0.05, 0.02
 
 
 def build(folder: Path, seed: int = 0, say: Callable[[str], None] = print) -> DemoWeb:
-    """Build the pages in a folder, unless they are there. What cannot be had is in `left_out`."""
+    """Build the pages in a folder, unless they exist. Packages that are not available are in `left_out`."""
     web = DemoWeb(folder)
     if (folder / "web.json").exists() and not web.left_out:
         say(f"the pages in {folder} are already there")
@@ -50,10 +51,13 @@ def build(folder: Path, seed: int = 0, say: Callable[[str], None] = print) -> De
                 if file.suffix == ".html":
                     url = f"http://{host}:{port}/{quote(path)}"
                     out.write(
-                        b"".join(record(url, file.read_bytes(), day) for day in ((1, 2) if lucky(url, seed, AGAIN) else (1,)))
+                        b"".join(
+                            record(url, file.read_bytes(), day)
+                            for day in ((1, 2) if chosen(url, seed, CAPTURED_TWICE) else (1,))
+                        )
                     )
                     pages += 1
-                elif file.suffix.lower() in IMAGES and not lucky(path, seed, GONE):
+                elif file.suffix.lower() in IMAGES and not chosen(path, seed, MISSING):
                     target = work / "site" / host / path
                     target.parent.mkdir(parents=True, exist_ok=True)
                     shutil.copyfile(file, target)
@@ -83,12 +87,13 @@ def files(home: Path, roots: tuple[str, ...]) -> Iterator[Path]:
         yield from sorted(p for p in (home / root).rglob("*") if p.is_file() and not p.is_symlink())
 
 
-def lucky(name: str, seed: int, share: float) -> bool:
+def chosen(name: str, seed: int, share: float) -> bool:
+    """Whether a name is in a seeded random sample of this share."""
     return bool(coin([name], seed, "pages")[0] < share)
 
 
 def record(url: str, body: bytes, day: int) -> bytes:
-    """A WARC response, compressed by itself as Common Crawl does."""
+    """A WARC response record, compressed separately as in Common Crawl."""
     http = b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\n\r\n" + body
     head = (
         f"WARC/1.0\r\nWARC-Type: response\r\nWARC-Date: 2025-03-{day:02d}T10:00:00Z\r\nWARC-Target-URI: {url}\r\n"

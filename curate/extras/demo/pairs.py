@@ -1,7 +1,7 @@
-"""Real image-text pairs out of the packages: pictures opened, drawings rendered, bytes fixed.
+"""Real image-text pairs from the packages: pictures opened, drawings rendered.
 
-The same packages give the same pairs, byte for byte, whatever the order or number of threads. Built pairs are kept in the
-cache, named by what they were made of.
+The same packages give the same pairs, byte for byte, for any order or number of threads. Built pairs are cached under a hash of
+their inputs.
 """
 
 import hashlib
@@ -23,7 +23,7 @@ from curate.extras.demo import readers
 from curate.extras.demo.readers import Draft, Emoji
 from curate.models.packages import Fetched, Missing, cache, fetch
 
-#: Goes up when the same packages would give other pairs.
+#: To be raised when the same packages would give other pairs.
 VERSION = 1
 #: The packages of each tier. T is for tests (npm only, seconds), S the default, M for measuring dedup and training.
 TIERS = {
@@ -35,8 +35,8 @@ TIERS = {
 TINY = 400
 #: Drawings are rendered at one of these widths, chosen by their name.
 SIDES = (224, 256, 320, 384)
-#: Larger pictures are scaled down to this side, pixels; smaller sides than MIN_SIDE and longer shapes than MAX_RATIO are
-#: left out, so that a filter with loose bounds drops none of the real pairs for its size.
+#: Larger pictures are scaled down to MAX_SIDE pixels; those with a side under MIN_SIDE or an aspect ratio over MAX_RATIO are
+#: left out, so that a filter with loose bounds drops no real pair for its size.
 MAX_SIDE, MIN_SIDE, MAX_RATIO = 512, 64, 3.0
 #: Pictures of more pixels are left out: three of the clip arts are bombs of 231 to 623 megapixels.
 MAX_PIXELS = 40_000_000
@@ -71,18 +71,18 @@ class Pair:
     suffix: str  # ".png", ".jpg" or ".webp": what the bytes are
     width: int
     height: int
-    held_out: bool  # its title is one of the eighth that the small CLIP never saw
+    held_out: bool  # its title is in the eighth that the small CLIP was not trained on
     image: bytes
 
 
 def held_out(title: str) -> bool:
-    """True for one title in eight, by its hash: all styles of a thing are on the same side of the split."""
+    """True for one title in eight, by its hash, so that all styles of a thing are on the same side of the split."""
     plain = re.sub(r"\W+", " ", title.lower()).strip()
     return hashlib.sha256(plain.encode()).digest()[0] < 32
 
 
 def pairs(tier: str = "S", say: Callable[[str], None] = print) -> tuple[list[Pair], Fetched]:
-    """The pairs of a tier, in a fixed order, and what the packages brought. Fetches what is not in the cache."""
+    """The pairs of a tier, in a fixed order, and the fetched packages. Downloads what is not in the cache."""
     fetched = fetch(TIERS[tier], say)
     made_of = {"version": VERSION, "tier": tier, "packages": {k: v["sha256"] for k, v in fetched.records().items()}}
     name = hashlib.sha256(json.dumps(made_of, sort_keys=True).encode()).hexdigest()[:16]
@@ -93,7 +93,7 @@ def pairs(tier: str = "S", say: Callable[[str], None] = print) -> tuple[list[Pai
 
 
 def _drafts(tier: str, fetched: Fetched) -> list[Draft]:
-    """All drafts that the packages at hand allow, source by source."""
+    """The drafts of all available packages, source by source."""
     have, found = fetched.folders, []
     if "emojibase" in have:
         emoji = Emoji(have["emojibase"])
@@ -116,7 +116,7 @@ def _open(drafts: list[Draft], say: Callable[[str], None]) -> Iterator[Pair]:
 
 
 def _pair(draft: Draft) -> Pair | None:
-    """The draft with its picture, or None if that is no good."""
+    """The pair of a draft, or None if its picture cannot be opened or is out of bounds."""
     try:
         data = _picture(draft)
         if _png_pixels(data) > MAX_PIXELS:
@@ -146,7 +146,7 @@ def _pair(draft: Draft) -> Pair | None:
 
 
 def _picture(draft: Draft) -> bytes:
-    """The file as it comes, or a drawing rendered on white, as JPEG or PNG."""
+    """The picture file of a draft unchanged, or a drawing rendered on white, as JPEG or PNG."""
     if draft.member:
         with zipfile.ZipFile(draft.picture) as archive:
             return archive.read(draft.member)
@@ -167,12 +167,12 @@ def _picture(draft: Draft) -> bytes:
 
 
 def _png_pixels(data: bytes) -> int:
-    """Width x height as a PNG's header says, before any decoder is asked; 0 for other formats, which are small here."""
+    """Width x height from a PNG's header, without decoding; 0 for other formats, which are small here."""
     return int.from_bytes(data[16:20]) * int.from_bytes(data[20:24]) if data.startswith(b"\x89PNG") else 0
 
 
 def _smaller(im: Image.Image) -> bytes:
-    """Scaled down to MAX_SIDE, in the format it came in."""
+    """A picture scaled down to MAX_SIDE, in its original format."""
     suffix = {"JPEG": ".jpg", "WEBP": ".webp"}.get(im.format, ".png")
     im = im.convert("RGBA" if im.mode in ("P", "LA", "PA") or "transparency" in im.info else im.mode)
     im.thumbnail((MAX_SIDE, MAX_SIDE), Image.Resampling.BOX if im.mode == "1" else Image.Resampling.LANCZOS)
@@ -180,7 +180,7 @@ def _smaller(im: Image.Image) -> bytes:
 
 
 def encode(im: Image.Image, suffix: str, quality: int = 88) -> bytes:
-    """Image file bytes; what is transparent becomes white where the format has no transparency."""
+    """A picture as file bytes; transparent pixels become white in JPEG."""
     out = io.BytesIO()
     if suffix == ".jpg":
         flat(im).save(out, "JPEG", quality=quality)
@@ -190,7 +190,7 @@ def encode(im: Image.Image, suffix: str, quality: int = 88) -> bytes:
 
 
 def flat(im: Image.Image) -> Image.Image:
-    """RGB, with white behind what is transparent."""
+    """A picture in RGB, with transparent pixels on white."""
     if im.mode in ("RGBA", "LA", "PA") or "transparency" in im.info:
         im = im.convert("RGBA")
         return Image.alpha_composite(Image.new("RGBA", im.size, "white"), im).convert("RGB")
@@ -198,7 +198,7 @@ def flat(im: Image.Image) -> Image.Image:
 
 
 def _write(file: Path, rows: list[Pair]) -> None:
-    """Whole or not at all."""
+    """Write the cache file atomically."""
     columns = {name: [getattr(r, name) for r in rows] for name in SCHEMA.names if name != "captions"}
     columns["captions"] = [json.dumps(r.captions, ensure_ascii=False) for r in rows]
     file.parent.mkdir(parents=True, exist_ok=True)
@@ -213,9 +213,9 @@ def _read(file: Path) -> list[Pair]:
 
 
 def sample_photos(n: int, size: tuple[int, int] = (640, 480), quality: int = 90) -> list[bytes]:
-    """n different JPEGs cut from the photos inside scikit-image and scikit-learn: about 60 kB each at 640x480, quality 90.
+    """n distinct JPEGs cropped from the photos in scikit-image and scikit-learn: about 60 kB each at 640x480, quality 90.
 
-    Needs pip alone. The i-th is always the same. Raises Missing where neither package can be had.
+    Needs only pip. The i-th is always the same. Raises Missing if neither package is available.
     """
     photos = _photos()
     return [_crop(photos[i % len(photos)], i // len(photos), size, quality) for i in range(n)]
@@ -241,7 +241,7 @@ def _photos() -> list[Image.Image]:
 
 
 def _crop(photo: Image.Image, turn: int, size: tuple[int, int], quality: int) -> bytes:
-    """The turn-th window of a photo: sizes and places follow the golden ratio, so that no two are the same."""
+    """The turn-th crop of a photo: sizes and positions follow the golden ratio, so that all are distinct."""
     share = 0.55 + 0.45 * ((turn * 0.618034) % 1)
     w = int(min(photo.width, photo.height * size[0] / size[1]) * share)
     h = w * size[1] // size[0]

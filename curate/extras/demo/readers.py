@@ -1,4 +1,4 @@
-"""What the packages hold, as drafts of image-text pairs: captions read, pictures not yet opened.
+"""Readers of the packages: drafts of image-text pairs with captions, pictures not yet opened.
 
 One function a source; each yields drafts in a fixed order (by file name or code point).
 """
@@ -47,7 +47,7 @@ STAMP_LANGUAGES = EMOJI_LANGUAGES | {
 }
 
 SKIN_TONES = re.compile(r"1f3f[b-f]", re.IGNORECASE)
-#: Clip-art titles that occur more often than this say nothing about their picture (1,375 are "gramastar").
+#: Clip-art titles that occur more often than this do not describe their picture (1,375 are "gramastar").
 MAX_SAME_TITLE = 3
 
 
@@ -66,14 +66,14 @@ class Draft:
 
 
 def caption(title: str, keywords: list[str]) -> str:
-    """`weary face (crying, sad, tired)`: keywords that the title already says are left out."""
+    """A caption like `weary face (crying, sad, tired)`, without keywords that are in the title."""
     title_words = set(title.lower().split())
     extra = [k for k in dict.fromkeys(k.strip() for k in keywords) if k and not set(k.lower().split()) <= title_words]
     return f"{title} ({', '.join(extra[:4])})" if extra else title
 
 
 def _code(hexcode: str) -> str:
-    """An emoji's code points without the variation selector, which packages write or leave out at will."""
+    """An emoji's code points without the variation selector, which packages use inconsistently."""
     return "-".join(c for c in hexcode.lower().split("-") if c != "fe0f")
 
 
@@ -84,14 +84,14 @@ def _labels(emojibase: Path, language: str) -> dict[str, tuple[str, list[str]]]:
 
 
 class Emoji:
-    """The emoji names in many languages, joined to the pictures of any style on their code points."""
+    """Emoji names in many languages by code points, which join them to the pictures of any style."""
 
     def __init__(self, emojibase: Path):
         self.names = _labels(emojibase, "en")
         self.other = {code: _labels(emojibase, folder) for folder, code in EMOJI_LANGUAGES.items()}
 
     def captions(self, code: str) -> dict[str, str]:
-        """In every other language that has a name of its own for it."""
+        """The captions of an emoji by language, for languages with a name that differs from the English one."""
         english = self.names.get(code, ("", []))[0]
         found = ((lang, names[code]) for lang, names in self.other.items() if code in names)
         return {lang: caption(*name) for lang, name in found if name[0] != english and "\\x" not in name[0]}
@@ -99,7 +99,7 @@ class Emoji:
     def draft(
         self, source: str, code: str, licence: str, picture: Path, title: str = "", tags: list[str] | None = None
     ) -> Draft:
-        """`title` is for what has no name in emojibase; `tags` in place of emojibase's."""
+        """The draft of an emoji. title: for emoji without a name in emojibase; tags: replace emojibase's."""
         label, own = self.names.get(code, (title, []))
         return Draft(
             source, code, label, caption(label, own if tags is None else tags), licence, picture, captions=self.captions(code)
@@ -107,7 +107,7 @@ class Emoji:
 
 
 def openmoji(package: Path, emoji: Emoji) -> Iterator[Draft]:
-    """Flat drawings (SVG): one for each emoji and symbol, skin tones left out."""
+    """OpenMoji's flat drawings (SVG): one for each emoji and symbol, without skin tones."""
     entries = json.loads((package / "package/data/openmoji.json").read_text(encoding="utf-8"))
     for e in sorted(entries, key=lambda e: e["hexcode"]):
         picture = package / "package/color/svg" / f"{e['hexcode']}.svg"
@@ -118,12 +118,12 @@ def openmoji(package: Path, emoji: Emoji) -> Iterator[Draft]:
 
 
 def fluent(package: Path, emoji: Emoji) -> Iterator[Draft]:
-    """Three-dimensional renders of emoji (WebP, 256 px)."""
+    """Microsoft Fluent's three-dimensional renders of emoji (WebP, 256 px)."""
     yield from _styled("fluent", sorted((package / "package/assets").glob("*.webp")), "MIT", emoji)
 
 
 def noto(package: Path, emoji: Emoji) -> Iterator[Draft]:
-    """Google's emoji (PNG, 64 px)."""
+    """Google Noto's emoji (PNG, 64 px)."""
     yield from _styled("noto", sorted((package / "package/img/google/64").glob("*.png")), "Apache-2.0", emoji)
 
 
@@ -168,7 +168,7 @@ def clipart(svg: Path, png: Path) -> Iterator[Draft]:
 
 
 def _dublin_core(file: Path) -> tuple[str, list[str]]:
-    """Title and keywords of an SVG's metadata; by patterns, for many of these files are not well-formed XML."""
+    """Title and keywords of an SVG's metadata, found by patterns, since many of these files are not well-formed XML."""
     text = file.read_text(encoding="utf-8", errors="replace")
     work = text[text.find("<metadata") : text.find("</metadata>")]
     title = re.search(r"<dc:title[^>]*>([^<]*)<", work)

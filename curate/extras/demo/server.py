@@ -42,7 +42,7 @@ class Site:
 
 
 class Connection(asyncio.Protocol):
-    """One client's connection; answers one request after the other and stays open."""
+    """A persistent connection of one client; answers one request after the other."""
 
     def __init__(self, site: Site):
         self.site, self.buffer, self.task = site, b"", None
@@ -75,15 +75,15 @@ class Connection(asyncio.Protocol):
         site.hits[address] += 1
         fault = site.faults.get(address)
         if fault is not None and not (fault["do"] == "flaky" and site.hits[address] > fault["times"]):
-            self.task = asyncio.ensure_future(self.misbehave(fault, address))
+            self.task = asyncio.ensure_future(self.inject(fault, address))
             return None
         if address not in site.files:
             return self.transport.write(response(404, b"<html><body><h1>404 Not Found</h1></body></html>", "text/html"))
         whole = response(200, *site.read(address))
         self.transport.write(whole[: whole.index(b"\r\n\r\n") + 4] if head_only else whole)
 
-    async def misbehave(self, fault: dict, address: str) -> None:
-        """Do what the fault says, then go on with the next request."""
+    async def inject(self, fault: dict, address: str) -> None:
+        """Answer with a fault, then continue with the next request."""
         try:
             await getattr(self, "do_" + fault["do"])(fault, address)
         finally:
@@ -141,7 +141,7 @@ class Connection(asyncio.Protocol):
             self.transport.write(block)
             while self.transport.get_write_buffer_size() > 500_000:
                 await asyncio.sleep(0.01)
-            if self.transport.is_closing():  # the client left: a loop that never waits is not told
+            if self.transport.is_closing():  # the client disconnected; without a wait the loop would not notice
                 return
         self.transport.abort()
 

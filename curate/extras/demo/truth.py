@@ -1,4 +1,5 @@
-"""A run's ledger against the truth: precision and recall of every reason, what became of every fault, AUC of the CLIP score."""
+"""Evaluation of a run's ledger against the ground truth: precision and recall of each drop reason, the outcome of each fault, AUC of the
+CLIP score."""
 
 import json
 from collections import Counter, defaultdict
@@ -10,9 +11,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-#: Reasons of selectors that cut on a score, and the truth's word for it.
+#: Drop reasons of selectors that cut by a score, and the reason in the ground truth.
 NAMES = {"top_fraction": "clip_score"}
-#: Reasons that leave one row of a group, and the truth's columns that say which rows belong together.
+#: Drop reasons that keep one row of a group, and the columns of the ground truth that define the groups.
 GROUPS = {
     "duplicate_uid": ("same_row",),
     "exact_dedup": ("same_bytes",),
@@ -23,15 +24,15 @@ GROUPS = {
 
 @dataclass(frozen=True)
 class Measured:
-    """Five tables.
+    """The result of an evaluation as five tables.
 
-    steps: for each step that dropped rows how many it dropped, how many are left, and of these `precision`: the share that ought to
-        stay, each picture counted once; `recall`: of all that ought to stay the share that is left.
-    reasons: for each drop reason `dropped` rows, of which `right`; `precision` = right / dropped. `should` = rows that ought to
-        fall first of all for this reason, `caught` = those that fell for it or another reason that is right for them,
-        `elsewhere` = those that fell for something else; `recall` = caught / should.
-    faults: for each kind of fault its rows, how many stayed, fell rightly, or fell for a reason that is not right.
-    languages: for each language of a foreign caption its rows, and how many fell for `language`, for something else, or stayed.
+    steps: for each step that dropped rows the numbers of dropped and remaining rows; `precision`: the share of the remaining rows that
+        should be kept, each picture counted once; `recall`: the share of all rows that should be kept which remain.
+    reasons: for each drop reason `dropped` rows, of which `right`; `precision` = right / dropped. `should` = rows for which this is
+        the first correct reason, `caught` = those dropped for it or another correct reason, `elsewhere` = those dropped for an incorrect
+        reason; `recall` = caught / should.
+    faults: for each kind of fault its rows, and how many were kept, dropped for a correct reason, or for an incorrect one.
+    languages: for each language of a foreign caption its rows, and how many were dropped for `language`, for another reason, or kept.
     auc: probability that a true caption scores higher than one taken from another picture of the same source; over `all`,
         by source, and `held out` (captions the small CLIP did not see).
     """
@@ -75,7 +76,7 @@ def measure(ledger: pa.Table, truth: pa.Table | Path, names: Mapping[str, str] =
 
 
 def _join(ledger: pa.Table, truth: list[dict]) -> list[dict]:
-    """The truth's rows with the ledger's reason and CLIP score. Rows with the same url and text are interchangeable."""
+    """The rows of the ground truth with the ledger's drop reason and CLIP score. Rows with the same url and text are interchangeable."""
     places = defaultdict(list)
     for row in reversed(truth):
         places[row["url"], row["text"]].append(row)
@@ -136,7 +137,7 @@ _COUNTS = pa.schema(
 
 
 def _single(rows: list[dict], reason: str) -> dict:
-    """A reason that is judged row by row."""
+    """The counts of a drop reason that is evaluated row by row."""
     dropped = [r for r in rows if r["reason"] == reason]
     should = [r for r in rows if r["expected"][:1] == [reason]]
     caught = sum(r["reason"] in r["expected"] for r in should)
@@ -145,7 +146,8 @@ def _single(rows: list[dict], reason: str) -> dict:
 
 
 def _grouped(rows: list[dict], reason: str) -> dict:
-    """A reason that is to leave one row of each group: right drops leave at least one member, missed ones more than one."""
+    """The counts of a drop reason that should keep one row of each group: correct drops leave at least one member, missed ones more
+    than one."""
     dropped = right = missed = 0
     for group in _groups(rows, GROUPS[reason]):
         fell = sum(r["reason"] == reason for r in group)
@@ -155,7 +157,7 @@ def _grouped(rows: list[dict], reason: str) -> dict:
 
 
 def _groups(rows: list[dict], columns: tuple[str, ...]) -> list[list[dict]]:
-    """Rows that belong together by any of the columns; every other row is a group of its own."""
+    """Groups of rows that are connected by equal values in any of the columns; other rows are groups of their own."""
     leader = list(range(len(rows)))
 
     def find(i: int) -> int:
@@ -188,7 +190,7 @@ def _line(reason: str, dropped: int, right: int, should: int, caught: int, elsew
 
 
 def _faults(rows: list[dict]) -> pa.Table:
-    """What became of each kind, near duplicates by edit. Any member of a group may be the one that fell as a duplicate."""
+    """The outcomes of each kind of fault, near duplicates by edit. Any member of a group may be dropped as a duplicate."""
     kinds = defaultdict(list)
     for row in rows:
         edit = json.loads(row["params"]).get("edit")
@@ -222,7 +224,7 @@ def _languages(rows: list[dict]) -> pa.Table:
 
 
 def _auc(rows: list[dict]) -> pa.Table:
-    """Own captions of clean rows against captions shuffled within their source."""
+    """AUC of the CLIP score: true captions of clean rows against captions shuffled within their source."""
     judged = [r for r in rows if r["score"] is not None and (r["fault"] == "clean" or r["matched"] is False)]
     sources = sorted({r["source"] for r in judged})
     subsets = {
@@ -239,14 +241,14 @@ def _auc(rows: list[dict]) -> pa.Table:
 
 
 def auc(high: list[float], low: list[float]) -> float:
-    """Probability that one of `high` is above one of `low`, ties counted half (Mann-Whitney's U over the number of pairs)."""
+    """Probability that a value of `high` exceeds one of `low`, ties counted half (Mann-Whitney's U over the number of pairs)."""
     ordered = np.sort(np.asarray(low, dtype=np.float64))
     below, not_above = (np.searchsorted(ordered, np.asarray(high, dtype=np.float64), side) for side in ("left", "right"))
     return float((below + not_above).sum() / 2 / len(high) / len(low))
 
 
 def columns(table: pa.Table) -> str:
-    """A table as plain text, numbers to the right."""
+    """A table as plain text with aligned columns, numbers to the right."""
 
     def cell(value) -> str:
         return "" if value is None else f"{value:.3f}" if isinstance(value, float) else str(value)

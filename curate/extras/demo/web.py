@@ -1,8 +1,8 @@
 """The demo's web on disk, and its servers.
 
-FOLDER/pairs.parquet         url, text, licence, source: what a crawler's list would hold, shuffled
+FOLDER/pairs.parquet         url, text, licence, source: a shuffled list, as a crawler writes it
 FOLDER/site/<host>/...       the files that the servers serve
-FOLDER/faults.json           what the servers do wrong, by host/path
+FOLDER/faults.json           the servers' faults, by host/path
 FOLDER/web.json              hosts, port, seed, and the packages it was made of
 FOLDER/truth/truth.parquet   one row for each row of the list; the pipeline never reads this
 """
@@ -24,7 +24,7 @@ import pyarrow.parquet as pq
 
 from curate.errors import CurateError
 from curate.extras.demo import server
-from curate.extras.demo.lay import CLEAN, HOSTS, LAYOUT, lay
+from curate.extras.demo.lay import CLEAN, HOSTS, LAYOUT, write_web
 from curate.extras.demo.pairs import Pair, pairs
 
 #: Ports are tried from here on. The same port gives the same URLs, hence the same uids and the same root hash.
@@ -32,7 +32,7 @@ PORT = 18080
 
 
 class WebError(CurateError):
-    """The demo's web cannot be built or served; says why in one line."""
+    """The demo's web cannot be built or served; the message gives the cause in one line."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ class DemoWeb:
 
     @property
     def truth(self) -> Path:
-        """What is true of each row of the list."""
+        """The ground truth about each row of the list."""
         return self.folder / "truth" / "truth.parquet"
 
     @property
@@ -58,7 +58,7 @@ class DemoWeb:
 
     @property
     def left_out(self) -> dict[str, str]:
-        """Packages that could not be had, with the reason."""
+        """Packages that were not available, with the reason."""
         return self.notes["left_out"]
 
     @contextlib.contextmanager
@@ -66,7 +66,7 @@ class DemoWeb:
         """Serve it from one child process until the block ends; the child also ends when this process does."""
         notes = self.notes
         command = [sys.executable, server.__file__, str(self.folder)]
-        # A session of its own: Ctrl-C is for the pipeline, which then leaves this block in order.
+        # A session of its own: Ctrl-C goes only to the pipeline, which then leaves this block in order.
         with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True) as child:
             try:
                 ready, _, _ = select.select([child.stdout], [], [], 60)
@@ -80,13 +80,13 @@ class DemoWeb:
 
 @dataclass(frozen=True)
 class Serving:
-    """Servers that run: the first host's address, and the process."""
+    """The running servers: the first host's address, and the process id."""
 
     address: str
     pid: int
 
     def hits(self) -> dict[str, int]:
-        """How often each host/path was asked for since the servers started."""
+        """The number of requests for each host/path since the servers started."""
         with urllib.request.urlopen(f"{self.address}/.hits", timeout=10) as answer:
             return json.load(answer)
 
@@ -127,14 +127,14 @@ def build(
 
 
 def write(web: DemoWeb, rows: list[Pair], notes: dict, port: int = PORT) -> None:
-    """Lay pairs out as a web (`notes` has at least `seed`, `clean` and `hosts`), in place of the web that was there."""
+    """Build a web from pairs and replace an existing one. notes: the content of web.json, at least `seed`, `clean` and `hosts`."""
     if web.folder.exists() and any(web.folder.iterdir()) and not (web.folder / "web.json").exists():
         raise WebError(f"{web.folder} holds something that is not a demo web")
     port = free_port(port)
-    # Built beside its place and renamed: what stands there is whole, however often a build is killed.
+    # Built in a temporary folder and renamed, so that a killed build leaves no incomplete web.
     work = DemoWeb(web.folder.with_name(f".{web.folder.name}-{os.getpid()}"))
     work.truth.parent.mkdir(parents=True)
-    listed, truth, faults = lay(work.folder, rows, notes["clean"], notes["seed"], port)
+    listed, truth, faults = write_web(work.folder, rows, notes["clean"], notes["seed"], port)
     pq.write_table(listed, work.pairs)
     pq.write_table(truth, work.truth)
     (work.folder / "faults.json").write_text(json.dumps(faults))
@@ -144,7 +144,8 @@ def write(web: DemoWeb, rows: list[Pair], notes: dict, port: int = PORT) -> None
 
 
 def free_port(first: int = PORT) -> int:
-    """The first port from `first` on that is free on every host. Raises WebError where loopback has one address only."""
+    """The first port from `first` on that is free on every host. Raises WebError if there is none, as where loopback has only one
+    address."""
     reason: OSError | None = None
     for port in range(first, first + 200):
         try:

@@ -1,9 +1,9 @@
-"""`curate evaluate`: does a set of samples train a better model than another one? DataComp's question (Gadre et al. 2023, 2304.14108):
-one model, one trainer, one number of samples seen, and only the samples differ. Several seeds say how much is chance.
+"""`curate evaluate`: compares sets of samples by the models trained on them, as DataComp does (Gadre et al. 2023, 2304.14108): model,
+trainer and number of samples seen are the same, only the samples differ. Several seeds measure the variance.
 
     FOLDER/sets/            shards made for the comparison: the pool, and a random subset of it
-    FOLDER/trainings/       one folder a training, in open_clip's own format, with what was measured on it
-    FOLDER/evaluation.json  everything that was measured; evaluation.html shows it
+    FOLDER/trainings/       one folder a training, in open_clip's own format, with its measurements
+    FOLDER/evaluation.json  all measurements; evaluation.html shows them
 """
 
 import json
@@ -23,7 +23,7 @@ from typing import Any
 from curate.errors import PoolError, RecipeError
 from curate.extras.evaluate.heldout import HeldOut, open_held_out
 from curate.extras.evaluate.outcome import Outcome
-from curate.extras.evaluate.sets import Set, fetched, named, opened
+from curate.extras.evaluate.sets import Set, named, open_set, write_fetched
 from curate.extras.evaluate.trainer import DONE, Training, configuration, job
 from curate.recipe import versions
 from curate.stage import digest
@@ -31,9 +31,9 @@ from curate.store.atomic import Store
 from curate.store.lease import held
 from curate.view.progress import Quiet
 
-#: What open_clip's trainer imports besides open_clip.
+#: Packages that open_clip's trainer imports besides open_clip.
 NEEDS = ("webdataset", "pandas")
-#: The sets that a pool gives.
+#: The sets that are made from a pool.
 POOLED = ("random subset", "pool")
 
 
@@ -47,11 +47,11 @@ def evaluate(
     how: Training | None = None,
     progress: Any = None,
 ) -> Outcome:
-    """Train the same model on each set, once a seed, and measure it on each held-out set; goes on where it was stopped.
+    """Train the same model on each set, once for each seed, and measure it on each held-out set; resumes an interrupted evaluation.
 
-    runs: `[NAME=]PATH` of runs, folders of tars, or tars. Of a single run that is given its own pool is the other side.
-    pool: a run; all that it has fetched, and a random subset of it as large as the first of `runs`, are compared too.
-    samples_seen: by each training; none: as many as the largest set has.
+    runs: `[NAME=]PATH` of runs, folders of tars, or tars. A single run is compared with its own pool.
+    pool: a run; all its fetched samples, and a random subset of them as large as the first of `runs`, are compared too.
+    samples_seen: by each training; none: the size of the largest set.
     """
     if missing := [n for n in NEEDS if find_spec(n) is None]:
         raise RecipeError(f"open_clip's trainer needs {' and '.join(missing)}: pip install 'curate-multimodal[evaluate]'")
@@ -79,18 +79,18 @@ def evaluate(
 
 
 def _sets(paths: dict[str, str], measured: list[HeldOut], store: Store, pool: str | None) -> list[Set]:
-    """Those given, and the two that a pool gives."""
+    """The sets of `paths`, and the two made from a pool."""
     captions = frozenset().union(*(h.captions for h in measured))
-    sets = [opened(name, path, captions) for name, path in paths.items()]
+    sets = [open_set(name, path, captions) for name, path in paths.items()]
     if pool:
         for name, size in zip(POOLED, (sets[0].samples, None)):
             place = store.path(f"sets/{name.replace(' ', '-')}")
-            sets.append(opened(name, fetched(pool, place, size), captions))
+            sets.append(open_set(name, write_fetched(pool, place, size), captions))
     return sets
 
 
 def _compute(how: Training, sets: list[Set], samples_seen: int | None) -> Training:
-    """The same for every set: loader processes as there are shards in the smallest set, and whole batches of each."""
+    """The training with the same compute for every set: as many loader processes as the smallest set has shards, and full batches."""
     workers = min(how.workers, *(len(s.tars) for s in sets))
     small = min(sets, key=lambda s: s.samples)
     if small.samples < how.batch * workers:
@@ -105,7 +105,7 @@ def _compute(how: Training, sets: list[Set], samples_seen: int | None) -> Traini
 
 
 class Trainer:
-    """open_clip's trainer in a process of its own, started when there is something to train."""
+    """open_clip's trainer in a child process, started on first use."""
 
     child: subprocess.Popen | None = None
 
@@ -114,11 +114,11 @@ class Trainer:
 
     def __exit__(self, *_: Any) -> None:
         if self.child:
-            self.child.stdin.close()  # it ends by that, also in the middle of a training
+            self.child.stdin.close()  # this ends it, also in the middle of a training
             self.child.wait()
 
     def lines(self, job: Path) -> Iterator[str]:
-        """Do a job; what the trainer says meanwhile."""
+        """Run a job; yields the trainer's output lines."""
         if not self.child or self.child.poll() is not None:
             command = [sys.executable, "-m", "curate.extras.evaluate.trainer"]
             self.child = subprocess.Popen(
@@ -149,7 +149,7 @@ class _Evaluation:
         for left in Path(self.store.path("trainings")).glob(".training-*"):  # by a process that was killed
             shutil.rmtree(left, ignore_errors=True)
         found = []
-        for seed in range(self.seeds):  # all sets of a seed first: what is there after a while can be compared
+        for seed in range(self.seeds):  # all sets of a seed first, so that an interrupted evaluation can be compared
             for each in self.sets:
                 folder = self._trained(each, seed)
                 found += [
@@ -172,7 +172,7 @@ class _Evaluation:
         return outcome
 
     def _trained(self, each: Set, seed: int) -> Path:
-        """The folder of a training; one that is finished is not repeated."""
+        """The folder of a training, which is run unless it is finished."""
         key = digest([each.hash, {**asdict(self.how), "model": configuration(self.how.model)}, seed])
         home = Path(self.store.path(f"trainings/{each.name.replace(' ', '-')}-{seed}-{key}"))
         bar = f"{each.name}, seed {seed}"
@@ -190,7 +190,7 @@ class _Evaluation:
         return home
 
     def _train(self, each: Set, seed: int, work: Path, bar: str) -> None:
-        """PoolError says with its last line why a training failed."""
+        """Run a training in a folder. PoolError with its last output line if it fails."""
         (work / "job.json").write_text(job(self.how, each.tars, seed))
         output: list[str] = []
         for line in self.trainer.lines(work / "job.json"):
@@ -209,7 +209,7 @@ class _Evaluation:
             self.progress.step(bar, None)
 
     def _measures(self, folder: Path, held_out: HeldOut) -> dict[str, Any]:
-        """What the model of a training reaches on a held-out set, measured once."""
+        """The metrics of a trained model on a held-out set; measured once and stored."""
         name = f"measured-{held_out.hash}.json"
         kept = Store(folder)
         if not kept.exists(name):

@@ -1,4 +1,4 @@
-"""Held-out samples, and what a model makes of them: image-text retrieval and zero-shot classification.
+"""Held-out sets and their metrics: image-text retrieval and zero-shot classification.
 
 A held-out set is a run, a folder of tars or a tar. Samples with a `.txt` (each line is a caption) are for retrieval; samples
 with a `.cls` (a number) and a `classnames.txt` beside the tars, or one folder up, for classification. This is how CLIP
@@ -20,18 +20,18 @@ from curate.sources.tarindex import members, samples
 from curate.sources.webdataset import WebDataset
 from curate.stage import digest
 
-#: Pictures that open_clip's loader takes.
+#: Suffixes of pictures that open_clip's loader reads.
 PICTURES = ("jpg", "jpeg", "png", "webp")
 TEMPLATES = ["a photo of a {c}."]
 #: Pictures decoded and embedded at a time.
 CHUNK = 512
-#: Goes up when something else is measured, so that earlier measurements are not taken for it.
+#: To be raised when the measurement changes, so that earlier ones are not reused.
 VERSION = 2
 
 
 @dataclass(frozen=True)
 class Sample:
-    """What a tar says of a sample; `image` is the offset and size of its picture in the tar, () if it has none."""
+    """A sample of a tar; image: the offset and size of its picture in the tar, () if it has none."""
 
     key: str
     image: tuple[int, int] | tuple[()]
@@ -45,7 +45,7 @@ class Sample:
 
 
 def samples_in(tar: str) -> Iterator[Sample]:
-    """The samples of a tar, pictures unread; PoolError names the tar and the sample where it is not to be read."""
+    """The samples of a tar, without reading pictures; PoolError names the tar and the sample if it is invalid."""
     with open(tar, "rb") as f:
         for sample in samples(members(f, tar)):
             inner = {k: m for k, m in sample.members.items() if m.whole}
@@ -66,7 +66,7 @@ def samples_in(tar: str) -> Iterator[Sample]:
 
 @dataclass
 class HeldOut:
-    """A held-out set, read but for its pictures."""
+    """A held-out set; its pictures are read when it is measured."""
 
     name: str
     tars: list[str]
@@ -80,7 +80,7 @@ class HeldOut:
 
     @cached_property
     def hash(self) -> str:
-        """Names the bytes, the classes and the templates."""
+        """A hash of the bytes, the classes and the templates."""
         return digest([VERSION, [file_identity(t)["hash"] for t in self.tars], self.classes, self.templates])
 
     @cached_property
@@ -96,7 +96,7 @@ class HeldOut:
         return [task for task, there in found.items() if there]
 
     def measure(self, model: Any) -> dict[str, float]:
-        """The metrics of a models.Clip on this set, as shares of 1."""
+        """The metrics of a models.Clip on this set, from 0 to 1."""
         images = np.concatenate([model.encode_images(pictures) for pictures in self._pictures()])
         found: dict[str, float] = {}
         if "classification" in self.tasks:
@@ -132,7 +132,7 @@ class HeldOut:
 
 
 def open_held_out(name: str, path: str) -> HeldOut:
-    """RecipeError if there is nothing that a model can be measured on."""
+    """Open a held-out set. RecipeError if no model can be measured on it."""
     if "://" in path:
         raise RecipeError(f"{path}: held-out sets are read from this machine's disks: copy it here first")
     tars = [os.path.abspath(t) for t in WebDataset([path]).files()]
@@ -160,8 +160,8 @@ def _lines(path: Path) -> list[str]:
 
 
 def retrieval(images: np.ndarray, texts: np.ndarray, own: list[set[int]]) -> dict[str, float]:
-    """Recall at 1 and 5, from pictures to texts and back. `own`: the texts of each picture, of which any is a right answer, as any
-    picture that has it is to a text. CLIP benchmark's recall, but for a text of several pictures: there it asks once for each."""
+    """Recall at 1 and 5, image to text and text to image. own: the indices of each picture's texts, any of which is correct, as is any of
+    a text's pictures. Equal to CLIP benchmark's recall, except that a text of several pictures counts once."""
     right = [[text in mine for text in row] for mine, row in zip(own, _best(images, texts, 5).tolist())]
     back = [[text in own[picture] for picture in row] for text, row in enumerate(_best(texts, images, 5).tolist())]
     return {
@@ -172,14 +172,14 @@ def retrieval(images: np.ndarray, texts: np.ndarray, own: list[set[int]]) -> dic
 
 
 def classification(images: np.ndarray, classes: np.ndarray, labels: np.ndarray) -> dict[str, float]:
-    """Share of pictures whose class is the best one, or one of the best five."""
+    """Top-1 and top-5 accuracy. labels: the class of each picture."""
     right = _best(images, classes, 5) == labels[:, None]
     return {f"top-{k}": float(right[:, :k].any(1).mean()) for k in (1, 5)}
 
 
 def _best(asked: np.ndarray, others: np.ndarray, k: int) -> np.ndarray:
-    """For each vector the places of the `k` most like it, the best first; of equal ones the first. Some vectors at a time: all scores
-    of COCO's 25,000 captions and 5,000 pictures would be 500 MB."""
+    """For each vector the indices of the `k` most similar others, the best first, ties by index. In chunks, since all scores of COCO's
+    25,000 captions and 5,000 pictures would take 500 MB."""
     found = []
     for start in range(0, len(asked), CHUNK):
         score = asked[start : start + CHUNK] @ others.T
@@ -192,5 +192,5 @@ def _best(asked: np.ndarray, others: np.ndarray, k: int) -> np.ndarray:
 
 
 def score(metrics: dict[str, float]) -> float:
-    """One number for a set, as DataComp takes it: top-1, else the mean of R@1 both ways."""
+    """The score of a held-out set, as in DataComp: top-1, else the mean of R@1 in both directions."""
     return metrics["top-1"] if "top-1" in metrics else (metrics["image→text R@1"] + metrics["text→image R@1"]) / 2

@@ -1,4 +1,4 @@
-"""What a comparison found: means and spreads over seeds, as text and as a page."""
+"""The result of a comparison: means and standard deviations over seeds, as text and as HTML."""
 
 import math
 import statistics
@@ -15,7 +15,8 @@ from curate.view.markup import macros, page
 
 @dataclass(frozen=True)
 class Outcome:
-    """Sets, held-out sets, how it was trained, and one entry a training and held-out set: `set`, `seed`, `held_out`, `metrics`."""
+    """The result of a comparison. how: the training; measured: one entry for each training and held-out set: `set`, `seed`, `held_out`,
+    `metrics`."""
 
     sets: list[dict[str, Any]]
     held_out: list[dict[str, Any]]
@@ -24,12 +25,12 @@ class Outcome:
     versions: dict[str, str]
 
     def values(self, name: str, held_out: str, metric: str) -> list[float]:
-        """A metric of a set, seed by seed; `score` is the one number of a held-out set."""
+        """A metric of a set for each seed; `score` is the score of a held-out set."""
         mine = sorted((m for m in self.measured if m["set"] == name and m["held_out"] == held_out), key=lambda m: m["seed"])
         return [score(m["metrics"]) if metric == "score" else m["metrics"][metric] for m in mine]
 
     def average(self, name: str) -> list[float]:
-        """The mean of the scores over the held-out sets, seed by seed."""
+        """The mean score over the held-out sets for each seed."""
         return [statistics.mean(of) for of in zip(*(self.values(name, h["name"], "score") for h in self.held_out))]
 
     def metrics(self, held_out: str) -> list[str]:
@@ -45,7 +46,7 @@ class Outcome:
         return [*found, ("all", "score", [spread(self.average(s["name"])) for s in self.sets])]
 
     def verdicts(self) -> list[str]:
-        """How the first set stands to each of the others, in the score over all held-out sets."""
+        """Sentences that compare the first set with each of the others, by the mean score over the held-out sets."""
         return [
             verdict(self.sets[0]["name"], self.average(self.sets[0]["name"]), s["name"], self.average(s["name"]))
             for s in self.sets[1:]
@@ -90,13 +91,13 @@ class Outcome:
 
 
 def spread(values: list[float]) -> str:
-    """In percent: mean ± standard deviation over seeds."""
+    """Mean ± standard deviation over seeds, in percent."""
     mean = f"{100 * statistics.mean(values):.2f}"
     return f"{mean} ± {100 * statistics.stdev(values):.2f}" if len(values) > 1 else mean
 
 
 def verdict(one: str, first: list[float], other: str, second: list[float]) -> str:
-    """Which is better and whether seeds explain it: the difference of the means with its standard error (Welch's)."""
+    """A sentence that compares two sets: the difference of the means with its standard error (Welch's)."""
     gap = statistics.mean(first) - statistics.mean(second)
     words = f"{one} is {abs(100 * gap):.2f} points {'above' if gap >= 0 else 'below'} {other}"
     if min(len(first), len(second)) < 2:

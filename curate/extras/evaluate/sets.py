@@ -1,4 +1,4 @@
-"""The sets of samples that are compared: a run's shards, tars, all that a run has fetched, and a random subset of that."""
+"""The sets of samples that are compared: a run's shards, tars, all fetched samples of a run, and a random subset of these."""
 
 import json
 import os
@@ -19,14 +19,14 @@ from curate.store.atomic import Store
 from curate.upkeep.adopt import adopt
 from curate.view.run import open_run
 
-#: Rows of a run that have a picture which trainers take, whatever became of them.
+#: SQL: rows of a run with a picture that trainers can read, kept or dropped.
 FETCHED = """select uid, url, text, mime, payload, payload_offset, payload_size from images where payload is not null and mime in ('image/jpeg', 'image/png', 'image/webp')
     and not coalesce(regexp_matches(drop_reason, '^(source|fetch|decode):'), false)"""
 
 
 @dataclass(frozen=True)
 class Set:
-    """Samples to train on. `hash` names their bytes; `leaked`: samples with a caption that is one of a held-out set's."""
+    """A training set. hash: of its bytes; leaked: the number of samples whose caption is in a held-out set."""
 
     name: str
     tars: list[str]
@@ -36,7 +36,7 @@ class Set:
 
 
 def named(words: list[str], what: str = "sets") -> dict[str, str]:
-    """`NAME=PATH` or a path, whose last part is the name; RecipeError where two have one name."""
+    """Paths by name, from `NAME=PATH` or paths, whose last part is the name; RecipeError if two have the same name."""
     found: dict[str, str] = {}
     for word in words:
         name, mark, path = word.partition("=")
@@ -48,8 +48,9 @@ def named(words: list[str], what: str = "sets") -> dict[str, str]:
     return found
 
 
-def opened(name: str, path: str, held: Collection[str] = ()) -> Set:
-    """A run's shards, a folder of tars, or a tar; RecipeError if nothing can be trained on. `held`: captions of held-out sets."""
+def open_set(name: str, path: str, held: Collection[str] = ()) -> Set:
+    """The Set of a run's shards, a folder of tars, or a tar; RecipeError if it has no sample to train on. held: captions of held-out
+    sets."""
     if "://" in path:
         raise RecipeError(f"{path}: open_clip's loader reads shards from this machine's disks: copy them here first")
     tars = [os.path.abspath(t) for t in WebDataset([path]).files()]
@@ -63,11 +64,11 @@ def opened(name: str, path: str, held: Collection[str] = ()) -> Set:
     return Set(name, tars, count, digest([file_identity(t)["hash"] for t in tars]), leaked)
 
 
-def fetched(folder: str, out: str, size: int | None = None, seed: int = 0) -> str:
-    """Shards of all rows of a run that have a picture, kept or dropped, or of `size` of them, drawn by a hash of uid and seed.
+def write_fetched(folder: str, out: str, size: int | None = None, seed: int = 0) -> str:
+    """Write shards of all rows of a run with a picture, kept or dropped, or of `size` of them, drawn by a hash of uid and seed.
 
-    Nothing is fetched for it: the run's payloads are linked (on another disk: copied) into `out`, and shards are gathered from
-    them. Returns `out`. Shards that are there for the same rows are left as they are.
+    Nothing is fetched: the run's payloads are linked (or copied to another disk) into `out`, and shards are written from them.
+    Returns `out`. Shards that exist for the same rows are left as they are.
     """
     run, store = open_run(folder), Store(out)
     some = f" order by {coin_sql('uid', seed, 'random_subset')}, uid limit {size}" if size is not None else ""
@@ -80,7 +81,7 @@ def fetched(folder: str, out: str, size: int | None = None, seed: int = 0) -> st
             f"{run.store.url}: has pictures for {len(rows):,} rows, fewer than the {size:,} that the random subset is to have"
         )
     adopt(store, run.store)
-    # Pictures that lie in the run's input are read only where a record names it.
+    # Pictures in the run's input files are read only if a record names the file.
     store.publish_bytes("recipe.json", json.dumps({"inputs": run.recipe["inputs"]}).encode())
     how = shards.Shards(size=1_000, seed=seed)
     plan = shards.plan(rows, how)

@@ -1,8 +1,7 @@
-"""Trainings by open_clip's own trainer (`open_clip_train.main`), in a process apart: `python -m curate.extras.evaluate.trainer`.
+"""Trainings by open_clip's trainer (`open_clip_train.main`) in a child process: `python -m curate.extras.evaluate.trainer`.
 
-It reads the names of jobs, a line each, and trains each one in a fork of itself: what takes seconds to import is imported once,
-and what one training leaves in its globals, the next one does not see. What a training leaves is a folder in open_clip's own
-format, which `clip(FOLDER)` opens.
+It reads the paths of jobs, one a line, and runs each in a fork of itself, so that slow imports happen once and trainings do not
+share global state. The result of a training is a folder in open_clip's own format, which `clip(FOLDER)` opens.
 """
 
 import dataclasses
@@ -19,7 +18,7 @@ from typing import Any
 from curate.errors import RecipeError
 from curate.models.files import ensure_torchvision
 
-#: The line that ends a job; how it went follows.
+#: The beginning of the line that ends a job; the exit code follows.
 DONE = "job done:"
 #: A CLIP that learns on a CPU, a few milliseconds a sample: open_clip's ResNet at 64 pixels (1.4 million parameters) and one layer
 #: of text (6.5 million, nearly all of them word vectors).
@@ -32,7 +31,7 @@ TINY = {
 
 @dataclass(frozen=True)
 class Training:
-    """What decides a training, besides its samples; `batches` of `batch` samples are seen, whatever the size of the set.
+    """The configuration of a training, besides its samples; `batches` of `batch` samples are seen, for any size of the set.
 
     model: `tiny`, one of open_clip's architectures, or a JSON file of an open_clip model configuration.
     more: further arguments of open_clip's trainer, as a list of words.
@@ -49,7 +48,7 @@ class Training:
     def words(self, tars: list[str], seed: int, name: str, folder: str) -> list[str]:
         """The command line of open_clip's trainer."""
         seen = self.batch * self.batches
-        given = {
+        arguments = {
             "train-data": "::".join(tars),
             "dataset-type": "webdataset",
             "train-num-samples": seen,
@@ -66,11 +65,11 @@ class Training:
             "save-most-recent": None,
             "log-every-n-steps": max(1, self.batches // 50),
         }
-        return [w for k, v in given.items() for w in (f"--{k}", *([] if v is None else [str(v)]))] + list(self.more)
+        return [w for k, v in arguments.items() for w in (f"--{k}", *([] if v is None else [str(v)]))] + list(self.more)
 
 
 def configuration(model: str) -> dict[str, Any]:
-    """The open_clip configuration of a model; RecipeError names what is near or wrong."""
+    """The open_clip configuration of a model; RecipeError names the fault and similar names."""
     if model == "tiny":
         return TINY
     ensure_torchvision()
@@ -121,20 +120,20 @@ def train(how: Training, tars: list[str], seed: int, folder: Path) -> None:
 
 
 def job(how: Training, tars: list[str], seed: int) -> str:
-    """A job as JSON. Its file lies in the folder that the training fills."""
+    """A job as JSON. Its file is in the training's output folder."""
     return json.dumps({"how": dataclasses.asdict(how), "tars": tars, "seed": seed})
 
 
 def _forked(path: Path) -> int:
-    """Do a job in a fork of this process; returns how the fork ended."""
+    """Run a job in a fork of this process; returns its exit code."""
     sys.stdout.flush()
     if pid := os.fork():
         return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
     code = 1
     try:
         threading.Thread(target=_end_with_parent, daemon=True).start()
-        given = json.loads(path.read_text())
-        train(Training(**{**given["how"], "more": tuple(given["how"]["more"])}), given["tars"], given["seed"], path.parent)
+        job = json.loads(path.read_text())
+        train(Training(**{**job["how"], "more": tuple(job["how"]["more"])}), job["tars"], job["seed"], path.parent)
         code = 0
     except SystemExit as e:
         print(e, flush=True)
@@ -147,7 +146,7 @@ def _forked(path: Path) -> int:
 
 
 def _end_with_parent() -> None:
-    """Whoever started this holds its standard input open; where it ends, so does this."""
+    """End this process when its parent ends, which closes standard input."""
     os.read(0, 1)  # not sys.stdin, whose lock the loaders' processes would inherit
     os._exit(1)
 
