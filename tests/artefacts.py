@@ -1,4 +1,4 @@
-"""Every byte that a folder holds, also inside Parquet, tars and pages: where are these bytes?"""
+"""Search for bytes in all files of a folder, also inside Parquet, tars and HTML pages."""
 
 import base64
 import gzip

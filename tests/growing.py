@@ -1,4 +1,4 @@
-"""A set that grows by three releases: rows full of copies within and across them, a recipe of every rule that compares with what is
+"""A dataset of three releases: rows with duplicates within and across them, a recipe of every selector that compares with what is
 published, and runs of it. `python growing.py FOLDER PLACE …` lets the third release be killed at each place in turn."""
 
 import hashlib
@@ -41,7 +41,7 @@ BUDGETS = {f"{site}.example": budget for site, budget in zip("abcd", (56.0, 55.0
 
 
 def rows(release: int) -> list[dict[str, str]]:
-    """What a release's list holds: URLs that say what is behind them, and captions."""
+    """The rows of a release's list: URLs that encode the picture behind them, and captions."""
     draw = np.random.default_rng(release)
     found = []
     for n in range(ROWS):
@@ -89,8 +89,8 @@ class Listed(Toy):
 
 
 @dataclass
-class Looks(Stage):
-    """Stands for what models see: the hashes of a drawn picture, and what else `made_of` says."""
+class ModelStandIn(Stage):
+    """Stands in for models: the hashes of a drawn picture, and the values of `made_of`."""
 
     reads = ("url",)
     seed: int = 0
@@ -122,12 +122,12 @@ def recipe(*lists: str, seed: int = 0, balance: bool = True) -> Recipe:
         Budget(BUDGETS, key="site", cost="tokens", seed=4),
     ]
     selectors += [Balance(list(COLOURS), t=20, seed=3)] if balance else []
-    stages = [ToyFetch(fails="ok"), Looks(seed=seed)]
+    stages = [ToyFetch(fails="ok"), ModelStandIn(seed=seed)]
     return Recipe(Listed(tuple(lists)), stages, selectors, shards=Shards(size=8), name="growing")
 
 
-def lay_out(folder: Path) -> Path:
-    """The lists of all releases, and the centroids of a balance."""
+def write_inputs(folder: Path) -> Path:
+    """Write the lists of all releases, and the centroids of a balance; returns the folder."""
     np.save(folder / "centroids.npy", CENTROIDS)
     for release in RELEASES:
         (folder / f"{release}.json").write_text(json.dumps(rows(release)))

@@ -18,8 +18,8 @@ import curate.filters
 from curate import schema
 from curate.stage import Filter, Stage, reasons, snake
 
-#: Types of columns that are in no schema because a source or the user brings them.
-BROUGHT = {
+#: Types of columns that are in no schema because a source or the user provides them.
+PROVIDED = {
     "declared_width": pa.int32(),
     "declared_height": pa.int32(),
     "lang": pa.large_string(),
@@ -95,8 +95,8 @@ def strays() -> list[str]:
 
 
 def types() -> dict[str, pa.DataType]:
-    """The type of every column that a filter may read: of the tables, of what the user brings, of what other filters add."""
-    known = {**schema.TEXTS, **schema.DOCUMENTS, **schema.IMAGES, **schema.FETCHED, **BROUGHT}
+    """The type of every column that a filter may read: of the tables, of those that users provide, of those that other filters add."""
+    known = {**schema.TEXTS, **schema.DOCUMENTS, **schema.IMAGES, **schema.FETCHED, **PROVIDED}
     for kind in classes().values():
         if not kind.__dataclass_fields__.keys() & {"heads", "column"}:
             known = {**kind().adds(), **known}
@@ -190,7 +190,7 @@ class Bench:
 
 
 def many(stage: Stage) -> int:
-    """Rows to try: fewer where each is dear."""
+    """The number of rows to try: fewer for expensive stages."""
     return 12 if stage.pixels else 60
 
 

@@ -51,7 +51,7 @@ class Counting:
 
 @contextmanager
 def serving(patch):
-    """It is up, and the environment leads to it."""
+    """Run the server, with the environment variables that point to it."""
     from werkzeug.serving import WSGIRequestHandler, make_server
 
     class Quiet(WSGIRequestHandler):

@@ -1,4 +1,4 @@
-"""A finished run over sixty small pictures, made without network or models: bounds, duplicates, captions that would like to be markup."""
+"""A finished run over sixty small pictures, made without network or models: bounds, duplicates, captions with HTML injection."""
 
 import io
 import json

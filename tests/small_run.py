@@ -1,4 +1,4 @@
-"""A finished run's folder made by hand, for tests of what comes after a run: ledger, record, shards."""
+"""A finished run's folder made without running a recipe, for tests of tools on finished runs: ledger, record, shards."""
 
 import hashlib
 import io
@@ -19,14 +19,14 @@ KINDS = ("JPEG", "PNG", "WEBP")
 
 
 def photo(n: int, kind: str = "JPEG") -> bytes:
-    """A small image that is unlike that of any other n."""
+    """A small image, dissimilar to that of any other n."""
     out = io.BytesIO()
     Image.new("RGB", (16 + n % 7, 16), (n * 37 % 256, n * 11 % 256, n % 256)).save(out, kind)
     return out.getvalue()
 
 
-def parked(store: Store, n: int, parts: int = 3, kinds: tuple[str, ...] = KINDS) -> pa.Table:
-    """Rows of `n` images whose bytes lie in the payloads of `parts` parts; every tenth one is dropped."""
+def payload_rows(store: Store, n: int, parts: int = 3, kinds: tuple[str, ...] = KINDS) -> pa.Table:
+    """Rows of `n` images whose bytes are in the payloads of `parts` parts; every tenth one is dropped."""
     rows = []
     for part in range(parts):
         name = f"parts/{part}.tar"
@@ -81,7 +81,7 @@ def write_shards(
 def small_run(folder: Path, n: int = 30, size: int = 10, kinds: tuple[str, ...] = KINDS) -> Store:
     """A folder with ledger, shards, recipe.json and dataset.json that agree."""
     store = Store(folder)
-    table = parked(store, n, kinds=kinds)
+    table = payload_rows(store, n, kinds=kinds)
     plan = planned(table, shards.Shards(size=size))
     write_shards(store, plan)
     place = {r["key"]: r for r in plan.select(["key", "shard", "place"]).to_pylist()}

@@ -1,4 +1,4 @@
-"""A stand-in for a model on a card: it takes a fixed time for each picture, and no core. And a pool of pictures for it."""
+"""A stand-in for a model on a GPU, which takes a fixed time for each picture and no CPU, and a pool of pictures for it."""
 
 import io
 import tarfile
@@ -18,7 +18,7 @@ from curate.stage import Stage
 
 @dataclass
 class StandIn(Stage):
-    """The mean of what a model would see of a picture. `spent`: seconds in which it was at work."""
+    """The mean of a picture's model input. spent: seconds of computation."""
 
     reads = ("image",)
     prepared = True
@@ -60,6 +60,6 @@ def recipe(paths, seconds=0.004) -> Recipe:
 
 
 def busy(run) -> float:
-    """The share of its time in which the model was at work, from its first picture to its last."""
+    """The share of the time from its first picture to its last in which the model computed."""
     pace = run.recipe["counters"]["stand_in"]
     return pace["busy"] / (pace["busy"] + pace["waited"])

@@ -19,7 +19,7 @@ ROWS = 1100
 
 @dataclass
 class Toy(Source):
-    """Each file's text is its number of rows; row 1 repeats row 0, and every hundredth row has no caption."""
+    """A source whose files contain their number of rows; row 1 repeats row 0, and every hundredth row has no caption."""
 
     paths: tuple[str, ...] = ()
 
@@ -63,7 +63,7 @@ class ToyWords(Filter):
 
 @dataclass
 class ToyFetch(Stage):
-    """Bytes made of the URL. `fails`: the outcome of every tenth URL."""
+    """Stands in for fetching: bytes made of the URL. fails: the outcome of every tenth URL."""
 
     network = True
     writes_payload = True
@@ -96,7 +96,7 @@ class ToyFetch(Stage):
 
 @dataclass
 class ToyScore(Filter):
-    """A number in [0, 1) from the uid; keeps a model (a salt)."""
+    """A pseudo-random score in [0, 1) from the uid; keeps a model (a salt)."""
 
     reads = ("url",)
     chunk = 64
@@ -111,7 +111,7 @@ class ToyScore(Filter):
 
 @dataclass
 class ToyHalf(Selector):
-    """Drops the rows with a score under `min`, and names one that stays as the survivor of each."""
+    """Drops the rows with a score under `min`, and names a kept row as the survivor of each."""
 
     reads = ("toy_score",)
     min: float = 0.5

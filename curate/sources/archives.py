@@ -1,4 +1,4 @@
-"""What a file of web pages is, by its first bytes: WARC, which is read, or one of its relatives, which are refused by name."""
+"""Detection of WARC files by their first bytes, and of related formats, which are refused with an explanation."""
 
 import io
 import mimetypes
@@ -8,7 +8,7 @@ from fastwarc.stream_io import Lz4Reader, ZstdReader
 
 from curate.sources.codings import inflated
 
-#: Bytes of a file that are looked at, and what is unpacked of them.
+#: Bytes at the beginning of a file that are examined, and bytes that are decompressed from them.
 HEAD, UNPACKED = 64 << 10, 4096
 
 GZIP, ZSTD, LZ4 = b"\x1f\x8b", b"\x28\xb5\x2f\xfd", b"\x04\x22\x4d\x18"
@@ -45,12 +45,12 @@ _REFUSED_NAMES = {
 
 
 def is_warc(head: bytes) -> bool:
-    """True for the first bytes of a WARC file, compressed or not."""
+    """Whether these are the first bytes of a WARC file, compressed or not."""
     return unpacked(head).lstrip(b"\xef\xbb\xbf\r\n").startswith(b"WARC/")
 
 
 def refused(head: bytes) -> str | None:
-    """What is wrong with a file that is one of WARC's relatives, and what to use; None for any other."""
+    """Why a file of a related format is refused, and what to use instead; None for any other file."""
     first = unpacked(head).lstrip()
     if first.startswith(b"filedesc:"):
         return ARC
@@ -70,23 +70,23 @@ def refused(head: bytes) -> str | None:
 
 
 def warc_name(name: str) -> bool:
-    """True for a file that is called a WARC file: `.warc` with any ending behind it, in any case."""
+    """Whether a file is named as a WARC file: `.warc` with any further ending, in any case."""
     return _WARC_NAME.search(name.rsplit("/", 1)[-1]) is not None
 
 
 def refused_name(name: str) -> str | None:
-    """The same as `refused`, by a file's name."""
+    """As `refused`, by a file's name."""
     last = name.rsplit("/", 1)[-1]
     return next((why for why, pattern in _REFUSED_NAMES.items() if pattern.search(last)), None)
 
 
 def telling_name(name: str) -> bool:
-    """True for a file whose ending says what it is, a picture or a style sheet: nobody has to look into it."""
+    """Whether a file's ending names its type, such as a picture or a style sheet, so that its content need not be examined."""
     return mimetypes.guess_type(name.rsplit("/", 1)[-1])[0] is not None
 
 
 def unpacked(head: bytes) -> bytes:
-    """The beginning of a file, of a compressed one what is in it."""
+    """The first bytes of a file, decompressed if it is compressed."""
     if head.startswith(GZIP):
         return inflated(head, UNPACKED, 31)[0]
     reader = ZstdReader if head.startswith(ZSTD) else Lz4Reader if head.startswith(LZ4) else None

@@ -1,7 +1,7 @@
-"""Transfer and content codings of HTTP undone, also where the body is cut, or was stored without them under its old headers.
+"""Decoders of HTTP transfer and content codings, also for truncated bodies and for bodies stored without the codings in their headers.
 
-One rule for all: what can be decoded is taken, and whether that is all of it is said. A body that is not in the coding that its
-headers name, but is text, is taken as it is.
+All decoders return what can be decoded, and whether that is all. A body that is not in the coding that its headers name, but is text,
+is used as it is.
 """
 
 import io
@@ -13,13 +13,13 @@ from functools import partial
 import brotli
 from fastwarc.stream_io import ZstdReader
 
-#: Codings that are undone of one body; more of them are made to exhaust readers.
+#: Largest number of codings of one body; more are an attack on readers.
 MOST = 4
-#: Bytes decoded at a time: what a broken stretch takes with it.
+#: Bytes decoded at a time, which is about what is lost at a fault.
 STEP = 4096
-#: Chunks that are read of one body: a megabyte of single bytes has as many.
+#: Largest number of chunks of one body.
 CHUNKS = 200_000
-#: Characters from which text without markup is a page.
+#: Smallest length in bytes of a page without markup.
 WORDS = 64
 
 _BINARY = re.compile(rb"[\x00-\x08\x0b\x0e-\x1a\x1c-\x1f]")
@@ -27,13 +27,13 @@ _MARKS = (b"\xef\xbb\xbf", b"\xff\xfe", b"\xfe\xff")
 _CHUNK = re.compile(rb"[ \t]*([0-9a-f]{1,16})[ \t]*(?:;[^\r\n]*)?\r?\n", re.IGNORECASE)
 _CHUNK_CUT = re.compile(rb"[ \t]*[0-9a-f]{0,16}[ \t]*(?:;[^\r\n]*)?\r?", re.IGNORECASE)
 
-#: What came of a body, and whether that is all of it; None: it is broken.
+#: The decoded bytes, and whether they are complete; None: the coding is broken.
 Decoded = tuple[bytes, bool | None]
 
 
-def undone(raw: bytes, codings: list[str], max_bytes: int) -> tuple[bytes, bool] | None:
-    """A body with its codings undone, outermost first, never more than `max_bytes` + 1, and whether it is whole. None if it is neither
-    in a coding that is known nor text."""
+def decode(raw: bytes, codings: list[str], max_bytes: int) -> tuple[bytes, bool] | None:
+    """A body decoded from its codings, outermost first, at most `max_bytes` + 1 bytes, and whether it is complete. None if it is neither
+    in a known coding nor text."""
     complete, rounds = True, 0
     for coding in codings:
         if coding in ("", "identity", "none"):
@@ -51,14 +51,15 @@ def undone(raw: bytes, codings: list[str], max_bytes: int) -> tuple[bytes, bool]
 
 
 def is_text(raw: bytes) -> bool:
-    """True for what can be a page as it is: markup, or some words."""
+    """Whether bytes can be an undecoded page: markup, or enough text."""
     if raw.startswith(_MARKS):
         return True
     return not _BINARY.search(raw, 0, 1024) and (b"<" in raw or len(raw) >= WORDS)
 
 
 def chunked(raw: bytes, max_bytes: int) -> Decoded:
-    """RFC 9112, 7.1, extensions and trailers passed over; a body that does not begin with a chunk is there already."""
+    """Decode chunked transfer coding (RFC 9112, 7.1), ignoring extensions and trailers; a body that does not begin with a chunk is
+    returned unchanged."""
     out, at = bytearray(), 0
     for _ in range(CHUNKS):
         found = _CHUNK.match(raw, at)
@@ -78,14 +79,14 @@ def chunked(raw: bytes, max_bytes: int) -> Decoded:
 
 
 def inflated(raw: bytes, max_bytes: int, wbits: int) -> Decoded:
-    """gzip (one member after the other), zlib or bare deflate."""
+    """Decompress gzip (with several members), zlib or raw deflate, by `wbits` as in zlib."""
     whole = zlib.decompressobj(wbits)
     try:
         data = whole.decompress(raw, max_bytes + 1)
         if whole.eof and not whole.unused_data:
             return data, True
     except zlib.error:
-        pass  # what comes before the fault is found step by step
+        pass  # decoded again in steps, up to the fault
     out, at, decoder = bytearray(), 0, zlib.decompressobj(wbits)
     try:
         while len(out) <= max_bytes:
@@ -105,12 +106,12 @@ def inflated(raw: bytes, max_bytes: int, wbits: int) -> Decoded:
 
 
 def deflated(raw: bytes, max_bytes: int) -> Decoded:
-    """`deflate` is zlib's format; some servers send it without the header, and browsers take it."""
+    """Decode `deflate`: zlib's format, or raw deflate, which some servers send and browsers accept."""
     found = inflated(raw, max_bytes, zlib.MAX_WBITS)
     return inflated(raw, max_bytes, -zlib.MAX_WBITS) if found[1] is None and not found[0] else found
 
 
-def brotlied(raw: bytes, max_bytes: int) -> Decoded:
+def unbrotli(raw: bytes, max_bytes: int) -> Decoded:
     out, at, decoder = bytearray(), 0, brotli.Decompressor()
     try:
         while len(out) <= max_bytes and not decoder.is_finished():
@@ -140,6 +141,6 @@ _DECODERS: dict[str, Callable[[bytes, int], Decoded]] = {
     "gzip": partial(inflated, wbits=16 + zlib.MAX_WBITS),
     "x-gzip": partial(inflated, wbits=16 + zlib.MAX_WBITS),
     "deflate": deflated,
-    "br": brotlied,
+    "br": unbrotli,
     "zstd": zstandard,
 }

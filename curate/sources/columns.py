@@ -1,4 +1,4 @@
-"""From a file's own columns to those of a pool: names that do not clash, few and plain types, whole text."""
+"""Conversion of input columns to those of a pool: names without collisions, a small set of types, valid text."""
 
 import difflib
 import re
@@ -14,14 +14,14 @@ from curate.errors import RecipeError
 from curate.schema import STR
 from curate.shard.members import to_json
 
-#: Characters of the name of a source's column; the rest is left out.
+#: Characters of the name of an input column; the rest is cut off.
 LONGEST_NAME = 100
 _UNFIT = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 
-#: Bytes of a value; a longer one is no caption, URL or metadata, and its row is a bad one.
+#: Bytes of a value; a row with a longer one is invalid.
 LONGEST_VALUE = 1_000_000
 
-#: Extension types that are carried as what they are stored as; all others are refused, for their values may be code.
+#: Extension types that are read as their storage type; all others are refused, since their values may be code.
 _HARMLESS = {
     "arrow.uuid",
     "arrow.json",
@@ -32,19 +32,19 @@ _HARMLESS = {
 }
 _HARMLESS |= {"arrow.parquet.variant", "parquet.variant"}
 
-#: Whole numbers that 64 bits with a sign hold.
+#: Integer types that fit into int64.
 _WHOLE = frozenset({"int8", "int16", "int32", "int64", "uint8", "uint16", "uint32"})
 
-#: The first and the last moment that Python, and so JSON and loaders, can name: microseconds since 1970, and days.
+#: The first and the last time that Python, hence JSON and loaders, can represent: microseconds since 1970, and days.
 _YEARS = (-62_135_596_800_000_000, 253_402_300_799_999_999)
 _DAYS = (-719_162, 2_932_896)
 
-#: An array in a type that pools have, and where its values are hostile: too long, or no UTF-8.
+#: An array in a type of pools, and a mask of its invalid values: too long, or not UTF-8.
 Carried = tuple[pa.Array, np.ndarray]
 
 
 def pick(wanted: str, names: list[str], file: str, role: str) -> str:
-    """`wanted` if it is one of the names; else a RecipeError that says which there are, and the nearest."""
+    """`wanted` if it is one of the names; else a RecipeError that lists the names and suggests the most similar. role: URL, text, …"""
     if wanted in names:
         return wanted
     folded = {n.casefold(): n for n in reversed(names)}
@@ -56,7 +56,7 @@ def pick(wanted: str, names: list[str], file: str, role: str) -> str:
     raise RecipeError(f"{file}: no column {wanted!r} for {holds}; its columns are: {shown or 'none'}{hint}{option}")
 
 
-#: What lists call the columns of URLs and captions, the usual names first; of LAION, DataComp, COYO, CC3M, img2dataset, WIT and others.
+#: Names of the columns of URLs and captions in published lists, most common first: LAION, DataComp, COYO, CC3M, img2dataset, WIT, …
 USUAL = {
     "url": ("url", "image_url", "img_url", "image url", "image_link", "image", "link", "src"),
     "text": ("text", "caption", "alt", "alt_text", "alt text", "captions", "description", "title", "prompt"),
@@ -64,21 +64,21 @@ USUAL = {
 
 
 def usual(role: str, names: Iterable[str]) -> str:
-    """Of the names the one that lists usually give the column of a role (`url` or `text`), whatever its case; the role itself if there is
-    none."""
+    """The name that lists usually give to the column of a role (`url` or `text`), in any case; the role itself if there is none."""
     folded = {n.casefold(): n for n in reversed(list(names))}
     return next((folded[n] for n in USUAL[role] if n in folded), role)
 
 
 def fit(name: str) -> str:
-    """A column's name without what no table can have in it: control characters, lone surrogates, endless length."""
+    """A column's name that tables can have: control characters and lone surrogates replaced, length limited."""
     return _UNFIT.sub("\ufffd", name[:LONGEST_NAME])
 
 
 def carried(names: Iterable[str], own: Iterable[str] = ("source_file", "source_row")) -> dict[str, str]:
-    """For each of a source's further columns its name in the pool: `source_<name>`, whatever it is called, so that it can be
-    none of ours. One that differs from another, or from one of ours (`own`), at most in case gets `_` behind it: SQL does not tell
-    these apart."""
+    """The names of further input columns in the pool: `source_<name>`, so that they do not collide with its own.
+
+    A name that differs from another, or from one of `own`, at most in case gets `_` appended, since SQL does not distinguish them.
+    """
     taken, renamed = set(own), {}
     for name in names:
         new = "source_" + fit(name)
@@ -89,11 +89,11 @@ def carried(names: Iterable[str], own: Iterable[str] = ("source_file", "source_r
     return renamed
 
 
-# ---- types: booleans, numbers, strings, bytes, dates, moments, and lists of the first three; all else is carried as text
+# ---- types: booleans, numbers, strings, bytes, dates, timestamps, and lists of the first three; others are converted to text
 
 
 def refused(field: pa.Field) -> str:
-    """The name of an extension type in a column, at any depth, that is not carried; empty if there is none."""
+    """The name of a refused extension type in a column, at any depth; empty if there is none."""
     kind, named = field.type, (field.metadata or {}).get(b"ARROW:extension:name", b"").decode(errors="replace")
     if isinstance(kind, pa.BaseExtensionType):
         named, kind = kind.extension_name, kind.storage_type
@@ -105,13 +105,13 @@ def refused(field: pa.Field) -> str:
 
 
 def nested(kind: pa.DataType) -> bool:
-    """Whether a type holds something else than one value: such a column is no text."""
+    """Whether a type is nested (lists, structs, maps), so that the column is not text."""
     kind = kind.storage_type if isinstance(kind, pa.BaseExtensionType) else kind
     return nested(kind.value_type) if pt.is_dictionary(kind) or pt.is_run_end_encoded(kind) else pt.is_nested(kind)
 
 
 def carry(column: pa.Array) -> Carried:
-    """A column in a type that pools have. What no such type can hold (a moment outside of the years 1 to 9999) is null."""
+    """A column converted to a type of pools, and a mask of invalid values. Times outside of the years 1 to 9999 are null."""
     kind = column.type
     good = np.zeros(len(column), bool)
     if isinstance(kind, pa.BaseExtensionType):
@@ -141,7 +141,7 @@ def carry(column: pa.Array) -> Carried:
 
 
 def as_text(column: pa.Array) -> Carried:
-    """A column in a type that pools have, as text: what one word for values of several types looks like."""
+    """A column in a type of pools, converted to text."""
     kind = column.type
     if pt.is_large_string(kind):
         return column, np.zeros(len(column), bool)
@@ -151,7 +151,7 @@ def as_text(column: pa.Array) -> Carried:
 
 
 def common(kinds: Iterable[str]) -> str:
-    """The type, by name, that holds the values of several: whole numbers and floats together are doubles, all other mixtures text."""
+    """The name of the common type of several: int64 for integers, double for integers and floats, text for all other mixtures."""
     kinds = set(kinds)
     if len(kinds) == 1:
         return kinds.pop()
@@ -161,7 +161,7 @@ def common(kinds: Iterable[str]) -> str:
 
 
 def as_kind(column: pa.Array, kind: str) -> pa.Array:
-    """A column in such a common type."""
+    """A column converted to a common type (see `common`)."""
     if str(column.type) == kind:
         return column
     return as_text(column)[0] if kind == "large_string" else column.cast(pa.type_for_alias(kind), safe=False)
@@ -173,15 +173,15 @@ def _uuids(column: pa.Array) -> Carried:
 
 
 def _short(raw: pa.Array) -> Carried:
-    """Bytes without those that are too long."""
+    """Bytes with null for values that are too long."""
     long = np.asarray(pc.fill_null(pc.greater(pc.binary_length(raw), LONGEST_VALUE), False))
-    if long.any():  # of a null that Arrow made of one its bytes would stay
+    if long.any():  # if a mask made them null Arrow would keep their bytes
         raw = raw.filter(pa.array(~long)).take(pa.array(np.cumsum(~long) - 1, mask=long))
     return raw, long
 
 
 def _text(column: pa.Array) -> Carried:
-    """Strings that are UTF-8 and not too long; what is not UTF-8 has replacement characters."""
+    """Strings that are valid UTF-8, with replacement characters, and null for values that are too long."""
     raw, bad = _short(column.view(pa.large_binary()))
     text = raw.view(STR)
     try:
@@ -200,7 +200,7 @@ def _between(values: pa.Array, numbers: pa.Array, bounds: tuple[int, int]) -> pa
 
 
 def _moments(column: pa.Array) -> pa.Array:
-    """Microseconds, in UTC if they have a time zone."""
+    """Timestamps in microseconds, in UTC if they have a time zone."""
     per, numbers = {"s": 10**6, "ms": 10**3, "us": 1, "ns": 1}[column.type.unit], column.view(pa.int64())
     kind = pa.timestamp("us", column.type.tz and "UTC")
     if column.type.unit == "ns":
@@ -216,7 +216,7 @@ def _is_list(kind: pa.DataType) -> bool:
 
 
 def _in_lists(kind: pa.DataType) -> bool:
-    """Whether lists of it stay lists."""
+    """Whether lists of this type are kept as lists."""
     if _is_list(kind):
         return _in_lists(kind.value_type)
     if pt.is_dictionary(kind):
@@ -233,12 +233,12 @@ def _lists(column: pa.Array) -> Carried:
 
 
 def _words(column: pa.Array, bad: np.ndarray) -> Carried:
-    """Any values as text: JSON of what is nested, ISO 8601 of times. What Python cannot hold is null."""
+    """Any values as text: nested ones as JSON, times in ISO 8601. Values that Python cannot represent are null."""
     if not pt.is_nested(column.type):
         try:
             return _text(column.cast(STR))
         except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
-            pass  # one by one
+            pass  # converted one by one below
     spell: Callable = (lambda v: to_json(v).decode()) if pt.is_nested(column.type) else str
     found: list[str | None] = []
     for i, scalar in enumerate(column):
@@ -255,7 +255,8 @@ def _words(column: pa.Array, bad: np.ndarray) -> Carried:
 
 
 def carry_table(table: pa.Table) -> tuple[pa.Table, np.ndarray]:
-    """The table in types that pools have, and the rows in which something was hostile. Fields say what a text was that is none."""
+    """A table converted to types of pools, and a mask of the rows with an invalid value. Metadata of a field names its original type if it
+    was nested."""
     bad, arrays, fields = np.zeros(len(table), bool), [], []
     for field, column in zip(table.schema, table.columns):
         array, hostile = carry(column.combine_chunks())
@@ -267,7 +268,7 @@ def carry_table(table: pa.Table) -> tuple[pa.Table, np.ndarray]:
 
 
 def check_text(field: pa.Field, file: str) -> None:
-    """RecipeError if a column, as `carry_table` made it, cannot be read as text."""
+    """RecipeError if a column of a table made by `carry_table` cannot be used as text."""
     if was := (field.metadata or {}).get(b"nested"):
         raise RecipeError(f"{file}: column {field.name!r} holds {was.decode()}, not text")
 
@@ -276,13 +277,13 @@ def check_text(field: pa.Field, file: str) -> None:
 
 
 def first_of(reasons: Iterable[tuple[pa.Array, str]], count: int) -> pa.Array:
-    """For each row the name of the first mask that is True there, else null."""
-    given = pa.nulls(count, STR)
+    """For each row the name of the first mask that is true there, else null."""
+    found = pa.nulls(count, STR)
     for mask, name in reasons:
         if isinstance(mask, pa.ChunkedArray):
             mask = mask.combine_chunks()
-        given = pc.if_else(pc.and_(mask, pc.is_null(given)), pa.scalar(name, STR), given)
-    return given
+        found = pc.if_else(pc.and_(mask, pc.is_null(found)), pa.scalar(name, STR), found)
+    return found
 
 
 def rows(file: str, start: int, count: int) -> dict[str, pa.Array]:

@@ -1,8 +1,8 @@
-"""Files of strangers, read in a child process: whatever a file does to its reader, it costs that file alone.
+"""Reading of untrusted files in a child process, so that a file that crashes or exhausts its reader loses only itself.
 
 A reader is a generator of tuples of plain values and Arrow tables. It runs in a child with limits on memory and CPU time; tables
-come back as Arrow batches. The child opens local files itself. It has no keys to an object store: for those it asks this process for
-the bytes, a range at a time.
+are returned as Arrow batches. The child opens local files itself. It has no credentials of object stores: it requests their bytes
+from this process, a range at a time.
 """
 
 import importlib
@@ -23,11 +23,11 @@ from curate.paths import filesystem, open_file
 
 log = logging.getLogger(__name__)
 
-#: Bytes of the child's address space, and the seconds of CPU time in which it must give a row or read a byte.
+#: CPU seconds within which the child must return a row or read a byte, and bytes of its address space.
 SECONDS, MEMORY = 60.0, 3 << 30
-#: Bytes a second that the slowest honest reader reads before its first row, by the clock.
+#: Bytes a second that a reader must read at least before its first row, in wall-clock time.
 SLOWEST = 1 << 20
-#: Rows that come back at a time, of readers that may choose.
+#: Rows returned at a time, by readers that may choose.
 ROWS = 1024
 #: Bytes of a file that are read at a time.
 BLOCK = 64 << 10
@@ -41,9 +41,9 @@ _DIED = {
 
 
 def read(function: str, files: list[str], *details: Any) -> Iterator[tuple]:
-    """What the generator `module:function`, called with a list of an `Opened` for each file and the details (plain values), yields in a child.
+    """The items of the generator `module:function`, run in a child with a list of an `Opened` for each file and the details (plain values).
 
-    CurateErrors are raised as they are; ValueError says what else went wrong, and what of the child's limits was reached.
+    CurateErrors are raised unchanged; ValueError for any other error and for an exceeded limit.
     """
     paths, size = [], 0
     for file in files:
@@ -56,13 +56,14 @@ def read(function: str, files: list[str], *details: Any) -> Iterator[tuple]:
         child = Contained(_READER, SECONDS, MEMORY, _Replies(remote), imports=(function.partition(":")[0], "pandas"))
         ask = stack.enter_context(child)
         ask.wall += size / SLOWEST
-        _asked(ask, "open", function, paths, details)
-        while (found := _asked(ask, "next")) is not None:
+        _request(ask, "open", function, paths, details)
+        while (found := _request(ask, "next")) is not None:
             marks, values = found
             yield tuple(pa.ipc.open_stream(v).read_all() if table else v for table, v in zip(marks, values))
 
 
-def _asked(ask: Contained, *question: Any) -> Any:
+def _request(ask: Contained, *question: Any) -> Any:
+    """The child's result of a request; raises its error."""
     try:
         kind, found = ask(*question)
     except Died as e:
@@ -73,7 +74,7 @@ def _asked(ask: Contained, *question: Any) -> Any:
 
 
 class _Replies:
-    """Answers what the child asks: bytes of files that it cannot open, and what it has to log."""
+    """Handles the child's requests: bytes of files that it cannot open, and log messages."""
 
     def __init__(self, files: dict[int, BinaryIO]):
         self.files = files
@@ -96,7 +97,7 @@ class _Replies:
 
 @dataclass(frozen=True)
 class Opened:
-    """A file that a reader may open, as often as it likes; its path, which is empty where the parent reads it."""
+    """A file that a reader may open repeatedly; path: empty if the parent reads it."""
 
     number: int
     path: str
@@ -108,7 +109,7 @@ class Opened:
 
 
 class Reader:
-    """One file being read; answers `open` and `next`."""
+    """The child's side: a running reader, with the requests `open` and `next`."""
 
     def __init__(self, parent: Parent):
         self.parent = parent
@@ -116,7 +117,7 @@ class Reader:
         logging.getLogger().addHandler(_Logs(parent))
 
     def __call__(self, what: str, *details: Any) -> tuple[str, Any]:
-        """("", an answer), or the name of an error and what it says."""
+        """("", the result), or the class name of an error and its message."""
         try:
             return "", self.open(*details) if what == "open" else self.next()
         except (pa.ArrowMemoryError, MemoryError):
@@ -150,7 +151,7 @@ def _batches(table: pa.Table) -> pa.Buffer:
 
 
 class _Local(io.FileIO):
-    """A file on this machine; bytes read are progress."""
+    """A local file; every read reports progress."""
 
     def __init__(self, path: str, parent: Parent):
         super().__init__(path, "r")
@@ -190,7 +191,7 @@ class _Remote(io.RawIOBase):
 
 
 class _Logs(logging.Handler):
-    """Sends what is logged to the parent."""
+    """Sends log messages to the parent."""
 
     def __init__(self, parent: Parent):
         super().__init__()

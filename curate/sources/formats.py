@@ -1,6 +1,6 @@
-"""Tables on disk as streams: Parquet, CSV, TSV and JSON lines, plain or compressed, from any fsspec path.
+"""Streaming readers of tables: Parquet, Arrow, Lance, CSV, TSV and JSON lines, plain or compressed, from any fsspec path.
 
-`tables(file, without)` yields pairs (table, bad): first an empty table that shows the file's columns, then its rows, some at a time.
+`tables(file, without)` yields pairs (table, bad): first an empty table with the file's columns, then its rows in batches.
 `bad` has one boolean a row: True for a row that could not be read (its columns are null). Files are read in a child (contained.py).
 """
 
@@ -26,24 +26,24 @@ from curate.sources.separated import LONGEST_LINE, Records
 
 COMPRESSED = {"gz": "gzip", "zst": "zstd", "bz2": "bz2"}
 
-#: How many times its own size, and bytes, a file may unpack to: both are passed by none that anybody would download.
+#: A file must not decompress to more than both UNPACKED times its size and ANYWAY bytes.
 UNPACKED, ANYWAY = 200, 2 << 30
 
-#: Fields of an object of JSON, and where those are whose names are new when there are too many columns already.
+#: Largest number of fields of a JSON object, and the column for fields beyond the largest number of columns.
 FIELDS, FURTHER = 300, "further fields"
 
 Stream = Iterator[tuple[pa.Table, list[bool]]]
 
 
 def tables(file: str, without: Iterable[str] = (), texts: Iterable[str] = ()) -> Stream:
-    """The stream of a file, by its extension. Columns in `without` are not read; those in `texts` are wanted, and may be fields of
-    others (`meta.caption`). ValueError says why it cannot be read."""
+    """The stream of a file, by its extension. Columns in `without` are not read; those in `texts` may be fields of others
+    (`meta.caption`). ValueError if it cannot be read."""
     kind, compression = file_format(file)
     return contained.read("curate.sources.formats:unpacked", [file], kind, compression, list(without), list(texts))
 
 
 def unpacked(files: list[Opened], kind: str, compression: str | None, without: list[str], texts: list[str]) -> Stream:
-    """The same of one file, for the child that reads it."""
+    """The stream of one file, in the child that reads it. ValueError if it decompresses to too much."""
 
     opened = Unpacked(files[0], compression) if compression else files[0]
     size = 0
@@ -61,7 +61,7 @@ def unpacked(files: list[Opened], kind: str, compression: str | None, without: l
 
 @dataclass(frozen=True)
 class Unpacked:
-    """A compressed file, opened as what is in it."""
+    """A compressed file that opens decompressed."""
 
     file: Opened
     compression: str
@@ -71,7 +71,7 @@ class Unpacked:
 
 
 def file_format(file: str) -> tuple[str, str | None]:
-    """(extension, compression) of a file name; RecipeError for one that is not readable here."""
+    """(extension, compression) of a file name; RecipeError for an unsupported one."""
     *_, stem, last = ["", "", *file.lower().rsplit("/", 1)[-1].split(".")]
     compression = COMPRESSED.get(last)
     kind = stem if compression else last
@@ -105,8 +105,7 @@ def read_tsv(opened: Opened, without: list[str], texts: list[str]) -> Stream:
 
 
 def _text(f: BinaryIO, newline: str) -> io.TextIOWrapper:
-    """A file as text. UTF-8, where bytes that are none become surrogates, and are found again by `text_array`; or what the byte order
-    mark says."""
+    """A file as text in UTF-8, with invalid bytes as surrogates, which `text_array` detects; or in the encoding of its byte order mark."""
     buffered = io.BufferedReader(f)  # type: ignore[type-var]
     encoding = marked(buffered.peek(4))
     errors = "surrogateescape" if encoding.startswith("utf-8") else "replace"
@@ -114,7 +113,7 @@ def _text(f: BinaryIO, newline: str) -> io.TextIOWrapper:
 
 
 def _lines(f: BinaryIO, newline: str) -> Iterator[str | None]:
-    """Lines with their ends, None for one that is too long."""
+    """Lines with their ends; None for a line that is too long."""
     text = _text(f, newline)
     while line := text.readline(LONGEST_LINE):
         if len(line) < LONGEST_LINE or line.endswith(("\n", "\r")):
@@ -135,12 +134,13 @@ def _strings(records: list[list[str] | None], names: list[str]) -> tuple[pa.Tabl
 
 
 def plain(made: pa.Table, bad: list[bool]) -> tuple[pa.Table, list[bool]]:
+    """A table in types of pools, and which rows are invalid."""
     table, hostile = carry_table(made)
     return table, (hostile | np.array(bad, bool)).tolist()
 
 
 def text_array(values: list[str | None]) -> pa.Array:
-    """Strings as an array. One that is not Unicode becomes invalid UTF-8, for `columns.carry` to find."""
+    """Strings as an array. One that is not valid Unicode becomes invalid UTF-8, which `columns.carry` detects."""
     try:
         return pa.array(values, STR)
     except UnicodeEncodeError:
@@ -148,19 +148,19 @@ def text_array(values: list[str | None]) -> pa.Array:
 
 
 def _bytes(text: str) -> bytes:
-    """The bytes that `_lines` read; or, for a lone surrogate that JSON spelled out, bytes that are no UTF-8 either."""
+    """The original bytes of a text from `_lines`; for a lone surrogate from a JSON escape, bytes that are not UTF-8."""
     try:
         return text.encode("utf-8", "surrogateescape")
     except UnicodeEncodeError:
         return text.encode("utf-8", "surrogatepass")
 
 
-# ---- JSON lines: read twice, because a column's type is known only when all values have been seen
+# ---- JSON lines: read twice, because the type of a column depends on all its values
 
 
 def read_jsonl(opened: Opened, without: list[str], texts: list[str]) -> Stream:
     with opened() as f:
-        found = _elements if _ARRAY.match(_text(f, "\n").read(4096)) else _lined
+        found = _elements if _ARRAY.match(_text(f, "\n").read(4096)) else _objects_of_lines
     with opened() as f:
         types = json_types(o for o, _ in _objects(found(f), texts))
     if not types:
@@ -175,24 +175,24 @@ def read_jsonl(opened: Opened, without: list[str], texts: list[str]) -> Stream:
 
 
 def _objects(found: Iterable[dict[str, Any] | None], texts: list[str]) -> Iterator[tuple[dict[str, Any], bool]]:
-    """Each object, and whether there was none, or what is wanted as text is not."""
-    for each in found:
-        yield ({}, True) if each is None else _with_texts(each, texts)
+    """Each object with the columns of `texts`, and whether the row is invalid: no object, or one of `texts` is not text."""
+    for item in found:
+        yield ({}, True) if item is None else _with_texts(item, texts)
 
 
-def _lined(f: BinaryIO) -> Iterator[dict[str, Any] | None]:
-    """The object of each line, None for a line that is none. Blank lines are not rows."""
+def _objects_of_lines(f: BinaryIO) -> Iterator[dict[str, Any] | None]:
+    """The object of each line, None for a line without one. Blank lines are skipped."""
     for line in _lines(f, newline="\n"):
         if line is None or line.strip():
             yield None if line is None else json_object(line)
 
 
-#: The beginning of a file that is one array of objects, and what stands between its elements.
+#: The beginning of a file that is one array of objects, and the separators of its elements.
 _ARRAY, _BETWEEN = re.compile(r"\s*\[\s*(?:$|[{\]])"), re.compile(r"[\s,]*")
 
 
 def _elements(f: BinaryIO) -> Iterator[dict[str, Any] | None]:
-    """The elements of an array, None for one that is no object. ValueError where it is no JSON: what comes before stays."""
+    """The elements of an array, None for one that is not an object. ValueError at the first element that is not JSON."""
     text, decode = _text(f, "\n"), json.JSONDecoder().raw_decode
     held, at, number = text.read(1 << 20).lstrip(), 1, 0
     while True:
@@ -210,7 +210,7 @@ def _elements(f: BinaryIO) -> Iterator[dict[str, Any] | None]:
             held, at = held[at:] + more, 0
             continue
         number, at = number + 1, end
-        yield _fitting(value)
+        yield _if_object(value)
 
 
 def _with_texts(found: dict[str, Any], texts: list[str]) -> tuple[dict[str, Any], bool]:
@@ -227,25 +227,25 @@ def _with_texts(found: dict[str, Any], texts: list[str]) -> tuple[dict[str, Any]
 
 
 def json_object(text: str) -> dict[str, Any] | None:
-    """A JSON object, or None for anything else, be it one of too many fields."""
+    """A JSON object, or None for anything else and for one with too many fields."""
     try:
         value = json.loads(text)
     except (ValueError, RecursionError):
         return None
-    return _fitting(value)
+    return _if_object(value)
 
 
-def _fitting(value: Any) -> dict[str, Any] | None:
-    """A value of JSON, if it is an object of not too many fields."""
+def _if_object(value: Any) -> dict[str, Any] | None:
+    """A JSON value if it is an object without too many fields, else None."""
     return {fit(n): v for n, v in value.items()} if isinstance(value, dict) and len(value) <= FIELDS else None
 
 
 def json_types(objects: Iterable[dict[str, Any]]) -> dict[str, pa.DataType]:
-    """For each name, in order of appearance, the one type that holds all its values; names beyond the first few hundred share a
-    column of JSON text."""
+    """The common type of the values of each name, in order of appearance; names beyond the largest number of columns share a column of
+    JSON text."""
     kinds: dict[str, set[type]] = {}
-    for each in objects:
-        for name, value in each.items():
+    for found in objects:
+        for name, value in found.items():
             if name in kinds or len(kinds) < parquet.COLUMNS - 1:
                 kinds.setdefault(name, set()).add(_kind(value))
             else:
@@ -254,18 +254,18 @@ def json_types(objects: Iterable[dict[str, Any]]) -> dict[str, pa.DataType]:
 
 
 class _Long(int):
-    """A whole number of 64 bits that a float may not hold."""
+    """Marks an integer of 64 bits that a double may not represent exactly."""
 
 
 def _kind(value: Any) -> type:
-    """The Python type of a JSON value, with long whole numbers told apart, and those beyond 64 bits counted as objects."""
+    """The Python type of a JSON value; `_Long` for large integers, object for those beyond 64 bits."""
     if type(value) is not int or abs(value) <= 2**53:
         return type(value)
     return _Long if -(2**63) <= value < 2**63 else object
 
 
 def _json_type(kinds: set[type]) -> pa.DataType:
-    """Numbers and booleans are themselves; lists, objects and mixtures are carried as JSON text."""
+    """The Arrow type of a column: numbers and booleans are kept; lists, objects and mixtures become JSON text."""
     if kinds == {bool}:
         return pa.bool_()
     if kinds and kinds <= {int, _Long}:
@@ -274,7 +274,7 @@ def _json_type(kinds: set[type]) -> pa.DataType:
 
 
 def json_table(objects: list[dict[str, Any]], types: dict[str, pa.DataType]) -> pa.Table:
-    """The objects as a table of these types; an empty one is a row of nulls."""
+    """Objects as a table of these types; an empty object is a row of nulls."""
     found = {name: [o.get(name) for o in objects] for name in types}
     if FURTHER in types:
         rest = ({n: v for n, v in o.items() if n not in types} for o in objects)
@@ -300,10 +300,10 @@ READERS: dict[str, Callable[[Opened, list[str], list[str]], Stream]] = {
     "ndjson": read_jsonl,
     "json": read_jsonl,
 }
-#: Formats that have a compression of their own.
+#: Formats with internal compression.
 UNCOMPRESSED = frozenset({"parquet", "pq", "arrow", "lance"})
 
-#: How the name of a readable file ends.
+#: Endings of the names of supported files.
 ENDINGS = tuple(f".{kind}" for kind in READERS) + tuple(
     f".{k}.{c}" for k in READERS if k not in UNCOMPRESSED for c in COMPRESSED
 )

@@ -1,4 +1,4 @@
-"""Tables with pictures in them: Parquet and Arrow files as Hugging Face's `datasets`, img2dataset and LAION write them."""
+"""Source ImageTables: tables that contain pictures, as Hugging Face's `datasets`, img2dataset and LAION write them."""
 
 import contextlib
 import os
@@ -27,12 +27,12 @@ from curate.stage import Step
 
 #: How the names of such files end.
 ENDINGS = (".parquet", ".pq", ".arrow", ".lance")
-#: Names of columns, of which the first that is there is taken where none is named.
+#: Default names of columns; the first that exists is used if none is named.
 IMAGE = ("image", "jpg", "jpeg", "png", "webp", "image_bytes", "img", "bytes")
 TEXT = ("text", "caption", "txt", "captions", "alt_text", "TEXT")
 URL = ("url", "image_url", "URL")
 
-#: Where the hub has its conversion of a data set to Parquet.
+#: The revision with the hub's conversion of a dataset to Parquet.
 CONVERTED = "refs/convert/parquet"
 #: The name of a data set of the hub, with a revision and a folder; and the address of a whole one.
 _NAME, _DATA_SET = re.compile(r"[\w-][\w.-]*/[\w.-]+(@[^/]+)?(/[^*?\[]+)?"), re.compile(r"hf://datasets/[^/@]+/[^/@]+/?")
@@ -51,11 +51,11 @@ class ImageTables(Source):
     A private one needs HF_TOKEN.
 
     image: the column with the bytes, or with a struct that has a field `bytes`, as `datasets` stores pictures; text, url: those of the
-    caption and of the picture's address. Empty: the first of IMAGE, TEXT, URL that is there; without a URL `uid` is made of text, the
-    file's name and the row. All other columns, but for those in `without`, travel as `source_<name>`.
+    caption and of the picture's address. Empty: the first of IMAGE, TEXT, URL that exists; without a URL `uid` is made of text, the
+    file's name and the row. All other columns, except those in `without`, become `source_<name>`.
 
-    The pictures are read by the step `unpack`, which comes first: a row without one has the reason `unpack:no_image`. Rows that are wrong
-    stay, with a `drop_reason`, `source:bad_row`, as in UrlPairs.
+    The pictures are read by the step `unpack`, which comes first: a row without one has the reason `unpack:no_image`. Invalid rows
+    are kept with the `drop_reason` `source:bad_row`, as in UrlPairs.
     """
 
     paths: str | list[str]
@@ -136,7 +136,7 @@ class ImageTables(Source):
 
 
 def below(path: str) -> list[str]:
-    """The tables in a folder at any depth, or in a data set of the hub; any other path is itself."""
+    """The tables in a folder at any depth, or in a dataset of the hub; any other path unchanged."""
     path = named(path)
     fs, inner = filesystem(path)
     if not fs.isdir(inner) or path.rstrip("/").lower().endswith(".lance"):
@@ -149,8 +149,8 @@ def below(path: str) -> list[str]:
 
 
 def named(path: str) -> str:
-    """`owner/name` as the address of a data set of the hub, where nothing here has that name; any other path as it is. RecipeError if
-    the hub has none."""
+    """The hub's address of a dataset `owner/name`, unless a local file or folder has this name; any other path unchanged. RecipeError
+    if the hub has no such dataset."""
     if not _NAME.fullmatch(path) or path.lower().endswith(ENDINGS) or os.path.exists(path):
         return path
     fs, inner = filesystem(f"hf://datasets/{path}")
@@ -164,7 +164,7 @@ def named(path: str) -> str:
 
 
 def pick_first(wanted: str, known: tuple[str, ...], names: list[str], file: str, role: str) -> str:
-    """The column that is wanted, or the first of those that are known; RecipeError if there is none."""
+    """The wanted column, or else the first of the known ones; RecipeError if it does not exist."""
     found = wanted or next((n for n in known if n in names), "")
     return pick(found or known[0], names, file, role)
 
@@ -179,7 +179,7 @@ def _as_text(table: pa.Table, name: str) -> tuple[pa.Array, np.ndarray]:
 
 
 def pictures(files: list[Opened], path: str, column: str, start: int, stop: int, longest: int) -> Iterator[tuple[int, Any]]:
-    """(row, bytes) of the pictures in a range of rows, None for a row without one; what is longer than `longest` is its size."""
+    """(row, bytes) of the pictures in a range of rows: None for a row without one, the size instead of more than `longest` bytes."""
     for at, batch in _batches(files[0], file_format(path)[0], column, start, stop):
         values = batch.column(0)
         if pt.is_struct(values.type):

@@ -1,4 +1,4 @@
-"""Lists of one entry a line, as strangers save them: any line ends, any Unicode encoding that says so itself."""
+"""Readers of lists with one entry a line: any line ends, UTF-8 or any encoding with a byte order mark."""
 
 import codecs
 import re
@@ -17,7 +17,7 @@ _MARKS = (
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
 _ENDS = re.compile(r"\r\n|\r|\n")
-#: Characters around an entry that nobody sees, besides blanks: byte order marks, zero-width and direction marks.
+#: Invisible characters around an entry besides white space: byte order marks, zero-width and direction marks.
 _UNSEEN = "\ufeff\u200b\u200c\u200d\u200e\u200f\u2060\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
 _EDGES = re.compile(rf"^[\s{_UNSEEN}]+|[\s{_UNSEEN}]+$")
 
@@ -26,8 +26,8 @@ _PAIRS = {a: b for a, b in ('""', "''", "``", "<>", "[]", "()", "{}", "“”", 
 
 
 def read_text(path: str) -> str:
-    """The text of a file: UTF-8, or what its byte order mark says; compressed, if its name says so. RecipeError names the file, and
-    the line that is none."""
+    """The text of a file: in UTF-8 or the encoding of its byte order mark; decompressed by its name. RecipeError names the file, and
+    the line that is not text."""
     try:
         fs, inner = filesystem(path)
         with fs.open(inner, "rb", compression="infer") as f:
@@ -46,7 +46,7 @@ def read_text(path: str) -> str:
 
 
 def marked(data: bytes) -> str:
-    """The encoding that the byte order mark at the start of a text names; UTF-8 without one."""
+    """The encoding of the byte order mark at the start of a text; UTF-8 without one."""
     return next((name for mark, name in _MARKS if data.startswith(mark)), "utf-8")
 
 
@@ -57,7 +57,7 @@ def lines(path: str) -> list[str]:
 
 
 def text_lines(path: str) -> Iterator[str]:
-    """The lines of a large text file, one at a time; UTF-8, bytes that are none replaced; compressed, if its name says so."""
+    """The lines of a large text file, one at a time; in UTF-8 with invalid bytes replaced; decompressed by its name."""
     try:
         fs, inner = filesystem(path)
         with fs.open(inner, "rt", compression="infer", encoding="utf-8-sig", errors="replace") as f:
@@ -67,8 +67,8 @@ def text_lines(path: str) -> Iterator[str]:
 
 
 def words(who: str, path: str) -> list[tuple[int, str, str]]:
-    """The words of a list, one a line, with the number of the line and what stands after a tab. RecipeError names the file and the line
-    of a list of another form, and a list without a word."""
+    """(line number, word, text after a tab) of a list of words, one a line. RecipeError names the file and the line if the list has
+    another format, or no words."""
     found = []
     for number, line in enumerate(lines(path), 1):
         word, _, rest = bare(line).partition("\t")
@@ -86,12 +86,12 @@ def words(who: str, path: str) -> list[tuple[int, str, str]]:
 
 
 def bare(entry: str) -> str:
-    """An entry without blanks and characters around it that nobody sees."""
+    """An entry without white space and invisible characters around it."""
     return _EDGES.sub("", entry)
 
 
 def unwrapped(entry: str) -> str:
-    """A URL or a hash without what people put around it: quotes, brackets, a bullet or number, a comma behind it."""
+    """A URL or a hash without quotes, brackets, a bullet or number before it, or a comma after it."""
     entry = bare(entry)
     while entry:
         if bullet := _BULLET.match(entry):

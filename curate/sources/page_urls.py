@@ -1,4 +1,4 @@
-"""Source: a list of page URLs, fetched by the polite client and read like pages of a WARC file."""
+"""Source PageUrls: lists of page URLs, which are fetched and parsed like the pages of a WARC file."""
 
 import asyncio
 from collections.abc import Iterator
@@ -20,7 +20,7 @@ from curate.sources.lines import bare, lines
 from curate.sources.warc import Answer
 from curate.sources.web_pages import WebPages
 
-#: Pages that are asked for, and held in memory, together.
+#: Pages that are fetched, and held in memory, together.
 BATCH = 200
 
 
@@ -28,9 +28,9 @@ BATCH = 200
 class PageUrls(WebPages):
     """Pages of lists of URLs: text files with one URL a line (`#` begins a comment), or Parquet files with a column `url`.
 
-    Each page is asked for once; what came is kept as rows, and no other run of the folder asks again. A page that did not
-    come has the reason `page:` and the fetch's outcome (schema.FETCH). robots.txt and opt-outs are honoured unless told
-    otherwise. allow_private, contact, per_host, rate, timeout: as in Fetch.
+    Each page is requested once; the result is stored as rows, and a resumed run does not request it again. A page that could not be
+    fetched has the reason `page:` and the fetch's outcome (schema.FETCH). robots.txt and opt-outs are honoured unless disabled.
+    allow_private, contact, per_host, rate, timeout: as in Fetch.
     """
 
     asks: ClassVar[bool] = True
@@ -49,11 +49,11 @@ class PageUrls(WebPages):
         self.allow_private = networks
 
     def adds(self, table: str = "images") -> dict[str, pa.DataType]:
-        """Of a page also when it was asked for, as of an image."""
+        """The columns of WebPages, and `fetched_at` of documents."""
         return super().adds(table) | ({"fetched_at": schema.FETCHED["fetched_at"]} if table == "documents" else {})
 
     def identity(self) -> dict[str, Any]:
-        """How polite the asking is decides nothing about the rows."""
+        """As of WebPages: the crawl parameters do not change the rows."""
         manners = ("allow_private", "contact", "per_host", "rate", "timeout", "robots")
         return {k: v for k, v in super().identity().items() if k not in manners}
 
@@ -61,7 +61,7 @@ class PageUrls(WebPages):
         return self.parts(file, self.answers(file, last), part_size)
 
     def answers(self, file: str, last: int = -1) -> Iterator[Answer]:
-        """The pages of a list behind its row `last`."""
+        """The pages of a list after its row `last`."""
         urls = listed(file)
         for start in range(last + 1, len(urls), BATCH):
             some = urls[start : start + BATCH]
@@ -113,7 +113,7 @@ class Taken:
 
 
 def listed(file: str) -> list[str]:
-    """The URLs of a list. PoolError or RecipeError if it cannot be read."""
+    """The URLs of a list file. PoolError or RecipeError if it cannot be read."""
     if not file.endswith(".parquet"):
         return [line for line in map(bare, lines(file)) if line and not line.startswith("#")]
     found: list[str] = []

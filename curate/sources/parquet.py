@@ -1,4 +1,4 @@
-"""Parquet, for the child that reads it (contained.py): a small file may ask its reader for any memory, any time, or crash it."""
+"""Reader of Parquet and Arrow files. It runs in a child (contained.py), since a malformed file may exhaust memory and time, or crash it."""
 
 from collections.abc import Iterator
 
@@ -9,15 +9,15 @@ import pyarrow.parquet as pq
 from curate.sources.columns import carry_table, refused
 from curate.sources.contained import ROWS, Opened
 
-#: Columns of a file; each costs in every step behind.
+#: Largest number of columns of a file; each adds cost to every step.
 COLUMNS = 1000
 
 
 def read(opened: Opened, without: list[str], texts: list[str]) -> Iterator[tuple[pa.Table, list[bool]]]:
-    """An empty table with the file's columns, then its rows, some at a time, in types that pools have (columns.carry), each with the
-    rows in which something was hostile.
+    """An empty table with the file's columns, then its rows in batches, in types of pools (columns.carry), each with the mask of its
+    invalid rows.
 
-    texts: columns that are wanted, which may be fields of others, like `meta.caption`. ValueError says why it cannot be read.
+    texts: required columns, which may be fields of others, like `meta.caption`. ValueError if the file cannot be read.
     """
     with opened() as f:
         meta = pq.read_metadata(f)
@@ -28,14 +28,14 @@ def read(opened: Opened, without: list[str], texts: list[str]) -> Iterator[tuple
             f, pre_buffer=False, buffer_size=1 << 20, page_checksum_verification=True, read_dictionary=_shared(meta, names)
         )
         yield plain(file.schema_arrow.empty_table().select(names), texts)
-        for group in range(meta.num_row_groups):  # of a group that is broken nothing comes, of those before it all
+        for group in range(meta.num_row_groups):  # a broken group yields nothing, those before it everything
             for batch in file.iter_batches(ROWS, row_groups=[group], columns=names, use_threads=False):
                 if len(batch):
                     yield plain(pa.Table.from_batches([batch]), texts)
 
 
 def read_arrow(opened: Opened, without: list[str], texts: list[str]) -> Iterator[tuple[pa.Table, list[bool]]]:
-    """The same of a stream of Arrow batches, as `datasets` keeps them on disk."""
+    """As `read`, for a stream of Arrow batches, as `datasets` stores them."""
     with opened() as f, pa.ipc.open_stream(f) as stream:
         names, texts = chosen(stream.schema, without, texts)
         yield plain(stream.schema.empty_table().select(names), texts)
@@ -45,8 +45,8 @@ def read_arrow(opened: Opened, without: list[str], texts: list[str]) -> Iterator
 
 
 def chosen(found: pa.Schema, without: list[str], texts: list[str]) -> tuple[list[str], list[str]]:
-    """The columns to read, and those of `texts` that are fields of others; ValueError if the columns are too many, doubled, or of a type
-    that is never loaded."""
+    """The columns to read, and those of `texts` that are fields of others; ValueError if there are too many columns, or one is duplicated
+    or of a refused type."""
     if len(found) - len(without) > COLUMNS:
         raise ValueError(f"{len(found):,} columns, more than {COLUMNS:,}; leave some out (--without)")
     names = [n for n in found.names if n not in without]
@@ -60,7 +60,7 @@ def chosen(found: pa.Schema, without: list[str], texts: list[str]) -> tuple[list
 
 
 def _shared(meta: pq.FileMetaData, names: list[str]) -> list[str]:
-    """The columns to read as dictionaries: what many rows share is there once, be it of megabytes."""
+    """The columns to read as dictionaries, so that a value which many rows share is in memory once."""
     groups = [meta.row_group(g) for g in range(meta.num_row_groups)]
     shared = {
         c.path_in_schema
@@ -73,7 +73,7 @@ def _shared(meta: pq.FileMetaData, names: list[str]) -> list[str]:
 
 
 def plain(rows: pa.Table, texts: list[str]) -> tuple[pa.Table, list[bool]]:
-    """Rows in types that pools have, with the fields that are wanted as columns, and the rows in which something was hostile."""
+    """Rows in types of pools, with the required fields as columns, and the mask of invalid rows."""
     for text in texts:
         head, *inner = text.split(".")
         column = rows[head].combine_chunks()

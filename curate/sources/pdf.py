@@ -1,4 +1,4 @@
-"""PDF files by PDFium, for the child that reads them (contained.py): paragraphs and pictures of each page in reading order."""
+"""Reader of PDF files by PDFium: paragraphs and pictures of each page in reading order. It runs in a child (contained.py)."""
 
 import io
 from collections.abc import Iterator
@@ -8,7 +8,7 @@ from typing import Any
 
 from curate.sources.contained import Opened
 
-#: Bytes of a file, its pages, pieces of text and pictures of a page, pixels and smaller side of a picture.
+#: Largest bytes and pages of a file, pieces of text and pictures of a page, and pixels of a picture; smallest side of a picture.
 LARGEST, PAGES, PIECES, PICTURES, PIXELS, LEAST = 256 << 20, 2000, 5000, 200, 64_000_000, 32
 
 #: Times the height of a line: a gap that ends a paragraph, a line that is a heading, a change of size that ends a paragraph.
@@ -19,7 +19,7 @@ _HYPHEN = "\x02"
 
 @dataclass
 class Box:
-    """A piece of a page, in points from its lower left corner; of a picture `picture` is its number in the file."""
+    """A text or a picture on a page, in points from its lower left corner; picture: the number of a picture in the file, else -1."""
 
     left: float
     bottom: float
@@ -35,8 +35,8 @@ class Box:
 
 
 def pages(files: list[Opened]) -> Iterator[tuple]:
-    """(title,), then for each page a list of its items in reading order: (kind, text, picture's number or -1). ValueError says what the
-    file is that it is no PDF to be read."""
+    """(title,), then for each page a list of its items in reading order: (kind, text, picture's number or -1). ValueError if the file is
+    not a readable PDF."""
     document = _opened(files[0])
     yield ((document.get_metadata_dict().get("Title") or "").strip()[:1000] or None,)
     number = 0
@@ -47,7 +47,7 @@ def pages(files: list[Opened]) -> Iterator[tuple]:
 
 
 def pictures(files: list[Opened], path: str, column: str, start: int, stop: int, longest: int) -> Iterator[tuple[int, Any]]:
-    """(number, bytes) of the pictures of a file in a range: JPEG as it lies in the file, all others as PNG."""
+    """(number, bytes) of the pictures of a file in a range: JPEG unchanged, all others as PNG."""
     number = 0
     for page in _pages(_opened(files[0])):
         objects = _images(page)
@@ -86,7 +86,7 @@ def _pages(document: Any) -> Iterator[Any]:
 
 
 def _images(page: Any) -> list[Any]:
-    """The pictures of a page that are larger than signs."""
+    """The pictures of a page within the limits of size and number."""
     from pypdfium2.raw import FPDF_PAGEOBJ_IMAGE
 
     found = []
@@ -132,12 +132,12 @@ def _encoded(image: Any) -> bytes | None:
 
 
 def paragraphs(pieces: Iterator[Box]) -> list[Box]:
-    """Lines that follow each other closely, in letters of one size, are one paragraph."""
+    """Paragraphs: consecutive lines of one letter size with small gaps, joined."""
     found: list[Box] = []
     last: Box | None = None
     for piece in pieces:
         whole = found[-1] if found else None
-        if whole is None or last is None or not _goes_on(last, piece):
+        if whole is None or last is None or not _continues(last, piece):
             found.append(Box(**vars(piece)))
         else:
             hyphen = (
@@ -152,8 +152,8 @@ def paragraphs(pieces: Iterator[Box]) -> list[Box]:
     return found
 
 
-def _goes_on(last: Box, piece: Box) -> bool:
-    """Whether a piece stands on the same line as the last, or on the next one."""
+def _continues(last: Box, piece: Box) -> bool:
+    """Whether a piece continues the paragraph of the last one, on the same line or the next."""
     same_line = min(last.top, piece.top) > max(last.bottom, piece.bottom) and piece.left >= last.right - last.line
     sizes = sorted((last.line, piece.line))
     gap = last.bottom - piece.top
@@ -162,7 +162,7 @@ def _goes_on(last: Box, piece: Box) -> bool:
 
 
 def ordered(texts: list[Box], images: list[Box]) -> list[Box]:
-    """Texts in their order; each picture behind the last text above it in its column."""
+    """Texts in their order, each picture after the last text above it in its column."""
     lines = [t.line for t in texts]
     for text in texts:
         text.line = text.line / median(lines) if lines else 1.0

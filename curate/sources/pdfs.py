@@ -1,4 +1,4 @@
-"""Source: PDF files. One file gives one document: its paragraphs and pictures in reading order, page by page."""
+"""Source Pdfs: PDF files. Each file is one document with its paragraphs and pictures in reading order, page by page."""
 
 import importlib.util
 from collections.abc import Iterator
@@ -27,10 +27,10 @@ _COLUMNS = {
 
 @dataclass
 class Pdfs(Source):
-    """PDF files, folders of them at any depth, any fsspec path; read by PDFium in a child, so that a hostile one costs itself alone.
+    """PDF files, folders of them at any depth, any fsspec path; read by PDFium in a child, so that a malformed file affects only itself.
 
-    A picture's `text` is the paragraph behind it where that looks like a caption (`Figure 3: …`), else null; its bytes are taken out by the
-    step `unpack`, which comes first: JPEG as it is in the file, all others as PNG. Pictures with a side under 32 pixels are left out.
+    A picture's `text` is the paragraph after it if that looks like a caption (`Figure 3: …`), else null; its bytes are extracted by the
+    step `unpack`, which comes first: JPEG unchanged, all others as PNG. Pictures with a side under 32 pixels are left out.
     A file that cannot be read (damaged, encrypted, more than 256 MB) is a document with the reason `pdf:broken`.
     """
 
@@ -64,7 +64,7 @@ class Pdfs(Source):
 
 
 class _Document:
-    """The rows of one file being gathered."""
+    """Collects the rows of one file."""
 
     def __init__(self, file: str):
         self.file, self.title, self.reason, self.pages, self.position = file, None, None, 0, 0
@@ -73,7 +73,7 @@ class _Document:
         self.rows: dict[str, list[dict[str, Any]]] = {"texts": [], "images": []}
 
     def add(self, items: list[tuple[str, str | None, int]]) -> None:
-        """A page."""
+        """Add the items of a page."""
         self.pages += 1
         for n, (kind, text, picture) in enumerate(items):
             row = {

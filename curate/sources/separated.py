@@ -1,4 +1,4 @@
-"""CSV and TSV record by record, as writers make them and as people do: quoted cells of any length and many lines, stray quotes."""
+"""Tolerant parser of CSV and TSV records: quoted cells of any length and many lines, stray quotes."""
 
 import csv
 from collections import deque
@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 #: Characters of a line, or of a record; a longer one is not read.
 LONGEST_LINE = 16 << 20
-#: Lines of a record; a longer one is a quote that nobody closed, which costs the line that it stands in.
+#: Lines of a record; beyond that a quote counts as not closed, and only its own line is lost.
 MOST_LINES = 100
 
 #: A line with its end; None for one that is too long.
@@ -14,11 +14,11 @@ Lines = Iterator[str | None]
 
 
 class Records:
-    """The cells of each record, the header first; None for one that is not a record of as many cells as the header has.
+    """The cells of each record, the header first; None for a record with another number of cells than the header.
 
-    A quote begins a cell of several lines where it is closed before a separator or the end of a line, MOST_LINES at most. Where it is
-    not, it costs its own line alone; in TSV it is a character, for published lists (CC3M, CC12M) quote nothing: also where it could be
-    closed, but each of the lines is a record without that. Blank lines are not records.
+    A quote begins a cell of several lines if it is closed before a separator or the end of a line, within MOST_LINES. Otherwise only
+    its own line is lost; in TSV it is an ordinary character, since published lists (CC3M, CC12M) quote nothing, also if it could be
+    closed but each of the lines is a record by itself. Blank lines are skipped.
     """
 
     def __init__(self, lines: Lines, tabs: bool):

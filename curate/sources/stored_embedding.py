@@ -1,4 +1,4 @@
-"""Embeddings that are published beside a list."""
+"""StoredEmbedding stage: reads embeddings that are published with a list of pairs."""
 
 from dataclasses import dataclass
 from functools import lru_cache

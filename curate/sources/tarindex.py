@@ -1,4 +1,4 @@
-"""What lies where in a tar, read from its headers alone: nothing is extracted, nothing but regular files is looked at."""
+"""Index of a tar from its headers: names, offsets and sizes of regular files, without extracting anything."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -15,7 +15,7 @@ LONGEST_NAME = 64 << 10
 #: Digits of a size; Python refuses to make numbers of thousands.
 DIGITS = 19
 
-#: How far to look for the next header behind a broken one.
+#: Bytes in which the next header after a broken one is searched.
 LOOK = 64 << 20
 
 REGULAR = (b"0", b"\0", b"7")
@@ -33,16 +33,16 @@ class Member:
 
 @dataclass(frozen=True)
 class Broken:
-    """A place where a header should be and is none."""
+    """An offset at which a valid header is missing."""
 
     offset: int
 
 
 @dataclass
 class Sample:
-    """Consecutive members of one key: webdataset's rule. `members` goes by the rest of the name, in lower case.
+    """Consecutive members of one key, as in webdataset. members: by the rest of the name, in lower case.
 
-    `broken`: a damaged header lies between its members; without members it stands for the damaged place itself.
+    broken: a damaged header is between its members; a Sample without members stands for the damage itself.
     """
 
     key: str
@@ -51,9 +51,9 @@ class Sample:
 
 
 def members(f: BinaryIO, name: str) -> Iterator[Member | Broken]:
-    """The regular files of a tar in order. Behind a broken header the reading goes on at the next good one.
+    """The regular files of a tar in order. After a broken header reading continues at the next valid one.
 
-    PoolError if there is no tar at all. A tar that just stops is a tar: its last member is not `whole`.
+    PoolError if the file is not a tar. The last member of a truncated tar is not `whole`.
     """
     end = f.seek(0, 2)
     at, extended = 0, {}
@@ -78,7 +78,7 @@ def members(f: BinaryIO, name: str) -> Iterator[Member | Broken]:
         path, size = extended.get("path", path), int(extended.get("size", size))
         if kind in REGULAR:
             yield Member(path, start, size, start + size <= end)
-        # Of a member that is larger than the file either its end is cut off, or its header lies, and others follow.
+        # A member that exceeds the file is either truncated, or its header is wrong and others follow.
         at = start + _padded(size) if start + size <= end else _next_header(f, start)
         if kind != b"g":
             extended = {}
@@ -87,12 +87,12 @@ def members(f: BinaryIO, name: str) -> Iterator[Member | Broken]:
 
 
 def samples(found: Iterator[Member | Broken]) -> Iterator[Sample]:
-    """Members grouped into samples. A suffix that comes again begins a new sample of the same key, as in webdataset."""
+    """Members grouped into samples. A repeated suffix begins a new sample of the same key, as in webdataset."""
     current: Sample | None = None
     crossed = False
     for each in found:
         if isinstance(each, Broken):
-            # Which members are lost is unknown, perhaps whole samples: the break is told of by itself.
+            # The lost members are unknown, perhaps whole samples: the damage is reported as a sample of its own.
             yield Sample("", broken=True)
             crossed = True
             continue
@@ -156,7 +156,7 @@ def _padded(size: int) -> int:
 
 
 def _next_header(f: BinaryIO, at: int) -> int:
-    """The place of the next good header, or the end of the file."""
+    """The offset of the next valid header, or the end of the file."""
     for place in range(at, at + LOOK + 1, BLOCK):
         f.seek(place)
         header = f.read(BLOCK)

@@ -1,4 +1,4 @@
-"""Source: text corpora, beside pictures in the mix of a multimodal model. A row of a table, or a text file, is a document without images."""
+"""Source Texts: text corpora for the training mix. A row of a table, or a text file, is a document without images."""
 
 import contextlib
 from collections.abc import Iterator
@@ -34,13 +34,13 @@ _IMAGES = {**schema.IMAGES, **schema.PAYLOAD, "sha256": STR, "mime": STR, "doc_u
 @dataclass
 class Texts(Source):
     """One row = one document of text: JSON lines, a JSON array, Parquet, CSV, TSV, as C4, RedPajama and The Pile have them; or a file
-    `.txt`, which is a whole one. Globs, folders, any fsspec path, compressed or not.
+    `.txt`, which is one document. Globs, folders, any fsspec path, compressed or not.
 
-    text, url, title: columns, or fields of others like `meta.url`; empty: the first of TEXT, URL, TITLE that is there. All other columns,
-    but for those in `without`, travel as `source_<name>`. Each line of a text that is not blank is a paragraph, a row of `texts`.
+    text, url, title: columns, or fields of others like `meta.url`; empty: the first of TEXT, URL, TITLE that exists. All other columns,
+    except those in `without`, become `source_<name>`. Each line of a text that is not blank is a paragraph, a row of `texts`.
 
-    Rows that are wrong stay, with a `drop_reason`: `source:bad_row` as in UrlPairs, `source:no_text` (null or blank), `source:bad_file`
-    (a `.txt` that is not UTF-8, cannot be unpacked, or has more than 64 MB).
+    Invalid rows are kept with a `drop_reason`: `source:bad_row` as in UrlPairs, `source:no_text` (null or blank), `source:bad_file`
+    (a `.txt` that is not UTF-8, cannot be decompressed, or has more than 64 MB).
     """
 
     tables: ClassVar[tuple[str, ...]] = ("documents", "texts", "images")
@@ -57,7 +57,7 @@ class Texts(Source):
         return expand(folders_opened(self.paths, (*ENDINGS, *FILES)))
 
     def columns(self) -> dict[str, tuple[str, tuple[str, ...]]]:
-        """For what a column may be: the name that was asked for, and the usual ones. `needed` must be there, and those asked for."""
+        """For each role of a column the requested name and the default ones. The roles in `needed`, and requested columns, must exist."""
         return {"text": (self.text, TEXT), "url": (self.url, URL), "title": (self.title, TITLE)}
 
     def adds(self, table: str = "images") -> dict[str, pa.DataType]:
@@ -92,7 +92,7 @@ class Texts(Source):
         return tables(file, self.without, [n for n, _ in self.columns().values() if n])
 
     def _chosen(self, found: pa.Schema, file: str) -> dict[str, str]:
-        """The columns of text, URL and title, where they are there. RecipeError if there is no text, or one of them is none."""
+        """The columns of text, URL and title, if they exist. RecipeError if there is no text, or one of them is not text."""
         usual = {role: n or next((k for k in known if k in found.names), "") for role, (n, known) in self.columns().items()}
         chosen = {role: pick(n or role, found.names, file, role) for role, n in usual.items() if n or role in self.needed}
         for name in chosen.values():
@@ -125,7 +125,7 @@ class Texts(Source):
 
 
 def _tables(documents: pa.Table) -> dict[str, pa.Table]:
-    """Documents and their paragraphs, and no image."""
+    """The tables of a part: documents, their paragraphs, and no images."""
     texts: list[dict[str, Any]] = []
     own = documents.select(["uid", "source_file", "source_row", "text", "drop_reason"])
     for row in own.filter(pc.is_null(own["drop_reason"])).to_pylist():
@@ -163,7 +163,7 @@ def _whole(file: str) -> pa.Table:
 
 
 def content(files: list[Opened], compression: str | None) -> Iterator[tuple[str]]:
-    """The text of a file, for the child that reads it. ValueError if it is none, or too long."""
+    """The text of a file, in the child that reads it. ValueError if it is not text, or too long."""
     opened = Unpacked(files[0], compression) if compression else files[0]
     with opened() as f:
         data = f.read(LARGEST + 1)

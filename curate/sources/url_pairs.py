@@ -1,4 +1,4 @@
-"""Tables of image URLs and captions: the main job's input."""
+"""Source UrlPairs: tables of image URLs and captions."""
 
 import bisect
 import contextlib
@@ -17,11 +17,11 @@ from curate.source import Source, expand
 from curate.sources.columns import as_text, carried, check_text, first_of, pick, rows
 from curate.sources.formats import ENDINGS, Stream, file_format, tables
 
-#: The start of an http(s) URL with a host. Nothing else can be fetched; the web client looks closer at the rest.
+#: The start of an http(s) URL with a host. Nothing else can be fetched; the web client checks the rest.
 URL = r"(?i)^\s*https?://[^\s/?#]"
 
 
-#: Bytes of a part, which is held in memory: one of rows that have more is shorter.
+#: Largest size of a part in bytes, since it is held in memory: a part of large rows has fewer rows.
 BYTES = 256 << 20
 
 
@@ -29,13 +29,13 @@ BYTES = 256 << 20
 class UrlPairs(Source):
     """One row = one image URL and its caption. Parquet, CSV, TSV or JSON lines; globs, folders, any fsspec path.
 
-    url, text: the names of the two columns, or of fields of others, like `meta.caption`. All other columns travel as
-    `source_<name>`, but for those in `without`: booleans, numbers, strings, bytes, dates and lists as they are, all else as text.
-    Values of CSV and TSV are text, an empty one is null; a quote that is not closed costs its line, in TSV it is a character.
+    url, text: the names of the two columns, or of fields of others, like `meta.caption`. All other columns, except those in
+    `without`, become `source_<name>`: booleans, numbers, strings, bytes, dates and lists unchanged, all others as text.
+    Values of CSV and TSV are text, an empty one is null; a quote that is not closed loses its line, in TSV it is a character.
 
-    Rows that are wrong stay, with a `drop_reason`: `source:bad_row` (a wrong number of fields, no JSON object, a list or an object
-    as URL or caption, no UTF-8, a value of more than 1 MB) or `fetch:bad_url` (null, blank, not http or https). A null caption is
-    left for a filter to judge. A date before year 1 or after 9999 is null.
+    Invalid rows are kept with a `drop_reason`: `source:bad_row` (a wrong number of fields, not a JSON object, a list or an object
+    as URL or caption, not UTF-8, a value of more than 1 MB) or `fetch:bad_url` (null, blank, not http or https). A null caption is
+    left to the filters. A date before year 1 or after 9999 is null.
     """
 
     version: ClassVar[int] = 3
@@ -118,14 +118,16 @@ class UrlPairs(Source):
 
 
 def regrouped(stream: Stream, size: int) -> Iterator[tuple[pa.Table, list[bool]]]:
-    """The same rows in tables of `size` rows, but for the last, and for rows of many bytes: parts must not depend on row groups."""
+    """The rows of a stream in tables of `size` rows (fewer in the last, and where rows are large), independent of row groups."""
     held: list[pa.Table] = []
     flags: list[bool] = []
     try:
         for table, bad in stream:
             while len(table):
                 room = BYTES - sum(t.nbytes for t in held)
-                take = min(size - len(flags), len(table) if table.nbytes <= room else _fitting(table, room) or int(not held))
+                take = min(
+                    size - len(flags), len(table) if table.nbytes <= room else _rows_within(table, room) or int(not held)
+                )
                 held.append(table.slice(0, take))
                 flags += bad[:take]
                 table, bad = table.slice(take), bad[take:]
@@ -133,21 +135,21 @@ def regrouped(stream: Stream, size: int) -> Iterator[tuple[pa.Table, list[bool]]
                     yield pa.concat_tables(held), flags
                     held, flags = [], []
     except (OSError, ValueError, EOFError, pa.ArrowException):
-        if held:  # the rows before a fault stay
+        if held:  # the rows before a fault are kept
             yield pa.concat_tables(held), flags
         raise
     if held:
         yield pa.concat_tables(held), flags
 
 
-def _fitting(table: pa.Table, room: int) -> int:
-    """How many of a table's first rows have at most so many bytes."""
+def _rows_within(table: pa.Table, room: int) -> int:
+    """The number of a table's first rows that have at most `room` bytes."""
     return bisect.bisect_right(range(len(table)), room, key=lambda n: table.slice(0, n + 1).nbytes)
 
 
 @contextlib.contextmanager
 def naming(file: str, row: int) -> Iterator[None]:
-    """What goes wrong inside is said of the file, with the row reached."""
+    """Raise errors of the block as PoolError with the file and the row reached."""
     try:
         yield
     except (OSError, pa.ArrowException, EOFError, ValueError) as e:
@@ -155,7 +157,7 @@ def naming(file: str, row: int) -> Iterator[None]:
 
 
 def folders_opened(paths: str | list[str], endings: tuple[str, ...]) -> list[str]:
-    """The paths, with a folder replaced by the files in it that have one of the endings."""
+    """The paths, with each folder replaced by its files with one of the endings."""
     found: list[str] = []
     for path in [paths] if isinstance(paths, str) else paths:
         fs, inner = filesystem(path)

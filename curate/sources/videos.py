@@ -1,8 +1,8 @@
-"""Source: videos with what is said in them. A clip is a document, its frames are its images, its speech is its texts.
+"""Source Videos: videos with their transcripts. A clip is a document, its frames are images, its speech segments are texts.
 
-So every rule of paragraphs, images and documents holds for clips too, and a sample is `<key>.json` with frames and speech in order
-of time, `<key>.0.jpg`, `<key>.1.jpg` … , `<key>.txt` with the speech, and `<key>.wav` where Sound took it. The frames are named
-here and taken by the stage Frames, once the rules that need no bytes have spoken.
+So all rules for paragraphs, images and documents apply to clips too, and a sample is `<key>.json` with frames and speech in order
+of time, `<key>.0.jpg`, `<key>.1.jpg` … , `<key>.txt` with the speech, and `<key>.wav` if Sound extracted it. The source lists the
+frames; the stage Frames extracts them, after the filters that need no pixels.
 """
 
 import importlib.util
@@ -25,7 +25,7 @@ from curate.videos.cut import Clip, frame_times, segments_within, split_at_cuts,
 from curate.videos.frames import ask_child, local_file_or_none
 from curate.videos.local import media_child, refuse_web
 
-#: Endings of video files; what a file really is, its bytes say.
+#: Endings of video files; the real format is determined by their bytes.
 VIDEOS = (".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".ts", ".mpg", ".mpeg", ".flv", ".ogv", ".wmv")
 CUTS = ("speech", "scenes", "even", "whole")
 
@@ -55,18 +55,18 @@ _COLUMNS = {"documents": _DOCUMENT, "texts": _TEXT, "images": _IMAGE}
 class Videos(Source):
     """Clips of video files (on disks, or in the object stores of videos/local.py), or of tables of clips.
 
-    A video's speech lies beside it: `talk.vtt`, `.srt` or `.json` (Whisper's) for `talk.mp4`. A table (Parquet, CSV, TSV, JSON lines)
+    The transcript is beside the video: `talk.vtt`, `.srt` or `.json` (Whisper's) for `talk.mp4`. A table (Parquet, CSV, TSV, JSON lines)
     has columns `video` (a path, relative to the table), `start` and `end` in seconds, and `text`; each row is a clip.
 
-    cut: where a video is cut, if no table says it. `speech`: neighbouring segments together until a clip has min_seconds, over no
+    cut: how a video is divided, if not by a table. `speech`: consecutive segments joined until a clip has min_seconds, but not over a
         silence of `gap`; `scenes`: where the picture changes by more than `scene_change` (PySceneDetect's content value, 27);
         `even`: every max_seconds; `whole`: not at all. A clip is never longer than max_seconds.
-    frames: a clip has, at the middles of equal pieces; or `rate` a second; at most max_frames.
-    max_video: seconds; a longer video is dropped whole.
-    seconds, memory: CPU time and address space that one question about a video may cost.
+    frames: number of frames of a clip, at the middles of equal parts; or `rate` a second; at most max_frames.
+    max_video: seconds; a longer video is dropped.
+    seconds, memory: limits of CPU time and address space for one task on a video.
 
-    Rows that are wrong stay, with a `drop_reason`: `video:refused` (a table names what is on no disk or object store that can be
-    read here), `video:missing` (no such file), `video:broken`, `video:no_picture`, `video:no_duration`,
+    Invalid rows are kept with a `drop_reason`: `video:refused` (a table names a path that is not on a disk or a supported object
+    store), `video:missing` (no such file), `video:broken`, `video:no_picture`, `video:no_duration`,
     `video:too_many_pixels`, `video:too_long`, `video:no_speech`, `video:timeout`, `video:memory`, `video:crash`,
     `clip:bad_times`, `clip:beyond_the_end`.
     """
@@ -112,18 +112,18 @@ class Videos(Source):
                 self._listed(ask, file) if file.lower().endswith(tuple(ENDINGS)) else [self._video(ask, file)]
             ):
                 for clip in clips:
-                    rows.add(video, found, clip, self._moments(clip))
+                    rows.add(video, found, clip, self._frame_times(clip))
                     if rows.full(part_size):
                         yield rows.tables()
                         rows = rows.next()
         if rows.documents:
             yield rows.tables()
 
-    def _moments(self, clip: Clip) -> list[float]:
+    def _frame_times(self, clip: Clip) -> list[float]:
         return [] if clip.reason else frame_times(clip.start, clip.end, self.frames, self.rate, self.max_frames)
 
     def _video(self, ask: Contained, video: str) -> tuple[str, dict[str, Any], list[Clip]]:
-        """One video, what it is, and its clips."""
+        """A video, its properties, and its clips."""
         with local_file_or_none(video) as path:
             found = ask_child(ask, "probe", path)
             if found["outcome"] or found["seconds"] > self.max_video:
@@ -144,7 +144,7 @@ class Videos(Source):
         return video, found, [Clip(0.0, end, segments_within(segments, 0.0, end))]
 
     def _probed(self, ask: Contained, video: str) -> dict[str, Any]:
-        """What a video of a table is. Such a table may be a stranger's: a video that is refused costs its own rows."""
+        """The properties of a video of a table. A refused video drops only its own rows, since the table is untrusted."""
         try:
             with local_file_or_none(video) as path:
                 return ask_child(ask, "probe", path)
@@ -152,7 +152,7 @@ class Videos(Source):
             return {"outcome": "refused"}
 
     def _listed(self, ask: Contained, file: str) -> Iterator[tuple[str, dict[str, Any], list[Clip]]]:
-        """The clips of a table, row by row; a video is looked at once while its rows follow each other."""
+        """The clips of a table, row by row; a video is probed once for consecutive rows."""
         with naming(file, 0):
             stream = tables(file)
             names = next(stream)[0].column_names
@@ -172,7 +172,7 @@ class Videos(Source):
 
 
 def clips(source: Source, **how: Any) -> Videos:
-    """The same videos, cut as a recipe says; RecipeError if the source is none of videos."""
+    """The source of videos with other parameters; RecipeError if it is another source."""
     if not isinstance(source, Videos):
         raise RecipeError("this recipe cuts videos: say where they are with --videos")
     return replace(source, **how)
@@ -194,17 +194,17 @@ def _clip(row: dict[str, Any], found: dict[str, Any], longest: float) -> Clip:
 
 
 def moment(time: float) -> str:
-    """Seconds in an address: six digits, and milliseconds however late it is."""
+    """A time in seconds as text for a URL: six significant digits, from 1,000 s on milliseconds."""
     return f"{time:g}" if time < 1000 else f"{time:.3f}".rstrip("0").rstrip(".")
 
 
 def beside_list(folder: str, video: str) -> str:
-    """A path that a list in `folder` names: relative to that, absolute, or a URL."""
+    """The path of a file that a list in `folder` names: relative to the folder, absolute, or a URL."""
     return video if "://" in video or video.startswith("/") else f"{folder}/{video}"
 
 
 class Rows:
-    """The rows of a part being gathered, table by table."""
+    """Collects the rows of a part, by table."""
 
     def __init__(self, file: str, clip: int = 0):
         self.file, self.clip = file, clip
@@ -219,7 +219,7 @@ class Rows:
         return max(len(self.images), len(self.documents), len(self.texts) // 4) >= part_size
 
     def add(self, video: str, found: dict[str, Any], clip: Clip, times: list[float]) -> None:
-        """One clip: its frames and its speech share the positions, in order of time."""
+        """Add a clip; its frames and speech segments share positions, in order of time."""
         url = f"{video}#t={moment(clip.start)},{moment(clip.end)}"
         uid = schema.uid(" ".join(s.text for s in clip.segments), url)
         own = {"source_file": self.file, "source_row": self.clip}
@@ -262,7 +262,7 @@ class Rows:
 
 
 def heard(segments: list[speech.SpeechSegment], time: float) -> str | None:
-    """What is said at a moment; between two segments, what is said nearest to it."""
+    """The text spoken at a time, or nearest to it."""
     if not segments:
         return None
     return min(segments, key=lambda s: (max(s.start - time, time - s.end, 0.0), s.start)).text

@@ -1,4 +1,4 @@
-"""Pages from WARC files as they were answered: one record, one page, with the outcome of everything that is not a page."""
+"""Reader of WARC files: one page for each response record, with an outcome for each record that is not a page."""
 
 import re
 from collections.abc import Iterator
@@ -10,7 +10,7 @@ from fastwarc.warc import ArchiveIterator, HeaderMap, WarcRecord, WarcRecordType
 
 from curate.errors import PoolError
 from curate.sources import archives, contained
-from curate.sources.codings import undone
+from curate.sources.codings import decode
 from curate.sources.contained import Opened
 from curate.web.headers import opt_outs, reserved
 
@@ -18,27 +18,27 @@ _TAGS = (
     "html head title body meta link base script style noscript iframe frameset div p h[1-6] table ul ol dl a b i u br hr em strong "
     "span font center img section article main header footer nav aside form pre blockquote".replace(" ", "|")
 )
-#: What a page begins with, behind an XML declaration and comments.
+#: The beginning of a page, after an XML declaration and comments.
 _HTML = re.compile(
     rb"\s*(?:<\?[^>]*>\s*|<!--(?>.*?-->)\s*)*+<(?:!doctype\s+html|(?:%s)(?=[\s/>]))" % _TAGS.encode(),
     re.IGNORECASE | re.DOTALL,
 )
-#: Bytes in which the beginning of a page is looked for.
+#: Bytes in which the beginning of a page is searched.
 SNIFFED = 64 << 10
 _OTHER = (b"\x89PNG", b"%PDF", b"GIF8", b"\xff\xd8\xff", b"PK\x03\x04", b"\x1f\x8b", b"RIFF", b"wOF", b"\0\0\0")
 _MEDIA = ("image/", "audio/", "video/", "font/", "model/")
 _CHARSET = re.compile(r"""charset\s*=\s*["']?\s*([\w.:+-]+)""", re.IGNORECASE)
 
-#: Damaged records that are passed over in one file, and places tried as the beginning of the next one.
+#: Largest number of damaged records skipped in one file, and of offsets tried to find the next record.
 DAMAGED, TRIED = 1000, 10_000
-#: Bytes of the largest record that is believed.
+#: Largest plausible size of a record in bytes.
 LARGEST = 1 << 40
 _BLOCK = 1 << 20
 
 
 @dataclass
 class Answer:
-    """One page as a server gave it, or as it lay in a folder."""
+    """A page as a server returned it, or as stored in a folder."""
 
     row: int  # number of the record in the file
     url: str | None
@@ -54,7 +54,7 @@ class Answer:
 
 
 def read(path: str, max_bytes: int) -> Iterator[Answer]:
-    """The pages of a WARC file (`records`), read in a child. PoolError naming the place if it cannot be read on."""
+    """The pages of a WARC file (`records`), read in a child. PoolError names the position at which it becomes unreadable."""
     try:
         for row, url, body, status, charset, at, *rest in contained.read("curate.sources.warc:plain", [path], path, max_bytes):
             yield Answer(row, url, body, status, charset, at and datetime.fromisoformat(at), None, *rest)
@@ -63,7 +63,7 @@ def read(path: str, max_bytes: int) -> Iterator[Answer]:
 
 
 def plain(files: list[Opened], name: str, max_bytes: int) -> Iterator[tuple]:
-    """The same as plain values, for the child."""
+    """The pages as tuples of plain values, in the child."""
     with files[0]() as f:
         for a in records(f, name, max_bytes):
             at = a.captured_at and a.captured_at.isoformat()
@@ -71,15 +71,15 @@ def plain(files: list[Opened], name: str, max_bytes: int) -> Iterator[tuple]:
 
 
 def records(file: BinaryIO, name: str, max_bytes: int) -> Iterator[Answer]:
-    """The responses (and resources) of a WARC file, compressed or not. PoolError naming the place if it cannot be read on."""
+    """The responses (and resources) of a WARC file, compressed or not. PoolError names the position at which it becomes unreadable."""
     yield from Records(file, name, max_bytes)
 
 
 class Records:
-    """The pages of a WARC file, one after the other.
+    """An iterator over the pages of a WARC file.
 
-    FastWARC takes a file that was cut short for one that ends, so every record is held against the length that it states. A record
-    that is damaged is one answer, `bad_record`, if another one can be found behind it; if none can, the file is cut or broken.
+    FastWARC does not report a truncated file, so every record is compared with its stated length. A damaged record gives one answer,
+    `bad_record`, if another record is found after it; if none is, the file is truncated or broken.
     """
 
     def __init__(self, file: BinaryIO, name: str, max_bytes: int):
@@ -139,7 +139,7 @@ class Records:
         return None
 
     def _next_record(self) -> int | None:
-        """Where a record begins behind the damaged one."""
+        """The offset of the next record after the damaged one."""
         tried = 0
         for at in self._places(self.begun + (1 if self.packed else max(1, self.length))):
             tried += 1
@@ -150,14 +150,14 @@ class Records:
         return None
 
     def _places(self, start: int) -> Iterator[int]:
-        """Where a record, or a compressed part of the file, seems to begin."""
+        """Offsets at which a record, or a compressed member of the file, may begin."""
         while True:
             self.file.seek(start)
             block = self.file.read(_BLOCK)
             yield from (start + found.start() for found in self.begins.finditer(block))
             if len(block) < _BLOCK:
                 return
-            start += _BLOCK - 16  # what lies across two blocks
+            start += _BLOCK - 16  # matches that span two blocks
 
     def _begins_record(self, at: int) -> bool:
         self.file.seek(at)
@@ -170,12 +170,12 @@ class Records:
 
 
 def possible(length: str) -> bool:
-    """True for a Content-Length that a record can have."""
+    """Whether a Content-Length is valid for a record."""
     return length.isascii() and length.isdigit() and len(length) < 20 and int(length) <= LARGEST
 
 
 def target(record: WarcRecord) -> str | None:
-    """The address of a record; wget puts it in angle brackets."""
+    """The URL of a record, without the angle brackets of wget."""
     return (record.headers.get("WARC-Target-URI") or "").strip("<> ") or None
 
 
@@ -210,13 +210,13 @@ def answer(row: int, record: WarcRecord, max_bytes: int) -> Answer:
 
 
 def body(raw: bytes, headers: HeaderMap | None, max_bytes: int) -> tuple[bytes, bool, str | None]:
-    """The bytes with Transfer- and Content-Encoding undone, never more than `max_bytes` + 1, and whether some are missing; or an
+    """The body decoded from Transfer- and Content-Encoding, at most `max_bytes` + 1 bytes, and whether it is incomplete; or an
     outcome."""
     if len(raw) > max_bytes or headers is None:
         return raw, False, None
     lists = (",".join(headers.get_multiple(name)).lower().split(",") for name in ("Transfer-Encoding", "Content-Encoding"))
     codings = [word for words in lists for coding in reversed(words) if (word := coding.strip())]
-    found = undone(raw, codings, max_bytes)
+    found = decode(raw, codings, max_bytes)
     if found is None:
         return b"", False, "bad_encoding"
     length = (headers.get("Content-Length") or "").strip()
@@ -236,17 +236,17 @@ def charset(header: str | None) -> str | None:
 
 
 def may_be_page(kind: str) -> bool:
-    """False for the types of pictures, sounds and the like. Servers send pages under all others: their bytes decide."""
+    """False for media types such as images and sounds. Servers send pages under all other types, so their bytes decide."""
     return not kind.startswith(_MEDIA)
 
 
 def robots(tags: tuple[str, ...], tdm: tuple[str, ...]) -> tuple[str, ...]:
-    """The directives, whichever robot they name: the one that crawled was not ours, and an owner named those that were known."""
+    """The opt-out directives for any robot: the crawler of the WARC file was another one, and owners name the robots they know."""
     return tuple(sorted(opt_outs(tags) | ({"tdm-reservation"} if reserved(tdm) else set())))
 
 
 def is_html(data: bytes) -> bool:
-    """True for what begins like a page, in any coding of Unicode that says so itself."""
+    """Whether bytes begin like a page, in UTF-8 or an encoding with a byte order mark."""
     head = data[:SNIFFED]
     if head.startswith((b"\xff\xfe", b"\xfe\xff")):
         head = head.decode("utf-16", "ignore").encode("utf-8", "ignore")
@@ -254,7 +254,7 @@ def is_html(data: bytes) -> bool:
 
 
 def judged(data: bytes, kind: str, max_bytes: int) -> str | None:
-    """The outcome that the bytes themselves give."""
+    """The outcome by the bytes of a page: empty, too_large, not_html, or None."""
     if not data.strip():
         return "empty"
     if len(data) > max_bytes:

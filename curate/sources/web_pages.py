@@ -1,8 +1,8 @@
-"""Source: web pages. WARC files (Common Crawl's, wget's, any compression FastWARC reads), folders of HTML, single files.
+"""Source WebPages: WARC files (Common Crawl's, wget's, any compression FastWARC reads), folders of HTML, single files.
 
 One page gives one row of `documents`, its paragraphs rows of `texts` and its images rows of `images`, with `position` as the
-page order over both. What is not content is a row too, with its reason: `boilerplate:nav`, `boilerplate:footer`,
-`image:inline`, `page:not_html` ... `boilerplate:` words are in html/boilerplate.py, the others at WebPages.
+page order over both. Items that are not content are rows too, with a reason: `boilerplate:nav`, `boilerplate:footer`,
+`image:inline`, `page:not_html` ... The `boilerplate:` reasons are in html/boilerplate.py, the others at WebPages.
 """
 
 import logging
@@ -74,20 +74,20 @@ log = logging.getLogger(__name__)
 
 @dataclass
 class WebPages(Source):
-    """Pages of WARC files, HTML files, and folders of both. What a file is its first bytes say, whatever it is called.
+    """Pages of WARC files, HTML files, and folders of both. The type of a file is determined by its first bytes, not by its name.
 
     A list of WARC files as Common Crawl publishes it, `.../crawl-data/CC-MAIN-.../warc.paths.gz`, stands for the files it
-    names: from where `crawl-data` lies (a copy's root, `s3://commoncrawl`, `https://data.commoncrawl.org`).
+    names, relative to the folder of `crawl-data` (a copy's root, `s3://commoncrawl`, `https://data.commoncrawl.org`).
     A folder's HTML files, or those of a glob, are read together, into parts of the wanted size.
-    `base_url` is where a folder's files (or a single file) were found: without it they have file:// addresses, and so have
-    their images. `max_bytes` is the largest page taken (Common Crawl cuts pages at 1 MiB, since 2025 at 5 MiB);
-    `seconds` of CPU time and `memory` in bytes are what one page may cost; `honor_opt_out` drops what forbids its use.
+    `base_url` is the original address of a folder's files (or a single file): without it they, and their images, have file://
+    addresses. `max_bytes` is the largest page read (Common Crawl truncates pages at 1 MiB, since 2025 at 5 MiB);
+    `seconds` of CPU time and `memory` in bytes are the limits for one page; `honor_opt_out` drops pages and images that forbid their use.
 
-    Of a page that is cut what is there is taken, and `truncated` says that it is. Why a page gives nothing, `page:` and: `no_url`
+    Of a truncated page the existing part is used, and `truncated` has the cause. Reasons of pages without content, `page:` and: `no_url`
     (the record names no http(s) address), `bad_record` (of the WARC file: damaged), `bad_status` (not 200), `not_html` (neither by
     the declared type nor by the first bytes), `empty`, `too_large` (before or after undoing the encoding, or its rows), `bad_encoding` (a
     content coding that is unknown or broken, or a charset that no browser reads), `too_many_nodes`, `parser_timeout`, `parser_memory`, `parser_crash`, `opt_out`
-    (robots noai, tdm-reservation). Why an image is not fetched, `image:` and: `inline` (a data URI, or only a placeholder),
+    (robots noai, tdm-reservation). Reasons of images that are not fetched, `image:` and: `inline` (a data URI, or only a placeholder),
     `no_url`, `tracker` (declared as one pixel), `symbol` (a formula or emoji that is in the text by its alt), `opt_out` (the page's robots noimageai, noimageindex).
     """
 
@@ -103,7 +103,7 @@ class WebPages(Source):
 
     def files(self) -> list[str]:
         paths = [name for path in ([self.paths] if isinstance(self.paths, str) else self.paths) for name in named(path)]
-        folders = {p: held(p) for p in paths if _folder(p)}
+        folders = {p: folder_inputs(p) for p in paths if _folder(p)}
         rest = [p for p in paths if p not in folders]
         return sorted({*chain(*folders.values()), *chain(*map(together, rest))})
 
@@ -114,7 +114,7 @@ class WebPages(Source):
         return self.parts(file, self.answers(file), part_size)
 
     def parts(self, file: str, answers: Iterator[Answer], part_size: int) -> Iterator[dict[str, pa.Table]]:
-        """Pages as parts."""
+        """Parse pages and yield their rows as parts."""
         rows = Rows(file, self.adds("documents"))
         try:
             with Parser(self.seconds, self.memory) as parser:
@@ -125,13 +125,13 @@ class WebPages(Source):
                         rows = Rows(file, self.adds("documents"))
         except PoolError:
             if rows.documents:
-                yield rows.tables()  # what was read before the fault stays
+                yield rows.tables()  # pages before the fault are kept
             raise
         if rows.documents:
             yield rows.tables()
 
     def take(self, page: Answer, parser: Parser, rows: "Rows") -> None:
-        """One page into the rows."""
+        """Parse a page and add its rows."""
         found = {"outcome": page.outcome}
         if page.outcome is None:
             found = parser(page.body, page.charset, page.url, list(page.robots), self.honor_opt_out)
@@ -165,7 +165,7 @@ class WebPages(Source):
 
 
 class Rows:
-    """The rows of a part being gathered: tuples as the parser sends them, and for each of them its page."""
+    """Collects the rows of a part: tuples as the parser returns them, and the page of each."""
 
     def __init__(self, file: str, columns: dict[str, pa.DataType]):
         self.file, self.columns = file, columns
@@ -173,7 +173,7 @@ class Rows:
         self.children: dict[str, tuple[list[tuple], list[int]]] = {"texts": ([], []), "images": ([], [])}
 
     def full(self, part_size: int) -> bool:
-        """Whole pages up to about `part_size` images or pages, or four times as many paragraphs."""
+        """Whether it has about `part_size` images or pages, or four times as many paragraphs; pages are not divided."""
         texts, images = (len(self.children[t][0]) for t in ("texts", "images"))
         return max(images, len(self.documents)) >= part_size or texts >= 4 * part_size
 
@@ -220,7 +220,7 @@ class Rows:
 
 
 def named(path: str) -> list[str]:
-    """The files that a list of paths names; any other path is itself. PoolError if the list cannot be read."""
+    """The files named by a list of paths; any other path unchanged. PoolError if the list cannot be read."""
     if not _PATHS.search(path):
         return [path]
     root = path.split("crawl-data/", 1)[0] if "crawl-data/" in path else path.rsplit("/", 1)[0] + "/" if "/" in path else ""
@@ -233,14 +233,14 @@ def named(path: str) -> list[str]:
 
 
 def together(path: str) -> list[str]:
-    """The inputs of a path: a glob of HTML files is one, as a folder is, so that a part has many of them; of WARC files each is one."""
+    """The inputs of a path: a glob of HTML files is one input, so that a part has many of them; each WARC file is one."""
     found = expand(path)
     fs, inner = filesystem(path)
     return [path] if len(found) > 1 and members(fs, inner) and all(_HTML.search(n) for n in found) else found
 
 
-def held(folder: str) -> list[str]:
-    """What a folder holds for us: itself, if there are HTML files below it, and each WARC file. RecipeError if there is neither."""
+def folder_inputs(folder: str) -> list[str]:
+    """The inputs of a folder: the folder itself, if it contains HTML files, and each WARC file. RecipeError if there is neither."""
     fs, inner = filesystem(folder)
     names = fs.find(inner)
     refused = {n: why for n in names if (why := archives.refused_name(n))}
@@ -254,17 +254,17 @@ def held(folder: str) -> list[str]:
     if not found:
         raise RecipeError(f"{folder}: no page is below it, neither HTML (.html, .htm, .xhtml) nor WARC files (.warc, .warc.gz)")
     for name, why in refused.items():
-        log.warning("%s: is passed over: it %s", name, why)
+        log.warning("%s: is skipped: it %s", name, why)
     return found
 
 
 def is_warc(fs: fsspec.AbstractFileSystem, name: str) -> bool:
-    """By its name, or where that says nothing by its first bytes."""
+    """Whether a file is a WARC file, by its name or, if that is not conclusive, by its first bytes."""
     return archives.warc_name(name) or (not telling(name) and archives.is_warc(first_bytes(fs, name)))
 
 
 def is_page(fs: fsspec.AbstractFileSystem, name: str) -> bool:
-    """A file of HTML, by its name, or where that says nothing by its first bytes."""
+    """Whether a file is HTML, by its name or, if that is not conclusive, by its first bytes."""
     if archives.warc_name(name) or archives.refused_name(name):
         return False
     return _HTML.search(name) is not None or (not telling(name) and warc.is_html(first_bytes(fs, name)))
@@ -275,7 +275,7 @@ def telling(name: str) -> bool:
 
 
 def first_bytes(fs: fsspec.AbstractFileSystem, name: str) -> bytes:
-    """PoolError if the file cannot be read."""
+    """The first bytes of a file. PoolError if it cannot be read."""
     try:
         with fs.open(name, "rb") as f:
             return f.read(archives.HEAD)
@@ -284,7 +284,7 @@ def first_bytes(fs: fsspec.AbstractFileSystem, name: str) -> bytes:
 
 
 def quoted(name: str) -> str:
-    """A path as a part of a URL; of a name that is not UTF-8 its bytes."""
+    """A path percent-encoded for a URL, by its bytes if it is not UTF-8."""
     return quote(os.fsencode(name))
 
 

@@ -1,4 +1,4 @@
-"""Folders of tars that were downloaded before: img2dataset, DataComp, plain WebDataset, and a run's own shards."""
+"""Source WebDataset: existing tars of img2dataset, DataComp, plain WebDataset, or a run's own shards."""
 
 import contextlib
 import itertools
@@ -27,32 +27,32 @@ from curate.sources.url_pairs import folders_opened, naming
 
 log = logging.getLogger(__name__)
 
-#: Suffixes of images, the first one wins; what an image really is, its bytes say later.
+#: Suffixes of images in order of preference; the real format is determined later by the bytes.
 SUFFIXES = ("jpg", "jpeg", "png", "webp", "gif", "avif")
 
 #: Columns of a sidecar or fields of a `.json` that hold the caption.
 CAPTIONS = ("text", "caption")
 
-#: Bytes; a longer `.txt` or `.json` is no caption.
+#: Largest size of a `.txt` or `.json` in bytes.
 LONGEST_TEXT = 1 << 20
 
 
 @dataclass
 class WebDataset(Source):
-    """One row = one sample of a tar; its image stays where it is and is read from there.
+    """One row = one sample of a tar; its image is not copied and is read from the tar.
 
     paths: tars, folders of tars, runs, globs, `{00000..00012}` ranges; any fsspec path. A Parquet file beside a tar
     (`00000.parquet`) supplies the columns, and the rows whose download failed; without it the `.json` members do. All but the URL
-    and the caption travel as `source_<name>`, but for those in `without`.
+    and the caption, except those in `without`, become `source_<name>`.
 
-    Members of one sample that are not next to each other are put together, with a warning, where they are within one part.
+    Members of one sample that are not consecutive are joined, with a warning, if they are within one part.
 
-    `uid` is taken over where it is 32 hex digits. Else it is made of text and URL, or without a URL of text, the tar's
-    name and the sample's key. The sample's key travels as `source_key`.
+    A `uid` of 32 hex digits is kept. Otherwise it is made of text and URL, or without a URL of text, the tar's
+    name and the sample's key. The sample's key becomes `source_key`.
 
-    Rows that are wrong stay, with a `drop_reason`: `source:failed` (the Parquet file says so), `source:no_image` (none, or
-    cut short), `source:bad_row` (a caption or `.json` that cannot be read), `source:broken_tar` (a header is damaged: what
-    was there is lost, the reading goes on behind it).
+    Invalid rows are kept with a `drop_reason`: `source:failed` (by the Parquet file), `source:no_image` (none, or
+    truncated), `source:bad_row` (a caption or `.json` that cannot be read), `source:broken_tar` (a damaged header: its member
+    is lost, and reading continues after it).
     """
 
     version: ClassVar[int] = 4
@@ -92,7 +92,7 @@ class WebDataset(Source):
 
 @dataclass
 class Found:
-    """One row before it is one: what the tar and the sidecar say of a sample."""
+    """A row under construction: the contents of the tar and the sidecar for a sample."""
 
     key: str | None
     image: Member | None = None
@@ -102,19 +102,19 @@ class Found:
     reason: str | None = None
 
     def completed_by(self, other: "Found") -> bool:
-        """Whether another one, of the same key, has nothing but what this one lacks."""
+        """Whether another one, of the same key, only has members that this one lacks."""
         whole = {self.reason, other.reason} <= {None, "source:no_image"} and other.at is None
         return whole and not ((self.image and other.image) or (self.text and other.text) or (self.metadata and other.metadata))
 
     def complete(self, other: "Found") -> None:
-        """Take over what another one has."""
+        """Add the members of another one."""
         self.image, self.metadata = self.image or other.image, self.metadata or other.metadata
         self.text = self.text if other.text is None else other.text
         self.reason = None if self.image else self.reason
 
 
 def parts(files: list[Opened], paths: list[str], size: int, without: list[str]) -> Iterator[tuple[pa.Table]]:
-    """The same, for the child that reads it: of a tar and, where there is one, the table beside it."""
+    """The tables of a tar and of its sidecar, if there is one, in the child that reads them."""
     side = Sidecar.of(files[1], paths[1], without) if len(files) > 1 else Sidecar(pa.table({}))
     file, names = paths[0], {}
     with files[0]() as f:
@@ -125,7 +125,7 @@ def parts(files: list[Opened], paths: list[str], size: int, without: list[str]) 
 
 
 def _chunks(found: Iterator[Found], size: int, file: str) -> Iterator[list[Found]]:
-    """Rows, `size` at a time, where the members of one sample are put together that other members lie between."""
+    """Rows in lists of `size`; samples whose members are not consecutive are joined."""
     chunk: list[Found] = []
     known: dict[str, Found] = {}
     apart = 0
@@ -147,7 +147,7 @@ def _chunks(found: Iterator[Found], size: int, file: str) -> Iterator[list[Found
 
 
 def _look(f: BinaryIO, sample: Sample, side: "Sidecar") -> Found:
-    """Read a sample's caption and, where no sidecar has it, its `.json`."""
+    """The row of a sample: reads its caption and, if it is not in the sidecar, its `.json`."""
     if not sample.members:
         return Found(None, reason="source:broken_tar")
     row = Found(sample.key, next((sample.members[s] for s in SUFFIXES if s in sample.members), None))
@@ -157,7 +157,7 @@ def _look(f: BinaryIO, sample: Sample, side: "Sidecar") -> Found:
         if row.at is None and "json" in sample.members:
             row.metadata = json_object(_text(f, sample.members["json"]) or "")
             if any(isinstance((row.metadata or {}).get(name), (dict, list)) for name in ("url", *CAPTIONS)):
-                row.metadata = None  # what is no text is none
+                row.metadata = None  # URL and caption must be text
     except ValueError:
         row.reason = "source:bad_row"
     if row.metadata is None:
@@ -180,7 +180,7 @@ def _text(f: BinaryIO, member: Member | None) -> str | None:
 
 
 def _table(found: list[Found], side: "Sidecar", file: str, start: int, names: dict[str, int], without: list[str]) -> pa.Table:
-    """Rows as a table: what a pool has of every image, then all else that the sidecar or the `.json` members say."""
+    """Rows as a table: the columns of a pool, then all others of the sidecar or the `.json` members."""
     places = [r.at for r in found]
     brought = side.take(places)
     metadata = json_table([r.metadata for r in found], json_types(r.metadata for r in found))
@@ -218,7 +218,7 @@ def _table(found: list[Found], side: "Sidecar", file: str, start: int, names: di
 
 
 def _joined(brought: pa.Table, metadata: pa.Table) -> pa.Table:
-    """The sidecar's columns, filled up with what the `.json` of samples unknown to it says, and further names of those."""
+    """The sidecar's columns, completed from the `.json` of samples that it does not have, and the further fields of those."""
     both = {c: brought[c] for c in brought.column_names}
     for name in metadata.column_names:
         one, other = both.get(name), metadata[name].combine_chunks()
@@ -241,7 +241,7 @@ def _strings(table: pa.Table, name: str, count: int) -> list[str | None]:
 
 
 def _place(file: str, key: str | None, names: dict[str, int]) -> str:
-    """What tells samples without a URL apart: the tar's name, the key, and which one of that key it is."""
+    """An identifier of a sample without a URL: the tar's name, the key, and a number if the key is repeated."""
     place = f"{file.rsplit('/', 1)[-1]}/{key}"
     names[place] = names.get(place, 0) + 1
     return place if names[place] == 1 else f"{place}#{names[place]}"
@@ -261,7 +261,7 @@ class Sidecar:
 
     @classmethod
     def of(cls, opened: Opened, name: str, without: list[str]) -> "Sidecar":
-        """The table beside a tar; an empty one if it is one without keys."""
+        """The sidecar of a tar; an empty one if its table has no keys."""
         with naming(name, 0):
             found = list(parquet.read(opened, without, []))
             table = pa.concat_tables(t for t, _ in found).combine_chunks()
@@ -271,7 +271,7 @@ class Sidecar:
         return cls(table, np.flatnonzero([b for _, bad in found for b in bad]).tolist(), name)
 
     def claim(self, key: str) -> int | None:
-        """The place of the next row with this key that no sample has claimed."""
+        """The index of the next row with this key that no sample has claimed; None if there is none."""
         places = self.places.get(key.rsplit("/", 1)[-1])
         if not places:
             self.strangers += 1
@@ -280,7 +280,7 @@ class Sidecar:
         return places.pop()
 
     def unseen(self) -> Iterator[Found]:
-        """The rows that no sample claimed, in order: failed downloads, and images that should be there and are not."""
+        """The rows that no sample claimed, in order: failed downloads, and missing images."""
         if self.strangers and not self.claimed and self.places:
             log.warning("%s: none of its keys, like %r, is that of a sample in the tar", self.name, next(iter(self.places)))
         status = _strings(self.table, "status", len(self.table))
@@ -294,7 +294,7 @@ class Sidecar:
 
 
 def ranges(path: str) -> Iterator[str]:
-    """`{00000..00012}` written out, as webdataset's loaders take it."""
+    """The paths of a range `{00000..00012}`, expanded as by webdataset's loaders."""
     found = re.search(r"\{(\d+)\.\.(\d+)\}", path)
     if not found:
         yield path
@@ -305,7 +305,7 @@ def ranges(path: str) -> Iterator[str]:
 
 
 def _run_shards(path: str) -> str:
-    """The folder of shards, for a run's folder."""
+    """The folder of shards of a run's folder; any other path unchanged."""
     fs, inner = filesystem(path)
     return f"{path.rstrip('/')}/shards" if fs.isfile(f"{inner}/dataset.json") and fs.isdir(f"{inner}/shards") else path
 

@@ -71,21 +71,21 @@ def drawn_pairs() -> list[Pair]:
 
 
 @pytest.fixture(scope="session")
-def lay_out(drawn_pairs) -> Callable[..., DemoWeb]:
-    """lay_out(folder, clean=60, seed=0): a web of drawn pairs in a folder."""
+def build_drawn_web(drawn_pairs) -> Callable[..., DemoWeb]:
+    """build_drawn_web(folder, clean=60, seed=0): a web of drawn pairs in a folder."""
 
-    def lay_out(folder: Path, clean: int = 60, seed: int = 0) -> DemoWeb:
+    def build_drawn_web(folder: Path, clean: int = 60, seed: int = 0) -> DemoWeb:
         write(DemoWeb(folder), drawn_pairs, {"seed": seed, "clean": clean, "hosts": list(HOSTS), "left_out": {}}, next(ports))
         return DemoWeb(folder)
 
     ports = itertools.count(PORT + 1)
-    return lay_out
+    return build_drawn_web
 
 
 @pytest.fixture(scope="session")
-def drawn_web(lay_out, tmp_path_factory) -> DemoWeb:
+def drawn_web(build_drawn_web, tmp_path_factory) -> DemoWeb:
     """A web of drawn pairs, for tests that need no network."""
-    return lay_out(tmp_path_factory.mktemp("drawn") / "web")
+    return build_drawn_web(tmp_path_factory.mktemp("drawn") / "web")
 
 
 @pytest.fixture(scope="session")

@@ -91,20 +91,20 @@ def test_wrong_captions_are_true_captions_of_the_same_source(truth):
         assert row["text"] != row["caption"] and by_caption[row["text"]] == row["source"]
 
 
-def test_the_same_seed_gives_the_same_web_and_another_seed_another(drawn_web, lay_out, tmp_path):
+def test_the_same_seed_gives_the_same_web_and_another_seed_another(drawn_web, build_drawn_web, tmp_path):
     def content(web: DemoWeb) -> tuple[list, dict]:
         files = [f for f in (web.folder / "site").rglob("*") if f.is_file()]
         paths = [urlsplit(r["url"] or "").path for r in pq.read_table(web.pairs).to_pylist()]
         return paths, {f.relative_to(web.folder): f.read_bytes() for f in files}
 
-    assert content(lay_out(tmp_path / "same")) == content(drawn_web)
-    assert content(lay_out(tmp_path / "other", seed=1))[0] != content(drawn_web)[0]
+    assert content(build_drawn_web(tmp_path / "same")) == content(drawn_web)
+    assert content(build_drawn_web(tmp_path / "other", seed=1))[0] != content(drawn_web)[0]
 
 
-def test_a_folder_that_holds_something_else_is_left_alone(lay_out, tmp_path):
+def test_a_folder_that_holds_something_else_is_left_alone(build_drawn_web, tmp_path):
     (tmp_path / "thesis.tex").write_text("x")
     with pytest.raises(WebError, match="not a demo web"):
-        lay_out(tmp_path)
+        build_drawn_web(tmp_path)
     assert (tmp_path / "thesis.tex").exists()
 
 
@@ -201,15 +201,15 @@ def gone(pid: int, within: float = 5) -> bool:
     return False
 
 
-def test_servers_end_with_the_block(lay_out, tmp_path):
-    web = lay_out(tmp_path / "w", clean=10)
+def test_servers_end_with_the_block(build_drawn_web, tmp_path):
+    web = build_drawn_web(tmp_path / "w", clean=10)
     with web.serve() as running:
         assert not gone(running.pid, within=0.1)
     assert gone(running.pid)
 
 
-def test_servers_end_when_their_parent_is_killed(lay_out, tmp_path):
-    web = lay_out(tmp_path / "w", clean=10)
+def test_servers_end_when_their_parent_is_killed(build_drawn_web, tmp_path):
+    web = build_drawn_web(tmp_path / "w", clean=10)
     code = (
         "import sys, time\nfrom pathlib import Path\nfrom curate.extras.demo.web import DemoWeb\n"
         "with DemoWeb(Path(sys.argv[1])).serve() as s:\n    print(s.pid, flush=True)\n    time.sleep(60)"
@@ -222,8 +222,8 @@ def test_servers_end_when_their_parent_is_killed(lay_out, tmp_path):
     assert gone(pid)
 
 
-def test_a_port_in_use_is_said(lay_out, tmp_path):
-    web = lay_out(tmp_path / "w", clean=10)
+def test_a_port_in_use_is_said(build_drawn_web, tmp_path):
+    web = build_drawn_web(tmp_path / "w", clean=10)
     with web.serve(), pytest.raises(WebError, match="cannot listen"), web.serve():
         pass
 

@@ -1,4 +1,4 @@
-"""A web server that does what the web does, and worse: one misdeed a path, on loopback, in a thread of its own."""
+"""A faulty web server on loopback, in a thread of its own: one kind of fault for each path."""
 
 import asyncio
 import contextlib
@@ -10,7 +10,7 @@ import zlib
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator
 
-#: Bounds of what never ends, so that no test can hang.
+#: Limits of endless responses, so that no test can hang.
 LONG, ENDLESS = 20.0, 200_000_000
 
 Handler = Callable[["Web", str, asyncio.StreamWriter], Awaitable[None]]
@@ -98,7 +98,7 @@ class Web:
             thread.join(10)
 
 
-# ---- misdeeds
+# ---- faults
 
 
 def then_close(data: bytes) -> Handler:

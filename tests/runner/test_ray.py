@@ -94,7 +94,7 @@ def written(folder: Path) -> list[Path]:
 
 
 def test_a_release_made_onto_another_is_the_same(tmp_path, ray_engine):
-    folder = growing.lay_out(tmp_path)
+    folder = growing.write_inputs(tmp_path)
     growing.release(folder, 1)
     local, out = growing.release(folder, 2), folder / "on_ray"
     onto = opened(Store(out), [Store(folder / "r1")])

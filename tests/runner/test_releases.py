@@ -157,7 +157,7 @@ def memory():
 def grown(memory):
     """Three releases, each with the hashes of its files before the next was made."""
     (memory / "grown").mkdir()
-    folder, before = growing.lay_out(memory / "grown"), {}
+    folder, before = growing.write_inputs(memory / "grown"), {}
     for number in RELEASES:
         release(folder, number)
         before[number] = files(folder / f"r{number}")

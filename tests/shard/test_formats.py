@@ -26,7 +26,7 @@ from curate.shard.formats.streams import TokenSpan, packed
 from curate.shard.write import Shards
 from curate.store.atomic import Store
 from tests.shard.packages import module
-from tests.small_run import parked, planned, write_shards
+from tests.small_run import payload_rows, planned, write_shards
 
 N = 20
 BOXES = [
@@ -62,7 +62,7 @@ def columns(row):
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
     store = Store(tmp_path_factory.mktemp("run") / "odd [1] *")
-    rows = [{**r, **columns(r)} for r in parked(store, N).drop_columns(["vector", "copies"]).to_pylist()]
+    rows = [{**r, **columns(r)} for r in payload_rows(store, N).drop_columns(["vector", "copies"]).to_pylist()]
     uids = [r["uid"] for r in rows if r["kept"]]
     for row in rows:
         row["matching_negative_images"] = [u for u in uids if u != row["uid"]][:3]

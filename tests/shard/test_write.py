@@ -8,7 +8,7 @@ import tracemalloc
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from small_run import parked, planned, write_shards
+from small_run import payload_rows, planned, write_shards
 
 from curate.errors import PoolError
 from curate.shard import write as S
@@ -19,7 +19,7 @@ from curate.store.payload import Parcel
 
 def ledger(store: Store, n: int = 25, parts: int = 3) -> pa.Table:
     """Rows of `n` images, all kept, each once."""
-    return parked(store, n, parts).drop_columns(["kept", "drop_reason", "drop_stage", "copies"])
+    return payload_rows(store, n, parts).drop_columns(["kept", "drop_reason", "drop_stage", "copies"])
 
 
 def plan(table: pa.Table, how: S.Shards) -> pa.Table:

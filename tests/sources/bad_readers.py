@@ -1,4 +1,4 @@
-"""Readers that misbehave, for a child to run."""
+"""Faulty readers, to be run in a child process: they crash, exhaust memory, hang or raise."""
 
 import os
 import time

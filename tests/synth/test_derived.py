@@ -14,7 +14,7 @@ from curate.shard.write import Shards
 from curate.store.atomic import Store
 from curate.synth.augment import AugmentImage, AugmentText
 from curate.synth.slices import Slices, hd, uhd
-from tests.small_run import parked, planned, write_shards
+from tests.small_run import payload_rows, planned, write_shards
 
 
 @pytest.mark.parametrize(
@@ -95,7 +95,7 @@ def test_slices_and_views_are_members_beside_the_picture(form, member, stage, tm
     import webdataset
 
     store = Store(tmp_path / "run")
-    rows = parked(store, 8).drop_columns(["vector", "copies"])
+    rows = payload_rows(store, 8).drop_columns(["vector", "copies"])
     sizes = [16 + n % 7 for n in rows["source_row"].to_pylist()]
     rows = rows.append_column("width", pa.array(sizes)).append_column("height", pa.array([16] * len(rows)))
     made = stage.run(rows)

@@ -1,4 +1,4 @@
-"""Videos made here: scenes of known colours and lengths, a moving square, a tone; and what is said in them."""
+"""Generated videos: scenes of known colours and lengths, a moving square, a tone; and their transcripts."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Films whose frames tell their number and whose sound tells its time, in every container: what begins where is known."""
+"""Generated videos in every container whose frames encode their number and whose sound starts at known times."""
 
 from fractions import Fraction
 from pathlib import Path
