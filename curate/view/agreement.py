@@ -1,4 +1,4 @@
-"""People's verdicts beside a run's rules: how far they agree, and the bounds at which they would agree most."""
+"""Agreement of annotators' verdicts with a run's rules, and the bounds at which they would agree most."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""`curate annotate`: some samples of a run, in a form in which people can judge them.
+"""`curate annotate`: exports samples of a run in a form in which people can annotate them.
 
 Who judges does not see what became of a row. The weight says how many rows of the pool a row that was drawn at random stands
 for; it travels with the row and comes back with the verdict.

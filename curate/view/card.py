@@ -1,4 +1,4 @@
-"""What goes with a data set: a card (README.md, with the front matter that Hugging Face reads) and Croissant metadata."""
+"""The dataset card (README.md, with the front matter that Hugging Face reads) and Croissant metadata of a run."""
 
 import html
 import json

@@ -1,4 +1,4 @@
-"""What a run ends with: its funnel, what it left and where, the next command; and what dropped everything where nothing was kept."""
+"""The final summary of a run: its funnel, its output, the next commands; and an explanation if nothing was kept."""
 
 import shlex
 from collections import Counter

@@ -1,4 +1,4 @@
-"""What a row is, in words: its caption, why it has no picture, what became of it, its size."""
+"""Short texts that describe a row: its caption, why it has no picture, its outcome, its size."""
 
 from typing import Any
 

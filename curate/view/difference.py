@@ -1,4 +1,4 @@
-"""`curate diff`: two runs over one pool. Who is kept by one and not by the other, and which rule made the difference."""
+"""`curate diff`: compares two runs over one pool: the rows that only one of them keeps, and the rules responsible."""
 
 from dataclasses import dataclass
 from functools import cached_property

@@ -1,4 +1,4 @@
-"""What a run shows while it works: a live table in a terminal, plain lines elsewhere."""
+"""Progress display of a run: a live table in a terminal, plain lines elsewhere."""
 
 import contextlib
 import os

@@ -1,4 +1,4 @@
-"""What a report needs to know, asked of the run's tables: counts of all rows, and everything else of whole parts."""
+"""Queries for the report over a run's tables: counts over all rows, everything else over a sample of whole parts."""
 
 import math
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""Samples as people look at them: grids of pictures, duplicates side by side, documents as pages; everything escaped."""
+"""HTML of samples: grids of pictures, duplicates side by side, documents as pages; all texts are escaped."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path

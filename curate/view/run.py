@@ -1,4 +1,4 @@
-"""A run's folder, open for looking."""
+"""Read access to a run's folder: `open_run` and the class Run."""
 
 import io
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""Rows of a run that people look at: drawn, or found, with thumbnails made anew in a process of its own."""
+"""Selection of a run's rows for display, at random or by a query, with thumbnails re-encoded in a child process."""
 
 import contextlib
 from collections.abc import Sequence

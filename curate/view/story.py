@@ -1,4 +1,4 @@
-"""`curate why`: one row's whole story. Each score beside its bound, the rule that dropped it or the shard that holds it."""
+"""`curate why`: the history of one row: each score with its bound, the rule that dropped it or the shard that contains it."""
 
 import re
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""What people said of a run's samples: read from Label Studio or a table, kept in `RUN/verdicts/`, seen in two views.
+"""Annotators' verdicts on a run's samples: read from Label Studio or a table, stored in `RUN/verdicts/`, queried by two views.
 
 Every file that is read becomes one small Parquet file that no run, repair or gc touches. Where one annotator speaks of a row
 again, what was read last counts.

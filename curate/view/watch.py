@@ -1,4 +1,4 @@
-"""`curate watch`: what a run does, seen from another terminal, through the `progress.json` that its driver keeps."""
+"""`curate watch`: shows a run's progress in another terminal, from the `progress.json` that its driver writes."""
 
 import json
 import time

@@ -87,7 +87,7 @@ _HIDDEN = re.compile(r"display\s*:\s*none|visibility\s*:\s*hidden", re.IGNORECAS
 
 
 class Names(NamedTuple):
-    """What the words of an element's class and id say."""
+    """The classification of an element by the words of its class and id."""
 
     reason: str | None = None  # boilerplate by its class, and why
     by_id: str | None = None  # the same by its id
@@ -101,7 +101,7 @@ class Names(NamedTuple):
 
 @lru_cache(maxsize=16384)
 def named(classes: str | None, id: str | None) -> Names:
-    """The same few classes come again and again on a site: they are looked at once."""
+    """The classification of a class and an id; cached, since a site repeats the same few classes."""
     classes, id = classes or "", id or ""
     if not (classes or id) or len(classes) + len(id) > 1000:
         return Names()
@@ -133,8 +133,8 @@ def first_heading(node: LexborNode) -> str | None:
 
 
 def from_heading(id: str, heading: str, section: bool) -> bool:
-    """True if an id was made from the heading below it, or is its label: then it says what the text is about. Without a sign that
-    this is a section (`section`) an id of one word, `comments`, is taken for the name of a box."""
+    """Whether an id was made from the heading below it, or is its label, so that it describes the text. If nothing marks the element as a
+    section (`section`), an id of one word, such as `comments`, counts as the name of a box."""
     bare = _LABEL.sub("", id, count=1) if _LABEL.match(id) else id
     if section and bare != id:
         return True
@@ -149,7 +149,7 @@ def _letters(text: str) -> str:
 
 
 def by_class(names: str) -> str | None:
-    """The reason that the words of a class and id give, or None."""
+    """The boilerplate reason by the words of a class or id, or None."""
     lowered = _ABOUT.sub(" ", _CAMEL.sub("-", names).lower())
     for whole in lowered.split():
         if whole in CLASSES:
@@ -163,7 +163,7 @@ def by_class(names: str) -> str | None:
 
 
 def certain(tag: str, attributes: Mapping[str, str | None], inside_main: bool) -> str | None:
-    """The reason that tag, role or `hidden` give. Inside `main` and `article` headers, footers and asides are content."""
+    """The boilerplate reason by tag, role or `hidden`, or None. Inside `main` and `article` headers, footers and asides are content."""
     reason = TAGS.get(tag)
     if reason is None and "role" in attributes:
         reason = ROLES.get((attributes["role"] or "").lower())

@@ -59,7 +59,7 @@ def read(body: bytes, name: str) -> str:
 
 
 def stated(body: bytes, declared: str | None) -> str | None:
-    """The encoding that a byte-order mark, the bytes themselves (UTF-8) or a declaration say; None if only a guess is left."""
+    """The encoding by a byte-order mark, valid UTF-8 or a declaration; None if it can only be guessed."""
     marked = next((name for mark, name in _MARKS if body.startswith(mark)), None)
     header = codec((declared or "").strip("\"'"))
     if marked or (header in _UTF16 and b"\0" in body[:PRESCAN]):
@@ -85,7 +85,7 @@ def codec(label: str | None) -> str | None:
 
 
 def believed(text: str) -> bool:
-    """False if a text has many broken characters, more than whole ones outside ASCII."""
+    """False if a text has many replacement characters, more than valid ones outside ASCII."""
     broken = text.count("\ufffd")
     return broken <= FEW or 2 * broken <= len(text) - len(text.encode("ascii", "ignore"))
 
@@ -158,7 +158,7 @@ def _readable(name: str | None) -> str | None:
 
 
 def guessed(body: bytes, url: str = "") -> str:
-    """What Firefox's detector says of the stretch from the first character outside ASCII on, if it has reasons; else windows-1252."""
+    """The guess of Firefox's detector from the first character outside ASCII on, if there is enough evidence; else windows-1252."""
     first = re.search(rb"[\x80-\xff\x1b]", body)
     start = max(0, first.start() - 512) if first else 0
     sample, tld = body[start : start + SAMPLE], _TLD.match(url)
@@ -176,7 +176,7 @@ def _guess(sample: bytes, tld: re.Match | None) -> str:
 
 
 def _reasons(sample: bytes, name: str) -> bool:
-    """Are there enough letters outside ASCII, in words, for a guess?"""
+    """Whether there are enough letters outside ASCII, in words, for a guess."""
     text = _MARKUP.sub(b" ", sample).decode(name, "replace")
     letters = sum(map(str.isalpha, text))
     own = list(_inner(text))

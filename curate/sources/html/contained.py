@@ -1,4 +1,4 @@
-"""The parser in a process of its own: a page that is too much for it gets an outcome, and the next page a fresh child."""
+"""The HTML parser in a child process: a page that crashes or exhausts it gets an outcome, and the next page a new child."""
 
 from typing import Any
 

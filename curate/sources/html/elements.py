@@ -1,4 +1,4 @@
-"""What the elements of HTML are to a reader of pages: blocks, or parts of a line; shown, or not."""
+"""Classes of HTML elements for text extraction: block or inline, visible or not."""
 
 #: Elements that begin and end paragraphs. Every other one, also unknown and custom ones and MathML, is a part of the line, as in
 #: CSS. (`video` is a part of the line too, but is shown as an image here.)

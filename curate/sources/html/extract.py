@@ -1,4 +1,4 @@
-"""The bytes of one page to plain rows: what the contained parser sends back."""
+"""Extraction of a page: from its bytes to plain rows of texts and images, in the contained parser."""
 
 import re
 from typing import Any
@@ -98,7 +98,7 @@ def _image(position: int, item: Image, page: Page) -> tuple:
 
 
 def _credit(urls: list[str], page: Page) -> tuple[str | None, str | None]:
-    """Licence and name as stated for a picture; its licence is the page's where it has none of its own."""
+    """Licence and attribution stated for a picture; without its own licence that of the page."""
     licence, name = next((page.credits[u] for u in urls if u in page.credits), (None, None))
     return licence or page.licence, name
 
@@ -109,5 +109,5 @@ def _size(row: tuple) -> int:
 
 
 def best_text(caption: str | None, alt: str | None, title: str | None) -> str | None:
-    """The text to pair an image with: its caption, else alt, else title; one that is a file name or a number is none."""
+    """The text to pair an image with: its caption, else alt, else title; file names and numbers are ignored."""
     return next((t for t in (caption, alt, title) if t and not _FILE_NAME.fullmatch(t)), None)

@@ -1,4 +1,4 @@
-"""Which URL an image on a page really has: srcset, lazy loading, placeholders, and joining with the page's base.
+"""The real URLs of a page's images: srcset, lazy loading, placeholders, and joining with the page's base.
 
 What is found here is a list, best first: the first is `url`, all are kept as `candidates` for retries.
 """
@@ -177,7 +177,7 @@ def _picked(sources: Iterable[Mapping[str, str | None]]) -> tuple[list[str], lis
 
 
 def fill(url: str, attributes: Mapping[str, str | None]) -> str | None:
-    """A URL that a script was to complete: with the best of `data-widths`, as lazysizes does; None if something is left open."""
+    """A URL template completed with the best of `data-widths`, as lazysizes does; None if a variable remains."""
     if not _TEMPLATE.search(url):
         return url
     try:
@@ -202,12 +202,12 @@ def _image_file(value: str) -> bool:
 
 
 def hollow(url: str) -> bool:
-    """True for what is no address of an image: a data URI, `about:blank`, a bare fragment."""
+    """Whether a URL is not the address of an image: a data URI, `about:blank`, a bare fragment."""
     return _NOTHING.match(url.strip()) is not None
 
 
 def stand_in(url: str) -> bool:
-    """True for a file name such as `blank.gif`, which mostly stands in while the real image loads."""
+    """Whether a file name is that of a usual placeholder, such as `blank.gif`, while the real image loads."""
     name = PurePosixPath(url.split("?", 1)[0].split("#", 1)[0]).name.lower()
     return _STAND_IN.match(name.rsplit(".", 1)[0]) is not None
 

@@ -1,4 +1,4 @@
-"""An image of a page: its declared size and texts, and its twin in `noscript`."""
+"""Images of a page: their declared sizes and texts, and their duplicates in `noscript`."""
 
 import re
 from collections.abc import Mapping
@@ -78,7 +78,7 @@ def icon(image: Image) -> bool:
 
 
 def twin(last: Image, image: Image) -> bool:
-    """True if a `noscript` image is the lazy one just before it, which then takes its URLs."""
+    """Whether a `noscript` image is a duplicate of the lazily loaded one just before it, which then gets its URLs."""
     if last.origin == "noscript" or not image.urls:
         return False
     lazy = not last.urls or image_urls.hollow(last.urls[0]) or image_urls.stand_in(last.urls[0])

@@ -1,4 +1,4 @@
-"""What a page's JSON-LD says of licences: schema.org's `license`, `creditText`, `creator` of the page and of its pictures."""
+"""Licences in a page's JSON-LD: schema.org's `license`, `creditText`, `creator` of the page and of its pictures."""
 
 import json
 from collections.abc import Iterator
@@ -12,7 +12,7 @@ Credit = tuple[str | None, str | None]
 
 
 def credits(script: str) -> tuple[str | None, dict[str, Credit]]:
-    """The licence of the page, and by URL those of its pictures; nothing of what is no JSON."""
+    """The licence of the page, and by URL those of its pictures; empty if the script is not JSON."""
     try:
         data = json.loads(script) if len(script) <= _LONGEST else None
     except (ValueError, RecursionError):

@@ -1,4 +1,4 @@
-"""What one page holds, in page order: paragraphs and images, as plain values."""
+"""Data structures of a parsed page: paragraphs and images in page order."""
 
 from dataclasses import dataclass, field
 
@@ -8,7 +8,7 @@ MAX_TEXT = 4000
 
 @dataclass(eq=False)
 class Mark:
-    """An element that is not content, and why. A guess (from class words) is taken back where it covers most of a page."""
+    """Marks an element as boilerplate, with the reason. A guess (by class words) is undone if it covers most of a page."""
 
     reason: str
     guess: bool
@@ -17,13 +17,13 @@ class Mark:
 
 @dataclass(eq=False)
 class Figure:
-    """A figure, or what a site uses as one; the captions found in it."""
+    """A figure, or an element used as one, with the captions found in it."""
 
     outer: "Figure | None" = None
     captions: str = ""
 
     def add(self, text: str) -> None:
-        """One more caption; what goes beyond MAX_TEXT is left out."""
+        """Add a caption, up to MAX_TEXT in all."""
         self.captions = f"{self.captions} {text}".strip()[:MAX_TEXT] if len(self.captions) < MAX_TEXT else self.captions
 
     @property
@@ -68,7 +68,7 @@ class Image:
 
 @dataclass
 class Page:
-    """A page, its items in page order, and what its head says."""
+    """A page: its items in page order, and the metadata in its head."""
 
     items: list[Text | Image] = field(default_factory=list)
     title: str | None = None

@@ -1,4 +1,4 @@
-"""A run of text from the walk becomes paragraphs."""
+"""Division of a run of text from the tree walk into paragraphs."""
 
 import re
 
@@ -11,7 +11,7 @@ _BLANK = re.compile(r"[\s\ufdd0\ufdd1]*")
 
 
 def blank(pieces: list[str]) -> bool:
-    """True if nothing in a buffer shows."""
+    """Whether a buffer has no visible text."""
     return all(_BLANK.fullmatch(p) for p in pieces)
 
 

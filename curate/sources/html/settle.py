@@ -1,19 +1,19 @@
-"""After the walk: URLs are joined, twins merged, wrong guesses about boilerplate taken back."""
+"""Postprocessing of a parsed page: resolves URLs, merges `noscript` duplicates, undoes wrong guesses about boilerplate."""
 
 from curate.sources.html import boilerplate, image_urls
 from curate.sources.html.page import Image, Mark, Page, Text
 
-#: Guessed boilerplate that covers more of a page's text than this is content.
-MOST = 0.5
+#: Guessed boilerplate that covers a larger share of a page's text is content.
+MAX_GUESSED = 0.5
 
 
 def finish(page: Page, url: str) -> None:
-    """Join URLs, merge twins, take back guesses that cover most of the page, fall back on the Open Graph image."""
+    """Resolve URLs, merge `noscript` duplicates, undo guesses that cover most of the page, fall back on the Open Graph image."""
     page.base = image_urls.resolve(url, page.base) or url
     kept: list[Text | Image] = []
     for item in page.items:
         if isinstance(item, Image):
-            settle(item, page.base)
+            resolve_image(item, page.base)
             last = kept[-1] if kept else None
             if (
                 isinstance(last, Image)
@@ -25,16 +25,16 @@ def finish(page: Page, url: str) -> None:
                 continue
         kept.append(item)
     page.items = kept
-    weigh(page)
+    undo_wide_guesses(page)
     if page.og_image and not any(isinstance(i, Image) and i.urls and not i.marks and not i.reason for i in kept):
         image = Image([page.og_image], "og", None, None, None, None, None, page.lang, "html>head>meta", ())
-        settle(image, page.base)
+        resolve_image(image, page.base)
         if image.urls:
             page.items.insert(0, image)
 
 
-def settle(image: Image, base: str) -> None:
-    """Absolute URLs, and the reason if none is left."""
+def resolve_image(image: Image, base: str) -> None:
+    """Make an image's URLs absolute, and set its reason if none is left."""
     raw = image.urls
     real = [u for u in raw if not image_urls.hollow(u)]
     image.urls = list(dict.fromkeys(u for r in real if (u := image_urls.resolve(base, r))))
@@ -52,12 +52,12 @@ def settle(image: Image, base: str) -> None:
 
 
 def has_text(image: Image) -> bool:
-    """Does the page say anything of an image? Of what only stands in for another one it says nothing."""
+    """Whether the page describes an image by text, size or a link; it does not describe placeholders."""
     return bool(image.alt or image.title or image.width or image.height or image.link or image.figure)
 
 
 def merge(last: Image, item: Image) -> None:
-    """One image said twice, for browsers with scripts and without."""
+    """Merge the two elements of one image, for browsers with scripts and without, into the first."""
     last.urls, last.reason = (last.urls, last.reason) if last.urls and not last.reason else (item.urls, item.reason)
     last.alt, last.title = last.alt or item.alt, last.title or item.title
     last.width, last.height = last.width or item.width, last.height or item.height
@@ -65,8 +65,8 @@ def merge(last: Image, item: Image) -> None:
     last.origin = item.origin if last.origin == "noscript" else last.origin
 
 
-def weigh(page: Page) -> None:
-    """Take back guessed marks that cover more than MOST of the page's text."""
+def undo_wide_guesses(page: Page) -> None:
+    """Remove guessed marks that cover a larger share of the page's text than MAX_GUESSED."""
     total = 0
     for item in page.items:
         if isinstance(item, Text):
@@ -75,4 +75,4 @@ def weigh(page: Page) -> None:
                 mark.size += len(item.text)
     for item in page.items:
         if item.marks:
-            item.marks = tuple(m for m in item.marks if not (m.guess and m.size > MOST * total))
+            item.marks = tuple(m for m in item.marks if not (m.guess and m.size > MAX_GUESSED * total))

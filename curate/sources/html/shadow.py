@@ -1,25 +1,25 @@
-"""Declarative shadow DOM: the tree in `<template shadowrootmode>` is shown in place of its host's children, which its slots take in."""
+"""Declarative shadow DOM: the tree in `<template shadowrootmode>` replaces its host's children, which are assigned to its slots."""
 
 from collections.abc import Callable
 
 from selectolax.lexbor import LexborNode
 
-#: Shadow trees in each other; what is deeper is read as if it had none.
-DEEPEST = 32
+#: Largest depth of nested shadow trees; deeper ones are ignored.
+MAX_DEPTH = 32
 
 
 class Hosts:
-    """The hosts that a walk is inside of, and for each the children that no slot has taken yet, by the name of their slot."""
+    """The shadow hosts around the current position of a walk, each with its unassigned children by the name of their slot."""
 
     def __init__(self):
         self.open: list[dict[str, list[LexborNode]]] = []
         self.depth = 0
 
     def enter(self, node: LexborNode, tag: str, attributes: dict, walk: Callable[..., None]) -> bool:
-        """True if the walk goes on into an element; False if it has been walked, as a host or a slot."""
+        """Whether the walk should enter an element; False if it was walked here, as a host or a slot."""
         if tag == "slot" and self.open:
             return self.slot(attributes.get("name") or "", walk)
-        tree = shadow_tree(node) if self.depth < DEEPEST else None
+        tree = shadow_tree(node) if self.depth < MAX_DEPTH else None
         if tree is None:
             return True
         self.open.append(by_slot(node))
@@ -30,7 +30,7 @@ class Hosts:
         return False
 
     def slot(self, name: str, walk: Callable[..., None]) -> bool:
-        """Walk what is assigned to a slot, which belongs to the tree around the host; True if the slot shows its own content."""
+        """Walk the nodes assigned to a slot, which belong to the tree around the host; True if the slot shows its own content."""
         assigned, host = self.open[-1].pop(name, None), self.open.pop()
         for child in assigned or ():
             walk(child, alone=True)
@@ -39,7 +39,7 @@ class Hosts:
 
 
 def shadow_tree(host: LexborNode) -> LexborNode | None:
-    """The shadow tree that a child of an element declares."""
+    """The shadow tree declared by a child of an element, or None."""
     child = host.first_child
     while child is not None:
         if child.tag == "template" and "shadowrootmode" in child.attributes:
@@ -49,7 +49,7 @@ def shadow_tree(host: LexborNode) -> LexborNode | None:
 
 
 def by_slot(host: LexborNode) -> dict[str, list[LexborNode]]:
-    """The children of a host by the name of their slot; text goes to the one without a name."""
+    """The children of a host by the name of their slot; text belongs to the unnamed slot."""
     found: dict[str, list[LexborNode]] = {}
     child = host.first_child
     while child is not None:

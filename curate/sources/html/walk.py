@@ -31,7 +31,7 @@ LANG, NAME = 64, 32
 
 
 class Context(NamedTuple):
-    """What elements inherit."""
+    """Properties that elements inherit from their parents."""
 
     kind: str = "paragraph"
     level: int | None = None
@@ -71,7 +71,7 @@ class Walk:
         return self.page
 
     def walk(self, node: LexborNode | None, alone: bool = False) -> None:
-        """Take in a node with all below it, and unless `alone` the nodes after it."""
+        """Process a node with its descendants, and unless `alone` its following siblings."""
         frames = self.frames
         base = len(frames)
         while node is not None:
@@ -94,7 +94,7 @@ class Walk:
     # ---- elements
 
     def enter(self, node: LexborNode, tag: str) -> bool:
-        """Take an element in; True to go into it (then a frame is open)."""
+        """Process an element's start; True to walk its children (then a frame is open)."""
         if tag in SKIPPED or tag[0] == "-":  # "-comment", "-doctype" and the like
             return False
         if tag in ALONE and not self.alone(node, tag):
@@ -168,7 +168,7 @@ class Walk:
         return (*marks, Mark(reason, guess)) if reason else marks
 
     def by_id(self, node: LexborNode, tag: str, names: Names) -> str | None:
-        """What the id of an element says, unless it was made from its heading."""
+        """The boilerplate reason by an element's id, unless the id was made from its heading."""
         if tag not in boilerplate.CONTAINERS:
             return None
         heading = boilerplate.first_heading(node)
@@ -202,7 +202,7 @@ class Walk:
         self.context = outside
 
     def alone(self, node: LexborNode, tag: str) -> bool:
-        """Elements that are not gone into; True for a formula that has to be."""
+        """Process an element without walking its children; True for a formula whose children must be walked."""
         if tag == "br":
             self.buffer.append(BREAK)
         elif tag == "hr":
@@ -321,7 +321,7 @@ class Walk:
         self.page.items.append(image)
 
     def embedded(self, tag: str, attributes: dict, inside: Context, block: bool) -> None:
-        """What an element shows besides its content: a background, the poster of a video, an `object` that is an image file."""
+        """Add the images of an element besides its content: a background, the poster of a video, an `object` that is an image file."""
         if tag == "picture":
             self.sources = []
         urls, origin = image_urls.background(attributes), "background"

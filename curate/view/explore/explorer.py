@@ -1,4 +1,4 @@
-"""What the page of `curate explore` is answered, as values for JSON: rows, columns, pictures, stories, groups, the map, thresholds."""
+"""The API of `curate explore` as JSON values: rows, columns, pictures, histories, groups of duplicates, the map, thresholds."""
 
 import math
 import threading
