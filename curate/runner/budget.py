@@ -1,4 +1,4 @@
-"""A run's budget for models that write: divided among the visits under way, counted as they end."""
+"""The budget of a run for generating models: divided among the tasks at work, counted as they end."""
 
 from collections.abc import Iterable
 from functools import partial
@@ -14,7 +14,7 @@ from curate.store.atomic import Store
 
 
 class SharedBudget:
-    """A run's budget, divided among the visits under way: no visit gets what another one may still spend."""
+    """A run's budget, divided among the tasks at work: no task gets what another one may still spend."""
 
     def __init__(self, cap: Spending, spent: dict[str, Spending]):
         self.cap, self.spent = cap, dict(spent)
@@ -25,7 +25,7 @@ class SharedBudget:
         return sum(self.spent.values(), Spending())
 
     def share(self, visit: Any, calls: int) -> Spending | None:
-        """A visit's share; one of nothing if all is spent, None if what is left is in the hands of others: a visit has to wait."""
+        """A task's share; zero if all is spent, None if the rest is reserved by other tasks and this one has to wait."""
         left = self.cap - self.total
         if left.cost <= 0 or left.tokens <= 0:
             return Spending()
@@ -39,12 +39,12 @@ class SharedBudget:
         return share
 
     def settle(self, visit: Any, part: str, spent: Spending) -> None:
-        """A visit has ended, and spent so much."""
+        """Count what a task spent, at its end."""
         self.reserved.pop(visit, None)
         self.spent[part] = self.spent.get(part, Spending()) + spent
 
     def recount(self, visit: Any, part: str, spent: Spending) -> None:
-        """A visit was lost; `spent` is what all commits of the part record."""
+        """Count a task whose worker died, by what the part's commits record (`spent`)."""
         self.reserved.pop(visit, None)
         self.spent[part] = spent
 
@@ -79,7 +79,7 @@ class RunBudget:
         return None if share is None else (share,)
 
     def seen(self, lane: Lane, part: Part, done: TaskResult) -> None:
-        """A visit to a part has ended."""
+        """Count a task's result."""
         if lane.target.streams:
             self.spent += done.spent
             self.over[lane.name, part.id] = done.over_budget
@@ -87,17 +87,17 @@ class RunBudget:
                 self.purse.settle((lane.name, part.id), part.id, done.spent)
 
     def lost(self, lane: Lane, part: Part) -> None:
-        """A visit to a part has ended without saying what it spent: its commits do."""
+        """Count a task that ended without a result, by the part's commits."""
         if self.purse and lane.target.streams:
             self.purse.recount((lane.name, part.id), part.id, committed(self.store, self.stages, part))
 
     def record(self) -> dict[str, Any]:
-        """For recipe.json."""
+        """What recipe.json records of the budget."""
         cap = {} if self.cap == UNLIMITED else {"max_cost": _finite(self.cap.cost), "max_tokens": _finite(self.cap.tokens)}
         return {"cost": self.spent.cost, "tokens": self.spent.tokens, **cap, "over_budget": sum(self.over.values())}
 
     def reaches_further(self, earlier: dict[str, Any] | None) -> bool:
-        """Whether rows that the run's last visit had no budget for can be asked about now."""
+        """Whether the cap was raised since the last run, so that rows skipped for lack of budget can be computed."""
         before = (earlier or {}).get("spent", {})
         caps = ((before.get("max_cost"), self.cap.cost), (before.get("max_tokens"), self.cap.tokens))
         return (

@@ -1,4 +1,4 @@
-"""What runs in a worker: a call with its target's models loaded, which ends its process when it takes too long."""
+"""A call in a worker: with its target's models loaded, and with a deadline that ends the process."""
 
 import os
 import threading
@@ -9,7 +9,7 @@ from curate.runner.workers import loaded
 
 
 class Nothing:
-    """A part lacks something: a model is needed."""
+    """Raised where a part lacks values and a model would be needed."""
 
 
 class Keeper:
@@ -43,7 +43,7 @@ def call(target: Any, name: str, deadline: float, peek: bool, *args: Any) -> Any
 
 
 class Alarm:
-    """Ends this process when the block lasts longer than so many seconds (inf: never): nothing else stops a library that hangs."""
+    """Ends this process if the block takes longer than `seconds` (inf: no limit); nothing else stops a library that hangs."""
 
     def __init__(self, seconds: float):
         self.timer = threading.Timer(min(seconds, threading.TIMEOUT_MAX), os._exit, (1,))

@@ -1,4 +1,4 @@
-"""Graphics cards that a run leaves unused: reported before it, and in its notes."""
+"""GPUs that a run leaves unused: reported before the run and in its notes."""
 
 import logging
 from collections.abc import Callable
@@ -13,7 +13,7 @@ log = logging.getLogger(__name__)
 
 
 def unused_cards(recipe: Recipe) -> list[str]:
-    """That a GPU of this machine is left unused, and why."""
+    """A line for each GPU of this machine that is left unused, with the reason."""
     here = gpus_here()
     uses = [s.name for s in recipe.steps if getattr(s, "gpus", 0) or share_of_card(getattr(s, "device", "cpu"))]
     if not here:
@@ -28,7 +28,7 @@ def unused_cards(recipe: Recipe) -> list[str]:
 
 
 def with_cards(name: str, notes: dict[str, Any], gpus: Callable[[], float]) -> dict[str, Any]:
-    """A selector's notes; of one that worked on cores with the GPUs that were left unused, if there are any."""
+    """A selector's notes, with `gpus_unused` if it worked on cores beside GPUs."""
     if notes.get("device") != "cores" or not (unused := gpus()):
         return notes
     log.warning("%s worked on cores, %g GPUs were not used: see its device, and torch's on the workers", name, unused)

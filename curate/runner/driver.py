@@ -1,4 +1,4 @@
-"""A run: from a recipe and a folder to shards, and on again from wherever it stopped."""
+"""The driver: runs a recipe into a folder, or resumes the run there."""
 
 import json
 import logging
@@ -128,7 +128,7 @@ def run(
 
 
 def _as_it_is(recipe: Recipe, store: Store, progress: Any) -> Run:
-    """The run in the folder, which is finished."""
+    """The finished run in the folder."""
     made = Run(store)
     progress.begin(recipe.name or "run", store.url)
     progress.end(made, NOTHING)
@@ -141,7 +141,7 @@ def _recorded(store: Store, earlier: dict[str, Any] | None) -> list[Store]:
 
 
 def tell(made: Run) -> None:
-    """Write the report and the dataset's card. An error in them is logged and stops nothing; a full disk does."""
+    """Write the report and the data set's card. An error is logged and does not end the run; a full disk does."""
     try:
         pages = {"report.html": report.html_of(made), **card.files(made)}
     except Exception as e:
@@ -159,7 +159,7 @@ READING = 86_400
 
 @dataclass
 class Driver:
-    """One driver's way through a recipe: rows come in, blocks of stages and selectors, the ledger, the shards."""
+    """The driver of one run: ingestion, blocks of stages and selectors, then the ledger and the shards."""
 
     recipe: Recipe
     store: Store
@@ -227,7 +227,7 @@ class Driver:
         return made
 
     def _outcome(self, point: pool.Point) -> dict[str, Any]:
-        """What the record of the run has of its stages and selectors."""
+        """What recipe.json records about stages and selectors."""
         return {
             "decisions": [[d.step, d.folder, d.starts] for d in point.decisions],
             "notes": self.notes,
@@ -246,7 +246,8 @@ class Driver:
     # ---- rows come in
 
     def _whole(self) -> tuple[list[str], list[dict[str, Any]]]:
-        """End a takedown that was begun, repair if that is asked for, and read the input: what was repaired, and the input's files."""
+        """Complete a pending takedown, repair if asked to, and ingest the input; returns the repaired files and the input
+        records."""
         if not self.repair:
             finish(self.store, lambda: tell(Run(self.store)))  # before anything is read
             return [], self._inputs()
@@ -284,7 +285,8 @@ class Driver:
     # ---- acts 1 and 2
 
     def _score_and_select(self, parts: list[Part]) -> tuple[pool.Point, dict[str, list[pool.Gathered]]]:
-        """The point at the recipe's end, and what the selectors that stand there have read, by table."""
+        """Run all blocks of stages and selectors; returns the point at the recipe's end and the columns that the last
+        selectors read."""
         before: list[Any] = []
         decisions: list[Decision] = []
         gathered: dict[str, list[pool.Gathered]] = {}
@@ -298,7 +300,7 @@ class Driver:
         return pool.Point(self.store, before, self.recipe.fingerprints, decisions), gathered
 
     def _gather(self, selectors: list[Selector], before: list[Any], decisions: list[Decision]) -> Gather | None:
-        """What gathers the columns that the selectors of a block read; None if there are no selectors."""
+        """The task that gathers the columns a block's selectors read; None without selectors."""
         if not selectors:
             return None
         columns = {}
@@ -308,7 +310,7 @@ class Driver:
         return Gather(pool.Point(self.store, before, self.recipe.fingerprints, decisions), columns, pool.known(self.store))
 
     def _gathered(self, gather: Gather | None, parts: list[Part]) -> dict[str, list[pool.Gathered]]:
-        """What was gathered of all parts, by table: as they went through the last stages, or where there are none, now."""
+        """The gathered columns of all parts by table: written during the last stages, or now."""
         if gather is None:
             return {}
         each = [self.made.pop(p.id) for p in parts] if self.made else list(self.engine.map(gather, parts))
@@ -375,7 +377,7 @@ class Driver:
     def _select(
         self, selectors: list[Selector], gathered: dict[str, list[pool.Gathered]], gather: Gather | None
     ) -> list[Decision]:
-        """Let the selectors of a block decide, one after another, each over what the one before left of what was gathered."""
+        """Run the selectors of a block one after another, each on the rows that the one before kept."""
         earlier = EarlierRows(self.store, tuple(self.releases))
         there = {t: earlier.rows(t, selectors, gather.known, self.engine.map) for t in gathered} if gather else {}
         made: list[Decision] = []
@@ -397,7 +399,7 @@ class Driver:
 
 
 def _raise(failures: list[tuple[int, Any, CurateError]]) -> None:
-    """The first failure, and how many there were; all other parts have been through."""
+    """Raise the first failure, with the number of failures."""
     if failures:
         error = failures[0][2]
         error.args = (f"{error}" + (f" (and {len(failures) - 1} more)" if len(failures) > 1 else ""),)

@@ -1,4 +1,4 @@
-"""Where work runs: in this process, or on Ray. The only file that imports ray.
+"""The engine on Ray. The only file that imports ray.
 
 An engine takes calls into lanes and hands back results as they end. A lane is a kind of place: a core, a wait on the
 network, a model in an actor. Both engines run the same calls, so both write the same bytes.
@@ -70,27 +70,27 @@ class RayEngine:
 
     @property
     def workers(self) -> int:
-        """The cores that the cluster has now."""
+        """The number of cores of the cluster now."""
         return max(1, int(self.ray.cluster_resources().get("CPU", 1)))
 
     @property
     def gpus(self) -> float:
-        """The GPUs that the cluster has now."""
+        """The number of GPUs of the cluster now."""
         return self.ray.cluster_resources().get("GPU", 0.0)
 
     def slots(self, kind: str, gpus: float = 0) -> int:
-        """How many workers a lane of a kind has: calls at a time, half a core for each wait on the network, or actors with a model."""
+        """The concurrent calls of a kind of lane: cores, two per core for network waits, or model actors."""
         if kind == "model":
             return model_workers(self.workers, self.gpus, gpus)
         return self.waiting * self.workers * (2 if kind == "network" else 1)
 
     def together(self, lanes: list[Lane]) -> list[list[Lane]]:
-        """The lanes cut into runs of which each fits the GPUs."""
+        """Cut lanes into runs that each fit the GPUs."""
         return fitting(lanes, self.gpus)
 
     def ship_user_code(self, things: Iterable[object]) -> None:
-        """Send the classes of these objects, and of their parameters, along where workers cannot import them: those of recipe files and
-        notebooks."""
+        """Ship the classes of these objects and of their parameters by value where workers cannot import them: those of recipe
+        files and notebooks."""
         homes = {getattr(v, "__module__", None) for t in things for v in (t, *vars(t).values())}
         for module in {sys.modules[h] for h in homes & sys.modules.keys()}:
             file = getattr(module, "__file__", None)
@@ -99,7 +99,8 @@ class RayEngine:
 
     @cached_property
     def metrics(self) -> dict[str, Any]:
-        """Counters that Ray's agent serves to Prometheus as ray_curate_rows_total, ray_curate_seconds_total, ray_curate_bytes_total."""
+        """The counters that Ray's agent serves to Prometheus: ray_curate_rows_total, ray_curate_seconds_total,
+        ray_curate_bytes_total."""
         from ray.util.metrics import Counter
 
         return {
@@ -119,11 +120,11 @@ class RayEngine:
 
     @cached_property
     def note(self) -> "Post":
-        """The function that takes notes of progress from tasks: it posts them to an actor."""
+        """The function by which tasks report progress; it posts to an actor."""
         return Post(self.ray.remote(max_restarts=0)(Notes).options(num_cpus=0).remote())
 
     def notes(self) -> list[Note]:
-        """The notes of progress since the last call; none while the actor does not answer."""
+        """The progress notes since the last call; none while the actor does not answer."""
         if "note" not in vars(self):
             return []
         try:
@@ -153,7 +154,7 @@ class RayEngine:
         self.targets = [self.ray.put(lane.target) for lane in lanes]
 
     def _per_card(self) -> float:
-        """The cores for each GPU, on the machine with GPUs that has the fewest."""
+        """The cores per GPU on the GPU machine that has the fewest."""
         found = [n["Resources"] for n in self.ray.nodes() if n["Alive"] and n["Resources"].get("GPU")] if self.gpus else []
         return min((r.get("CPU", 0) / r["GPU"] for r in found), default=0.0)
 
@@ -194,7 +195,7 @@ class RayEngine:
         self.running[actor.call.remote(self.lanes[lane].deadline, *args)] = (lane, token, args, time.monotonic(), (at, actor))
 
     def _resources(self, lane: int, place: int) -> dict[str, Any]:
-        """What an actor asks for: cores and a GPU or a share of one; where it needs several GPUs a placement group of them."""
+        """The Ray options of an actor: cores, GPUs or a share of one, a placement group for several GPUs."""
         gpus, cores = self.lanes[lane].gpus if self.gpus else 0, self.cores[lane]
         if gpus <= 1:
             return {"num_cpus": cores, "num_gpus": gpus, "scheduling_strategy": "SPREAD"}
@@ -210,7 +211,7 @@ class RayEngine:
         return {"num_cpus": cores, "num_gpus": 0, "scheduling_strategy": strategy}
 
     def next(self, timeout: float | None = None) -> tuple[Any, Any] | None:
-        """The next (token, result) to end, or None when `timeout` seconds pass; a dead worker gives a Crash."""
+        """The next (token, result) to end, or None after `timeout` seconds; a dead worker gives a Crash."""
         ready, _ = self.ray.wait(list(self.running), num_returns=1, timeout=timeout)
         if not ready or time.monotonic() - self.looked > 1:  # a call may hang while others keep ending
             self.looked, overdue = time.monotonic(), self._overdue()
@@ -239,7 +240,7 @@ class RayEngine:
         return token, found
 
     def _grow(self) -> None:
-        """More calls under way where nodes have come."""
+        """Start more calls after nodes have joined."""
         for lane in self.lanes if self.waiting > 1 else ():
             if not lane.workers and not lane.gpus:
                 lane.limit = max(lane.limit, self.slots(lane.kind))
@@ -255,7 +256,7 @@ class RayEngine:
                     self.lanes[lane].limit = max(1, self.lanes[lane].limit - 1)
 
     def _overdue(self) -> tuple[Any, Any] | None:
-        """A call of which nothing was heard for too long, from a worker that cannot even end itself."""
+        """A call that was given up, long past its deadline, because its worker does not end itself; or None."""
         now = time.monotonic()
         for ref, (lane, token, _, since, at) in list(self.running.items()):
             if now - max(since, self.heard) > 1.5 * self.lanes[lane].deadline:
@@ -273,12 +274,12 @@ class RayEngine:
             self._lose(lane, at)
 
     def _leave(self, lane: int, at: _Turn | None) -> None:
-        """A call has ended: another one may take its turn at the actor."""
+        """Free a call's place at its actor."""
         if at is not None:
             self.busy[lane].discard(at[0])
 
     def _lose(self, lane: int, at: _Turn | None) -> None:
-        """The actor of a call is gone; another is started in its place, unless that has been done."""
+        """Replace the actor of a call, unless that has been done."""
         if at is not None:
             self.actors[lane] = [None if actor is at[1] else actor for actor in self.actors[lane]]
 
@@ -332,7 +333,7 @@ class RayEngine:
 
 
 class Post:
-    """Sends notes to the actor that keeps them, and waits for nothing."""
+    """Sends progress notes to the actor that keeps them, without waiting."""
 
     def __init__(self, actor: Any):
         self.actor = actor
@@ -342,7 +343,7 @@ class Post:
 
 
 class _Mapping:
-    """The calls of a `map` that are under way, and the results that nobody has asked for yet."""
+    """The calls of one `map` that are at work, and the results not yet returned."""
 
     def __init__(self, engine: RayEngine, function: Callable):
         self.engine, self.ray = engine, engine.ray
@@ -358,7 +359,7 @@ class _Mapping:
         self.running[ref] = (number, item, attempt, time.monotonic())
 
     def wait(self) -> None:
-        """Until a call ends, or for a second."""
+        """Wait until a call ends, at most a second."""
         for ref in self.ray.wait(list(self.running), num_returns=1, timeout=1.0)[0]:
             number, item, attempt, since = self.running.pop(ref)
             self.heard = time.monotonic()
@@ -376,7 +377,7 @@ class _Mapping:
                 self._again(number, item, attempt, Crash(f"the worker was not back after {self.engine.deadline:.0f} s"))
 
     def result(self, number: int) -> Any:
-        """What a call returned; its error is raised."""
+        """The result of a call; raises its error."""
         found = self.done.pop(number)
         if isinstance(found, CurateError):
             raise found
@@ -394,7 +395,7 @@ def _late(lane: Lane) -> str:
 
 
 def _at(error: CurateError, node: str) -> CurateError:
-    """The error with the machine on which it happened."""
+    """The error with the name of its machine."""
     if isinstance(error, PartError):
         return PartError(error.stage, error.part, error.uid, f"{error.cause} [machine {node}]")
     error.args = (f"{error} [machine {node}]",)
@@ -402,7 +403,7 @@ def _at(error: CurateError, node: str) -> CurateError:
 
 
 def _last_line(error: Exception) -> str:
-    """What an error with a traceback in its text says at the end."""
+    """The last line of an error whose text contains a traceback."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return lines[-1] if lines else type(error).__name__
 
@@ -412,7 +413,7 @@ def _unexpected(cause: Exception) -> CurateError:
 
 
 def start(engine: str = "ray", address: str | None = None, workers: int | None = None) -> LocalEngine | RayEngine:
-    """An engine by name: `ray` (a local one, or the cluster at `address`) or `local`."""
+    """The engine of this name: `ray` (started here, or the cluster at `address`) or `local`."""
     if engine == "local":
         return LocalEngine()
     if engine == "ray":

@@ -1,4 +1,4 @@
-"""The run that is in a folder: its record, and whether it has reached its end and nothing it depends on has changed since."""
+"""The state of the run in a folder: its record, and whether it is finished and up to date."""
 
 import json
 from collections.abc import Iterator
@@ -19,8 +19,8 @@ from curate.store.releases import Release
 
 
 def record(store: Store, repair: bool) -> dict[str, Any] | None:
-    """The record of the run that is in the folder, None if it is empty; RecipeError if it holds something else. One that is damaged
-    is None if it is to be made again (`repair`), else a PoolError."""
+    """The record of the run in the folder, None if the folder is empty; RecipeError if it holds something else. A damaged
+    record is None with `repair`, else a PoolError."""
     refuse_older(store)
     if store.exists("recipe.json"):
         sums = checksums.read(store) if repair else None
@@ -39,13 +39,13 @@ def record(store: Store, repair: bool) -> dict[str, Any] | None:
 
 
 def state_of(recipe: Recipe, parts: list[str], problems: list[str], published: list[Release]) -> str:
-    """What a finished run is known by: the recipe, the ids of its parts, what could not be read, the releases before it."""
+    """The digest that identifies a finished run: recipe, part ids, unreadable inputs, earlier releases."""
     onto = [[r.made for r in published]] if published else []
     return digest([recipe.fingerprint, parts, problems, *onto])
 
 
 def is_finished(store: Store, state: str, published: list[Release]) -> bool:
-    """Whether the run in the folder is whole, and of this state."""
+    """Whether the run in the folder is complete and in this state."""
     if not checksums.is_whole(store):
         return False
     dataset = json.loads(store.read("dataset.json"))
@@ -53,8 +53,8 @@ def is_finished(store: Store, state: str, published: list[Release]) -> bool:
 
 
 def nothing_to_do(store: Store, recipe: Recipe, earlier: dict[str, Any] | None, part_size: int) -> bool:
-    """Whether the run in the folder is what this recipe makes of its input, as far as its record and listings tell without reading the
-    input: the same files, in the versions that were read. False where only the run itself can tell."""
+    """Whether the folder holds the finished run of this recipe on its input, judged by its record and listings without reading
+    the input: the same files, in the versions that were read. False where only a full look can decide."""
     if not earlier or earlier.get("state") != "finished" or earlier.get("onto"):
         return False
     if pending(store) or not ended(store):  # a driver that died may have left more behind
@@ -64,7 +64,7 @@ def nothing_to_do(store: Store, recipe: Recipe, earlier: dict[str, Any] | None, 
 
 
 def _parts(recipe: Recipe, earlier: dict[str, Any], part_size: int) -> Iterator[str | None]:
-    """The ids of the parts of all inputs; None for an input that was not read as it is now."""
+    """The part ids of all inputs; None for an input that has changed or was not read."""
     files, known = recipe.source.files(), {i["path"]: i for i in earlier["inputs"]}
     if sorted(map(printable, files)) != sorted(known):
         yield None

@@ -1,4 +1,4 @@
-"""The inputs of a run: read by workers, and as its record has them."""
+"""The inputs of a run: ingested by workers, and recorded."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -24,7 +24,7 @@ class Ingest:
 
 
 def slim(inputs: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Inputs for the record: path, size, hash, rows, the number of parts."""
+    """Input records for recipe.json: path, size, hash, rows, the number of parts."""
     tables = lambda i: {t for p in i["parts"] for t in p["rows"]}  # noqa: E731
     return [
         {

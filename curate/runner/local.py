@@ -1,4 +1,4 @@
-"""The engine that works in this process: for tests, notebooks and small pools."""
+"""The engine in this process, for tests, notebooks and small pools."""
 
 import os
 import threading
@@ -48,7 +48,7 @@ class LocalEngine:
             self.waiting.append((lane, token, args))
 
     def next(self, timeout: float | None = None) -> tuple[Any, Any] | None:
-        """The next (token, result) to end; an exception is the result of a call that raised it."""
+        """The next (token, result) to end; the result of a call that raised is its exception."""
         done = next((future for future in self.beside if future.done()), None)
         if done is None and self.waiting:
             lane, token, args = self.waiting.popleft()
@@ -89,22 +89,22 @@ class LocalEngine:
         return [lanes]
 
     def ship_user_code(self, things: Iterable[object]) -> None:
-        """Nothing to do: everything is here."""
+        """Nothing to ship in one process."""
 
     def count(self, done: Any) -> None:
-        """Nobody collects metrics here."""
+        """Collects no metrics."""
 
     @property
     def note(self) -> Callable[[Note], None]:
-        """The function that takes notes of progress from tasks."""
+        """The function by which tasks report progress."""
         return self.heard.put
 
     def notes(self) -> list[Note]:
-        """The notes of progress since the last call."""
+        """The progress notes since the last call."""
         return self.heard.take()
 
 
 def closed(target: Any) -> None:
-    """Close what a target has open, if it opens anything."""
+    """Close a target that has a `close` method."""
     if hasattr(target, "close"):
         target.close()

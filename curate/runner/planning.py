@@ -1,4 +1,4 @@
-"""What a run would do, before anything is started: where each step runs, what is done already, what is left."""
+"""`curate plan`: where each step would run, what is done already, what is left. Starts nothing."""
 
 import json
 import os
@@ -23,7 +23,7 @@ from curate.view.look import plain
 
 
 def describe(recipe: Recipe, out: str | None, part_size: int) -> str:
-    """The plan as text: one line a step, then the input, and what is done in the folder `out`."""
+    """The plan as text: a line per step, then the input, and the progress in the folder `out`."""
     done, parts = progress_of(recipe, out, part_size) if out else (Counter(), 0)
     head = ("step", "reads", "adds", "bounds", "on", f"done in {out}" if out else "")
     lines = [_line(recipe, s, done, parts) for s in recipe.steps]
@@ -56,7 +56,7 @@ def describe(recipe: Recipe, out: str | None, part_size: int) -> str:
 
 
 def cautions(recipe: Recipe) -> list[str]:
-    """What the bundled models cost, a line for each kind that the recipe uses: they need no network, and know little of the web."""
+    """A line for each kind of small default model that the recipe uses: what it cannot do."""
     clips = [s.name for s in recipe.steps if getattr(s, "model", "") == "small"]
     writers = [s.name for s in recipe.steps if getattr(getattr(s, "by", None), "model", "") == "small"]
     found = []
@@ -74,7 +74,7 @@ def cautions(recipe: Recipe) -> list[str]:
 
 
 def workers_here(recipe: Recipe) -> list[str]:
-    """For each block of stages with models, the workers that Ray would have on this machine: how many, on which GPU, with which cores."""
+    """For each block of stages with models the workers that Ray would start on this machine: number, GPU, cores."""
     total, gpus = len(os.sched_getaffinity(0)), gpus_here()
     lines = []
     for stages, _ in recipe.blocks():
@@ -96,7 +96,7 @@ def _lane(segment: list[Stage], total: int, gpus: int) -> Lane:
 
 
 def requests(out: str | None) -> list[str]:
-    """Of a run that shares its fetches: how many images its pages had, how many were asked for, and why the others were not."""
+    """For a run that shares fetches: the pictures on its pages, the requests made, and why others were not."""
     store = Store(out) if out else None
     record = json.loads(store.read("recipe.json")) if store and store.exists("recipe.json") else {}
     shared = record.get("notes", {}).get("shared_url")
@@ -129,7 +129,7 @@ def _line(recipe: Recipe, step: Any, done: Counter, parts: int) -> tuple[str, ..
 
 
 def progress_of(recipe: Recipe, out: str, part_size: int) -> tuple[Counter, int]:
-    """How many parts have columns of each stage, and how many parts there are."""
+    """The number of parts with columns of each stage, and the number of parts."""
     store, done, parts = Store(out), Counter(), 0
     settle(recipe, store.json("recipe.json"))
     folders = set(store.names("parts"))

@@ -1,4 +1,4 @@
-"""What a recipe loads is looked for before anything is fetched: models, word lists, entries, heads, centroids, evaluation sets."""
+"""Checks before anything is fetched: models, word lists, entries, heads, centroids, evaluation sets."""
 
 import json
 import logging
@@ -40,8 +40,8 @@ def preflight(recipe: Recipe, earlier: dict[str, Any] | None = None, reused: Sto
 
 
 def settle(recipe: Recipe, record: dict[str, Any] | None, gpus: Callable[[], float] | None = None) -> None:
-    """Say in which precision models work, before fingerprints count: in that of the run that `record` is of, so that no run mixes two;
-    else in bfloat16 where there is a GPU. gpus: how many, where that is known."""
+    """Fix the precision of models before fingerprints are computed: that of the run that `record` belongs to, so that no run
+    mixes two; else by `gpus`."""
     steps = {s["step"]: s.get("precision") for s in (record or {}).get("steps", ())}
     for stage in [s for s in recipe.steps if isinstance(s, Stage) and s.casts]:
         here = "bfloat16" if gpus and gpus() else "float32"
@@ -53,7 +53,7 @@ def settle(recipe: Recipe, record: dict[str, Any] | None, gpus: Callable[[], flo
 
 
 def same_recipe(store: Store, earlier: dict[str, Any], recipe: Recipe) -> None:
-    """RecipeError if the folder holds the run of another recipe, by its record `earlier`. The new run would replace its shards."""
+    """RecipeError if the folder holds the run of another recipe (record `earlier`), whose shards the new run would replace."""
     if earlier.get("fingerprint") == recipe.fingerprint:
         return
     before = earlier.get("name", "")
@@ -83,7 +83,7 @@ def _called(name: str) -> str:
 
 
 def _state(store: Store, earlier: dict[str, Any]) -> str:
-    """When a run ended or began, and how many samples it has."""
+    """When a run ended or began, and its number of samples."""
     day = lambda seconds: time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(seconds))  # noqa: E731
     if earlier.get("state") != "finished":
         return f"begun {day(earlier['began'])}, not finished" if "began" in earlier else "not finished"
@@ -96,7 +96,7 @@ def _state(store: Store, earlier: dict[str, Any]) -> str:
 
 
 def _computed(recipe: Recipe, store: Store) -> set[str]:
-    """The fingerprints of steps that the first and the last part have columns of."""
+    """The fingerprints of steps that have columns in the first and the last part."""
     parts = store.names("parts")
     listed = [store.names(f"parts/{part}") for part in {parts[0], parts[-1]}] if parts else []
     prints = ((s.table, s.name, recipe.fingerprints[s.name]) for s in recipe.steps)

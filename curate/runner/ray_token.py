@@ -1,4 +1,4 @@
-"""The token without which a Ray cluster obeys nobody: private to its owner, and there before a cluster is joined.
+"""The authentication token of a Ray cluster: private to its owner, made before a cluster is joined.
 
 Whoever reaches a Ray cluster without token authentication can run code on it. A cluster that Ray starts on this machine has it, and
 all its sockets on loopback; but the file that Ray makes for the token is readable by everybody on the machine.
@@ -16,12 +16,12 @@ log = logging.getLogger(__name__)
 
 
 def file() -> Path:
-    """Where Ray looks for the token."""
+    """The path where Ray looks for the token."""
     return Path(os.environ.get("RAY_AUTH_TOKEN_PATH") or Path.home() / ".ray" / "auth_token")
 
 
 def before_start() -> None:
-    """Make the token's file where there is none, before Ray does: readable by its owner alone."""
+    """Create the token's file if there is none, before Ray does: readable by its owner alone."""
     if _elsewhere():
         return
     path = file()
@@ -52,7 +52,7 @@ def _elsewhere() -> bool:
 
 
 def _shut(path: Path) -> None:
-    """Close the file to everybody but its owner."""
+    """Remove access to the file for all but its owner."""
     if path.stat().st_mode & 0o077:
         try:
             path.chmod(0o600)

@@ -1,4 +1,4 @@
-"""Recipes as files: found, loaded, and their parameters turned into options."""
+"""Recipe files: found, loaded, and their parameters turned into command line options."""
 
 import difflib
 import hashlib
@@ -99,7 +99,7 @@ class RecipeFile:
 
     @property
     def group(self) -> str:
-        """Which of GROUPS it belongs to."""
+        """The group of GROUPS that it is listed under."""
         modules = {s.__module__ for s in self.steps}
         if self.name in WHOLE:
             return "whole"
@@ -110,7 +110,7 @@ class RecipeFile:
         return "captions" if any(h.startswith("curate.synth.") for h in modules) else "pairs"
 
     def needs(self) -> list[str]:
-        """What it takes to run, besides the pool: options that must be given, the web, models (with the default by name), a GPU."""
+        """What it needs besides the pool: required options, the web, models (with the default names), a GPU."""
         loading = [s for s in self.steps if issubclass(s, Stage) and s.load is not Stage.load]
         always = self.taken()
         found = [o.flag for o in self.options if o.required]
@@ -124,7 +124,7 @@ class RecipeFile:
         return found + [f"{o.name} {o.default}" for o in self.options if o.name in named and o.default]
 
     def taken(self) -> set[type[Step]]:
-        """The kinds of steps that it takes with the defaults of its options, and something for those that must be given."""
+        """The kinds of steps of the recipe with default options and stand-ins for required ones."""
         from curate.sources.url_pairs import UrlPairs
 
         try:
@@ -133,7 +133,7 @@ class RecipeFile:
             return set(self.steps)
 
     def stand_ins(self) -> dict[str, Any]:
-        """Values for the options that must be given, which name nothing that is there."""
+        """Placeholder values for required options."""
         return {o.name: o.type("1" if o.type in (int, float) else "given=1") for o in self.options if o.required}
 
     def checked(self) -> Recipe:
@@ -153,7 +153,7 @@ class RecipeFile:
 
 
 def _small_sources(folder: Path) -> Iterator[Source]:
-    """One of each kind, with as little in it as there can be; the list has CommonPool's columns."""
+    """One minimal source of each kind; the list has CommonPool's columns."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -176,13 +176,14 @@ def _small_sources(folder: Path) -> Iterator[Source]:
 
 
 def names() -> list[str]:
-    """The recipes that come with curate: those of the whole job, then the others by name."""
+    """The bundled recipes: the complete pipelines first, then the others by name."""
     found = {p.stem for p in FOLDER.glob("*.py") if not p.stem.startswith("_")}
     return [*(n for n in WHOLE if n in found), *sorted(found.difference(WHOLE))]
 
 
 def load(name: str) -> RecipeFile:
-    """A recipe by its name in `pipelines/` or by the path of a file; RecipeError says what is near, or what is wrong in it."""
+    """Load a recipe by its name in `pipelines/` or a file's path; RecipeError suggests near names, or says what is wrong in
+    the file."""
     path = Path(name) if name.endswith(".py") else FOLDER / f"{name}.py"
     if not path.is_file():
         if name.endswith(".py"):
@@ -227,6 +228,6 @@ def _options(build: Callable, path: Path) -> list[Option]:
 
 
 def _described(doc: str) -> dict[str, str]:
-    """What a docstring says of parameters: `name: what it is`, each from a line's start up to the next one or an empty line."""
+    """The descriptions of parameters in a docstring: `name: description`, each up to the next one or an empty line."""
     found = re.findall(r"^(\w+): (.+(?:\n(?!\w+: ).+)*)", doc, re.M)
     return {name: " ".join(words.split()).rstrip(".") for name, words in found}

@@ -1,4 +1,4 @@
-"""Parts through lanes: what is called where, again after a crash, and how lanes share the GPUs. Engines do the calls."""
+"""Flow of parts through lanes: dispatch, retries after crashes, shares of GPUs. Engines do the calls."""
 
 import logging
 import os
@@ -17,12 +17,12 @@ ATTEMPTS = 3
 
 
 class Crash(CurateError):
-    """The worker died, or did not come back in time; nothing is known of the call but that."""
+    """The worker died or exceeded its deadline; the call has no result."""
 
 
 @dataclass
 class Lane:
-    """A kind of place. `target` is called with an item; a lane with a model keeps its target loaded, in an actor."""
+    """A kind of worker. `target` is called with an item; a lane with a model keeps its target loaded in an actor."""
 
     name: str
     target: Callable
@@ -41,12 +41,12 @@ class Lane:
 
     @property
     def calls(self) -> int:
-        """Calls at a time, of all workers."""
+        """The concurrent calls of all workers."""
         return self.limit * self.together
 
 
 def loaded(target: Any, name: str) -> Callable:
-    """A target with its models loaded. RecipeError if they cannot be: no other part, and no other worker, would do better."""
+    """A target with its models loaded. RecipeError if loading fails, which would happen for every part and worker."""
     if not hasattr(target, "load"):
         return target
     try:
@@ -57,7 +57,8 @@ def loaded(target: Any, name: str) -> Callable:
 
 
 def bundles(gpus: int, cores: float) -> list[dict[str, float]]:
-    """The placement group of a worker with several GPUs, one a bundle as vLLM's own workers take them; its cores are in the first."""
+    """The placement group of a worker with several GPUs, one per bundle as vLLM's workers take them; the cores are in the
+    first."""
     return [{"GPU": 1.0, "CPU": cores}, *({"GPU": 1.0} for _ in range(gpus - 1))]
 
 
@@ -114,8 +115,8 @@ def flow(
 
 
 class _Attempts:
-    """How often calls were made whose worker died. Where a worker has two calls at a time nobody knows which of them killed it: neither
-    counts, and until both have been through alone the workers of their lane have one call each."""
+    """Counts attempts of calls whose worker died. Where a worker has two calls at a time neither attempt counts, as nobody
+    knows which one killed it; until both have succeeded alone, workers of the lane get one call each."""
 
     def __init__(self, lanes: list[Lane]):
         self.lanes = lanes
@@ -124,6 +125,7 @@ class _Attempts:
         self.suspects: list[set[int]] = [set() for _ in lanes]
 
     def calls(self, lane: int) -> int:
+        """The concurrent calls of a lane now."""
         return self.lanes[lane].limit if self.suspects[lane] else self.lanes[lane].calls
 
     def begun(self, lane: int, item: Any) -> None:
@@ -131,7 +133,7 @@ class _Attempts:
             self.paired.add((lane, id(item)))
 
     def another(self, lane: int, item: Any, error: CurateError) -> bool:
-        """Whether the call is made again after this error."""
+        """Whether to retry the call after this error."""
         key, name = (lane, id(item)), self.lanes[lane].name
         if isinstance(error, Crash) and key in self.paired:
             self.paired.remove(key)
@@ -146,7 +148,7 @@ class _Attempts:
         return False
 
     def over(self, lane: int, item: Any) -> None:
-        """The item has been through, or as far as its time went."""
+        """Forget an item that ended."""
         self.made.pop((lane, id(item)), None)
         self.paired.discard((lane, id(item)))
         self.suspects[lane].discard(id(item))
@@ -184,7 +186,7 @@ def fitting(lanes: list[Lane], gpus: float) -> list[list[Lane]]:
 
 
 def _share(lanes: list[Lane], total: float) -> None:
-    """Set the limits of lanes that share so many GPUs."""
+    """Set the limits of lanes that share `gpus` GPUs."""
     if len(lanes) < 2 or not total:
         return
     for lane in lanes:
@@ -202,12 +204,12 @@ FEW = 4
 
 
 def model_workers(total: float, gpus: float, share: float) -> int:
-    """Workers of a lane with a model: as many as the GPUs hold of its share of one; on cores one for every THREADS of them."""
+    """The number of workers of a model lane: as many as fit the GPUs, or one per THREADS cores."""
     return max(1, int(gpus / share if share and gpus else total // THREADS))
 
 
 def task_cores(total: float) -> float:
-    """Cores that a task asks for."""
+    """The cores that a task asks for."""
     return 1.0 if total >= FEW else 0.5
 
 
@@ -233,7 +235,7 @@ def _whole(cores: float) -> float:
 
 
 def decoding(lane: Lane, asked: float, total: float) -> int:
-    """Pictures that a worker of a lane decodes at a time."""
+    """The pictures that a worker of a lane decodes at a time."""
     if lane.kind == "model" and asked <= 1:  # on cores, which its own threads leave while it waits for pictures
         return max(1, min(THREADS, int(total) // lane.limit))
     return max(1, int(asked))

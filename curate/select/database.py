@@ -55,8 +55,8 @@ def database(store: Store | None, memory: int = 0) -> Iterator[tuple[duckdb.Duck
 
 
 def with_room(store: Store | None, act: Callable[[duckdb.DuckDBPyConnection, str], T]) -> T:
-    """What `act` makes of a connection and its scratch folder. Where the memory does not do, not even with the disk, it acts again with
-    twice as much, as long as that is free: to sort a hundred times as many rows takes somewhat more memory. PoolError if it is not."""
+    """The result of `act` on a connection and its scratch folder. If memory does not suffice even with the disk, it is called
+    again with fewer threads."""
     memory = _first()
     while True:
         with database(store, memory) as (con, folder):
@@ -72,7 +72,7 @@ def with_room(store: Store | None, act: Callable[[duckdb.DuckDBPyConnection, str
 
 
 def out_of_memory(error: Exception) -> bool:
-    """Whether it is DuckDB that lacks memory; a reader of batches tells it as an OSError."""
+    """Whether an error is DuckDB's lack of memory (as an OSError from a reader of batches)."""
     return isinstance(error, duckdb.OutOfMemoryException) or (
         isinstance(error, OSError) and "Out of Memory Error" in str(error)
     )
@@ -83,8 +83,7 @@ def _first() -> int:
 
 
 def scan(store: Store, files: list[str], fields: Iterable[str] | None = None, columns: str = "*") -> str:
-    """An SQL expression that reads Parquet files of the store, which may differ in their columns (`fields` tells those of each). Files
-    with the same ones are read together (`columns` is what is selected of each): to find out by itself what each of them has DuckDB keeps 30 kB a file."""
+    """An SQL expression that reads Parquet files of the store whose columns may differ (`fields`: those of each)."""
     if fields is None:
         with ThreadPoolExecutor(_READERS) as readers:
             fields = list(readers.map(lambda file: str(store.fields(file).remove_metadata()), files))
@@ -104,7 +103,7 @@ _local = threading.local()
 
 
 def query(text: str, tables: dict[str, pa.Table]) -> pa.Table:
-    """What an SQL query over tables by name returns. Beyond memory DuckDB spills to a scratch folder."""
+    """The result of an SQL query over tables by name. Beyond memory DuckDB spills to a scratch folder."""
     named = {name: _readable(table, text) for name, table in tables.items()}
     if sum(t.nbytes for t in named.values()) < _SMALL:
         return _run(_small(), text, named)
@@ -123,7 +122,7 @@ def _run(con: duckdb.DuckDBPyConnection, text: str, tables: dict[str, pa.Table])
 
 
 def _small() -> duckdb.DuckDBPyConnection:
-    """A connection of this thread for small tables."""
+    """This thread's connection for small tables."""
     if not hasattr(_local, "con"):
         _local.con = duckdb.connect(config={"threads": 1, "memory_limit": f"{8 * THREAD >> 20}MiB"})
         _local.con.execute("set enable_progress_bar = false")
@@ -131,7 +130,8 @@ def _small() -> duckdb.DuckDBPyConnection:
 
 
 def _readable(table: pa.Table, text: str) -> pa.Table:
-    """Without the columns that the query does not name and that DuckDB cannot read from memory: float16, and dictionaries of them."""
+    """The table without columns that the query does not name and DuckDB cannot read from memory: float16, and dictionaries of
+    it."""
     half = [f.name for f in table.schema if pa.types.is_float16(f.type) or pa.types.is_float16(_inner(f.type))]
     for name in half:
         if not re.search(rf"(?<!\w){re.escape(name.replace(chr(34), 2 * chr(34)))}(?!\w)", text):

@@ -1,4 +1,4 @@
-"""Exchange: the rows of a pool in chunks, worked on by tasks of the engine and regrouped by a key through the store.
+"""Exchange: a pool's rows in chunks, processed by tasks of the engine and regrouped by key through the store.
 
 A selector is a plan over frames. A `Frame` is a list of chunks; no rows are in the driver's memory until `table` asks for them:
 
@@ -42,11 +42,11 @@ _NAME = re.compile(r"(\d+)\.(\d+)\.arrow")
 
 
 class TooLarge(PoolError):
-    """The rows of a bucket have no room on the worker's disk."""
+    """A bucket does not fit the worker's disk."""
 
 
 class Chunk(Protocol):
-    """Rows that one task works on."""
+    """The rows of one task."""
 
     rows: int  # at most so many
 
@@ -67,7 +67,7 @@ class Held:
 
 @dataclass(frozen=True)
 class Bucket:
-    """A chunk that is one batch of each of several files."""
+    """A chunk made of one batch of each of several files."""
 
     rows: int
     files: tuple[str, ...]
@@ -82,7 +82,7 @@ class Bucket:
 
 @dataclass(frozen=True)
 class ByHash:
-    """Rows with equal values of a column of 64-bit hashes (uint64) meet in one bucket."""
+    """Partition by a uint64 hash column: rows with equal hashes share a bucket."""
 
     column: str
 
@@ -93,7 +93,7 @@ class ByHash:
 
 @dataclass(frozen=True)
 class ByShare:
-    """Rows in ranges of a column of numbers in [0, 1): what is sorted within buckets is sorted as a whole."""
+    """Partition into ranges of a column in [0, 1): buckets in order, sorted within, are sorted as a whole."""
 
     column: str
 
@@ -103,7 +103,7 @@ class ByShare:
 
 @dataclass(frozen=True)
 class ById:
-    """Rows by the chunk of the pool that the id in a column is of. starts: the first id of each chunk."""
+    """Partition by chunk of the pool, given a column of ids. starts: the first id of each chunk."""
 
     starts: tuple[int, ...]
     column: str = "id"
@@ -117,7 +117,7 @@ class ById:
 
 @dataclass(frozen=True)
 class ByBounds:
-    """Rows in ranges of a column of bytes, which these bounds divide."""
+    """Partition into ranges of a column of bytes, divided at these bounds."""
 
     column: str
     bounds: tuple[bytes, ...]
@@ -134,7 +134,7 @@ By = ByHash | ByShare | ById | ByBounds
 
 @dataclass
 class Exchange:
-    """Where frames live: the store, the folder of this plan's files (empty: chunks stay in memory), and the engine's `map`."""
+    """Where frames are stored: the store, the folder of the plan's files (empty: in memory), and the engine's `map`."""
 
     store: Store
     folder: str = ""
@@ -142,7 +142,7 @@ class Exchange:
     steps: int = 0
 
     def run(self, task: "_Run", items: list[Any]) -> list[Held]:
-        """Run a task on each item; the chunks that it makes, in the order of the items. What an earlier driver had made is used."""
+        """Run a task on each item; the resulting chunks in the order of the items. Results of an earlier driver are reused."""
         if not self.folder:
             return [task(self.store, "", item) for item in items]
         self.steps += 1
@@ -154,7 +154,7 @@ class Exchange:
         return [done[n] for n in range(len(items))]
 
     def clear(self) -> None:
-        """Remove the files of this plan."""
+        """Remove the plan's files."""
         if self.folder:
             self.store.clear(self.folder)
 
@@ -173,26 +173,26 @@ class Frame:
         return sum(c.rows for c in self.chunks)
 
     def each(self, task: Task, *others: "Frame") -> "Frame":
-        """task(table, *tables of the same chunk of others) of each chunk."""
+        """Map: task(table, *tables of the same chunk of other frames) on each chunk."""
         items = list(zip(self.chunks, *(o.chunks for o in others), strict=True))
         return Frame(self.exchange, self.exchange.run(_Each(task), items), self.starts)
 
     def also(self, other: "Frame") -> "Frame":
-        """These rows and those of another frame, in the chunks of both."""
+        """The union with another frame, chunk by chunk."""
         return Frame(self.exchange, [*self.chunks, *other.chunks])
 
     def shuffle(self, by: By, task: Task, first: Task | None = None, factor: float = 1) -> "Frame":
-        """task(table) of each bucket of rows. first: applied to each chunk before; factor: times the rows that this makes of a chunk."""
+        """task(table) on each bucket of rows. first: a task on each chunk before; factor: the rows that it makes of one row."""
         buckets = len(by.starts) if isinstance(by, ById) else max(1, int(np.ceil(self.rows * factor / ROWS)))
         parted = self._parted(by, first, buckets)
         return Frame(self.exchange, self.exchange.run(_Each(task), [(bucket,) for bucket in parted]))
 
     def gathered(self, task: Task, first: Task | None = None) -> "Frame":
-        """task(table) of all rows, in one task: for as much of the pool as fits there."""
+        """task(table) on all rows in one task, for pools that fit one."""
         return Frame(self.exchange, self.exchange.run(_Each(task), [(b,) for b in self._parted(ByShare("_"), first, 1)]))
 
     def in_order(self, key: str, columns: str = "*") -> "Frame":
-        """The rows, and their `sort` key, sorted by an SQL expression of bytes (as of create_sort_key), in ranges of it."""
+        """The rows with their `sort` key, globally sorted by an SQL expression of bytes (as of create_sort_key), in ranges."""
         keyed = self.each(Sql(f"select {columns}, {key} as sort from live"))
         bounds: tuple[bytes, ...] = ()
         if self.exchange.folder and (count := int(np.ceil(self.rows / ROWS))) > 1:
@@ -219,30 +219,30 @@ class Frame:
         return [Bucket(int(np.ceil(rows / buckets)), files, n) for n in range(buckets)]
 
     def home(self, live: "Frame", column: str = "id", task: Task | None = None) -> "Frame":
-        """The rows in the chunks of the pool that the ids in `column` are of. task: applied to each of these."""
+        """Regroup rows into the chunks of the pool by the ids in `column`; task: applied to each chunk."""
         return self.shuffle(ById(live.starts, column), task or same).at(live)
 
     def at(self, live: "Frame") -> "Frame":
-        """The same frame, known to have the chunks of the pool."""
+        """The same frame, declared to have the chunks of the pool."""
         return Frame(self.exchange, self.chunks, live.starts)
 
     def tables(self) -> Iterator[pa.Table]:
-        """The chunks, one after another, in this process: for what is small."""
+        """Iterate over the chunks in this process; for small frames."""
         for chunk in self.chunks:
             yield chunk.load(self.exchange.store)
 
     def table(self, *columns: str) -> pa.Table:
-        """All rows, or these columns of them, in this process: for what is small. Rows with an `id` are in order of it."""
+        """All rows, or some columns of them, in this process; for small frames. Sorted by `id` if there is one."""
         whole = unified(list(self.tables()))
         whole = whole.sort_by("id") if "id" in whole.column_names else whole
         return whole.select(columns) if columns else whole
 
     def total(self, column: str) -> Any:
-        """The sum of a column, of a frame of a row or so a chunk."""
+        """The sum of a column of a small frame."""
         return sum(v for t in self.tables() for v in t[column].to_pylist() if v is not None)
 
     def beside(self, tables: Iterable[pa.Table]) -> "Frame":
-        """Tables as another frame of as many chunks: what a task needs to know besides its rows."""
+        """Tables as another frame of as many chunks: side inputs of a task."""
         items = list(tables)
         return Frame(self.exchange, [Held(len(t), table=t) for t in items], self.starts)
 
@@ -251,7 +251,7 @@ class Frame:
         return Frame(self.exchange, [Held(len(table), table=table)])
 
     def constant(self, table: pa.Table) -> "Frame":
-        """A table that is the same for each chunk; it is written once."""
+        """A table broadcast to every chunk; written once."""
         held = self.exchange.run(_Each(same), [(Held(len(table), table=table),)])
         return Frame(self.exchange, held * len(self.chunks), self.starts)
 
@@ -271,7 +271,7 @@ def frame_of(
 
 
 def same(table: pa.Table) -> pa.Table:
-    """The table."""
+    """The identity task."""
     return table
 
 
@@ -287,7 +287,7 @@ class Sql:
 
 @dataclass(frozen=True)
 class Then:
-    """A task after another, on the rows; the second also gets the other tables."""
+    """A task composed with a second one, which also gets the other tables."""
 
     first: Task
     second: Task
@@ -331,7 +331,7 @@ _Run = _Each | _Split
 
 @dataclass(frozen=True)
 class _InStore:
-    """Runs a task on an item and leaves what it made in the folder."""
+    """Runs a task on an item and writes the result into the folder."""
 
     store: Store
     folder: str
@@ -339,7 +339,7 @@ class _InStore:
 
     @property
     def gpus(self) -> float:
-        """The share of a GPU that a call asks for, where there are any."""
+        """The GPU share of a call."""
         return getattr(self.task, "gpus", 0.0)
 
     def __call__(self, item: tuple[int, Any]) -> Held:
@@ -385,8 +385,7 @@ def read(store: Store, file: str, batch: int | None = None) -> Iterator[pa.Table
 
 
 def joined(tables: Iterable[pa.Table]) -> pa.Table:
-    """Tables one after another. What is beyond MEMORY bytes lies in files of the worker's disk that are mapped into memory: where most rows
-    share a key one bucket has them all, and must not take the worker's memory with it."""
+    """Concatenated tables. Beyond MEMORY bytes they are mapped from files on the worker's disk."""
     found, held = [], 0
     for table in tables:
         held += table.nbytes
@@ -395,7 +394,7 @@ def joined(tables: Iterable[pa.Table]) -> pa.Table:
 
 
 def _mapped(table: pa.Table) -> pa.Table:
-    """The same table in a file below TMPDIR, which goes with the table. TooLarge if there is no space for it."""
+    """The table in a memory-mapped file below TMPDIR, removed with the table. TooLarge if there is no space."""
     with tempfile.NamedTemporaryFile(prefix="curate-") as file:
         try:
             with pa.ipc.new_file(file.name, table.schema) as writer:

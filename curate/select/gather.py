@@ -1,4 +1,4 @@
-"""The columns that selectors read, written by whoever has a part open."""
+"""Gathering: the columns that selectors read, written while a part is open."""
 
 from dataclasses import dataclass
 
@@ -21,7 +21,7 @@ class Gather:
         self.point.described  # noqa: B018  as the recipe has them: on a worker steps name their own copies of files
 
     def __call__(self, part: Part) -> dict[str, Gathered]:
-        """The files of a part, which is opened unless they are there."""
+        """The gathered files of a part, which is opened only if they are missing."""
         files = self.point.store.names(part.folder)
         heads = self._heads(part, files)
         if all(head in self.known.there for head in heads.values()):
@@ -29,7 +29,7 @@ class Gather:
         return self.of(self.point.open(part, {t: set(c) for t, c in self.columns.items()}, files))
 
     def of(self, state: PartState) -> dict[str, Gathered]:
-        """The files of a part that is open, with all of these columns, at the point."""
+        """The gathered files of an open part, at this point of the recipe."""
         require_complete(state)
         heads = self._heads(state.part, sorted(state.names))
         return {table: self._write(state, table, head) for table, head in heads.items()}
@@ -49,8 +49,8 @@ class Gather:
 
 
 def _plain_types(table: pa.Table) -> pa.Table:
-    """The same rows as a table that was computed has them and one that was read: without dictionaries, and with lists that are named as
-    Parquet names them."""
+    """The table with types that do not depend on whether it was computed or read: no dictionaries, list fields named as in
+    Parquet."""
     return table.cast(pa.schema([(f.name, _plain_type(f.type)) for f in table.schema]))
 
 

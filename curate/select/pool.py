@@ -1,4 +1,4 @@
-"""The pool at a point of the recipe: what selectors read of it, and what they decided."""
+"""The pool at a point of the recipe: the columns that selectors read, and their decisions."""
 
 import hashlib
 import json
@@ -28,7 +28,7 @@ _GATHERED = re.compile(r"(.+)\.(\d+)\.(\d+)\.([0-9a-f]+)\.parquet")
 
 @dataclass(frozen=True)
 class Point:
-    """A point of the recipe: the steps before it, what the selectors among them decided."""
+    """A point of a recipe: the steps before it, and the decisions of the selectors among them."""
 
     store: Store
     steps: list[Step]
@@ -36,11 +36,11 @@ class Point:
     decisions: list[Decision] = field(default_factory=list)
 
     def open(self, part: Part, columns: dict[str, set[str]] | None, names: list[str]) -> PartState:
-        """A part with these files, as it is at this point."""
+        """The state of a part, with these files, at this point."""
         return PartState(self.store, part, self.fingerprints, self.decisions, columns, names).replay(self.steps)
 
     def state(self, part: Part, names: list[str]) -> str:
-        """12 hex digits of everything that the live rows of a part with these files depend on at this point."""
+        """12 hex digits that identify what the live rows of a part with these files depend on at this point."""
         # What a stage with context computed follows from the rest: which rows live, and its fingerprint.
         heads = {f".{s.name}-{self.fingerprints[s.name]}." for s in self.steps if isinstance(s, Stage) and not s.context}
         # A commit that a repair let go (`lost.…`) counts: what is fetched in its place may be something else, under the same name.
@@ -49,7 +49,7 @@ class Point:
 
     @cached_property
     def described(self) -> list[list[Any]]:
-        """The steps: names, fingerprints, parameters."""
+        """The steps' names, fingerprints and parameters."""
         return [[s.name, self.fingerprints[s.name], s.parameters()] for s in self.steps]
 
 
@@ -70,7 +70,7 @@ class Gathered:
 
 @dataclass(frozen=True)
 class Known:
-    """Names of gathered rows by what they were made of: of the files that are there, and all that decisions were made of."""
+    """Names of gathered files by what they were made of: of existing files, and of those that decisions were made of."""
 
     there: dict[str, str]
     named: dict[str, str]
@@ -90,13 +90,13 @@ def known(store: Store) -> Known:
 
 
 def reread(name: str, part: int) -> Gathered:
-    """Gathered rows by the name of their file."""
+    """Gathered rows from the name of their file."""
     _, rows, size, content = _GATHERED.fullmatch(name).groups()
     return Gathered(f"gathered/{name}", part, int(rows), int(size), content)
 
 
 def publish_gathered(store: Store, name: str | None, head: str, part: int, found: pa.Table) -> Gathered:
-    """Write gathered rows, under the name that they had before or one with the digest of their content."""
+    """Write gathered rows under their earlier name, or one with the digest of their content."""
     with store.private(f"gathered/{head}") as path:
         size = write_table(path, found)
         if name is None:
@@ -112,7 +112,7 @@ def names(gathered: list[Gathered]) -> list[str]:
 
 
 def grouped(gathered: Iterable[Gathered]) -> list[list[Gathered]]:
-    """Gathered parts in groups of about a million rows, in order: the chunks of the pool. They follow from the pool alone."""
+    """Gathered parts in groups of about a million rows, in order: the chunks of the pool, which depend on the pool alone."""
     groups: list[list[Gathered]] = []
     rows = size = 0
     for g in gathered:
@@ -158,7 +158,7 @@ class Survivors:
 def survivors(
     store: Store, gathered: Sequence[Gathered], decisions: Sequence[Decision], columns: tuple[str, ...]
 ) -> list[Survivors]:
-    """The chunks of gathered rows less what these decisions drop, with these columns."""
+    """The chunks of gathered rows without those that these decisions drop, with these columns."""
     groups = grouped(gathered)
     dropped = [sum(n) for n in zip([0] * len(groups), *(decided(store, d)["dropped"] for d in decisions))]
     return [
@@ -173,7 +173,7 @@ def survivors(
 
 
 def _laid(rows: pa.Table, name: str, made: pa.Table) -> pa.Table:
-    """Rows with a decision's values of a column, by id; rows that it does not name keep what they have."""
+    """The rows with a decision's values of a column joined by id; rows without a value keep theirs."""
     ids, order = rows["id"].to_numpy(), np.argsort(rows["id"].to_numpy(), kind="stable")
     made = made.filter(pa.array(np.isin(made["id"].to_numpy(), ids)))
     at = order[np.searchsorted(ids[order], made["id"].to_numpy())]
@@ -189,7 +189,7 @@ def _laid(rows: pa.Table, name: str, made: pa.Table) -> pa.Table:
 
 
 def _decoded(table: pa.Table) -> pa.Table:
-    """Without dictionaries, which Arrow files with several batches do not hold."""
+    """The table without dictionaries, which Arrow files with several batches cannot hold."""
     kinds = [f.type.value_type if pa.types.is_dictionary(f.type) else f.type for f in table.schema]
     return table.cast(pa.schema(list(zip(table.column_names, kinds))))
 
@@ -200,14 +200,14 @@ def _decoded(table: pa.Table) -> pa.Table:
 def decision(
     selector: Selector, gathered: list[Gathered], earlier: list[Decision], print_: str, published: Sequence[Gathered] = ()
 ) -> Decision:
-    """The name of what a selector decides over these rows, beside those that are published, and the chunks in which it does."""
+    """The name of a selector's decision over these rows and the published ones, and its chunks."""
     beside = [[g.content for g in published]] if published else []
     key = digest([print_, selector.parameters(), [g.content for g in gathered], [d.folder for d in earlier], *beside])
     return Decision(selector.name, selector.table, f"decisions/{selector.name}-{key}", starts_of(grouped(gathered)))
 
 
 def decided(store: Store, wanted: Decision) -> dict[str, Any] | None:
-    """The record of a decision: `rows` and `dropped` of each chunk, `reasons` with their counts, `notes`; None if it is not made."""
+    """The record of a decision (`rows` and `dropped` of each chunk, `reasons` with counts, `notes`); None if there is none."""
     return store.json(f"{wanted.folder}/decision.json")
 
 
@@ -237,7 +237,7 @@ def decide(
 
 @dataclass(frozen=True)
 class _Decide:
-    """The plan of a selector. starts: the first id of each chunk, those of earlier releases behind those of the pool."""
+    """A selector's plan. starts: the first id of each chunk of the pool, then of earlier releases."""
 
     store: Store
     selector: Selector
@@ -246,7 +246,7 @@ class _Decide:
     starts: tuple[int, ...]
 
     def whole(self, chunks: list[Chunk]) -> dict[str, Any]:
-        """All of it, in this task."""
+        """The whole plan in this task."""
         return self(Exchange(self.store), [Held(c.rows, table=c.load(self.store)) for c in chunks])
 
     def __call__(self, exchange: Exchange, chunks: list[Any]) -> dict[str, Any]:
@@ -262,7 +262,7 @@ class _Decide:
 
 
 def _record(live: Frame, selector: Selector, made: Selection, wanted: Decision, made_of: list[str]) -> dict[str, Any]:
-    """Write the files of a decision, and last its record."""
+    """Write a decision's files, and its record last."""
     store = live.exchange.store
     frames = [_frame(live, f) for f in (made.drop, made.columns, made.edges)]
     if strange := [f for f in frames if f is not None and f.starts != live.starts]:
@@ -294,7 +294,7 @@ def _record(live: Frame, selector: Selector, made: Selection, wanted: Decision, 
 
 
 def _frame(live: Frame, made: Any) -> Frame | None:
-    """What a selector returned in the chunks of the pool: a small pool's may be a table, or an array of ids."""
+    """A selector's result in the chunks of the pool; for a small pool it may be a table, or an array of ids."""
     if isinstance(made, (np.ndarray, list)):
         made = pa.table({"id": pa.array(made, pa.int64())})
     return live.put(made).home(live) if isinstance(made, pa.Table) else made
@@ -358,7 +358,7 @@ class _Keep:
 
 
 def _of_ids(table: pa.Table, fields: pa.Schema) -> pa.Table:
-    """These columns with these types, of several rows with one id the first in order of the second column."""
+    """These columns cast to these types; of several rows with one id the first in order of the second column."""
     table = table.select(fields.names).cast(fields)
     order = (
         [(n, "ascending") for n in fields.names[:2]]

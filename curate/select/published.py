@@ -1,4 +1,4 @@
-"""The rows of earlier releases, as selectors of a growing set see them beside the new ones."""
+"""Rows of earlier releases, which selectors of a growing set see beside the new ones."""
 
 import json
 from collections.abc import Callable
@@ -27,7 +27,7 @@ class EarlierRows:
     releases: tuple[Release, ...] = ()
 
     def rows(self, table: str, selectors: list[Selector], known: Known, run_map: Callable = map) -> list[Gathered]:
-        """What the selectors of a table that compare with earlier releases read of them: a file for each file of a ledger."""
+        """The columns that selectors of a table read of earlier releases: a file for each ledger file."""
         seen = [s for s in selectors if s.table == table and s.sees_published]
         columns = tuple(sorted({c for s in seen for c in s.reads} - {"id"}))
         items = [item for release in self.releases if seen for item in self._items(release, table, columns)]
@@ -60,7 +60,7 @@ class EarlierRows:
 
 @dataclass(frozen=True)
 class _Ledger:
-    """A file of a release's ledger, its number over all releases, and what its columns were made of."""
+    """A ledger file of a release: its number over all releases, and the makers of its columns."""
 
     path: str
     number: int
@@ -85,13 +85,13 @@ def _gather(store: Store, table: str, columns: tuple[str, ...], known: Known, it
 
 
 def _maker(record: dict[str, Any], table: str, name: str) -> dict[str, Any] | None:
-    """What `recipe.json` says of the step that made a column; None of one that the source brought."""
+    """The record of the step that made a column; None for a source column."""
     steps = [s for s in record.get("steps", ()) if s.get("table", "images") == table and column(name) in s.get("adds", ())]
     return steps[-1] if steps else None
 
 
 def _same_maker(recipe: Recipe, selector: Selector, read: str, record: dict[str, Any], url: str) -> None:
-    """RecipeError if the stage that makes a column here is another one than that which made it in a release."""
+    """RecipeError if a column's step here differs from the one that made it in a release."""
     steps = [s for s in recipe.steps if s.table == selector.table and column(read) in s.adds()]
     theirs = _maker(record, selector.table, read)
     if not steps or not isinstance(steps[-1], Stage) or theirs is None:

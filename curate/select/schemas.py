@@ -1,4 +1,4 @@
-"""Tables one after another whose columns differ: which columns the whole has, and of which types."""
+"""Concatenation of tables whose columns differ."""
 
 from collections.abc import Iterable
 
@@ -6,7 +6,7 @@ import pyarrow as pa
 
 
 def unified(tables: list[pa.Table]) -> pa.Table:
-    """Tables one after another; a column that they have in several types gets one that holds all, or is text."""
+    """Concatenated tables; a column with several types gets one that holds all values, or is text."""
     tables = [t for t in tables if len(t)] or tables[:1]  # an empty table may not know its types
     if all(t.schema.equals(tables[0].schema) for t in tables):
         return pa.concat_tables(tables)
@@ -29,7 +29,7 @@ def common_fields(schemas: Iterable[pa.Schema]) -> pa.Schema:
 
 
 def common_type(one: pa.DataType, other: pa.DataType) -> pa.DataType:
-    """A type that holds the values of both: text where no other does."""
+    """A type that holds the values of both, text if none does."""
     if one == other:
         return one
     try:

@@ -52,7 +52,7 @@ class TopFraction(Selector):
 
 
 def cut_at(live: Frame, column: str, fraction: float) -> float:
-    """The value at 0-based rank int(N * fraction) in descending order; -inf if so many rows have none.
+    """The value at 0-based rank int(N * fraction) in descending order; -inf if that many rows have none.
 
     No pool is sorted for it: values are counted by their first 16 bits, those that begin like the one of that rank by their next
     16, and so on.
@@ -73,7 +73,7 @@ def cut_at(live: Frame, column: str, fraction: float) -> float:
 
 @dataclass(frozen=True)
 class _Digits:
-    """How many values of a column begin with `begin`, by the 16 bits that follow (`rest` more come after these)."""
+    """A histogram task: values of a column that begin with `begin`, by their next 16 bits (`rest`: bits after those)."""
 
     column: str
     begin: int
@@ -88,7 +88,7 @@ class _Digits:
 
 
 def _places(live: pa.Table, column: str) -> np.ndarray:
-    """The values of a column that are numbers, as whole numbers in the same order."""
+    """Values as unsigned integers in the same order."""
     score = f"{identifier(column)}::double"
     found = query(f"select {score} as score from live where not isnan({score})", {"live": live})
     bits = (found["score"].to_numpy() + 0.0).view(np.uint64)  # -0.0 becomes 0.0
@@ -96,5 +96,5 @@ def _places(live: pa.Table, column: str) -> np.ndarray:
 
 
 def _value(place: np.uint64) -> np.float64:
-    """The number that has a place."""
+    """The inverse of `_places`."""
     return (place & ~_SIGN if place & _SIGN else ~place).view(np.float64)

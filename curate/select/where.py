@@ -1,4 +1,4 @@
-"""Bounds of taste: on a column, or any condition in SQL."""
+"""Where: bounds on a column, or any SQL condition."""
 
 import json
 import math
