@@ -1,4 +1,4 @@
-"""The command line. `making` lists recipes and makes what they ask for, `running` makes runs, `looking` shows them, `keeping` keeps them, `proving` trains on them."""
+"""The command line. Commands about recipes: `making`; running them: `running`; showing runs: `looking`; maintaining them: `keeping`; evaluation: `proving`."""
 
 import argparse
 import logging
@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from curate import __version__
 from curate.cli import keeping, looking, making, proving, running
 from curate.cli.arguments import Commands, Help, Parser
-from curate.cli.sources import take_inputs
+from curate.cli.sources import assign_inputs
 from curate.errors import CurateError, RecipeError
 from curate.view.look import clean
 
@@ -31,7 +31,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     debug = "--debug" in argv
     logging.basicConfig(level=logging.DEBUG if debug else logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
     if not debug:
-        _hush()
+        _silence_libraries()
     try:
         args = parse([a for a in argv if a != "--debug"])
         return args.command(args)
@@ -49,17 +49,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     except Exception as e:
         if debug:
             raise
-        print(f"curate: {clean(_unforeseen(e))} (--debug says where)", file=sys.stderr)
+        print(f"curate: {clean(_one_line(e))} (--debug says where)", file=sys.stderr)
         return 1
 
 
-#: Libraries whose warnings and progress bars would stand among the lines of a run, which has its own; --debug shows them.
-FOREIGN = ("ray._private", "transformers", "open_clip", "huggingface_hub", "torch", "urllib3", "py.warnings")
+#: Libraries whose warnings and progress bars are hidden, since a run shows its own progress; --debug shows them.
+NOISY_LIBRARIES = ("ray._private", "transformers", "open_clip", "huggingface_hub", "torch", "urllib3", "py.warnings")
 
 
-def _hush() -> None:
-    """Let foreign libraries report errors only, here and in the workers that this process starts."""
-    for name in FOREIGN:
+def _silence_libraries() -> None:
+    """Make libraries log errors only, here and in the workers that this process starts."""
+    for name in NOISY_LIBRARIES:
         logging.getLogger(name).setLevel(logging.ERROR)
     warnings.simplefilter("ignore")
     for name, value in (
@@ -70,15 +70,15 @@ def _hush() -> None:
         os.environ.setdefault(name, value)
 
 
-def _unforeseen(e: Exception) -> str:
-    """An error of the system or of a library in one line: the file and the cause where it names them."""
+def _one_line(e: Exception) -> str:
+    """An unexpected exception in one line: file and cause where it has them, else its type and message."""
     if isinstance(e, OSError) and e.filename and e.strerror:
         return f"{e.filename}: {e.strerror}"
     return f"{type(e).__name__}: {str(e).strip().splitlines()[0] if str(e).strip() else 'no more is known'}"
 
 
 def parser(argv: list[str]) -> tuple[Parser, dict[str, Parser]]:
-    """The parser of everything, and those of the commands; `plan` and `run` know the options of the recipe that argv names."""
+    """The top-level parser, and the parser of each command; `plan` and `run` have the options of the recipe that argv names."""
     top = Parser(
         prog="curate",
         description="Turns web image-text pairs and pages into balanced WebDataset shards, with a recorded reason for every row kept or dropped.",
@@ -89,7 +89,7 @@ def parser(argv: list[str]) -> tuple[Parser, dict[str, Parser]]:
     top.add_argument("--version", action="version", version=f"curate {__version__}")
     top.add_argument("--debug", action="store_true", help="show tracebacks and every log line")
     commands = top.add_subparsers(title="commands", metavar="COMMAND", required=True, parser_class=Parser)
-    recipe = _recipe(argv) if argv[:1] in (["plan"], ["run"]) else None
+    recipe = _recipe_of(argv) if argv[:1] in (["plan"], ["run"]) else None
     for name, about, add in COMMANDS:
         sub = commands.add_parser(
             name, help=about, description=about[0].upper() + about[1:] + ".", allow_abbrev=False, formatter_class=Help
@@ -98,9 +98,8 @@ def parser(argv: list[str]) -> tuple[Parser, dict[str, Parser]]:
     return top, commands.choices
 
 
-def _recipe(argv: list[str]) -> str | None:
-    """The recipe that the words of `plan` and `run` name. It may stand behind options; those not known yet, the recipe's own, take a
-    value each."""
+def _recipe_of(argv: list[str]) -> str | None:
+    """The recipe in the arguments of `plan` or `run`, if any. Options may precede it; unknown ones (the recipe's own) take one value each."""
     known = argparse.ArgumentParser(add_help=False)
     dict((name, add) for name, _, add in COMMANDS)[argv[0]](known, None)
     options = {o: a.nargs for a in known._actions for o in a.option_strings}
@@ -120,8 +119,8 @@ def parse(argv: list[str]) -> argparse.Namespace:
     top, commands = parser(argv)
     args, rest = top.parse_known_args(argv)
     if rest and hasattr(args, "pairs") and not any(word.startswith("-") for word in rest):
-        take_inputs(args, rest)
-    elif rest:  # said by the command's own parser, which knows its options
+        assign_inputs(args, rest)
+    elif rest:  # by the command's own parser, which suggests its options
         commands[argv[0]].error(f"unrecognized arguments: {' '.join(rest)}")
     return args
 

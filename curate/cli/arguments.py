@@ -11,7 +11,7 @@ from curate.errors import CurateError
 
 
 class Help(argparse.HelpFormatter):
-    """Help with the defaults that say something. Paragraphs stay apart; those with indented lines stay as they are."""
+    """Help formatter that shows defaults (not None, empty or flags) and keeps paragraphs; those with indented lines are not wrapped."""
 
     def _get_help_string(self, action: argparse.Action) -> str | None:
         value = action.default
@@ -25,7 +25,7 @@ class Help(argparse.HelpFormatter):
         return "\n\n".join(p if "\n  " in p else super(Help, self)._fill_text(p, width, indent) for p in text.split("\n\n"))
 
 
-#: The list of all commands, whose names are short.
+#: Formatter of the list of commands, whose names are short.
 Commands = partial(Help, max_help_position=19)
 
 
@@ -51,21 +51,21 @@ class Parser(argparse.ArgumentParser):
         self.exit(2, f"{program}: {message}{meant}\ntry: {program} --help\n")
 
     def _missing(self, names: list[str]) -> str:
-        """What is missing, and what each is."""
+        """The missing arguments, each with its help."""
         about = {"/".join(a.option_strings): a.help for a in self._actions}
         return ", ".join(name + (f" ({about[name]})" if about.get(name) else "") for name in names)
 
 
 def completing(what: str, words: str) -> dict[str, str | dict[str, str]]:
-    """For an option's `complete`: a function of the shell that offers the words which a command prints, a line each. In the command
-    $RECIPE is the recipe of the command line, its third word."""
+    """An option's `complete` for shtab: a shell function that offers the lines printed by a command; in it $RECIPE is the recipe, the
+    third word of the command line."""
     bash = f'_curate_{what}() {{ local RECIPE="${{COMP_WORDS[2]}}"; compgen -W "$({words})" -- "$1"; }}'
     zsh = f"_curate_{what}() {{ local RECIPE=${{${{(z)BUFFER}}[3]}}; compadd -S '' -- ${{(f)\"$({words})\"}} }}"
     return {"bash": f"_curate_{what}", "zsh": f"_curate_{what}", "preamble": {"bash": bash, "zsh": zsh}}
 
 
 def place(text: str) -> str:
-    """A run's folder: a path or URL that can hold one."""
+    """argparse type: a run's folder, a path or URL."""
     from curate.store.atomic import Store
 
     try:
@@ -80,7 +80,7 @@ def place(text: str) -> str:
 
 
 def count(text: str) -> int:
-    """A whole number from 1 on, which may be written as 1e8."""
+    """argparse type: a positive integer, which may be written as 1e8."""
     try:
         number = float(text) if "e" in text.lower() else int(text)
     except ValueError:
@@ -91,7 +91,7 @@ def count(text: str) -> int:
 
 
 def named_count(text: str) -> tuple[str, int]:
-    """A name with a whole number from 1 on: `clip_score=2`."""
+    """argparse type: a name with a positive integer, `clip_score=2`."""
     name, mark, number = text.rpartition("=")
     if not (name and mark):
         raise argparse.ArgumentTypeError(f"{text} is not NAME=N")
@@ -99,12 +99,12 @@ def named_count(text: str) -> tuple[str, int]:
 
 
 def seconds(text: str) -> float:
-    """A time in seconds."""
+    """argparse type: a time in seconds, more than 0."""
     return _positive(text, "a number of seconds")
 
 
 def amount(text: str) -> float:
-    """A number above 0, of money or tokens."""
+    """argparse type: an amount of money or tokens, more than 0."""
     return _positive(text, "a number above 0")
 
 
@@ -119,5 +119,5 @@ def _positive(text: str, what: str) -> float:
 
 
 def folder(sub: argparse.ArgumentParser) -> None:
-    """A command's first argument: the run."""
+    """Add the positional argument RUN."""
     sub.add_argument("folder", type=place, metavar="RUN", help="a run's folder, local or any fsspec URL")

@@ -1,4 +1,4 @@
-"""`curate export` into the containers of trainers' data loaders."""
+"""`curate export` to the container formats of training data loaders."""
 
 import argparse
 from typing import TYPE_CHECKING
@@ -19,7 +19,7 @@ CONTAINERS = {
 
 
 def container_options(sub: argparse.ArgumentParser) -> None:
-    """The options of containers alone."""
+    """Add the options of container formats."""
     group = sub.add_argument_group("containers", "webdataset, mds, lance, huggingface, annotations: one task a shard")
     group.add_argument("--columns", metavar="COLUMN", nargs="+", default=(), help="annotations: columns of the ledger")
     group.add_argument(
@@ -31,7 +31,7 @@ def container_options(sub: argparse.ArgumentParser) -> None:
 
 
 def write_container(args: argparse.Namespace) -> int:
-    """Write a run's shards into the container that the arguments name; returns how many samples."""
+    """Write a run's shards to the container format that the arguments name; returns the number of samples."""
     from curate.runner.engine import start
     from curate.shard.containers.base import convert
     from curate.view.reading import consistent, still_as_read

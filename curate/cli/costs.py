@@ -1,4 +1,4 @@
-"""What a recipe costs at a size of pool: formulas of the rows and what they come to, from what a run of it took where there is one."""
+"""Cost estimates of a recipe for a pool of N rows: formulas and amounts, at the measured rates of a run where there is one."""
 
 import json
 import math
@@ -19,20 +19,20 @@ from curate.store.folder import sizes as sizes_of
 from curate.store.inputs import run_record
 from curate.view.look import plain, size
 
-#: Seconds of a core for a row in cheap rules, selection, ledger and plan: benchmarks/scale.py at 10^6 and 10^7 rows.
-ROW = 25e-6
+#: Core seconds a row for cheap rules, selection, ledger and plan: benchmarks/scale.py at 10^6 and 10^7 rows.
+ROW_SECONDS = 25e-6
 
-#: Parts of a run that are looked at, spread over all of them.
-PARTS = 400
+#: Parts of a run that are sampled, evenly spaced.
+SAMPLED_PARTS = 400
 
 
 @dataclass(frozen=True)
 class Rates:
-    """What a run took for each row of its pool (for each page, of a pool of pages).
+    """Measured rates of a run, for each row of its pool (for each page, of a pool of pages).
 
-    seconds   of workers, by stage; of the whole machine, by selector that decided in the last visit
-    bytes     by what holds them: source, columns (of all stages), parked, decisions (also where each sample goes), ledger, shards,
-              and `until gc` (what selectors read and the plan of the shards)
+    seconds   of workers, by stage; of the whole machine, by selector computed in the last visit
+    bytes     by kind of file: source, columns (of all stages), payloads, decisions (with the assignment of samples), ledger, shards,
+              and `until gc` (the selectors' inputs and the plan of the shards)
     kept      share of the rows that became samples
     """
 
@@ -53,9 +53,9 @@ def measured(store: Store, recipe: Recipe) -> Rates | None:
         return None
     settle(recipe, record)
     folders = store.names("parts")
-    some = folders[:: max(1, math.ceil(len(folders) / PARTS))]
-    seconds, held = _parts(store, recipe, some)
-    scale = len(folders) / max(len(some), 1) / rows
+    sampled = folders[:: max(1, math.ceil(len(folders) / SAMPLED_PARTS))]
+    seconds, stored = _sample_parts(store, recipe, sampled)
+    scale = len(folders) / max(len(sampled), 1) / rows
     below: Counter[str] = Counter()
     for name, n in sizes_of(store, Role.DERIVED, Role.SHOWN):
         below[name.split("/")[0]] += n / rows
@@ -63,82 +63,81 @@ def measured(store: Store, recipe: Recipe) -> Rates | None:
     return Rates(
         store.url,
         rows,
-        {k: v * scale for k, v in seconds.items()} | _decided(record, recipe, rows),
-        {k: v * scale for k, v in held.items()}
+        {k: v * scale for k, v in seconds.items()} | _selector_seconds(record, recipe, rows),
+        {k: v * scale for k, v in stored.items()}
         | {"decisions": sum(below[f] for f in ("decisions", "assigned"))}
         | {"ledger": below["ledger"], "shards": below["shards"], "until gc": below["gathered"] + below["planned"]},
         kept / rows,
     )
 
 
-def _decided(record: dict[str, Any], recipe: Recipe, rows: int) -> dict[str, float]:
-    """Seconds by selector of the recipe that decided there; the run may be one of another recipe."""
+def _selector_seconds(record: dict[str, Any], recipe: Recipe, rows: int) -> dict[str, float]:
+    """Seconds a row by selector of the recipe that the run computed; the run may be of another recipe."""
     prints = {s["step"]: s["fingerprint"] for s in record["steps"]}
     return {k: d["seconds"] / rows for k, d in record.get("decided", {}).items() if recipe.fingerprints.get(k) == prints[k]}
 
 
-def _parts(store: Store, recipe: Recipe, folders: list[str]) -> tuple[dict[str, float], dict[str, float]]:
-    """Seconds by stage, and bytes of what came in, of columns and of payloads, of these parts."""
+def _sample_parts(store: Store, recipe: Recipe, folders: list[str]) -> tuple[dict[str, float], dict[str, float]]:
+    """Seconds by stage, and bytes of sources, columns and payloads, in these parts."""
     stages = [s for s in recipe.steps if isinstance(s, Stage)]
     seconds: dict[str, float] = {}  # of the stages with commits there
-    held = {"source": 0.0, "columns": 0.0, "parked": 0.0}
+    stored = {"source": 0.0, "columns": 0.0, "payloads": 0.0}
     for folder in folders:
         sizes = store.sizes(f"parts/{folder}")
-        held["source"] += sum(n for name, n in sizes.items() if name.startswith("source."))
-        held["parked"] += sum(n for name, n in sizes.items() if name.endswith(".tar"))
+        stored["source"] += sum(n for name, n in sizes.items() if name.startswith("source."))
+        stored["payloads"] += sum(n for name, n in sizes.items() if name.endswith(".tar"))
         for stage in stages:
             head = f"{stage.table}.{stage.name}-" + ("" if stage.context else f"{recipe.fingerprints[stage.name]}.")
             for name in (n for n in sizes if n.startswith(head)):
-                held["columns"] += sizes[name]
+                stored["columns"] += sizes[name]
                 with store.open(f"parts/{folder}/{name}") as f:
                     note = (pq.ParquetFile(f).schema_arrow.metadata or {}).get(b"curate", b"{}")
                 seconds[stage.name] = seconds.get(stage.name, 0.0) + json.loads(note).get("seconds", 0.0)
-    return seconds, held
+    return seconds, stored
 
 
 def costs(recipe: Recipe, rows: int, part_size: int = 10_000, rates: Rates | None = None) -> list[Cost]:
-    """The costs of a recipe for a pool of `rows`: at the rates of a run, else for rows of which all reach every step (an upper
-    bound)."""
+    """The costs of a recipe for a pool of `rows`: at the rates of a run, else as if all rows reached every step (an upper bound)."""
     stages, parts = sum(isinstance(s, Stage) for s in recipe.steps), math.ceil(rows / part_size)
-    found = [Cost("parts", f"N / {part_size:,}", parts), Cost("commits", "parts x stages", parts * stages)]
-    found += _as_measured(recipe, rows, rates) if rates else _assumed(recipe, rows)
+    result = [Cost("parts", f"N / {part_size:,}", parts), Cost("commits", "parts x stages", parts * stages)]
+    result += _measured_costs(recipe, rows, rates) if rates else _assumed_costs(recipe, rows)
     each = [(step.name, cost) for step in recipe.steps for cost in step.costs(rows) if not (rates and cost.linear)]
-    return found + [cost._replace(quantity=f"{name}: {cost.quantity}") for name, cost in each]
+    return result + [cost._replace(quantity=f"{name}: {cost.quantity}") for name, cost in each]
 
 
-def _as_measured(recipe: Recipe, n: int, rates: Rates) -> Iterator[Cost]:
+def _measured_costs(recipe: Recipe, n: int, rates: Rates) -> Iterator[Cost]:
     for name, each in rates.bytes.items():
         if each and name != "shards":
-            yield Cost(f"bytes: {name}", f"N x {_plain(each)} B", n * each, "B")
+            yield Cost(f"bytes: {name}", f"N x {_three_digits(each)} B", n * each, "B")
     if recipe.shards:
         samples = n * rates.kept
         yield Cost("samples", f"N x {rates.kept:.3g}", samples)
         yield Cost("shards", f"samples / {recipe.shards.size:,}", math.ceil(samples / recipe.shards.size))
-        yield Cost("bytes: shards", f"N x {_plain(rates.bytes['shards'])} B", n * rates.bytes["shards"], "B")
+        yield Cost("bytes: shards", f"N x {_three_digits(rates.bytes['shards'])} B", n * rates.bytes["shards"], "B")
     for step in recipe.steps:
         each = rates.seconds.get(step.name)
         if each is None:
             yield Cost(f"time: {step.name}", "not measured", math.nan, "s")
         elif each >= 1e-7:
-            yield Cost(f"time: {step.name}", f"N x {_plain(1e6 * each)} µs", n * each, "s")
+            yield Cost(f"time: {step.name}", f"N x {_three_digits(1e6 * each)} µs", n * each, "s")
 
 
-def _assumed(recipe: Recipe, n: int) -> Iterator[Cost]:
-    yield Cost("time: rules without pixels, selection, ledger", f"N x {ROW * 1e6:.0f} µs", n * ROW, "s")
+def _assumed_costs(recipe: Recipe, n: int) -> Iterator[Cost]:
+    yield Cost("time: rules without pixels, selection, ledger", f"N x {ROW_SECONDS * 1e6:.0f} µs", n * ROW_SECONDS, "s")
     if recipe.shards:
         yield Cost("shards", f"N / {recipe.shards.size:,}", math.ceil(n / recipe.shards.size))
         yield Cost("bytes: shards", f"N x {PICTURE // 1000} kB", n * PICTURE, "B")
 
 
 def amount(cost: Cost) -> str:
-    """What a cost comes to, in words."""
+    """A cost's amount with its unit, for display."""
     if cost.unit == "s":
         return "not known" if math.isnan(cost.amount) else _span(cost.amount)
     return size(cost.amount) if cost.unit == "B" else f"{cost.amount:.3g}" if cost.unit else f"{cost.amount:,.0f}"
 
 
-def _plain(value: float) -> str:
-    """Three digits, never as a power of ten."""
+def _three_digits(value: float) -> str:
+    """Format a number with three digits, without an exponent."""
     return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
 
 
@@ -150,7 +149,7 @@ def _span(seconds: float) -> str:
 
 
 def as_text(recipe: Recipe, rows: int, part_size: int = 10_000, rates: Rates | None = None) -> str:
-    """The costs as a table, and what they rest on."""
+    """The costs as a text table, with the assumptions."""
     lines = [(c.quantity, c.formula, amount(c)) for c in costs(recipe, rows, part_size, rates)]
     if rates:
         head = f"at N = {rows:,} rows like the {rates.rows:,} of {rates.run}:"

@@ -1,4 +1,4 @@
-"""`curate doctor`: what this machine can do, one line a thing; what is missing says what it costs and how to have it."""
+"""`curate doctor`: check this machine's resources and libraries, one line each; a missing one with its consequence and remedy."""
 
 import importlib.metadata
 import os
@@ -18,7 +18,7 @@ from curate.store.atomic import PRIVATE, Store
 
 @dataclass(frozen=True)
 class Finding:
-    """A thing that was looked at. state: `fine`, `absent` (something will not work, the rest will) or `wrong`."""
+    """The result of one check. state: `fine`, `absent` (some features do not work) or `wrong`."""
 
     name: str
     state: str
@@ -26,7 +26,7 @@ class Finding:
 
 
 def look(stores: list[str], model: str = "") -> list[Finding]:
-    """Everything, in the order of the house; `stores` are folders or URLs that a run would use, `model` a CLIP model to measure."""
+    """Run all checks. stores: folders or URLs that a run would use; model: a CLIP model to measure, empty: none."""
     checks: list[Callable[[], Finding]] = [_python, _cores, _memory, _disk, _files, _decoders, _torch, _faiss, _ray, _language]
     return [check() for check in checks] + [_store(url) for url in stores] + ([_model(model)] if model else [])
 
@@ -82,8 +82,8 @@ def _decoders() -> Finding:
     )
 
 
-def _asked(code: str, seconds: int = 120) -> tuple[bool, str]:
-    """Run a line of Python in a process of its own, where a broken driver library can only kill that: did it work, and its last line."""
+def _run_python(code: str, seconds: int = 120) -> tuple[bool, str]:
+    """Run Python code in a child process, since a broken driver library may crash it: whether it succeeded, and its last line of output."""
     try:
         done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=seconds)
     except subprocess.TimeoutExpired:
@@ -97,7 +97,7 @@ def _torch() -> Finding:
     if version is None:
         return Finding("torch", "absent", "not installed: no CLIP, no captioners; pip install torch open_clip_torch")
     code = "import torch; n = torch.cuda.device_count(); print(f'{n} x {torch.cuda.get_device_name(0)}' if n else 'no GPU: models run on the CPU')"
-    worked, output = _asked(code)
+    worked, output = _run_python(code)
     return Finding("torch", "fine" if worked else "wrong", f"{version}, {output}")
 
 
@@ -109,7 +109,7 @@ def _faiss() -> Finding:
         "import faiss; n = faiss.get_num_gpus() if hasattr(faiss, 'get_num_gpus') else 0; "
         "print(f'{faiss.get_compile_options().strip()}, {n} GPUs' if n else f'{faiss.get_compile_options().strip()}, on the CPU')"
     )
-    worked, output = _asked(code)
+    worked, output = _run_python(code)
     return Finding("faiss", "fine" if worked else "wrong", f"{', '.join(f'{n} {v}' for n, v in packages.items())}: {output}")
 
 
@@ -138,7 +138,7 @@ def _model(name: str) -> Finding:
 
 
 def _store(url: str) -> Finding:
-    """Write, read and remove a small file, and see whether a file can be created only where there is none."""
+    """Check a store: write, read and remove a small file, and test exclusive creation."""
     name, began = f".doctor-{uuid.uuid4().hex}", time.monotonic()
     try:
         store = Store(url)

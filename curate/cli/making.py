@@ -56,7 +56,7 @@ def recipes(args: argparse.Namespace) -> int:
 
 
 def _list(loaded: list[Any]) -> None:
-    """Recipes by what they are for, the whole jobs first: a line what each is, and one what it needs."""
+    """Print the recipes by purpose, whole pipelines first: a line about each, and one of its requirements."""
     groups: dict[str, list[Any]] = {}
     for r in loaded:
         groups.setdefault(r.group, []).append(r)
@@ -72,7 +72,7 @@ def _list(loaded: list[Any]) -> None:
 
 
 def _described(recipe: Any) -> str:
-    """A recipe's docstring, and its steps with what --set can change of each."""
+    """Print a recipe's docstring, and its steps with the parameters that --set can change."""
     steps: dict[str, list[str]] = {}
     made = recipe.checked()
     for step, name, value in available(made):
@@ -85,7 +85,7 @@ def _described(recipe: Any) -> str:
 
 
 def _check_recipes(names: list[str]) -> int:
-    """A line for each recipe: ok, or what is wrong. 1 if anything is."""
+    """Check each recipe and print a line: ok, or the fault. Returns 1 if there is a fault."""
     from curate.runner.recipes import load
 
     wrong = 0
@@ -155,7 +155,7 @@ def vocabulary(args: argparse.Namespace) -> int:
 
 @contextmanager
 def _whole(out: str) -> Iterator[Path]:
-    """A file beside the one that is asked for, which takes its name when it is whole."""
+    """A temporary file beside the output, renamed to it when it is complete."""
     path = Path(out)
     making = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     try:
@@ -168,7 +168,7 @@ def _whole(out: str) -> Iterator[Path]:
 
 
 def _texts(args: argparse.Namespace) -> Iterator[str | None]:
-    """The texts of files, or of a pool."""
+    """The texts of the files or of the pool that the arguments name."""
     from curate.sources.lines import text_lines
 
     if args.texts:

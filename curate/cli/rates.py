@@ -1,4 +1,4 @@
-"""How fast this machine decodes pictures and a model sees them: measured in seconds, for `curate doctor --model`."""
+"""Throughput of image decoding and of a CLIP model on this machine, for `curate doctor --model`."""
 
 import io
 import os
@@ -11,13 +11,13 @@ import numpy as np
 from curate.fetch.decoders import Decoders, DecodeTime
 from curate.models import clip
 
-#: Pictures that are decoded, and seconds for which the model works.
+#: Pictures that are decoded, and seconds for which the model is measured.
 PICTURES, SECONDS = 256, 3.0
 
 
 @dataclass(frozen=True)
 class ModelRates:
-    """Pictures a second: decoded and resized on so many cores, and seen by the model; texts a second, of 16 words."""
+    """Measured rates: pictures a second decoded and resized on `cores` cores, and embedded by the model; texts (16 words) a second."""
 
     decode: float
     forward: float
@@ -27,7 +27,7 @@ class ModelRates:
     batch: int
 
     def words(self) -> str:
-        """The rates, what limits a run, and the cores with which the model would be busy."""
+        """The rates as text, with the bottleneck and the cores that would keep the model busy."""
         enough = max(1, round(self.forward * self.cores / self.decode + 0.49))
         limit = (
             f"decoding is the limit: {enough} cores would keep the model busy"
@@ -41,7 +41,7 @@ class ModelRates:
 
 
 def measure(model: str) -> ModelRates:
-    """Load a CLIP model and measure. RecipeError if there is no such model."""
+    """Load a CLIP model and measure its rates. RecipeError if there is no such model."""
     loaded, cores = clip(model), len(os.sched_getaffinity(0))
     files = pictures(32) * (PICTURES // 32)
     with Decoders(cores) as decoders:
@@ -58,7 +58,7 @@ def measure(model: str) -> ModelRates:
 
 
 def pictures(count: int) -> list[bytes]:
-    """JPEGs of 640x480 with structure at all scales, about 110 kB each."""
+    """Random JPEGs of 640x480 with detail at all scales, about 110 kB each."""
     from PIL import Image
 
     rng, found = np.random.default_rng(0), []

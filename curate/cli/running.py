@@ -1,4 +1,4 @@
-"""The commands that make runs: plan, run, demo."""
+"""The commands that run recipes: plan, run, demo."""
 
 import argparse
 import inspect
@@ -13,12 +13,12 @@ from curate.errors import CurateError, PoolError, RecipeError
 from curate.settings import apply_settings
 from curate.view.look import clean
 
-#: Options that a recipe's parameter may take the name of: they are called `--run-…` then.
-_YIELDING = ("--deadline", "--resize", "--image-size", "--only-if-bigger", "--format", "--quality")
+#: Options that are renamed to `--run-…` where a recipe has a parameter of their name.
+_RENAMABLE = ("--deadline", "--resize", "--image-size", "--only-if-bigger", "--format", "--quality")
 
 
-def _yield(sub: argparse.ArgumentParser, flag: str) -> None:
-    """Let a recipe have the name of an option, which is called otherwise from now on."""
+def _rename_option(sub: argparse.ArgumentParser, flag: str) -> None:
+    """Rename an option to `--run-…`, since the recipe has one of its name."""
     action, other = sub._option_string_actions[flag], flag.replace("--", "--run-", 1)
     action.option_strings.append(other)
     sub._option_string_actions[other] = action
@@ -26,7 +26,7 @@ def _yield(sub: argparse.ArgumentParser, flag: str) -> None:
 
 
 def _recipe_options(sub: argparse.ArgumentParser, recipe: str | None) -> None:
-    """The options of a recipe and of its source; to be added last, since those of the recipe may not be called like others."""
+    """Add the options of a recipe and of its source; last, to detect conflicts with the command's own options."""
     from curate.runner.recipes import load
 
     sub.usage = "%(prog)s RECIPE [INPUT ...] [options]"
@@ -41,8 +41,8 @@ def _recipe_options(sub: argparse.ArgumentParser, recipe: str | None) -> None:
     own = sub.add_argument_group(f"options of {file.name}")
     _all_source_options(sub)
     for o in file.options:
-        if o.flag in _YIELDING and o.flag in sub._option_string_actions:
-            _yield(sub, o.flag)
+        if o.flag in _RENAMABLE and o.flag in sub._option_string_actions:
+            _rename_option(sub, o.flag)
         try:
             own.add_argument(
                 o.flag,
@@ -55,13 +55,13 @@ def _recipe_options(sub: argparse.ArgumentParser, recipe: str | None) -> None:
             )
         except argparse.ArgumentError as e:
             raise RecipeError(
-                f"{_written(file)}: parameter {o.name}: curate has an option {o.flag}; call it something else"
+                f"{_location(file)}: parameter {o.name}: curate has an option {o.flag}; call it something else"
             ) from e
     sub.set_defaults(file=file, asked=recipe)
 
 
 def _settings(sub: argparse.ArgumentParser) -> None:
-    """The options that change any recipe's steps."""
+    """Add the options that change any recipe's steps: --set and --skip."""
     setting = sub.add_argument(
         "--set",
         metavar="STEP.PARAMETER=VALUE",
@@ -79,18 +79,18 @@ def _settings(sub: argparse.ArgumentParser) -> None:
 
 
 def _dest(name: str) -> str:
-    """Where the value of a recipe's parameter is kept, apart from all others."""
+    """The attribute of the parsed arguments for a recipe's parameter, distinct from all others."""
     return f"recipe {name}"
 
 
-def _written(file: Any, line: int | None = None) -> str:
-    """Where a recipe's function is written: FILE: line."""
+def _location(file: Any, line: int | None = None) -> str:
+    """The location of a recipe's function, `FILE: line`, for messages."""
     code = inspect.unwrap(file.build).__code__
     return f"{code.co_filename}: {line or code.co_firstlineno}"
 
 
-def _made(file: Any, source: Any, options: dict[str, Any]) -> Any:
-    """What the recipe's function returns; RecipeError says where it is wrong."""
+def _call_recipe(file: Any, source: Any, options: dict[str, Any]) -> Any:
+    """Call the recipe's function. RecipeError, with file and line, if it fails or returns no Recipe."""
     from curate.recipe import Recipe
 
     try:
@@ -100,9 +100,9 @@ def _made(file: Any, source: Any, options: dict[str, Any]) -> Any:
     except Exception as e:
         mine = inspect.unwrap(file.build).__code__.co_filename
         lines = [f.lineno for f in traceback.extract_tb(e.__traceback__) if f.filename == mine]
-        raise RecipeError(f"{_written(file, lines[-1] if lines else None)}: {type(e).__name__}: {e}") from e
+        raise RecipeError(f"{_location(file, lines[-1] if lines else None)}: {type(e).__name__}: {e}") from e
     if not isinstance(recipe, Recipe):
-        raise RecipeError(f"{_written(file)}: recipe() returned {type(recipe).__name__}, not a Recipe")
+        raise RecipeError(f"{_location(file)}: recipe() returned {type(recipe).__name__}, not a Recipe")
     return recipe
 
 
@@ -144,61 +144,61 @@ def _picture_options(sub: argparse.ArgumentParser) -> None:
 
 
 def _resize(recipe: Any, args: argparse.Namespace) -> None:
-    """Let every stage that fetches re-encode its pictures as the arguments say."""
+    """Set the re-encoding options on every Fetch of the recipe. RecipeError for options that do not go together, or without a Fetch."""
     from curate.fetch.stage import Fetch
 
-    asked = {"image_size": args.image_size, "encode_format": args.format, "encode_quality": args.quality}
-    asked = {k: v for k, v in asked.items() if v is not None} | ({"only_if_bigger": True} if args.only_if_bigger else {})
-    if args.resize is None and ("image_size" in asked or "only_if_bigger" in asked):
+    settings = {"image_size": args.image_size, "encode_format": args.format, "encode_quality": args.quality}
+    settings = {k: v for k, v in settings.items() if v is not None} | ({"only_if_bigger": True} if args.only_if_bigger else {})
+    if args.resize is None and ("image_size" in settings or "only_if_bigger" in settings):
         raise RecipeError(
             "--image-size and --only-if-bigger go with --resize MODE, which says how: border, keep_ratio, center_crop ..."
         )
-    some = ({"ground": args.ground} if args.ground else {}) | ({"reencode": True} if args.reencode else {})
-    if args.resize is None and not asked and not some:
+    selective = ({"ground": args.ground} if args.ground else {}) | ({"reencode": True} if args.reencode else {})
+    if args.resize is None and not settings and not selective:
         return
     fetching = [s for s in recipe.steps if isinstance(s, Fetch)]
     if not fetching:
         raise RecipeError(f"--resize, --format, --ground, --reencode: nothing in recipe {recipe.name} fetches with Fetch")
-    if asked.get("encode_format") == "png":
-        asked.setdefault("encode_quality", 6)
-    asked |= some or {"resize_mode": "no"}
+    if settings.get("encode_format") == "png":
+        settings.setdefault("encode_quality", 6)
+    settings |= selective or {"resize_mode": "no"}
     if args.resize is not None:
-        asked["resize_mode"] = args.resize
-    Fetch(**asked)  # refuses what cannot be
+        settings["resize_mode"] = args.resize
+    Fetch(**settings)  # validates them
     for step in fetching:
-        for name, value in asked.items():
+        for name, value in settings.items():
             setattr(step, name, value)
 
 
 def _build(args: argparse.Namespace) -> Any:
-    """The recipe that the arguments ask for."""
+    """Build the recipe from the arguments, with its settings, networks, re-encoding and match hook."""
     from curate.fetch.address import networks
 
     options = {o.name: getattr(args, _dest(o.name)) for o in args.file.options}
-    recipe = _made(args.file, source_of(args), options)
+    recipe = _call_recipe(args.file, source_of(args), options)
     recipe.name = recipe.name or args.file.name
     recipe = apply_settings(recipe, args.set, args.skip)
-    _fits(recipe, kind_of(args))
+    _check_tables(recipe, kind_of(args))
     allow = getattr(args, "allow_private", None)
     networks(allow or ())
     for step in [recipe.source, *recipe.steps] if allow else ():
         step.allow_networks(tuple(allow))
     _resize(recipe, args)
     if match := getattr(args, "match", None):
-        _match(recipe, match)
+        _set_match(recipe, match)
     return recipe
 
 
-def _fits(recipe: Any, given: str) -> None:
-    """RecipeError if the recipe is one of pages, and the source has none."""
+def _check_tables(recipe: Any, given: str) -> None:
+    """RecipeError if the recipe needs documents and the source has none."""
     if "documents" in {s.table for s in recipe.steps} and "documents" not in recipe.source.tables:
         raise RecipeError(
             f"recipe {recipe.name} is one of documents: give --pages, --page-urls, --pdfs, --corpus or --videos in place of --{given}"
         )
 
 
-def _match(recipe: Any, match: str) -> None:
-    """Let the operator's function see every file that is fetched."""
+def _set_match(recipe: Any, match: str) -> None:
+    """Set the match hook on every Fetch of the recipe. RecipeError without a Fetch, or if the hook cannot be loaded."""
     from curate.fetch.stage import Fetch, hook
 
     fetching = [s for s in recipe.steps if isinstance(s, Fetch)]
@@ -241,7 +241,8 @@ def plan(args: argparse.Namespace) -> int:
 
 
 def _part_size(args: argparse.Namespace) -> int:
-    """As said, else that of the run that goes on, else of the one that is reused: parts of another size would have nothing in common."""
+    """The rows of a part: by --part-size, else of the run in the folder, else of the reused run, since parts of another size cannot be
+    reused."""
     from curate.store.atomic import Store
 
     if args.part_size is not None:
@@ -371,7 +372,7 @@ def run(args: argparse.Namespace) -> int:
     if args.engine == "local" and args.address:
         raise RecipeError(f"--address {args.address}: of a Ray cluster, and --engine local works in this process")
     recipe, part_size = _build(args).check(), _part_size(args)
-    _ = recipe.fingerprint  # reads the files that steps name: one that is missing is told before anything begins
+    _ = recipe.fingerprint  # reads the files that steps name, so that a missing one is reported before the run begins
     for line in cautions(recipe):
         print(f"curate: {line}", file=sys.stderr)
     with display() as progress:

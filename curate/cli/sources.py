@@ -7,8 +7,8 @@ from typing import Any
 
 from curate.errors import RecipeError
 
-#: How names of each kind of input end; a folder is what the first kind is of which it holds a file. A Parquet file is taken for a list.
-ENDS = {
+#: Pattern of the file names of each kind of input. A folder has the first kind of which it holds a file; Parquet counts as a list.
+NAME_PATTERNS = {
     "pool": r"[.]tar$",
     "pages": r"[.](x?html?|warc([.]gz)?|paths([.]gz)?)$",
     "pdfs": r"[.]pdf$",
@@ -21,8 +21,8 @@ ENDS = {
 KINDS = ("pairs", "tables", "pool", "pages", "page_urls", "pdfs", "corpus", "audio", "videos")
 _LISTED = ", ".join(f"--{k.replace('_', '-')}" for k in KINDS)
 
-#: Sources that take nothing but their paths.
-_PLAIN = {
+#: Sources whose only parameter is their paths.
+_PATH_SOURCES = {
     "pages": "web_pages:WebPages",
     "page_urls": "page_urls:PageUrls",
     "pdfs": "pdfs:Pdfs",
@@ -31,7 +31,7 @@ _PLAIN = {
 
 
 def source_options(sub: argparse.ArgumentParser) -> argparse._ArgumentGroup:
-    """The options that name a source."""
+    """Add the options that name a source."""
     source = sub.add_argument_group(
         "source",
         f"One of {_LISTED}; paths may be local or any fsspec URL.",
@@ -100,38 +100,37 @@ def _pair_options(source: argparse._ArgumentGroup) -> None:
     )
 
 
-def take_inputs(args: argparse.Namespace, words: list[str]) -> None:
-    """Put inputs that stand behind the recipe, without an option, under the option of their kind. RecipeError names one whose kind is
-    not known."""
+def assign_inputs(args: argparse.Namespace, words: list[str]) -> None:
+    """Assign positional inputs to the option of their kind. RecipeError for one whose kind is unknown."""
     for word in words:
-        kind = guessed(word)
+        kind = guess_kind(word)
         setattr(args, kind, [*(getattr(args, kind) or ()), word])
 
 
-def guessed(path: str) -> str:
-    """The kind of an input, by its name or, of a folder, by what is in it."""
+def guess_kind(path: str) -> str:
+    """The kind of an input by its name, or of a folder by its files. RecipeError if unknown."""
     from curate.paths import filesystem
 
-    for kind, ending in ENDS.items():
+    for kind, ending in NAME_PATTERNS.items():
         if re.search(ending, path, re.IGNORECASE):
             return kind
     fs, inner = filesystem(path)
     below = fs.find(inner) if fs.isdir(inner) else []
-    for kind, ending in ENDS.items():
+    for kind, ending in NAME_PATTERNS.items():
         if any(re.search(ending, name, re.IGNORECASE) for name in below):
             return kind
-    why = (
+    cause = (
         "holds nothing that curate reads"
         if below
         else "is not there"
         if not fs.exists(inner)
         else "is of no kind that is known"
     )
-    raise RecipeError(f"{path}: {why}; name it with one of {_LISTED}")
+    raise RecipeError(f"{path}: {cause}; name it with one of {_LISTED}")
 
 
 def kind_of(args: argparse.Namespace) -> str:
-    """Which kind of source the arguments name; RecipeError unless it is one."""
+    """The kind of source that the arguments name. RecipeError unless it is exactly one."""
     named = [k for k in KINDS if getattr(args, k)]
     if len(named) != 1:
         raise RecipeError(f"say where the rows come from, with a glob or a folder behind one of {_LISTED}")
@@ -139,7 +138,7 @@ def kind_of(args: argparse.Namespace) -> str:
 
 
 def source_of(args: argparse.Namespace) -> Any:
-    """The source that the arguments name."""
+    """Build the source that the arguments name."""
     kind = kind_of(args)
     if kind == "pairs":
         from curate.sources.columns import usual
@@ -166,5 +165,5 @@ def source_of(args: argparse.Namespace) -> Any:
         from curate.sources.audio_pairs import AudioPairs
 
         return AudioPairs(args.audio, text=args.text or "", url=args.url or "", without=tuple(args.without))
-    module, name = _PLAIN[kind].split(":")
+    module, name = _PATH_SOURCES[kind].split(":")
     return getattr(importlib.import_module(f"curate.sources.{module}"), name)(getattr(args, kind))

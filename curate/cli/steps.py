@@ -35,7 +35,7 @@ SECTIONS = {
     "Published embeddings": "sources",
 }
 
-#: What parameters of several steps mean, where a step says nothing else of them.
+#: Descriptions of parameters that several steps have, where a step's docstring has none.
 COMMON = {
     "min": "smallest {score} that is kept; none: no limit",
     "max": "largest {score} that is kept; none: no limit",
@@ -101,7 +101,7 @@ def public_steps() -> dict[str, type[Step]]:
 
 
 def parameters(step: type[Step]) -> list[dataclasses.Field]:
-    """What a recipe may set, in the order of the call; `name` is common to all."""
+    """The parameters of a step, in order, without `name`, which all have."""
     return [f for f in dataclasses.fields(step) if f.init and f.name != "name"]
 
 
@@ -130,7 +130,7 @@ def _parted(doc: str, names: list[str]) -> tuple[str, dict[str, str]]:
 
 
 def meaning(step: type[Step], name: str) -> str:
-    """What a parameter means, of its docstring or as in other steps; empty if nothing says it."""
+    """The description of a parameter, from its step's docstring or COMMON; empty if there is none."""
     said = explained(step)[1].get(name)
     if said:
         return said
@@ -141,7 +141,7 @@ def meaning(step: type[Step], name: str) -> str:
 
 
 def sources(step: type[Step]) -> dict[str, str]:
-    """The papers and tools that a step's docstring names, with their addresses."""
+    """The papers and tools that a step's docstring names, as links."""
     docs = [
         inspect.cleandoc(b.__doc__ or "")
         for b in step.__mro__
@@ -159,7 +159,7 @@ def sources(step: type[Step]) -> dict[str, str]:
 
 
 def ours(step: type[Step]) -> bool:
-    """True if the docstring says that the rule is not from a publication."""
+    """Whether the docstring states that the rule is not from a publication (`Ours`)."""
     return bool(re.search(r"\b(ours|our own)\b", inspect.getdoc(step) or "", re.I))
 
 
@@ -168,7 +168,7 @@ def _address(source: str) -> str:
 
 
 def type_name(kind: object) -> str:
-    """A type as a reader of the page would write it."""
+    """A parameter's type, as shown on the page."""
     if isinstance(kind, types.UnionType) or typing.get_origin(kind) is typing.Union:
         return " or ".join(type_name(k) for k in typing.get_args(kind)).replace("NoneType", "none")
     origin = typing.get_origin(kind)
@@ -241,7 +241,7 @@ def _arrow(kind: pa.DataType) -> str:
 
 
 def _markdown(prose: str) -> str:
-    """A docstring's text with its indented lines as listings."""
+    """A docstring's text as Markdown, with its indented lines as listings."""
     return re.sub(r"(?:^  .*(?:\n|\Z))+", lambda m: f"\n```text\n{m[0].rstrip()}\n```\n", prose, flags=re.M)
 
 

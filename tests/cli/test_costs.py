@@ -54,7 +54,7 @@ def test_a_run_gives_its_rates(inputs, tmp_path, capsys):
     }
     assert rates.bytes["ledger"] * 1500 == pytest.approx(on_disk["ledger"])
     assert rates.bytes["shards"] * 1500 == pytest.approx(on_disk["shards"])
-    assert sum(rates.bytes[k] for k in ("source", "columns", "parked")) * 1500 == pytest.approx(on_disk["parts"])
+    assert sum(rates.bytes[k] for k in ("source", "columns", "payloads")) * 1500 == pytest.approx(on_disk["parts"])
     assert set(rates.seconds) == {s.name for s in made.steps} and all(v >= 0 for v in rates.seconds.values())
     other = as_text(recipe([inputs / "a.txt"], extra=[ClipEmbed()]), 10**8, 300, measured(Store(tmp_path / "out"), made))
     assert "time: clip_embed" in other and "not measured" in other

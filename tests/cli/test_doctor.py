@@ -9,7 +9,7 @@ from curate.runner.recipes import names
 
 def test_the_doctor_looks_at_everything_and_leaves_nothing(tmp_path, monkeypatch, capsys):
     asked = []
-    monkeypatch.setattr(doctor, "_asked", lambda code, seconds=120: (asked.append(code), (True, "asked"))[1])
+    monkeypatch.setattr(doctor, "_run_python", lambda code, seconds=120: (asked.append(code), (True, "asked"))[1])
     assert main(["doctor", str(tmp_path / "runs")]) == 0
     out = capsys.readouterr().out
     assert all(word in out for word in ("python", "memory", "torch", "faiss", "ray", "store")) and len(asked) <= 2
@@ -23,8 +23,8 @@ def test_a_store_that_cannot_be_written_is_wrong(tmp_path, capsys):
 
 
 def test_code_that_kills_its_process_is_only_reported():
-    assert doctor._asked("print('a'); print('b')") == (True, "b")
-    worked, said = doctor._asked("import os; os.abort()")
+    assert doctor._run_python("print('a'); print('b')") == (True, "b")
+    worked, said = doctor._run_python("import os; os.abort()")
     assert not worked and said
 
 
