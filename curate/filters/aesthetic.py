@@ -1,4 +1,4 @@
-"""How beautiful people would find the image."""
+"""Filter by an aesthetic score of the image."""
 
 from dataclasses import dataclass
 

@@ -1,4 +1,4 @@
-"""How well an image fits its own alt text, where it has one."""
+"""CLIP similarity of an image and its own caption on the page."""
 
 from dataclasses import dataclass
 

@@ -1,4 +1,4 @@
-"""The size at which an image can be trained on beside others of its shape."""
+"""Aspect-ratio buckets: the training size of an image among others of its shape."""
 
 import math
 from dataclasses import dataclass

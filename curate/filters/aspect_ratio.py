@@ -1,4 +1,4 @@
-"""How far the image is from a square."""
+"""Filter by the image's aspect ratio."""
 
 from dataclasses import dataclass
 

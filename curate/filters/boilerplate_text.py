@@ -1,4 +1,4 @@
-"""Captions that say nothing about their picture."""
+"""Filter of captions that are boilerplate: file names, button labels, identifiers."""
 
 import re
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ import pyarrow.compute as pc
 
 from curate.stage import Filter
 
-#: What pages and programs write where a caption should be. Longer before shorter.
+#: Phrases that pages and programs write in place of a caption, longer before shorter.
 _PHRASES = (
     r"image may (?:be subject to copyright|contain:?)",
     r"(?:may be )?(?:an )?image of(?= *$)",
@@ -74,7 +74,7 @@ _PHRASES = (
     r"null|undefined|none|nan|n/a|lorem ipsum.*",
     r"img|pic|foto|jpe?g|png|gif|svg|webp",
 )
-#: The same in Chinese, where phrases stand without blanks.
+#: The same in Chinese, which has no spaces.
 _CHINESE = (
     r"(?:点击|點擊|轻触|按此)(?:此处|这里|這裡|图片|圖片|查看|看)*(?:原|大|高清)?(?:图|圖|图片|圖片|放大|查看|下载|下載|进入|進入)+(?:大图|大圖|原图)?",
     r"(?:图片|圖片|正在|页面|頁面)*(?:加载|加載|載入|读取)(?:中|失败|失敗|更多)?[.…]*",
@@ -105,20 +105,20 @@ _WORDLIKE = re.compile(r"\w")
 
 
 def _loose(pattern: str) -> str:
-    """The same for Arrow's regular expressions, without what they cannot do: it finds all that the pattern finds, and more."""
+    """The pattern without what Arrow's regular expressions (RE2) lack: matches all that the pattern matches, and more."""
     bare = re.sub(r"\(\?(?:<!|!|=)(?:\[[^\]]*\]|[^)])*\)|\\b", "", pattern.replace("(?= *$)", r" *\n?$"))
     classes = re.sub(r"\[[^\]]*\]", lambda m: m[0].replace(r"\w", _WORD), bare)
     return classes.replace(r"\w", f"[{_WORD}]").replace(r"\d", r"\p{Nd}").replace(r"\S", ".")
 
 
-#: What Python calls \w.
+#: Python's \w.
 _WORD = r"\pL\pN_"
 #: Nine captions in ten have nothing of this, and Arrow sees it thirty times as fast as Python's pattern, which then looks at the rest.
 #: İ and ı are an i to Python only.
 _MAYBE = "(?is)" + "|".join(
     (r"[İı]|\p{Han}", *map(_loose, _MACHINE), rf"(?:^|[^{_WORD}'-])(?:{'|'.join(map(_loose, _PHRASES))})(?:$|[^{_WORD}'-])")
 )
-#: Characters that are looked at: what is longer is no alt text of a program's.
+#: Characters that are searched: longer texts are not generated alt texts.
 LENGTH = 1000
 
 
@@ -142,7 +142,7 @@ class BoilerplateText(Filter):
 
 
 def nothing(text: str) -> float:
-    """The share where there is no boilerplate."""
+    """The score of a text without boilerplate."""
     return 0.0 if _WORDLIKE.search(text, 0, LENGTH) else 1.0
 
 

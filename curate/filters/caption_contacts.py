@@ -1,4 +1,4 @@
-"""Ways to reach people in the caption."""
+"""Count of e-mail addresses and phone numbers in the caption."""
 
 from dataclasses import dataclass
 

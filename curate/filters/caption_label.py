@@ -1,4 +1,4 @@
-"""One label for all captions that are the same text."""
+"""A label by the caption's hash, equal for captions of the same text."""
 
 import hashlib
 from dataclasses import dataclass

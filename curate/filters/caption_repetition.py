@@ -7,7 +7,7 @@ import pyarrow as pa
 from curate.filters import paragraph_ratios
 from curate.stage import Filter
 
-#: Words that sentences are joined with: they come again without saying anything twice.
+#: Function words, whose repetition does not count.
 CLOSED = frozenset(
     (
         "a an the this that these those some any each every no my your his her its our their "
@@ -39,6 +39,6 @@ class CaptionRepetition(Filter):
 
 
 def repeated(words: list[str]) -> int:
-    """Words that occurred before, those of closed classes apart."""
+    """The number of repeated words, without function words."""
     content = [w for w in words if w not in CLOSED]
     return len(content) - len(set(content))

@@ -1,4 +1,4 @@
-"""Captions with their white space squeezed and without boilerplate at their ends."""
+"""Captions with normalised white space and without boilerplate at their ends."""
 
 import re
 from dataclasses import dataclass
@@ -8,9 +8,9 @@ import pyarrow as pa
 from curate.filters.boilerplate_text import LENGTH, PATTERN
 from curate.stage import Stage
 
-#: What stands between a caption and what a page hung on it.
+#: Separators between a caption and the boilerplate that a page appends.
 _APART = re.compile(r"[^\w\s'\")\]%](?:[^\w]*)$")
-#: Phrases that no sentence ends with: nothing need set them apart.
+#: Phrases that no sentence ends with, removed without a separator too.
 _SURE = re.compile(r"click|tap |touch |press |(?:free|hd|royalty).*stock|stock|embedded|点击|點擊", re.I)
 _ENDS = " ,;:|/-–—•·，；：、。"
 

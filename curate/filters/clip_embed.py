@@ -60,7 +60,7 @@ class ClipEmbed(Stage):
 
 
 def text_vectors(model: Clip, texts: pa.ChunkedArray) -> pa.Array:
-    """Texts as `vectors`, null where there is none."""
+    """Embed texts, as an array of `vectors`; null for a null text."""
     return vectors(model.encode_texts(texts.drop_null().to_pylist()), np.asarray(pc.is_valid(texts)))
 
 

@@ -1,4 +1,4 @@
-"""How well the caption fits the image."""
+"""CLIP similarity of image and caption."""
 
 from dataclasses import dataclass
 

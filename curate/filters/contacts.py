@@ -46,15 +46,15 @@ def emails(text: pa.ChunkedArray | pa.Array) -> pa.Array:
 
 
 def phones(text: pa.ChunkedArray | pa.Array) -> pa.Array:
-    """E-mail addresses are taken out first: they may hold digits."""
+    """The number of phone numbers in each text, counted after e-mail addresses are removed, which may contain digits."""
     return pc.count_substring_regex(pc.replace_substring_regex(text, EMAIL, " "), PHONE)
 
 
 def count(text: pa.ChunkedArray | pa.Array) -> pa.Array:
-    """How many of both, as int32; 0 where there is no text."""
+    """The number of addresses and phone numbers in each text, int32; 0 for null."""
     return pc.fill_null(pc.add(emails(text), phones(text)), 0).cast(pa.int32())
 
 
 def redacted(text: pa.ChunkedArray | pa.Array) -> pa.Array:
-    """The text with `<email>` and `<phone>` in their places."""
+    """Redact a text: `<email>` and `<phone>` in place of addresses and numbers."""
     return pc.replace_substring_regex(pc.replace_substring_regex(text, EMAIL, "<email>"), PHONE, r"\1<phone>")

@@ -1,4 +1,4 @@
-"""The shape that a page declares for an image."""
+"""Filter by the aspect ratio that a page declares for an image."""
 
 from dataclasses import dataclass
 

@@ -1,4 +1,4 @@
-"""The size that a page declares for an image."""
+"""Filter by the size that a page declares for an image."""
 
 from dataclasses import dataclass
 
@@ -7,7 +7,7 @@ import pyarrow.compute as pc
 
 from curate.stage import Filter
 
-#: The score of an image whose size is not declared: it is not known to be small.
+#: The score of an image without a declared size, which passes.
 UNKNOWN = 65_535
 
 

@@ -1,4 +1,4 @@
-"""How many of a document's images fit a paragraph."""
+"""Share of a document's images that match a paragraph."""
 
 from dataclasses import dataclass
 

@@ -1,4 +1,4 @@
-"""What filters of documents share: the live paragraphs and images of each document."""
+"""Base class of document filters: access to the live paragraphs and images of each document."""
 
 from dataclasses import dataclass
 from itertools import pairwise

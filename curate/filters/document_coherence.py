@@ -1,4 +1,4 @@
-"""Whether a document's images follow one another or are thrown together."""
+"""Coherence of a document's image sequence."""
 
 from dataclasses import dataclass
 

@@ -1,4 +1,4 @@
-"""Images of a document that were dropped."""
+"""Count of a document's dropped images."""
 
 from dataclasses import dataclass
 

@@ -1,4 +1,4 @@
-"""Which images a document shows, as one value."""
+"""A hash of the set of a document's image URLs."""
 
 import hashlib
 from dataclasses import dataclass

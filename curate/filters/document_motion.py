@@ -1,4 +1,4 @@
-"""Whether anything moves in a clip."""
+"""Filter of clips by the mean change between frames."""
 
 from dataclasses import dataclass
 

@@ -1,4 +1,4 @@
-"""A coin for documents with one image."""
+"""Random subsampling of documents with one image."""
 
 from dataclasses import dataclass
 

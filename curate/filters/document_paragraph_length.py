@@ -1,4 +1,4 @@
-"""Whether a document has a paragraph of some length."""
+"""Filter of documents by the lengths of their paragraphs."""
 
 from dataclasses import dataclass
 

@@ -1,4 +1,4 @@
-"""How fast somebody speaks in a clip."""
+"""Filter of clips by the rate of speech."""
 
 from dataclasses import dataclass
 

@@ -1,4 +1,4 @@
-"""How much text a document has for each of its images."""
+"""Words of a document per image."""
 
 from dataclasses import dataclass
 
@@ -8,7 +8,7 @@ import pyarrow as pa
 from curate.filters import paragraph_ratios
 from curate.filters.document_children import DocumentFilter, counted, summed
 
-#: The score of a document with so few images that the rule does not ask.
+#: The score of a document with too few images for the rule, which passes.
 ENOUGH = 1e6
 
 

@@ -1,4 +1,4 @@
-"""What filters share that put a small head on CLIP embeddings."""
+"""Base class of filters that apply a small head to CLIP embeddings."""
 
 from dataclasses import dataclass
 
@@ -38,11 +38,11 @@ class EmbeddingHead(Filter):
         self._head = head(self.name, self.head)
 
     def preflight(self, widths: dict[str, int]) -> None:
-        self._fits(head(self.name, self.head).dim, widths.get(self.column))
+        self._check_width(head(self.name, self.head).dim, widths.get(self.column))
 
-    def _fits(self, mine: int, theirs: int | None) -> None:
-        if theirs not in (None, mine):
-            raise RecipeError(f"{self.name}: {self.head} is for embeddings of length {mine}, {self.column} has {theirs}")
+    def _check_width(self, expected: int, actual: int | None) -> None:
+        if actual not in (None, expected):
+            raise RecipeError(f"{self.name}: {self.head} is for embeddings of length {expected}, {self.column} has {actual}")
 
     def logits(self, live: pa.Table) -> np.ndarray:
         """The head's output, NaN where there is no embedding."""
@@ -51,7 +51,7 @@ class EmbeddingHead(Filter):
         out = np.full(len(live), np.nan, np.float32)
         if known.any():
             rows = flat(vectors.drop_null())
-            self._fits(self._head.dim, rows.shape[1])
+            self._check_width(self._head.dim, rows.shape[1])
             out[known] = self._head(rows)
         return out
 

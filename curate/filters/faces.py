@@ -13,7 +13,7 @@ from curate.stage import Filter
 
 @dataclass
 class Faces(Filter):
-    """How many frontal faces; adds their boxes too, `faces_boxes`: lists of x_min, y_min, x_max, y_max as shares of width
+    """The number of frontal faces; adds their boxes too, `faces_boxes`: lists of x_min, y_min, x_max, y_max as shares of width
     and height (DataComp's `face_bboxes` has this form).
 
     By a Haar cascade (Viola and Jones 2001) on the grey image with its longer side brought down to `side` pixels: faces
@@ -59,7 +59,7 @@ class Faces(Filter):
         )
 
     def boxes(self, image: np.ndarray) -> list[list[float]]:
-        """From the top of the image down."""
+        """Boxes of faces as shares of width and height, sorted from top to bottom."""
         import cv2
 
         height, width = image.shape[:2]

@@ -1,4 +1,4 @@
-"""Phrases of the caption that a detector finds in the image."""
+"""Grounding: boxes of the caption's noun phrases, by a detector."""
 
 import copy
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from curate.filters.toxicity import imported
 from curate.stage import Filter
 from curate.synth.phrases import RELATIONS, parse
 
-#: Nouns of nothing that could be pointed at; the published list has `time`, `love`, `freedom` and others.
+#: Abstract nouns, which have no box; the published list has `time`, `love`, `freedom` and others.
 ABSTRACT = frozenset(
     "time love freedom idea thought fun life hope dream joy peace beauty way day year month week night morning summer winter "
     "spring autumn luck success history future past style quality price sale news information help work job".split()
@@ -65,20 +65,22 @@ class Grounding(Filter):
     def run(self, live: pa.Table, images: list[np.ndarray]) -> pa.Table:
         texts = live["text"].to_pylist()
         phrases = [expressions(t) if t else [] for t in texts]
-        asked = [i for i, found in enumerate(phrases) if found]
-        answers = (
-            self._detect([images[i] for i in asked], [[noun for noun, _, _ in phrases[i]] for i in asked]) if asked else []
+        requested = [i for i, found in enumerate(phrases) if found]
+        detections = (
+            self._detect([images[i] for i in requested], [[noun for noun, _, _ in phrases[i]] for i in requested])
+            if requested
+            else []
         )
         found: list[tuple[list[dict], list[dict]]] = [([], []) for _ in texts]
-        for i, answer in zip(asked, answers, strict=True):
-            found[i] = self.chosen(texts[i], phrases[i], answer)
+        for i, detection in zip(requested, detections, strict=True):
+            found[i] = self.chosen(texts[i], phrases[i], detection)
         counts = [None if t is None else len({(b["start"], b["end"]) for b in boxes}) for t, (boxes, _) in zip(texts, found)]
         lists = [[None if t is None else pair[k] for t, pair in zip(texts, found)] for k in (0, 1)]
         kind = pa.list_(BOX)
         return pa.table([pa.array(counts, self.dtype), *(pa.array(v, kind) for v in lists)], names=list(self.adds()))
 
     def chosen(self, text: str, phrases: list[tuple[str, int, int]], found: list) -> tuple[list[dict], list[dict]]:
-        """The boxes that stay, in the order of the text: of whole expressions, and of noun phrases."""
+        """Select boxes by certainty and overlap: those of whole expressions, and those of noun phrases, in text order."""
         kept: list[tuple] = []
         inside = [(place, sure, [min(max(float(v), 0.0), 1.0) for v in box]) for place, sure, box in found]
         solid = [f for f in inside if f[2][0] < f[2][2] and f[2][1] < f[2][3]]
@@ -101,7 +103,7 @@ def _boxes(text: str, rows: list[tuple]) -> list[dict]:
 
 
 def expressions(text: str) -> list[tuple[str, int, int]]:
-    """What the detector is asked for, and the span of the expression that it stands for, phrase by phrase."""
+    """The noun phrases of a text for the detector, each with the span (start, end) of its whole expression."""
     parsed, found = parse(text), []
     for i, phrase in enumerate(parsed.phrases):
         last = i

@@ -1,4 +1,4 @@
-"""What the image file says besides its pixels."""
+"""Filter by the metadata in the image file."""
 
 from dataclasses import dataclass
 

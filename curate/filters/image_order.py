@@ -1,4 +1,4 @@
-"""Which image of its page an image is."""
+"""Filter by an image's rank on its page."""
 
 from dataclasses import dataclass
 

@@ -1,4 +1,4 @@
-"""The caption's language."""
+"""Filter by the caption's language, by fastText."""
 
 import re
 from dataclasses import dataclass
@@ -12,9 +12,9 @@ from curate.filters.scripts import LANGUAGES, han_language, possible, script
 from curate.models import fasttext, file_sha256, weights_file
 from curate.stage import Stage, reasons
 
-#: Labels that the rules choose from.
+#: Labels that fastText returns for the rules to choose from.
 LABELS = 12
-#: Probability from which fastText is believed that Han characters alone are Japanese: it takes much Chinese for it, of less.
+#: fastText's least probability for Han characters alone to count as Japanese; below it is often Chinese.
 JAPANESE = 0.98
 _NO_WORD = re.compile(r"[^\w\s'’]+")
 _LETTER = re.compile(r"[^\W\d_]")
@@ -82,7 +82,7 @@ class Language(Stage):
         )
 
     def first(self, texts: list[str]) -> list[tuple[str | None, float | None]]:
-        """fastText's first label of each text and its probability; the script check has its say."""
+        """fastText's first label of each text and its probability, corrected by the script check."""
         found: list[tuple[str | None, float | None]]
         found = [next(iter(likely.items()), (None, None)) for likely in self._probabilities(texts, 1)]
         wrong = [i for i, (label, _) in enumerate(found) if self.script_check and label and _ruled_out(texts[i], label)]
@@ -91,7 +91,7 @@ class Language(Stage):
         return found
 
     def ruled(self, texts: list[str]) -> list[tuple[str | None, float | None]]:
-        """The most probable language that is written in the text's script."""
+        """The most probable language of each text among those of its script, and its probability."""
         plain = [_NO_WORD.sub(" ", t).lower() for t in texts]
         return [
             _best(*reading) for reading in zip(texts, self._probabilities(texts, LABELS), self._probabilities(plain, LABELS))

@@ -1,4 +1,4 @@
-"""Under which licence a picture is, and whom to name for it."""
+"""Licence and attribution of pictures, from columns and file metadata."""
 
 from dataclasses import dataclass
 
@@ -9,9 +9,9 @@ from curate.schema import STR
 from curate.stage import Stage
 from curate.web.licences import among, licence
 
-#: Columns that state a licence, the first that does wins: the list's own, then what the page says.
+#: Columns with a licence, in order of precedence: of the list, then of the page.
 STATED = ("source_license", "source_licence", "source_License", "source_license_url", "declared_licence")
-#: Columns that say whom to name.
+#: Columns with the attribution.
 NAMED = ("source_attribution", "source_creator", "source_author", "source_artist", "source_credit", "declared_attribution")
 
 
@@ -62,7 +62,7 @@ class Licence(Stage):
         return pa.table({n: pa.array([f[i] for f in found], STR) for i, n in enumerate(self.adds())})
 
     def _row(self, row: dict, data: bytes | None) -> tuple[str | None, str | None, str | None]:
-        """Licence, where it is stated, whom to name."""
+        """The licence of a row, the column (or `file`) that states it, and the attribution."""
         where = next((c for c in (*self.columns, *STATED) if _stated(row.get(c))), None)
         name = next((stated for c in (*self.names, *NAMED) if (stated := _stated(row.get(c)))), None)
         if where is not None or data is None:

@@ -1,4 +1,4 @@
-"""Words of a list that a caption has."""
+"""Count of listed words in the caption."""
 
 import copy
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""How well the caption fits the image without the text in it."""
+"""CLIP similarity of the caption and the image with its text masked."""
 
 from dataclasses import dataclass
 

@@ -1,4 +1,4 @@
-"""Whether the image is fit for work."""
+"""Probability that the image is pornographic."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

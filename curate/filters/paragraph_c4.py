@@ -1,4 +1,4 @@
-"""C4's rules for lines, asked of a paragraph."""
+"""C4's rules for lines, applied to a paragraph."""
 
 from dataclasses import dataclass
 

@@ -1,4 +1,4 @@
-"""Ways to reach people in a paragraph."""
+"""Count of e-mail addresses and phone numbers in a paragraph."""
 
 from dataclasses import dataclass
 

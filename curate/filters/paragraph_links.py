@@ -1,4 +1,4 @@
-"""How much of a paragraph is links."""
+"""Share of a paragraph's characters inside links."""
 
 from dataclasses import dataclass
 

@@ -1,4 +1,4 @@
-"""How surprising a paragraph is to a language model."""
+"""Perplexity of a paragraph under a language model."""
 
 import copy
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""What the rules for paragraphs and documents measure: words, special characters, punctuation, stop words, repetition.
+"""Text statistics of the rules for paragraphs and documents: words, special characters, punctuation, stop words, repetition.
 
 The measures are those of OBELICS' release (obelics/processors/web_document_filtering.py), whose filters come from BigScience's
 ROOTS; the bounds are in the filters.

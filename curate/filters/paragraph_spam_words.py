@@ -1,4 +1,4 @@
-"""Words of paragraphs that talk about the site and not about anything."""
+"""Share of site boilerplate words in a paragraph."""
 
 from dataclasses import dataclass
 

@@ -1,4 +1,4 @@
-"""Parts of speech that a description needs."""
+"""Filter of captions that lack parts of speech."""
 
 import copy
 from dataclasses import dataclass

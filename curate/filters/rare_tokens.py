@@ -1,4 +1,4 @@
-"""Words of the caption that hardly anybody uses."""
+"""Count of the caption's words outside a vocabulary."""
 
 import copy
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""How sharp the image is."""
+"""Filter by the image's sharpness."""
 
 from dataclasses import dataclass
 

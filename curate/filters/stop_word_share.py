@@ -1,4 +1,4 @@
-"""The share of stop words in texts of any language, found out from the text itself."""
+"""Share of stop words in texts whose language is detected from the text."""
 
 from functools import cache
 from typing import Any

@@ -1,4 +1,4 @@
-"""Whether the caption is abusive."""
+"""Probability that the caption is toxic."""
 
 import copy
 import importlib
@@ -80,7 +80,7 @@ class Toxicity(Filter):
 
 
 def imported(who: str, model: str):
-    """The function that `python:module:function` names."""
+    """Import the function that `python:module:function` names. RecipeError, with the stage `who`, if it cannot be imported."""
     module, _, function = model.removeprefix("python:").partition(":")
     try:
         return getattr(importlib.import_module(module), function)

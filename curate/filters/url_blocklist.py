@@ -1,4 +1,4 @@
-"""URLs and sites that nobody wants, or that do not want to be taken."""
+"""Filter by a list of blocked domains and URLs."""
 
 import copy
 import logging
@@ -57,21 +57,21 @@ class UrlBlocklist(Filter):
         self._urls = any("/" in entry for entry in found)
 
     def run(self, live: pa.Table) -> pa.Table:
-        found = [None if u is None else int(self._hit(u)) for u in live["url"].to_pylist()]
+        found = [None if u is None else int(self._is_blocked(u)) for u in live["url"].to_pylist()]
         return pa.table({self.name: pa.array(found, self.dtype)})
 
-    def _hit(self, url: str) -> bool:
+    def _is_blocked(self, url: str) -> bool:
         try:
-            asked = parse(url)
+            target = parse(url)
         except BadUrl:
-            return False  # nobody asks for it
-        parts = asked.host.rstrip(".").split(".")
+            return False  # never requested
+        parts = target.host.rstrip(".").split(".")
         above = (".".join(parts[i:]) for i in range(len(parts)))
         return not self._listed.isdisjoint(above) or (self._urls and comparable(url) in self._listed)
 
 
 def entries(listed: list[str]) -> tuple[list[str], list[str]]:
-    """The domains of a list, and its URLs as they are compared; and the lines that are neither, with their numbers."""
+    """Parse a list: its domains and normalised URLs, and the invalid lines with their numbers."""
     found, wrong = [], []
     for number, line in enumerate(listed, 1):
         words = _COMMENT.split(bare(line), maxsplit=1)[0].split()
@@ -86,10 +86,10 @@ def entries(listed: list[str]) -> tuple[list[str], list[str]]:
 
 
 def _entry(word: str) -> str:
-    """A domain, or a URL as it is compared. Raises BadUrl."""
+    """A domain, or a normalised URL. Raises BadUrl."""
     if _SCHEME.match(word):
         parse(word)
         return comparable(word)
     url = f"http://{word.strip('.').removeprefix('*.')}"
-    asked = parse(url)
-    return asked.host.rstrip(".") if asked.path == "/" else comparable(url)
+    target = parse(url)
+    return target.host.rstrip(".") if target.path == "/" else comparable(url)

@@ -1,4 +1,4 @@
-"""Whether the image carries a visible watermark."""
+"""Probability that the image has a visible watermark."""
 
 from dataclasses import dataclass
 
