@@ -1,6 +1,6 @@
 """Does curating help: the demo's pool, a random subset of it and what the demo's recipe keeps, each trained on with the same compute.
 
-    python -m benchmarks.evaluate FOLDER [--tier M] [--seeds 3] [--samples-seen 25600] [--short]
+    python -m benchmarks.evaluate FOLDER [--tier M] [--seeds 5] [--samples-seen 25600] [--short]
 
 Pairs whose title is held out (`pairs.held_out`, one title in eight with all its styles) are taken out of the list, also where only their
 caption was lent to another picture; the rest of the demo's web is curated by `pipelines/demo.py`, and the whole pool by
@@ -20,8 +20,9 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from PIL import Image
 
+from curate.balance.entries import ngram_entries
 from curate.extras.demo.faults import rgb_picture
-from curate.extras.demo.job import NETWORK, entry_list
+from curate.extras.demo.job import NETWORK
 from curate.extras.demo.pairs import Pair, encode, pairs
 from curate.extras.demo.web import DemoWeb, build
 from curate.extras.evaluate import evaluate
@@ -50,6 +51,14 @@ def listed(web: DemoWeb, held: list[Pair], folder: Path) -> Path:
     return folder / "pairs.parquet"
 
 
+def entry_list(pairs_file: Path, min_count: int = 3) -> Path:
+    """The concepts to balance over: words that are frequent enough in the list's captions."""
+    texts = [t for t in pq.read_table(pairs_file, columns=["text"])["text"].to_pylist() if t]
+    path = pairs_file.with_name("entries.json")
+    path.write_text(json.dumps(ngram_entries(texts, min_count)))
+    return path
+
+
 def curated(web: DemoWeb, pairs_file: Path, folder: Path) -> None:
     """Two runs over the list: by the demo's recipe, and everything that arrives."""
     source = UrlPairs(str(pairs_file))
@@ -61,8 +70,7 @@ def curated(web: DemoWeb, pairs_file: Path, folder: Path) -> None:
         for name, recipe in recipes.items():
             recipe.name = name
             for step in recipe.steps:
-                if hasattr(step, "allow_private"):
-                    step.allow_private = (NETWORK,)
+                step.allow_networks((NETWORK,))
             if name == "pool":
                 adopt(Store(folder / "pool"), Store(folder / "curated"))
             run(recipe, str(folder / name), "local", part_size=1_000, progress=Lines())
@@ -108,7 +116,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("folder", type=Path)
     parser.add_argument("--tier", default="M", choices=("T", "S", "M"))
-    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--samples-seen", type=int, default=25_600)
     parser.add_argument("--lr", type=float, default=1e-3)
     args = parser.parse_args()
