@@ -38,9 +38,9 @@ def test_the_sound_build_is_sound(folder):
 
 def test_a_lost_drop(folder, monkeypatch):
     """Rows of one reason vanish from the ledger: the driver itself counts, and stops."""
-    sound = ledger._entry
+    sound = ledger._ledger_rows
     monkeypatch.setattr(
-        ledger, "_entry", lambda *a: (t := sound(*a)).filter(pa.array([r != "toy_words" for r in t["drop_reason"].to_pylist()]))
+        ledger, "_ledger_rows", lambda *a: (t := sound(*a)).filter(pa.array([r != "toy_words" for r in t["drop_reason"].to_pylist()]))
     )
     with pytest.raises(CurateError, match=r"table images: 110 rows came in, the ledger accounts for \d+"):
         run(folder)
@@ -49,7 +49,7 @@ def test_a_lost_drop(folder, monkeypatch):
 
 def test_a_drop_that_is_forgotten_in_the_ledger(folder, monkeypatch):
     """The ledger says kept where the selector dropped."""
-    sound = ledger._entry
+    sound = ledger._ledger_rows
 
     def forgetful(*args):
         table = sound(*args)
@@ -60,7 +60,7 @@ def test_a_drop_that_is_forgotten_in_the_ledger(folder, monkeypatch):
             table = table.set_column(table.column_names.index(name), name, column)
         return table
 
-    monkeypatch.setattr(ledger, "_entry", forgetful)
+    monkeypatch.setattr(ledger, "_ledger_rows", forgetful)
     run(folder)
     assert told(folder)
 
