@@ -106,7 +106,7 @@ class RayEngine:
         return {
             "computed": Counter("curate_rows", "Rows computed", ("stage",)),
             "seconds": Counter("curate_seconds", "Seconds of workers", ("stage",)),
-            "bytes": Counter("curate_bytes", "Bytes parked", ()),
+            "bytes": Counter("curate_bytes", "Bytes stored", ()),
         }
 
     def count(self, done: Any) -> None:

@@ -100,7 +100,7 @@ class Caption(Written):
 
 @dataclass
 class Rewrite(Written):
-    """A text made of the row's texts by a model without eyes: LaCLIP's rewriting, CapsFusion's fusion."""
+    """A text made of the row's texts by a text-only model: LaCLIP's rewriting, CapsFusion's fusion."""
 
     prompt: str = "rewrite"
     of: dict[str, str] = field(default_factory=lambda: {"text": "text"})

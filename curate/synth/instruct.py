@@ -1,4 +1,4 @@
-"""Instruction data in LLaVA's way (2304.08485): a model without eyes writes a conversation from captions and boxes."""
+"""Instruction data in LLaVA's way (2304.08485): a text-only model writes a conversation from captions and boxes."""
 
 import re
 from collections.abc import Iterable, Iterator

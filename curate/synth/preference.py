@@ -1,4 +1,4 @@
-"""Which of two answers about a picture is better, as a model with eyes judges: pairs for preference training."""
+"""Which of two answers about a picture is better, as a vision-language model judges: pairs for preference training."""
 
 import re
 from collections.abc import Iterator

@@ -60,7 +60,7 @@ PROMPTS = {
     ),
     # a question about a picture, for two answers
     "question": "Describe this image for somebody who cannot see it: what is in it, and where.",
-    # instructions, text only (LLaVA, 2304.08485): a model without eyes writes them from captions and boxes
+    # instructions, text only (LLaVA, 2304.08485): a text-only model writes them from captions and boxes
     "conversation": (
         "Here is what is known about an image that you cannot see.\n\n{facts}\n\nWrite a conversation between a person who "
         "asks about the image and an assistant who sees it. Ask only what these facts answer with certainty: kinds, numbers, "

@@ -36,7 +36,7 @@ class VlmScore(Filter, Asked):
     from with tokens and cost. A row that the model does not rate has none, and falls.
 
     prompt: one of AXES (`VlmScore(by, "relevance", min=3, name="relevance")`), or a question with columns in braces. scale: the lowest and
-    the highest rating. pictures: whether the model is shown the picture; `formatting` and `relevance` need a model without eyes only.
+    the highest rating. pictures: whether the model is shown the picture; `formatting` and `relevance` need a text-only model.
 
     min: smallest rating that is kept. scale: lowest and highest rating.
 

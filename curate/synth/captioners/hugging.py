@@ -1,4 +1,4 @@
-"""Captioners and rewriters that transformers runs: image-to-text models, chat models with eyes, chat models without."""
+"""Captioners and rewriters that transformers runs: image-to-text models, vision-language chat models, text-only chat models."""
 
 import hashlib
 from dataclasses import dataclass
@@ -197,7 +197,7 @@ def pixels(video: Video) -> np.ndarray:
 
 @dataclass
 class ChatText(Hugging):
-    """A chat model without eyes: rewrites, fuses and translates texts."""
+    """A text-only chat model: rewrites, fuses and translates texts."""
 
     instead = "name a folder with the model, or an endpoint: --writer URL#MODEL"
     most_pictures = 0

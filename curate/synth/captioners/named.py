@@ -16,7 +16,7 @@ def named(name: str) -> Writer:
     """A model that writes, by its name. RecipeError says what names there are.
 
     `small`; `coca:coca_ViT-B-32:weights.pt` (open_clip); with transformers `caption:Salesforce/blip-image-captioning-large`
-    (image to text), `chat:llava-hf/llava-1.5-7b-hf` (looks and answers), `text:Qwen/Qwen2.5-3B-Instruct` (no eyes);
+    (image to text), `chat:llava-hf/llava-1.5-7b-hf` (vision-language), `text:Qwen/Qwen2.5-3B-Instruct` (text only);
     `vllm:MODEL`; and an OpenAI-compatible endpoint `http://127.0.0.1:8000/v1#MODEL`, or several, parted by commas before the `#`.
     Parameters of the writer may follow: `http://host/v1#MODEL?price_in=0.15&price_out=0.6`, `vllm:MODEL?tensor=4&images=8`.
     """
