@@ -39,7 +39,7 @@ import curate
 from curate.recipe import Recipe
 from curate.sources.url_pairs import UrlPairs
 from curate.synth.caption import Rewrite
-from curate.synth.captioners import Asking, Decoding, Wanted
+from curate.synth.captioners import Decoding, PendingRequest, RequestLoop
 from curate.synth.captioners import endpoint as client
 from curate.synth.captioners.endpoint import Endpoint
 
@@ -49,7 +49,7 @@ LASTING = {"refusal": "refused", "filtered": "moderated", "400": "rejected", "wr
 #: Seconds that an attempt may take, and that a late answer does.
 TIMEOUT, LATE = 0.5, 1.0
 #: Rows of a part of the whole run, and seconds between two looks at it.
-PART, LOOK = 20_000, 0.1
+PART, POLL = 20_000, 0.1
 
 
 @cache
@@ -145,8 +145,8 @@ def ask(pipe: Any, url: str, kept: str, count: int, faults: float) -> None:
     """The client alone: sends how requests ended, and how many otherwise than they should."""
     writer, ends, wrong = endpoint(url, kept), Counter[str](), 0
     writer.load()
-    with Asking(writer, Decoding()) as asking:
-        for got in asking.answers(Wanted(f"say {i}", (f"say {i}",), 0) for i in range(count)):
+    with RequestLoop(writer, Decoding()) as asking:
+        for got in asking.answers(PendingRequest(f"say {i}", (f"say {i}",), 0) for i in range(count)):
             ends[got.answer.finish] += 1
             wrong += not right(got.answer.text, got.answer.finish, got.key, faults)
     pipe.send((ends, wrong))
@@ -174,7 +174,7 @@ def watched(
     child = multiprocessing.get_context("spawn").Process(target=target, args=(there, *how))
     child.start()
     memory: dict[int, float] = {}
-    while child.is_alive() and not here.poll(LOOK):
+    while child.is_alive() and not here.poll(POLL):
         memory.setdefault(8 * len(server.seen) // count, resident(child.pid or 0))
         if until < 1 and len(server.seen) >= until * count:
             child.kill()

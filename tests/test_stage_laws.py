@@ -52,7 +52,7 @@ from curate.videos.frames import Frames, Sound
 from curate.videos.sound_file import SoundFile
 
 #: Classes that others are made of, and the one whose package is not installed with the tests.
-BASES = {"Stage", "Filter", "Asked", "Written", "Scored", "DocumentFilter", "Img2Dataset"}
+BASES = {"Stage", "Filter", "ModelStage", "TextStage", "Scored", "DocumentFilter", "Img2Dataset"}
 #: Columns that every row has: a source brings them.
 ALWAYS = {"uid", "source_file", "source_row", "doc_uid", "position", "video", "at", "start", "end", *schema.PAYLOAD}
 #: Columns that differ between two runs: the time.

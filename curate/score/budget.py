@@ -43,7 +43,7 @@ class Allowance:
         self.share, self.spent, self.answers = share, Spending(), 0
 
     @property
-    def nothing(self) -> bool:
+    def exhausted(self) -> bool:
         return self.share == Spending()
 
     @property
@@ -57,7 +57,7 @@ class Allowance:
     def left(self, under_way: int) -> bool:
         """Whether another request may be sent while `under_way` are pending; only one until the first answer shows the cost."""
         if self.capped and not self.answers:
-            return under_way == 0 and not self.nothing
+            return under_way == 0 and not self.exhausted
         return (self.spent + self.spent * ((under_way + 1) / max(1, self.answers))).within(self.share)
 
 

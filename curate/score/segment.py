@@ -187,7 +187,7 @@ class SegmentTask:
                 self.earlier = earlier_hashes(self.state, stage)
             if self.work.refetch and stage.writes_payload:
                 have &= ~failed(rows, stage) | rows.skipped(stage)
-            if stage.streams and not self.allowance.nothing and have.any():
+            if stage.streams and not self.allowance.exhausted and have.any():
                 at = np.flatnonzero(have & ~rows.skipped(stage))
                 have[at[stage.open_again(rows.take(stage.adds(), at), self.work.refetch)]] = False
         if not incomplete(stages, rows):

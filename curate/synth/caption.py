@@ -9,14 +9,14 @@ import pyarrow as pa
 
 from curate.errors import RecipeError
 from curate.selector import coin
-from curate.synth.asked import AnsweredRow, Asked
 from curate.synth.captioners.base import Answer, Content
 from curate.synth.captioners.schema import arrow_type, value
+from curate.synth.model_stage import AnsweredRow, ModelStage
 from curate.synth.prompts import names
 
 
 @dataclass
-class Written(Asked):
+class TextStage(ModelStage):
     """What Caption and Rewrite share. Under the name `caption_x` it adds `caption_x`, the text, and `caption_x_made`, a struct
     of where it came from (asked.MADE and ANSWER). With n > 1 it adds `caption_x_candidates`, a list of n texts, for BestOf to
     choose from. A text that could not be had is null.
@@ -61,7 +61,7 @@ class Written(Asked):
 
     def columns(self, rows: list[AnsweredRow]) -> pa.Table:
         texts = [[a.text for a in r.answers] if self.n > 1 else r.answers[0].text for r in rows]
-        kinds = Written.adds(self)
+        kinds = TextStage.adds(self)
         found = pa.table({self.column: pa.array(texts, kinds[self.column]), self.made_column: self.made(rows)})
         if not self._typed:
             return found
@@ -71,7 +71,7 @@ class Written(Asked):
 
 
 @dataclass
-class Caption(Written):
+class Caption(TextStage):
     """A model's captions of the row's picture, asked for with a prompt that may have texts of the row in it.
 
     share: of the rows, those that are captioned, drawn by the coin of Mix: where Mix draws the written text last, with this share and
@@ -99,7 +99,7 @@ class Caption(Written):
 
 
 @dataclass
-class Rewrite(Written):
+class Rewrite(TextStage):
     """A text made of the row's texts by a text-only model: LaCLIP's rewriting, CapsFusion's fusion."""
 
     prompt: str = "rewrite"

@@ -9,7 +9,7 @@ import pyarrow as pa
 
 from curate import schema
 from curate.errors import RecipeError
-from curate.synth.caption import Written
+from curate.synth.caption import TextStage
 from curate.synth.captioners.base import Answer, Content
 
 #: Decodes the pictures of rows; a word in the place of one that cannot be.
@@ -17,7 +17,7 @@ Look = Callable[[list[dict[str, Any]]], list[np.ndarray | str]]
 
 
 @dataclass
-class CaptionDocument(Written):
+class CaptionDocument(TextStage):
     """A model's text about each document: it is shown the paragraphs and pictures in page order, of a clip the frames and the speech
     in order of time, and then the prompt (`document`, `clip`, `compare`, or a text). Adds `caption_x` to documents.
 

@@ -11,9 +11,9 @@ import pyarrow as pa
 from curate.errors import PoolError, RecipeError
 from curate.selector import coin
 from curate.stage import Stage
-from curate.synth.asked import AnsweredRow
 from curate.synth.caption import Rewrite
 from curate.synth.captioners.base import Answer, Content
+from curate.synth.model_stage import AnsweredRow
 from curate.synth.prompts import prompt_text
 
 #: Where the picture stands in the first turn of a person.

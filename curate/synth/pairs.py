@@ -11,7 +11,7 @@ from curate import schema
 from curate.errors import RecipeError
 from curate.select.exchange import ByHash, Frame, Sql
 from curate.selector import Selection, Selector, identifier
-from curate.synth.caption import Written
+from curate.synth.caption import TextStage
 from curate.synth.captioners.base import Answer, Content
 from curate.synth.documents import Look
 
@@ -56,7 +56,7 @@ class PairedRow(Selector):
 
 
 @dataclass
-class CaptionPair(Written):
+class CaptionPair(TextStage):
     """A model's text about a row's picture beside that of the row it is paired with (PairedRow): it is shown the row's own, the other, and
     the prompt (`compare`, or a text, which may have texts of the row in it). A row without a partner is not asked for.
 

@@ -10,8 +10,8 @@ import pyarrow as pa
 
 from curate.errors import RecipeError
 from curate.stage import Stage
-from curate.synth.asked import AnsweredRow, Asked
 from curate.synth.captioners.base import Answer, Content
+from curate.synth.model_stage import AnsweredRow, ModelStage
 from curate.synth.prompts import prompt_text
 
 #: The first number of an answer such as `2`, `Answer 2`, `The better answer is 2.`
@@ -27,7 +27,7 @@ PAIR = pa.struct(
 
 
 @dataclass
-class Prefer(Asked):
+class Prefer(ModelStage):
     """Adds `<name>`: 1 or 2, the better of the texts in the columns `of` as a model judges them beside the picture; null where it does
     not say, where one is lacking, or where both are the same. `<name>_made` has where the judgement came from.
 

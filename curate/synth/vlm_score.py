@@ -11,8 +11,8 @@ import pyarrow as pa
 
 from curate.errors import RecipeError
 from curate.stage import Filter
-from curate.synth.asked import AnsweredRow, Asked
 from curate.synth.captioners.base import Answer, Content, Decoding
+from curate.synth.model_stage import AnsweredRow, ModelStage
 from curate.synth.prompts import names
 
 #: FineVision's four axes (2510.17269), rated from 1 to 5 there by Qwen3-32B and Qwen2.5-VL-32B; these words are ours.
@@ -31,7 +31,7 @@ AXES = {
 
 
 @dataclass
-class VlmScore(Filter, Asked):
+class VlmScore(Filter, ModelStage):
     """Adds a rating by a chat model, a whole number on a scale, and keeps `min <= rating <= max`; and `<name>_made`, where it came
     from with tokens and cost. A row that the model does not rate has none, and falls.
 
@@ -69,7 +69,7 @@ class VlmScore(Filter, Asked):
         self._end = f'\n\nAnswer with JSON, {{"rating": N}}, where N is a whole number from {low} (worst) to {high} (best).'
 
     def run(self, live: pa.Table, *inputs: Any, **context: Any) -> pa.Table:
-        return Asked.run(self, live, *inputs, **context)
+        return ModelStage.run(self, live, *inputs, **context)
 
     def adds(self) -> dict[str, pa.DataType]:
         return {self.name: self.dtype, self.made_column: self.made_type()}

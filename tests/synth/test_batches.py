@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from curate.synth.captioners import Answer, Asking, BatchWriter, Decoding, Wanted
+from curate.synth.captioners import Answer, BatchWriter, Decoding, PendingRequest, RequestLoop
 
 
 @dataclass
@@ -23,8 +23,8 @@ class Lengths(BatchWriter):
 def answers(texts):
     by = Lengths()
     by.load()
-    with Asking(by, Decoding()) as asking:
-        found = {got.key: got.answer for got in asking.answers(Wanted(i, (t,), i) for i, t in enumerate(texts))}
+    with RequestLoop(by, Decoding()) as asking:
+        found = {got.key: got.answer for got in asking.answers(PendingRequest(i, (t,), i) for i, t in enumerate(texts))}
     return by, [found[i] for i in range(len(texts))]
 
 

@@ -9,8 +9,8 @@ import pytest
 from synth import stand_in_vllm
 from synth.tiny_models import save_blip, word_tokenizer
 
-from curate.synth.captioners import Asking, Decoding, Request, Wanted
-from curate.synth.captioners.hugging import ChatText, ImageToText, smaller
+from curate.synth.captioners import Decoding, PendingRequest, Request, RequestLoop
+from curate.synth.captioners.hugging import ChatText, ImageToText, downscale
 from curate.synth.captioners.local import Coca
 from curate.synth.captioners.vllm import Vllm
 
@@ -172,7 +172,7 @@ def test_image_to_text(tmp_path_factory, words):
 
 def test_pictures_are_never_made_larger():
     image = pictures(1)[0]
-    assert smaller(image, 0) is image and smaller(image, 50) is image and smaller(image, 25).shape == (20, 25, 3)
+    assert downscale(image, 0) is image and downscale(image, 50) is image and downscale(image, 25).shape == (20, 25, 3)
 
 
 def test_vllm_is_asked_with_the_seed_the_pictures_and_the_bounds(monkeypatch):
@@ -183,9 +183,9 @@ def test_vllm_is_asked_with_the_seed_the_pictures_and_the_bounds(monkeypatch):
     assert writer.gpus == 4 and writer.identity() == Vllm("org/model", largest=25, images=2, lora=writer.lora).identity()
     writer._template = lambda turns, **_: str(turns)
     schema = {"type": "object"}
-    wanted = [Wanted("two", (pictures(1)[0], "and", pictures(2)[1], "what"), 5), Wanted("none", ("why",), 6)]
-    wanted.append(Wanted("video", (np.stack(pictures(3)), "who"), 7))
-    with Asking(writer, Decoding(temperature=1.0, max_tokens=6, schema=schema)) as asking:
+    wanted = [PendingRequest("two", (pictures(1)[0], "and", pictures(2)[1], "what"), 5), PendingRequest("none", ("why",), 6)]
+    wanted.append(PendingRequest("video", (np.stack(pictures(3)), "who"), 7))
+    with RequestLoop(writer, Decoding(temperature=1.0, max_tokens=6, schema=schema)) as asking:
         found = {g.key: g for g in asking.answers(wanted)}
     answer = found["two"].answer
     assert (answer.text, answer.finish, answer.tokens, answer.tokens_in) == ("a dog", "length", 2, 9)

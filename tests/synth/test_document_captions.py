@@ -8,8 +8,8 @@ from synth.writers import Parrot
 
 from curate.errors import RecipeError
 from curate.models import ensure_torchvision
-from curate.synth.captioners import Asking, Decoding, Request, Wanted
-from curate.synth.captioners.base import Seen, Video
+from curate.synth.captioners import Decoding, PendingRequest, Request, RequestLoop
+from curate.synth.captioners.base import PreparedImage, Video
 from curate.synth.captioners.endpoint import Endpoint
 from curate.synth.captioners.hugging import ChatVlm
 from curate.synth.documents import CaptionDocument, evenly
@@ -87,7 +87,7 @@ def test_frames_are_one_video_for_a_model_that_takes_videos():
 
 
 def test_servers_get_a_video_as_its_frames():
-    frames = Video((Seen(b"one", "", 1, 1), Seen(b"two", "", 1, 1)))
+    frames = Video((PreparedImage(b"one", "", 1, 1), PreparedImage(b"two", "", 1, 1)))
     (message,) = Endpoint("m").body(Request((frames, "what")), Decoding())["messages"]
     assert message["content"][0] == {"type": "video_url", "video_url": {"url": "data:video/jpeg;base64,b25l,dHdv"}}
 
@@ -101,8 +101,8 @@ def test_a_model_is_shown_a_video_among_pictures(tmp_path, monkeypatch):
     monkeypatch.setattr(writer._model, "generate", lambda **inputs: seen.append(inputs) or generate(**inputs))
     frames = np.stack([np.full((28, 28, 3), v, np.uint8) for v in (10, 120, 240)])
     contents = {"video": (frames, "one", "what"), "words": ("two", "what"), "picture": (frames[0], "what")}
-    with Asking(writer, Decoding(max_tokens=4)) as asking:
-        got = {g.key: g for g in asking.answers(Wanted(k, c, 1) for k, c in contents.items())}
+    with RequestLoop(writer, Decoding(max_tokens=4)) as asking:
+        got = {g.key: g for g in asking.answers(PendingRequest(k, c, 1) for k, c in contents.items())}
     assert all(g.answer.finish in ("stop", "length") for g in got.values())
     assert [len(got[k].pictures) for k in contents] == [3, 0, 1]
     assert (got["video"].answer.tokens_in, got["words"].answer.tokens_in) == (2 + 4 + 2 + 2, 2 + 2 + 2)
@@ -158,8 +158,8 @@ def test_a_vlm_is_shown_pictures_among_the_texts_by_its_own_template(vlm, monkey
     monkeypatch.setattr(vlm._model, "generate", lambda **inputs: seen.append(inputs) or generate(**inputs))
     dark, bright = (np.full((28, 28, 3), v, np.uint8) for v in (10, 240))
     contents = [(dark, "one", bright, "what a dog"), (bright, "two three")]
-    with Asking(vlm, Decoding(max_tokens=4)) as asking:
-        got = {g.key: g.answer for g in asking.answers(Wanted(i, c, i) for i, c in enumerate(contents))}
+    with RequestLoop(vlm, Decoding(max_tokens=4)) as asking:
+        got = {g.key: g.answer for g in asking.answers(PendingRequest(i, c, i) for i, c in enumerate(contents))}
     assert all(a.finish in ("stop", "length") and a.text is not None and 0 < a.tokens <= 4 for a in got.values())
     assert {i: a.tokens_in for i, a in got.items()} == {0: 2 + 4 + 1 + 4 + 3 + 2, 1: 2 + 4 + 2 + 2}
     rows = [r for inputs in seen for r in vlm._tokenizer.batch_decode(inputs["input_ids"])]

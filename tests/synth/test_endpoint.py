@@ -14,7 +14,7 @@ import pytest
 
 from curate.errors import RecipeError
 from curate.synth.caption import Caption
-from curate.synth.captioners import Asking, Decoding, Request, Wanted
+from curate.synth.captioners import Decoding, PendingRequest, Request, RequestLoop
 from curate.synth.captioners.endpoint import Again, Endpoint, Unavailable
 from curate.synth.captioners.servers import RequestRate
 
@@ -90,8 +90,8 @@ def asked(server, requests=1, **options):
 
 def answers(writer, requests=1, decoding=None):
     """The answers to so many requests, in the order of these."""
-    with Asking(writer, decoding or Decoding()) as asking:
-        found = {got.key: got.answer for got in asking.answers(Wanted(i, (f"what {i}",), i) for i in range(requests))}
+    with RequestLoop(writer, decoding or Decoding()) as asking:
+        found = {got.key: got.answer for got in asking.answers(PendingRequest(i, (f"what {i}",), i) for i in range(requests))}
     return [found[i] for i in range(requests)]
 
 

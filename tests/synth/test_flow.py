@@ -23,9 +23,9 @@ from curate.recipe import Recipe
 from curate.runner import engine as engines
 from curate.runner.local import LocalEngine
 from curate.sources.url_pairs import UrlPairs
-from curate.synth.asked import Asked
 from curate.synth.caption import Rewrite
-from curate.synth.captioners import Answer, Asking, Decoding, Wanted, Writer, named
+from curate.synth.captioners import Answer, Decoding, PendingRequest, RequestLoop, Writer, named
+from curate.synth.model_stage import ModelStage
 from curate.view.progress import Quiet
 
 
@@ -93,12 +93,12 @@ def test_a_cap_on_cost_counts_the_prices(tmp_path):
 def test_what_streams_has_no_deadline_for_a_part(tmp_path, monkeypatch):
     lanes = []
 
-    class Seen(LocalEngine):
+    class PreparedImage(LocalEngine):
         def open(self, opened):
             lanes.extend(opened)
             super().open(opened)
 
-    monkeypatch.setattr(engines, "LocalEngine", Seen)
+    monkeypatch.setattr(engines, "LocalEngine", PreparedImage)
     by = Steady(seconds=0.05)
     made = curate.run(recipe(pairs(tmp_path, 40), by), str(tmp_path / "run"), "local", part_size=10, deadline=0.01)
     assert ends(made) == {"stop": 40} and len(by.asked) == 40
@@ -120,8 +120,8 @@ def test_a_stalled_engine_is_found_by_its_silence(tmp_path):
 def test_a_row_has_a_deadline_of_its_own():
     by = Silent(deadline=0.05)
     by.load()
-    with Asking(by, Decoding()) as asking:
-        assert [got.answer.finish for got in asking.answers([Wanted(0, ("a",), 0)])] == ["late"]
+    with RequestLoop(by, Decoding()) as asking:
+        assert [got.answer.finish for got in asking.answers([PendingRequest(0, ("a",), 0)])] == ["late"]
 
 
 def test_no_more_is_read_than_there_is_room_for():
@@ -131,9 +131,9 @@ def test_no_more_is_read_than_there_is_room_for():
     def wanted():
         for i in range(400):
             read.append(i)
-            yield Wanted(i, (f"{i}",), i)
+            yield PendingRequest(i, (f"{i}",), i)
 
-    with Asking(by, Decoding()) as asking:
+    with RequestLoop(by, Decoding()) as asking:
         for n, _ in enumerate(asking.answers(wanted())):
             assert len(read) - n <= asking.ahead + 1
     assert by.most == by.room == 16 and len(by.asked) == 400
@@ -168,7 +168,7 @@ def test_a_killed_run_asks_again_for_a_chunk_at_most(tmp_path):
         assert 400 <= before < count and ends(made) == {"stop": count}
         texts = Counter(body["messages"][0]["content"][0]["text"] for body in server.asked)
     assert len(texts) == count and max(texts.values()) <= 2
-    assert len(server.asked) - count <= Asked.chunk + 16 + 8
+    assert len(server.asked) - count <= ModelStage.chunk + 16 + 8
 
 
 def test_answers_of_servers_side_by_side_and_of_one_that_is_gone(tmp_path, monkeypatch):

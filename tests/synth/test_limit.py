@@ -1,11 +1,11 @@
 """The limit of requests in flight finds what a server can do, and heeds its refusals."""
 
-from curate.synth.captioners.limit import Limit
+from curate.synth.captioners.limit import ConcurrencyLimit
 
 
-def settled(most: int, capacity: int, answers: int = 5000) -> Limit:
+def settled(most: int, capacity: int, answers: int = 5000) -> ConcurrencyLimit:
     """A limit after so many answers of a server that works on `capacity` requests at a time, a second each."""
-    limit = Limit(most)
+    limit = ConcurrencyLimit(most)
     for _ in range(answers):
         limit.answered(max(1.0, limit.now / capacity))
     return limit

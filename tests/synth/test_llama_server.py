@@ -11,7 +11,7 @@ import curate
 from curate.recipe import Recipe
 from curate.sources.url_pairs import UrlPairs
 from curate.synth.caption import Rewrite
-from curate.synth.captioners import Asking, Decoding, Wanted, named
+from curate.synth.captioners import Decoding, PendingRequest, RequestLoop, named
 from curate.synth.preference import Prefer, Preference
 
 pytestmark = pytest.mark.skipif(bool(llama_server.lacking()), reason=llama_server.lacking())
@@ -75,8 +75,8 @@ def test_every_picture_is_seen_where_it_stands(by):
     dark, bright = (np.full((28, 28, 3), v, np.uint8) for v in (10, 240))
     contents = {"none": ("what",), "one": (dark, "what"), "two": (dark, "what", bright)}
     by.load()
-    with Asking(by, Decoding(max_tokens=4)) as asking:
-        got = {g.key: g for g in asking.answers(Wanted(k, c, 1) for k, c in contents.items())}
+    with RequestLoop(by, Decoding(max_tokens=4)) as asking:
+        got = {g.key: g for g in asking.answers(PendingRequest(k, c, 1) for k, c in contents.items())}
     assert all(g.answer.finish in ("stop", "length") and g.answer.text for g in got.values())
     counts = [got[k].answer.tokens_in for k in contents]
     assert np.diff(counts).tolist() == [llama_server.PATCHES**2] * 2 and len(got["two"].pictures) == 2

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from curate.synth.captioners import Answer, BatchWriter, Decoding, Request, Seen
+from curate.synth.captioners import Answer, BatchWriter, Decoding, PreparedImage, Request
 from curate.synth.captioners.base import seen
 
 
@@ -20,7 +20,7 @@ class Parrot(BatchWriter):
     def load(self) -> None:
         self._calls = []
 
-    def prepare(self, image: np.ndarray) -> Seen:
+    def prepare(self, image: np.ndarray) -> PreparedImage:
         if image[0, 0, 0] == 255 and image[0, 0, 1] == 0:
             raise ValueError("red")
         return seen(image[::2, ::2])

@@ -1,4 +1,4 @@
-"""What servers say in answer to a chat request, in all the shapes in which they say it: an answer for every row, whatever came."""
+"""Parsing of chat completions: answers, refusals, moderation and errors in all the shapes that servers send."""
 
 import json
 import math
@@ -31,7 +31,7 @@ _MODERATION = re.compile(
 
 
 def moderated(body: bytes) -> bool:
-    """Does a rejection speak of what is in the request, and not of who asks?"""
+    """Whether a rejection concerns the content of the request rather than the caller."""
     return _MODERATION.search(body) is not None
 
 
@@ -54,8 +54,8 @@ def streamed(text: str) -> dict[str, Any]:
     return {"choices": [{"message": {"content": "".join(pieces)}, "finish_reason": finish}]}
 
 
-def trouble(found: dict[str, Any]) -> tuple[int, str] | None:
-    """The status and words of an error that came as an answer (OpenRouter, LiteLLM), of the whole or of its only choice."""
+def embedded_error(found: dict[str, Any]) -> tuple[int, str] | None:
+    """The status and message of an error sent as an answer (OpenRouter, LiteLLM), for the whole or for its only choice."""
     error = found.get("error") or _first(found).get("error")
     if not error:
         return None

@@ -1,4 +1,4 @@
-"""What a stage asks of a model that writes, and what it gets back."""
+"""The interface of generating models: requests, decoding parameters, answers, and the base class of writers."""
 
 import hashlib
 import importlib.metadata
@@ -51,9 +51,8 @@ class Decoding:
 
 
 @dataclass(frozen=True)
-class Seen:
-    """A picture made ready for a model. `sha256` is of the bytes that the model is given, width and height their size in
-    pixels."""
+class PreparedImage:
+    """A picture prepared for a model. `sha256` is of the bytes that the model gets; width and height in pixels."""
 
     data: Any
     sha256: str
@@ -63,9 +62,9 @@ class Seen:
 
 @dataclass(frozen=True)
 class Video:
-    """Frames of a video made ready for a model, in order of time."""
+    """Frames of a video prepared for a model, in order of time."""
 
-    frames: tuple[Seen, ...]
+    frames: tuple[PreparedImage, ...]
 
 
 #: What a model is shown, in this order: texts, pictures as uint8 (height, width, 3), RGB, and videos as (frames, height, width, 3).
@@ -77,7 +76,7 @@ class Request:
     """One text that is wanted. content: what the model is shown, texts, pictures and videos in this order, as one message of a user.
     seed: of its draws."""
 
-    content: tuple[str | Seen | Video, ...]
+    content: tuple[str | PreparedImage | Video, ...]
     seed: int = 0
 
     @property
@@ -86,15 +85,15 @@ class Request:
         return "\n".join(part for part in self.content if isinstance(part, str))
 
     @property
-    def pictures(self) -> list[Seen]:
-        return [part for part in self.content if isinstance(part, Seen)]
+    def pictures(self) -> list[PreparedImage]:
+        return [part for part in self.content if isinstance(part, PreparedImage)]
 
     @property
     def videos(self) -> list[Video]:
         return [part for part in self.content if isinstance(part, Video)]
 
     @property
-    def seen(self) -> list[Seen]:
+    def seen(self) -> list[PreparedImage]:
         """Pictures and frames of videos, in their order."""
         return [each for p in self.content if not isinstance(p, str) for each in (p.frames if isinstance(p, Video) else (p,))]
 
@@ -123,7 +122,7 @@ class Writer:
     """A model that writes. Its parameters are plain values, and go into the recipe's record.
 
     Write `load`, `prepare` (one picture, in a thread; may be left out by a model that takes none) and `answer`. A model that
-    answers many requests by one call is a `batches.BatchWriter`. All coroutines run in one event loop (asking.Asking), which has
+    answers many requests by one call is a `batches.BatchWriter`. All coroutines run in one event loop (request_loop.RequestLoop), which has
     at most `room` calls of `answer` under way.
 
     deadline: seconds that one request may take (0: any). silence: seconds without any answer after which the engine is taken for stalled.
@@ -151,7 +150,7 @@ class Writer:
 
     @property
     def room(self) -> int:
-        """Most requests under way at a time."""
+        """The most requests in flight."""
         return 16
 
     def preflight(self) -> None:
@@ -166,7 +165,7 @@ class Writer:
     async def stop(self) -> None:
         """Close what `start` opened."""
 
-    def prepare(self, image: np.ndarray) -> Seen:
+    def prepare(self, image: np.ndarray) -> PreparedImage:
         """uint8 (height, width, 3), RGB -> what the model looks at."""
         raise RecipeError(f"{type(self).__name__} takes no pictures")
 
@@ -196,7 +195,7 @@ def seed_of(uid: str, seed: int, turn: int) -> int:
     return int(hashlib.md5(f"{uid}:{turn}:{seed}".encode(), usedforsecurity=False).hexdigest()[:16], 16) >> 1
 
 
-def seen(pixels: np.ndarray) -> Seen:
+def seen(pixels: np.ndarray) -> PreparedImage:
     """Pixels as a model is given them: uint8 (height, width, 3)."""
     pixels = np.ascontiguousarray(pixels)
-    return Seen(pixels, hashlib.sha256(pixels).hexdigest(), pixels.shape[1], pixels.shape[0])
+    return PreparedImage(pixels, hashlib.sha256(pixels).hexdigest(), pixels.shape[1], pixels.shape[0])

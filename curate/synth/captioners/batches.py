@@ -1,4 +1,4 @@
-"""Models that answer many requests by one call: requests that wait are cut into batches of about the same length."""
+"""Writers whose model answers a batch per call: pending requests are grouped into batches of similar length."""
 
 import asyncio
 import logging
@@ -53,7 +53,7 @@ class BatchWriter(Writer):
         return await future
 
     async def _work(self) -> None:
-        """Batches, one after another, for as long as the writer is open."""
+        """The batch loop, until the writer is closed."""
         loop = asyncio.get_running_loop()
         while True:
             await self._some.wait()
@@ -75,7 +75,7 @@ class BatchWriter(Writer):
                     future.set_result(answer)
 
     def _take(self) -> list[tuple[Request, Decoding, Any]]:
-        """The next batch: the request that waits longest, and those that wait nearest to it in length."""
+        """The next batch: the oldest request, and those nearest to it in length."""
         self._waiting = [w for w in self._waiting if not w[2].done()]
         if not self._waiting:
             return []

@@ -24,7 +24,7 @@ class Marks:
 
 
 def chance(seed: int, step: int) -> float:
-    """A number in [0, 1) of a row's seed and the place of a token: splitmix64, 53 bits."""
+    """A number in [0, 1) from a row's seed and the token position: splitmix64, 53 bits."""
     x = (seed + 0x9E3779B97F4A7C15 * (step + 1)) & (2**64 - 1)
     x = ((x ^ (x >> 30)) * 0xBF58476D1CE4E5B9) & (2**64 - 1)
     x = ((x ^ (x >> 27)) * 0x94D049BB133111EB) & (2**64 - 1)
@@ -49,8 +49,8 @@ def pick(logits: Any, chances: list[float], how: Decoding) -> Any:
     return order.gather(-1, (reach <= wanted).sum(-1, keepdim=True).clamp(max=order.shape[-1] - 1))[:, 0]
 
 
-def curbed(logits: Any, tokens: Any, written: int, marks: Marks, how: Decoding) -> Any:
-    """Logits with the end forbidden before `min_tokens`, the start always, and repeated tokens made less likely."""
+def constrain_logits(logits: Any, tokens: Any, written: int, marks: Marks, how: Decoding) -> Any:
+    """Logits with the end forbidden before `min_tokens`, the start always, and repeated tokens penalized."""
     import torch
 
     logits = logits.clone()
@@ -71,7 +71,7 @@ def draw(step: Step, seeds: list[int], marks: Marks, how: Decoding, device: str 
     found: list[list[int]] = [[] for _ in seeds]
     rows = torch.arange(len(seeds), device=device)
     for written in range(how.max_tokens):
-        logits = curbed(step(tokens, rows), tokens, written, marks, how)
+        logits = constrain_logits(step(tokens, rows), tokens, written, marks, how)
         chosen = pick(logits, [chance(seeds[r], written) for r in rows.tolist()], how)
         for row, token in zip(rows.tolist(), chosen.tolist()):
             found[row].append(token)
@@ -95,7 +95,7 @@ def _beam(step: Callable, row: int, marks: Marks, how: Decoding, device: str) ->
     ended: list[tuple[float, list[int]]] = []
     for written in range(how.max_tokens):
         at = torch.full((len(tokens),), row, device=device)
-        logits = curbed(step(tokens, at), tokens, written, marks, how)
+        logits = constrain_logits(step(tokens, at), tokens, written, marks, how)
         total = scores[:, None] + logits.float().log_softmax(-1)
         best, flat = total.view(-1).topk(min(2 * how.beams, total.numel()))
         origin, token = flat // total.shape[1], flat % total.shape[1]

@@ -1,4 +1,4 @@
-"""Captioners and rewriters behind OpenAI-compatible endpoints: asked politely, paid once, remembered."""
+"""Captioners and rewriters behind OpenAI-compatible endpoints, with retries and a cache of answers."""
 
 import base64
 import hashlib
@@ -15,10 +15,10 @@ import numpy as np
 
 from curate.errors import CurateError, RecipeError
 from curate.synth.captioners import answers
-from curate.synth.captioners.base import Answer, Decoding, Request, Seen, Video, Writer
+from curate.synth.captioners.answer_cache import AnswerCache
+from curate.synth.captioners.base import Answer, Decoding, PreparedImage, Request, Video, Writer
 from curate.synth.captioners.decode import chance
-from curate.synth.captioners.hugging import smaller
-from curate.synth.captioners.kept import Kept
+from curate.synth.captioners.hugging import downscale
 from curate.synth.captioners.servers import Servers, Turn, Unreachable, sleep
 from curate.web.url import split
 
@@ -35,7 +35,7 @@ LOST = 16
 
 
 class Unavailable(CurateError):
-    """No server answered, after all retries; the run ends, and goes on where it was when it is started again."""
+    """No server answered after all retries; the run ends, and resumes when it is started again."""
 
 
 class Again(Exception):
@@ -55,8 +55,8 @@ class Rejected(Exception):
         self.finish = finish
 
 
-def beyond(decoding: Decoding) -> tuple[tuple[str, float, float], ...]:
-    """What OpenAI's API lacks and other servers take, as vLLM and SGLang name it: name, value, the value that changes nothing."""
+def extension_parameters(decoding: Decoding) -> tuple[tuple[str, float, float], ...]:
+    """Decoding parameters beyond OpenAI's API as vLLM and SGLang name them: (name, value, neutral value)."""
     return (
         ("top_k", decoding.top_k, 0),
         ("min_tokens", max(decoding.min_tokens, 1), 1),
@@ -137,7 +137,7 @@ class Endpoint(Writer):
             raise RecipeError(f"{'; '.join(gone)}: start the server first")
 
     def load(self) -> None:
-        self._kept, self._rejected, self._taken, self._lost = Kept(self.cache), 0, 0, 0
+        self._kept, self._rejected, self._taken, self._lost = AnswerCache(self.cache), 0, 0, 0
 
     async def start(self) -> None:
         self._servers = Servers(self.urls, self.at_once, self.a_minute, self.timeout)
@@ -145,12 +145,12 @@ class Endpoint(Writer):
     async def stop(self) -> None:
         await self._servers.close()
 
-    def prepare(self, image: np.ndarray) -> Seen:
+    def prepare(self, image: np.ndarray) -> PreparedImage:
         from PIL import Image
 
-        picture, out = Image.fromarray(smaller(image, self.largest)), io.BytesIO()
+        picture, out = Image.fromarray(downscale(image, self.largest)), io.BytesIO()
         picture.save(out, "JPEG", quality=self.quality)
-        return Seen(out.getvalue(), hashlib.sha256(out.getvalue()).hexdigest(), picture.width, picture.height)
+        return PreparedImage(out.getvalue(), hashlib.sha256(out.getvalue()).hexdigest(), picture.width, picture.height)
 
     def body(self, request: Request, decoding: Decoding) -> dict[str, Any]:
         """The request as JSON."""
@@ -162,12 +162,12 @@ class Endpoint(Writer):
             "top_p": decoding.top_p,
             "max_tokens": decoding.max_tokens,
             "seed": request.seed,
-            **{name: asked for name, asked, neutral in beyond(decoding) if asked != neutral},
+            **{name: asked for name, asked, neutral in extension_parameters(decoding) if asked != neutral},
             **({"response_format": {"type": "json_schema", "json_schema": form}} if decoding.schema else {}),
         }
 
     async def answer(self, request: Request, decoding: Decoding) -> Answer:
-        """The answer to one request, remembered or new."""
+        """The answer to one request, from the cache or the server."""
         if decoding.beams > 1:
             raise RecipeError("Endpoint draws; for beam search take Coca, ImageToText or ChatVlm")
         data = json.dumps(self.body(request, decoding), sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
@@ -177,7 +177,7 @@ class Endpoint(Writer):
             self._taken += 1  # the server takes such requests: rejected ones are single ones
             return answers.answer(found, self.price_in, self.price_out)
         try:
-            found = await self._insist(data, int(hashed[:15], 16))
+            found = await self._request_with_retries(data, int(hashed[:15], 16))
         except Again as e:
             self._lost += 1
             log.warning("%s: a row without a text: %s", self.url, e)
@@ -188,8 +188,8 @@ class Endpoint(Writer):
         self._kept.put(hashed, found)
         return answers.answer(found, self.price_in, self.price_out)
 
-    async def _insist(self, data: bytes, seed: int) -> dict[str, Any]:
-        """What a server says at last. Rejected or Again if this request alone fails; Unavailable if none is there."""
+    async def _request_with_retries(self, data: bytes, seed: int) -> dict[str, Any]:
+        """The server's final answer. Raises Rejected or Again if this request alone fails, Unavailable if no server answers."""
         attempt = 0
         while True:
             async with Turn(self._servers) as turn:
@@ -213,7 +213,7 @@ class Endpoint(Writer):
             await sleep(min(PAUSE, max(error.after, 2.0 ** min(attempt - 1, 6) * spread)))
 
     async def _post(self, turn: Turn, data: bytes) -> dict[str, Any]:
-        """One attempt: what the server says. Rejected: it will not take this request. Again: a repetition may help."""
+        """One attempt. Raises Rejected if the server will not accept the request, Again if a retry may help."""
         import aiohttp
 
         url = turn.server.url
@@ -229,7 +229,7 @@ class Endpoint(Writer):
             found = answers.parsed(text)
         except ValueError as e:
             raise Again(f"not an answer: {text[:80]!r}", alone=True) from e
-        if error := answers.trouble(found):
+        if error := answers.embedded_error(found):
             raise self._failed(url, error[0], after, error[1].encode(), answered=True)
         return found
 
@@ -249,7 +249,7 @@ class Endpoint(Writer):
         return Rejected("moderated" if moderated else "rejected")
 
 
-def _part(part: str | Seen | Video) -> dict[str, Any]:
+def _part(part: str | PreparedImage | Video) -> dict[str, Any]:
     """A part of a message as OpenAI's API has it; a video, which it has not, as vLLM's: JPEG frames with commas between."""
     if isinstance(part, str):
         return {"type": "text", "text": part}

@@ -9,7 +9,7 @@ import numpy as np
 
 from curate.errors import RecipeError
 from curate.models import THREADS, ensure_torchvision, file_sha256, hugging_ready
-from curate.synth.captioners.base import Answer, Decoding, Request, Seen, Video, seen
+from curate.synth.captioners.base import Answer, Decoding, PreparedImage, Request, Video, seen
 from curate.synth.captioners.batches import BatchWriter
 from curate.synth.captioners.decode import chance, pick
 
@@ -41,8 +41,8 @@ class Hugging(BatchWriter):
     def preflight(self) -> None:
         hugging_ready(f"model {self.model}", self.model, self.instead, self.revision)
 
-    def prepare(self, image: np.ndarray) -> Seen:
-        return seen(smaller(image, self.largest))
+    def prepare(self, image: np.ndarray) -> PreparedImage:
+        return seen(downscale(image, self.largest))
 
     def _load(self, maker: str, processor: str) -> None:
         import torch
@@ -97,7 +97,7 @@ class Hugging(BatchWriter):
             "early_stopping": False,
         }
         if decoding.temperature > 0:
-            how["logits_processor"] = LogitsProcessorList([Drawn([r.seed for r in requests], decoding)])
+            how["logits_processor"] = LogitsProcessorList([SeededSampling([r.seed for r in requests], decoding)])
         return how
 
     def _answer(self, row: list[int], decoding: Decoding, tokens_in: int | None) -> Answer:
@@ -119,7 +119,7 @@ class Hugging(BatchWriter):
 
 
 @dataclass
-class Drawn:
+class SeededSampling:
     """A logits processor that draws: all is forbidden but the token that each row's own chance picks."""
 
     seeds: list[int]
@@ -133,7 +133,7 @@ class Drawn:
         return logits.new_full(logits.shape, -np.inf).scatter_(1, chosen[:, None], 0.0)
 
 
-def smaller(image: np.ndarray, largest: int) -> np.ndarray:
+def downscale(image: np.ndarray, largest: int) -> np.ndarray:
     """Scaled down to a longer side of `largest` pixels; never up."""
     if not largest or max(image.shape[:2]) <= largest:
         return image

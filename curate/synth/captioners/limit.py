@@ -1,4 +1,4 @@
-"""How many requests a server may have under way: found out while it is asked, by its answers and refusals."""
+"""Adaptive concurrency: the number of requests in flight at a server, from its answers and refusals."""
 
 import math
 
@@ -10,7 +10,7 @@ HELD = 20
 GAIN = 0.2
 
 
-class Limit:
+class ConcurrencyLimit:
     """Grows by half after every window of answers, as long as the server answers more in a second than before (by Little's law the
     limit over the mean latency); where latency grows as the limit does, it goes back and stays. A refusal (429, 503) takes a third
     off; from then on it grows by a tenth. A server that has become half as fast gets a quarter less.
@@ -22,7 +22,7 @@ class Limit:
         self.most, self.now = most, min(most, FIRST)
         self.refused_before, self.held = False, 0
         self.count, self.seconds = 0, 0.0
-        self.smaller: tuple[int, float] | None = None  # the limit before, and answers a second at it
+        self.downscale: tuple[int, float] | None = None  # the limit before, and answers a second at it
         self.best = 0.0  # answers a second at this limit
         self.cut_at = -math.inf
 
@@ -33,8 +33,8 @@ class Limit:
             return
         rate = self.now * self.count / max(self.seconds, 1e-9)
         self.count, self.seconds = 0, 0.0
-        if self.smaller and rate < self.smaller[1] * (1 + GAIN * (self.now / self.smaller[0] - 1)):
-            self._set(self.smaller[0], held=HELD)
+        if self.downscale and rate < self.downscale[1] * (1 + GAIN * (self.now / self.downscale[0] - 1)):
+            self._set(self.downscale[0], held=HELD)
         elif rate < self.best / 2:
             self._set(max(1, self.now * 3 // 4))
         elif self.held:
@@ -43,16 +43,16 @@ class Limit:
             larger = self.now + max(1, self.now // 10) if self.refused_before else math.ceil(self.now * 1.5)
             before = (self.now, rate)
             self._set(min(self.most, larger))
-            self.smaller = before
+            self.downscale = before
         else:
-            self.smaller, self.best = None, max(self.best, rate)
+            self.downscale, self.best = None, max(self.best, rate)
 
     def refused(self, begun: float, now: float) -> None:
-        """The server will not take so many: `begun` is when the refused request was sent. One cut for all that were sent before it."""
+        """Count a refusal (429); `begun`: when the refused request was sent. One reduction for all requests sent before it."""
         if begun >= self.cut_at:
             self._set(max(1, self.now * 2 // 3), held=2)
             self.refused_before, self.cut_at = True, now
 
     def _set(self, limit: int, held: int = 0) -> None:
-        self.now, self.held, self.smaller, self.best = limit, held, None, 0.0
+        self.now, self.held, self.downscale, self.best = limit, held, None, 0.0
         self.count, self.seconds = 0, 0.0

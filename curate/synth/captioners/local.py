@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from curate.models import clip, clip_ready, file_sha256, weights_id
-from curate.synth.captioners.base import Answer, Decoding, Request, Seen, seen
+from curate.synth.captioners.base import Answer, Decoding, PreparedImage, Request, seen
 from curate.synth.captioners.batches import BatchWriter
 from curate.synth.captioners.decode import Marks, Step, beam, draw
 
@@ -44,7 +44,7 @@ class Coca(BatchWriter):
         tokenizer = self._clip.tokenize
         self._marks = Marks(tokenizer.sot_token_id, tokenizer.eot_token_id)
 
-    def prepare(self, image: np.ndarray) -> Seen:
+    def prepare(self, image: np.ndarray) -> PreparedImage:
         return seen(self._clip.prepare(image))
 
     def write(self, requests: list[Request], decoding: Decoding) -> list[Answer]:
@@ -90,7 +90,7 @@ class Small(BatchWriter):
         self._clip = clip("small", "float32")
         self._decoder, self._words = load(self.path())
 
-    def prepare(self, image: np.ndarray) -> Seen:
+    def prepare(self, image: np.ndarray) -> PreparedImage:
         return seen(self._clip.prepare(image))
 
     def write(self, requests: list[Request], decoding: Decoding) -> list[Answer]:

@@ -5,7 +5,7 @@ from collections import deque
 from time import monotonic, time
 from typing import Any
 
-from curate.synth.captioners.limit import Limit
+from curate.synth.captioners.limit import ConcurrencyLimit
 from curate.web.headers import retry_after
 
 #: The longest answer that is read, bytes.
@@ -38,7 +38,7 @@ class Server:
     """One address: how many requests it has, how many it may have, and until when it wants to be left alone."""
 
     def __init__(self, url: str, most: int, a_minute: float):
-        self.url, self.limit, self.pace = url, Limit(most), RequestRate(a_minute)
+        self.url, self.limit, self.pace = url, ConcurrencyLimit(most), RequestRate(a_minute)
         self.busy, self.rest = 0, 0.0
 
     @property

@@ -9,8 +9,8 @@ import numpy as np
 
 from curate.errors import RecipeError
 from curate.models import hugging_ready
-from curate.synth.captioners.base import Answer, Decoding, Request, Seen, Writer, seen
-from curate.synth.captioners.hugging import pixels, smaller, turns
+from curate.synth.captioners.base import Answer, Decoding, PreparedImage, Request, Writer, seen
+from curate.synth.captioners.hugging import downscale, pixels, turns
 
 
 @dataclass
@@ -101,8 +101,8 @@ class Vllm(Writer):
     async def stop(self) -> None:
         self._llm.shutdown()
 
-    def prepare(self, image: np.ndarray) -> Seen:
-        return seen(smaller(image, self.largest))
+    def prepare(self, image: np.ndarray) -> PreparedImage:
+        return seen(downscale(image, self.largest))
 
     async def answer(self, request: Request, decoding: Decoding) -> Answer:
         if decoding.beams > 1:

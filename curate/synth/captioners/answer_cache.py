@@ -1,4 +1,4 @@
-"""Answers of servers that are kept on this machine by the hash of their request, so that none is paid twice."""
+"""A cache of servers' answers on this machine, keyed by the hash of the request, so that none is paid for twice."""
 
 import json
 import logging
@@ -10,8 +10,8 @@ from typing import Any
 log = logging.getLogger(__name__)
 
 
-class Kept:
-    """A folder of answers. By default `$CURATE_CACHE/answers`, or `~/.cache/curate/answers`. Nothing in it is ever deleted."""
+class AnswerCache:
+    """A folder of answers, by default `$CURATE_CACHE/answers` or `~/.cache/curate/answers`. Entries are never deleted."""
 
     def __init__(self, folder: str = ""):
         home = os.environ.get("CURATE_CACHE") or Path.home() / ".cache" / "curate"
@@ -21,19 +21,19 @@ class Kept:
         return self.folder / hashed[:2] / f"{hashed}.json"
 
     def get(self, hashed: str) -> dict[str, Any] | None:
-        """The answer to the request with this hash; None if there is none, or it cannot be read."""
+        """The answer to the request with this hash; None if there is none or it cannot be read."""
         file = self.file(hashed)
         try:
             found = json.loads(file.read_bytes())
         except FileNotFoundError:
             return None
         except (OSError, ValueError) as e:
-            log.warning("%s: a kept answer cannot be read (%s); it is asked for again", file, e)
+            log.warning("%s: a cached answer cannot be read (%s); it is requested again", file, e)
             return None
         return found if isinstance(found, dict) else None
 
     def put(self, hashed: str, found: dict[str, Any]) -> None:
-        """Keep an answer; where that cannot be done the run goes on without."""
+        """Store an answer; a failure is logged and the run continues."""
         file = self.file(hashed)
         work = file.with_suffix(f".{os.getpid()}.{threading.get_ident()}")
         try:
@@ -41,4 +41,4 @@ class Kept:
             work.write_bytes(json.dumps(found).encode())
             work.replace(file)
         except OSError as e:
-            log.warning("%s: an answer cannot be kept: %s", file, e)
+            log.warning("%s: an answer cannot be cached: %s", file, e)

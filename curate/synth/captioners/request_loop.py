@@ -15,30 +15,30 @@ from typing import Any
 import numpy as np
 
 from curate.errors import CurateError
-from curate.synth.captioners.base import Answer, Content, Decoding, Request, Seen, Video, Writer
+from curate.synth.captioners.base import Answer, Content, Decoding, PreparedImage, Request, Video, Writer
 
 log = logging.getLogger(__name__)
 
 #: Seconds between two looks at whether the engine is still wanted, and that its end may take.
-LOOK, ENDING = 1.0, 30.0
+POLL, ENDING = 1.0, 30.0
 #: Threads that prepare pictures.
 PREPARING = 8
 _END = object()
 
 
 class Stalled(CurateError):
-    """The engine has not answered anything for too long: another worker tries, with an engine of its own."""
+    """The engine has not answered for too long; another worker retries with an engine of its own."""
 
     again = True
     broken = True  # the process that holds the engine is of no use any more
 
 
 class Closed(CurateError):
-    """The engine was closed while answers were waited for."""
+    """The engine was closed with requests pending."""
 
 
 @dataclass(frozen=True)
-class Wanted:
+class PendingRequest:
     """A request and the caller's key for it."""
 
     key: Any
@@ -47,15 +47,15 @@ class Wanted:
 
 
 @dataclass(frozen=True)
-class Got:
-    """The answer to what was wanted, and the pictures as the model saw them, without their data."""
+class CompletedRequest:
+    """The answer to a request, and the pictures as the model saw them, without their data."""
 
     key: Any
     answer: Answer
-    pictures: tuple[Seen, ...] = ()
+    pictures: tuple[PreparedImage, ...] = ()
 
 
-class Asking:
+class RequestLoop:
     """Runs a writer's event loop in a thread, shared by all parts that this process works on.
 
     At most `writer.room` requests are with the engine at a time, and a quarter more are made ready meanwhile, so that an answer
@@ -77,20 +77,20 @@ class Asking:
             self.close()
             raise
 
-    def __enter__(self) -> "Asking":
+    def __enter__(self) -> "RequestLoop":
         return self
 
     def __exit__(self, *_: Any) -> None:
         self.close()
 
     def close(self) -> None:
-        """End the loop and what the writer has open in it; whoever waits for an answer gets Closed."""
+        """Stop the loop and close the writer; pending requests raise Closed."""
         self._end()
 
-    def answers(self, wanted: Iterable[Wanted | None]) -> Iterator[Got]:
-        """Answers as they come. `wanted` is read only as far ahead as there is room; a None in it says that an answer has to come
-        first. Stalled if none comes for `writer.silence`
-        seconds; what a request raises as a CurateError is raised here, and nothing more is asked."""
+    def answers(self, wanted: Iterable[PendingRequest | None]) -> Iterator[CompletedRequest]:
+        """Answers in order of completion. `wanted` is read only as far ahead as there is room; a None in it waits for an
+        answer first. Raises Stalled if no answer comes for `writer.silence` seconds; a CurateError of a request is raised
+        here and ends the iteration."""
         done: SimpleQueue[Future] = SimpleQueue()
         under_way: set[Future] = set()
         left: Iterator[Any] | None = iter(wanted)
@@ -102,7 +102,7 @@ class Asking:
                         left = None if each is _END else left
                         break
                     self._open()
-                    future = self._in_loop(self._one(each))
+                    future = self._in_loop(self._process(each))
                     under_way.add(future)
                     future.add_done_callback(done.put)
                 if under_way:
@@ -114,7 +114,7 @@ class Asking:
                 future.cancel()
 
     def _next(self, done: "SimpleQueue[Future]") -> Future:
-        """The next request to end. It may be of this part or of another one that an engine answers: then it is at work."""
+        """The next of these requests to complete; an answer to another part's request counts as a sign of life."""
         begun = time.monotonic()
         while True:
             left = max(begun, self.heard) + self.writer.silence - time.monotonic()
@@ -122,7 +122,7 @@ class Asking:
                 raise Stalled(f"{self.writer.model}: no answer for {self.writer.silence:.0f} s")
             self._open()
             try:
-                return done.get(timeout=min(left, LOOK))
+                return done.get(timeout=min(left, POLL))
             except Empty:
                 continue
 
@@ -130,7 +130,7 @@ class Asking:
         if not self._end.alive:
             raise Closed(f"{self.writer.model}: closed before it had answered")
 
-    def _result(self, future: Future) -> Got:
+    def _result(self, future: Future) -> CompletedRequest:
         self.heard = time.monotonic()
         if future.cancelled():
             raise Closed(f"{self.writer.model}: closed before it had answered")
@@ -145,29 +145,29 @@ class Asking:
         self.room = asyncio.Semaphore(self.writer.room)
         await self.writer.start()
 
-    async def _one(self, wanted: Wanted) -> Got:
-        """One request from its pictures to its answer."""
+    async def _process(self, wanted: PendingRequest) -> CompletedRequest:
+        """One request, from its pictures to its answer."""
         content = []
         if sum(not isinstance(part, str) and part.ndim == 3 for part in wanted.content) > self.writer.most_pictures:
-            return Got(wanted.key, Answer(None, "too_many_images"))
+            return CompletedRequest(wanted.key, Answer(None, "too_many_images"))
         for part in wanted.content:
-            content.append(part if isinstance(part, str) else await self._made_ready(part))
+            content.append(part if isinstance(part, str) else await self._prepare_part(part))
         if None in content:
-            return Got(wanted.key, Answer(None, "bad_image"))
+            return CompletedRequest(wanted.key, Answer(None, "bad_image"))
         request = Request(tuple(content), wanted.seed)
         async with self.room:
             answer = await self._answer(request)
-        return Got(wanted.key, answer, tuple(replace(p, data=None) for p in request.seen))
+        return CompletedRequest(wanted.key, answer, tuple(replace(p, data=None) for p in request.seen))
 
-    async def _made_ready(self, pixels: np.ndarray) -> Seen | Video | None:
-        """A picture or a video made ready; None if it cannot be."""
+    async def _prepare_part(self, pixels: np.ndarray) -> PreparedImage | Video | None:
+        """A picture or a video prepared for the model; None if that fails."""
         if pixels.ndim == 3:
-            return await self._prepared(pixels)
-        frames = await asyncio.gather(*map(self._prepared, pixels))
+            return await self._prepare_image(pixels)
+        frames = await asyncio.gather(*map(self._prepare_image, pixels))
         return None if None in frames else Video(tuple(f for f in frames if f))
 
-    async def _prepared(self, image: np.ndarray) -> Seen | None:
-        """A picture made ready; None if it cannot be: one bad picture costs one row."""
+    async def _prepare_image(self, image: np.ndarray) -> PreparedImage | None:
+        """A picture prepared for the model; None if that fails, which costs one row."""
         try:
             return await self.loop.run_in_executor(self.preparing, self.writer.prepare, image)
         except CurateError:
@@ -190,7 +190,7 @@ class Asking:
 
 
 def _close(writer: Writer, loop: asyncio.AbstractEventLoop, thread: threading.Thread, preparing: ThreadPoolExecutor) -> None:
-    """End a loop and what its writer has open in it; also when an Asking is forgotten, or the process ends."""
+    """End a loop and what its writer has open in it; also when a RequestLoop is garbage collected, or the process ends."""
     if threading.current_thread() is not thread:
         try:
             asyncio.run_coroutine_threadsafe(_stop(writer), loop).result(ENDING)

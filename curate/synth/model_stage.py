@@ -1,4 +1,4 @@
-"""What stages that ask a model about each row have in common: rows flow to the model continuously, answers come as they are ready."""
+"""Stages that query a generating model for each row: rows stream to the model, answers are committed as they complete."""
 
 import hashlib
 import time
@@ -12,9 +12,9 @@ import pyarrow as pa
 from curate.errors import RecipeError
 from curate.score.budget import Allowance, Spending
 from curate.stage import Stage, digest, plain
-from curate.synth.captioners.asking import Asking, Got, Wanted
-from curate.synth.captioners.base import Answer, Content, Decoding, Seen, Writer, seed_of
+from curate.synth.captioners.base import Answer, Content, Decoding, PreparedImage, Writer, seed_of
 from curate.synth.captioners.named import named
+from curate.synth.captioners.request_loop import CompletedRequest, PendingRequest, RequestLoop
 from curate.synth.captioners.schema import checked, validated
 from curate.synth.prompts import prompt_hash, prompt_text
 
@@ -35,24 +35,25 @@ MADE = {
 ANSWER = {"finish": pa.large_string(), "tokens": pa.int32(), "tokens_in": pa.int32(), "cost": pa.float64()}
 
 #: Seconds after which answers are handed on though there is no chunk of them.
-HAND_ON = 60.0
+MAX_DELAY = 60.0
 #: Rows that fail before any other does not, after which the model is taken for broken.
-BROKEN = 64
+MAX_FAILURES = 64
 
 
 @dataclass
 class AnsweredRow:
-    """A row on its way: its place in the part, its answers (one a turn), and the pictures as the model saw them."""
+    """A row with its answers (one a turn) and the pictures as the model saw them."""
 
     place: int
     uid: str
     answers: list[Answer | None]
-    pictures: tuple[Seen, ...] = ()
+    pictures: tuple[PreparedImage, ...] = ()
 
 
 @dataclass
-class Asked(Stage):
-    """Asks a model about every row. Write `contents` (what it is shown of each) and `columns` (what the answers make).
+class ModelStage(Stage):
+    """Queries a model for each row. Define `contents` (the model's input for each row) and `columns` (from answers to
+    columns).
 
     by: the model (curate.synth.captioners), or its name, as `small` or `caption:Salesforce/blip2-opt-2.7b`. prompt: a name of
     synth.prompts.PROMPTS, or a text. The seed of an answer is a hash of uid, seed and its turn among the n. A row without an answer
@@ -73,7 +74,7 @@ class Asked(Stage):
         self.by = named(self.by) if isinstance(self.by, str) else self.by
         self.gpus, self.network = self.by.gpus, self.by.network
         self._prompt = prompt_text(self.prompt)
-        self._asking: Asking | None = None
+        self._asking: RequestLoop | None = None
         if self.decoding.schema:
             checked(self.decoding.schema)
         if self.n < 1:
@@ -82,11 +83,11 @@ class Asked(Stage):
             raise RecipeError(f"{self.name}: {self.n} candidates without a temperature would all be the same")
 
     def contents(self, live: pa.Table, *inputs: Any, **context: Any) -> Iterable[Content | Answer]:
-        """For each row, in order, what the model is shown; or the answer of a row that it is not asked about."""
+        """For each row, in order, the model's input; or an answer for a row that needs no query."""
         raise NotImplementedError(f"{type(self).__name__} must define contents()")
 
     def columns(self, rows: list[AnsweredRow]) -> pa.Table:
-        """The columns of `adds` for rows that are answered."""
+        """The columns of `adds` for answered rows."""
         raise NotImplementedError(f"{type(self).__name__} must define columns()")
 
     def identity(self) -> dict[str, Any]:
@@ -111,13 +112,13 @@ class Asked(Stage):
 
     def load(self) -> None:
         self.by.load()
-        self._asking = Asking(self.by, self.decoding)
+        self._asking = RequestLoop(self.by, self.decoding)
 
     def loading(self) -> str:
         return self.by.model
 
     def close(self) -> None:
-        """Close what the model has open; whoever waits for an answer gets an error."""
+        """Close the model; pending requests raise Closed."""
         if self._asking:
             self._asking.close()
             self._asking = None
@@ -132,7 +133,7 @@ class Asked(Stage):
     def stream(
         self, chunks: Iterator[tuple[np.ndarray, pa.Table, Any, Any]], allowance: Allowance
     ) -> Iterator[tuple[np.ndarray, pa.Table]]:
-        """Rows in, answered rows out, in the order in which they are answered, at most `chunk` at a time."""
+        """Answered rows in order of completion, at most `chunk` at a time."""
         rows, ready, handed, failed = {}, [], time.monotonic(), 0
         for got in self._asking.answers(self._wanted(chunks, rows, ready, allowance)):
             place, turn = got.key
@@ -140,25 +141,25 @@ class Asked(Stage):
             row.answers[turn], row.pictures = self._checked(got.answer), got.pictures
             allowance.count(_spent(got.answer))
             if failed is not None:
-                failed = self._broken(failed, got)
+                failed = self._count_failures(failed, got)
             if None not in row.answers:
                 ready.append(rows.pop(place))
-            if len(ready) >= self.chunk or (ready and time.monotonic() - handed > HAND_ON):
-                yield self._handed(ready)
+            if len(ready) >= self.chunk or (ready and time.monotonic() - handed > MAX_DELAY):
+                yield self._take_chunk(ready)
                 handed = time.monotonic()
         if failed is not None and failed >= 8:
             raise RuntimeError(f"{self.by.model} fails for every row; see the log")
         while ready:
-            yield self._handed(ready)
+            yield self._take_chunk(ready)
 
     def _wanted(
         self, chunks: Any, rows: dict[int, AnsweredRow], ready: list[AnsweredRow], allowance: Allowance
-    ) -> Iterator[Wanted | None]:
-        """What the rows ask; a row that asks nothing is ready as it is. None where an answer has to come first, to know what it costs;
-        ends where the allowance does."""
+    ) -> Iterator[PendingRequest | None]:
+        """The requests of the rows; rows without one are ready at once. Yields None where the cost of pending requests must be
+        known first; ends with the allowance."""
         for places, live, inputs, context in chunks:
             for place, uid, content in zip(places.tolist(), live["uid"].to_pylist(), self.contents(live, *inputs, **context)):
-                if allowance.nothing and not isinstance(content, Answer):
+                if allowance.exhausted and not isinstance(content, Answer):
                     content = Answer(None, "over_budget")
                 if isinstance(content, Answer):
                     ready.append(AnsweredRow(place, uid, [content] * self.n))
@@ -169,7 +170,7 @@ class Asked(Stage):
                     yield None
                 rows[place] = AnsweredRow(place, uid, [None] * self.n)
                 for turn in range(self.n):
-                    yield Wanted((place, turn), content, seed_of(uid, self.seed, turn))
+                    yield PendingRequest((place, turn), content, seed_of(uid, self.seed, turn))
 
     def _checked(self, answer: Answer) -> Answer:
         return validated(answer, self.decoding.schema) if self.decoding.schema else answer
@@ -186,24 +187,24 @@ class Asked(Stage):
 
     @property
     def made_column(self) -> str:
-        """The column that says where its answers came from."""
+        """The column with the provenance of its answers."""
         return f"{self.name}_made"
 
-    def _handed(self, ready: list[AnsweredRow]) -> tuple[np.ndarray, pa.Table]:
+    def _take_chunk(self, ready: list[AnsweredRow]) -> tuple[np.ndarray, pa.Table]:
         some = ready[: self.chunk]
         del ready[: self.chunk]
         return np.array([r.place for r in some], np.int64), self.columns(some)
 
-    def _broken(self, failed: int, got: Got) -> int | None:
-        """How many requests failed while none was answered; None from the first answer on."""
+    def _count_failures(self, failed: int, got: CompletedRequest) -> int | None:
+        """The number of failed requests before the first answer; None from the first answer on. RuntimeError at MAX_FAILURES."""
         if got.answer.finish != "error":
             return None if got.answer.finish != "bad_image" else failed
-        if failed + 1 >= BROKEN:
+        if failed + 1 >= MAX_FAILURES:
             raise RuntimeError(f"{self.by.model} fails for every row; see the log")
         return failed + 1
 
     def made(self, rows: list[AnsweredRow]) -> pa.Array:
-        """Where the rows' answers came from: structs of MADE and ANSWER, or of lists of ANSWER where n > 1."""
+        """The provenance of the rows' answers: structs of MADE and ANSWER, with lists for ANSWER where n > 1."""
         fixed = {
             "model": self.by.model,
             "weights": self.by.weights(),
@@ -225,7 +226,7 @@ class Asked(Stage):
 
 
 def _open(rows: dict[int, AnsweredRow]) -> int:
-    """How many answers are waited for."""
+    """The number of pending answers."""
     return sum(a is None for row in rows.values() for a in row.answers)
 
 
@@ -233,7 +234,7 @@ def _spent(answer: Answer) -> Spending:
     return Spending(answer.cost or 0.0, (answer.tokens or 0) + (answer.tokens_in or 0))
 
 
-def _seen(pictures: tuple[Seen, ...]) -> dict[str, Any]:
+def _seen(pictures: tuple[PreparedImage, ...]) -> dict[str, Any]:
     """What is recorded of the pictures."""
     if not pictures:
         return {}
