@@ -13,7 +13,7 @@ import pyarrow as pa
 from curate.dedup.near import NearDedup
 from curate.dedup.phash import PerceptualHash
 from tests.dedup.pool import edges
-from tests.dedup.test_detail import KINDS
+from tests.dedup.test_fine_structure import KINDS
 from tests.dedup.test_near import EDITS, picture, pool
 pictures = [p for s in range(4) for p in (picture(s), *(edit(picture(s)) for edit in EDITS.values()))]
 pictures += [make(random.Random(n)) for make in KINDS.values() for n in range(2)]
