@@ -1,4 +1,4 @@
-"""The documentation: every query answers, the commands for a cluster run on one, the site builds. Its other commands: test_walk.py."""
+"""The documentation: every query answers, the commands for a cluster run on one, the site builds. Its other commands: test_every_command.py."""
 
 import contextlib
 import re

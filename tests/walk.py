@@ -1,6 +1,6 @@
 """Every command of README and docs, in order, in one folder beside a small web on loopback.
 
-`python tests/walk.py` runs them in a shell, as a reader would; tests/test_walk.py runs them in one process.
+`python tests/walk.py` runs them in a shell, as a reader would; tests/test_every_command.py runs them in one process.
 """
 
 import csv
