@@ -41,7 +41,11 @@ def outcome(**variables):
     ).stdout
 
 
+@pytest.fixture(scope="module")
+def plain():
+    return outcome(OMP_NUM_THREADS="2")
+
+
 @pytest.mark.parametrize("threads", ["1", "2"])
-def test_an_old_processor_finds_the_same(threads):
-    plain = outcome(OMP_NUM_THREADS="2")
+def test_an_old_processor_finds_the_same(plain, threads):
     assert plain.count("(") > 20 and outcome(**OLD, OMP_NUM_THREADS=threads, OPENBLAS_NUM_THREADS=threads) == plain
