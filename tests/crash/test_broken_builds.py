@@ -40,7 +40,9 @@ def test_a_lost_drop(folder, monkeypatch):
     """Rows of one reason vanish from the ledger: the driver itself counts, and stops."""
     sound = ledger._ledger_rows
     monkeypatch.setattr(
-        ledger, "_ledger_rows", lambda *a: (t := sound(*a)).filter(pa.array([r != "toy_words" for r in t["drop_reason"].to_pylist()]))
+        ledger,
+        "_ledger_rows",
+        lambda *a: (t := sound(*a)).filter(pa.array([r != "toy_words" for r in t["drop_reason"].to_pylist()])),
     )
     with pytest.raises(CurateError, match=r"table images: 110 rows came in, the ledger accounts for \d+"):
         run(folder)
