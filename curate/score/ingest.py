@@ -2,7 +2,7 @@
 
 import json
 import logging
-from collections.abc import Container
+from collections.abc import Container, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -58,31 +58,49 @@ def ingest(
     record = {**known, "key": key, "parts": parts}
     source.removed, fresh = removed(store) if gone is None else gone, []
     read = source.read(path, part_size, last) if source.asks else source.read(path, part_size)
-    while True:
-        try:  # a fault of the input; one of the run's own disk ends the run
-            tables = next(read, None)
-        except (CurateError, OSError, pa.ArrowException) as e:
-            return {**record, "error": str(e)}
-        except Exception as e:
-            log.warning("%s: cannot be read", path, exc_info=True)
-            return {**record, "error": f"{path}: cannot be read: {type(e).__name__}: {e}"}
-        if tables is None:
-            break
-        part, counts, columns = part_id(key, len(parts)), {}, {}
-        for table, rows in tables.items():
-            file = f"parts/{part}/source.{table}.parquet"
-            if store.commit_table(file, source.removed.scrubbed(rows)):
-                fresh.append(file)
-                counts[table], columns[table] = len(rows), _own_columns(rows.schema)
-            else:
-                counts[table], columns[table] = len(store.table(file, ["uid"])), _own_columns(store.fields(file))
-        parts.append({"id": part, "rows": counts, "columns": columns})
+    try:
+        for tables in _readable_slices(read, path):
+            parts.append(_commit_part(store, source.removed, part_id(key, len(parts)), tables, fresh))
+    except _Unreadable as e:
+        return {**record, "error": str(e)}
     if not is_unchanged(known):
         for file in fresh:  # they may mix two versions of the input
             store.remove(file)
         return {**known, "error": f"{path}: changed while it was read", "parts": []}
     store.commit_record(name, record)
     return record
+
+
+class _Unreadable(Exception):
+    """A fault of the input; faults of the run's own disk are not caught and end the run."""
+
+
+def _readable_slices(read: Iterator[dict[str, pa.Table]], path: str) -> Iterator[dict[str, pa.Table]]:
+    """The slices of an input. Raises _Unreadable."""
+    while True:
+        try:
+            tables = next(read, None)
+        except (CurateError, OSError, pa.ArrowException) as e:
+            raise _Unreadable(str(e)) from e
+        except Exception as e:
+            log.warning("%s: cannot be read", path, exc_info=True)
+            raise _Unreadable(f"{path}: cannot be read: {type(e).__name__}: {e}") from e
+        if tables is None:
+            return
+        yield tables
+
+
+def _commit_part(store: Store, gone: Removed, part: str, tables: dict[str, pa.Table], fresh: list[str]) -> dict[str, Any]:
+    """Commit the tables of a part and return its record; files that this call committed are added to `fresh`."""
+    counts, columns = {}, {}
+    for table, rows in tables.items():
+        file = f"parts/{part}/source.{table}.parquet"
+        if store.commit_table(file, gone.scrubbed(rows)):
+            fresh.append(file)
+            counts[table], columns[table] = len(rows), _own_columns(rows.schema)
+        else:
+            counts[table], columns[table] = len(store.table(file, ["uid"])), _own_columns(store.fields(file))
+    return {"id": part, "rows": counts, "columns": columns}
 
 
 def is_unchanged(known: dict[str, Any]) -> bool:

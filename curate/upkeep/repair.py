@@ -131,14 +131,9 @@ def _table(store: Store, name: str) -> pa.Table | None:
 
 def _repair_part(store: Store, stages: list[Stage], part: str) -> list[str]:
     """Remove damaged sources, commits and payloads of a part, and what depends on them; one line for each."""
-    here, found, lost = f"parts/{part}", [], False
+    here, lost = f"parts/{part}", False
     names = store.names(here)
-    sources = {n: folder.fault(store, f"{here}/{n}") for n in names if n.startswith("source.")}
-    for n, cause in ((n, cause) for n, cause in sources.items() if cause):
-        found += [
-            _remove(store, f"inputs/{part.rpartition('-')[0]}.json", "its rows are damaged; the input is read again"),
-            _remove(store, f"{here}/{n}", f"{cause}; the input is read again"),
-        ]
+    found = _repair_sources(store, part, names)
     tars = {n for n in names if n.endswith(".tar")}
     damaged = {t for t in tars if folder.fault(store, f"{here}/{t}")}
     fetched_rows: set[int] | None = None
@@ -178,9 +173,27 @@ def _repair_part(store: Store, stages: list[Stage], part: str) -> list[str]:
         if stage.writes_payload and not stage.skip_where and fetched_rows is None:
             fetched_rows, fetched_table = set(), stage.table
     found += [_remove(store, f"{here}/{t}", "damaged") for t in sorted(damaged)]
-    # Commits of other recipes: not needed here, recomputed when going back to those recipes.
-    for n in [n for n in names if n.endswith(".parquet") and n not in seen and not n.startswith("source.")]:
-        table = _table(store, f"{here}/{n}")
-        if table is None or gc.tars(table, part) - (tars - damaged):
-            found.append(_remove(store, f"{here}/{n}", "damaged" if table is None else "its payload is lost"))
+    others = [n for n in names if n.endswith(".parquet") and n not in seen and not n.startswith("source.")]
+    return found + _repair_other_recipes(store, part, others, tars - damaged)
+
+
+def _repair_sources(store: Store, part: str, names: list[str]) -> list[str]:
+    """Remove damaged source tables of a part, and the record of its input, which is then read again."""
+    found = []
+    for n in [n for n in names if n.startswith("source.")]:
+        if cause := folder.fault(store, f"parts/{part}/{n}"):
+            found += [
+                _remove(store, f"inputs/{part.rpartition('-')[0]}.json", "its rows are damaged; the input is read again"),
+                _remove(store, f"parts/{part}/{n}", f"{cause}; the input is read again"),
+            ]
+    return found
+
+
+def _repair_other_recipes(store: Store, part: str, names: list[str], tars: set[str]) -> list[str]:
+    """Remove damaged commits of other recipes, which are computed again when a run goes back to these. tars: intact payloads."""
+    found = []
+    for n in names:
+        table = _table(store, f"parts/{part}/{n}")
+        if table is None or gc.tars(table, part) - tars:
+            found.append(_remove(store, f"parts/{part}/{n}", "damaged" if table is None else "its payload is lost"))
     return found
