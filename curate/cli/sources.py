@@ -26,7 +26,6 @@ _PATH_SOURCES = {
     "pages": "web_pages:WebPages",
     "page_urls": "page_urls:PageUrls",
     "pdfs": "pdfs:Pdfs",
-    "videos": "videos:Videos",
 }
 
 
@@ -64,6 +63,13 @@ def source_options(sub: argparse.ArgumentParser) -> argparse._ArgumentGroup:
         metavar="GLOB",
         nargs="+",
         help="videos with their speech beside them (.vtt, .srt, .json), or tables of clips (video, start, end, text)",
+    )
+    source.add_argument(
+        "--roots",
+        metavar="FOLDER",
+        nargs="+",
+        default=(),
+        help="folders in which files named by lists of --audio and --videos may lie, besides the list's own",
     )
     return source
 
@@ -164,6 +170,11 @@ def source_of(args: argparse.Namespace) -> Any:
     if kind == "audio":
         from curate.sources.audio_pairs import AudioPairs
 
-        return AudioPairs(args.audio, text=args.text or "", url=args.url or "", without=tuple(args.without))
+        columns = {"text": args.text or "", "url": args.url or "", "without": tuple(args.without)}
+        return AudioPairs(args.audio, **columns, roots=tuple(args.roots))
+    if kind == "videos":
+        from curate.sources.videos import Videos
+
+        return Videos(args.videos, roots=tuple(args.roots))
     module, name = _PATH_SOURCES[kind].split(":")
     return getattr(importlib.import_module(f"curate.sources.{module}"), name)(getattr(args, kind))

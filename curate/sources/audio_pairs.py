@@ -15,7 +15,7 @@ from curate.sources.columns import as_text
 from curate.sources.formats import ENDINGS, file_format
 from curate.sources.texts import Texts
 from curate.sources.url_pairs import folders_opened
-from curate.sources.videos import beside_list
+from curate.sources.videos import is_within, listed_path
 
 #: Names of the columns with the file and with its text, of which the first that is there is taken.
 AUDIO, TEXT = ("audio", "audio_path", "file_name", "file", "path", "wav"), ("text", "caption", "sentence", "transcription")
@@ -27,12 +27,15 @@ class AudioPairs(Texts):
 
     audio: the column with the file's path, relative to the list, on a disk or object store; text: its caption or transcript. Empty:
     the first of AUDIO and TEXT that is there. All else as in Texts; a row that names no file is `source:bad_row`.
+    roots: folders, or URLs of them, in which the files may lie besides the list's own folder; others are `source:refused`: lists are
+    untrusted.
     """
 
     version: ClassVar[int] = 1
     needed: ClassVar[tuple[str, ...]] = ("text", "audio")
 
     audio: str = ""
+    roots: tuple[str, ...] = ()
 
     def files(self) -> list[str]:
         if importlib.util.find_spec("soundfile") is None:
@@ -52,8 +55,11 @@ class AudioPairs(Texts):
         made = super()._documents(table, bad, chosen, file, start)
         folder = file.rsplit("/", 1)[0] if "/" in file else "."
         named = as_text(table[chosen["audio"]].combine_chunks())[0].to_pylist()
-        paths = pa.array([n and beside_list(folder, n) for n in named], STR)
-        reason = pc.if_else(pc.equal(pc.fill_null(paths, ""), ""), pa.scalar("source:bad_row", STR), made["drop_reason"])
+        found = [n and listed_path(folder, n) for n in named]
+        paths = pa.array(found, STR)
+        refused = pa.array([bool(path) and not is_within(path, (folder, *self.roots)) for path in found])
+        reason = pc.if_else(refused, pa.scalar("source:refused", STR), made["drop_reason"])
+        reason = pc.if_else(pc.equal(pc.fill_null(paths, ""), ""), pa.scalar("source:bad_row", STR), reason)
         uid = schema.uids(made["text"], pc.coalesce(made["url"], pa.array(named, STR)))
         columns = {"uid": uid, "audio": paths, "drop_reason": reason}
         return pa.table({**{n: made[n] for n in made.column_names}, **columns})

@@ -6,7 +6,8 @@ frames; the stage Frames extracts them, after the filters that need no pixels.
 """
 
 import importlib.util
-from collections.abc import Iterator
+import os
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
@@ -56,23 +57,25 @@ class Videos(Source):
     """Clips of video files (on disks, or in the object stores of videos/local.py), or of tables of clips.
 
     The transcript is beside the video: `talk.vtt`, `.srt` or `.json` (Whisper's) for `talk.mp4`. A table (Parquet, CSV, TSV, JSON lines)
-    has columns `video` (a path, relative to the table), `start` and `end` in seconds, and `text`; each row is a clip.
+    has columns `video` (a path, relative to the table), `start` and `end` in seconds, and `text`; each row is a clip. Its videos
+    must lie in the table's folder or in one of `roots`.
 
     cut: how a video is divided, if not by a table. `speech`: consecutive segments joined until a clip has min_seconds, but not over a
         silence of `gap`; `scenes`: where the picture changes by more than `scene_change` (PySceneDetect's content value, 27);
         `even`: every max_seconds; `whole`: not at all. A clip is never longer than max_seconds.
     frames: number of frames of a clip, at the middles of equal parts; or `rate` a second; at most max_frames.
     max_video: seconds; a longer video is dropped.
+    roots: folders, or URLs of them, in which the videos of tables may lie besides the table's own folder.
     seconds, memory: limits of CPU time and address space for one task on a video.
 
-    Invalid rows are kept with a `drop_reason`: `video:refused` (a table names a path that is not on a disk or a supported object
-    store), `video:missing` (no such file), `video:broken`, `video:no_picture`, `video:no_duration`,
+    Invalid rows are kept with a `drop_reason`: `video:refused` (a table names a path outside the allowed folders, or not on a
+    disk or a supported object store), `video:missing` (no such file), `video:broken`, `video:no_picture`, `video:no_duration`,
     `video:too_many_pixels`, `video:too_long`, `video:no_speech`, `video:timeout`, `video:memory`, `video:crash`,
     `clip:bad_times`, `clip:beyond_the_end`.
     """
 
     tables: ClassVar[tuple[str, ...]] = ("documents", "texts", "images")
-    version: ClassVar[int] = 3
+    version: ClassVar[int] = 4
 
     paths: str | list[str]
     cut: str = "speech"
@@ -86,6 +89,7 @@ class Videos(Source):
     max_video: float = 4 * 3600
     seconds: float = 600.0
     memory: int = 4 << 30
+    roots: tuple[str, ...] = ()
 
     def __post_init__(self):
         if self.cut not in CUTS:
@@ -164,9 +168,10 @@ class Videos(Source):
             if table is None:
                 return
             for row in table.select(list(columns.values())).rename_columns(list(columns)).to_pylist():
-                video = beside_list(folder, str(row["video"] or ""))
+                video = listed_path(folder, str(row["video"] or "-"))
                 if video != seen:
-                    seen, found = video, self._probed(ask, video)
+                    allowed = is_within(video, (folder, *self.roots))
+                    seen, found = video, self._probed(ask, video) if allowed else {"outcome": "refused"}
                 yield video, found, [_clip(row, found, self.max_seconds)]
             done += len(table)
 
@@ -198,9 +203,20 @@ def moment(time: float) -> str:
     return f"{time:g}" if time < 1000 else f"{time:.3f}".rstrip("0").rstrip(".")
 
 
-def beside_list(folder: str, video: str) -> str:
+def listed_path(folder: str, name: str) -> str:
     """The path of a file that a list in `folder` names: relative to the folder, absolute, or a URL."""
-    return video if "://" in video or video.startswith("/") else f"{folder}/{video}"
+    return name if "://" in name or name.startswith("/") else f"{folder}/{name}"
+
+
+def is_within(path: str, folders: Iterable[str]) -> bool:
+    """Whether a path or URL lies in one of these folders, symbolic links resolved. Lists are untrusted: one must not bring other files
+    of this machine into a data set."""
+    if "://" in path:
+        return ".." not in path.split("/") and any(path.startswith(f"{f.rstrip('/')}/") for f in folders)
+    if "\0" in path:
+        return True  # names no file
+    real = os.path.realpath(path)
+    return any(real.startswith(f"{os.path.realpath(f).rstrip('/')}/") for f in folders if "://" not in f)
 
 
 class Rows:

@@ -66,7 +66,7 @@ def test_good_files_are_in_the_shards_as_they_are(listed, tmp_path):
         "noise.mp3": "sound_file:broken",
         "cut.flac": "sound_file:broken",
         "missing.wav": "sound_file:missing",
-        "x.wav": "sound_file:refused",
+        "x.wav": "source:refused",
     }
     assert [r["drop_reason"] for r in sorted(rows, key=lambda r: r["source_n"])[-2:]] == ["source:bad_row", "source:no_text"]
     kept = {r["uid"]: r for r in rows if r["kept"]}
@@ -91,6 +91,15 @@ def test_a_file_that_keeps_its_reader_busy_costs_itself(tmp_path, monkeypatch):
     monkeypatch.setattr(sound_file, "SECONDS", 0.001)
     made = run(Recipe(AudioPairs(f"{tmp_path}/list.parquet"), [SoundFile()], name="x"), str(tmp_path / "run"), engine="local")
     assert made.sql("select drop_reason from documents").fetchall() == [("sound_file:timeout",)] and made.problems == []
+
+
+def test_a_list_names_files_in_its_folder_and_in_the_roots(listed, tmp_path):
+    (tmp_path / "apart").mkdir()
+    file = str(tmp_path / "apart" / "list.parquet")
+    pq.write_table(pa.table({"audio": [str(listed / "flac.flac")], "text": ["a"]}), file)
+    for roots, reason in (((), "source:refused"), ((str(listed),), None)):
+        (part,) = AudioPairs(file, roots=roots).read(file, 10)
+        assert part["documents"]["drop_reason"].to_pylist() == [reason]
 
 
 def test_a_list_without_files_is_refused(tmp_path):

@@ -235,7 +235,9 @@ def test_a_table_of_clips(pool):
         ("data:video/mp4;base64,eA==", "video:missing"),
         ("foo://a.mp4", "video:refused"),
         ("a\0b.mp4", "video:missing"),
-        ("/dev/zero", "video:missing"),
+        ("/dev/zero", "video:refused"),
+        ("../c.jsonl", "video:refused"),
+        ("s3://elsewhere/a.mp4", "video:refused"),
     ],
 )
 def test_a_row_of_a_stranger_s_table_reaches_no_server_and_costs_itself_alone(tmp_path, video, reason):
@@ -249,6 +251,14 @@ def test_a_row_of_a_stranger_s_table_reaches_no_server_and_costs_itself_alone(tm
         assert [d["drop_reason"] for d in found] == [reason, "video:missing"]
         with pytest.raises(BlockingIOError):
             server.accept()
+
+
+def test_a_table_names_files_in_its_folder_and_in_the_roots(pool, tmp_path):
+    (tmp_path / "linked").symlink_to(pool)
+    clips = [{"video": v, "start": 1, "end": 3, "text": "x"} for v in (str(pool / "talk.mkv"), "linked/talk.mkv")]
+    (tmp_path / "c.jsonl").write_text("".join(json.dumps(c) + "\n" for c in clips))
+    reasons = lambda **how: [d["drop_reason"] for d in rows(Videos(str(tmp_path / "c.jsonl"), **how))]  # noqa: E731
+    assert reasons() == ["video:refused"] * 2 and reasons(roots=(str(pool),)) == [None, None]
 
 
 def test_a_store_that_is_not_installed_refuses_its_rows(tmp_path, monkeypatch):
