@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 #: JPEGs are decoded at the smallest eighth of their size (libjpeg's scaled DCT) that is at least this factor above the model's size.
-#: With factor 2 embeddings are, on average over real photographs, within a cosine of 0.9998 of those of whole pictures, with 1 within 0.997.
+#: With factor 2 embeddings are, on average over real photographs, within a cosine of 0.9997 of those of whole pictures, with 1 within 0.9966 (benchmarks.gpu).
 FACTOR = 2
 #: Part of the fingerprint of every stage that gets prepared pictures; must change when the same file would give another input.
 PREPARED = f"libjpeg scaled DCT, at least {FACTOR} x the model's size; Pillow antialiased resize; 1"
