@@ -318,7 +318,7 @@ def annotate(args: argparse.Namespace) -> int:
     from curate.view.verdicts import keep
 
     if (args.out is None) == (args.verdicts is None):
-        raise RecipeError("say -o FOLDER to ask people, or --verdicts FILE to read what they said")
+        raise RecipeError("use -o FOLDER to make pages for annotators, or --verdicts FILE to read their verdicts")
     if args.out is not None:
 
         def ask(run: Run) -> tuple[list[Any], list[str]]:

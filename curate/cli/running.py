@@ -253,9 +253,7 @@ def _part_size(args: argparse.Namespace) -> int:
         try:
             record = Store(folder).json("recipe.json")
         except PoolError as e:
-            raise PoolError(
-                f"{e}, with --part-size ROWS as it was (10000 unless you said it), which only that file tells"
-            ) from e
+            raise PoolError(f"{e}, with --part-size ROWS as it was (default 10000), which only that file records") from e
         if record and record.get("part_size"):
             return record["part_size"]
     return 10_000

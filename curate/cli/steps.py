@@ -131,9 +131,8 @@ def _parted(doc: str, names: list[str]) -> tuple[str, dict[str, str]]:
 
 def meaning(step: type[Step], name: str) -> str:
     """The description of a parameter, from its step's docstring or COMMON; empty if there is none."""
-    said = explained(step)[1].get(name)
-    if said:
-        return said
+    if meaning := explained(step)[1].get(name):
+        return meaning
     if name in ("min", "max") and not issubclass(step, Filter):
         return ""
     unit = getattr(step, "unit", "")

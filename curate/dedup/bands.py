@@ -2,7 +2,7 @@
 
 Each of several tables takes some of the 64 bits, drawn once for all; hashes that agree in these meet in a bucket and are compared
 (bit sampling, Indyk and Motwani 1998). A pair that differs in d bits meets in a table with the probability C(64 - d, b) / C(64, b),
-so what share of the pairs is found can be told from those that are.
+so the share of pairs found can be estimated from the found ones.
 """
 
 from collections import Counter

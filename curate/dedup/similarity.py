@@ -147,11 +147,11 @@ class _Features:
         return cls(levels, mean, np.vecdot(levels, levels), np.concatenate([grey, places], axis=1))
 
     @classmethod
-    def join(cls, pieces: list["_Features"]) -> "_Features":
-        if len(pieces) == 1:
-            return pieces[0]
-        pieces = pieces or [_sparse(np.empty((0, 3, THUMB, THUMB), np.float32))]
-        return cls(*(np.concatenate([getattr(p, f.name) for p in pieces]) for f in fields(cls)))
+    def join(cls, batches: list["_Features"]) -> "_Features":
+        if len(batches) == 1:
+            return batches[0]
+        batches = batches or [_sparse(np.empty((0, 3, THUMB, THUMB), np.float32))]
+        return cls(*(np.concatenate([getattr(p, f.name) for p in batches]) for f in fields(cls)))
 
 
 def _sparse(pictures: np.ndarray, down: np.ndarray = _FEW, across: np.ndarray = _FEW.T) -> _Features:

@@ -18,16 +18,16 @@ def words(text: str) -> list[str]:
 
 
 def flamingo(
-    document: dict[str, Any], tokens: int = 256, images: int = 5, seed: int = 0, pieces: Callable[[str], list[str]] = words
+    document: dict[str, Any], tokens: int = 256, images: int = 5, seed: int = 0, tokenize: Callable[[str], list[str]] = words
 ) -> dict[str, Any] | None:
     """A random window of `tokens` tokens with at most its first `images` images (arXiv 2204.14198: 256 tokens, 5 images); None if it
     contains no image.
 
     An image costs no token. The start is drawn by a hash of uid and seed among those that leave the window full. A page's text may
     describe the image after it or before it: `text_looks` says to which image the texts of this window attend, "back" or "ahead",
-    with equal probability (see `attended_images`). pieces: splits a text into tokens.
+    with equal probability (see `attended_images`). tokenize: splits a text into tokens.
     """
-    split = [pieces(t) if t is not None else None for t in document["texts"]]
+    split = [tokenize(t) if t is not None else None for t in document["texts"]]
     total = sum(len(p) for p in split if p is not None)
     start = int(float(coin([document["uid"]], seed, "window")[0]) * (max(0, total - tokens) + 1))
     kept: list[tuple[int, str | None]] = []

@@ -1,4 +1,4 @@
-"""Resource limits of this machine (files, sockets, ports, memory, disk), told apart from failures of a URL."""
+"""Resource limits of this machine (files, sockets, ports, memory, disk), distinguished from failures of a URL."""
 
 import errno
 import functools

@@ -120,7 +120,7 @@ def punctuation(texts: pa.Array, least: int = 0) -> pa.Array:
 
 def stop_words(found: list[str], lang: str | None) -> float:
     """The share of words that are stop words of the language. Without a language: of the list that fits best. For a language
-    without a list 1, because nothing can be said."""
+    1 without a list, which decides nothing."""
     if not found:
         return 0.0
     code = (lang or "").lower().replace("_", "-").split("-")[0]
@@ -152,7 +152,7 @@ def character_repetition(text: str, n: int) -> float:
 
 
 def _gram_counts(text: str, n: int) -> np.ndarray:
-    """How often each n-gram occurs, n-grams told apart by 64-bit hashes: twice as fast as counting strings."""
+    """How often each n-gram occurs, n-grams compared by 64-bit hashes: twice as fast as counting strings."""
     codes = np.frombuffer(text.encode("utf-32-le", "surrogatepass"), "<u4").astype(np.uint64)
     count = len(codes) - n + 1
     hashes = np.zeros(max(count, 0), np.uint64)

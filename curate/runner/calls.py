@@ -13,8 +13,8 @@ class Nothing:
 
 
 class Keeper:
-    """The actor: keeps a target with its model loaded. What prevents that is told when it is called: an actor that cannot be made tells
-    nothing but that."""
+    """The actor that keeps a target with its model loaded. A failure to load is raised by its calls: an actor whose constructor fails
+    could not report why."""
 
     def __init__(self, target: Any, name: str):
         self.error: RecipeError | None = None

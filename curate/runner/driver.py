@@ -48,7 +48,7 @@ from curate.view.run import Run
 
 log = logging.getLogger(__name__)
 
-#: What is said of a run that is finished.
+#: The message for a finished run.
 NOTHING = "nothing to do: this run is finished"
 
 
@@ -71,24 +71,23 @@ def run(
     max_tokens: float = math.inf,
     onto: Sequence[str] = (),
 ) -> Run:
-    """Run a recipe into a folder, or go on with the run there. Returns the run; its `problems` say what was not read.
+    """Run a recipe into a folder, or resume the run there. Returns the run; its `problems` list the inputs that could not be read.
 
-    engine: `ray` (a local one, or the cluster at `address`) or `local` (this process); the bytes are the same.
-    refetch: fetch again what failed before.
-    repair: read all that is there first, and compute again what is damaged.
-    deadline: seconds for one attempt at a part; a worker that is not back by then ends (`ray`). Before that it commits what it has, and
-        another attempt goes on from there.
-    stage_workers, per_node: for a stage how many workers it has, in all and on one machine at most (`ray`).
-    reuse: a run whose parts are used here too; nothing there changes.
-    replace: replace the run of another recipe that is in the folder, which is refused otherwise.
-    max_cost, max_tokens: what models that write may cost, in all visits to the run, and the tokens that they may read and write. Rows
-        for which nothing is left have no answer, `finish` over_budget; the run with a larger cap asks for them.
-    onto: finished runs that this one is the next release of: new rows are selected against theirs, and theirs stay. A run that goes on
-        knows its own.
+    engine: `ray` (started here, or the cluster at `address`) or `local` (this process); the output has the same bytes.
+    refetch: repeat failed fetches.
+    repair: verify every file of the folder first, and recompute damaged ones.
+    deadline: seconds for one attempt at a part, after which the worker is ended (`ray`). It commits its results before that, and the
+        next attempt resumes from there.
+    stage_workers, per_node: the number of workers by stage, in all and at most on one machine (`ray`).
+    reuse: a run whose parts are copied into this one.
+    replace: replace the run of another recipe in the folder, which is refused otherwise.
+    max_cost, max_tokens: caps on the cost of generating models and on their tokens (input and output), over all invocations. Rows
+        beyond a cap have no answer (`finish` over_budget); rerunning with a larger cap computes them.
+    onto: finished runs of which this one is the next release: new rows are selected against theirs, which stay. A resumed run
+        keeps its own.
     """
     recipe.check()
-    if unknown := {*(stage_workers or {}), *(per_node or {})} - {s.name for s in recipe.steps if isinstance(s, Stage)}:
-        raise RecipeError(f"no stage is called {', '.join(sorted(unknown))}; `curate plan` lists the steps of a recipe")
+    _require_stages(recipe, {*(stage_workers or {}), *(per_node or {})})
     store = Store(out)
     earlier = record(store, repair)
     begun = earlier or (record(Store(reuse), True) if reuse else None)
@@ -125,6 +124,12 @@ def run(
     if progress is None and (lost := nothing_kept(made)):
         log.warning(lost)
     return made
+
+
+def _require_stages(recipe: Recipe, names: set[str]) -> None:
+    """RecipeError if the recipe has no stage of one of these names."""
+    if unknown := names - {s.name for s in recipe.steps if isinstance(s, Stage)}:
+        raise RecipeError(f"no stage is called {', '.join(sorted(unknown))}; `curate plan` lists the steps of a recipe")
 
 
 def _as_it_is(recipe: Recipe, store: Store, progress: Any) -> Run:

@@ -91,8 +91,8 @@ class RayEngine:
     def ship_user_code(self, things: Iterable[object]) -> None:
         """Ship the classes of these objects and of their parameters by value where workers cannot import them: those of recipe
         files and notebooks."""
-        homes = {getattr(v, "__module__", None) for t in things for v in (t, *vars(t).values())}
-        for module in {sys.modules[h] for h in homes & sys.modules.keys()}:
+        modules = {getattr(v, "__module__", None) for t in things for v in (t, *vars(t).values())}
+        for module in {sys.modules[name] for name in modules & sys.modules.keys()}:
             file = getattr(module, "__file__", None)
             if file and module.__name__.split(".")[0] != "curate" and "site-packages" not in file:
                 self.ray.cloudpickle.register_pickle_by_value(module)

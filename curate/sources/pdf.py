@@ -8,7 +8,7 @@ from typing import Any
 
 from curate.sources.contained import Opened
 
-#: Largest bytes and pages of a file, pieces of text and pictures of a page, and pixels of a picture; smallest side of a picture.
+#: Largest bytes and pages of a file, text boxes and pictures of a page, and pixels of a picture; smallest side of a picture.
 LARGEST, PAGES, PIECES, PICTURES, PIXELS, LEAST = 256 << 20, 2000, 5000, 200, 64_000_000, 32
 
 #: Times the height of a line: a gap that ends a paragraph, a line that is a heading, a change of size that ends a paragraph.
@@ -131,11 +131,11 @@ def _encoded(image: Any) -> bytes | None:
 # ---- reading order
 
 
-def paragraphs(pieces: Iterator[Box]) -> list[Box]:
+def paragraphs(boxes: Iterator[Box]) -> list[Box]:
     """Paragraphs: consecutive lines of one letter size with small gaps, joined."""
     found: list[Box] = []
     last: Box | None = None
-    for piece in pieces:
+    for piece in boxes:
         whole = found[-1] if found else None
         if whole is None or last is None or not _continues(last, piece):
             found.append(Box(**vars(piece)))

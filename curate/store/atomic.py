@@ -1,7 +1,7 @@
 """The store: atomic commits of small files and payloads, on a local disk or an object store through fsspec.
 
 One rule: a file is written somewhere private, made durable, and then appears under its final name whole or not at all.
-A commit is an exclusive create: of two writers of one name the first wins and the second is told so. A published file
+A commit is an exclusive create: of two writers of one name the first wins and the second gets False. A published file
 (shards, ledger, report) may be replaced; a commit never is. What a commit does not name is garbage.
 
 On an object store "private" is a local file and the final name appears by one upload: nothing is ever streamed to a final
@@ -202,7 +202,7 @@ class Store:
             failpoints.at("open", near)
             yield path
         except OSError as e:
-            self.fence()  # else a file that a later driver swept away would be said to be missing
+            self.fence()  # else a file that a later driver swept away would be reported as missing
             if e.errno in CANNOT_WRITE:
                 raise PoolError(f"{self.path(near)}: cannot write: {e.strerror}") from e
             raise

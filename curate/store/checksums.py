@@ -82,7 +82,7 @@ def faults(store: Store) -> list[str]:
 
 
 def holds(store: Store, name: str, sums: dict[str, str]) -> bool:
-    """Whether a file can be read and has the hash that is said of it."""
+    """Whether a file can be read and has the recorded hash."""
     try:
         return store.hash(name) == sums.get(name)
     except (OSError, ValueError):

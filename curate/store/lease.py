@@ -71,7 +71,7 @@ def _take(store: Store) -> str:
 
 
 def ended(store: Store) -> bool:
-    """Whether the last holder of the run has said that it ended."""
+    """Whether the last holder of the run recorded that it ended."""
     names = store.names("lease")
     taken = sorted(n.removesuffix(".json") for n in names if n.endswith(".json"))
     return bool(taken) and f"{taken[-1]}.done" in names

@@ -56,8 +56,8 @@ def split_at_cuts(
         if spans and end - start < min_seconds and end - spans[-1][0] <= max_seconds:
             spans[-1] = (spans[-1][0], end)
         else:
-            pieces = max(1, -int(-(end - start) // max_seconds))
-            spans += [(start + (end - start) * i / pieces, start + (end - start) * (i + 1) / pieces) for i in range(pieces)]
+            parts = max(1, -int(-(end - start) // max_seconds))
+            spans += [(start + (end - start) * i / parts, start + (end - start) * (i + 1) / parts) for i in range(parts)]
     return [Clip(start, end, segments_within(segments, start, end)) for start, end in spans]
 
 

@@ -14,7 +14,7 @@ from curate.view.bounds import Bound, bounds_of
 from curate.view.look import plain
 from curate.view.run import Run
 
-#: With fewer good or fewer bad rows than this a suggested bound is said to rest on few.
+#: With fewer good or fewer bad rows than this a suggested bound is marked as resting on few.
 FEW = 30
 #: A column without a bound is suggested one from this J on.
 TELLING = 0.2

@@ -31,7 +31,7 @@ class Stage:
     waited: float = 0.0  # in which they waited for input
     batch: int = 0
     cores: int = 0  # of a worker
-    started: float | None = None  # when the first visit that told of itself began: a stage may wait for the one before it
+    started: float | None = None  # when the first reported task began: a stage may wait for the one before it
 
     def pace(self, now: float) -> float:
         """Rows a second while it was at work: a stage that waits for the one before it, in the same process, takes no time."""

@@ -28,7 +28,7 @@ _ELSEWHERE = QUIET - {"http_status"}
 
 _HASH = re.compile(r"(sha256:)?[0-9a-f]{12,}")
 
-#: Parameters that are bounds, as they are said.
+#: Parameters that are bounds, with their wording.
 BOUNDS = {
     "min": "≥ {}",
     "max": "≤ {}",
@@ -104,7 +104,7 @@ def _lines(run: Run, name: str, row: dict[str, Any]) -> Iterator[Line]:
         here = step["step"] == fell
         outcome = "not reached" if over else _dropped(row) if here else "passed"
         if step.get("shared") and not over and row.get(step["step"]) not in (None, "ok"):
-            outcome = f"failed: {row[step['step']]}"  # who falls for it is said by the step that shares it among rows
+            outcome = f"failed: {row[step['step']]}"  # rows are dropped by the step that shares it among rows
         values = _values(row, step, run.recipe["steps"])
         shown = [c for c in step.get("adds", ()) if c in row]
         if outcome == "passed" and shown and all(row[c] is None for c in shown):

@@ -34,8 +34,8 @@ JUDGEMENTS = pa.schema(
     [
         ("uid", STR),
         ("verdict", STR),  # good, bad or unsure; of a pair first, second or unsure
-        ("annotator", STR),  # who said so; the file's name where the file does not tell
-        ("reason", STR),  # the rules that ought to have dropped a bad row, blanks between; null: not said
+        ("annotator", STR),  # the annotator; the file's name where the file does not tell
+        ("reason", STR),  # the rules that ought to have dropped a bad row, blanks between; null: not stated
         ("comment", STR),
         ("weight", pa.float64()),  # rows of the pool that a row drawn at random stands for; null: it was not drawn at random
         ("file", STR),  # the file's name

@@ -28,7 +28,7 @@ VIEWS = {
     "duplicates": "a row that was dropped as a duplicate: step, reason, uid, survivor (the uid kept for it), "
     "release (an earlier run, if the survivor is of one), similarity, id, survivor_id",
     "edges": "the same without reason: step, uid, survivor (a uid), similarity; id and survivor_id are the rows' numbers in the pool",
-    "verdicts": "a row that people judged (`curate annotate`): verdict (good, bad, null where they disagree), how many said what, weight",
+    "verdicts": "a row that people judged (`curate annotate`): verdict (good, bad, null where they disagree), the counts, weight",
     "judgements": "one person's word on a row: verdict, annotator, reason, comment",
     "funnel": "a table, stage and reason: rows, and percent of the table's rows",
 }

@@ -10,9 +10,9 @@ ROW = 600
 _BLANK = re.compile(r"[\s\ufdd0\ufdd1]*")
 
 
-def blank(pieces: list[str]) -> bool:
+def blank(parts: list[str]) -> bool:
     """Whether a buffer has no visible text."""
-    return all(_BLANK.fullmatch(p) for p in pieces)
+    return all(_BLANK.fullmatch(p) for p in parts)
 
 
 def paragraphs(joined: str, kind: str) -> list[tuple[str, str]]:

@@ -50,8 +50,8 @@ def streamed(text: str) -> dict[str, Any]:
     events = [line[5:].strip() for line in text.splitlines() if line.startswith("data:")]
     choices = [_first(json.loads(e)) for e in events if e and e != "[DONE]"]
     finish = next((c["finish_reason"] for c in reversed(choices) if c.get("finish_reason")), None)
-    pieces = [_text(_map(c.get("delta")).get("content")) or "" for c in choices]
-    return {"choices": [{"message": {"content": "".join(pieces)}, "finish_reason": finish}]}
+    parts = [_text(_map(c.get("delta")).get("content")) or "" for c in choices]
+    return {"choices": [{"message": {"content": "".join(parts)}, "finish_reason": finish}]}
 
 
 def embedded_error(found: dict[str, Any]) -> tuple[int, str] | None:

@@ -85,7 +85,7 @@ class Hugging(BatchWriter):
     def _how(self, requests: list[Request], decoding: Decoding) -> dict[str, Any]:
         from transformers import LogitsProcessorList
 
-        # What is not said here the model's own generation_config would say.
+        # Unset parameters would be taken from the model's own generation_config.
         how = {
             "max_new_tokens": decoding.max_tokens,
             "min_new_tokens": decoding.min_tokens,
