@@ -132,18 +132,18 @@ def _borrowers(store: Store) -> Iterator[tuple[str, str]]:
     for name in sorted(store.names("parts")):
         of_input.setdefault(name.rpartition("-")[0], []).append(name)
     parts = [p for i in recipe.get("inputs", ()) for p in of_input.get(i.get("key", ""), ())]
-    tables = {s["step"]: s["table"] for s in recipe.get("steps", ())}
+    steps = {s["step"]: s for s in recipe.get("steps", ())}
     for name in folders.files(store, folders.Role.DERIVED):
         step = name.removeprefix("decisions/").split("/")[0].rpartition("-")[0]
-        if not name.startswith("decisions/") or not name.endswith(".parquet") or step not in tables:
+        if not name.startswith("decisions/") or not name.endswith(".parquet") or step not in steps:
             continue
-        columns = store.fields(name).names
-        for lender in [c for c in columns if c.endswith("_uid") and c.removesuffix("uid") + "text" in columns]:
+        adds = steps[step]["adds"]
+        for lender in [c for c in adds if c.endswith("_uid") and c.removesuffix("uid") + "text" in adds]:
             rows = store.table(name, ["id", lender])
             rows = rows.filter(rows[lender].is_valid())
             ids = rows["id"].to_numpy()
             for index in np.unique(ids >> SHIFT).tolist():
-                uids = store.table(f"parts/{parts[index]}/source.{tables[step]}.parquet", ["uid"])["uid"]
+                uids = store.table(f"parts/{parts[index]}/source.{steps[step]['table']}.parquet", ["uid"])["uid"]
                 own = ids >> SHIFT == index
                 at = pa.array(ids[own] & ((1 << SHIFT) - 1))
                 yield from zip(uids.take(at).to_pylist(), rows[lender].filter(pa.array(own)).to_pylist())
