@@ -30,7 +30,7 @@ def park(store: Store, count: int, size: int) -> pa.Table:
     """`count` images of about `size` bytes, parked in eight payloads, and their rows."""
     noise, rows = random.Random(0), []
     for part in range(PARTS):
-        name = f"parts/{part}.tar"
+        name = f"work/parts/{part}.tar"
         with store.private(name) as path, open(path, "wb") as f:
             parcel = Parcel(store, f)
             for i in range(part * count // PARTS, (part + 1) * count // PARTS):

@@ -41,7 +41,7 @@ def on_nodes(fs: Any, folder: Path, environment: dict[str, str], listed: Path, n
         run = drive(environment, listed, f"s3://runs/{name}", "ray", f"127.0.0.1:{cluster.port}", CHUNK)
         while name == "killed" and run.poll() is None:
             fs.invalidate_cache()
-            if fs.exists(f"runs/{name}/exchange"):
+            if fs.exists(f"runs/{name}/work/exchange"):
                 kill(cluster.nodes[-1])
                 break
             time.sleep(0.1)

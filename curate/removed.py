@@ -18,6 +18,7 @@ from curate.sources.columns import check_text
 from curate.sources.formats import tables
 from curate.sources.lines import bare, lines, unwrapped
 from curate.store.atomic import Store
+from curate.store.folder import PARTS
 from curate.web.url import comparable, split
 
 FOLDER = "removed"
@@ -166,10 +167,10 @@ def removed(store: Store) -> Removed:
 def without_rows(store: Store, requested: Removed) -> Removed:
     """The requested entries that no row of the run has, nor had when they were requested before."""
     left = requested - (removed(store) - _read_lists(store, ~pc.field("met")))
-    for part in store.names("parts"):
-        for name in [n for n in store.names(f"parts/{part}") if n.endswith(".parquet")]:
+    for part in store.names(PARTS):
+        for name in [n for n in store.names(f"{PARTS}/{part}") if n.endswith(".parquet")]:
             if len(left):
-                left -= left.present_in(store.table(f"parts/{part}/{name}", ["uid", "doc_uid", "url", "final_url", "sha256"]))
+                left -= left.present_in(store.table(f"{PARTS}/{part}/{name}", ["uid", "doc_uid", "url", "final_url", "sha256"]))
     return left
 
 

@@ -29,7 +29,7 @@ def payload_rows(store: Store, n: int, parts: int = 3, kinds: tuple[str, ...] = 
     """Rows of `n` images whose bytes are in the payloads of `parts` parts; every tenth one is dropped."""
     rows = []
     for part in range(parts):
-        name = f"parts/{part}.tar"
+        name = f"work/parts/{part}.tar"
         with store.private(name) as path, open(path, "wb") as f:
             parcel = Parcel(store, f)
             for i in range(part, n, parts):

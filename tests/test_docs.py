@@ -88,7 +88,7 @@ def bucket():
 
 def test_queries_run_over_s3(run, bucket, tmp_path):
     """The same views over an object store: every byte comes through the store's own file system; results go to files."""
-    for part in ("recipe.json", "dataset.json", "ledger", "decisions", "shards"):
+    for part in ("recipe.json", "dataset.json", "ledger", "work/decisions", "shards"):
         fsspec.filesystem("s3").put(f"{run.store.url}/{part}", f"{bucket}/queries/run/{part}", recursive=True)
     elsewhere = open_run(f"{bucket}/queries/run")
     for query in blocks("docs/queries.md", "sql"):

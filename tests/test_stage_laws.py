@@ -181,7 +181,7 @@ def blurred(folder: Path) -> Example:
     files = [picture(i) for i in range(5)] + [b"no picture"]
     places = [parcel.add(f"{i}.jpg", data) for i, data in enumerate(files)]
     parcel.close()
-    store.publish_bytes("parts/0/all.tar", file.getvalue())
+    store.publish_bytes("work/parts/0/all.tar", file.getvalue())
     boxes = [[], [[0.1, 0.1, 0.5, 0.5]], None, [[0.0, 0.0, 1.0, 1.0], [0.2, 0.2, 0.3, 0.3]], [[5.0, 5.0, 9.0, 9.0]], []]
     return Example(
         BlurFaces(),
@@ -192,7 +192,7 @@ def blurred(folder: Path) -> Example:
                 "mime": pa.array(["image/jpeg"] * 6, pa.large_string()),
                 "width": pa.array([64] * 6, pa.int32()),
                 "height": pa.array([64] * 6, pa.int32()),
-                "payload": pa.array(["parts/0/all.tar"] * 6, pa.large_string()),
+                "payload": pa.array(["work/parts/0/all.tar"] * 6, pa.large_string()),
                 "payload_offset": pa.array(places, pa.int64()),
                 "payload_size": pa.array([len(f) for f in files], pa.int32()),
             }

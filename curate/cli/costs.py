@@ -14,7 +14,7 @@ from curate.recipe import Recipe
 from curate.runner.preflight import settle
 from curate.stage import Stage
 from curate.store.atomic import Store
-from curate.store.folder import Role
+from curate.store.folder import PARTS, WORK, Role
 from curate.store.folder import sizes as sizes_of
 from curate.store.inputs import run_record
 from curate.view.look import plain, size
@@ -52,13 +52,13 @@ def measured(store: Store, recipe: Recipe) -> Rates | None:
     if not rows:
         return None
     settle(recipe, record)
-    folders = store.names("parts")
+    folders = store.names(PARTS)
     sampled = folders[:: max(1, math.ceil(len(folders) / SAMPLED_PARTS))]
     seconds, stored = _sample_parts(store, recipe, sampled)
     scale = len(folders) / max(len(sampled), 1) / rows
     below: Counter[str] = Counter()
     for name, n in sizes_of(store, Role.DERIVED, Role.SHOWN):
-        below[name.split("/")[0]] += n / rows
+        below[name.removeprefix(f"{WORK}/").split("/")[0]] += n / rows
     kept = json.loads(store.read("dataset.json"))["samples"] if store.exists("dataset.json") else 0
     return Rates(
         store.url,
@@ -83,14 +83,14 @@ def _sample_parts(store: Store, recipe: Recipe, folders: list[str]) -> tuple[dic
     seconds: dict[str, float] = {}  # of the stages with commits there
     stored = {"source": 0.0, "columns": 0.0, "payloads": 0.0}
     for folder in folders:
-        sizes = store.sizes(f"parts/{folder}")
+        sizes = store.sizes(f"{PARTS}/{folder}")
         stored["source"] += sum(n for name, n in sizes.items() if name.startswith("source."))
         stored["payloads"] += sum(n for name, n in sizes.items() if name.endswith(".tar"))
         for stage in stages:
             head = f"{stage.table}.{stage.name}-" + ("" if stage.context else f"{recipe.fingerprints[stage.name]}.")
             for name in (n for n in sizes if n.startswith(head)):
                 stored["columns"] += sizes[name]
-                with store.open(f"parts/{folder}/{name}") as f:
+                with store.open(f"{PARTS}/{folder}/{name}") as f:
                     note = (pq.ParquetFile(f).schema_arrow.metadata or {}).get(b"curate", b"{}")
                 seconds[stage.name] = seconds.get(stage.name, 0.0) + json.loads(note).get("seconds", 0.0)
     return seconds, stored

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from curate.cli.arguments import count, folder, place
 from curate.cli.containers import CONTAINERS, container_options, write_container
+from curate.store.folder import PARTS
 from curate.view.look import clean
 
 if TYPE_CHECKING:
@@ -105,7 +106,7 @@ def takedown(args: argparse.Namespace) -> int:
     gone = set(runs) - {s.url for s in here}
     for url in sorted(gone):
         print(f"curate: {clean(url)}: no run is here: nothing was taken down there", file=sys.stderr)
-    if not any(store.names("parts") for store in here):
+    if not any(store.names(PARTS) for store in here):
         return 0
     nowhere = [e.origin for e in entries if all(taken.missing.has(e.kind, e.value) for _, taken in found)]
     return _missing(nowhere, len(entries)) or bool(gone)
@@ -113,7 +114,7 @@ def takedown(args: argparse.Namespace) -> int:
 
 def _print_taken(store: "Store", taken: "TakedownResult", dry: bool) -> None:
     """Print what a takedown did in one run."""
-    if not store.names("parts"):
+    if not store.names(PARTS):
         print("no run is here yet: the list is kept for one that begins here")
         return
     rows = ", ".join(f"{n:,} {t}" for t, n in taken.rows.items() if n)

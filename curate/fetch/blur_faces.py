@@ -35,7 +35,7 @@ class BlurFaces(Stage):
 
     Adds the number of boxes blurred, and the SHA-256 of the bytes kept, `blur_faces_sha256`, which the shards are checked against;
     `sha256` stays that of the bytes fetched. A picture that cannot be decoded, or has an invalid box (in pixels, reversed, outside
-    the picture), is dropped. The bytes as fetched stay only in the run's `parts/`.
+    the picture), is dropped. The bytes as fetched stay only in the run's `work/parts/`.
     """
 
     version = 3

@@ -34,6 +34,7 @@ from curate.store import checksums as seal
 from curate.store import releases
 from curate.store.assets import publish
 from curate.store.atomic import Store
+from curate.store.folder import INPUT_RECORDS
 from curate.store.inputs import listed
 from curate.store.lease import held
 from curate.store.memory import give_back, one_heap
@@ -270,7 +271,7 @@ class Driver:
                 self.store, self.earlier, self.recipe.record()["source"], self.part_size, list(map(printable, files))
             )
         known = {i["path"]: i for i in self.earlier["inputs"]} if self.earlier else {}
-        there, self.gone = frozenset(self.store.names("inputs")), removed(self.store)
+        there, self.gone = frozenset(self.store.names(INPUT_RECORDS)), removed(self.store)
         ingesting = Ingest(self.store, self.recipe.source, self.part_size, known, self.gone, there)
         lane = Lane("read", ingesting, limit=self.engine.slots("cpu"), deadline=max(READING, self.deadline))
         self.progress.stage("read", len(files), 0)

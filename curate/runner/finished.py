@@ -12,7 +12,7 @@ from curate.score.ingest import input_key, is_unchanged, part_id
 from curate.stage import digest
 from curate.store import checksums, releases
 from curate.store.atomic import Store
-from curate.store.folder import EARLY, refuse_older, top
+from curate.store.folder import EARLY, PARTS, refuse_older, top
 from curate.store.inputs import run_record
 from curate.store.lease import ended
 from curate.store.releases import Release
@@ -33,7 +33,7 @@ def record(store: Store, repair: bool) -> dict[str, Any] | None:
                 return None
             raise
     other = [n for n in store.names("") if n not in top(*EARLY)]
-    if other and not (repair and store.names("parts")):
+    if other and not (repair and store.names(PARTS)):
         raise RecipeError(f"{store.url}: holds something else ({', '.join(other[:3])}), and no run; choose an empty folder")
     return None
 

@@ -17,6 +17,7 @@ from curate.selector import Selector
 from curate.source import file_identity
 from curate.stage import Stage
 from curate.store.atomic import Store
+from curate.store.folder import PARTS
 from curate.store.inputs import run_record
 from curate.view import views
 from curate.view.look import plain
@@ -132,13 +133,13 @@ def progress_of(recipe: Recipe, out: str, part_size: int) -> tuple[Counter, int]
     """The number of parts with columns of each stage, and the number of parts."""
     store, done, parts = Store(out), Counter(), 0
     settle(recipe, store.json("recipe.json"))
-    folders = set(store.names("parts"))
+    folders = set(store.names(PARTS))
     known = {i["path"]: i for i in (run_record(store) or {}).get("inputs", [])}
     for path in recipe.source.files():
         key = input_key(file_identity(path, known.get(path)), recipe.source, part_size)
         for folder in [f for f in folders if f.startswith(f"{key}-")]:
             parts += 1
-            names = store.names(f"parts/{folder}")
+            names = store.names(f"{PARTS}/{folder}")
             for step in recipe.steps:
                 head = f"{step.table}.{step.name}-"
                 head += "" if step.context else f"{recipe.fingerprints[step.name]}."

@@ -11,6 +11,7 @@ from curate.recipe import Recipe
 from curate.score.part import commits
 from curate.stage import Stage, plain
 from curate.store.atomic import Store
+from curate.store.folder import PARTS
 
 log = logging.getLogger(__name__)
 
@@ -97,8 +98,8 @@ def _state(store: Store, earlier: dict[str, Any]) -> str:
 
 def _computed(recipe: Recipe, store: Store) -> set[str]:
     """The fingerprints of steps that have columns in the first and the last part."""
-    parts = store.names("parts")
-    listed = [store.names(f"parts/{part}") for part in {parts[0], parts[-1]}] if parts else []
+    parts = store.names(PARTS)
+    listed = [store.names(f"{PARTS}/{part}") for part in {parts[0], parts[-1]}] if parts else []
     prints = ((s.table, s.name, recipe.fingerprints[s.name]) for s in recipe.steps)
     return {p for table, name, p in prints if listed and all(commits(names, table, name, p) for names in listed)}
 

@@ -18,6 +18,7 @@ from curate.source import Source, file_identity, file_version
 from curate.sources.columns import common
 from curate.stage import digest
 from curate.store.atomic import Store
+from curate.store.folder import INPUT_RECORDS, PARTS
 
 log = logging.getLogger(__name__)
 
@@ -51,7 +52,7 @@ def ingest(
     except OSError as e:
         return {"path": path, "error": f"{path}: {e.strerror or e}", "parts": []}
     key = input_key(known, source, part_size)
-    name = f"inputs/{key}.json"
+    name = f"{INPUT_RECORDS}/{key}.json"
     if (there is None or f"{key}.json" in there) and (done := store.json(name)) is not None:
         return done | known
     parts, last = resumable_parts(store, source, key) if source.asks else ([], -1)
@@ -94,7 +95,7 @@ def _commit_part(store: Store, gone: Removed, part: str, tables: dict[str, pa.Ta
     """Commit the tables of a part and return its record; files that this call committed are added to `fresh`."""
     counts, columns = {}, {}
     for table, rows in tables.items():
-        file = f"parts/{part}/source.{table}.parquet"
+        file = f"{PARTS}/{part}/source.{table}.parquet"
         if store.commit_table(file, gone.scrubbed(rows)):
             fresh.append(file)
             counts[table], columns[table] = len(rows), _own_columns(rows.schema)
@@ -130,7 +131,7 @@ def resumable_parts(store: Store, source: Source, key: str) -> tuple[list[dict[s
     parts, last = [], -1
     while True:
         part = part_id(key, len(parts))
-        files = {t: f"parts/{part}/source.{t}.parquet" for t in source.tables}
+        files = {t: f"{PARTS}/{part}/source.{t}.parquet" for t in source.tables}
         if not all(store.exists(f) for f in files.values()):
             break
         rows = {t: store.table(f, ["source_row"])["source_row"] for t, f in files.items()}

@@ -1,6 +1,6 @@
 """A part of the pool: a fixed slice of the source, its committed columns, and why which rows are dropped.
 
-Files of a part, below `parts/<id>/`: `source.<table>.parquet` (the source rows), then for each stage
+Files of a part, below `work/parts/<id>/`: `source.<table>.parquet` (the source rows), then for each stage
 `<table>.<stage>-<fingerprint>.<k>.parquet` with a column `row` and the columns that the stage adds. The k-th file holds the rows that
 were live and had no values at the k-th computation. The file is the commit. If the stage reads columns of a selector, the file also
 has the column `input_digest`: 64 bits of the inputs of each row; values with another digest are stale and ignored.
@@ -27,6 +27,7 @@ from curate.selector import Selector
 from curate.sources.columns import as_kind
 from curate.stage import Stage, Step, column, digest
 from curate.store.atomic import Store
+from curate.store.folder import PARTS
 
 log = logging.getLogger(__name__)
 
@@ -46,7 +47,7 @@ class Part:
 
     @property
     def folder(self) -> str:
-        return f"parts/{self.id}"
+        return f"{PARTS}/{self.id}"
 
     @property
     def base(self) -> int:

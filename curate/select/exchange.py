@@ -24,6 +24,7 @@ from curate.errors import PoolError
 from curate.select.database import query
 from curate.select.schemas import unified
 from curate.store.atomic import Store
+from curate.store.folder import EXCHANGE
 
 #: Rows and bytes of a chunk: at most so many, unless one part alone has more.
 ROWS, BYTES = 1 << 20, 256 << 20
@@ -267,7 +268,7 @@ def frame_of(
     cuts = range(0, max(len(table), 1), rows)
     starts = tuple(0 if cut == 0 else table["id"][cut].as_py() for cut in cuts)
     chunks = [Held(len(part), table=part) for part in (table.slice(cut, rows) for cut in cuts)]
-    return Frame(Exchange(Store(folder), "exchange/frame", run_map), chunks, starts)
+    return Frame(Exchange(Store(folder), f"{EXCHANGE}/frame", run_map), chunks, starts)
 
 
 def same(table: pa.Table) -> pa.Table:

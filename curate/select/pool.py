@@ -20,6 +20,7 @@ from curate.select.schemas import unified
 from curate.selector import EDGES, Selection, Selector
 from curate.stage import Stage, Step, digest
 from curate.store.atomic import Store
+from curate.store.folder import ASSIGNED, DECISIONS, EXCHANGE, GATHERED
 from curate.store.parquet import write_table
 from curate.store.records import record
 
@@ -82,9 +83,9 @@ def known(store: Store) -> Known:
     Rows made of the same have the same content, but for a takedown: then they keep the name that they had before, so that nothing is
     decided anew, and all other samples keep their places.
     """
-    there = {m[1]: n for n in store.names("gathered") if (m := _GATHERED.fullmatch(n))}
-    made = [f"{d}/{n}" for d in ("decisions", "assigned") for n in store.names(d)] if store.names("removed") else []
-    records = [store.json(f"{d}/{'decision' if d.startswith('dec') else 'assigned'}.json") for d in made]
+    there = {m[1]: n for n in store.names(GATHERED) if (m := _GATHERED.fullmatch(n))}
+    made = [f"{d}/{n}" for d in (DECISIONS, ASSIGNED) for n in store.names(d)] if store.names("removed") else []
+    records = [store.json(f"{d}/{'decision' if d.startswith(DECISIONS) else 'assigned'}.json") for d in made]
     named = {_GATHERED.fullmatch(n)[1]: n for r in records if r for n in r["of"]}
     return Known(there, named | there)
 
@@ -92,23 +93,23 @@ def known(store: Store) -> Known:
 def reread(name: str, part: int) -> Gathered:
     """Gathered rows from the name of their file."""
     _, rows, size, content = _GATHERED.fullmatch(name).groups()
-    return Gathered(f"gathered/{name}", part, int(rows), int(size), content)
+    return Gathered(f"{GATHERED}/{name}", part, int(rows), int(size), content)
 
 
 def publish_gathered(store: Store, name: str | None, head: str, part: int, found: pa.Table) -> Gathered:
     """Write gathered rows under their earlier name, or one with the digest of their content."""
-    with store.private(f"gathered/{head}") as path:
+    with store.private(f"{GATHERED}/{head}") as path:
         size = write_table(path, found)
         if name is None:
             with open(path, "rb") as f:
                 name = f"{head}.{len(found)}.{size}.{hashlib.file_digest(f, 'sha256').hexdigest()[:16]}.parquet"
-        store.publish(f"gathered/{name}", path, size)
+        store.publish(f"{GATHERED}/{name}", path, size)
     return reread(name, part)
 
 
 def names(gathered: list[Gathered]) -> list[str]:
     """The names of gathered rows, for the record of what is made of them."""
-    return [g.file.removeprefix("gathered/") for g in gathered]
+    return [g.file.removeprefix(f"{GATHERED}/") for g in gathered]
 
 
 def grouped(gathered: Iterable[Gathered]) -> list[list[Gathered]]:
@@ -203,7 +204,7 @@ def decision(
     """The name of a selector's decision over these rows and the published ones, and its chunks."""
     beside = [[g.content for g in published]] if published else []
     key = digest([print_, selector.parameters(), [g.content for g in gathered], [d.folder for d in earlier], *beside])
-    return Decision(selector.name, selector.table, f"decisions/{selector.name}-{key}", starts_of(grouped(gathered)))
+    return Decision(selector.name, selector.table, f"{DECISIONS}/{selector.name}-{key}", starts_of(grouped(gathered)))
 
 
 def decided(store: Store, wanted: Decision) -> dict[str, Any] | None:
@@ -229,7 +230,7 @@ def decide(
     work = _Decide(store, selector, wanted, names([*gathered, *published]), starts)
     if len(grouped([*gathered, *published])) == 1:
         return next(iter(run_map(work.whole, [chunks])))
-    exchange = Exchange(store, f"exchange/{wanted.folder.removeprefix('decisions/')}", run_map)
+    exchange = Exchange(store, f"{EXCHANGE}/{wanted.folder.rpartition('/')[2]}", run_map)
     found = work(exchange, chunks)
     exchange.clear()
     return found

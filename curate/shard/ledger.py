@@ -22,6 +22,7 @@ from curate.select.pool import Gathered, Point, Survivors, first_ids, grouped, n
 from curate.shard import write as shards
 from curate.stage import digest
 from curate.store.atomic import Store
+from curate.store.folder import ASSIGNED, EXCHANGE
 from curate.store.parquet import write_table
 from curate.store.records import record
 
@@ -75,7 +76,7 @@ def assign(store: Store, kept: KeptRows, how: Shards, run_map: Callable = map, f
     """Assign every kept row to its places in the shards, in the order of a hash of key and seed, which does not depend on the order of
     the rows. first: the number of the first shard."""
     key = [*kept.key(), how.size, how.seed, PLACE, "in chunks", *([first] if first else [])]
-    folder = f"assigned/{digest(key)}"
+    folder = f"{ASSIGNED}/{digest(key)}"
     made = assigned_in(store, folder)
     if made:
         return made
@@ -83,7 +84,7 @@ def assign(store: Store, kept: KeptRows, how: Shards, run_map: Callable = map, f
     work = _Assign(store, folder, how, kept.repeated, kept.starts(), names(kept.gathered), first)
     if len(chunks) == 1:
         return next(iter(run_map(work.whole, [chunks])))
-    exchange = Exchange(store, f"exchange/{folder.replace('/', '-')}", run_map)
+    exchange = Exchange(store, f"{EXCHANGE}/assigned-{digest(key)}", run_map)
     found = work(exchange, chunks)
     exchange.clear()
     return found
@@ -290,7 +291,7 @@ def uid_hash(uids: Frame) -> tuple[str, int]:
 def uids_of(store: Store, kept: KeptRows, run_map: Callable = map) -> Frame:
     """A frame with the ids and uids of kept rows."""
     chunks = kept.chunks(store)
-    folder = f"exchange/uids-{digest(kept.key())}" if len(chunks) > 1 else ""
+    folder = f"{EXCHANGE}/uids-{digest(kept.key())}" if len(chunks) > 1 else ""
     return Frame(Exchange(store, folder, run_map), chunks, first_ids(kept.starts()))
 
 

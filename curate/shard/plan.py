@@ -25,6 +25,7 @@ from curate.shard import write as shards
 from curate.shard.ledger import PLACE, Assigned, Footer, footer
 from curate.stage import digest, plain
 from curate.store.atomic import Store
+from curate.store.folder import EXCHANGE, PLANNED
 
 #: Uncompressed bytes of a file of the plan, about. A file's rows are sorted in memory.
 FILE_BYTES = 32 << 20
@@ -67,7 +68,7 @@ def _plan(
         if len(ledger) <= MAX_FILES_IN_MEMORY:
             list(run_map(work.whole, [ledger]))
         else:
-            exchange = Exchange(store, f"exchange/planned-{named}", run_map)
+            exchange = Exchange(store, f"{EXCHANGE}/planned-{named}", run_map)
             work(exchange, ledger)
             exchange.clear()
     return [work.file(n) for n in range(count)]
@@ -86,7 +87,7 @@ class _Plan:
     count: int
 
     def file(self, number: int) -> str:
-        return f"planned/{self.name}-{number:05d}.parquet"
+        return f"{PLANNED}/{self.name}-{number:05d}.parquet"
 
     def whole(self, ledger: list[str]) -> None:
         """The whole plan within one task."""

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from curate.store.atomic import Store
+from curate.store.folder import ASSETS
 
 #: Larger ones are for every node to have itself: under the path that the recipe names.
 MOST = 8 << 30
@@ -54,7 +55,7 @@ def publish(store: Store, steps: Iterable[object]) -> dict[str, str]:
 def _publish(store: Store, path: str, f: BinaryIO) -> str:
     digest = hashlib.file_digest(f, "sha256").hexdigest()[:32]
     stem, suffix = os.path.splitext(os.path.basename(path.rstrip("/")))
-    name = f"assets/{stem.replace('.', '_')}-{digest}{'.folder' if os.path.isdir(path) else suffix or '.bin'}"
+    name = f"{ASSETS}/{stem.replace('.', '_')}-{digest}{'.folder' if os.path.isdir(path) else suffix or '.bin'}"
     if not store.exists(name):
         with store.private(name) as copy:
             f.seek(0)

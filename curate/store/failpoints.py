@@ -2,7 +2,7 @@
 
 FAULT is kill, eio, enospc, short (half of the file being written is lost, and nobody says so), segfault, hang or hog.
 `CURATE_FAILPOINT=FAULT@N` does FAULT at the N-th place that this process passes (from 0); `FAULT@GLOB` at every place whose
-`STEP NAME` matches, like `enospc@fsync parts/*`; several are separated by `;`. What has no name is known by the SHA-256 of its
+`STEP NAME` matches, like `enospc@fsync work/parts/*`; several are separated by `;`. What has no name is known by the SHA-256 of its
 bytes. `CURATE_FAILPOINT_LOG=FILE` writes the places down.
 """
 

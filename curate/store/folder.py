@@ -18,6 +18,12 @@ from curate.store.atomic import Store
 from curate.store.inputs import INPUTS
 from curate.store.records import record, verified
 
+#: Everything that can be rebuilt from the inputs lies below `work/`, whose layout is private to curate.
+WORK = "work"
+INPUT_RECORDS, PARTS = f"{WORK}/inputs", f"{WORK}/parts"
+GATHERED, EXCHANGE, DECISIONS = f"{WORK}/gathered", f"{WORK}/exchange", f"{WORK}/decisions"
+ASSIGNED, PLANNED, ASSETS = f"{WORK}/assigned", f"{WORK}/planned", f"{WORK}/assets"
+
 #: Files that are verified at a time.
 _READERS = 8
 
@@ -89,20 +95,20 @@ KINDS = (
     Kind("takedown list", "removed/*.parquet", Role.PEOPLE, _table),
     Kind("takedown note", "removed/*.json", Role.PEOPLE, _record),
     Kind("verdicts", "verdicts/*.parquet", Role.PEOPLE, _table),
-    Kind("input", "inputs/*.json", Role.INPUT, _record),
-    Kind("rows", "parts/*/source.*.parquet", Role.INPUT, _table),
-    Kind("payload", "parts/*/*.tar", Role.COMPUTED, _named),
-    Kind("hashes of lost files", "parts/*/lost.*.parquet", Role.COMPUTED, _table),
-    Kind("columns", "parts/*/*.parquet", Role.COMPUTED, _table),
-    Kind("columns for selectors", "gathered/*.parquet", Role.DERIVED, _table),
-    Kind("exchange", "exchange/*/*/*", Role.PASSING),
-    Kind("decision", "decisions/*/*.parquet", Role.DERIVED, _table),
-    Kind("decision", "decisions/*/*.json", Role.DERIVED, _record),
-    Kind("centroids", "decisions/*/*.npy", Role.DERIVED, _named),
-    Kind("places of samples", "assigned/*/*.parquet", Role.DERIVED, _table),
-    Kind("places of samples", "assigned/*/*.json", Role.DERIVED, _record),
-    Kind("plan of shards", "planned/*.parquet", Role.DERIVED, _table),
-    Kind("copies of files that steps name", "assets/*", Role.DERIVED, _named),
+    Kind("input", f"{INPUT_RECORDS}/*.json", Role.INPUT, _record),
+    Kind("rows", f"{PARTS}/*/source.*.parquet", Role.INPUT, _table),
+    Kind("payload", f"{PARTS}/*/*.tar", Role.COMPUTED, _named),
+    Kind("hashes of lost files", f"{PARTS}/*/lost.*.parquet", Role.COMPUTED, _table),
+    Kind("columns", f"{PARTS}/*/*.parquet", Role.COMPUTED, _table),
+    Kind("columns for selectors", f"{GATHERED}/*.parquet", Role.DERIVED, _table),
+    Kind("exchange", f"{EXCHANGE}/*/*/*", Role.PASSING),
+    Kind("decision", f"{DECISIONS}/*/*.parquet", Role.DERIVED, _table),
+    Kind("decision", f"{DECISIONS}/*/*.json", Role.DERIVED, _record),
+    Kind("centroids", f"{DECISIONS}/*/*.npy", Role.DERIVED, _named),
+    Kind("places of samples", f"{ASSIGNED}/*/*.parquet", Role.DERIVED, _table),
+    Kind("places of samples", f"{ASSIGNED}/*/*.json", Role.DERIVED, _record),
+    Kind("plan of shards", f"{PLANNED}/*.parquet", Role.DERIVED, _table),
+    Kind("copies of files that steps name", f"{ASSETS}/*", Role.DERIVED, _named),
     Kind("shard", "shards/*", Role.SHOWN),
     *(Kind("ledger", f"ledger/{table}/*.parquet", Role.SHOWN) for table in TABLES),
     Kind("recipe", "recipe.json", Role.RECORD),
@@ -121,9 +127,8 @@ def kind_of(name: str) -> Kind | None:
 
 
 def refuse_older(store: Store) -> None:
-    """PoolError if a run of version 0.1 is in the folder, which had other files."""
-    there = store.names("")
-    if "edges" in there or ("decisions" in there and any(n.endswith(".parquet") for n in store.names("decisions"))):
+    """PoolError if a run of version 0.1 is in the folder: it had no `work/`, and its parts and decisions beside the ledger."""
+    if {"parts", "decisions", "edges"} & set(store.names("")):
         raise PoolError(
             f"{store.url}: a run of curate 0.1, whose folder had another layout; look at it with that version, or run into another folder"
         )

@@ -14,6 +14,7 @@ from typing import Any, BinaryIO
 from curate.errors import PoolError
 from curate.paths import filesystem
 from curate.store.atomic import Store, hint
+from curate.store.folder import PARTS
 from curate.store.inputs import is_input
 
 #: Bytes that are fetched at a time, and those of one request (a larger slice is one by itself).
@@ -22,7 +23,7 @@ ROUND, REQUEST = 64 << 20, 8 << 20
 GAP, BETWEEN = 4 << 10, 0.08
 
 #: The payloads that a run commits itself.
-_OWN = re.compile(r"parts/(?:[\w-]+/)?[\w-]+\.tar", re.ASCII)
+_OWN = re.compile(PARTS + r"/(?:[\w-]+/)?[\w-]+\.tar", re.ASCII)
 
 #: A payload's name, an offset in it, and a number of bytes.
 Slice = tuple[str, int, int]

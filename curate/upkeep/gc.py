@@ -15,6 +15,7 @@ import pyarrow as pa
 from curate.store import checksums as seal
 from curate.store import folder
 from curate.store.atomic import Store
+from curate.store.folder import PARTS
 from curate.store.lease import held
 
 
@@ -30,11 +31,11 @@ def collect(store: Store, dry: bool = False) -> dict[str, int]:
 
 
 def _garbage(store: Store) -> Iterator[tuple[str, int]]:
-    for part in store.names("parts"):
-        sizes = store.sizes(f"parts/{part}")
+    for part in store.names(PARTS):
+        sizes = store.sizes(f"{PARTS}/{part}")
         tars = {n for n in sizes if n.endswith(".tar")}
         known = named(store, part, sizes) if tars else set()
-        yield from ((f"parts/{part}/{n}", sizes[n]) for n in sorted(tars - known))
+        yield from ((f"{PARTS}/{part}/{n}", sizes[n]) for n in sorted(tars - known))
     sums = seal.read(store)
     if sums is None or not seal.is_whole(store):
         return
@@ -54,7 +55,7 @@ def decided(recipe: dict[str, Any]) -> set[str]:
 def named(store: Store, part: str, sizes: dict[str, int]) -> set[str]:
     """The tars that the commits of a part reference in their column `payload`. PoolError for a commit that cannot be read."""
     found: set[str] = set()
-    for name in [f"parts/{part}/{n}" for n in sizes if n.endswith(".parquet")]:
+    for name in [f"{PARTS}/{part}/{n}" for n in sizes if n.endswith(".parquet")]:
         found |= tars(store.table(name, ["payload"]), part)
     return found
 
@@ -63,5 +64,5 @@ def tars(table: pa.Table, part: str) -> set[str]:
     """The part's own tars that the rows of a commit reference."""
     if "payload" not in table.column_names:
         return set()
-    here = f"parts/{part}/"
+    here = f"{PARTS}/{part}/"
     return {n.removeprefix(here) for n in table["payload"].unique().drop_null().to_pylist() if n.startswith(here)}

@@ -9,7 +9,7 @@ from curate.errors import PoolError
 from curate.shard.ledger import assigned_in, made_of
 from curate.store import folder
 from curate.store.atomic import Store
-from curate.store.folder import Role
+from curate.store.folder import INPUT_RECORDS, PARTS, Role
 from curate.store.inputs import run_record
 from curate.upkeep import gc
 from curate.upkeep.repair import disagreements
@@ -23,11 +23,11 @@ def kept_faults(store: Store) -> Iterator[str]:
     broken = dict(folder.faults(store, Role.PEOPLE, Role.INPUT, Role.COMPUTED, Role.DERIVED))
     yield from (f"{name}: {cause}" for name, cause in broken.items())
     for name in folder.files(store, Role.INPUT):
-        if name.startswith("inputs/") and name not in broken:
+        if name.startswith(f"{INPUT_RECORDS}/") and name not in broken:
             yield from (f"{name}: {cause}" for cause in itertools.islice(disagreements(store, name), MAX_LISTED))
-    for part in store.names("parts"):
-        there = store.sizes(f"parts/{part}")
-        for name in [f"parts/{part}/{n}" for n in there if n.endswith(".parquet") and not n.startswith("lost.")]:
+    for part in store.names(PARTS):
+        there = store.sizes(f"{PARTS}/{part}")
+        for name in [f"{PARTS}/{part}/{n}" for n in there if n.endswith(".parquet") and not n.startswith("lost.")]:
             if name not in broken:
                 yield from _payload_faults(store, name, there)
     yield from _missing_references(store, broken)
@@ -36,14 +36,14 @@ def kept_faults(store: Store) -> Iterator[str]:
 def _payload_faults(store: Store, name: str, there: dict[str, int]) -> Iterator[str]:
     """Faults of the payloads that a commit references: missing, or shorter than its rows need."""
     rows = store.table(name, ["payload", "payload_offset", "payload_size"])
-    part = name.split("/")[1]
+    part = name.split("/")[-2]
     for tar in sorted(gc.tars(rows, part)):
-        own = rows.filter(pc.equal(rows["payload"], f"parts/{part}/{tar}"))
+        own = rows.filter(pc.equal(rows["payload"], f"{PARTS}/{part}/{tar}"))
         end = pc.max(pc.add(own["payload_offset"], own["payload_size"])).as_py()
         if tar not in there:
-            yield f"parts/{part}/{tar}: missing; {name} names it"
+            yield f"{PARTS}/{part}/{tar}: missing; {name} names it"
         elif end > there[tar]:
-            yield f"parts/{part}/{tar}: has {there[tar]} bytes, {name} names some up to {end}"
+            yield f"{PARTS}/{part}/{tar}: has {there[tar]} bytes, {name} names some up to {end}"
 
 
 def _missing_references(store: Store, broken: dict[str, str]) -> Iterator[str]:
@@ -62,7 +62,7 @@ def _missing_references(store: Store, broken: dict[str, str]) -> Iterator[str]:
         named[f"{made}/assigned.json"] = "dataset.json"
         if f"{made}/assigned.json" not in broken and (found := assigned_in(store, made)):
             named |= {found.file(start): "dataset.json" for start in found.starts}
-    named |= {f"inputs/{i['key']}.json": "recipe.json" for i in recipe["inputs"] if "key" in i and "error" not in i}
+    named |= {f"{INPUT_RECORDS}/{i['key']}.json": "recipe.json" for i in recipe["inputs"] if "key" in i and "error" not in i}
     for ledger in [n for n in folder.files(store, Role.SHOWN) if n.startswith("ledger/")]:
         named |= {n: ledger for n in made_of(store, ledger)}
     yield from (f"{name}: missing; {by} names it" for name, by in sorted(named.items()) if not store.exists(name))

@@ -15,7 +15,7 @@ from curate.stage import Stage
 from curate.store import checksums as seal
 from curate.store import folder
 from curate.store.atomic import Store
-from curate.store.folder import Role
+from curate.store.folder import DECISIONS, GATHERED, INPUT_RECORDS, PARTS, Role
 from curate.upkeep import gc
 
 
@@ -30,12 +30,12 @@ def repair(store: Store, recipe: Recipe, run_map: Callable = map) -> list[str]:
             store.remove(f"{name.rpartition('/')[0]}/{record}")
     found += _remove_incomplete(store)
     stages = [s for s in recipe.steps if isinstance(s, Stage)]
-    for lines in run_map(partial(_repair_part, store, stages), store.names("parts")):
+    for lines in run_map(partial(_repair_part, store, stages), store.names(PARTS)):
         found += lines
     stale = folder.files(store, Role.PASSING)  # these cannot be verified
-    if any(line.startswith("parts/") for line in found):
+    if any(line.startswith(f"{PARTS}/") for line in found):
         # They may reference payloads that were removed.
-        stale += [n for n in folder.files(store, Role.DERIVED) if n.startswith(("gathered/", "decisions/"))]
+        stale += [n for n in folder.files(store, Role.DERIVED) if n.startswith((f"{GATHERED}/", f"{DECISIONS}/"))]
     if store.names("removed") and any(not line.startswith("shards/") for line in found):
         # Recomputed without the rows taken down, decisions may differ under the same names: recompute all that depends on them.
         stale = folder.files(store, Role.PASSING, Role.DERIVED, Role.SHOWN)
@@ -95,7 +95,9 @@ def _hash(store: Store, name: str) -> str:
 def _repair_inputs(store: Store) -> Iterator[str]:
     """Remove records of input files that are damaged or disagree with their parts; one line for each."""
     for name in folder.files(store, Role.INPUT):
-        if name.startswith("inputs/") and (cause := folder.fault(store, name) or next(disagreements(store, name), "")):
+        if name.startswith(f"{INPUT_RECORDS}/") and (
+            cause := folder.fault(store, name) or next(disagreements(store, name), "")
+        ):
             yield _remove(store, name, f"{cause}; the input is read again")
 
 
@@ -103,13 +105,13 @@ def disagreements(store: Store, name: str) -> Iterator[str]:
     """Disagreements between the record of an input file and the parts read from it, one line each."""
     try:
         record = store.json(name)
-        if f"inputs/{record['key']}.json" != name:
+        if f"{INPUT_RECORDS}/{record['key']}.json" != name:
             yield "is the record of another input"
         for i, part in enumerate(record["parts"]):
             if part["id"] != f"{record['key']}-{i:06d}":
                 yield f"its part {i} is called {part['id']}"
             for table, rows in part["rows"].items():
-                file = f"parts/{part['id']}/source.{table}.parquet"
+                file = f"{PARTS}/{part['id']}/source.{table}.parquet"
                 if (there := _rows(store, file)) != rows:
                     yield f"says {rows} rows are in {file}, there are {'none' if there is None else there}"
     except (PoolError, KeyError, TypeError) as e:
@@ -131,7 +133,7 @@ def _table(store: Store, name: str) -> pa.Table | None:
 
 def _repair_part(store: Store, stages: list[Stage], part: str) -> list[str]:
     """Remove damaged sources, commits and payloads of a part, and what depends on them; one line for each."""
-    here, lost = f"parts/{part}", False
+    here, lost = f"{PARTS}/{part}", False
     names = store.names(here)
     found = _repair_sources(store, part, names)
     tars = {n for n in names if n.endswith(".tar")}
@@ -181,10 +183,12 @@ def _repair_sources(store: Store, part: str, names: list[str]) -> list[str]:
     """Remove damaged source tables of a part, and the record of its input, which is then read again."""
     found = []
     for n in [n for n in names if n.startswith("source.")]:
-        if cause := folder.fault(store, f"parts/{part}/{n}"):
+        if cause := folder.fault(store, f"{PARTS}/{part}/{n}"):
             found += [
-                _remove(store, f"inputs/{part.rpartition('-')[0]}.json", "its rows are damaged; the input is read again"),
-                _remove(store, f"parts/{part}/{n}", f"{cause}; the input is read again"),
+                _remove(
+                    store, f"{INPUT_RECORDS}/{part.rpartition('-')[0]}.json", "its rows are damaged; the input is read again"
+                ),
+                _remove(store, f"{PARTS}/{part}/{n}", f"{cause}; the input is read again"),
             ]
     return found
 
@@ -193,7 +197,7 @@ def _repair_other_recipes(store: Store, part: str, names: list[str], tars: set[s
     """Remove damaged commits of other recipes, which are computed again when a run goes back to these. tars: intact payloads."""
     found = []
     for n in names:
-        table = _table(store, f"parts/{part}/{n}")
+        table = _table(store, f"{PARTS}/{part}/{n}")
         if table is None or gc.tars(table, part) - tars:
-            found.append(_remove(store, f"parts/{part}/{n}", "damaged" if table is None else "its payload is lost"))
+            found.append(_remove(store, f"{PARTS}/{part}/{n}", "damaged" if table is None else "its payload is lost"))
     return found

@@ -33,6 +33,7 @@ from curate.shard.write import pretty
 from curate.store import checksums as seal
 from curate.store import folder as folders
 from curate.store.atomic import Store
+from curate.store.folder import DECISIONS, GATHERED, PARTS
 from curate.store.inputs import run_record
 from curate.store.lease import held
 from curate.store.releases import refreshed
@@ -102,7 +103,7 @@ def closure(store: Store, wanted: Removed) -> Removed:
     found, size = wanted | Removed(), -1
     while len(found) != size:
         size = len(found)
-        for part in store.names("parts"):
+        for part in store.names(PARTS):
             for table in _tables(store, part):
                 found.add(_matching_identities(store, part, table, found))
         for edges in _edges(store):
@@ -118,7 +119,7 @@ _EDGE = ("edge_uid", "edge_survivor_uid")
 def _edges(store: Store) -> Iterator[pa.Table]:
     """The duplicate pairs (uids) in all decisions."""
     for name in folders.files(store, folders.Role.DERIVED):
-        if name.startswith("decisions/") and name.endswith(".parquet"):
+        if name.startswith(f"{DECISIONS}/") and name.endswith(".parquet"):
             edges = store.table(name, list(_EDGE))
             if len(edges.column_names) == len(_EDGE):
                 yield edges.filter(edges["edge_uid"].is_valid())
@@ -129,13 +130,13 @@ def _borrowers(store: Store) -> Iterator[tuple[str, str]]:
     MatchingNegatives and PairedRow."""
     recipe = run_record(store) or {}
     of_input: dict[str, list[str]] = {}
-    for name in sorted(store.names("parts")):
+    for name in sorted(store.names(PARTS)):
         of_input.setdefault(name.rpartition("-")[0], []).append(name)
     parts = [p for i in recipe.get("inputs", ()) for p in of_input.get(i.get("key", ""), ())]
     steps = {s["step"]: s for s in recipe.get("steps", ())}
     for name in folders.files(store, folders.Role.DERIVED):
-        step = name.removeprefix("decisions/").split("/")[0].rpartition("-")[0]
-        if not name.startswith("decisions/") or not name.endswith(".parquet") or step not in steps:
+        step = name.removeprefix(f"{DECISIONS}/").split("/")[0].rpartition("-")[0]
+        if not name.startswith(f"{DECISIONS}/") or not name.endswith(".parquet") or step not in steps:
             continue
         adds = steps[step]["adds"]
         for lender in [c for c in adds if c.endswith("_uid") and c.removesuffix("uid") + "text" in adds]:
@@ -143,7 +144,7 @@ def _borrowers(store: Store) -> Iterator[tuple[str, str]]:
             rows = rows.filter(rows[lender].is_valid())
             ids = rows["id"].to_numpy()
             for index in np.unique(ids >> SHIFT).tolist():
-                uids = store.table(f"parts/{parts[index]}/source.{steps[step]['table']}.parquet", ["uid"])["uid"]
+                uids = store.table(f"{PARTS}/{parts[index]}/source.{steps[step]['table']}.parquet", ["uid"])["uid"]
                 own = ids >> SHIFT == index
                 at = pa.array(ids[own] & ((1 << SHIFT) - 1))
                 yield from zip(uids.take(at).to_pylist(), rows[lender].filter(pa.array(own)).to_pylist())
@@ -163,12 +164,12 @@ def _matching_identities(store: Store, part: str, table: str, wanted: Removed) -
 
 
 def _tables(store: Store, part: str) -> list[str]:
-    return [t for t in TABLES if f"source.{t}.parquet" in store.names(f"parts/{part}")]
+    return [t for t in TABLES if f"source.{t}.parquet" in store.names(f"{PARTS}/{part}")]
 
 
 def _identity_tables(store: Store, part: str, table: str) -> Iterator[tuple[np.ndarray, pa.Table]]:
     """Row numbers and identity columns of a part's table: of the source, and of each commit with hashes of bytes."""
-    folder = f"parts/{part}"
+    folder = f"{PARTS}/{part}"
     source = store.table(f"{folder}/source.{table}.parquet", ["uid", "doc_uid", "url", "sha256"])
     yield np.arange(len(source)), source
     for name in [n for n in store.names(folder) if n.startswith((f"{table}.", f"lost.{table}."))]:
@@ -191,10 +192,10 @@ def count_affected(store: Store, new: Removed) -> TakedownResult:
     """Count what a list concerns: rows by table, shards, and files outside the run."""
     result = TakedownResult()
     outside: set[str] = set()
-    for part in store.names("parts") if len(new) else ():
+    for part in store.names(PARTS) if len(new) else ():
         for table in _tables(store, part):
             places = _matching_rows(list(_identity_tables(store, part, table)), new)
-            source = store.table(f"parts/{part}/source.{table}.parquet", ["payload", "drop_reason"]).take(pa.array(places))
+            source = store.table(f"{PARTS}/{part}/source.{table}.parquet", ["payload", "drop_reason"]).take(pa.array(places))
             before = source["drop_reason"].to_pylist().count(REASON) if "drop_reason" in source.column_names else 0
             result.rows[table] = result.rows.get(table, 0) + len(places) - before
             outside |= set(source["payload"].to_pylist()) - {None} if "payload" in source.column_names else set()
@@ -225,7 +226,7 @@ def _clear(store: Store, gone: Removed, result: TakedownResult, report: Callable
     for name in folders.files(store, folders.Role.PAGE):
         store.remove(name)  # they may show the pictures; the report and the card are rewritten
     moved: dict[str, str] = {}
-    for part in store.names("parts"):
+    for part in store.names(PARTS):
         moved |= _clear_part(store, part, gone)
     for name in store.names("verdicts"):  # people's verdicts
         remove_rows(store, f"verdicts/{name}", moved, {"uid": gone.uids})
@@ -264,7 +265,7 @@ def _record_state(store: Store, gone: Removed) -> dict[str, Any]:
 
 def _clear_part(store: Store, part: str, gone: Removed) -> dict[str, str]:
     """Rewrite a part's rows, columns and payloads; returns the new name of each rewritten payload."""
-    folder, note = f"parts/{part}", f"{FOLDER}/moved-{part}.json"
+    folder, note = f"{PARTS}/{part}", f"{FOLDER}/moved-{part}.json"
     places = {t: _matching_rows(list(_identity_tables(store, part, t)), gone) for t in _tables(store, part)}
     moved = store.json(note) or {}
     if any(map(len, places.values())):
@@ -358,12 +359,12 @@ def _clear_derived(
     current = {*gc.decided(recipe), dataset.get("assigned"), *planned}
     table = {s["step"]: s["table"] for s in recipe["steps"]}
     for name in folders.files(store, folders.Role.DERIVED, folders.Role.PASSING):
-        folder, is_current = name.split("/")[0], name in current or name.rpartition("/")[0] in current
+        is_current = name in current or name.rpartition("/")[0] in current
         if is_current and not name.endswith(".parquet"):
             continue  # records of a decision and its centroids hold nothing of a single row
-        if folder == "decisions" and is_current:
-            remove_rows(store, name, moved, {"id": ids[table[name.split("/")[1].rsplit("-", 1)[0]]]})
-        elif folder == "gathered" or is_current:
+        if name.startswith(f"{DECISIONS}/") and is_current:
+            remove_rows(store, name, moved, {"id": ids[table[name.split("/")[-2].rsplit("-", 1)[0]]]})
+        elif name.startswith(f"{GATHERED}/") or is_current:
             remove_rows(store, name, moved, {"uid": gone.uids})
         else:
             store.remove(name)

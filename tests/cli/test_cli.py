@@ -166,7 +166,7 @@ def test_a_run_that_reuses_another_has_its_parts(recipe, pairs, tmp_path, capsys
     counters = json.loads((tmp_path / "second/recipe.json").read_text())["counters"]
     assert (
         counters["toy_fetch"]["computed"] == 0 < counters["toy_fetch"]["reused"]
-        and len(list(tmp_path.glob("second/parts/*"))) == 8
+        and len(list(tmp_path.glob("second/work/parts/*"))) == 8
     )
 
 
@@ -377,13 +377,13 @@ from curate.cli import main, parse
 sys.exit(main({argv!r}))"""
     with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         deadline = time.monotonic() + 150
-        while not list(tmp_path.glob("r/parts/*/images.toy_fetch-*.parquet")) and time.monotonic() < deadline:
+        while not list(tmp_path.glob("r/work/parts/*/images.toy_fetch-*.parquet")) and time.monotonic() < deadline:
             time.sleep(0.1)
         process.send_signal(signal.SIGINT)
         _, err = process.communicate(timeout=100)
     assert process.returncode == 130, err
     assert "rerun the same command to resume" in err and "Traceback" not in err
-    fetched = len(list(tmp_path.glob("r/parts/*/images.toy_fetch-*.parquet")))
+    fetched = len(list(tmp_path.glob("r/work/parts/*/images.toy_fetch-*.parquet")))
     assert 0 < fetched < 10 and not (tmp_path / "r" / "dataset.json").exists()
     (tmp_path / "slow.py").write_text(SLOW.replace("1.0", "0.0"))
     argv[argv.index("--engine") + 1] = "local"

@@ -50,11 +50,11 @@ def test_a_run_gives_its_rates(inputs, tmp_path, capsys):
     assert rates.rows == 1500 and rates.kept == done.dataset["samples"] / 1500
     on_disk = {
         folder: sum(f.stat().st_size for f in (tmp_path / "out" / folder).rglob("*") if f.is_file())
-        for folder in ("ledger", "shards", "parts")
+        for folder in ("ledger", "shards", "work/parts")
     }
     assert rates.bytes["ledger"] * 1500 == pytest.approx(on_disk["ledger"])
     assert rates.bytes["shards"] * 1500 == pytest.approx(on_disk["shards"])
-    assert sum(rates.bytes[k] for k in ("source", "columns", "payloads")) * 1500 == pytest.approx(on_disk["parts"])
+    assert sum(rates.bytes[k] for k in ("source", "columns", "payloads")) * 1500 == pytest.approx(on_disk["work/parts"])
     assert set(rates.seconds) == {s.name for s in made.steps} and all(v >= 0 for v in rates.seconds.values())
     other = as_text(recipe([inputs / "a.txt"], extra=[ClipEmbed()]), 10**8, 300, measured(Store(tmp_path / "out"), made))
     assert "time: clip_embed" in other and "not measured" in other

@@ -31,7 +31,7 @@ def test_every_selector_on_nodes_that_share_no_disk(tmp_path):
             until = time.monotonic() + 240
             while run.poll() is None and time.monotonic() < until:
                 fs.invalidate_cache()
-                if fs.exists("runs/nodes/exchange"):
+                if fs.exists("runs/nodes/work/exchange"):
                     break
                 time.sleep(0.1)
             kill(cluster.nodes[1])  # while a selector is at work
@@ -41,6 +41,6 @@ def test_every_selector_on_nodes_that_share_no_disk(tmp_path):
             assert alone.returncode == 0, trouble[-3000:]
             # Ray may say something of the node that died.
             assert said.split()[-2:] == expected.split() and int(said.split()[-1]) > 10
-            assert not fs.exists("runs/nodes/exchange"), "what lies between steps goes with the decision"
+            assert not fs.exists("runs/nodes/work/exchange"), "what lies between steps goes with the decision"
         finally:
             cluster.stop()

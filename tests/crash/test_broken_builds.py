@@ -89,7 +89,7 @@ def test_a_commit_before_its_payload(folder, monkeypatch):
     monkeypatch.setattr(
         store.Store, "commit", lambda self, name, path, size=None: name.endswith(".tar") or sound(self, name, path, size)
     )
-    with pytest.raises(CurateError, match=r"parts/.*\.tar: cannot be read: No such file"):
+    with pytest.raises(CurateError, match=r"work/parts/.*\.tar: cannot be read: No such file"):
         run(folder)
     assert not (folder / "run/dataset.json").exists()
 

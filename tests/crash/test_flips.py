@@ -133,7 +133,7 @@ def private(folder: Path, pattern: str) -> Path:
 
 def kept(run: Path) -> list[Path]:
     """Files that nobody looks at, and that a later run goes on from."""
-    return sorted(p for p in run.rglob("*") if p.is_file() and p.relative_to(run).parts[0] in KEPT)
+    return sorted(p for p in (run / "work").rglob("*") if p.is_file() and p.relative_to(run).parts[1] in KEPT)
 
 
 @pytest.mark.parametrize("folder_name", KEPT)
@@ -156,18 +156,18 @@ def test_any_damage_to_what_a_run_goes_on_from_is_told_and_mended(sound, folder_
 @pytest.mark.parametrize(
     ("pattern", "stages", "told"),
     [
-        ("parts/*/images.toy_words-*.parquet", {"toy_words"}, "damaged"),
-        ("parts/*/images.toy_score-*.parquet", {"toy_score"}, "damaged"),
-        ("parts/*/images.toy_fetch-*.parquet", {"toy_fetch", "toy_score"}, "damaged"),
-        ("parts/*/*.tar", {"toy_fetch", "toy_score"}, "rows, fetched or made again: their payload is lost"),
-        ("parts/*/source.images.parquet", set(), "the input is read again"),
-        ("inputs/*.json", set(), "the input is read again"),
-        ("decisions/*/*.parquet", set(), "made again"),
-        ("decisions/*/decision.json", set(), "made again"),
-        ("assigned/*/*.parquet", set(), "made again"),
-        ("assigned/*/assigned.json", set(), "made again"),
-        ("planned/*.parquet", set(), "made again"),
-        ("gathered/*.parquet", set(), "made again"),
+        ("work/parts/*/images.toy_words-*.parquet", {"toy_words"}, "damaged"),
+        ("work/parts/*/images.toy_score-*.parquet", {"toy_score"}, "damaged"),
+        ("work/parts/*/images.toy_fetch-*.parquet", {"toy_fetch", "toy_score"}, "damaged"),
+        ("work/parts/*/*.tar", {"toy_fetch", "toy_score"}, "rows, fetched or made again: their payload is lost"),
+        ("work/parts/*/source.images.parquet", set(), "the input is read again"),
+        ("work/inputs/*.json", set(), "the input is read again"),
+        ("work/decisions/*/*.parquet", set(), "made again"),
+        ("work/decisions/*/decision.json", set(), "made again"),
+        ("work/assigned/*/*.parquet", set(), "made again"),
+        ("work/assigned/*/assigned.json", set(), "made again"),
+        ("work/planned/*.parquet", set(), "made again"),
+        ("work/gathered/*.parquet", set(), "made again"),
     ],
 )
 @pytest.mark.parametrize("gone", [False, True])
@@ -179,13 +179,13 @@ def test_damage_within_a_run_costs_the_part_it_hit(sound, pattern, stages, told,
     else:
         path.write_bytes(path.read_bytes()[:-600] if path.suffix == ".tar" else path.read_bytes()[:20])
     name = str(path.relative_to(folder / "run"))
-    if not (gone and name.startswith(("gathered/", "planned/"))):  # `gc` removes those
+    if not (gone and name.startswith(("work/gathered/", "work/planned/"))):  # `gc` removes those
         assert any(name in fault for fault in check(Store(folder / "run")))
     (folder / "run/shards/00000.tar").unlink()  # something that needs all of it
     if path.suffix == ".parquet" and "parts" in pattern and (not gone or "source" in pattern):
         with pytest.raises(CurateError, match=r"(missing|cannot be read).*--repair"):
             (folder / "run/ledger/images/000001.parquet").unlink()
-            shutil.rmtree(folder / "run/gathered")
+            shutil.rmtree(folder / "run/work/gathered")
             run(folder)
     again = run(folder, repair=True)
     assert check(Store(folder / "run")) == [] and again.dataset["root_hash"] == root and outcome(folder / "run") == rows
@@ -205,7 +205,7 @@ def test_a_damaged_record_of_a_run_that_had_not_ended_is_made_again(sound):
     assert run(folder, repair=True).dataset["root_hash"] == root and check(Store(folder / "run")) == []
 
 
-@pytest.mark.parametrize("pattern", ["shards/00001.tar", "ledger/images/000001.parquet", "parts/*/*.tar", "recipe.json"])
+@pytest.mark.parametrize("pattern", ["shards/00001.tar", "ledger/images/000001.parquet", "work/parts/*/*.tar", "recipe.json"])
 def test_a_file_that_the_disk_cannot_read_is_damaged(sound, monkeypatch, pattern):
     folder, root, _ = sound
     bad, hash = next((folder / "run").glob(pattern)), Store.hash

@@ -34,9 +34,11 @@ def test_gc_at_random_moments_of_killed_runs_loses_nothing_and_costs_nothing(sce
         scene.forge.run(work, spec=f"kill@{glob(dice.choice(places))}")
         before = files(work / "run")
         removed = set(gc.collect(Store(work / "run")))
-        assert all(n.endswith(".tar") or n.startswith(("gathered/", "assigned/", "planned/")) for n in removed), (seed, removed)
+        assert all(
+            n.endswith(".tar") or n.startswith(("work/gathered/", "work/assigned/", "work/planned/")) for n in removed
+        ), (seed, removed)
         assert files(work / "run") == {n for n in before - removed if not n.startswith(".private")}
-        committed |= {n for n in files(work / "run") if n.startswith(("parts/", "inputs/", "ledger/", "shards/"))}
+        committed |= {n for n in files(work / "run") if n.startswith(("work/parts/", "work/inputs/", "ledger/", "shards/"))}
         assert committed <= files(work / "run") | {n for n in committed if n.startswith("shards/")}, seed
     assert "root" in scene.forge.run(work)
     gc.collect(Store(work / "run"))
@@ -47,22 +49,22 @@ def test_gc_removes_garbage_and_a_second_run_after_it_has_nothing_to_do(scene):
     work = scene.fresh()
     scene.forge.run(work)
     run = work / "run"
-    part = sorted((run / "parts").iterdir())[0]
+    part = sorted((run / "work/parts").iterdir())[0]
     (part / f"{'0' * 32}.tar").write_bytes(bytes(10240))
     (run / ".private/half").write_text("half")
     (run / "shards/00009.tar").write_text("of an earlier plan")
     removed = gc.collect(Store(run))
-    assert removed[f"parts/{part.name}/{'0' * 32}.tar"] == 10240 and "shards/00009.tar" in removed
+    assert removed[f"work/parts/{part.name}/{'0' * 32}.tar"] == 10240 and "shards/00009.tar" in removed
     assert not list((run / ".private").iterdir()) and check(Store(run)) == []
     assert scene.forge.run(work)["computed"] == {}
     again = scene.forge.run(work, half=0.7)  # another bound: everything gathered is made again, nothing is computed
     assert set(again["computed"].values()) == {0}
     removed = gc.collect(Store(run))  # what was decided for the first one, and where it placed its samples
-    assert {n.split("/")[0] for n in removed} >= {"decisions", "assigned"}
+    assert {n.split("/")[1] for n in removed} >= {"decisions", "assigned"}
     decided = {made for _, made, _ in json.loads((run / "recipe.json").read_text())["decisions"]}
-    assert {n.rpartition("/")[0] for n in files(run) if n.startswith("decisions/")} == decided
+    assert {n.rpartition("/")[0] for n in files(run) if n.startswith("work/decisions/")} == decided
     dataset = json.loads((run / "dataset.json").read_text())
-    assert {n.rpartition("/")[0] for n in files(run) if n.startswith("assigned/")} == {dataset["assigned"]}
+    assert {n.rpartition("/")[0] for n in files(run) if n.startswith("work/assigned/")} == {dataset["assigned"]}
     assert check(Store(run)) == []
 
 

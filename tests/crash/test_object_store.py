@@ -199,7 +199,7 @@ def test_a_driver_killed_in_the_middle_of_uploads_goes_on_where_there_is_no_excl
     monkeypatch.setattr(lease, "SETTLE", 0.1)
     golden = go(pairs(bucket), str(tmp_path / "golden")).dataset["root_hash"]
     code = f"import sys; sys.path[:0] = {[str(Path(__file__).parent), str(Path(__file__).parents[1]), str(Path(__file__).parents[2])]!r}; from test_object_store import *; go(pairs({bucket!r}), {bucket!r} + '/run')"
-    for place in ("named parts/*toy_score*", "upload shards/00001.tar"):
+    for place in ("named work/parts/*toy_score*", "upload shards/00001.tar"):
         env = {**os.environ, "CURATE_FAILPOINT": f"kill@{place}"}
         assert subprocess.run([sys.executable, "-c", code], env=env, timeout=120).returncode == -9
         shown = Store(bucket + "/run")

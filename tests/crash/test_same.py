@@ -146,7 +146,7 @@ def waited(so) -> None:
 def _kill_at_work(cluster, node, run) -> None:
     """Let the node die when two parts are through: each node has the next one in hand."""
     until = time.monotonic() + 60
-    while time.monotonic() < until and len(list(run.glob("parts/*/images.toy_words-*"))) < 2:
+    while time.monotonic() < until and len(list(run.glob("work/parts/*/images.toy_words-*"))) < 2:
         time.sleep(0.05)
     time.sleep(0.3)
     cluster.remove_node(node, allow_graceful=False)

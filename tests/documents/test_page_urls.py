@@ -47,7 +47,7 @@ def test_a_reading_that_was_killed_goes_on_behind_its_whole_parts(tmp_path, monk
     whole = int(place[5])
     found = []
     for part in made["parts"]:
-        tables = {t: store.table(f"parts/{part['id']}/source.{t}.parquet") for t in part["rows"]}
+        tables = {t: store.table(f"work/parts/{part['id']}/source.{t}.parquet") for t in part["rows"]}
         assert part["rows"] == {t: len(rows) for t, rows in tables.items()}
         found += tables["documents"]["source_row"].to_pylist()
         each = 2 if made["parts"].index(part) < whole else 3

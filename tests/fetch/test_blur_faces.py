@@ -121,7 +121,7 @@ def test_a_run_goes_on_mends_itself_and_notices_foreign_bytes(tmp_path):
     build = lambda: load("datacomp_none").build(source, blur_faces="source_face_bboxes")  # noqa: E731
     first = run(build(), str(tmp_path / "run"), engine="local")
     assert run(build(), str(tmp_path / "run"), engine="local", refetch=True).dataset["root_hash"] == first.dataset["root_hash"]
-    (tar,) = (tmp_path / "run" / "parts").glob("*/*.tar")
+    (tar,) = (tmp_path / "run" / "work/parts").glob("*/*.tar")
     tar.write_bytes(tar.read_bytes()[:700] + b"x" + tar.read_bytes()[701:])
     mended = run(build(), str(tmp_path / "run"), engine="local", repair=True)
     assert (
@@ -188,8 +188,8 @@ def test_what_cannot_be_decoded_any_more_is_dropped(tmp_path):
     from curate.store.payload import Parcel
 
     store = Store(tmp_path)
-    (tmp_path / "parts").mkdir()
-    (tmp_path / "parts/x.tar").write_bytes(b"\xff\xd8 no picture")
+    (tmp_path / "work/parts").mkdir(parents=True)
+    (tmp_path / "work/parts/x.tar").write_bytes(b"\xff\xd8 no picture")
     live = pa.table(
         {
             "uid": ["0" * 32],
@@ -197,7 +197,7 @@ def test_what_cannot_be_decoded_any_more_is_dropped(tmp_path):
             "mime": ["image/jpeg"],
             "width": [5],
             "height": [5],
-            "payload": ["parts/x.tar"],
+            "payload": ["work/parts/x.tar"],
             "payload_offset": [0],
             "payload_size": [13],
         }
@@ -205,4 +205,4 @@ def test_what_cannot_be_decoded_any_more_is_dropped(tmp_path):
     stage = BlurFaces()
     with open(tmp_path / "out.tar", "wb") as f:
         found = stage.run(live, Parcel(store, f))
-    assert stage.judge(found).to_pylist() == ["blur_faces"] and found["payload"].to_pylist() == ["parts/x.tar"]
+    assert stage.judge(found).to_pylist() == ["blur_faces"] and found["payload"].to_pylist() == ["work/parts/x.tar"]

@@ -70,7 +70,7 @@ def test_a_payload_that_is_lost_and_fetched_again_is_compared_too(web, tmp_path)
     files, address = web
     source = listed(tmp_path, address, [f"{address}/{i}.jpg,a{i}" for i in range(3)])
     start(tmp_path, Recipe(source, [Fetch(**SETTINGS)], name="x"))
-    next((tmp_path / "run/parts").rglob("*.tar")).write_bytes(b"damaged")
+    next((tmp_path / "run/work/parts").rglob("*.tar")).write_bytes(b"damaged")
     old, files["/2.jpg"] = files["/2.jpg"], files["/5.jpg"]
     made = start(tmp_path, Recipe(source, [Fetch(**SETTINGS)], name="x"), repair=True)
     assert [(d["before"], d["after"]) for d in made.recipe["drift"]] == [

@@ -172,7 +172,7 @@ def ledger(run: Path) -> list[dict]:
 def edges(run: Path) -> dict[str, str]:
     """For each row that fell for another the uid of that one."""
     names = ["edge_uid", "edge_survivor_uid"]
-    tables = [pq.read_table(f) for f in sorted((run / "decisions").glob("*/*.parquet"))]
+    tables = [pq.read_table(f) for f in sorted((run / "work/decisions").glob("*/*.parquet"))]
     found = [r for t in tables if "edge_uid" in t.column_names for r in t.select(names).to_pylist() if r["edge_uid"]]
     return {r["edge_uid"]: r["edge_survivor_uid"] for r in found}
 
@@ -232,9 +232,9 @@ def test_killed_and_resumed_it_is_the_same_release(grown):
     folder, before = grown
     shutil.move(folder / "r3", folder / "whole")
     places = [
-        "name gathered/published-*",
-        "name decisions/semantic_dedup-*",
-        "name decisions/cluster_balance-*",
+        "name work/gathered/published-*",
+        "name work/decisions/semantic_dedup-*",
+        "name work/decisions/cluster_balance-*",
         "name shards/*.tar",
     ]
     said = subprocess.run([sys.executable, growing.__file__, folder, *places], capture_output=True, text=True, check=True)

@@ -77,7 +77,7 @@ def test_requests_and_bytes_of_a_run(server, bucket):  # noqa: F811
 
     # The shards alone are made again: each tar of the pool is read once, with one request, for all of them.
     wanted = sum(made.sql("select payload_size from images where kept").fetchall(), ())
-    for name in ("shards", "planned"):
+    for name in ("shards", "work/planned"):
         bucket.clear(f"run/{name}")
     for name in ("dataset.json", "SHA256SUMS"):
         bucket.remove(f"run/{name}")

@@ -41,7 +41,12 @@ def made(inputs, out, seconds=0.0, **options):
 
 
 def commits(made):
-    return [n for p in made.store.names("parts") for n in made.store.names(f"parts/{p}") if n.startswith("images.toy_score-")]
+    return [
+        n
+        for p in made.store.names("work/parts")
+        for n in made.store.names(f"work/parts/{p}")
+        if n.startswith("images.toy_score-")
+    ]
 
 
 def test_a_stage_slower_than_an_attempt_comes_to_its_end_and_no_row_is_computed_twice(inputs, tmp_path):

@@ -43,9 +43,9 @@ def test_the_record_counts_what_is_committed(tmp_path):
     path, store = str(tmp_path / "a.txt"), Store(tmp_path / "run")
     source = Toy((path,))
     part = ingest(store, source, path, 5)["parts"][0]["id"]
-    for name in store.names("inputs"):
-        store.remove(f"inputs/{name}")
-    store.publish_table(f"parts/{part}/source.images.parquet", images(path, range(3)))
+    for name in store.names("work/inputs"):
+        store.remove(f"work/inputs/{name}")
+    store.publish_table(f"work/parts/{part}/source.images.parquet", images(path, range(3)))
     assert [p["rows"]["images"] for p in ingest(store, source, path, 5)["parts"]] == [3, 4]
 
 
@@ -124,7 +124,10 @@ def test_a_file_that_changes_while_it_is_read_is_told_and_none_of_it_stays(tmp_p
     path.write_text("9")
     made = ingest(store, Changing((str(path),)), str(path), 5)
     assert made["error"] == f"{path}: changed while it was read" and made["parts"] == []
-    assert store.names("inputs") == [] and [n for p in store.names("parts") for n in store.names(f"parts/{p}")] == []
+    assert (
+        store.names("work/inputs") == []
+        and [n for p in store.names("work/parts") for n in store.names(f"work/parts/{p}")] == []
+    )
 
 
 def test_a_file_that_changes_under_a_run_is_told_at_its_end(inputs, tmp_path):

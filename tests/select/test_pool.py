@@ -25,8 +25,10 @@ from curate.store.parquet import write_table
 def test_each_part_finds_its_rows_and_no_others(tmp_path, rows, per_part):
     at, store = np.arange(rows), Store(tmp_path)
     table = pa.table({"id": (at // per_part << SHIFT) + at % per_part, "reason": pa.array(at.astype(str), pa.large_string())})
-    store.publish_table("decisions/d/00000.parquet", table)
-    found = [slice_of(store, "decisions/d/00000.parquet", Part("p", n, {}), ["reason"]) for n in range(rows // per_part + 2)]
+    store.publish_table("work/decisions/d/00000.parquet", table)
+    found = [
+        slice_of(store, "work/decisions/d/00000.parquet", Part("p", n, {}), ["reason"]) for n in range(rows // per_part + 2)
+    ]
     assert [r for f in found for r in f["reason"].to_pylist()] == [str(i) for i in range(rows)]
     assert all(len(f) <= per_part for f in found)
 
@@ -89,8 +91,8 @@ class Numbered(Selector):
 def gathered(store, ids, part=0, name="g", **columns):
     """Live rows as a point of a recipe has them."""
     table = pa.table({"id": pa.array(ids, pa.int64()), "uid": pa.array([str(i) for i in ids], pa.string()), **columns})
-    store.publish_table(f"gathered/{name}.parquet", table)
-    return pool.Gathered(f"gathered/{name}.parquet", part, len(ids), 1000, name)
+    store.publish_table(f"work/gathered/{name}.parquet", table)
+    return pool.Gathered(f"work/gathered/{name}.parquet", part, len(ids), 1000, name)
 
 
 @pytest.fixture(params=[1 << 20, 7_000])
@@ -120,7 +122,9 @@ def test_a_decision_is_sorted_whole_and_of_the_declared_types(tmp_path, chunks):
     fours = ids[ids % 4 == 0]
     assert edges["edge_uid"].to_pylist() == [str(i) for i in fours]
     assert edges["edge_survivor_uid"].to_pylist() == [str(i + 1) for i in fours]
-    assert store.names("exchange") == [] or not any(store.names(f"exchange/{n}") for n in store.names("exchange"))
+    assert store.names("work/exchange") == [] or not any(
+        store.names(f"work/exchange/{n}") for n in store.names("work/exchange")
+    )
 
 
 class Listing(Selector):
@@ -161,7 +165,7 @@ def test_a_selector_sees_what_no_earlier_one_dropped(tmp_path, monkeypatch, chun
         selector.fell, selector.marked = tuple(np.concatenate(some).tolist()), tuple(marked) if number else ()
         earlier.append(pool.decision(selector, made, earlier, "print"))
         pool.decide(store, selector, made, earlier[:-1], earlier[-1])
-    earlier.append(Decision("of pages", "documents", "decisions/not-there"))
+    earlier.append(Decision("of pages", "documents", "work/decisions/not-there"))
     wanted = pool.decision(Listing(), made, earlier, "print")
     record = pool.decide(store, Listing(), made, earlier, wanted)
     live = sorted(set(np.concatenate(parts).tolist()) - set(np.concatenate([i for some in fell for i in some]).tolist()))

@@ -133,7 +133,7 @@ def table():
         ),
         "original_width": pa.array(np.full(ROWS, 64, np.int32)),
         "original_height": pa.array(np.full(ROWS, 48, np.int32)),
-        "payload": pa.array([f"parts/{i // 30}.tar" for i in n.tolist()], pa.large_string()),
+        "payload": pa.array([f"work/parts/{i // 30}.tar" for i in n.tolist()], pa.large_string()),
         "payload_offset": pa.array(n * 512, pa.int64()),
         "payload_size": pa.array(n, pa.int64()),
         "fetched_with": pa.array([int((i % 30) // 2) if i % 2 else None for i in n.tolist()], pa.int64()),

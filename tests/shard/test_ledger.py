@@ -76,7 +76,7 @@ def test_a_range_in_which_no_row_is_has_a_file_all_the_same(tmp_path):
         [{"shard": s, "place": p, "position": n, "name": v, "share": (s + 0.5) / 3} for s, p, n, v in rows], schema
     )
     parted = Frame(Exchange(store), [Held(4, table=table)]).ranges(ByShare("share"), 3)
-    files = [f"planned/p-{n}.parquet" for n in range(3)]
+    files = [f"work/planned/p-{n}.parquet" for n in range(3)]
     for item in zip(parted, files):
         layout._WriteRange(store, False)(item)
     made = [layout.planned(store, file, n, own=False) for n, file in enumerate(files)]

@@ -151,7 +151,7 @@ def test_a_writer_killed_between_tar_and_json_leaves_no_json_that_lies(tmp_path,
 def test_bytes_that_are_not_those_recorded_stop_the_shard(tmp_path, fault):
     store = Store(tmp_path)
     table = ledger(store)
-    path = tmp_path / "parts/1.tar"
+    path = tmp_path / "work/parts/1.tar"
     if fault == "missing":
         path.unlink()
     elif fault == "short":
@@ -160,18 +160,18 @@ def test_bytes_that_are_not_those_recorded_stop_the_shard(tmp_path, fault):
         data = bytearray(path.read_bytes())
         data[520] ^= 1
         path.write_bytes(data)
-    with pytest.raises(PoolError, match=r"parts/1\.tar.*uid [0-9a-f]{32}"):
+    with pytest.raises(PoolError, match=r"work/parts/1\.tar.*uid [0-9a-f]{32}"):
         write(store, table, S.Shards(size=30))
     assert store.names("shards") == []
     if fault == "short":
-        with pytest.raises(PoolError, match=r"parts/1\.tar: ends before byte"):
+        with pytest.raises(PoolError, match=r"work/parts/1\.tar: ends before byte"):
             write_shards(store, plan(table, S.Shards()), hashed=None)
 
 
 def test_one_image_at_a_time_is_in_memory(tmp_path):
     store, big, count = Store(tmp_path), 1 << 20, 40
     rows = []
-    with store.private("parts/big.tar") as path, open(path, "wb") as f:
+    with store.private("work/parts/big.tar") as path, open(path, "wb") as f:
         parcel = Parcel(store, f)
         for i in range(count):
             data = bytes([i]) * big
@@ -181,13 +181,13 @@ def test_one_image_at_a_time_is_in_memory(tmp_path):
                     "text": "x",
                     "mime": "image/jpeg",
                     "sha256": hashlib.sha256(data).hexdigest(),
-                    "payload": "parts/big.tar",
+                    "payload": "work/parts/big.tar",
                     "payload_offset": parcel.add(f"{i}.jpg", data),
                     "payload_size": big,
                 }
             )
         f.flush()
-        store.publish("parts/big.tar", path)
+        store.publish("work/parts/big.tar", path)
     table = plan(pa.Table.from_pylist(rows), S.Shards())
     tracemalloc.start()
     info = S.write_shard(store, table, "00000", "p")

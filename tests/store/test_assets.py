@@ -18,7 +18,7 @@ def test_a_file_that_a_step_names_is_read_from_the_run_where_it_is_not(tmp_path,
     words, store = tmp_path / "words.txt", Store(tmp_path / "run")
     words.write_text("cat\n")
     assets = publish(store, [Step(str(words)), Step(str(words)), Step()])
-    assert list(assets) == [str(words)] and store.names("assets") == [assets[str(words)].removeprefix("assets/")]
+    assert list(assets) == [str(words)] and store.names("work/assets") == [assets[str(words)].removeprefix("work/assets/")]
     step = Step(str(words))
     localize(store, assets, step)
     assert step.words == str(words)  # it is here
@@ -36,7 +36,7 @@ def test_another_file_of_the_same_name_is_another_asset(tmp_path):
         (tmp_path / folder).mkdir()
         (tmp_path / folder / "words.txt").write_text(folder)
     assets = publish(store, [Step(str(tmp_path / "a/words.txt")), Step(str(tmp_path / "b/words.txt"))])
-    assert len(set(assets.values())) == 2 == len(store.names("assets"))
+    assert len(set(assets.values())) == 2 == len(store.names("work/assets"))
 
 
 def test_a_model_s_folder_that_a_step_names_is_read_from_the_run_where_it_is_not(tmp_path, monkeypatch):

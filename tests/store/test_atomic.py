@@ -113,22 +113,22 @@ def test_a_parcel_is_a_tar_and_its_slices_are_the_bytes(tmp_path):
     data = {"a.jpg": b"x" * 700, "b.png": b"", "c.webp": b"y" * 512}
     offsets = {name: parcel.add(name, d) for name, d in data.items()}
     parcel.close()
-    (tmp_path / "parts").mkdir()
-    (tmp_path / "parts/p.tar").write_bytes(file.getvalue())
-    with tarfile.open(tmp_path / "parts/p.tar") as tar:
+    (tmp_path / "work/parts").mkdir(parents=True)
+    (tmp_path / "work/parts/p.tar").write_bytes(file.getvalue())
+    with tarfile.open(tmp_path / "work/parts/p.tar") as tar:
         assert {m.name: tar.extractfile(m).read() for m in tar} == data
     names = ["c.webp", "a.jpg"]
     found = read_slices(
-        store, ["parts/p.tar", None, "parts/p.tar"], [offsets[names[0]], None, offsets[names[1]]], [512, None, 700]
+        store, ["work/parts/p.tar", None, "work/parts/p.tar"], [offsets[names[0]], None, offsets[names[1]]], [512, None, 700]
     )
     assert found == [data["c.webp"], None, data["a.jpg"]]
 
 
 def test_a_slice_past_the_end_is_named(tmp_path):
-    (tmp_path / "parts").mkdir()
-    (tmp_path / "parts/p.tar").write_bytes(b"short")
+    (tmp_path / "work/parts").mkdir(parents=True)
+    (tmp_path / "work/parts/p.tar").write_bytes(b"short")
     with pytest.raises(PoolError, match=r"p.tar: holds 3 bytes at 2, not 100"):
-        read_slices(Store(tmp_path), ["parts/p.tar"], [2], [100])
+        read_slices(Store(tmp_path), ["work/parts/p.tar"], [2], [100])
 
 
 def test_a_member_name_that_is_too_long_is_refused():
@@ -138,7 +138,7 @@ def test_a_member_name_that_is_too_long_is_refused():
 
 def test_a_payload_that_is_gone_is_named_with_what_helps(tmp_path):
     with pytest.raises(PoolError, match=r"p.tar: missing; `curate run --repair`"):
-        read_slices(Store(tmp_path), ["parts/p.tar"], [0], [1])
+        read_slices(Store(tmp_path), ["work/parts/p.tar"], [0], [1])
     (tmp_path / "recipe.json").write_text(json.dumps({"inputs": [{"path": str(tmp_path / "p.tar")}]}))
     with pytest.raises(PoolError, match=r"p.tar: missing$"):  # of the input
         read_slices(Store(tmp_path), [str(tmp_path / "p.tar")], [0], [1])
@@ -151,16 +151,16 @@ def test_a_payload_that_is_gone_is_named_with_what_helps(tmp_path):
         "file://{0}/secret",
         "secret",
         "../{1}/secret",
-        "parts/../secret",
-        "parts/x/../../secret.tar",
-        "parts/../secret.tar",
-        "parts/./a.tar",
-        "parts/a/b/c.tar",
-        "parts//a.tar",
-        "parts/a.tar\n",
+        "work/parts/../secret",
+        "work/parts/x/../../secret.tar",
+        "work/parts/../secret.tar",
+        "work/parts/./a.tar",
+        "work/parts/a/b/c.tar",
+        "work/parts//a.tar",
+        "work/parts/a.tar\n",
         "http://127.0.0.1:1/latest/meta-data",
         "simplecache::http://127.0.0.1:1/x",
-        "parts/a.tar::{0}/secret",
+        "work/parts/a.tar::{0}/secret",
         "recipe.json",
         "",
     ],

@@ -25,8 +25,8 @@ def filled(tmp_path) -> Store:
         elif name.endswith((".tar", ".npy")):
             digest = hashlib.sha256(b"bytes").hexdigest()[:32]
             store.publish_bytes(name.replace("x.tar", f"{digest}.tar").replace("x.npy", f"x-{digest}.npy"), b"bytes")
-        elif kind.pattern == "assets/*":
-            store.publish_bytes(f"assets/words-{hashlib.sha256(b'cat').hexdigest()[:32]}.txt", b"cat")
+        elif kind.pattern == "work/assets/*":
+            store.publish_bytes(f"work/assets/words-{hashlib.sha256(b'cat').hexdigest()[:32]}.txt", b"cat")
         else:
             store.publish_bytes(name, b"x")
     return store
@@ -38,7 +38,7 @@ def test_every_kind_is_found_by_its_role_and_all_of_it_is_whole(tmp_path):
     there = sorted(str(p.relative_to(store.root)) for p in (tmp_path / "run").rglob("*") if p.is_file())
     assert sorted(found) == there and len(set(found)) == len(found)
     assert list(folder.faults(store, *Role)) == []
-    assert folder.top(*folder.EARLY) == {"lease", "progress.json", "removed", "verdicts", "inputs", "parts"}
+    assert folder.top(*folder.EARLY) == {"lease", "progress.json", "removed", "verdicts", "work"}
 
 
 @pytest.mark.parametrize("kind", [k for k in KINDS if k.fault], ids=lambda k: k.pattern)
@@ -63,10 +63,12 @@ def test_any_flipped_bit_and_any_cut_is_found(tmp_path, kind):
 def test_a_table_has_its_checksum_wherever_it_is_written(tmp_path, rows):
     store = Store(tmp_path)
     table = pa.table({"id": pa.array(range(rows), pa.int64())}, metadata={"curate": "note"})
-    store.commit_table("parts/p/images.x-1.1.parquet", table)
-    found = store.table("parts/p/images.x-1.1.parquet")
+    store.commit_table("work/parts/p/images.x-1.1.parquet", table)
+    found = store.table("work/parts/p/images.x-1.1.parquet")
     assert found.equals(table) and found.schema.metadata == {b"curate": b"note"}
-    store.publish_table("parts/p/images.x-1.2.parquet", found)  # what was read is written again, with a checksum of its own
+    store.publish_table(
+        "work/parts/p/images.x-1.2.parquet", found
+    )  # what was read is written again, with a checksum of its own
     assert list(folder.faults(store, Role.COMPUTED)) == []
 
 
@@ -86,10 +88,14 @@ def test_a_file_without_a_checksum_has_the_bytes_that_it_always_had(tmp_path):
 
 
 def test_names_that_are_no_file_of_a_run():
-    assert all(folder.kind_of(n) is None for n in ("thesis.tex", "parts/p", "parts/p/q/r.tar", "ledger/other/x.parquet"))
+    assert all(
+        folder.kind_of(n) is None for n in ("thesis.tex", "work/parts/p", "work/parts/p/q/r.tar", "ledger/other/x.parquet")
+    )
 
 
-@pytest.mark.parametrize("name", ["edges/exact_dedup-1.parquet", "decisions/exact_dedup-1.parquet"])
+@pytest.mark.parametrize(
+    "name", ["edges/exact_dedup-1.parquet", "decisions/exact_dedup-1.parquet", "parts/x/source.images.parquet"]
+)
 def test_a_run_of_an_older_layout_is_refused_in_one_line(tmp_path, name):
     store = Store(tmp_path / "run")
     store.publish_bytes(name, b"")

@@ -106,12 +106,12 @@ def test_a_driver_or_worker_that_lost_its_lease_writes_nothing_more(tmp_path):
         for write in (
             lambda: zombie.publish_bytes("ledger/a", b"old"),
             lambda: zombie.remove("ledger/a"),
-            lambda: zombie.commit_bytes("parts/x", b"old"),
+            lambda: zombie.commit_bytes("work/parts/x", b"old"),
             lambda: store.publish_bytes("ledger/a", b"old"),
         ):
             with pytest.raises(PoolError, match="another driver has taken this run over"):
                 write()
-        assert store.read("ledger/a") == b"mine" and not store.exists("parts/x")
+        assert store.read("ledger/a") == b"mine" and not store.exists("work/parts/x")
 
 
 def test_a_full_disk_at_the_end_does_not_lock_the_run(tmp_path, monkeypatch):
@@ -160,9 +160,9 @@ def test_a_commit_that_appears_after_a_takeover_is_taken_back(tmp_path, monkeypa
     with lease.held(store):
         monkeypatch.setattr(os, "link", frozen)
         with pytest.raises(PoolError, match="another driver has taken this run over"):
-            store.commit_bytes("parts/x", b"names what is gone")
+            store.commit_bytes("work/parts/x", b"names what is gone")
         monkeypatch.undo()
-        assert not store.exists("parts/x")
+        assert not store.exists("work/parts/x")
 
 
 def test_a_driver_that_lost_its_lease_leaves_no_trace(tmp_path):

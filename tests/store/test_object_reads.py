@@ -20,10 +20,10 @@ def store(server):  # noqa: F811
 
 def test_slices_of_a_payload_cost_their_bytes(server, store):  # noqa: F811
     data = np.random.default_rng(0).bytes(24 * MEBI)
-    store.fs.pipe_file(store.inner("parts/a/0.tar"), data)
+    store.fs.pipe_file(store.inner("work/parts/a/0.tar"), data)
     wanted = [(n * 2 * MEBI + 777, 50_000) for n in range(12)] + [(23 * MEBI, 1000), (23 * MEBI + 1500, 1000)]
     server.clear()
-    found = list(slices(store, [("parts/a/0.tar", at, size) for at, size in wanted]))
+    found = list(slices(store, [("work/parts/a/0.tar", at, size) for at, size in wanted]))
     assert found == [data[at : at + size] for at, size in wanted]
     assert server.bytes <= 1.1 * sum(size for _, size in wanted) and server.requests == len(wanted) - 1
 

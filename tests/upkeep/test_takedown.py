@@ -239,7 +239,7 @@ def test_the_same_run_again_has_nothing_to_do_and_repairs_to_the_same_bytes(take
     (out / "shards/00000.json").unlink()
     assert start(web[0], out, repair=True).dataset["root_hash"] == root
     clean(out, web)
-    for folder in ("gathered", "planned"):
+    for folder in ("work/gathered", "work/planned"):
         shutil.rmtree(out / folder)
     assert main(["gc", str(out)]) == 0
     (out / "shards/00001.parquet").write_bytes(b"damaged")
@@ -255,7 +255,7 @@ def test_no_later_run_brings_it_back(taken, web, tmp_path):
     start(folder, out, refetch=True)
     clean(out, web)
     (next((out / "ledger/images").iterdir())).write_bytes(b"damaged")
-    (next(out.glob("parts/*/images.vector*"))).write_bytes(b"damaged")
+    (next(out.glob("work/parts/*/images.vector*"))).write_bytes(b"damaged")
     start(folder, out, repair=True)
     clean(out, web)
 
@@ -428,7 +428,7 @@ def test_entries_that_match_nothing_are_listed_and_counted(web, tmp_path, capsys
     assert main(["takedown", str(out), "--list", str(tmp_path / "list.txt")]) == 0
 
 
-@pytest.mark.parametrize("damaged", ["ledger/images/000001.parquet", "parts/*/source.images.parquet"])
+@pytest.mark.parametrize("damaged", ["ledger/images/000001.parquet", "work/parts/*/source.images.parquet"])
 def test_a_takedown_that_meets_damage_is_ended_by_repair(tmp_path, damaged):
     (tmp_path / "a.txt").write_text("40")
     out, url = tmp_path / "run", "http://toy/a.txt/25"
@@ -450,10 +450,10 @@ def test_a_takedown_that_meets_damage_is_ended_by_repair(tmp_path, damaged):
 
 
 def test_what_is_taken_over_from_elsewhere_is_copied_a_piece_at_a_time(tmp_path, monkeypatch):
-    (tmp_path / "parts/x").mkdir(parents=True)
-    (tmp_path / "parts/x/0.tar").write_bytes(bytes(3 << 20))
+    (tmp_path / "work/parts/x").mkdir(parents=True)
+    (tmp_path / "work/parts/x/0.tar").write_bytes(bytes(3 << 20))
     (tmp_path / "recipe.json").write_text("{}")
     whole = Store.read
     monkeypatch.setattr(Store, "read", lambda s, name: pytest.fail(name) if name.endswith(".tar") else whole(s, name))
     here = Store(f"memory://{tmp_path.name}/run")
-    assert adopt(here, Store(tmp_path)) == 1 and here.sizes("parts/x") == {"0.tar": 3 << 20}
+    assert adopt(here, Store(tmp_path)) == 1 and here.sizes("work/parts/x") == {"0.tar": 3 << 20}

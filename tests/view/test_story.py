@@ -43,7 +43,7 @@ def test_a_step_shows_its_own_columns():
         ("caption_made.model", "m"),
         ("caption_made.tokens", "7"),
     ]
-    plumbing = {"fetch": "ok", "payload": "parts/x.tar", "sha256": "0", "final_url": "u"}
+    plumbing = {"fetch": "ok", "payload": "work/parts/x.tar", "sha256": "0", "final_url": "u"}
     assert _values(plumbing, {"step": "fetch", "adds": list(plumbing)}, []) == [("fetch", "ok")]
 
 
