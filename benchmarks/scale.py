@@ -193,7 +193,7 @@ def child(folder: str, out: str, engine: str, free: str) -> None:
                 ).encode(),
             )
 
-    driver.DatasetWriter, driver.tell = Planner, lambda made: None
+    driver.DatasetWriter, driver.write_pages = Planner, lambda made: None
     tables.free_memory = lambda: int(free) << 20
     clock = Clock()
     clock.turn("start")

@@ -26,8 +26,8 @@ from curate.recipe import Recipe, Shards
 from curate.runner.driver import run
 from curate.sources.videos import Videos
 from curate.videos import media
-from curate.videos.film import ROUNDED
 from curate.videos.frames import Frames, Sound
+from curate.videos.reader import ROUNDED
 
 FPS, SIZE, BITS, CELL = 25, (320, 240), 12, 10
 

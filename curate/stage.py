@@ -134,7 +134,7 @@ class Stage(Step):
     prepared: ClassVar[bool] = False  # it gets pictures as its model's input: `load` sets `preprocess`
     optional_reads: ClassVar[tuple[str, ...]] = ()  # columns that it also gets if the rows have them
     instead: ClassVar[str] = ""  # the column that it gets as `text`, see `reading`
-    looks: ClassVar[bool] = (
+    decodes_context: ClassVar[bool] = (
         False  # `run` gets a function that decodes pictures of `context`: rows with schema.PAYLOAD -> pixels
     )
     skip_where: ClassVar[str] = ""  # a column: rows in which it is not null get no values of this stage
@@ -146,9 +146,9 @@ class Stage(Step):
     precision = "float32"
     preprocess: ClassVar[Preprocess | None] = None
     #: Deadline (time.monotonic) after which `run` must leave rows undone, or the whole part is lost. Set before each `run`.
-    ends = math.inf
+    deadline_at = math.inf
     #: Callback for the number of rows that a long `run` has finished. Set before each `run`.
-    tell = staticmethod(lambda rows: None)
+    report_progress = staticmethod(lambda rows: None)
 
     def reading(self, column: str) -> Self:
         """The same stage, changed to read another column as `text`, such as a cleaned or a synthetic caption."""

@@ -23,7 +23,7 @@ from safetensors.numpy import save_file
 from tiny import tiny_clip
 
 from curate.cli import main, parse
-from curate.cli.running import _build
+from curate.cli.run import _build
 from curate.errors import RecipeError
 from curate.fetch.stage import Fetch
 from curate.runner.driver import run

@@ -199,7 +199,7 @@ class Fetch(Stage):
             hook(self.match),
             removed(parcel.store) if parcel.removed is None else parcel.removed,
         )
-        deadline = min(time.monotonic() + self.deadline, self.ends)
+        deadline = min(time.monotonic() + self.deadline, self.deadline_at)
 
         def fetch_rows(rows: dict[Any, list[int]]) -> dict[str, list]:
             with Receiver(live["uid"].to_pylist(), rows, hashes, parcel, policy, self._threads(), deadline) as receiver:
@@ -278,7 +278,7 @@ class Fetch(Stage):
         async def put(url: str | None, result: FetchResult) -> None:
             await receiver.put(url, result)
             remaining.pop(url)  # not before: the deadline may pass while `put` blocks
-            self.tell(len(urls) - len(remaining))
+            self.report_progress(len(urls) - len(remaining))
 
         async with Client(
             Resolver(networks(self.allow_private), threads=min(THREADS, at_once)),

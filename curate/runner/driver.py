@@ -146,7 +146,7 @@ def _recorded(store: Store, earlier: dict[str, Any] | None) -> list[Store]:
     return [releases.located(store, place) for place in (earlier or {}).get("onto", ())]
 
 
-def tell(made: Run) -> None:
+def write_pages(made: Run) -> None:
     """Write the report and the data set's card. An error is logged and does not end the run; a full disk does."""
     try:
         pages = {"report.html": report.html_of(made), **card.files(made)}
@@ -227,7 +227,7 @@ class Driver:
         made.problems += (changed := changed_since(inputs))
         times = {"state": "finished", "began": began, "seconds": time.time() - began}
         self._publish_record({**times, "rows": counts, **self._outcome(point), "changed": changed})
-        tell(made)
+        write_pages(made)
         seal.write(self.store, writer.sums)
         self.progress.end(made, "")
         return made
@@ -255,7 +255,7 @@ class Driver:
         """Complete a pending takedown, repair if asked to, and ingest the input; returns the repaired files and the input
         records."""
         if not self.repair:
-            finish(self.store, lambda: tell(Run(self.store)))  # before anything is read
+            finish(self.store, lambda: write_pages(Run(self.store)))  # before anything is read
             return [], self._inputs()
         # A takedown cannot go through damaged files, and would not look at rows that are missing: it ends when they are here again.
         if pending(self.store):

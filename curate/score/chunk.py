@@ -70,7 +70,7 @@ class Chunk:
         live, inputs, context = self.arguments(stage, todo)
         part, first = self.task.part.id, live["uid"][0].as_py()
         if self.parcel is not None:  # the whole part at once
-            stage.tell = partial(self._report_progress, stage.name, len(todo))
+            stage.report_progress = partial(self._report_progress, stage.name, len(todo))
         try:
             columns = self.task.work.run(stage, lambda: stage.run(live, *inputs, **context), len(todo), self.task)
         except CurateError:
@@ -78,7 +78,7 @@ class Chunk:
         except Exception as e:
             raise PartError(stage.name, part, first, f"{type(e).__name__}: {e}") from e
         finally:
-            vars(stage).pop("tell", None)
+            vars(stage).pop("report_progress", None)
         return validated(stage, columns, len(todo), part, first)
 
     def arguments(self, stage: Stage, todo: np.ndarray) -> tuple[pa.Table, list[Any], dict[str, pa.Table]]:
@@ -94,7 +94,7 @@ class Chunk:
             inputs.append(self.bytes(todo))
         if stage.writes_payload:
             inputs.append(self.parcel)
-        if stage.looks:
+        if stage.decodes_context:
             inputs.append(self.look)
         return live, inputs, {t: self._context(t) for t in stage.context}
 
@@ -117,7 +117,7 @@ class Chunk:
         return [self._bytes[r] for r in rows.tolist()]
 
     def _report_progress(self, stage: str, of: int, rows: int) -> None:
-        self.task.tell(stage, rows, of)
+        self.task.report_progress(stage, rows, of)
 
     def images(self, stage: Stage, rows: np.ndarray) -> Any:
         """The pictures of rows: a list with every pixel of each, or the outcome's name where it cannot be decoded; for a stage with

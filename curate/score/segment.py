@@ -114,7 +114,7 @@ class Work:
         """Call a stage, in the model thread if it keeps a model, and measure its time."""
 
         def called() -> pa.Table:
-            stage.ends = task.ends
+            stage.deadline_at = task.deadline_at
             return work()
 
         if self.stopped:
@@ -141,8 +141,8 @@ class SegmentTask:
     def __init__(self, work: Work, part: Part, compute: bool = True, share: Spending = UNLIMITED):
         self.work, self.part, self.compute, self.allowance = work, part, compute, Allowance(share)
         self.began = time.monotonic()
-        self.tell = ProgressReporter(work.notes if compute else None, work.name, part.id)
-        self.ends = math.inf if work.streams else self.began + SHARE * work.deadline
+        self.report_progress = ProgressReporter(work.notes if compute else None, work.name, part.id)
+        self.deadline_at = math.inf if work.streams else self.began + SHARE * work.deadline
         self.earlier: dict[int, str] = {}
         reads: dict[str, set[str]] = {}
         for stage in work.stages:
@@ -197,7 +197,7 @@ class SegmentTask:
                 self.state.drop_children(stage)
             return
         # A fetch is committed as a whole, and rows without time left would count as late: start it only with half of the time left.
-        latest = (self.began + self.ends) / 2 if stages[0].writes_payload else self.ends
+        latest = (self.began + self.deadline_at) / 2 if stages[0].writes_payload else self.deadline_at
         if not self.compute or (self.done.computed and time.monotonic() > latest):
             self.done.unfinished = True
             return
@@ -235,9 +235,9 @@ class SegmentTask:
                     fresh[stage.name].append((places[todo], columns))
             rows.update_drops(places, chunk.rows)
             now, left = time.monotonic(), left - len(places)
-            self.tell(stages[-1].name, len(live) - left, len(live))
+            self.report_progress(stages[-1].name, len(live) - left, len(live))
             longest, before = max(longest, now - before), now
-            self.done.unfinished = left > 0 and any(fresh.values()) and now + longest > self.ends
+            self.done.unfinished = left > 0 and any(fresh.values()) and now + longest > self.deadline_at
             if self.done.unfinished or (left and now - committed > COMMIT):
                 self._commit_all(stages, rows, fresh)
                 committed = time.monotonic()
@@ -257,7 +257,7 @@ class SegmentTask:
                 fresh[last.name].append((at, validated(last, columns, len(at), self.part.id, uid(at))))
                 self.done.computed[last.name] = self.done.computed.get(last.name, 0) + len(at)
                 self.done.seconds[last.name] = time.monotonic() - began
-                self.tell(last.name, self.done.computed[last.name], len(live))
+                self.report_progress(last.name, self.done.computed[last.name], len(live))
                 self._commit_all(stages, rows, fresh)
         except CurateError:
             raise

@@ -31,7 +31,7 @@ class CaptionDocument(TextStage):
 
     table = "documents"
     context = ("texts", "images")
-    looks = True
+    decodes_context = True
     exposes = (("texts", "text"),)
 
     prompt: str = "document"

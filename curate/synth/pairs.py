@@ -64,7 +64,7 @@ class CaptionPair(TextStage):
     """
 
     reads = ("image",)
-    looks = True
+    decodes_context = True
 
     prompt: str = "compare"
     pair: str = "paired_row"

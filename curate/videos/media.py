@@ -11,7 +11,7 @@ import numpy as np
 
 from curate.fetch.image import MAX_PIXELS
 from curate.videos import colour
-from curate.videos.film import Film
+from curate.videos.reader import VideoReader
 
 #: Pixels of the longer side of the thumbnails in which scene changes are detected.
 _THUMBNAIL = 64
@@ -25,36 +25,36 @@ def run_task(task: str, path: str, *arguments: Any) -> dict[str, Any]:
     import av
 
     try:
-        with Film(path) as film:
-            return {"outcome": None, **TASKS[task](film, *arguments)}
+        with VideoReader(path) as video:
+            return {"outcome": None, **TASKS[task](video, *arguments)}
     except (av.error.FFmpegError, OSError, ValueError, IndexError, ArithmeticError, EOFError):
         return {"outcome": "broken"}
 
 
-def probe(film: Film) -> dict[str, Any]:
+def probe(video: VideoReader) -> dict[str, Any]:
     """Length in seconds, size in pixels as displayed, frames a second, whether there is sound, the title."""
-    stream = film.picture
+    stream = video.picture
     if stream is None:
         return {"outcome": "no_picture"}
     width, height = stream.codec_context.width, stream.codec_context.height
     if not width or not height or width * height > MAX_PIXELS:
         return {"outcome": "too_many_pixels" if width * height > MAX_PIXELS else "broken"}
-    if not math.isfinite(film.seconds) or film.seconds <= 0:
+    if not math.isfinite(video.seconds) or video.seconds <= 0:
         return {"outcome": "no_duration"}
     found = {
-        "seconds": round(film.seconds, 3),
+        "seconds": round(video.seconds, 3),
         "fps": float(stream.average_rate or 0),
-        "sound": film.sound is not None,
-        "title": film.container.metadata.get("title"),
+        "sound": video.sound is not None,
+        "title": video.container.metadata.get("title"),
     }
-    _, first = next(film.frames("picture"), (None, None))
+    _, first = next(video.frames("picture"), (None, None))
     if first is None:
         return {"outcome": "broken"}
     sides = (first.height, first.width) if orientation(first)[0] else (first.width, first.height)
     return {**found, "width": sides[0], "height": sides[1]}
 
 
-def scenes(film: Film, bound: float) -> dict[str, Any]:
+def scenes(video: VideoReader, bound: float) -> dict[str, Any]:
     """The times in seconds of scene changes: where the picture changes by more than `bound`.
 
     The rule of PySceneDetect's ContentDetector, whose bound is 27: the mean absolute difference of hue, saturation and value
@@ -63,7 +63,7 @@ def scenes(film: Film, bound: float) -> dict[str, Any]:
     import cv2
 
     cuts, before = [], None
-    for time, frame in film.frames("picture"):
+    for time, frame in video.frames("picture"):
         hsv = cv2.cvtColor(thumbnail(frame), cv2.COLOR_RGB2HSV).astype(np.int16)
         if before is not None and np.abs(hsv - before).mean() > bound:
             cuts.append(round(time, 3))
@@ -71,7 +71,7 @@ def scenes(film: Film, bound: float) -> dict[str, Any]:
     return {"cuts": cuts}
 
 
-def frames(film: Film, clips: list[list[float]], side: int, quality: int) -> dict[str, Any]:
+def frames(video: VideoReader, clips: list[list[float]], side: int, quality: int) -> dict[str, Any]:
     """For each time of each clip the frame on the screen as a JPEG, or None if there is no such frame.
 
     A frame is a tuple: bytes, width, height, original width and height, and the change from the previous frame of the clip (mean
@@ -81,7 +81,7 @@ def frames(film: Film, clips: list[list[float]], side: int, quality: int) -> dic
 
     found: list[tuple | None] = []
     last, firsts = None, set(np.cumsum([0, *map(len, clips)]).tolist())
-    for frame in film.frames_at([t for clip in clips for t in clip]):
+    for frame in video.frames_at([t for clip in clips for t in clip]):
         last = None if len(found) in firsts else last
         if frame is None or frame.width * frame.height > MAX_PIXELS:
             found.append(None)
@@ -95,15 +95,15 @@ def frames(film: Film, clips: list[list[float]], side: int, quality: int) -> dic
     return {"frames": found}
 
 
-def sound(film: Film, start: float, end: float, rate: int) -> dict[str, Any]:
+def sound(video: VideoReader, start: float, end: float, rate: int) -> dict[str, Any]:
     """The sound of a span as a WAV file: one channel, 16 bits, `rate` samples a second, each at its own time, with silence in gaps.
 
     With its length in seconds and its level (RMS in dB below full scale; -120 is silence). `wav` is None if the span has no sound.
     """
-    if film.sound is None:
+    if video.sound is None:
         return {"wav": None}
     samples, has_sound = np.zeros(max(0, round((end - start) * rate)), np.int16), False
-    for begin, run in _gapless_runs(film, start, end, rate):
+    for begin, run in _gapless_runs(video, start, end, rate):
         first = round((begin - start) * rate)
         run = run[max(0, -first) :][: max(0, len(samples) - max(0, first))]
         samples[max(0, first) : max(0, first) + len(run)] = run
@@ -114,12 +114,12 @@ def sound(film: Film, start: float, end: float, rate: int) -> dict[str, Any]:
     return {"wav": wav(samples, rate), "seconds": len(samples) / rate, "level": round(10 * math.log10(max(power, 1e-12)), 2)}
 
 
-def _gapless_runs(film: Film, start: float, end: float, rate: int) -> Iterator[tuple[float, np.ndarray]]:
+def _gapless_runs(video: VideoReader, start: float, end: float, rate: int) -> Iterator[tuple[float, np.ndarray]]:
     """Runs of resampled samples without gaps, each with the time of its first sample. A change of the sample format starts a run."""
     from av.audio.resampler import AudioResampler
 
     resampler, parts, begin, length, last_kind = None, [], 0.0, 0.0, None
-    for time, frame in film.frames("sound", start - _PREROLL):
+    for time, frame in video.frames("sound", start - _PREROLL):
         if time >= end:
             break
         seconds, kind = frame.samples / frame.sample_rate, (frame.format.name, frame.layout.name, frame.sample_rate)
@@ -143,22 +143,22 @@ def _concatenated(frames: list[Any]) -> np.ndarray:
 _IN_MP4 = {"h264", "hevc", "av1", "vp9", "mpeg4", "mpeg2video", "aac", "mp3", "opus", "ac3", "flac"}
 
 
-def clip(film: Film, start: float, end: float) -> dict[str, Any]:
+def clip(video: VideoReader, start: float, end: float) -> dict[str, Any]:
     """A span as a file of its own, its packets copied without re-encoding: `clip`, the bytes; `suffix`, mp4 or mkv; `begins`, the time
     in the file at which the span begins, since the file starts at the preceding key frame."""
     import av
 
-    streams = [s for s in (film.picture, film.sound) if s is not None]
+    streams = [s for s in (video.picture, video.sound) if s is not None]
     suffix = "mp4" if all(s.codec_context.name in _IN_MP4 for s in streams) else "mkv"
     out = io.BytesIO()
     with av.open(out, "w", format={"mkv": "matroska"}.get(suffix, suffix)) as made:
         target = {s.index: made.add_stream_from_template(s) for s in streams}
         begun = None
-        for time, packet in film.packets(streams, start):
+        for time, packet in video.packets(streams, start):
             if time >= end:
                 break
             begun = time if begun is None else begun
-            shift = round((film.start + begun) / packet.time_base)
+            shift = round((video.start + begun) / packet.time_base)
             packet.pts, packet.dts = packet.pts - shift, packet.dts - shift
             packet.stream = target[packet.stream.index]
             made.mux(packet)

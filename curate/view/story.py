@@ -61,7 +61,7 @@ class Story:
     twins: list[Any]  # samples.Pair: the row and its survivor, or those that fell for it
 
 
-def tell(run: Run, who: str, thumbnails: bool = True) -> list[Story]:
+def stories_of(run: Run, who: str, thumbnails: bool = True) -> list[Story]:
     """The stories of all rows with a uid, key or URL; RecipeError if there are none."""
     stories = [
         _story(run, name, row, thumbnails)

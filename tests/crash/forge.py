@@ -68,12 +68,12 @@ def work(request: dict) -> dict:
 def take(run: str, urls: list[str]) -> dict:
     """Take down these URLs."""
     from curate.removed import Removed, url_digest
-    from curate.runner.driver import tell
+    from curate.runner.driver import write_pages
     from curate.store.atomic import Store
     from curate.upkeep.takedown import takedown
     from curate.view.run import open_run
 
-    takedown(Store(run), Removed(urls=set(map(url_digest, urls))), lambda: tell(open_run(run)))
+    takedown(Store(run), Removed(urls=set(map(url_digest, urls))), lambda: write_pages(open_run(run)))
     return {"root": open_run(run).dataset["root_hash"]}
 
 

@@ -29,7 +29,7 @@ from curate.upkeep.check import check
 from curate.view.grid import contents
 from curate.view.progress import Quiet
 from curate.view.samples import pairs, pairs_of
-from curate.view.story import as_text, tell
+from curate.view.story import as_text, stories_of
 
 FILES = {f"/{i}.jpg": picture(i) for i in range(12)} | {"/shared.jpg": picture(99), "/small.jpg": picture(98, 40)}
 SETTINGS = {"allow_private": ("127.0.0.0/8",), "robots": False, "timeout": 5, "wait": 5, "retries": 0, "rate": 0}
@@ -382,7 +382,7 @@ def test_what_was_learnt_of_a_file_that_did_not_come_is_in_the_ledger(done, caps
         "select count(*) from images where \"fetch\" = 'ok' and http_status = 200 and final_url is not null"
     ).fetchall()
     assert ok == [(16,)]
-    story = as_text(tell(made, rows[0][-1])[0])
+    story = as_text(stories_of(made, rows[0][-1])[0])
     assert "failed: http_404" in story and "dropped: fetch:http_404" in story
 
 
@@ -395,7 +395,7 @@ def test_pairs_are_of_the_table_that_their_step_worked_on(done):
     assert pair.dropped.row["drop_reason"] == "duplicate_uid" and pair.survivor.row["kept"]
     assert pairs_of(made, pair.dropped.row["uid"], "documents") and not pairs_of(made, pair.dropped.row["uid"])
     assert "not fetched" not in contents(made, "duplicate_uid", 9, None)[0]
-    stories = tell(made, pair.dropped.row["uid"])
+    stories = stories_of(made, pair.dropped.row["uid"])
     assert all("is a duplicate of" in as_text(s) for s in stories)
     assert "too short" in contents(made, "paragraph_words", 9, None)[0]
 

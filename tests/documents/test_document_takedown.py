@@ -8,7 +8,7 @@ from page_web import sentence
 from test_document_runs import FILES, documents, recipe, start, web  # noqa: F401  web is a fixture
 
 from curate.removed import Removed, url_digest
-from curate.runner.driver import tell
+from curate.runner.driver import write_pages
 from curate.store.atomic import Store
 from curate.upkeep.check import check
 from curate.upkeep.takedown import takedown
@@ -27,7 +27,7 @@ def run(done, tmp_path):
 
 def take(out, **asked):
     store = Store(str(out))
-    return takedown(store, Removed(**asked), lambda: tell(open_run(str(out))))
+    return takedown(store, Removed(**asked), lambda: write_pages(open_run(str(out))))
 
 
 def url(made, path: str) -> str:

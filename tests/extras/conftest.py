@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from PIL import Image, ImageDraw
 
-from curate.extras.demo.lay import HOSTS
+from curate.extras.demo.build import HOSTS
 from curate.extras.demo.pairs import Pair, encode, held_out
 from curate.extras.demo.web import DemoWeb, WebError, build, write
 

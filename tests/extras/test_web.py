@@ -19,7 +19,7 @@ import pytest
 from PIL import Image
 
 from curate.extras.demo import faults
-from curate.extras.demo.lay import HOSTS, LIST, SHARES
+from curate.extras.demo.build import HOSTS, LIST, SHARES
 from curate.extras.demo.server import Connection, Site
 from curate.extras.demo.web import DemoWeb, WebError
 from curate.schema import FETCH

@@ -80,10 +80,12 @@ def test_a_stage_knows_when_its_part_is_given_up(inputs, tmp_path, monkeypatch):
     seen = []
     fetch = ToyFetch.run
     monkeypatch.setattr(
-        ToyFetch, "run", lambda self, live, parcel: seen.append(self.ends - time.monotonic()) or fetch(self, live, parcel)
+        ToyFetch,
+        "run",
+        lambda self, live, parcel: seen.append(self.deadline_at - time.monotonic()) or fetch(self, live, parcel),
     )
     made(inputs, tmp_path / "run", deadline=100)
-    assert 70 < seen[0] < 81 and ToyFetch.ends == math.inf
+    assert 70 < seen[0] < 81 and ToyFetch.deadline_at == math.inf
 
 
 def test_a_fetch_that_may_take_as_long_as_its_part_ends_before_it(tmp_path, monkeypatch):

@@ -14,7 +14,7 @@ from toys import recipe as pairs
 
 from curate.recipe import Recipe, Shards
 from curate.removed import Removed
-from curate.runner.driver import run, tell
+from curate.runner.driver import run, write_pages
 from curate.select.exchange import ByShare, Exchange, Frame, Held
 from curate.selector import Selection, Selector
 from curate.shard import plan as layout
@@ -161,7 +161,7 @@ def made_again(folder, where: str, collect: bool = False, size: int = 10) -> lis
     if collect:
         gc.collect(Store(out))
     uids = made.sql(f"select uid from images where kept and {where}").fetchall()
-    takedown(Store(out), Removed(uids={u for (u,) in uids}), lambda: tell(open_run(out)))
+    takedown(Store(out), Removed(uids={u for (u,) in uids}), lambda: write_pages(open_run(out)))
     taken = open_run(out).dataset
     return [taken, run(recipe, out, engine="local", part_size=20, refetch=True).dataset, check(Store(out))]
 

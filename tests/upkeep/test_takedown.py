@@ -31,7 +31,7 @@ from curate.fetch.stage import Fetch
 from curate.filters.caption_words import CaptionWords
 from curate.recipe import Recipe, Shards
 from curate.removed import Removed, read_requests, url_digest
-from curate.runner.driver import run, tell
+from curate.runner.driver import run, write_pages
 from curate.sources.url_pairs import UrlPairs
 from curate.stage import Stage
 from curate.store.atomic import Store
@@ -442,7 +442,7 @@ def test_a_takedown_that_meets_damage_is_ended_by_repair(tmp_path, damaged):
         data[start + texts.total_compressed_size - 3] ^= 255  # what is looked up first is whole
         path.write_bytes(data)
     with pytest.raises(PoolError, match="--repair"):
-        takedown(Store(out), Removed(urls={url_digest(url)}), lambda: tell(open_run(str(out))))
+        takedown(Store(out), Removed(urls={url_digest(url)}), lambda: write_pages(open_run(str(out))))
     assert (out / "removed/begun.json").exists()
     again = run(made, str(out), engine="local", part_size=20, repair=True)
     assert again.dataset["samples"] == samples - 1 and check(Store(out)) == [] and holding(out, url.encode() * 2) == []

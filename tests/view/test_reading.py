@@ -11,7 +11,7 @@ from toys import recipe
 from curate.cli import main
 from curate.errors import PoolError
 from curate.removed import Removed, url_digest
-from curate.runner.driver import run, tell
+from curate.runner.driver import run, write_pages
 from curate.shard import export as exports
 from curate.store import atomic, lease
 from curate.store.atomic import Store
@@ -29,7 +29,7 @@ def made(inputs, tmp_path, monkeypatch):
 
 
 def take(folder, url):
-    takedown(Store(folder), Removed(urls={url_digest(url)}), lambda: tell(open_run(folder)))
+    takedown(Store(folder), Removed(urls={url_digest(url)}), lambda: write_pages(open_run(folder)))
 
 
 def once(act, calls=[]):  # noqa: B006

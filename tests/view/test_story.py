@@ -9,7 +9,7 @@ from pictured import pictured
 from curate.cli import main
 from curate.errors import RecipeError
 from curate.view.run import open_run
-from curate.view.story import _lines, _values, as_text, in_effect, tell
+from curate.view.story import _lines, _values, as_text, in_effect, stories_of
 
 
 @pytest.fixture(scope="module")
@@ -23,7 +23,7 @@ def lines(story):
 
 def test_a_dropped_row_says_which_rule_and_what_was_never_reached(run):
     uid = run.sql("select uid from images where drop_reason = 'caption_words' and text <> '' limit 1").fetchall()[0][0]
-    (story,) = tell(run, uid)
+    (story,) = stories_of(run, uid)
     steps = lines(story)
     assert steps["caption_words"].outcome == "dropped" and steps["caption_words"].bounds == "≥ 3"
     assert steps["duplicate_uid"].outcome == "passed" and steps["image_side"].outcome == "not reached"
@@ -64,21 +64,21 @@ def test_a_step_that_left_nothing_did_not_pass():
 
 def test_a_kept_row_names_its_shard(run):
     uid, shard, url = run.sql("select uid, shard, url from images where kept order by uid limit 1").fetchall()[0]
-    (story,) = tell(run, uid)
+    (story,) = stories_of(run, uid)
     assert f"shards/{shard:05d}.tar, key {uid}" in as_text(story) and {line.outcome for line in story.lines} == {"passed"}
-    assert tell(run, url)[0].card.row["uid"] == uid and story.card.thumbnail
-    assert tell(run, f"{uid}-2")[0].card.row["uid"] == uid
+    assert stories_of(run, url)[0].card.row["uid"] == uid and story.card.thumbnail
+    assert stories_of(run, f"{uid}-2")[0].card.row["uid"] == uid
 
 
 def test_both_sides_of_a_duplicate_name_the_other(run):
     uid, survivor = run.sql("select uid, survivor from edges where step = 'exact_dedup'").fetchall()[0]
     for one in (uid, survivor):
-        assert f"{uid} is a duplicate of {survivor}" in as_text(tell(run, one)[0])
+        assert f"{uid} is a duplicate of {survivor}" in as_text(stories_of(run, one)[0])
 
 
 def test_a_stranger_is_refused(run):
     with pytest.raises(RecipeError, match="no row has the uid or URL http://nowhere"):
-        tell(run, "http://nowhere")
+        stories_of(run, "http://nowhere")
 
 
 def test_why_prints_and_writes(run, tmp_path, capsys):

@@ -24,7 +24,7 @@ import pyarrow.parquet as pq
 
 from curate.errors import CurateError
 from curate.extras.demo import server
-from curate.extras.demo.lay import CLEAN, HOSTS, LAYOUT, write_web
+from curate.extras.demo.build import CLEAN, HOSTS, LAYOUT, write_web
 from curate.extras.demo.pairs import Pair, pairs
 
 #: Ports are tried from here on. The same port gives the same URLs, hence the same uids and the same root hash.

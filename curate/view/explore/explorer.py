@@ -19,7 +19,7 @@ from curate.view.explore.vectors import Vectors, embedding_of
 from curate.view.reading import at_rest
 from curate.view.run import Run, open_run
 from curate.view.samples import QUIET, columns, light, small
-from curate.view.story import fate, tell
+from curate.view.story import fate, stories_of
 
 #: Embeddings that are kept in memory, bins of a histogram, values of a column that are listed.
 EMBEDDINGS, BINS, VALUES = 100_000, 40, 40
@@ -183,7 +183,7 @@ class Explorer:
     def story(self, uid: str) -> dict[str, Any]:
         """What each step made of a row, the duplicates that it was compared with, and the images nearest to it."""
         run = self.here()
-        stories = tell(run, uid, thumbnails=False)
+        stories = stories_of(run, uid, thumbnails=False)
         lines = [
             {"table": s.table, "fate": fate(s), "lines": [asdict(line) for line in s.lines], "row": self._row(s.card.row)}
             for s in stories

@@ -27,7 +27,7 @@ _MAX_ERRORS = 50
 _CLOCK = re.compile(r"(\d+):(\d+):(\d+(?:\.\d+)?)")
 
 
-class Film:
+class VideoReader:
     """An open video file. Raises PyAV's errors, or OSError, if it is not a video.
 
     Nothing that the file refers to is opened: formats that name other files or addresses (playlists, concat lists, DASH) are not
@@ -45,7 +45,7 @@ class Film:
             raise
         self.start = _start(self.container, self.picture)
 
-    def __enter__(self) -> "Film":
+    def __enter__(self) -> "VideoReader":
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -227,10 +227,10 @@ def _why_options(sub: argparse.ArgumentParser, _: str | None) -> None:
 def why(args: argparse.Namespace) -> int:
     from curate.view.reading import consistent
     from curate.view.run import Run
-    from curate.view.story import as_text, tell, write
+    from curate.view.story import as_text, stories_of, write
 
     def read(run: Run) -> tuple[str, str]:
-        stories = tell(run, args.who)
+        stories = stories_of(run, args.who)
         return clean("\n\n".join(map(as_text, stories))), write(run, stories, args.out)
 
     text, page = consistent([args.folder], read)

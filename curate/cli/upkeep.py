@@ -90,7 +90,7 @@ examples:
 
 def takedown(args: argparse.Namespace) -> int:
     from curate.removed import Removed, read_requests
-    from curate.runner.driver import tell
+    from curate.runner.driver import write_pages
     from curate.store.atomic import Store
     from curate.upkeep.chain import chain, take_down
     from curate.view.run import open_run
@@ -99,7 +99,7 @@ def takedown(args: argparse.Namespace) -> int:
     wanted = Removed(*({e.value for e in entries if e.kind == kind} for kind in ("url", "uid", "sha256")))
     runs = {s.url: s for folder in [args.folder, *args.also] for s in chain(Store(folder))}
     here = [s for s in runs.values() if len(runs) == 1 or s.exists("recipe.json")]
-    found = take_down(here, wanted, lambda store: tell(open_run(store.url)), args.dry_run)
+    found = take_down(here, wanted, lambda store: write_pages(open_run(store.url)), args.dry_run)
     for store, taken in found:
         print(f"{clean(store.url)}:" if len(found) > 1 else "", end="\n" * (len(found) > 1))
         _print_taken(store, taken, args.dry_run)
