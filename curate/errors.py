@@ -4,6 +4,9 @@
 class CurateError(Exception):
     """Base class of the expected errors; the command line prints their message without a traceback."""
 
+    retry = False  # whether another attempt at the same call may succeed
+    broken = False  # whether the worker that raised it is of no further use
+
 
 class RecipeError(CurateError):
     """The recipe, its parameters or the output folder are wrong; raised before any worker starts."""

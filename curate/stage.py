@@ -53,6 +53,10 @@ class Step:
     writes_payload: ClassVar[bool] = False  # it writes bytes (fetching): `run` gets a payload.Parcel
     hashes: ClassVar[str] = ""  # if it writes bytes: the column of `adds` with their SHA-256, unless that is `sha256`
     exposes: ClassVar[tuple[tuple[str, str], ...]] = ()  # (table, column) of texts of other tables that its strings contain
+    gpus: ClassVar[float] = 0  # GPUs (or a share of one) for each worker; without a GPU it runs on cores
+    device = ""  # where the tasks of a selector compute, a parameter of those that can use a GPU: auto, cpu or cuda
+    model = ""  # the model, a parameter of steps that use one
+    streams: ClassVar[bool] = False  # it implements `stream` instead of `run`; a part has no deadline
 
     name: str = field(default="", kw_only=True)
 
@@ -128,7 +132,6 @@ class Stage(Step):
     one thread.
     """
 
-    gpus: ClassVar[float] = 0  # GPUs (or a share of one) for each actor; without a GPU the stage runs on the CPU
     chunk: ClassVar[int] = 256  # rows of one call of `run`; fixed, so that scheduling cannot change a score
     casts: ClassVar[bool] = False  # its model computes in bfloat16 on a GPU, see `precision`
     prepared: ClassVar[bool] = False  # it gets pictures as its model's input: `load` sets `preprocess`
@@ -138,7 +141,6 @@ class Stage(Step):
         False  # `run` gets a function that decodes pictures of `context`: rows with schema.PAYLOAD -> pixels
     )
     skip_where: ClassVar[str] = ""  # a column: rows in which it is not null get no values of this stage
-    streams: ClassVar[bool] = False  # it implements `stream` instead of `run`; a part has no deadline
 
     #: Rows in one pass of its model, if not all of a call; set by `load`.
     batch = 0
@@ -165,7 +167,7 @@ class Stage(Step):
 
     def loading(self) -> str:
         """What `load` loads, for the progress display: the model's name, with its size if that is known."""
-        return getattr(self, "model", "") or self.name
+        return self.model or self.name
 
     @property
     def loads(self) -> bool:

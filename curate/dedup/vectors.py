@@ -143,7 +143,7 @@ def place(device: str) -> str | None:
 def gpus(device: str) -> float:
     """The share of a card that a task asks for which computes on `device`, on a cluster that has cards: two tasks share one, so that
     one reads while the other computes."""
-    return 0.0 if device == "cpu" else 0.5
+    return 0.0 if device in ("", "cpu") else 0.5
 
 
 @dataclass(frozen=True)

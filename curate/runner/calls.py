@@ -6,6 +6,7 @@ from typing import Any
 
 from curate.errors import RecipeError
 from curate.runner.workers import loaded
+from curate.score.target import Target
 
 
 class Nothing:
@@ -16,7 +17,7 @@ class Keeper:
     """The actor that keeps a target with its model loaded. A failure to load is raised by its calls: an actor whose constructor fails
     could not report why."""
 
-    def __init__(self, target: Any, name: str):
+    def __init__(self, target: Target, name: str):
         self.error: RecipeError | None = None
         try:
             self.target = loaded(target, name)
@@ -30,7 +31,7 @@ class Keeper:
             return self.target(*args)
 
 
-def call(target: Any, name: str, deadline: float, peek: bool, *args: Any) -> Any:
+def call(target: Target, name: str, deadline: float, peek: bool, *args: Any) -> Any:
     with Alarm(deadline):
         if peek:
             found = target.peek(*args)
@@ -38,8 +39,7 @@ def call(target: Any, name: str, deadline: float, peek: bool, *args: Any) -> Any
         try:
             return loaded(target, name)(*args)
         finally:
-            if hasattr(target, "close"):
-                target.close()
+            target.close()
 
 
 class Alarm:

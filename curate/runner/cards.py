@@ -15,12 +15,12 @@ log = logging.getLogger(__name__)
 def unused_cards(recipe: Recipe) -> list[str]:
     """A line for each GPU of this machine that is left unused, with the reason."""
     here = gpus_here()
-    uses = [s.name for s in recipe.steps if getattr(s, "gpus", 0) or share_of_card(getattr(s, "device", "cpu"))]
+    uses = [s.name for s in recipe.steps if s.gpus or share_of_card(s.device)]
     if not here:
         return []
     many = f"{here} GPU{'s' * (here != 1)} here"
     if not uses:
-        cpu = [s.name for s in recipe.steps if getattr(s, "device", None) == "cpu"]
+        cpu = [s.name for s in recipe.steps if s.device == "cpu"]
         return [f"{many}, and no step uses one" + (f": {', '.join(cpu)} with device cpu" if cpu else "")]
     if not card.count():
         return [f"{many}, and torch sees none: {', '.join(uses)} would work on cores; install torch with CUDA"]

@@ -19,6 +19,7 @@ from curate.runner.calls import Keeper, Nothing, call
 from curate.runner.local import LocalEngine
 from curate.runner.workers import ATTEMPTS, Crash, Lane, bundles, cores, decoding, fitting, model_workers, task_cores
 from curate.score.notes import Note, Notes
+from curate.score.target import Function
 
 log = logging.getLogger(__name__)
 
@@ -148,8 +149,7 @@ class RayEngine:
         shares = cores(lanes, self.workers, self._per_card())
         self.cores = [self._fitted(lane, share) for lane, share in zip(lanes, shares)]
         for lane, share in zip(lanes, shares):
-            if hasattr(lane.target, "cores"):
-                lane.target.cores = decoding(lane, share, self.workers)
+            lane.target.cores = decoding(lane, share, self.workers)
         self.task = self.ray.remote(max_retries=0, max_calls=0)(call)
         self.targets = [self.ray.put(lane.target) for lane in lanes]
 
@@ -170,7 +170,7 @@ class RayEngine:
     def submit(self, lane: int, token: Any, *args: Any) -> None:
         if self.lanes[lane].kind != "model":
             self._task(lane, token, args, False)
-        elif hasattr(self.lanes[lane].target, "peek") and not any(self.actors[lane]):
+        elif not any(self.actors[lane]):
             self._task(lane, token, args, True)  # no model is loaded for what is there already
         else:
             self._to_actor(lane, token, args)
@@ -230,7 +230,7 @@ class RayEngine:
             late = time.monotonic() - since >= self.lanes[lane].deadline
             return token, Crash(_late(self.lanes[lane]) if late else f"{self.lanes[lane].name}: {e}")
         except CurateError as e:
-            if at is not None and getattr(e, "broken", False):
+            if at is not None and e.broken:
                 self.ray.kill(at[1])
                 self._lose(lane, at)
             return token, e
@@ -349,7 +349,7 @@ class _Mapping:
         self.engine, self.ray = engine, engine.ray
         gpus = getattr(function, "gpus", 0.0) if engine.gpus else 0
         self.task = self.ray.remote(max_retries=0)(call).options(num_cpus=1 if engine.workers > 1 else 0.5, num_gpus=gpus)
-        self.target = self.ray.put(function)
+        self.target = self.ray.put(Function(function))
         self.running: dict[Any, tuple[int, Any, int, float]] = {}
         self.done: dict[int, Any] = {}
         self.heard = time.monotonic()

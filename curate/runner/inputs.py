@@ -5,11 +5,12 @@ from typing import Any
 
 from curate.removed import Removed
 from curate.score.ingest import ingest
+from curate.score.target import Target
 from curate.store.atomic import Store
 
 
 @dataclass
-class Ingest:
+class Ingest(Target):
     """Reads an input file into parts (score.ingest), for the engine. gone: what was taken down. there: the records of inputs that there are."""
 
     store: Store
@@ -19,7 +20,7 @@ class Ingest:
     gone: Removed
     there: frozenset[str]
 
-    def __call__(self, path: str) -> dict[str, Any]:
+    def __call__(self, path: str, share: Any = None) -> dict[str, Any]:
         return ingest(self.store, self.source, path, self.part_size, self.known.get(path), self.gone, self.there)
 
 

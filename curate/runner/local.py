@@ -38,8 +38,7 @@ class LocalEngine:
         self.lanes = lanes
         self.pool = ThreadPoolExecutor(max(1, sum(lane.calls for lane in lanes)), "part")
         for lane in lanes:
-            if hasattr(lane.target, "cores"):
-                lane.target.cores = len(os.sched_getaffinity(0))
+            lane.target.cores = len(os.sched_getaffinity(0))
 
     def submit(self, lane: int, token: Any, *args: Any) -> None:
         if self.lanes[lane].together > 1:
@@ -64,14 +63,14 @@ class LocalEngine:
                 target = loaded(target, self.lanes[lane].name)
             return target(*args)
         except CurateError as e:
-            if getattr(e, "broken", False):
-                closed(target)
+            if e.broken:
+                target.close()
             return e
 
     def close(self) -> None:
         self.waiting.clear()
         for lane in self.lanes:
-            closed(lane.target)
+            lane.target.close()
         if self.pool:
             self.pool.shutdown(cancel_futures=True)
         self.beside, self.pool = {}, None
@@ -102,9 +101,3 @@ class LocalEngine:
     def notes(self) -> list[Note]:
         """The progress notes since the last call."""
         return self.heard.take()
-
-
-def closed(target: Any) -> None:
-    """Close a target that has a `close` method."""
-    if hasattr(target, "close"):
-        target.close()

@@ -13,6 +13,7 @@ from curate.runner.cards import unused_cards
 from curate.runner.preflight import settle
 from curate.runner.workers import Lane, cores, decoding, fitting, gpus_here, model_workers
 from curate.score.ingest import input_key
+from curate.score.target import Target
 from curate.selector import Selector
 from curate.source import file_identity
 from curate.stage import Stage
@@ -58,8 +59,8 @@ def describe(recipe: Recipe, out: str | None, part_size: int) -> str:
 
 def cautions(recipe: Recipe) -> list[str]:
     """A line for each kind of small default model that the recipe uses: what it cannot do."""
-    clips = [s.name for s in recipe.steps if getattr(s, "model", "") == "small"]
-    writers = [s.name for s in recipe.steps if getattr(getattr(s, "by", None), "model", "") == "small"]
+    clips = [s.name for s in recipe.steps if s.model == "small" and not s.streams]
+    writers = [s.name for s in recipe.steps if s.model == "small" and s.streams]
     found = []
     if clips:
         found.append(
@@ -92,7 +93,11 @@ def workers_here(recipe: Recipe) -> list[str]:
 def _lane(segment: list[Stage], total: int, gpus: int) -> Lane:
     share, where = max(s.gpus for s in segment), segment_kind(segment)
     return Lane(
-        " + ".join(s.name for s in segment), print, where, share, model_workers(total, gpus, share) if where == "model" else 1
+        " + ".join(s.name for s in segment),
+        Target(),
+        where,
+        share,
+        model_workers(total, gpus, share) if where == "model" else 1,
     )
 
 
@@ -123,7 +128,7 @@ def _line(recipe: Recipe, step: Any, done: Counter, parts: int) -> tuple[str, ..
         if k in ("min", "max", "among", "sql", "fraction", "t") and v not in (None, [], "")
     ]
     place = {"selector": "whole pool", "cpu": "core", "network": "network", "model": "actor"}[kind(step)]
-    gpus = getattr(step, "gpus", 0) or share_of_card(getattr(step, "device", "cpu"))
+    gpus = step.gpus or share_of_card(step.device)
     place += f", {gpus:g} GPU where there is one" if gpus else ""
     state = "" if not parts or isinstance(step, Selector) else f"{done[step.name]:,} of {parts:,} parts"
     return (step.name, ", ".join(step.reads) or "-", ", ".join(step.adds()) or "-", ", ".join(bounds) or "-", place, state)

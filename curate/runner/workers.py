@@ -9,6 +9,8 @@ from typing import Any
 
 from curate.errors import CurateError, RecipeError
 from curate.models.files import THREADS
+from curate.score.result import TaskResult
+from curate.score.target import Target
 
 log = logging.getLogger(__name__)
 
@@ -19,13 +21,15 @@ ATTEMPTS = 3
 class Crash(CurateError):
     """The worker died or exceeded its deadline; the call has no result."""
 
+    retry = True
+
 
 @dataclass
 class Lane:
     """A kind of worker. `target` is called with an item; a lane with a model keeps its target loaded in an actor."""
 
     name: str
-    target: Callable
+    target: Target
     kind: str = "cpu"  # cpu, network or model
     gpus: float = 0
     limit: int = 1  # workers, or calls at a time where none keeps a model
@@ -45,10 +49,8 @@ class Lane:
         return self.limit * self.together
 
 
-def loaded(target: Any, name: str) -> Callable:
+def loaded(target: Target, name: str) -> Target:
     """A target with its models loaded. RecipeError if loading fails, which would happen for every part and worker."""
-    if not hasattr(target, "load"):
-        return target
     try:
         return target.load()
     except Exception as e:
@@ -99,7 +101,7 @@ def flow(
                     continue
                 failures.append((lane, item, result))
                 left -= 1
-            elif getattr(result, "unfinished", False):
+            elif isinstance(result, TaskResult) and result.unfinished:
                 attempts.over(lane, item)  # it got on: what came before does not count
                 waiting[lane].appendleft(item)
             else:
@@ -141,7 +143,7 @@ class _Attempts:
             log.warning("%s, part %s: %s; again, with a worker of its own", name, item, error)
             return True
         self.made[key] += 1
-        if getattr(error, "again", isinstance(error, Crash)) and self.made[key] < ATTEMPTS:
+        if error.retry and self.made[key] < ATTEMPTS:
             log.warning("%s, part %s: %s; attempt %d of %d follows", name, item, error, self.made[key] + 1, ATTEMPTS)
             return True
         self.over(lane, item)

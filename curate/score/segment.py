@@ -24,6 +24,7 @@ from curate.score.model import ModelPace, ModelThread
 from curate.score.notes import Note, ProgressReporter
 from curate.score.part import Decision, Part, PartState, Rows, commits
 from curate.score.result import TaskResult
+from curate.score.target import Target
 from curate.stage import Stage, Step
 from curate.store.assets import localize
 from curate.store.atomic import Store
@@ -44,7 +45,7 @@ class Then(Protocol):
 
 
 @dataclass
-class Work:
+class Work(Target):
     """A segment of a recipe, as sent to workers: its stages, what precedes them, and where files are. Small and picklable."""
 
     store: Store
@@ -384,7 +385,7 @@ class SegmentTask:
 class CommitConflict(CurateError):
     """Another worker committed the same columns first; the task is retried from its commit."""
 
-    again = True
+    retry = True
 
 
 class Stopped(CurateError):

@@ -72,7 +72,7 @@ class ModelStage(Stage):
     def __post_init__(self):
         super().__post_init__()
         self.by = named(self.by) if isinstance(self.by, str) else self.by
-        self.gpus, self.network = self.by.gpus, self.by.network
+        self.gpus, self.network, self.model = self.by.gpus, self.by.network, self.by.model
         self._prompt = prompt_text(self.prompt)
         self._asking: RequestLoop | None = None
         if self.decoding.schema:
@@ -113,9 +113,6 @@ class ModelStage(Stage):
     def load(self) -> None:
         self.by.load()
         self._asking = RequestLoop(self.by, self.decoding)
-
-    def loading(self) -> str:
-        return self.by.model
 
     def close(self) -> None:
         """Close the model; pending requests raise Closed."""

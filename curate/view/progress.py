@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
+from curate.score.result import TaskResult
 from curate.view.run import Run
 
 
@@ -89,12 +90,12 @@ class Quiet:
         self.stages[name] = Stage(name, total, rows)
         self.show()
 
-    def step(self, name: str, done: Any) -> None:
-        """A step of a bar ended; `done` (result.TaskResult) is its result. An empty name: time passes."""
-        part = getattr(done, "part", "")
+    def step(self, name: str, done: TaskResult | None) -> None:
+        """A step of a bar ended; `done` is its result. An empty name: time passes."""
+        part = done.part if done else ""
         if name:
             self.stages[name].inside.pop(part, None)
-        if name and not getattr(done, "unfinished", False):
+        if name and not (done and done.unfinished):
             stage = self.stages[name]
             stage.done += 1
             self.ended.add((name, part))

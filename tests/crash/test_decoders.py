@@ -17,6 +17,7 @@ from curate.fetch import isolate
 from curate.runner.driver import Driver
 from curate.runner.engine import LocalEngine, RayEngine
 from curate.runner.workers import Lane, flow
+from curate.score.target import Function
 from curate.stage import Filter
 from curate.store import failpoints
 from curate.store.atomic import Store
@@ -121,7 +122,7 @@ def sleeps_once(item):
 def test_on_ray_a_call_that_hangs_is_given_up_at_its_deadline_and_made_again(tmp_path, ray_engine, kind):
     seen, again = [], []
     began = time.monotonic()
-    lanes = [Lane("slow", sleeps_once, kind, limit=2, deadline=8.0)]
+    lanes = [Lane("slow", Function(sleeps_once), kind, limit=2, deadline=8.0)]
     ray_engine.ship_user_code(lanes)
     item = str(tmp_path / "begun")
     assert flow(ray_engine, lanes, [item], seen=lambda *a: seen.append(a), again=lambda *a: again.append(a)) == []

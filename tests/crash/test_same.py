@@ -13,6 +13,7 @@ from curate.runner import ray_token
 from curate.runner.driver import Driver
 from curate.runner.engine import LocalEngine, RayEngine
 from curate.runner.workers import Lane
+from curate.score.target import Function
 from curate.store.atomic import Store
 from curate.upkeep.check import check
 from curate.view.progress import Quiet
@@ -124,7 +125,7 @@ def test_a_cluster_has_no_work_left_when_the_run_that_gave_it_has_stopped(tmp_pa
     cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
     try:
         engine = RayEngine(address=cluster.address)
-        lanes, ticks = [Lane("ticks", _ticks)], tmp_path / "ticks"
+        lanes, ticks = [Lane("ticks", Function(_ticks))], tmp_path / "ticks"
         engine.ship_user_code(lanes)
         engine.open(lanes)
         engine.submit(0, "token", str(ticks))

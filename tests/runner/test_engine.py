@@ -5,10 +5,11 @@ import pytest
 from curate.errors import RecipeError
 from curate.runner.engine import LocalEngine, RayEngine
 from curate.runner.workers import ATTEMPTS, Crash, Lane, cores, decoding, fitting, flow
+from curate.score.target import Function, Target
 
 
 def lanes(*gpus):
-    return [Lane(str(i), print, "model" if g else "cpu", g) for i, g in enumerate(gpus)]
+    return [Lane(str(i), Function(print), "model" if g else "cpu", g) for i, g in enumerate(gpus)]
 
 
 @pytest.mark.parametrize(
@@ -52,7 +53,10 @@ class Cluster:
 def test_calls_wait_so_that_an_autoscaler_sees_them_and_nodes_that_come_get_more():
     engine = RayEngine.__new__(RayEngine)
     engine.ray, engine.waiting = Cluster(), 2
-    engine.lanes = [Lane("a", print, "cpu", limit=engine.slots("cpu")), Lane("b", print, "model", limit=engine.slots("model"))]
+    engine.lanes = [
+        Lane("a", Function(print), "cpu", limit=engine.slots("cpu")),
+        Lane("b", Function(print), "model", limit=engine.slots("model")),
+    ]
     assert [lane.limit for lane in engine.lanes] == [8, 2] and engine.slots("network") == 16
     engine.ray.cores = 12
     engine._grow()
@@ -80,14 +84,16 @@ def test_what_is_wrong_with_the_recipe_is_not_tried_on_every_part():
         raise RecipeError("no such model")
 
     with pytest.raises(RecipeError, match="no such model"):
-        flow(LocalEngine(), [Lane("a", target)], [Item(), Item(), Item()])
+        flow(LocalEngine(), [Lane("a", Function(target))], [Item(), Item(), Item()])
     assert len(asked) == 1
 
 
 @pytest.mark.parametrize("total", [1, 2, 3, 4, 16, 64])
 @pytest.mark.parametrize("models", [1, 2, 3])
 def test_every_model_asks_for_cores_and_a_task_has_room_beside_all_of_them(total, models):
-    found = [Lane("task", print)] + [Lane(str(n), print, "model", limit=max(1, total // 2)) for n in range(models)]
+    found = [Lane("task", Function(print))] + [
+        Lane(str(n), Function(print), "model", limit=max(1, total // 2)) for n in range(models)
+    ]
     task, *actors = cores(found, total)
     assert task > 0 and min(actors) > 0
     assert task + sum(n * lane.limit for n, lane in zip(actors, found[1:], strict=True)) <= total + 0.01
@@ -99,11 +105,11 @@ def test_every_model_asks_for_cores_and_a_task_has_room_beside_all_of_them(total
 @pytest.mark.parametrize("total, gpus", [(8, 1), (16, 1), (64, 8), (4, 4)])
 def test_a_model_on_a_card_has_the_cores_of_the_card(total, gpus):
     """All but one task's where nothing else wants cores, else half; and a quarter of that for a quarter of a card."""
-    alone, few = Lane("clip", print, "model", 1, limit=gpus), Lane("nsfw", print, "model", 0.25)
+    alone, few = Lane("clip", Function(print), "model", 1, limit=gpus), Lane("nsfw", Function(print), "model", 0.25)
     assert cores([alone], total, total / gpus) == [max(1, total // gpus - 1)]
-    card, task = cores([alone, Lane("fetch", print, "network")], total, total / gpus)
+    card, task = cores([alone, Lane("fetch", Function(print), "network")], total, total / gpus)
     assert card == max(1, total / gpus // 2) and task == 1 and decoding(alone, card, total) == card
-    assert cores([few, Lane("fetch", print)], total, total / gpus)[0] == max(1, total / gpus // 8)
+    assert cores([few, Lane("fetch", Function(print))], total, total / gpus)[0] == max(1, total / gpus // 8)
 
 
 class Dying:
@@ -137,16 +143,16 @@ class Named(Item):
 def test_a_part_that_kills_its_worker_is_alone_in_its_last_attempts():
     """The others, which were in the worker with it, come through; after it workers have two calls again."""
     items, engine = [Named(n) for n in range(8)], Dying(3)
-    failed = flow(engine, [Lane("a", print, "model", together=2)], items)
+    failed = flow(engine, [Lane("a", Function(print), "model", together=2)], items)
     assert [item.name for _, item, _ in failed] == [3]
     assert [n for name, n in engine.asked if name == 3][-ATTEMPTS:] == [1] * ATTEMPTS
     assert {n for name, n in engine.asked if name > 4} == {2}
 
 
 def test_workers_that_somebody_asks_for_are_what_there_is():
-    lane = Lane("a", print, "model", limit=8, workers=3)
+    lane = Lane("a", Function(print), "model", limit=8, workers=3)
     assert lane.limit == 3
-    found = fitting([Lane("a", print, "model", 1, workers=1), Lane("b", print, "model", 1)], 4)
+    found = fitting([Lane("a", Function(print), "model", 1, workers=1), Lane("b", Function(print), "model", 1)], 4)
     assert [each.limit for each in found[0]] == [1, 3]
 
 
@@ -158,12 +164,12 @@ class Nodes(Cluster):
 def test_a_machine_has_no_room_for_more_workers_than_somebody_asked_for():
     engine = RayEngine.__new__(RayEngine)
     engine.ray = Nodes()
-    assert engine._fitted(Lane("a", print, "model", per_node=2), 1.0) == 8
-    assert engine._fitted(Lane("a", print, "network"), 1.0) == 0.5
+    assert engine._fitted(Lane("a", Function(print), "model", per_node=2), 1.0) == 8
+    assert engine._fitted(Lane("a", Function(print), "network"), 1.0) == 0.5
 
 
 def test_what_cannot_be_loaded_is_told_once_also_here():
-    class Broken:
+    class Broken(Target):
         def load(self):
             raise OSError(2, "No such file or directory", "/weights")
 

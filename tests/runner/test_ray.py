@@ -15,6 +15,7 @@ from curate.errors import CurateError, PoolError, RecipeError
 from curate.runner.driver import Driver, run
 from curate.runner.engine import RayEngine
 from curate.runner.workers import Lane, flow
+from curate.score.target import Function
 from curate.shard.containers.annotations import Annotations
 from curate.shard.containers.base import convert
 from curate.shard.containers.huggingface import HuggingFace
@@ -129,7 +130,7 @@ def _first_dies(item):
 def test_a_worker_that_dies_outside_the_stages_costs_an_attempt(tmp_path, ray_engine):
     """Gathering, the ledger, shards and the tasks of selectors."""
     items = [(n, str(tmp_path / "mark")) for n in range(6)]
-    ray_engine.ship_user_code([Lane("", _first_dies)])
+    ray_engine.ship_user_code([Lane("", Function(_first_dies))])
     assert list(ray_engine.map(_first_dies, items)) == [n * n for n in range(6)] and (tmp_path / "mark").exists()
 
 
@@ -225,10 +226,12 @@ def _first_hangs(item):
 
 
 def test_a_call_that_hangs_is_ended_and_one_that_waits_for_a_core_is_not(tmp_path, ray_engine):
-    ray_engine.ship_user_code([Lane("", _first_hangs)])
+    ray_engine.ship_user_code([Lane("", Function(_first_hangs))])
     said, found = [], []
     items = [(n, str(tmp_path / "mark"), 0.9) for n in range(6)]
-    lanes = [Lane("waits", _first_hangs, limit=6, deadline=2)]  # on two cores the last has to wait for longer than that
+    lanes = [
+        Lane("waits", Function(_first_hangs), limit=6, deadline=2)
+    ]  # on two cores the last has to wait for longer than that
     began = time.monotonic()
     failures = flow(
         ray_engine, lanes, items, lambda lane, item, result: found.append(result), lambda *why: said.append(str(why[2]))
@@ -254,7 +257,7 @@ def _first_is_slow(item):
 
 
 def test_a_map_is_not_held_up_by_the_first_in_line(ray_engine, marks):
-    ray_engine.ship_user_code([Lane("", _first_is_slow)])
+    ray_engine.ship_user_code([Lane("", Function(_first_is_slow))])
     found = list(ray_engine.map(_first_is_slow, [(n, str(marks)) for n in range(40)]))
     assert found[0] >= 20 and found[1:] == list(range(1, 40))  # it waited for twenty of those behind it
 
@@ -266,7 +269,7 @@ def _fails(item):
 
 
 def test_an_error_in_a_map_comes_in_its_place(ray_engine):
-    ray_engine.ship_user_code([Lane("", _fails)])
+    ray_engine.ship_user_code([Lane("", Function(_fails))])
     found = ray_engine.map(_fails, range(6))
     assert [next(found), next(found), next(found)] == [0, 1, 2]
     with pytest.raises(PoolError, match="row 3 is wrong"):

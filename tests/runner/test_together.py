@@ -5,9 +5,10 @@ import threading
 from curate.errors import CurateError
 from curate.runner.local import LocalEngine
 from curate.runner.workers import Lane, bundles, flow
+from curate.score.target import Function, Target
 
 
-class Meets:
+class Meets(Target):
     """Ends only when two calls are under way."""
 
     def __init__(self):
@@ -31,15 +32,15 @@ def test_two_calls_of_one_worker_are_under_way_together():
 
 def test_a_cheap_lane_works_while_the_other_waits():
     gate = threading.Event()
-    waits = Lane("waits", lambda item: gate.wait(10), "model", together=2)
-    assert not flow(LocalEngine(), [waits, Lane("cheap", lambda item: item)], [1, 2], lambda *_: gate.set())
+    waits = Lane("waits", Function(lambda item: gate.wait(10)), "model", together=2)
+    assert not flow(LocalEngine(), [waits, Lane("cheap", Function(lambda item: item))], [1, 2], lambda *_: gate.set())
 
 
 class Stuck(CurateError):
-    again = broken = True
+    retry = broken = True
 
 
-class SticksOnce:
+class SticksOnce(Target):
     def __init__(self):
         self.calls = self.closed = 0
 

@@ -13,6 +13,7 @@ from curate.runner import driver
 from curate.runner.driver import run
 from curate.runner.workers import ATTEMPTS, Crash, Lane, flow
 from curate.score import segment
+from curate.score.target import Function
 from curate.sources.url_pairs import UrlPairs
 from curate.upkeep.check import check
 
@@ -137,9 +138,9 @@ def test_a_visit_that_got_on_does_not_count_as_an_attempt():
         + 5 * [unfinished()]
         + [segment.TaskResult("p")]
     )
-    assert flow(engine, [Lane("a", print)], [Part()]) == []
+    assert flow(engine, [Lane("a", Function(print))], [Part()]) == []
     part = Part()
-    assert [f[1] for f in flow(Engine(ATTEMPTS * [Crash("died")]), [Lane("a", print)], [part])] == [part]
+    assert [f[1] for f in flow(Engine(ATTEMPTS * [Crash("died")]), [Lane("a", Function(print))], [part])] == [part]
 
 
 def test_names_of_no_stage_are_refused(inputs, tmp_path):

@@ -29,7 +29,7 @@ _END = object()
 class Stalled(CurateError):
     """The engine has not answered for too long; another worker retries with an engine of its own."""
 
-    again = True
+    retry = True
     broken = True  # the process that holds the engine is of no use any more
 
 

@@ -1,0 +1,36 @@
+"""What an engine calls in its workers."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Self
+
+
+class Target:
+    """What a worker calls with each item of a lane. Without a model there is nothing to load or to close, and nothing to peek at."""
+
+    cores: int = 1  # pictures that it may decode at a time; set by the engine
+
+    def load(self) -> Self:
+        """Load models, in the worker. Called before each call; loads once."""
+        return self
+
+    def __call__(self, item: Any, share: Any = None, /) -> Any:
+        """The result for an item; CurateError if there is none. share: of the run's budget, for a model that has one."""
+        raise NotImplementedError
+
+    def peek(self, item: Any, share: Any = None, /) -> Any:
+        """The result if no model is needed for it, else None."""
+        return None
+
+    def close(self) -> None:
+        """Free what `load` took."""
+
+
+@dataclass
+class Function(Target):
+    """A target that calls a function."""
+
+    function: Callable[..., Any]
+
+    def __call__(self, item: Any, share: Any = None, /) -> Any:
+        return self.function(item)
