@@ -13,6 +13,9 @@ from curate.errors import RecipeError
 from curate.paths import escaped, filesystem, has_magic, matching
 from curate.stage import Step, plain
 
+#: How the name of a folder ends that is one input: a Lance table.
+FOLDERS = (".lance",)
+
 
 @dataclass
 class Source:
@@ -55,12 +58,12 @@ class Source:
 
 
 def expand(paths: str | list[str]) -> list[str]:
-    """The sorted files of globs and plain paths (local or any fsspec URL). A path that exists literally is not expanded. RecipeError if
-    nothing matches."""
+    """The sorted files, and folders of FOLDERS, of globs and plain paths (local or any fsspec URL). A path that exists literally is not
+    expanded. RecipeError if nothing matches."""
     found: list[str] = []
     for path in [paths] if isinstance(paths, str) else paths:
         fs, inner = filesystem(path)
-        names = [n for n in matching(fs, inner) if fs.isfile(n)]
+        names = [n for n in matching(fs, inner) if fs.isfile(n) or n.lower().endswith(FOLDERS)]
         if not names:
             raise RecipeError(f"no input file matches {path}")
         found += [n if "://" not in path else fs.unstrip_protocol(n) for n in names]

@@ -2,7 +2,7 @@
 
 A reader is a generator of tuples of plain values and Arrow tables. It runs in a child with limits on memory and CPU time; tables
 are returned as Arrow batches. The child opens local files itself. It has no credentials of object stores: it requests their bytes
-from this process, a range at a time.
+from this process, a range at a time, and this process serves it their folders (folder_server.py).
 """
 
 import importlib
@@ -20,6 +20,7 @@ import pyarrow as pa
 from curate import errors
 from curate.models.contained import Contained, Died, Parent
 from curate.paths import filesystem, open_file
+from curate.sources.folder_server import served
 
 log = logging.getLogger(__name__)
 
@@ -45,18 +46,21 @@ def read(function: str, files: list[str], *details: Any) -> Iterator[tuple]:
 
     CurateErrors are raised unchanged; ValueError for any other error and for an exceeded limit.
     """
-    paths, size = [], 0
-    for file in files:
-        fs, inner = filesystem(file)
-        size += fs.size(inner) or 0
-        paths.append(inner if "file" in fs.protocol else "")
     with ExitStack() as stack:
-        remote = {n: stack.enter_context(open_file(f)) for n, (f, path) in enumerate(zip(files, paths)) if not path}
+        paths, sizes, remote = [], [], {}
+        for number, file in enumerate(files):
+            fs, inner = filesystem(file)
+            known, local = fs.info(inner), "file" in fs.protocol
+            folder = known["type"] == "directory"
+            sizes.append(fs.du(inner) if folder else known["size"] or 0)
+            paths.append(inner if local else stack.enter_context(served(fs, inner)) if folder else "")
+            if not paths[-1]:
+                remote[number] = stack.enter_context(open_file(file))
         # pyarrow imports pandas, where it is installed, for the first array that it makes of Python's values.
         child = Contained(_READER, SECONDS, MEMORY, _Replies(remote), imports=(function.partition(":")[0], "pandas"))
         ask = stack.enter_context(child)
-        ask.wall += size / SLOWEST
-        _request(ask, "open", function, paths, details)
+        ask.wall += sum(sizes) / SLOWEST
+        _request(ask, "open", function, paths, sizes, details)
         while (found := _request(ask, "next")) is not None:
             marks, values = found
             yield tuple(pa.ipc.open_stream(v).read_all() if table else v for table, v in zip(marks, values))
@@ -97,10 +101,11 @@ class _Replies:
 
 @dataclass(frozen=True)
 class Opened:
-    """A file that a reader may open repeatedly; path: empty if the parent reads it."""
+    """A file that a reader may open repeatedly, or a folder. path: empty if the parent reads it, a URL if it serves it. size: in bytes."""
 
     number: int
     path: str
+    size: int
     parent: Parent
 
     def __call__(self) -> BinaryIO:
@@ -130,10 +135,11 @@ class Reader:
             traceback.print_exc()
             return "ValueError", f"{type(e).__name__}: {e}"
 
-    def open(self, function: str, paths: list[str], details: tuple) -> None:
+    def open(self, function: str, paths: list[str], sizes: list[int], details: tuple) -> None:
         module, name = function.split(":")
         generator = getattr(importlib.import_module(module), name)
-        self.rows = generator([Opened(n, path, self.parent) for n, path in enumerate(paths)], *details)
+        files = [Opened(n, path, size, self.parent) for n, (path, size) in enumerate(zip(paths, sizes))]
+        self.rows = generator(files, *details)
 
     def next(self) -> tuple[list[bool], list] | None:
         found = next(self.rows, None)

@@ -7,7 +7,6 @@
 import io
 import itertools
 import json
-import os
 import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -46,11 +45,7 @@ def unpacked(files: list[Opened], kind: str, compression: str | None, without: l
     """The stream of one file, in the child that reads it. ValueError if it decompresses to too much."""
 
     opened = Unpacked(files[0], compression) if compression else files[0]
-    size = 0
-    if kind != "lance":
-        with files[0]() as f:
-            size = f.seek(0, os.SEEK_END)
-    limit, done, rows = max(ANYWAY, UNPACKED * size), 0, 0
+    limit, done, rows = max(ANYWAY, UNPACKED * files[0].size), 0, 0
     for table, bad in READERS[kind](opened, without, texts):
         left = table.drop_columns([c for c in table.column_names if c in without])
         done, rows = done + left.nbytes, rows + len(left)

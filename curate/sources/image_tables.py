@@ -17,7 +17,7 @@ from curate import schema
 from curate.errors import PoolError, RecipeError
 from curate.fetch.unpack import Unpack
 from curate.paths import filesystem
-from curate.source import Source, expand
+from curate.source import FOLDERS, Source, expand
 from curate.sources import lance_tables
 from curate.sources.columns import as_text, carried, check_text, first_of, pick, refused, rows
 from curate.sources.contained import Opened
@@ -34,6 +34,8 @@ URL = ("url", "image_url", "URL")
 
 #: The revision with the hub's conversion of a dataset to Parquet.
 CONVERTED = "refs/convert/parquet"
+#: A Lance table in the name of a file of it.
+_LANCE = re.compile(r"([^/][.]lance)/.*", re.IGNORECASE)
 #: The name of a data set of the hub, with a revision and a folder; and the address of a whole one.
 _NAME, _DATA_SET = re.compile(r"[\w-][\w.-]*/[\w.-]+(@[^/]+)?(/[^*?\[]+)?"), re.compile(r"hf://datasets/[^/@]+/[^/@]+/?")
 
@@ -43,8 +45,8 @@ ROWS = 16
 
 @dataclass
 class ImageTables(Source):
-    """One row = one picture in a table, with its text. Parquet and Arrow files, folders of them at any depth, any fsspec path; Lance
-    tables (folders `x.lance`) of this machine; the folder that `save_to_disk` wrote.
+    """One row = one picture in a table, with its text. Parquet and Arrow files, Lance tables (folders `x.lance`), folders of them at any
+    depth, any fsspec path; the folder that `save_to_disk` wrote.
 
     `owner/name`, where no such folder is here, is that data set of Hugging Face's hub, `owner/name@revision/folder` a part of it, also
     written `hf://datasets/owner/name`. Of one that holds no tables the hub's own conversion to Parquet is read (refs/convert/parquet).
@@ -67,10 +69,7 @@ class ImageTables(Source):
     version: ClassVar[int] = 1
 
     def files(self) -> list[str]:
-        listed = [f for p in ([self.paths] if isinstance(self.paths, str) else self.paths) for f in below(p)]
-        lances = [f.rstrip("/") for f in listed if f.rstrip("/").lower().endswith(".lance")]
-        rest = [f for f in listed if f.rstrip("/") not in lances]
-        found = sorted({*lances, *(expand(rest) if rest else [])})
+        found = expand([f for p in ([self.paths] if isinstance(self.paths, str) else self.paths) for f in below(p)])
         for file in found:
             if not file.lower().endswith(ENDINGS):
                 raise RecipeError(f"{file}: no table with pictures: the name must end in {', '.join(ENDINGS)}")
@@ -139,10 +138,11 @@ def below(path: str) -> list[str]:
     """The tables in a folder at any depth, or in a dataset of the hub; any other path unchanged."""
     path = named(path)
     fs, inner = filesystem(path)
-    if not fs.isdir(inner) or path.rstrip("/").lower().endswith(".lance"):
+    if inner.lower().endswith(FOLDERS) or not fs.isdir(inner):
         return [path]
     for folder in (inner, *([f"{inner}@{CONVERTED}"] if _DATA_SET.fullmatch(path) else [])):
-        found = sorted(n for n in (fs.find(folder) if fs.isdir(folder) else ()) if n.lower().endswith(ENDINGS))
+        names = {_LANCE.sub(r"\1", n) for n in (fs.find(folder) if fs.isdir(folder) else ())}
+        found = sorted(n for n in names if n.lower().endswith(ENDINGS))
         if found:
             return [fs.unstrip_protocol(n) if "://" in path else n for n in found]
     raise RecipeError(f"{path}: no table is below it: none ends in {', '.join(ENDINGS)}")

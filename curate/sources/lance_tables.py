@@ -1,12 +1,15 @@
-"""Lance tables, for the child that reads them (contained.py), by pylance."""
+"""Lance tables, for the child that reads them (contained.py), by pylance; of an object store from the address at which the parent
+serves the folder."""
 
 from collections.abc import Iterator
 from typing import Any
+from urllib.parse import urlsplit
 
 import pyarrow as pa
 
 from curate.sources import parquet
 from curate.sources.contained import ROWS, Opened
+from curate.sources.folder_server import FOLDER
 
 
 def read(opened: Opened, without: list[str], texts: list[str]) -> Iterator[tuple[pa.Table, list[bool]]]:
@@ -28,10 +31,12 @@ def fields(opened: Opened) -> pa.Schema:
 
 
 def _opened(opened: Opened) -> Any:
-    if not opened.path:
-        raise ValueError("a Lance table is read from a disk of this machine: copy it there")
     try:
         import lance
     except ImportError as e:
         raise ValueError("Lance tables need the package pylance: pip install 'curate-multimodal[lance]'") from e
-    return lance.dataset(opened.path)
+    if not opened.path.startswith("http://"):
+        return lance.dataset(opened.path)
+    url = urlsplit(opened.path)
+    options = {"aws_endpoint": f"http://{url.netloc}", "allow_http": "true", "aws_skip_signature": "true", "aws_region": "any"}
+    return lance.dataset(f"s3:/{url.path}/{FOLDER}", storage_options=options)

@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 from curate import schema
 from curate.errors import PoolError, RecipeError
 from curate.paths import filesystem
-from curate.source import Source, expand
+from curate.source import FOLDERS, Source, expand
 from curate.sources.columns import as_text, carried, check_text, first_of, pick, rows
 from curate.sources.formats import ENDINGS, Stream, file_format, tables
 
@@ -157,11 +157,11 @@ def naming(file: str, row: int) -> Iterator[None]:
 
 
 def folders_opened(paths: str | list[str], endings: tuple[str, ...]) -> list[str]:
-    """The paths, with each folder replaced by its files with one of the endings."""
+    """The paths, with each folder replaced by its files with one of the endings, except one that is an input itself."""
     found: list[str] = []
     for path in [paths] if isinstance(paths, str) else paths:
         fs, inner = filesystem(path)
-        if not fs.isdir(inner):
+        if inner.lower().endswith(FOLDERS) or not fs.isdir(inner):
             found.append(path)
             continue
         names = sorted(n for n in fs.ls(inner, detail=False) if n.lower().endswith(endings))

@@ -1,18 +1,16 @@
-"""Each container is opened by its own loader, and has every sample once; MDS by a reader written from the format."""
+"""Each container is opened by its own loader, and has every sample once."""
 
-import io
+import hashlib
 import itertools
 import json
 import os
-import sqlite3
-import struct
-import tarfile
-from contextlib import closing
 from pathlib import Path
 
 import numpy as np
+import packages
 import pyarrow.parquet as pq
 import pytest
+from object_server import server  # noqa: F401  a fixture
 from small_run import small_run
 
 from curate.cli import main
@@ -20,6 +18,7 @@ from curate.errors import RecipeError
 from curate.shard.containers import huggingface
 from curate.shard.containers.base import convert
 from curate.shard.containers.mds import Mds
+from curate.store.atomic import Store
 
 N = 30
 
@@ -64,43 +63,34 @@ def test_webdataset_is_a_prepared_set_of_energon(run, expected, tmp_path):
 
 
 def test_energon_finds_every_member_by_its_key(run, expected, tmp_path):
+    pytest.importorskip("megatron.energon")
+    from megatron.energon.cache.file_store import WebdatasetFileStore
+    from megatron.energon.epathlib import EPath
+
     out = exported(run, tmp_path / "w", "webdataset")
     assert not list((out / ".nv-meta").glob("members/*"))
-    tars = sorted(out.glob("*.tar"))
-    with closing(sqlite3.connect(out / ".nv-meta/index.sqlite")) as db:
-        samples = db.execute("select sample_key, tar_file_id, byte_offset, byte_size from samples").fetchall()
-        parts = db.execute(
-            """select sample_key, part_name, tar_file_id, content_byte_offset, content_byte_size from sample_parts
-            join samples using (tar_file_id, sample_index)"""
-        ).fetchall()
-    assert [s[0] for s in samples] == list(expected)
-    for key, tar, offset, size in samples:
-        with tarfile.open(fileobj=io.BytesIO(tars[tar].read_bytes()[offset : offset + size])) as alone:
-            assert [m.name.split(".")[0] for m in alone] == [key] * 3
-    texts = {k: tars[tar].read_bytes()[at : at + size].decode() for k, part, tar, at, size in parts if part == "txt"}
-    assert texts == {k: r["text"] for k, r in expected.items()} and len(parts) == 3 * len(expected)
+    members = WebdatasetFileStore(EPath(out))
+    assert len(members) == len(expected) and [key for key, *_ in members.list_all_samples()] == list(expected)
+    for key, row in expected.items():
+        data = {part: members[f"{key}.{part}"][0] for part, _, _ in members.list_sample_parts(key)}
+        assert len(data) == 3 and data["txt"].decode() == row["text"] and json.loads(data.pop("json"))["uid"] == row["uid"]
+        assert row["sha256"] in [hashlib.sha256(d).hexdigest() for d in data.values()]
 
 
-def mds_samples(folder: Path):
-    """MDS from its format: `streaming` itself asks for an older numpy than everything else here."""
-    for shard in json.loads((folder / "index.json").read_text())["shards"]:
-        data = (folder / shard["raw_data"]["basename"]).read_bytes()
-        assert len(data) == shard["raw_data"]["bytes"] and struct.unpack_from("<I", data)[0] == shard["samples"]
-        offsets = np.frombuffer(data, "<u4", shard["samples"] + 1, 4)
-        assert json.loads(data[4 + offsets.nbytes : offsets[0]])["column_names"] == shard["column_names"]
-        for start, end in itertools.pairwise(offsets):
-            sizes = np.frombuffer(data, "<u4", len(shard["column_names"]), start)
-            ends = int(start) + sizes.nbytes + np.cumsum(sizes, dtype=int)
-            assert ends[-1] == end
-            yield dict(zip(shard["column_names"], [data[e - s : e] for e, s in zip(ends.tolist(), sizes.tolist())]))
+@pytest.fixture
+def streaming(monkeypatch):
+    """MosaicML's library, without its subsets for vision, which import torchvision."""
+    return packages.module(monkeypatch, "streaming.base")
 
 
-def test_mds(run, expected, tmp_path):
-    image = pytest.importorskip("PIL.Image")
-    found = list(mds_samples(exported(run, tmp_path / "m", "mds")))
-    assert {s["key"].decode(): s["text"].decode() for s in found} == {k: r["text"] for k, r in expected.items()}
-    assert all(image.open(io.BytesIO(s["image"])).size[1] == 16 for s in found) and len(found) == len(expected)
-    assert json.loads(found[0]["json"])["uid"] == expected[found[0]["key"].decode()]["uid"]
+def test_mds(run, expected, tmp_path, streaming):
+    out = exported(run, tmp_path / "m", "mds")
+    found = list(streaming.StreamingDataset(local=str(out), shuffle=False, batch_size=1))
+    assert [(s["key"], s["text"]) for s in found] == [(k, r["text"]) for k, r in expected.items()]
+    assert all(s["image"].size[1] == 16 and s["json"]["uid"] == expected[s["key"]]["uid"] for s in found)
+    shuffled = streaming.StreamingDataset(local=str(out), shuffle=True, batch_size=4)
+    loader = streaming.StreamingDataLoader(shuffled, batch_size=4, collate_fn=lambda some: [s["key"] for s in some])
+    assert sorted(key for some in loader for key in some) == sorted(expected)
 
 
 def test_lance(run, expected, tmp_path):
@@ -108,6 +98,23 @@ def test_lance(run, expected, tmp_path):
     rows = lance.dataset(str(exported(run, tmp_path / "l", "lance") / "data.lance")).to_table().to_pylist()
     assert [r["key"] for r in rows] == list(expected)
     assert all(r["caption"] == r["text"] and r["image"][:4] in (b"\xff\xd8\xff\xe0", b"\x89PNG", b"RIFF") for r in rows)
+
+
+def test_lance_on_an_object_store(run, expected, tmp_path, monkeypatch, server):  # noqa: F811
+    """Written by fsspec, with its credentials; the files are those that are written to a disk."""
+    lance = pytest.importorskip("lance")
+    store = Store("s3://containers/l")
+    store.fs.mkdir("containers")
+    exported(run, store.url, "lance")
+    monkeypatch.setenv("AWS_ALLOW_HTTP", "true")
+    rows = lance.dataset(store.path("data.lance")).to_table().to_pylist()
+    assert [(r["key"], r["caption"]) for r in rows] == [(k, r["text"]) for k, r in expected.items()]
+    here = exported(run, tmp_path / "l", "lance") / "data.lance/data"
+    assert store.names("data.lance/data") == sorted(p.name for p in here.iterdir())
+    assert store.names("data.lance") == ["_transactions", "_versions", "data"] == sorted(p.name for p in here.parent.iterdir())
+    exported(run, here.parent.parent, "lance")  # once more: the same files
+    assert store.names("data.lance/data") == sorted(p.name for p in here.iterdir())
+    assert [r["key"] for r in lance.dataset(str(here.parent)).to_table(["key"]).to_pylist()] == list(expected)
 
 
 def test_datasets(run, expected, tmp_path):
@@ -155,8 +162,6 @@ def test_annotations_are_rows_in_the_order_of_the_tars(run, expected, tmp_path):
 
 
 def test_a_folder_of_another_run_is_refused_and_an_interrupted_one_goes_on(run, tmp_path):
-    from curate.store.atomic import Store
-
     store = Store(run)
     dataset, out = store.json("dataset.json"), str(tmp_path / "m")
 

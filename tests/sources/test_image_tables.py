@@ -6,10 +6,12 @@ import shutil
 
 import fsspec.config
 import hub_server
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from huggingface_hub import HfFileSystem
+from object_server import server  # noqa: F401  a fixture
 from small_run import photo
 
 from curate.errors import PoolError, RecipeError
@@ -18,6 +20,7 @@ from curate.recipe import Recipe, Shards
 from curate.runner.driver import run
 from curate.sources.image_tables import ImageTables
 from curate.sources.url_pairs import UrlPairs
+from curate.store.atomic import Store
 from curate.upkeep.check import check
 
 N = 40
@@ -63,6 +66,41 @@ def test_the_pictures_of_a_table_are_in_the_shards(writer, tmp_path):
     rows = made.sql("select text, source_n, sha256 from images where kept order by source_n").fetchall()
     assert rows == [(f"caption {i}", i, hashlib.sha256(photo(i)).hexdigest()) for i in range(N)]
     assert made.dataset["samples"] == N
+
+
+def test_a_lance_table_of_an_object_store_is_read_by_columns_and_ranges(tmp_path, monkeypatch, server):  # noqa: F811
+    """The child that reads it has no credentials; the run's files have none either."""
+    found, key = pytest.importorskip("lance"), "a-secret-of-the-store"
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", key)
+    store = Store("s3://tables")
+    store.fs.mkdir("tables")
+    noise = np.random.default_rng(0)
+    rows = {"image": [photo(i) for i in range(N)], "text": [f"caption {i}" for i in range(N)], "n": list(range(N))}
+    wide = pa.table({**rows, "noise": [noise.bytes(1 << 17) for _ in range(N)]})
+    made = found.write_dataset(wide, str(tmp_path / "x.lance"), max_rows_per_file=13)
+    made.delete("n = 7")
+    store.fs.put(str(tmp_path / "x.lance"), "tables/in/x.lance", recursive=True)
+    server.clear()
+    source = ImageTables("s3://tables/in", without=("noise",))
+    assert source.files() == ["s3://tables/in/x.lance"]
+    made = run(
+        Recipe(source, [Fetch()], shards=Shards(size=100), name="x"), str(tmp_path / "run"), engine="local", part_size=15
+    )
+    kept = made.sql("select text, sha256 from images where kept order by source_n").fetchall()
+    assert kept == [(f"caption {i}", hashlib.sha256(photo(i)).hexdigest()) for i in range(N) if i != 7]
+    assert server.bytes < wide.nbytes / 2
+    assert not [p for p in (tmp_path / "run").rglob("*") if p.is_file() and key.encode() in p.read_bytes()]
+
+
+def test_a_folder_of_lance_tables_and_a_list_of_urls_in_one(tmp_path):
+    found = pytest.importorskip("lance")
+    lance(tmp_path)
+    found.write_dataset(pa.table({"url": ["http://a/1"], "text": ["a"]}), str(tmp_path / "lists/y.lance"))
+    assert ImageTables(str(tmp_path)).files() == [str(tmp_path / "lists/y.lance"), str(tmp_path / "x.lance")]
+    for paths in (f"{tmp_path}/lists", f"{tmp_path}/lists/*.lance", f"{tmp_path}/lists/y.lance/"):
+        [file] = UrlPairs(paths).files()
+        (part,) = UrlPairs(paths).read(file, 10)
+        assert part["images"]["url"].to_pylist() == ["http://a/1"]
 
 
 def test_rows_without_a_picture_and_tables_that_have_none(tmp_path):
