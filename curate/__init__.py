@@ -80,6 +80,7 @@ _MODULES = {
     "synth.wordnet": "WordnetLinks",
     "videos.frames": "Frames Sound",
     "videos.sound_file": "SoundFile",
+    "videos.fetch_sound": "FetchSound",
 }
 _HOMES = {name: module for module, listed in _MODULES.items() for name in listed.split()}
 #: Public names that differ from the names in their modules.

@@ -48,6 +48,7 @@ from curate.synth.score import BestOf, CaptionScore
 from curate.synth.slices import Slices
 from curate.synth.vlm_score import VlmScore
 from curate.synth.wordnet import WordnetLinks
+from curate.videos.fetch_sound import FetchSound
 from curate.videos.frames import Frames, Sound
 from curate.videos.sound_file import SoundFile
 
@@ -232,12 +233,25 @@ def clips(stage: Stage, folder: Path) -> Example:
     return Example(stage, pa.table({**rows, **nothing}), store=Store(folder / "run"))
 
 
+def tone() -> bytes:
+    out = io.BytesIO()
+    soundfile.write(out, np.sin(np.arange(8000) / 9), 8000, format="FLAC")
+    return out.getvalue()
+
+
 def sounds(folder: Path) -> Example:
-    soundfile.write(folder / "a.flac", np.sin(np.arange(8000) / 9), 8000)
+    (folder / "a.flac").write_bytes(tone())
     (folder / "b.mp3").write_bytes(b"no sound")
     files = [str(folder / name) for name in ("a.flac", "b.mp3", "none.wav")]
     nothing = {c: pa.nulls(6, k) for c, k in schema.PAYLOAD.items()}
     return Example(SoundFile(), pa.table({"uid": uids(6), "audio": files * 2, **nothing}), store=Store(folder / "run"))
+
+
+def sounds_of_the_web(folder: Path, address: str) -> Example:
+    found, own = sounds(folder), {"allow_private": ("127.0.0.0/8",), "robots": False, "timeout": 5, "retries": 0}
+    files = [f"{address}/a.flac", f"{address}/gone.wav", "http://", *found.live["audio"].to_pylist()[:3]]
+    live = found.live.set_column(1, "audio", pa.array(files, pa.large_string()))
+    return Example(FetchSound(fetch=Fetch(**own)), live, store=found.store)
 
 
 def scored(stage: Stage) -> Example:
@@ -293,6 +307,7 @@ EXAMPLES: dict[type[Stage], Callable[[Path, str], Example]] = {
     Frames: lambda folder, address: clips(Frames(), folder),
     Sound: lambda folder, address: clips(Sound(), folder),
     SoundFile: lambda folder, address: sounds(folder),
+    FetchSound: sounds_of_the_web,
 }
 
 
@@ -300,7 +315,7 @@ EXAMPLES: dict[type[Stage], Callable[[Path, str], Example]] = {
 def examples(tmp_path_factory):
     """The example of a class, made and loaded once."""
     made: dict[type[Stage], Example] = {}
-    files = {f"/{i}.jpg": picture(i) for i in range(3)} | {"/page.html": b"<p>no picture</p>"}
+    files = {f"/{i}.jpg": picture(i) for i in range(3)} | {"/page.html": b"<p>no picture</p>", "/a.flac": tone()}
     with serving(files) as (address, _):
 
         def example(kind: type[Stage]) -> Example:

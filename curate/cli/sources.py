@@ -56,7 +56,7 @@ def source_options(sub: argparse.ArgumentParser) -> argparse._ArgumentGroup:
         "--audio",
         metavar="GLOB",
         nargs="+",
-        help="lists of sound files with their texts (audio, text): Parquet, CSV, JSON lines",
+        help="lists of sound files, or of their URLs, with texts (audio or url, text or caption): Parquet, CSV, JSON lines",
     )
     source.add_argument(
         "--videos",

@@ -47,6 +47,11 @@ def local_file(video: str) -> Iterator[str]:
         os.unlink(path)
 
 
+def is_web(path: str) -> bool:
+    """Whether a file is named by an http(s) URL."""
+    return path.lower().startswith(("http://", "https://"))
+
+
 def refuse_web(video: str) -> str:
     """The path itself; RecipeError for one that leads to the web, also through a chain (`simplecache::http://...`): only curate's own
     client may contact the web."""

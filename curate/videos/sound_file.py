@@ -29,7 +29,7 @@ class SoundFile(Stage):
     """Stores the file of each live sound unchanged: FLAC, MP3, Ogg or WAV, identified by its bytes, and decoded completely by libsndfile
     in a child process. The sample gets `<key>.flac`, `.mp3`, `.ogg` or `.wav`.
 
-    The outcome is a column named like the stage: ok, missing, refused (on the web: download it first), format (none of these), broken, empty,
+    The outcome is a column named like the stage: ok, missing, refused (on the web: FetchSound downloads it), format (none of these), broken, empty,
     too_long, too_large, timeout, memory or crash; the drop reason is `sound_file:` and the outcome. Also adds `sound_format`; `sound_seconds`;
     `sound_rate`, samples a second; `sound_channels`; `sound_level`, RMS in dB below full scale, -120 for silence; and `sound_sha256`.
 
@@ -59,31 +59,41 @@ class SoundFile(Stage):
         return drop_reasons(columns[self.name], self.name)
 
     def run(self, live: pa.Table, parcel: Parcel) -> pa.Table:  # pyright: ignore[reportIncompatibleMethodOverride]
-        columns: dict[str, list] = {n: [None] * len(live) for n in self.adds()}
-        with Contained("curate.videos.sound_file:measure", SECONDS, MEMORY, imports=("soundfile",)) as ask:
-            for at, (audio, uid) in enumerate(zip(live["audio"].to_pylist(), live["uid"].to_pylist())):
-                found = self._store(ask, audio, uid, parcel)
-                columns[self.name][at] = found.pop("outcome") or "ok"
-                for name, value in found.items():
-                    columns[name][at] = value
-        return pa.table({n: pa.array(columns[n], t) for n, t in self.adds().items()})
+        with measuring() as ask:
+            named = zip(live["audio"].to_pylist(), live["uid"].to_pylist())
+            return self.table_of([self.store(ask, audio or "", uid, parcel) for audio, uid in named])
 
-    def _store(self, ask: Contained, audio: str | None, uid: str, parcel: Parcel) -> dict[str, Any]:
+    def table_of(self, found: list[dict[str, Any]]) -> pa.Table:
+        """The columns of the stage, of the outcome and the values of each row."""
+        outcomes = {self.name: [f.get("outcome") or "ok" for f in found]}
+        return pa.table({n: pa.array(outcomes.get(n) or [f.get(n) for f in found], t) for n, t in self.adds().items()})
+
+    def store(self, ask: Contained, audio: str, uid: str, parcel: Parcel) -> dict[str, Any]:
         """Add a file to the parcel if it is valid; returns the outcome and its values."""
         try:
-            with local_file_or_none(audio or "") as path:
-                if path is None or os.path.getsize(path) > self.max_bytes:
-                    return {"outcome": "too_large" if path else "missing"}
-                found = ask(path, self.max_seconds)
-                data = b"" if found["outcome"] else Path(path).read_bytes()
+            with local_file_or_none(audio) as path:
+                return self.store_local(ask, path, uid, parcel) if path else {"outcome": "missing"}
         except RecipeError:
             return {"outcome": "refused"}
+
+    def store_local(self, ask: Contained, path: str, uid: str, parcel: Parcel) -> dict[str, Any]:
+        """The same of a file of this machine."""
+        if os.path.getsize(path) > self.max_bytes:
+            return {"outcome": "too_large"}
+        try:
+            found = ask(path, self.max_seconds)
         except Died as e:
             return {"outcome": e.word}
         if found["outcome"]:
             return found
+        data = Path(path).read_bytes()
         place = {"payload_size": len(data), "payload_offset": parcel.add(f"{uid}.{found['sound_format']}", data)}
         return {**found, **place, "sound_sha256": hashlib.sha256(data).hexdigest()}
+
+
+def measuring() -> Contained:
+    """The child process that decodes sound files (measure)."""
+    return Contained("curate.videos.sound_file:measure", SECONDS, MEMORY, imports=("soundfile",))
 
 
 def measure(path: str, max_seconds: float) -> dict[str, Any]:

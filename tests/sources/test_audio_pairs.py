@@ -66,7 +66,7 @@ def test_good_files_are_in_the_shards_as_they_are(listed, tmp_path):
         "noise.mp3": "sound_file:broken",
         "cut.flac": "sound_file:broken",
         "missing.wav": "sound_file:missing",
-        "x.wav": "source:refused",
+        "x.wav": "sound_file:refused",
     }
     assert [r["drop_reason"] for r in sorted(rows, key=lambda r: r["source_n"])[-2:]] == ["source:bad_row", "source:no_text"]
     kept = {r["uid"]: r for r in rows if r["kept"]}

@@ -1,4 +1,4 @@
-"""MosaicML's MDS: what `streaming.StreamingDataset` reads. Written from the format: `streaming` asks for numpy below 2.2."""
+"""MosaicML's MDS: what `streaming.StreamingDataset` reads. Written from the format, without `streaming`, which pins numpy below 2.2."""
 
 import json
 from collections.abc import Iterator, Sequence
