@@ -159,6 +159,8 @@ def test_annotations_are_rows_in_the_order_of_the_tars(run, expected, tmp_path):
     assert [(r["key"], r["score"]) for r in rows] == [(k, r["score"]) for k, r in expected.items()]
     assert [r["vector"] for r in rows] == [[r["score"], 0.5] for r in rows]
     assert json.loads((out / "index.json").read_text())["columns"] == ["score", "vector"]
+    bad = ["export", str(run), "--format", "annotations", "-o", str(tmp_path / "b"), "--columns"]
+    assert main([*bad, "scores"]) == 2 and main([*bad, "score"]) == 0  # the folder of a mistyped column is no other export
 
 
 def test_a_folder_of_another_run_is_refused_and_an_interrupted_one_goes_on(run, tmp_path):

@@ -87,7 +87,7 @@ def convert(
 
 def _begin(target: Store, record: dict[str, Any]) -> None:
     found = target.json(RECORD)
-    if found != record and (found is not None or target.names("")):
+    if found != record and any(n != RECORD for n in target.names("")):
         raise RecipeError(f"{target.url}: holds something else; choose an empty folder, or another name")
     target.publish_bytes(RECORD, pretty(record))
 
