@@ -17,7 +17,6 @@ import numpy as np
 import pyarrow as pa
 
 from curate.balance.text_based import TextBased
-from curate.balance.wordnet import wordnet_of, wordnet_table
 from curate.filters.aspect_ratio import AspectRatio
 from curate.filters.caption_chars import CaptionChars
 from curate.filters.caption_words import CaptionWords
@@ -27,6 +26,7 @@ from curate.select.exchange import frame_of
 from curate.select.top_fraction import TopFraction
 from curate.select.where import Where
 from curate.shard.export import datacomp_subset
+from curate.sources.wordnet import wordnet_of, wordnet_table
 
 WORDS = (
     "a photo of the red car cats running men city 橙色的猫 Katze sehr schön dogs' geese ÉTÉ leaves 12 x … img_2031.jpg click "

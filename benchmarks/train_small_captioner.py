@@ -20,6 +20,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 from torch.nn import functional as F
 
+from benchmarks.cider import cider
 from benchmarks.train_small_clip import features
 from curate.extras.demo.pairs import Pair, pairs
 from curate.models import ensure_torchvision
@@ -28,7 +29,6 @@ from curate.synth.captioners import Decoding
 from curate.synth.captioners.decode import beam, draw
 from curate.synth.captioners.local import SMALL
 from curate.synth.captioners.small import END, LONGEST, PAD, START, Decoder, Words, load, plain_words
-from curate.synth.cider import cider
 
 #: Words and pieces of the vocabulary; tokens of a caption in training.
 VOCABULARY, TOKENS = 2500, 8

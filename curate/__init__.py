@@ -77,7 +77,7 @@ _MODULES = {
     "synth.pairs": "CaptionPair PairedRow",
     "synth.negatives": "HardNegatives",
     "synth.scene_graph": "SceneGraph",
-    "synth.wordnet": "WordnetLinks",
+    "synth.wordnet_links": "WordnetLinks",
     "videos.frames": "Frames Sound",
     "videos.sound_file": "SoundFile",
     "videos.fetch_sound": "FetchSound",

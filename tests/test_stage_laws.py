@@ -47,7 +47,7 @@ from curate.synth.scene_graph import SceneGraph
 from curate.synth.score import BestOf, CaptionScore
 from curate.synth.slices import Slices
 from curate.synth.vlm_score import VlmScore
-from curate.synth.wordnet import WordnetLinks
+from curate.synth.wordnet_links import WordnetLinks
 from curate.videos.fetch_sound import FetchSound
 from curate.videos.frames import Frames, Sound
 from curate.videos.sound_file import SoundFile

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from curate.balance.wordnet import wordnet_of, wordnet_table
 from curate.dedup.vectors import file_hash
 from curate.errors import RecipeError
 from curate.select.exchange import Frame
 from curate.selector import Selection, Selector
 from curate.sources.lines import lines
+from curate.sources.wordnet import wordnet_of, wordnet_table
 
 
 @dataclass

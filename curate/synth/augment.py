@@ -8,9 +8,10 @@ import pyarrow as pa
 from curate.errors import RecipeError
 from curate.models import file_sha256
 from curate.selector import coin
+from curate.sources.wordnet import database_file, nouns, synonyms
 from curate.stage import Stage
 from curate.synth.captioners.base import seed_of
-from curate.synth.wordnet import database_file, nouns, synonyms
+from curate.synth.wordnet_links import NOT_NOUNS
 
 # ---- texts
 
@@ -33,6 +34,7 @@ class AugmentText(Stage):
     share: float = 0.1
     wordnet: str = ""
     seed: int = 0
+    version = 2
     untracked = ("wordnet",)
 
     def __post_init__(self):
@@ -92,8 +94,9 @@ class AugmentText(Stage):
     def _with_synonym(self, kind: str, words: list[str], draw: np.random.Generator) -> list[str]:
         """A noun replaced by a synonym, or the synonym of one put in anywhere; the same words where WordNet knows none."""
         for at in draw.permutation(len(words)).tolist():
-            others = synonyms(words[at], self._nouns, self.wordnet)
-            if others:
+            word = words[at].lower()
+            lemma = self._nouns.lemma(word) if word.isalpha() and word not in NOT_NOUNS else None
+            if lemma and (others := synonyms(lemma, self.wordnet)):
                 other = others[int(draw.integers(len(others)))]
                 place = at if kind == "synonym" else int(draw.integers(len(words) + 1))
                 return [*words[:place], other, *words[place + (kind == "synonym") :]]

@@ -5,8 +5,8 @@ import pytest
 from curate.balance.clusters import ClusterBalance
 from curate.balance.image_based import ImageBased, NormSim
 from curate.balance.text_based import TextBased, read_synsets
-from curate.balance.wordnet import wordnet_of, wordnet_table
 from curate.errors import RecipeError
+from curate.sources.wordnet import wordnet_of, wordnet_table
 from tests.dedup.pool import live
 from tests.dedup.pool import rows as rows_of
 

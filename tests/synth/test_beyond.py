@@ -7,11 +7,12 @@ from synth.writers import Parrot
 
 from curate.errors import PoolError, RecipeError
 from curate.selector import coin
+from curate.sources.wordnet import WordNet
 from curate.synth.captioners import Answer
 from curate.synth.instruct import Instruct, conversation, facts
 from curate.synth.matching import MatchingNegatives
 from curate.synth.scene_graph import SceneGraph, graph
-from curate.synth.wordnet import Nouns, WordnetLinks, links
+from curate.synth.wordnet_links import WordnetLinks, links
 from tests.dedup.pool import one_chunk
 
 # ---- scene graphs
@@ -37,19 +38,14 @@ def test_and_relates_nothing_and_places_hold_in_any_script():
 
 # ---- WordNet
 
-KNOWN = Nouns(
-    {
-        "dog": ("02084071", 7),
-        "ice_cream": ("07614500", 1),
-        "ice": ("1", 8),
-        "cream": ("2", 3),
-        "goose": ("3", 3),
-        "a": ("4", 7),
-        "church": ("5", 4),
-        "berry": ("6", 1),
-    },
-    {"geese": "goose"},
-)
+
+def wordnet(senses, exceptions=""):
+    """An index of these nouns with so many senses; the n-th is the synset n."""
+    lines = [f"{noun} n {k} 0 {k} 0 {' '.join([f'{n:08}'] * k)}" for n, (noun, k) in enumerate(senses.items())]
+    return WordNet({"index.noun": "\n".join(lines), "noun.exc": exceptions})
+
+
+KNOWN = wordnet({"a": 7, "dog": 7, "ice_cream": 1, "ice": 8, "cream": 3, "goose": 3, "church": 4, "berry": 1}, "geese goose\n")
 
 
 def test_the_longest_lemma_wins_and_plurals_are_known():
@@ -62,11 +58,11 @@ def test_the_longest_lemma_wins_and_plurals_are_known():
         ("ice", "ice"),
         ("cream", "cream"),
     ]
-    assert next(links("dogs", KNOWN)) == {"start": 0, "end": 4, "lemma": "dog", "synset": "n02084071", "senses": 7}
+    assert next(links("dogs", KNOWN)) == {"start": 0, "end": 4, "lemma": "dog", "synset": "n00000001", "senses": 7}
 
 
 def test_a_lemma_has_as_many_words_as_it_has():
-    known = Nouns({"man_of_the_people_and_more": ("1", 1)}, {})
+    known = wordnet({"man_of_the_people_and_more": 1})
     assert [f["lemma"] for f in links("a man of the people and more", known)] == ["man_of_the_people_and_more"]
 
 

@@ -4,10 +4,10 @@ cache."""
 import numpy as np
 import pytest
 
+from benchmarks.cider import cider
 from curate.models.packages import PACKAGES, cache
 from curate.synth.captioners import Decoding, Request
 from curate.synth.captioners.local import Small
-from curate.synth.cider import cider
 
 
 def test_the_committed_weights_fit_and_words_come_back():
