@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 
 import pytest
-from toys import ToyWords, recipe
+from toys import ToyScore, ToyWords, recipe
 
 from curate.runner import ray_token
 from curate.runner.driver import Driver
@@ -66,6 +66,16 @@ def pool(tmp_path_factory):
 @pytest.fixture(scope="module")
 def golden(pool, tmp_path_factory):
     return drive(recipe([pool / "*.txt"]), tmp_path_factory.mktemp("golden") / "run", LocalEngine()).dataset["root_hash"]
+
+
+@pytest.mark.parametrize("rows", [7, 1000])
+def test_any_number_of_rows_of_a_call(pool, golden, tmp_path, monkeypatch, rows):
+    sizes = []
+    score = ToyScore.score
+    monkeypatch.setattr(ToyScore, "chunk", rows)
+    monkeypatch.setattr(ToyScore, "score", lambda self, live: sizes.append(len(live)) or score(self, live))
+    assert drive(recipe([pool / "*.txt"]), tmp_path / "run", LocalEngine()).dataset["root_hash"] == golden
+    assert (max(sizes) == 7) == (rows == 7) and max(sizes) > 6
 
 
 @pytest.mark.parametrize(("workers", "seed"), [(1, 1), (2, 2), (8, 3)])
