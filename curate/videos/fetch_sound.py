@@ -86,8 +86,8 @@ class FetchSound(SoundFile):
 
     def _crawl(self, urls: list[str], downloads: "_Downloads") -> None:
         fetch = replace(self.fetch)
-        fetch.tell = self.tell
-        seconds = min(fetch.deadline, self.ends - time.monotonic())
+        fetch.report_progress = self.report_progress
+        seconds = min(fetch.deadline, self.deadline_at - time.monotonic())
         with asyncio.Runner(loop_factory=loop_factory()) as runner:
             runner.run(fetch.crawl(urls, downloads, "audio/*,*/*;q=0.5", seconds))
 

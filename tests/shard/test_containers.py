@@ -1,6 +1,7 @@
 """Each container is opened by its own loader, and has every sample once."""
 
 import hashlib
+import io
 import itertools
 import json
 import os
@@ -11,13 +12,18 @@ import packages
 import pyarrow.parquet as pq
 import pytest
 from object_server import server  # noqa: F401  a fixture
-from small_run import small_run
+from PIL import Image
+from small_run import photo, small_run
 
 from curate.cli import main
 from curate.errors import RecipeError
+from curate.fetch.stage import Fetch
+from curate.recipe import Recipe, Shards
+from curate.runner.driver import run as drive
 from curate.shard.containers import huggingface
 from curate.shard.containers.base import convert
 from curate.shard.containers.mds import Mds
+from curate.sources.pdfs import Pdfs
 from curate.store.atomic import Store
 
 N = 30
@@ -126,6 +132,45 @@ def test_datasets(run, expected, tmp_path):
     assert "path: data/train-*.parquet" in (out / "README.md").read_text()
     again = exported(run, tmp_path / "again", "huggingface")
     assert [p.read_bytes() for p in sorted(out.glob("data/*"))] == [p.read_bytes() for p in sorted(again.glob("data/*"))]
+
+
+@pytest.fixture(scope="module")
+def documents(tmp_path_factory):
+    """A run of PDF files with a picture a page, and the number of pages of each key."""
+    folder = tmp_path_factory.mktemp("documents")
+    for n in (1, 2, 3):
+        first, *more = [Image.open(io.BytesIO(photo(10 * n + k))).resize((256, 256)) for k in range(n)]
+        first.save(folder / f"{n}.pdf", save_all=True, append_images=more)
+    made = drive(Recipe(Pdfs(str(folder)), [Fetch()], shards=Shards(size=2), name="x"), str(folder / "run"), engine="local")
+    rows = made.sql("select key, url from documents where kept").fetchall()
+    return Path(made.store.root), {key: int(url[-5]) for key, url in rows}
+
+
+def test_documents_are_opened_by_each_loader(documents, tmp_path):
+    run, pages = documents
+    assert sorted(pages.values()) == [1, 2, 3]
+    lance, datasets = pytest.importorskip("lance"), pytest.importorskip("datasets")
+    rows = lance.dataset(str(exported(run, tmp_path / "l", "lance") / "data.lance")).to_table().to_pylist()
+    assert {r["key"]: len([i for i in r["images"] if i]) for r in rows} == pages
+    data = datasets.load_dataset(str(exported(run, tmp_path / "h", "huggingface")), cache_dir=str(tmp_path / "cache"))["train"]
+    assert {r["key"]: len([i for i in r["images"] if i and i.size[1] == 256]) for r in data} == pages
+    energon = pytest.importorskip("megatron.energon")
+
+    @energon.stateless
+    def cook(sample):
+        names = [n for n in json.loads(sample["json"])["images"] if n and sample[n]]
+        return energon.TextSample(**energon.basic_sample_keys(sample), text=str(len(names)))
+
+    class Task(energon.DefaultTaskEncoder):
+        cookers = [energon.Cooker(cook)]
+        decoder = None
+
+    alone = energon.WorkerConfig(rank=0, world_size=1, num_workers=0)
+    own = {"batch_size": 1, "shuffle_buffer_size": None, "max_samples_per_sequence": None, "task_encoder": Task()}
+    prepared = energon.get_train_dataset(exported(run, tmp_path / "w", "webdataset"), worker_config=alone, **own)
+    found = itertools.islice(energon.get_loader(prepared), len(pages))
+    assert {s.__key__[0].rsplit("/", 1)[-1]: int(s.text[0]) for s in found} == pages
+    assert main(["export", str(run), "--format", "mds", "-o", str(tmp_path / "m")]) == 2
 
 
 class FakeHub:
