@@ -6,6 +6,7 @@ so the share of pairs found can be estimated from the found ones.
 """
 
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from math import comb
 
@@ -113,15 +114,15 @@ class _Candidates:
 
     distance: int
 
-    def __call__(self, hashed: pa.Table) -> pa.Table:
+    def __call__(self, hashed: pa.Table) -> Iterator[pa.Table]:
         order = query(
             "select id, view, bits, hash(key, number) as hash from live order by number, key, rank, view", {"live": hashed}
         )
         ids, views, bits, keys = (order[c].to_numpy() for c in ("id", "view", "bits", "hash"))
         start = np.maximum.accumulate(np.where(np.append(True, np.diff(keys) != 0)[: len(keys)], np.arange(len(keys)), 0))
         count = np.minimum(np.arange(len(keys)) - start, _FIRST)
-        found = []
         step = 1 << 18
+        yield _found(np.empty((5, 0), np.int64))
         for low in range(0, len(keys), step):
             n = count[low : low + step]
             one = np.repeat(np.arange(low, low + len(n)), n)
@@ -134,11 +135,13 @@ class _Candidates:
             # `one` is the view and `two` the whole, mirrored or not.
             swap = fit & (~wholes[1] | (views[one] == _MIRROR))
             a, b = np.where(swap, two, one)[fit], np.where(swap, one, two)[fit]
-            found.append(np.stack([ids[a], ids[b], views[a], views[b] == _MIRROR, distance[fit]]))
-        whole = np.concatenate([np.empty((5, 0), np.int64), *found], axis=1)
-        columns = [whole[0], whole[1], whole[2].astype(np.int32), whole[3].astype(bool), whole[4].astype(np.int32)]
-        table = pa.table(columns, names=["id", "other", "view", "mirrored", "distance"])
-        return table.group_by(table.column_names).aggregate([])
+            yield _found(np.stack([ids[a], ids[b], views[a], views[b] == _MIRROR, distance[fit]]))
+
+
+def _found(pairs: np.ndarray) -> pa.Table:
+    columns = [pairs[0], pairs[1], pairs[2].astype(np.int32), pairs[3].astype(bool), pairs[4].astype(np.int32)]
+    table = pa.table(columns, names=["id", "other", "view", "mirrored", "distance"])
+    return table.group_by(table.column_names).aggregate([])
 
 
 @dataclass(frozen=True)

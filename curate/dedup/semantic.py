@@ -1,5 +1,6 @@
 """SemDeDup: rows whose embeddings nearly coincide, found cluster by cluster."""
 
+import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -24,7 +25,7 @@ from curate.dedup.vectors import (
 )
 from curate.errors import RecipeError
 from curate.select.database import query
-from curate.select.exchange import ByHash, Frame
+from curate.select.exchange import ByHash, Frame, in_order, rows_at
 from curate.selector import Selection, Selector
 
 _LIMIT = 64  # better neighbours listed for a row; see greedy.duplicates
@@ -164,30 +165,30 @@ class _Compare:
     def gpus(self) -> float:
         return gpus(self.device)
 
-    def __call__(self, rows: pa.Table) -> pa.Table:
-        rows = rows.sort_by([("cluster", "ascending"), ("rank", "ascending")])
-        clusters, found = rows["cluster"].to_numpy(), [PAIRS.empty_table()]
-        asked, edges = rows["asked"].to_numpy(), np.flatnonzero(np.diff(clusters, prepend=-1, append=-1))
-        vectors = matrix(rows["v"]) if len(rows) else None
-        for low, high in zip(edges[:-1].tolist(), edges[1:].tolist()):
-            for worse, better, alike in self._triangle(vectors[low:high], asked[low:high]):
-                found.append(pairs_table(rows, low + worse, low + better, alike))
-        return pa.concat_tables(found)
+    def __call__(self, rows: pa.Table) -> Iterator[pa.Table]:
+        rows = rows_at(rows, in_order(rows, "cluster", "rank"))
+        asked, edges = rows["asked"].to_numpy(), np.flatnonzero(np.diff(rows["cluster"].to_numpy(), prepend=-1, append=-1))
+        yield PAIRS.empty_table()
+        for low, high in itertools.pairwise(edges.tolist()):
+            for worse, better, alike in self._triangle(rows["v"].slice(low, high - low), asked[low:high]):
+                yield pairs_table(rows, low + worse, low + better, alike)
 
-    def _triangle(self, vectors: np.ndarray, asked: np.ndarray) -> Iterator[tuple[np.ndarray, ...]]:
+    def _triangle(self, vectors: pa.ChunkedArray, asked: np.ndarray) -> Iterator[tuple[np.ndarray, ...]]:
         """All rows of one cluster, best first, against the better ones, in blocks; of each row's sure neighbours the best _LIMIT + 1."""
         there, pairs, margin = comparer(self.device)
         for top in range(0, len(vectors), self.block):
             mine = asked[top : top + self.block]
             if not mine.any():
                 continue
-            left = there(vectors[top : top + self.block])
+            near = matrix(vectors.slice(top, self.block))
+            left = there(near)
             seen = np.where(mine, 0, _LIMIT + 1)
             for side in range(0, top + len(mine), self.block):
-                right = left if side == top else there(vectors[side : side + self.block])
+                far = near if side == top else matrix(vectors.slice(side, self.block))
+                right = left if side == top else there(far)
                 i, j, cosine = pairs(left, right, self.bound - margin)
                 i, j = _few(i, j, cosine >= self.bound + margin, seen, mine)
-                exact = _exact(vectors, top + i, side + j)
+                exact = _exact(near, far, i, j)
                 good = exact >= self.bound if self.inclusive else exact > self.bound
                 yield top + i[good], side + j[good], exact[good].astype(np.float32)
 
@@ -202,6 +203,6 @@ def _few(i: np.ndarray, j: np.ndarray, sure: np.ndarray, seen: np.ndarray, asked
     return i[keep], j[keep]
 
 
-def _exact(vectors: np.ndarray, one: np.ndarray, other: np.ndarray) -> np.ndarray:
-    parts = [cosines(vectors[one[n : n + 8192]], vectors[other[n : n + 8192]]) for n in range(0, len(one), 8192)]
+def _exact(left: np.ndarray, right: np.ndarray, one: np.ndarray, other: np.ndarray) -> np.ndarray:
+    parts = [cosines(left[one[n : n + 8192]], right[other[n : n + 8192]]) for n in range(0, len(one), 8192)]
     return np.concatenate([np.empty(0), *parts])

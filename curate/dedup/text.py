@@ -1,6 +1,7 @@
 """Texts that are the same after normalisation, or nearly the same: MinHash-LSH, then exact Jaccard similarity."""
 
 import hashlib
+import itertools
 import re
 import unicodedata
 from collections.abc import Iterator
@@ -9,14 +10,15 @@ from dataclasses import dataclass, field
 import numpy as np
 import pyarrow as pa
 
-from curate.dedup.greedy import duplicates, pairs_table
+from curate.dedup.greedy import PAIRS, duplicates, pairs_table
 from curate.dedup.quality import columns, sort_key
 from curate.errors import RecipeError
 from curate.select.database import query
-from curate.select.exchange import ByHash, Frame
+from curate.select.exchange import ByHash, Frame, in_order, rows_at
 from curate.selector import Selection, Selector, identifier
 
 _BUCKET = 256  # better rows of a bucket, of those that stay, that a row is compared with
+_AT_ONCE = 1 << 18  # pairs in memory
 _MONEY = "$€£¥₹₩₽₺₫฿¢"
 #: Signs that are part of a word: C#, C++, A+; $5, 5 €, 5%, 5°; -5.
 _SIGN = rf"(?<=[^\W_])[+#](?![+#]*\w)|(?<=[^\W_][+#])[+#](?![+#]*\w)|[{_MONEY}](?=\d)|(?<=\d)[{_MONEY}%‰°]|(?<!\S)-(?=\d)"
@@ -149,19 +151,24 @@ class _BucketPairs:
     bound: float
     size: int
 
-    def __call__(self, banded: pa.Table) -> pa.Table:
-        many = """select *, dense_rank() over (order by band, value) as bucket from live
-            qualify count(*) over (partition by band, value) > 1 order by bucket, rank"""
-        rows = query(many, {"live": banded})
-        edges = np.flatnonzero(np.diff(rows["bucket"].to_numpy(), prepend=-1, append=-1))
-        asked, texts, found, crowded = rows["asked"].to_numpy(), rows["text"], [], 0
-        for low, high in zip(edges[:-1].tolist(), edges[1:].tolist()):
-            crowded += high - low > _BUCKET + 1
+    def __call__(self, banded: pa.Table) -> Iterator[pa.Table]:
+        order = in_order(banded, "band", "value", "rank")
+        bands, values = (banded[c].to_numpy()[order] for c in ("band", "value"))
+        new = np.append(True, (np.diff(bands) != 0) | (np.diff(values) != 0))[: len(order)]
+        size = np.diff(np.flatnonzero(np.append(new, True)))
+        rows = rows_at(banded, order[np.repeat(size > 1, size)])
+        edges = np.cumsum([0, *size[size > 1]])
+        note = {"crowded": str(int((size > _BUCKET + 1).sum()))}
+        pairs = self._pairs(rows["text"], rows["asked"].to_numpy(), edges)
+        while some := list(itertools.islice(pairs, _AT_ONCE)):
+            worse, better, alike = zip(*some)
+            yield pairs_table(rows, np.array(worse), np.array(better), np.array(alike)).replace_schema_metadata(note)
+        yield PAIRS.empty_table().replace_schema_metadata(note)
+
+    def _pairs(self, texts: pa.ChunkedArray, asked: np.ndarray, edges: np.ndarray) -> Iterator[tuple[int, int, float]]:
+        for low, high in itertools.pairwise(edges.tolist()):
             if asked[low:high].any():
-                found += _bucket(texts, range(low, high), asked, self.bound, self.size)
-        worse, better, alike = zip(*found) if found else ((), (), ())
-        pairs = pairs_table(rows, np.array(worse, np.int64), np.array(better, np.int64), np.array(alike, np.float32))
-        return pairs.replace_schema_metadata({"crowded": str(crowded)})
+                yield from _bucket(texts, range(low, high), asked, self.bound, self.size)
 
 
 def _crowded(pairs: pa.Table) -> pa.Table:

@@ -11,6 +11,7 @@ one chunk is judged by the same plan within one task, in memory.
 """
 
 import bisect
+import itertools
 import re
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
@@ -19,6 +20,7 @@ from typing import Any, Protocol
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from curate.errors import PoolError
 from curate.select.database import query
@@ -32,12 +34,16 @@ ROWS, BYTES = 1 << 20, 256 << 20
 #: Bytes of a table that a task holds in memory; what is beyond is mapped from the worker's disk.
 MEMORY = 1 << 30
 
+#: Rows of a table beyond MEMORY that are moved at a time.
+BLOCK = 1 << 16
+
 #: Every so many rows one tells where a sorted frame is to be cut.
 _SAMPLED = 4096
 
-#: From tables to a table. Where it can be sent to another process it is a function of a module or a dataclass; its attribute `gpus`, if
-#: it has one, is the share of a GPU that it asks for where there are any.
-Task = Callable[..., pa.Table]
+#: From tables to a table, or to several of one schema after one another, which are never in memory together. Where it can be sent to
+#: another process it is a function of a module or a dataclass; its attribute `gpus`, if it has one, is the share of a GPU that it asks
+#: for where there are any.
+Task = Callable[..., pa.Table | Iterator[pa.Table]]
 
 _NAME = re.compile(r"(\d+)\.(\d+)\.arrow")
 
@@ -310,9 +316,10 @@ class _Each:
 
     def __call__(self, store: Store, name: str, chunks: tuple[Any, ...]) -> Held:
         made = self.task(*(c.load(store) for c in chunks))
-        if not name:
-            return Held(len(made), table=made)
-        return _write(store, name, made, [made.slice(low, ROWS) for low in range(0, len(made), ROWS)] or [made])
+        if name:
+            return _write(store, name, _batches(made))
+        table = made if isinstance(made, pa.Table) else pa.concat_tables(made)
+        return Held(len(table), table=table)
 
 
 @dataclass(frozen=True)
@@ -324,7 +331,7 @@ class _Split:
     def __call__(self, store: Store, name: str, chunks: tuple[Any, ...]) -> Held:
         table = chunks[0].load(store)
         table = self.first(table) if self.first else table
-        return _write(store, name, table, split(table, self.by, self.buckets))
+        return _write(store, name, split(table, self.by, self.buckets))
 
 
 _Run = _Each | _Split
@@ -344,7 +351,10 @@ class _InStore:
         return getattr(self.task, "gpus", 0.0)
 
     def __call__(self, item: tuple[int, Any]) -> Held:
-        return self.task(self.store, f"{self.folder}/{item[0]:06d}", item[1])
+        try:
+            return self.task(self.store, f"{self.folder}/{item[0]:06d}", item[1])
+        except TooLarge as e:
+            raise TooLarge(f"{self.store.path(self.folder)}, bucket {item[0]}: {e}") from e
 
 
 def split(table: pa.Table, by: By, count: int) -> list[pa.Table]:
@@ -358,17 +368,33 @@ def split(table: pa.Table, by: By, count: int) -> list[pa.Table]:
     return [rows.slice(low, high - low) for low, high in zip(bounds[:-1].tolist(), bounds[1:].tolist())]
 
 
-def _write(store: Store, name: str, table: pa.Table, batches: list[pa.Table]) -> Held:
+def _batches(made: pa.Table | Iterator[pa.Table]) -> Iterator[pa.Table]:
+    """A task's result in tables of ROWS rows; at least one, which may be empty."""
+    waiting, rows = [], 0
+    for table in [made] if isinstance(made, pa.Table) else made:
+        waiting.append(table)
+        rows += len(table)
+        while rows > ROWS:
+            whole = pa.concat_tables(waiting)
+            yield whole.slice(0, ROWS)
+            waiting, rows = [whole.slice(ROWS)], rows - ROWS
+    yield pa.concat_tables(waiting)
+
+
+def _write(store: Store, name: str, batches: Iterable[pa.Table]) -> Held:
     """An Arrow file with one batch for each of `batches`."""
-    file = f"{name}.{len(table)}.arrow"
-    with store.private(file) as path:
+    some = iter(batches)
+    first, rows = next(some), 0
+    with store.private(name) as path:
         with pa.OSFile(str(path), "wb") as f:
             options = pa.ipc.IpcWriteOptions(compression="lz4")
-            with pa.ipc.new_file(f, table.schema, options=options) as writer:
-                for batch in batches:
+            with pa.ipc.new_file(f, first.schema, options=options) as writer:
+                for batch in itertools.chain([first], some):
                     writer.write_batch(_batch(batch))
+                    rows += len(batch)
+        file = f"{name}.{rows}.arrow"
         store.publish(file, path, path.stat().st_size)
-    return Held(len(table), file)
+    return Held(rows, file)
 
 
 def _batch(table: pa.Table) -> pa.RecordBatch:
@@ -390,16 +416,30 @@ def joined(tables: Iterable[pa.Table]) -> pa.Table:
     found, held = [], 0
     for table in tables:
         held += table.nbytes
-        found.append(_mapped(table) if held > MEMORY else table)
+        found.append(_mapped(table.schema, [table]) if held > MEMORY else table)
     return unified(found)
 
 
-def _mapped(table: pa.Table) -> pa.Table:
-    """The table in a memory-mapped file below TMPDIR, removed with the table. TooLarge if there is no space."""
+def in_order(table: pa.Table, *columns: str) -> np.ndarray:
+    """The numbers of a table's rows, sorted by these columns."""
+    return pc.sort_indices(table.select(columns), [(c, "ascending") for c in columns]).to_numpy()
+
+
+def rows_at(table: pa.Table, rows: np.ndarray) -> pa.Table:
+    """The rows of a table with these numbers. Beyond MEMORY bytes they are mapped from a file on the worker's disk."""
+    if table.nbytes * len(rows) <= MEMORY * len(table):
+        return table.take(pa.array(rows))
+    blocks = range(0, len(rows), BLOCK)
+    return _mapped(table.schema, (table.take(pa.array(rows[low : low + BLOCK])) for low in blocks))
+
+
+def _mapped(schema: pa.Schema, tables: Iterable[pa.Table]) -> pa.Table:
+    """The tables in a memory-mapped file below TMPDIR, removed with the result. TooLarge if there is no space."""
     with tempfile.NamedTemporaryFile(prefix="curate-") as file:
         try:
-            with pa.ipc.new_file(file.name, table.schema) as writer:
-                writer.write_table(table)
+            with pa.ipc.new_file(file.name, schema) as writer:
+                for table in tables:
+                    writer.write_table(table)
             return pa.ipc.open_file(pa.memory_map(file.name)).read_all()
         except OSError as e:
             raise TooLarge(
