@@ -1,6 +1,7 @@
 """How a run grows with its rows: a made list through cheap filters, selectors, the ledger and the plan of shards.
 
     python -m benchmarks.scale [--rows 10000 100000 1000000] [--engine local] [--json FILE]
+    python -m benchmarks.scale --dispatch 500 2000      # what a task costs the driver, on Ray
 
 A list of URLs, captions, declared sizes, hashes and scores is made (Parquet, a million rows a file) and taken through everything but
 bytes: `duplicate_uid`, three filters, ExactDedup on the listed hash, Where, TopFraction, MetaCLIP's Balance, the ledger of all rows,
@@ -263,6 +264,33 @@ def exponent(small: dict[str, Any], large: dict[str, Any], what: str) -> float:
     return math.log(total(large["acts"])[what] / total(small["acts"])[what]) / math.log(large["n"] / small["n"])
 
 
+def nothing(item: int) -> int:
+    return item
+
+
+def dispatch(counts: list[int]) -> None:
+    """Print the CPU milliseconds of the driver's process for each task that does nothing, sent through lanes and through `map`."""
+    from curate.runner import engine as engines
+    from curate.runner.workers import Lane, flow
+    from curate.score.target import Function
+
+    worker = engines.start("ray")
+    try:
+        list(worker.map(nothing, range(50)))
+        for count in counts:
+            spent = []
+            for send in (
+                lambda n: flow(worker, [Lane("nothing", Function(nothing), limit=worker.slots("cpu"))], list(range(n))),
+                lambda n: list(worker.map(nothing, range(n))),
+            ):
+                before = time.process_time()
+                send(count)
+                spent.append(1000 * (time.process_time() - before) / count)
+            print(f"{count:,} tasks: the driver's CPU ms a task: lanes {spent[0]:.2f}, map {spent[1]:.2f}", flush=True)
+    finally:
+        worker.shutdown()
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--rows", type=int, nargs="+", default=[10_000, 100_000, 1_000_000])
@@ -272,8 +300,11 @@ def main() -> None:
     )
     parser.add_argument("--json", type=Path, help="write what was measured here")
     parser.add_argument("--folder", type=Path, help="where lists and runs are made, and removed (about 700 bytes a row)")
+    parser.add_argument("--dispatch", type=int, nargs="+", metavar="TASKS", help="measure what so many tasks cost the driver")
     parser.add_argument("--child", nargs=4, help=argparse.SUPPRESS)
     args = parser.parse_args()
+    if args.dispatch:
+        return dispatch(args.dispatch)
     if args.child:
         return child(*args.child)
     points = []

@@ -10,7 +10,7 @@ from typing import Any
 import pyarrow.parquet as pq
 
 from curate.cost import DIMENSIONS, PICTURE, Cost
-from curate.recipe import Recipe
+from curate.recipe import Recipe, segments
 from curate.runner.preflight import settle
 from curate.stage import Stage
 from curate.store.atomic import Store
@@ -21,6 +21,12 @@ from curate.view.look import plain, size
 
 #: Core seconds a row for cheap rules, selection, ledger and plan: benchmarks/scale.py at 10^6 and 10^7 rows.
 ROW_SECONDS = 25e-6
+
+#: Seconds of the driver for each task that it sends on Ray and whose result it takes: benchmarks/scale.py --dispatch.
+DISPATCH = 1e-3
+
+#: Pools whose costs are shown beside those of N rows.
+LARGE = (10**9, 10**10)
 
 #: Parts of a run that are sampled, evenly spaced.
 SAMPLED_PARTS = 400
@@ -98,11 +104,21 @@ def _sample_parts(store: Store, recipe: Recipe, folders: list[str]) -> tuple[dic
 
 def costs(recipe: Recipe, rows: int, part_size: int = 10_000, rates: Rates | None = None) -> list[Cost]:
     """The costs of a recipe for a pool of `rows`: at the rates of a run, else as if all rows reached every step (an upper bound)."""
-    stages, parts = sum(isinstance(s, Stage) for s in recipe.steps), math.ceil(rows / part_size)
-    result = [Cost("parts", f"N / {part_size:,}", parts), Cost("commits", "parts x stages", parts * stages)]
+    stages, parts, tasks = sum(isinstance(s, Stage) for s in recipe.steps), math.ceil(rows / part_size), visits(recipe)
+    result = [
+        Cost("parts", f"N / {part_size:,}", parts),
+        Cost("commits", "parts x stages", parts * stages),
+        Cost("tasks over parts", f"parts x {tasks}", parts * tasks),
+        Cost("time: the driver sends tasks", f"tasks x {1000 * DISPATCH:g} ms", parts * tasks * DISPATCH, "s"),
+    ]
     result += _measured_costs(recipe, rows, rates) if rates else _assumed_costs(recipe, rows)
     each = [(step.name, cost) for step in recipe.steps for cost in step.costs(rows) if not (rates and cost.linear)]
     return result + [cost._replace(quantity=f"{name}: {cost.quantity}") for name, cost in each]
+
+
+def visits(recipe: Recipe) -> int:
+    """The tasks that look at each part: one a segment, one a block of selectors without stages, and one for the ledger."""
+    return 1 + sum(len(segments(stages)) or bool(selectors) for stages, selectors in recipe.blocks())
 
 
 def _measured_costs(recipe: Recipe, n: int, rates: Rates) -> Iterator[Cost]:
@@ -149,8 +165,10 @@ def _span(seconds: float) -> str:
 
 
 def as_text(recipe: Recipe, rows: int, part_size: int = 10_000, rates: Rates | None = None) -> str:
-    """The costs as a text table, with the assumptions."""
-    lines = [(c.quantity, c.formula, amount(c)) for c in costs(recipe, rows, part_size, rates)]
+    """The costs as a text table, with those of LARGE pools beside, and the assumptions."""
+    pools = [rows, *(n for n in LARGE if n != rows)]
+    columns = [costs(recipe, n, part_size, rates) for n in pools]
+    lines = [(each[0].quantity, each[0].formula, *map(amount, each)) for each in zip(*columns, strict=True)]
     if rates:
         head = f"at N = {rows:,} rows like the {rates.rows:,} of {rates.run}:"
         foot = (
@@ -163,4 +181,10 @@ def as_text(recipe: Recipe, rows: int, part_size: int = 10_000, rates: Rates | N
             f"assumed: {PICTURE // 1000} kB a picture, D = {DIMENSIONS}; orders of magnitude, to plan with. Run a part of the pool, "
             "and say -o RUN: then rates are those of that run"
         )
-    return "\n".join([head, plain(("quantity", "formula", "comes to"), lines), foot])
+    return "\n".join([head, plain(("quantity", "formula", *(_rows(n) for n in pools)), lines), foot])
+
+
+def _rows(count: int) -> str:
+    """A number of rows as the head of a column: 10^9, or all its digits."""
+    power = round(math.log10(max(count, 1)))
+    return f"10^{power}" if count == 10**power else f"{count:,}"

@@ -30,7 +30,8 @@ def test_plan_prints_formulas(tmp_path, capsys):
     (tmp_path / "l.csv").write_text("url,text\nhttp://a.example/1,one\n")
     assert main(["plan", "clip_score_top30", "--pairs", str(tmp_path / "l.csv"), "--rows", "1000000"]) == 0
     out = capsys.readouterr().out
-    assert "N x 25 µs" in out and "25.0 s" in out
+    assert "N x 25 µs" in out and "25.0 s" in out and "6.9 h" in out and "2.9 days" in out
+    assert "10^6" in out and "10^9" in out and "10^10" in out and "tasks x 1 ms" in out
     with pytest.raises(SystemExit) as refused:
         main(["plan", "clip_score_top30", "--pairs", str(tmp_path / "l.csv"), "--rows", "-1"])
     assert refused.value.code == 2 and "-1 is not a whole number" in capsys.readouterr().err
