@@ -15,6 +15,7 @@ class Request(NamedTuple):
     method: str
     path: str
     bytes: int  # that a GET was answered with
+    query: str
 
 
 class Counting:
@@ -43,7 +44,9 @@ class Counting:
             get = environ["REQUEST_METHOD"] == "GET"
             size = int(dict((k.lower(), v) for k, v in headers).get("content-length") or 0)
             with self.lock:
-                self.log.append(Request(environ["REQUEST_METHOD"], environ["PATH_INFO"], size if get else 0))
+                self.log.append(
+                    Request(environ["REQUEST_METHOD"], environ["PATH_INFO"], size if get else 0, environ["QUERY_STRING"])
+                )
             return respond(status, headers, *rest)
 
         return self.app(environ, counted)

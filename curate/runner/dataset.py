@@ -100,7 +100,8 @@ class DatasetWriter:
         self.progress.stage("shards", assigned.shards, 0)
         captions = {s.name: made for s in self.recipe.steps if (made := s.provenance())}
         provenance = {"recipe": self.recipe.fingerprint, **({"captions": captions} if captions else {})}
-        task = partial(layout.write_shards, self.store, planned, how, assigned, provenance, self._hash_column())
+        fresh = not self.store.names("shards")
+        task = partial(layout.write_shards, self.store, planned, how, assigned, provenance, self._hash_column(), fresh)
         infos = []
         for made in self.engine.map(task, layout.shard_groups(assigned, self.engine.workers)):
             infos += made

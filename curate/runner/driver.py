@@ -4,8 +4,10 @@ import json
 import logging
 import math
 import time
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from curate.errors import CurateError, RecipeError
@@ -191,6 +193,8 @@ class Driver:
     gone: Removed = field(default_factory=Removed, init=False)  # what was taken down
     #: What was gathered of parts that have been through the stages of a block, by part.
     made: dict[str, dict[str, pool.Gathered]] = field(default_factory=dict, init=False)
+    #: The names of the files of parts that wait between two lanes, which the next task need not list.
+    listed: dict[str, list[str]] = field(default_factory=dict, init=False)
 
     def run(self) -> Run:
         began = time.time()
@@ -346,13 +350,17 @@ class Driver:
             tables = {s.table for s in segment}
             self.progress.stage(name, len(parts), sum(p.rows.get(t, 0) for p in parts for t in tables))
             before = [*before, *segment]
-        if lanes:
-            work.then = then
-        for run in self.engine.together(lanes) if lanes else ():
+        runs = self.engine.together(lanes) if lanes else []
+        for run in runs:
+            for n, lane in enumerate(run):
+                lane.target.ahead = [after.target.stages for after in run[n + 1 :]]
+                lane.target.then = then if run is runs[-1] else None
             self._flow_through(run, parts)
 
     def _flow_through(self, lanes: list[Lane], parts: list[Part]) -> None:
         self.budget.divide(self.engine, lanes, parts)
+        for lane in lanes:
+            lane.besides = partial(self._besides, lane.besides)
 
         def seen(at: int, part: Any, done: Any) -> None:
             if at >= 0 and not isinstance(done, CurateError):
@@ -360,13 +368,22 @@ class Driver:
                 self.budget.seen(lanes[at], part, done)
                 if done.made is not None:
                     self.made[part.id] = done.made
+                elif at + 1 + done.passed < len(lanes):
+                    self.listed[part.id] = done.names
             self.progress.step(lanes[at].name if at >= 0 else "", None if isinstance(done, CurateError) else done)
+            for lane in lanes[at + 1 : at + 1 + getattr(done, "passed", 0)]:
+                self.progress.step(lane.name, TaskResult(part.id, dropped=done.dropped))
 
         def again(at: int, part: Any, error: CurateError) -> None:
             self.retries.append({"part": part.id, "stages": lanes[at].name, "error": str(error)})
             self.budget.lost(lanes[at], part)
 
         _raise(flow(self.engine, lanes, parts, seen=seen, again=again))
+
+    def _besides(self, share: Callable[[Part], tuple | None], part: Part) -> tuple | None:
+        """What a task gets besides its part: its share of the budget, and the names of the part's files after an earlier task."""
+        found = share(part)
+        return None if found is None else (*(found or (UNLIMITED,)), self.listed.pop(part.id, None))
 
     def _count(self, done: Any) -> None:
         self.engine.count(done)
@@ -386,6 +403,7 @@ class Driver:
         """Run the selectors of a block one after another, each on the rows that the one before kept."""
         earlier = EarlierRows(self.store, tuple(self.releases))
         there = {t: earlier.rows(t, selectors, gather.known, self.engine.map) for t in gathered} if gather else {}
+        readers = Counter(s.table for s in selectors)
         made: list[Decision] = []
         for selector in selectors:
             rows, beside = gathered[selector.table], there[selector.table] if selector.sees_published else []
@@ -395,6 +413,8 @@ class Driver:
             began = time.perf_counter()
             record = pool.decided(self.store, wanted)
             if record is None:
+                if readers.pop(selector.table, 0) > 1:
+                    rows = gathered[selector.table] = pool.in_chunks(self.store, rows, self.engine.map)
                 record = pool.decide(self.store, selector, rows, made, wanted, self.engine.map, beside)
                 self.decided[selector.name] = {"rows": total, "seconds": time.perf_counter() - began}
             made.append(wanted)

@@ -20,7 +20,7 @@ class Ingest(Target):
     gone: Removed
     there: frozenset[str]
 
-    def __call__(self, path: str, share: Any = None) -> dict[str, Any]:
+    def __call__(self, path: str, share: Any = None, names: Any = None, /) -> dict[str, Any]:
         return ingest(self.store, self.source, path, self.part_size, self.known.get(path), self.gone, self.there)
 
 

@@ -73,6 +73,8 @@ def flow(
 ) -> list[tuple[int, Any, CurateError]]:
     """Take every item through every lane, later lanes first, a bounded number waiting between them. Returns what failed.
 
+    A result that `passed` lanes has been through so many of the following ones too.
+
     A call whose worker crashed is made again; a call that raised is made again only if another worker was first. One that ran out
     of time and says so (`unfinished`) has kept what it had: another call goes on from there.
     `seen` hears each result, and (-1, None, None) about every second while nothing ends; `again` hears why a call is made again.
@@ -106,8 +108,9 @@ def flow(
                 waiting[lane].appendleft(item)
             else:
                 attempts.over(lane, item)
-                if lane + 1 < len(lanes):
-                    waiting[lane + 1].append(item)
+                to = lane + 1 + getattr(result, "passed", 0)
+                if to < len(lanes):
+                    waiting[to].append(item)
                 else:
                     left -= 1
             seen(lane, item, result)
@@ -158,9 +161,9 @@ class _Attempts:
 
 def _feed(engine: Any, lanes: list[Lane], waiting: list[deque], running: list[int], attempts: _Attempts) -> None:
     for lane in reversed(range(len(lanes))):
-        ahead = len(waiting[lane + 1]) if lane + 1 < len(lanes) else 0
-        room = 2 * lanes[lane + 1].calls if lane + 1 < len(lanes) else 1
-        while waiting[lane] and running[lane] < attempts.calls(lane) and ahead < room:
+        later = range(lane + 1, len(lanes))
+        has_room = all(len(waiting[n]) < 2 * lanes[n].calls for n in later)
+        while has_room and waiting[lane] and running[lane] < attempts.calls(lane):
             item = waiting[lane][0]
             besides = lanes[lane].besides(item)
             if besides is None:

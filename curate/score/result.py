@@ -25,5 +25,9 @@ class TaskResult:
     over_budget: int = 0  # rows that no model was asked about for lack of budget
     #: Time was up, or its share of the budget spent: what was computed is committed, another task continues from there.
     unfinished: bool = False
+    #: Following segments whose values were all there: the part has been through these too.
+    passed: int = 0
+    #: The files in the part's folder, as far as the task knows them.
+    names: list[str] = field(default_factory=list)
     #: What `Work.then` made of the part.
     made: Any = None

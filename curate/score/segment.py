@@ -1,5 +1,6 @@
 """Segments: consecutive stages that a worker computes and commits part by part."""
 
+import itertools
 import json
 import math
 import time
@@ -56,7 +57,8 @@ class Work(Target):
     refetch: bool = False
     deadline: float = 3600  # seconds for a task, after which the engine gives it up
     assets: dict[str, str] = field(default_factory=dict)  # the copies in the store of files that stages name
-    then: Then | None = None
+    ahead: list[list[Stage]] = field(default_factory=list)  # the stages of the segments that follow
+    then: Then | None = None  # for a part that has been through all of these
     removed: Removed | None = None  # what was taken down; None: the store is asked
     cores: int = 1  # of the worker: pictures decoded at a time
     stopped: bool = False  # parts at work end with their present chunk
@@ -106,10 +108,11 @@ class Work(Target):
         """Whether a stage streams its results; such a part has no deadline."""
         return any(s.streams for s in self.stages)
 
-    def __call__(self, part: Part, share: Spending = UNLIMITED) -> TaskResult:
-        """Compute and commit the missing values of a part's live rows. Raises PartError. share: of the run's budget."""
+    def __call__(self, part: Part, share: Spending = UNLIMITED, names: list[str] | None = None) -> TaskResult:
+        """Compute and commit the missing values of a part's live rows. Raises PartError. share: of the run's budget. names: of the
+        part's files, where they are known."""
         self.load()  # network stages run as tasks, in processes that have not loaded them
-        return SegmentTask(self, part, share=share).run()
+        return SegmentTask(self, part, True, share, names).run()
 
     def run(self, stage: Stage, work: Callable[[], pa.Table], rows: int, task: "SegmentTask") -> pa.Table:
         """Call a stage, in the model thread if it keeps a model, and measure its time."""
@@ -131,21 +134,23 @@ class Work(Target):
         task.done.seconds[stage.name] = task.done.seconds.get(stage.name, 0.0) + pace.busy
         return found
 
-    def peek(self, part: Part, share: Spending = UNLIMITED) -> TaskResult | None:
+    def peek(self, part: Part, share: Spending = UNLIMITED, names: list[str] | None = None) -> TaskResult | None:
         """The result if nothing has to be computed for the part, else None. Loads no model."""
-        return SegmentTask(self, part, compute=False, share=share).peek()
+        return SegmentTask(self, part, False, share, names).peek()
 
 
 class SegmentTask:
     """One segment at work on one part."""
 
-    def __init__(self, work: Work, part: Part, compute: bool = True, share: Spending = UNLIMITED):
+    def __init__(self, work: Work, part: Part, compute: bool, share: Spending, names: list[str] | None):
         self.work, self.part, self.compute, self.allowance = work, part, compute, Allowance(share)
         self.began = time.monotonic()
         self.report_progress = ProgressReporter(work.notes if compute else None, work.name, part.id)
         self.deadline_at = math.inf if work.streams else self.began + SHARE * work.deadline
         self.earlier: dict[int, str] = {}
         reads: dict[str, set[str]] = {}
+        for stage in (s for segment in work.ahead for s in segment):
+            reads.setdefault(stage.table, set()).add(stage.skip_where)
         for stage in work.stages:
             reads.setdefault(stage.table, set()).update(stage.reads, stage.optional_reads, stage.adds(), {stage.skip_where})
             if stage.pixels or "bytes" in stage.reads or stage.writes_payload:
@@ -153,24 +158,27 @@ class SegmentTask:
         for table, columns in work.then.columns.items() if work.then else ():
             reads.setdefault(table, set()).update(columns)
         whole = {table: None for stage in work.stages for table in stage.context}
-        self.state = PartState(work.store, part, work.fingerprints, work.decisions, {**reads, **whole}).replay(work.before)
-        self.done = TaskResult(part.id)
+        self.state = PartState(work.store, part, work.fingerprints, work.decisions, {**reads, **whole}, names)
+        self.state.replay(work.before)
+        self.done = TaskResult(part.id, names=self.state.names)
         self.noted: dict[str, float] = {}  # of these seconds by stage, those that commits name already
 
     def run(self) -> TaskResult:
         for stages in grouped(self.work.stages):
             if not self.done.unfinished:
                 self._group(stages)
+        for stage in (s for s in self.work.stages if s.streams and self.allowance.capped and not self.done.unfinished):
+            rows = self.state.tables[stage.table]
+            live = rows.live[~rows.skipped(stage)[rows.live]]
+            self.done.over_budget += int(stage.open_again(rows.take(stage.adds(), live), False).sum())
+        if not self.done.unfinished:
+            self.done.passed = sum(itertools.takewhile(bool, map(self._passes, self.work.ahead)))
         decided = [d.step for d in self.work.decisions]
         dropped: Counter[str] = Counter()
         for rows in self.state.tables.values():
             dropped.update(rows.reason[~rows.alive & ~np.isin(rows.stage, decided)].tolist())
         self.done.dropped = dict(dropped)
-        for stage in (s for s in self.work.stages if s.streams and self.allowance.capped and not self.done.unfinished):
-            rows = self.state.tables[stage.table]
-            live = rows.live[~rows.skipped(stage)[rows.live]]
-            self.done.over_budget += int(stage.open_again(rows.take(stage.adds(), live), False).sum())
-        if self.work.then and not self.done.unfinished:
+        if self.work.then and not self.done.unfinished and self.done.passed == len(self.work.ahead):
             self.done.made = self.work.then.of(self.state)
         return self.done
 
@@ -179,13 +187,29 @@ class SegmentTask:
         done = self.run()
         return None if done.unfinished else done
 
+    def _passes(self, stages: list[Stage]) -> bool:
+        """Take the part through the segment that follows, if nothing has to be computed for it; whether that is so."""
+        prints, names = self.work.fingerprints, self.state.names
+        if any(s.streams or (self.work.refetch and s.writes_payload) for s in stages):
+            return False
+        if not all(s.context or commits(names, s.table, s.name, prints[s.name]) for s in stages):
+            return False
+        reached: dict[str, int] = {}
+        for stage in stages:
+            rows = self.state.tables[stage.table]
+            live = rows.live
+            self.state.replay([stage])
+            if not rows.have[stage.name][live].all():
+                return False
+            reached[stage.name] = len(live)
+        self.done.reused |= reached
+        return True
+
     def _group(self, stages: list[Stage]) -> None:
         """Run stages that share one decode of each picture over the live rows, and commit."""
         rows = self.state.tables[stages[0].table]
         for stage in stages:
             have = self.state.load_committed(stage, list(stage.adds()))
-            if stage.writes_payload:
-                self.earlier = earlier_hashes(self.state, stage)
             if self.work.refetch and stage.writes_payload:
                 have &= ~failed(rows, stage) | rows.skipped(stage)
             if stage.streams and not self.allowance.exhausted and have.any():
@@ -206,6 +230,7 @@ class SegmentTask:
         heavy = [s.chunk for s in stages if s.pixels or s.loads or "bytes" in s.reads]
         size = max(heavy) if heavy and not (stages[0].writes_payload or stages[0].context) else len(live) or 1
         if stages[0].writes_payload:
+            self.earlier = earlier_hashes(self.state, stages[0])
             with self.work.store.private(f"{self.part.folder}/payload.tar") as path, open(path, "wb") as file:
                 self._compute(stages, rows, live, size, Parcel(self.work.store, file, self.work.removed), path)
         elif stages[-1].streams:

@@ -14,11 +14,12 @@ class Target:
         """Load models, in the worker. Called before each call; loads once."""
         return self
 
-    def __call__(self, item: Any, share: Any = None, /) -> Any:
-        """The result for an item; CurateError if there is none. share: of the run's budget, for a model that has one."""
+    def __call__(self, item: Any, share: Any = None, names: Any = None, /) -> Any:
+        """The result for an item; CurateError if there is none. share: of the run's budget, for a model that has one. names: of the
+        item's files, where they are known."""
         raise NotImplementedError
 
-    def peek(self, item: Any, share: Any = None, /) -> Any:
+    def peek(self, item: Any, share: Any = None, names: Any = None, /) -> Any:
         """The result if no model is needed for it, else None."""
         return None
 
@@ -32,5 +33,5 @@ class Function(Target):
 
     function: Callable[..., Any]
 
-    def __call__(self, item: Any, share: Any = None, /) -> Any:
+    def __call__(self, item: Any, share: Any = None, names: Any = None, /) -> Any:
         return self.function(item)

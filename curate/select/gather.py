@@ -22,7 +22,7 @@ class Gather:
 
     def __call__(self, part: Part) -> dict[str, Gathered]:
         """The gathered files of a part, which is opened only if they are missing."""
-        files = self.point.store.names(part.folder)
+        files = self.point.names(part)
         heads = self._heads(part, files)
         if all(head in self.known.there for head in heads.values()):
             return {table: reread(self.known.there[head], part.index) for table, head in heads.items()}

@@ -5,8 +5,8 @@ import json
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
-from functools import cached_property
+from dataclasses import dataclass, field, replace
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
@@ -40,6 +40,10 @@ class Point:
         """The state of a part, with these files, at this point."""
         return PartState(self.store, part, self.fingerprints, self.decisions, columns, names).replay(self.steps)
 
+    def names(self, part: Part) -> list[str]:
+        """The names of a part's files, as far as a step before this point has any."""
+        return self.store.names(part.folder) if any(isinstance(s, Stage) for s in self.steps) else []
+
     def state(self, part: Part, names: list[str]) -> str:
         """12 hex digits that identify what the live rows of a part with these files depend on at this point."""
         # What a stage with context computed follows from the rest: which rows live, and its fingerprint.
@@ -60,13 +64,15 @@ class Point:
 @dataclass(frozen=True)
 class Gathered:
     """The live rows of a part at a point, with the columns that the next selectors read, as a file of so many bytes; `content` is a
-    digest of it: a decision depends on what its selector reads and on which rows are live, not on how that came about."""
+    digest of it: a decision depends on what its selector reads and on which rows are live, not on how that came about. chunk: a file
+    with the rows of the whole chunk of the pool, if there is one."""
 
     file: str
     part: int
     rows: int
     bytes: int
     content: str
+    chunk: str = ""
 
 
 @dataclass(frozen=True)
@@ -125,6 +131,20 @@ def grouped(gathered: Iterable[Gathered]) -> list[list[Gathered]]:
     return groups
 
 
+def in_chunks(store: Store, gathered: list[Gathered], run_map: Callable = map) -> list[Gathered]:
+    """Gathered parts, and a file with the rows of each chunk, from which several selectors read them."""
+    groups = grouped(gathered)
+    files = run_map(partial(_joined, store), groups)
+    return [replace(g, chunk=file) for group, file in zip(groups, files) for g in group]
+
+
+def _joined(store: Store, group: list[Gathered]) -> str:
+    name = f"{GATHERED}/chunk-{digest([g.content for g in group])}.parquet"
+    if len(group) > 1 and not store.exists(name):
+        store.publish_table(name, _decoded(unified([store.table(g.file) for g in group])))
+    return name if len(group) > 1 else ""
+
+
 def starts_of(groups: list[list[Gathered]]) -> tuple[int, ...]:
     """The index of the first part of each chunk, counted from the pool's first part on."""
     return tuple(0 if n == 0 else g[0].part for n, g in enumerate(groups))
@@ -165,7 +185,7 @@ def survivors(
     return [
         Survivors(
             sum(g.rows for g in group) - fell,
-            tuple(g.file for g in group),
+            tuple(dict.fromkeys(g.chunk or g.file for g in group)),
             columns,
             tuple(d.file(start) for d in decisions),
         )

@@ -37,7 +37,7 @@ class Assigned:
     """The assignment of samples to shards: a folder with a file for each chunk of the pool, sorted by id, with uid, key, shard, place.
 
     samples, shards: their numbers when it was made; after a takedown the files have fewer rows. starts: the index of the first part of
-    each chunk. first: the number of the first shard, after those of earlier releases.
+    each chunk. first: the number of the first shard, after those of earlier releases. repeated: a row may be several samples.
     """
 
     folder: str
@@ -45,6 +45,7 @@ class Assigned:
     shards: int
     starts: tuple[int, ...] = (0,)
     first: int = 0
+    repeated: bool = True
 
     def file(self, part: int) -> str:
         """The file with the samples of a part, by its index."""
@@ -93,7 +94,10 @@ def assign(store: Store, kept: KeptRows, how: Shards, run_map: Callable = map, f
 def assigned_in(store: Store, folder: str) -> Assigned | None:
     """The assignment in a folder, None if there is none."""
     made = store.json(f"{folder}/assigned.json")
-    return made and Assigned(folder, made["samples"], made["shards"], tuple(made["starts"]), made.get("first", 0))
+    if not made:
+        return None
+    starts = tuple(made["starts"])
+    return Assigned(folder, made["samples"], made["shards"], starts, made.get("first", 0), made.get("repeated", True))
 
 
 @dataclass(frozen=True)
@@ -122,7 +126,7 @@ class _Assign:
         placed = ordered.each(_AssignPlaces(sizes, self.first), firsts).home(
             live, task=Sql("select * from live order by id, key")
         )
-        found = Assigned(self.folder, sum(counts), len(sizes), self.starts, self.first)
+        found = Assigned(self.folder, sum(counts), len(sizes), self.starts, self.first, self.repeated)
         items = [(chunk, found.file(start)) for chunk, start in zip(placed.chunks, self.starts)]
         keep = _WritePlaces(self.store)
         list(exchange.map(keep, items) if exchange.folder else map(keep, items))
@@ -132,6 +136,7 @@ class _Assign:
             "shards": found.shards,
             "starts": self.starts,
             "first": self.first,
+            "repeated": self.repeated,
         }
         self.store.publish_bytes(f"{self.folder}/assigned.json", record(assigned))
         return found
@@ -192,7 +197,7 @@ def enter(point: Point, assigned: Assigned | None, samples: str, item: tuple[Par
     item: the part, and which of its files exist already."""
     part, there = item
     # An assignment that was repeated after a takedown has the same name, and another number of samples.
-    files = point.store.names(part.folder)
+    files = point.names(part)
     state = digest([point.state(part, files), assigned and [assigned.folder, assigned.samples], PLACE])
     names = {table: f"ledger/{table}/{part.index:06d}.parquet" for table in part.rows}
     found = {table: _existing(point.store, name, state) for table, name in names.items() if name in there}

@@ -114,7 +114,8 @@ class _LedgerChunk:
     rows: int = 0
 
     def load(self, store: Store) -> pa.Table:
-        rows = placed(store, self.file, _places(store, self.assigned, self.file), self.columns, self.own, self.hidden)
+        places = _places(store, self.assigned, self.file) if self.assigned.repeated else None
+        rows = placed(store, self.file, places, self.columns, self.own, self.hidden)
         share = (rows["shard"].to_numpy() - self.assigned.first + 0.5) / max(self.assigned.shards, 1)
         return rows.append_column("share", pa.array(share))
 
@@ -206,22 +207,31 @@ def _portable_type(kind: pa.DataType) -> pa.DataType:
 # ---- rows with their places
 
 
-def placed(store: Store, ledger: str, places: pa.Table, columns: pa.Schema, own: bool, hidden: Mapping[str, str]) -> pa.Table:
-    """The kept rows of a file of the ledger joined with the places of their samples (uid, shard, place, key), once for each place. A
-    redacted column has its redacted text."""
+def placed(
+    store: Store, ledger: str, places: pa.Table | None, columns: pa.Schema, own: bool, hidden: Mapping[str, str]
+) -> pa.Table:
+    """The kept rows of a file of the ledger joined with the places of their samples (uid, shard, place, key), once for each place; None:
+    the one that the ledger has. A redacted column has its redacted text."""
     sample = "uid" if own else "doc_uid"
-    rows = store.table(ledger, list(dict.fromkeys([sample, "kept", *columns.names, *hidden.values()])))
-    mine = pa.table({"uid": rows[sample].cast(pa.large_string()), "row": np.arange(len(rows))}).filter(rows["kept"])
-    theirs = pa.table({"uid": places["uid"].cast(pa.large_string()), "at": np.arange(len(places))})
-    joined = mine.join(theirs, "uid", join_type="inner")
-    found = [places[f.name].take(joined["at"]).cast(f.type) for f in _PLACED]
-    rows = rows.take(joined["row"])
+    more = PLACE if places is None else ()
+    rows = store.table(ledger, list(dict.fromkeys([sample, "kept", *more, *columns.names, *hidden.values()])))
+    rows = rows.filter(rows["kept"])
+    rows, at = (rows, rows) if places is None else _joined(rows, sample, places)
+    found = [at[f.name].cast(f.type) for f in _PLACED]
     for field in columns:
         value = as_type(rows[field.name], field.type) if field.name in rows.column_names else pa.nulls(len(rows), field.type)
         if hidden.get(field.name) in rows.column_names:
             value = pc.coalesce(as_type(rows[hidden[field.name]], field.type), value)
         found.append(value)
     return pa.table(found, schema=pa.schema([*_PLACED, *columns]))
+
+
+def _joined(rows: pa.Table, sample: str, places: pa.Table) -> tuple[pa.Table, pa.Table]:
+    """The rows, once for each place of their sample, and beside them these places."""
+    mine = pa.table({"uid": rows[sample].cast(pa.large_string()), "row": np.arange(len(rows))})
+    theirs = pa.table({"uid": places["uid"].cast(pa.large_string()), "at": np.arange(len(places))})
+    joined = mine.join(theirs, "uid", join_type="inner")
+    return rows.take(joined["row"]), places.take(joined["at"])
 
 
 def _order(own: bool) -> list[tuple[str, str]]:
@@ -264,11 +274,12 @@ def write_shards(
     assigned: Assigned,
     provenance: dict[str, Any],
     hashed: str | None,
+    fresh: bool,
     group: range,
 ) -> list[dict[str, Any]]:
-    """Write the shards of a plan with these numbers, unless they exist; returns the contents of their `.json` files."""
+    """Write the shards of a plan with these numbers, unless they exist (`fresh`: none can); returns the contents of their `.json` files."""
     drafts = (draft(_rows(store, plan, assigned, n), how, _name(assigned, n)) for n in group)
-    return shards.write_group(store, drafts, digest([plan, plain(how)]), provenance, how, hashed)
+    return shards.write_group(store, drafts, digest([plan, plain(how)]), provenance, how, hashed, fresh)
 
 
 def _rows(store: Store, plan: dict[str, list[str]], assigned: Assigned, shard: int) -> dict[str, pa.Table]:

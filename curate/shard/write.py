@@ -112,23 +112,25 @@ def write_group(
     provenance: dict[str, Any] | None = None,
     shards: Shards | None = None,
     hashed: str | None = "sha256",
+    fresh: bool = False,
 ) -> list[dict[str, Any]]:
     """Write several shards (`.tar`, `.parquet`, `.json`) together, so that a payload is read once; returns the contents of the `.json`s.
 
     plan: a hash of the plan and of all that decides the bytes; a shard that exists for it is left as it is.
     provenance: for the `.json` (stage fingerprints, captioners); it does not change the tar.
     hashed: the column with the SHA-256 of the kept bytes, or None if there is no such column.
+    fresh: none of them can exist.
     """
     how, infos, group = shards or Shards(), [], _Group(store, {**(provenance or {}), "hashed": hashed, "plan": plan})
     with group.files:
         for draft in drafts:
-            earlier, whole = _existing(store, draft.name, plan)
+            earlier, whole = (None, False) if fresh else _existing(store, draft.name, plan)
             if whole:
                 infos.append(earlier)
                 continue
             if earlier is not None:  # an old `.json` beside a new tar would be trusted if its plan came back
                 store.remove(f"shards/{draft.name}.json")
-            group.begin(draft, how)
+            group.begin(draft, how, earlier)
             if group.size >= GROUP_BYTES:
                 infos += group.finish()
         infos += group.finish()
@@ -138,13 +140,15 @@ def write_group(
 @dataclass
 class _OpenShard:
     """A shard whose private files lack only the payload bytes. stored: the slices to copy, each with its offset in the tar and the uid of
-    its sample."""
+    its sample. made_of: the digest of all members. whole: the size and hash of the same tar, if an earlier plan led to it."""
 
     name: str
     samples: int
     tar: Path
     parquet: Path
     stored: list[tuple[Slice, int, str]]
+    made_of: str
+    whole: dict[str, Any] | None
 
 
 @dataclass
@@ -160,8 +164,8 @@ class _Group:
     def size(self) -> int:
         return sum(content.size for shard in self.begun for content, _, _ in shard.stored)
 
-    def begin(self, draft: ShardDraft, how: Shards) -> None:
-        """Write a shard's private files without the payload bytes."""
+    def begin(self, draft: ShardDraft, how: Shards, earlier: dict[str, Any] | None) -> None:
+        """Write a shard's private files without the payload bytes. earlier: the `.json` of the same shard of another plan."""
         in_sidecar = set(how.model_scores.get("documents" if draft.members else "images", []))
         members = draft.members or partial(image_members, captions=how.captions)
         bulk = () if how.embeddings else [f.name for f in draft.rows.schema if bulky(f.type)]
@@ -170,17 +174,30 @@ class _Group:
         names = (f"shards/{draft.name}.{kind}" for kind in ("tar", "parquet"))
         tar, parquet = (self.files.enter_context(self.store.private(name)) for name in names)
         write_table(parquet, kept, checksum=False)  # its hash is in dataset.json
-        stored = write_tar(tar, _samples(draft.rows, set(kept.column_names) - in_sidecar, self.info["hashed"], members))
-        self.begun.append(_OpenShard(draft.name, len(draft.rows), tar, parquet, stored))
+        digest = hashlib.sha256()
+        samples = _samples(draft.rows, set(kept.column_names) - in_sidecar, self.info["hashed"], members)
+        stored = write_tar(tar, _hashed(samples, digest))
+        whole = self._same_tar(draft.name, earlier or {}, digest.hexdigest())
+        shard = _OpenShard(draft.name, len(draft.rows), tar, parquet, [] if whole else stored, digest.hexdigest(), whole)
+        self.begun.append(shard)
+
+    def _same_tar(self, name: str, earlier: dict[str, Any], made_of: str) -> dict[str, Any] | None:
+        """The size and hash of a shard's tar, if it has these members already."""
+        try:
+            same = earlier.get("tar_made_of") == made_of and _size(self.store, f"shards/{name}.tar") == earlier["tar"]["bytes"]
+        except FileNotFoundError:
+            return None
+        return earlier["tar"] if same else None
 
     def finish(self) -> list[dict[str, Any]]:
         """Copy the payload bytes into the tars, and publish all files; returns the contents of the `.json`s."""
         _copy_payloads(self.store, self.begun)
         infos = []
         for shard in self.begun:
-            tar = _publish(self.store, f"shards/{shard.name}.tar", shard.tar)
+            tar = shard.whole or _publish(self.store, f"shards/{shard.name}.tar", shard.tar)
             parquet = _publish(self.store, f"shards/{shard.name}.parquet", shard.parquet)
-            infos.append({**self.info, "name": shard.name, "samples": shard.samples, "tar": tar, "parquet": parquet})
+            files = {"tar": tar, "tar_made_of": shard.made_of, "parquet": parquet}
+            infos.append({**self.info, "name": shard.name, "samples": shard.samples, **files})
             self.store.publish_bytes(f"shards/{shard.name}.json", pretty(infos[-1]))
         self.begun = []
         self.files.close()
@@ -200,6 +217,15 @@ def _samples(rows: pa.Table, in_json: set[str], hashed: str | None, members: Cal
     for start in range(0, len(rows), 1000):
         for row in slim.slice(start, 1000).to_pylist():
             yield row["key"], row["uid"], members(row, {c: row[c] for c in described}, hashed)
+
+
+def _hashed(samples: Iterator[tuple[str, str, Members]], digest: "hashlib._Hash") -> Iterator[tuple[str, str, Members]]:
+    """The same samples; `digest` takes in the names of their members, and their bytes or, of those in payloads, their hash."""
+    for key, uid, members in samples:
+        for suffix, content in members.items():
+            data = (content.sha256 or repr(content)).encode() if isinstance(content, Slice) else content
+            digest.update(f"{key}.{suffix} {len(data)} ".encode() + data)
+        yield key, uid, members
 
 
 def write_tar(path: Path, samples: Iterator[tuple[str, str, Members]]) -> list[tuple[Slice, int, str]]:

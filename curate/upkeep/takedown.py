@@ -379,7 +379,8 @@ def _clear_shards(
     how = Shards(**{k: v for k, v in recipe["shards"].items() if k != "class"})
     how.without = tuple(how.without)
     shard, infos = state["shard"], []
-    provenance = {k: v for k, v in (shard or {}).items() if k not in ("name", "samples", "tar", "parquet", "hashed", "plan")}
+    own = ("name", "samples", "tar", "tar_made_of", "parquet", "hashed", "plan")
+    provenance = {k: v for k, v in (shard or {}).items() if k not in own}
     for name in [s["name"] for s in state["dataset"]["shards"]]:
         if name not in state["affected"]:
             infos.append(json.loads(store.read(f"shards/{name}.json")))

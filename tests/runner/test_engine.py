@@ -5,6 +5,7 @@ import pytest
 from curate.errors import RecipeError
 from curate.runner.engine import LocalEngine, RayEngine
 from curate.runner.workers import ATTEMPTS, Crash, Lane, cores, decoding, fitting, flow
+from curate.score.result import TaskResult
 from curate.score.target import Function, Target
 
 
@@ -110,6 +111,16 @@ def test_a_model_on_a_card_has_the_cores_of_the_card(total, gpus):
     card, task = cores([alone, Lane("fetch", Function(print), "network")], total, total / gpus)
     assert card == max(1, total / gpus // 2) and task == 1 and decoding(alone, card, total) == card
     assert cores([few, Lane("fetch", Function(print))], total, total / gpus)[0] == max(1, total / gpus // 8)
+
+
+def test_a_part_skips_the_lanes_that_its_task_has_taken_it_through():
+    asked = []
+
+    def lane(name, passed=0):
+        return Lane(name, Function(lambda item: asked.append((name, item)) or TaskResult("p", passed=passed)))
+
+    assert flow(LocalEngine(), [lane("a", 1), lane("b"), lane("c")], ["one", "two"]) == []
+    assert sorted(asked) == [("a", "one"), ("a", "two"), ("c", "one"), ("c", "two")]
 
 
 class Dying:

@@ -128,6 +128,21 @@ def test_a_shard_of_the_same_plan_is_left_alone_and_any_other_is_rewritten(tmp_p
     assert len(written) == 4
 
 
+def test_a_column_of_the_sidecar_alone_rewrites_no_tar_and_reads_no_payload(tmp_path, monkeypatch):
+    store, table = Store(tmp_path), ledger(Store(tmp_path))
+    how = S.Shards(size=10, model_scores={"images": ["clip"]})
+    before = write(store, table, how)
+    old = {n: (tmp_path / "shards" / n).stat().st_ino for n in store.names("shards")}
+    monkeypatch.setattr(S, "slices", lambda store, wanted: iter([1 / 0 for _ in wanted]))
+    more = table.append_column("clip", pa.array([0.5] * len(table), pa.float32()))
+    after = write(store, more, how, name="p2")
+    assert after["root_hash"] == before["root_hash"] and "clip" in store.fields("shards/00000.parquet").names
+    new = {n: (tmp_path / "shards" / n).stat().st_ino for n in store.names("shards")}
+    assert {n for n in new if new[n] == old[n]} == {f"0000{i}.tar" for i in range(3)}
+    with pytest.raises(ZeroDivisionError):  # what the members have decides the tar
+        write(store, more.append_column("words", pa.array([1] * len(table))), how, name="p3")
+
+
 def test_shards_of_an_earlier_plan_are_removed(tmp_path):
     store = Store(tmp_path)
     table = ledger(store)
