@@ -1,10 +1,13 @@
-"""Fetch and store, per CPU-second, against img2dataset on the same web server and files; prints a table with ratios.
+"""Whole runs and the fetch stage alone against img2dataset on the same web server and files; prints a table with ratios.
 
     python benchmarks/fetch.py --img2dataset ENV/bin/python [--photos 3000] [--rounds 3]
 
 ENV is a virtual environment of its own: `pip install img2dataset==1.47.0 "pandas<3" "opencv-python-headless<5"
 albumentations==1.4.24`. Without the option only curate is measured. Needs nginx, which runs with a configuration of this
 script's own on loopback, and ends with it.
+
+Photos are of four sizes, 320x240 to 1280x960, from one list of URLs with captions. `curate run` is the whole run on the local engine,
+list to shards, ledger and report, `curate run, Ray` the same on Ray; `curate, stage` is what one worker does with one part.
 
 What is counted is user and system time of the client and of all its processes, the server's apart. A client's start (imports,
 first connections) is measured with 16 photos and taken off in the column `net`.
@@ -13,6 +16,7 @@ first connections) is measured with 16 photos and taken off in the column `net`.
 import argparse
 import contextlib
 import json
+import math
 import os
 import resource
 import shutil
@@ -22,8 +26,10 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
+SIZES = ((320, 240), (640, 480), (800, 600), (1280, 960))
 HOSTS, PORT = [f"127.0.0.{n}" for n in range(2, 10)], 18970
 MODES = {"originals": {}, "256 px keep_ratio": {"resize_mode": "keep_ratio", "image_size": 256}}
 FEW = 16
@@ -59,21 +65,29 @@ def main() -> None:
 
 
 def photos(root: Path, count: int) -> float:
-    """Write photos of 640x480 and the lists of their URLs; returns their mean size in kB."""
+    """Write photos of mixed sizes and the lists of their URLs; returns their mean size in kB."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    from curate.extras.demo.pairs import sample_photos
-
     (root / "www").mkdir()
     total = 0
-    for i, data in enumerate(sample_photos(count)):
+    for i, data in enumerate(mixed(count)):
         (root / "www" / f"{i}.jpg").write_bytes(data)
         total += len(data)
     urls = [f"http://{HOSTS[i % len(HOSTS)]}:{PORT}/{i}.jpg" for i in range(count)]
-    pq.write_table(pa.table({"url": urls}), root / "all.parquet")
-    pq.write_table(pa.table({"url": urls[:FEW]}), root / "few.parquet")
+    pairs = pa.table({"url": urls, "text": [f"a photo of number {i}" for i in range(count)]})
+    pq.write_table(pairs, root / "all.parquet")
+    pq.write_table(pairs[:FEW], root / "few.parquet")
     return total / count / 1000
+
+
+def mixed(count: int) -> Iterator[bytes]:
+    """JPEGs of the sizes in turn."""
+    from curate.extras.demo.pairs import sample_photos
+
+    each = [sample_photos(math.ceil(count / len(SIZES)), size) for size in SIZES]
+    for i in range(count):
+        yield each[i % len(SIZES)][i // len(SIZES)]
 
 
 @contextlib.contextmanager
@@ -96,7 +110,26 @@ def nginx(root: Path) -> Iterator[None]:
 # ---- the clients, each in a process of its own
 
 
-def run_curate(mode: dict, listed: Path, out: Path) -> None:
+def run_curate(mode: dict, listed: Path, out: Path, engine: str = "local") -> None:
+    """The whole run: a list of URLs and captions to shards."""
+    from curate.fetch.stage import Fetch
+    from curate.recipe import Recipe
+    from curate.runner.driver import run
+    from curate.sources.url_pairs import UrlPairs
+
+    fetch = Fetch(allow_private=("127.0.0.0/8",), per_host=16, **mode)
+    recipe = Recipe(UrlPairs(str(listed)), [fetch], name="fetch")
+    made = run(recipe, str(out / "run"), engine=engine, part_size=1000)
+    assert made.dataset["samples"] == pq_rows(listed), made.dataset
+
+
+def pq_rows(listed: Path) -> int:
+    import pyarrow.parquet as pq
+
+    return pq.read_metadata(listed).num_rows
+
+
+def run_stage(mode: dict, listed: Path, out: Path) -> None:
     """One part: fetched, inspected, hashed, parked in a tar, committed with its columns."""
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -131,6 +164,7 @@ def run_img2dataset(mode: dict, listed: Path, out: Path) -> None:
         output_folder=str(out / "tars"),
         input_format="parquet",
         url_col="url",
+        caption_col="text",
         output_format="webdataset",
         processes_count=2,
         thread_count=32,
@@ -139,12 +173,15 @@ def run_img2dataset(mode: dict, listed: Path, out: Path) -> None:
         **options,
     )
     done = sum(json.loads(p.read_text())["successes"] for p in (out / "tars").glob("*_stats.json"))
-    import pyarrow.parquet as pq
-
-    assert done == pq.read_metadata(listed).num_rows, done
+    assert done == pq_rows(listed), done
 
 
-CLIENTS = {"curate": run_curate, "img2dataset": run_img2dataset}
+CLIENTS = {
+    "curate run": run_curate,
+    "curate run, Ray": partial(run_curate, engine="ray"),
+    "curate, stage": run_stage,
+    "img2dataset": run_img2dataset,
+}
 
 
 def cpu(python: str, name: str, mode: str, listed: Path) -> tuple[float, float]:
@@ -164,13 +201,16 @@ def cpu(python: str, name: str, mode: str, listed: Path) -> tuple[float, float]:
 
 
 def measure(root: Path, args: argparse.Namespace) -> dict[tuple[str, str], dict[str, list[float]]]:
-    clients = {"curate": sys.executable, **({"img2dataset": args.img2dataset} if args.img2dataset else {})}
+    pythons = {name: sys.executable for name in CLIENTS} | {"img2dataset": args.img2dataset}
+    clients = {name: python for name, python in pythons.items() if python}
     found: dict[tuple[str, str], dict[str, list[float]]] = {}
     for _ in range(args.rounds):
         for mode in MODES:
             for name, python in clients.items():  # one after the other in each round: what slows the machine slows both
-                times = found.setdefault((mode, name), {"cpu": [], "start": [], "wall": []})
-                times["start"].append(cpu(python, name, mode, root / "few.parquet")[0])
+                times = found.setdefault((mode, name), {"cpu": [], "start": [], "wall": [], "start wall": []})
+                start, start_wall = cpu(python, name, mode, root / "few.parquet")
+                times["start"].append(start)
+                times["start wall"].append(start_wall)
                 spent, wall = cpu(python, name, mode, root / "all.parquet")
                 times["cpu"].append(spent)
                 times["wall"].append(wall)
@@ -178,25 +218,34 @@ def measure(root: Path, args: argparse.Namespace) -> dict[tuple[str, str], dict[
 
 
 def report(found: dict[tuple[str, str], dict[str, list[float]]], count: int, size: float) -> None:
-    print(f"{count} JPEGs of 640x480, mean {size:.0f} kB, nginx on {len(HOSTS)} loopback hosts, {os.cpu_count()} cores")
-    print(f"{'':20}{'':14}{'CPU s':>8}{'images/CPU-s':>14}{'net':>8}{'wall s':>8}{'ratio':>8}{'net':>8}")
+    print(
+        f"{count} JPEGs of {len(SIZES)} sizes, mean {size:.0f} kB, nginx on {len(HOSTS)} loopback hosts, {os.cpu_count()} cores"
+    )
+    print(f"{'':20}{'':18}{'CPU s':>8}{'images/CPU-s':>14}{'net':>8}{'ratio':>8}{'net':>8}{'wall s':>8}{'ratio':>8}{'net':>8}")
     for mode in MODES:
         base = found.get((mode, "img2dataset"))
         for (m, name), times in found.items():
             if m != mode:
                 continue
-            whole, net = rates(times, count)
-            ratio = "".join(f"{x:>8.1f}" for x in (whole / rates(base, count)[0], net / rates(base, count)[1])) if base else ""
+            whole, net = rates(times, count, "cpu", "start")
+            cpu, wall = (ratios(times, base, count, *kinds) for kinds in (("cpu", "start"), ("wall", "start wall")))
             print(
-                f"{mode:20}{name:14}{statistics.median(times['cpu']):8.1f}{whole:14.0f}{net:8.0f}"
-                f"{statistics.median(times['wall']):8.1f}{ratio}"
+                f"{mode:20}{name:18}{statistics.median(times['cpu']):8.1f}{whole:14.0f}{net:8.0f}{cpu}"
+                f"{statistics.median(times['wall']):8.1f}{wall}"
             )
 
 
-def rates(times: dict[str, list[float]], count: int) -> tuple[float, float]:
-    """Images per CPU-second, with the client's start and without."""
-    whole, start = statistics.median(times["cpu"]), statistics.median(times["start"])
-    return count / whole, (count - FEW) / (whole - start)
+def rates(times: dict[str, list[float]], count: int, spent: str, start: str) -> tuple[float, float]:
+    """Images per second (of CPU, or of wall time), with the client's start and without."""
+    whole, begin = statistics.median(times[spent]), statistics.median(times[start])
+    return count / whole, (count - FEW) / (whole - begin)
+
+
+def ratios(times: dict[str, list[float]], base: dict[str, list[float]] | None, count: int, spent: str, start: str) -> str:
+    """Rates as multiples of those of img2dataset."""
+    if base is None:
+        return f"{'':16}"
+    return "".join(f"{a / b:8.2f}" for a, b in zip(rates(times, count, spent, start), rates(base, count, spent, start)))
 
 
 if __name__ == "__main__":
