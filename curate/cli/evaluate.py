@@ -31,8 +31,8 @@ def _evaluate_options(sub: argparse.ArgumentParser, _: str | None) -> None:
     sub.add_argument(
         "--pool",
         metavar="RUN",
-        help="also compare with everything that this run has fetched, and with a random subset of it as large as the first set "
-        "(where only one set is given: that one's own)",
+        help="also compare with everything that this run has fetched, and with random subsets of it as large as the first set, "
+        "one for each seed (where only one set is given: that one's own)",
     )
     _training_options(sub)
     sub.set_defaults(command=evaluate)
@@ -41,7 +41,7 @@ class), and a classnames.txt beside the tars or one folder up, is for zero-shot 
 DataComp's evaluation sets. Needs webdataset 0.2.86 and pandas: pip install 'curate-multimodal[evaluate]'.
 
 examples:
-  curate evaluate out --held-out test/ -o evaluation                     # against its own pool, and a random subset of it
+  curate evaluate out --held-out test/ -o evaluation                     # against its own pool, and random subsets of it
   curate evaluate strict=a loose=b --held-out flickr=f30k/ in=imagenet/ --model ViT-B-32 --samples-seen 12800000 --batch-size 1024 -o evaluation
   curate run datacomp_none --pairs 'lists/*.parquet' -o raw --reuse out  # the whole pool: also what was dropped before it was fetched
   curate evaluate out --pool raw --held-out test/ -o evaluation"""
@@ -59,7 +59,7 @@ def _training_options(sub: argparse.ArgumentParser) -> None:
         "--samples-seen", type=int, metavar="N", help="by each training (default: as many as the largest set has)"
     )
     train.add_argument(
-        "--seeds", type=int, metavar="K", default=3, help="trainings of each set; their spread shows what is chance"
+        "--seeds", type=int, metavar="K", default=5, help="trainings of each set; their spread shows what is chance"
     )
     train.add_argument("--batch-size", type=int, metavar="N", default=256, help="samples in a batch")
     train.add_argument("--lr", type=float, metavar="X", default=1e-3, help="learning rate (AdamW, cosine)")

@@ -10,11 +10,11 @@ from pictured import pictured
 from PIL import Image
 
 from curate.cli import main
-from curate.errors import PoolError
+from curate.errors import PoolError, RecipeError
 from curate.extras.evaluate import evaluate
 from curate.extras.evaluate.heldout import _best, classification, open_held_out, retrieval, samples_in
 from curate.extras.evaluate.outcome import verdict
-from curate.extras.evaluate.sets import named, open_set, write_fetched
+from curate.extras.evaluate.sets import named, open_draw, write_fetched
 from curate.extras.evaluate.trainer import Training, configuration
 from curate.models import clip
 
@@ -97,7 +97,7 @@ def test_true_captions_teach_more_than_shuffled_ones(desk, capsys):
         *(f"{way} R@{k}" for way in ("image→text", "text→image") for k in (1, 5)),
     }
     said = capsys.readouterr().out
-    assert "above shuffled" in said and "no seed of one reaches the other" in said
+    assert "above shuffled" in said and "over 2 paired seeds" in said and "held-out samples of the same kind" in said
     page = (desk / "out/evaluation.html").read_text()
     assert page.count("<svg") == 7 and "768 samples seen" in page
 
@@ -117,18 +117,18 @@ def test_a_run_against_its_pool_and_a_random_subset(tmp_path):
     """The pool is what was fetched, kept or not; the random subset is as large as the run's shards. No row is made up, none changes."""
     made = pictured(tmp_path)
     pool, some = (
-        open_set(n, write_fetched(made.store.url, str(tmp_path / n), size))
+        open_draw(write_fetched(made.store.url, str(tmp_path / n), size))
         for n, size in (("pool", None), ("random", made.dataset["samples"]))
     )
     rows = made.sql("select uid, text from images where image_side is not null").fetchall()
-    kept = open_set("kept", made.store.url)
+    kept = open_draw(made.store.url)
     assert kept.samples == some.samples == made.dataset["samples"] < pool.samples == len(rows)
     texts = {s.key: s.text for tar in pool.tars for s in samples_in(tar)}
     assert texts == {uid: text.strip() for uid, text in rows}
     drawn = {s.key for tar in some.tars for s in samples_in(tar)}
     assert drawn < set(texts) and drawn != {s.key for tar in kept.tars for s in samples_in(tar)}
-    assert open_set("again", write_fetched(made.store.url, str(tmp_path / "again"), some.samples)).hash == some.hash
-    assert open_set("other", write_fetched(made.store.url, str(tmp_path / "other"), some.samples, seed=1)).hash != some.hash
+    assert open_draw(write_fetched(made.store.url, str(tmp_path / "again"), some.samples)).hash == some.hash
+    assert open_draw(write_fetched(made.store.url, str(tmp_path / "other"), some.samples, seed=1)).hash != some.hash
     with pytest.raises(PoolError, match="fewer than the 1,000"):
         write_fetched(made.store.url, str(tmp_path / "more"), 1000)
 
@@ -215,7 +215,6 @@ def test_each_line_is_a_caption_and_any_of_a_picture_s_is_right(tmp_path):
     path = tar(tmp_path / "lines.tar", 3, lambda colour, i: f"a {colour} square \n\n{colour}\n")
     held = open_held_out("lines", path)
     assert held.captions == {f"a {c} square" for c in list(COLOURS)[:3]} | set(list(COLOURS)[:3])
-    assert open_set("same", path, held.captions).leaked == 3 and open_set("other", path, {"a red"}).leaked == 0
 
     class Model:
         def encode_images(self, pictures):
@@ -227,7 +226,7 @@ def test_each_line_is_a_caption_and_any_of_a_picture_s_is_right(tmp_path):
                 [np.eye(3)[0 if t in COLOURS else colours.index(t.split()[1])] * (0.5 if t in COLOURS else 1) for t in texts]
             )
 
-    assert held.measure(Model()) == pytest.approx(
+    assert held.measure(Model())["metrics"] == pytest.approx(
         {"image→text R@1": 1.0, "image→text R@5": 1.0, "text→image R@1": 4 / 6, "text→image R@5": 1.0}
     )
 
@@ -247,10 +246,55 @@ def test_top_1_and_top_5():
 
 def test_the_verdict_counts_in_chance():
     assert (
-        verdict("a", [0.5, 0.52], "b", [0.4, 0.42])
-        == "a is 10.00 points above b (standard error 1.41); no seed of one reaches the other"
+        verdict("a", [0.5, 0.52, 0.51], "b", [0.4, 0.42, 0.4])  # differences 10, 10, 11; t(0.975, 2) = 4.303
+        == "a is 10.33 points above b (95 % interval 8.90 to 11.77 over 3 paired seeds): more than chance"
     )
-    assert "their seeds overlap" in verdict("a", [0.5, 0.3], "b", [0.4, 0.42]) and "one seed" in verdict("a", [0.5], "b", [0.4])
+    assert "within chance" in verdict("a", [0.5, 0.3], "b", [0.4, 0.42]) and "one seed" in verdict("a", [0.5], "b", [0.4])
+
+
+def test_what_is_held_out_is_in_no_set(tmp_path):
+    """By caption, and by picture: the same one smaller and as a JPEG."""
+    held = open_held_out("held", tar(tmp_path / "held.tar", 2, lambda colour, i: f"held {i}"))
+    rng = np.random.default_rng(0)
+    images = [
+        Image.fromarray(rng.integers(0, 255, (6, 6, 3), np.uint8)).resize((96, 96), Image.Resampling.BICUBIC) for _ in range(4)
+    ]
+    made = {"one": (images[0], "own"), "two": (images[1], "held 1"), "three": (images[2], "other"), "four": (images[3], "more")}
+    for name, wanted in (("set.tar", made), ("pictures.tar", {"x": (images[2], "text")})):
+        with tarfile.open(tmp_path / name, "w") as out:
+            for key, (image, text) in wanted.items():
+                file = io.BytesIO()
+                image.save(file, "PNG") if name == "set.tar" else image.resize((64, 64)).save(file, "JPEG", quality=90)
+                for suffix, data in (("png" if name == "set.tar" else "jpg", file.getvalue()), ("txt", text.encode())):
+                    info = tarfile.TarInfo(f"{key}.{suffix}")
+                    info.size = len(data)
+                    out.addfile(info, io.BytesIO(data))
+    shown = open_held_out("pictures", str(tmp_path / "pictures.tar"))
+    draw = open_draw(str(tmp_path / "set.tar"), [held, shown], str(tmp_path / "clean"))
+    assert (draw.samples, draw.said, draw.shown, draw.leaked) == (2, 1, 1, {"two", "three"})
+    assert {s.key: s.text for t in draw.tars for s in samples_in(t)} == {"one": "own", "four": "more"}
+    with pytest.raises(RecipeError, match="all 1 samples are held out"):
+        open_draw(str(tmp_path / "pictures.tar"), [shown], str(tmp_path / "none"))
+
+
+def test_by_language_are_the_pictures_whose_caption_is_found_first(tmp_path, monkeypatch):
+    monkeypatch.setattr("curate.extras.evaluate.heldout.LANGUAGE_SAMPLES", 2)
+    texts = [
+        "a dog runs on the beach with a ball",
+        "the old house by the river",
+        "ein Hund läuft am Strand mit einem Ball",
+        "das alte Haus am Fluss",
+    ]
+    held = open_held_out("held", tar(tmp_path / "held.tar", 4, lambda colour, i: texts[i]))
+
+    class Model:
+        def encode_images(self, pictures):
+            return np.eye(4)
+
+        def encode_texts(self, asked):  # the two German ones are mistaken for each other
+            return np.eye(4)[[{0: 0, 1: 1, 2: 3, 3: 2}[texts.index(t)] for t in asked]]
+
+    assert held.measure(Model())["languages"] == {"de": 0.0, "en": 1.0}
 
 
 def test_names_of_sets():
@@ -261,12 +305,6 @@ def test_names_of_sets():
         "c": "c.tar",
         "q=r": "/p/q=r",
     }
-
-
-def test_captions_that_are_held_out_are_told(desk):
-    held = open_held_out("test", f"{desk}/test").captions
-    assert held == {f"{c} thing" for c in COLOURS} and open_set("true", f"{desk}/true.tar", held).leaked == 0
-    assert open_set("test", f"{desk}/test/0.tar", held).leaked == 40
 
 
 def test_the_small_model_is_one_of_open_clip(tmp_path):

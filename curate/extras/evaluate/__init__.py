@@ -23,7 +23,7 @@ from typing import Any
 from curate.errors import PoolError, RecipeError
 from curate.extras.evaluate.heldout import HeldOut, open_held_out
 from curate.extras.evaluate.outcome import Outcome
-from curate.extras.evaluate.sets import Set, named, open_set, write_fetched
+from curate.extras.evaluate.sets import Draw, Set, named, open_draw, write_fetched
 from curate.extras.evaluate.trainer import DONE, Training, configuration, job
 from curate.recipe import versions
 from curate.stage import digest
@@ -50,8 +50,11 @@ def evaluate(
     """Train the same model on each set, once for each seed, and measure it on each held-out set; resumes an interrupted evaluation.
 
     runs: `[NAME=]PATH` of runs, folders of tars, or tars. A single run is compared with its own pool.
-    pool: a run; all its fetched samples, and a random subset of them as large as the first of `runs`, are compared too.
+    pool: a run; all its fetched samples, and random subsets of them as large as the first of `runs`, another one for each seed, are
+        compared too.
     samples_seen: by each training; none: the size of the largest set.
+
+    Samples whose caption or picture is held out are left out of every set.
     """
     if missing := [n for n in NEEDS if find_spec(n) is None]:
         raise RecipeError(f"open_clip's trainer needs {' and '.join(missing)}: pip install 'curate-multimodal[evaluate]'")
@@ -72,34 +75,38 @@ def evaluate(
         if name in paths:
             raise RecipeError(f"two sets are called {name}: say NAME={paths[name]}")
     with held(store):
-        sets = _sets(paths, measured, store, pool)
+        sets = _sets(paths, measured, store, pool, seeds)
         how = _compute(how, sets, samples_seen)
         with Trainer() as trainer:
             return _Evaluation(store, sets, measured, how, seeds, trainer, progress or Quiet()).run()
 
 
-def _sets(paths: dict[str, str], measured: list[HeldOut], store: Store, pool: str | None) -> list[Set]:
-    """The sets of `paths`, and the two made from a pool."""
-    captions = frozenset().union(*(h.captions for h in measured))
-    sets = [open_set(name, path, captions) for name, path in paths.items()]
+def _sets(paths: dict[str, str], measured: list[HeldOut], store: Store, pool: str | None, seeds: int) -> list[Set]:
+    """The sets of `paths`, and the two made from a pool: a random subset for each seed, and the whole."""
+
+    def drawn(name: str, path: str) -> Draw:
+        return open_draw(path, measured, store.path(f"sets/without-held-out/{name}"))
+
+    sets = [Set(name, (drawn(name, path),)) for name, path in paths.items()]
     if pool:
-        for name, size in zip(POOLED, (sets[0].samples, None)):
-            place = store.path(f"sets/{name.replace(' ', '-')}")
-            sets.append(open_set(name, write_fetched(pool, place, size), captions))
+        whole = drawn(POOLED[1], write_fetched(pool, store.path("sets/pool")))
+        size, places = sets[0].draw(0).samples, [store.path(f"sets/random-subset-{seed}") for seed in range(seeds)]
+        subsets = [write_fetched(pool, place, size, seed, whole.leaked) for seed, place in enumerate(places)]
+        sets += [Set(POOLED[0], tuple(map(open_draw, subsets))), Set(POOLED[1], (whole,))]
     return sets
 
 
 def _compute(how: Training, sets: list[Set], samples_seen: int | None) -> Training:
     """The training with the same compute for every set: as many loader processes as the smallest set has shards, and full batches."""
-    workers = min(how.workers, *(len(s.tars) for s in sets))
-    small = min(sets, key=lambda s: s.samples)
-    if small.samples < how.batch * workers:
+    workers = min(how.workers, *(len(d.tars) for s in sets for d in s.draws))
+    small, fewest = min(((s.name, d.samples) for s in sets for d in s.draws), key=lambda s: s[1])
+    if fewest < how.batch * workers:
         raise RecipeError(
-            f"set {small.name}: has {small.samples:,} samples, fewer than a batch of {how.batch} for each of {workers} loaders; "
+            f"set {small}: has {fewest:,} samples, fewer than a batch of {how.batch} for each of {workers} loaders; "
             "say a smaller --batch-size"
         )
     step = how.batch * workers
-    seen = samples_seen or max(s.samples for s in sets)
+    seen = samples_seen or max(s.draw(0).samples for s in sets)
     batches = math.ceil(seen / step) * workers
     return replace(how, workers=workers, batches=batches, warmup=min(how.warmup, batches // 5))
 
@@ -157,7 +164,16 @@ class _Evaluation:
                 ]
         how = {**asdict(self.how), "samples_seen": self.how.batch * self.how.batches, "seeds": self.seeds}
         sets = [
-            {"name": s.name, "samples": s.samples, "shards": len(s.tars), "hash": s.hash, "leaked": s.leaked} for s in self.sets
+            {
+                "name": s.name,
+                "samples": d.samples,
+                "shards": len(d.tars),
+                "hash": digest([d.hash for d in s.draws]) if len(s.draws) > 1 else d.hash,
+                "captions_held_out": d.said,
+                "pictures_held_out": d.shown,
+            }
+            for s in self.sets
+            for d in s.draws[:1]
         ]
         outcome = Outcome(
             sets,
@@ -173,7 +189,7 @@ class _Evaluation:
 
     def _trained(self, each: Set, seed: int) -> Path:
         """The folder of a training, which is run unless it is finished."""
-        key = digest([each.hash, {**asdict(self.how), "model": configuration(self.how.model)}, seed])
+        key = digest([each.draw(seed).hash, {**asdict(self.how), "model": configuration(self.how.model)}, seed])
         home = Path(self.store.path(f"trainings/{each.name.replace(' ', '-')}-{seed}-{key}"))
         bar = f"{each.name}, seed {seed}"
         self.progress.stage(bar, 100, 0)
@@ -191,7 +207,7 @@ class _Evaluation:
 
     def _train(self, each: Set, seed: int, work: Path, bar: str) -> None:
         """Run a training in a folder. PoolError with its last output line if it fails."""
-        (work / "job.json").write_text(job(self.how, each.tars, seed))
+        (work / "job.json").write_text(job(self.how, each.draw(seed).tars, seed))
         output: list[str] = []
         for line in self.trainer.lines(work / "job.json"):
             output = [*output[-500:], line]
@@ -216,4 +232,4 @@ class _Evaluation:
             from curate.models import clip
 
             kept.publish_bytes(name, json.dumps(held_out.measure(clip(str(folder)))).encode())
-        return {"metrics": json.loads(kept.read(name))}
+        return json.loads(kept.read(name))

@@ -5,7 +5,11 @@ with a `.cls` (a number) and a `classnames.txt` beside the tars, or one folder u
 benchmark keeps DataComp's evaluation sets.
 """
 
+import functools
+import hashlib
+import itertools
 import os
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -26,7 +30,9 @@ TEMPLATES = ["a photo of a {c}."]
 #: Pictures decoded and embedded at a time.
 CHUNK = 512
 #: To be raised when the measurement changes, so that earlier ones are not reused.
-VERSION = 2
+VERSION = 3
+#: Fewest samples of a language for figures of its own.
+LANGUAGE_SAMPLES = 50
 
 
 @dataclass(frozen=True)
@@ -64,6 +70,17 @@ def samples_in(tar: str) -> Iterator[Sample]:
             )
 
 
+@functools.lru_cache(maxsize=1 << 20)
+def fingerprint(data: bytes) -> int | str:
+    """A perceptual hash of a picture, equal for re-encoded and resized copies; the SHA-256 of bytes that show nothing."""
+    from curate.dedup.phash import hashes
+    from curate.fetch.pixels import decode
+
+    pixels = decode(data)
+    found = None if isinstance(pixels, str) else hashes(pixels)
+    return hashlib.sha256(data).hexdigest() if found is None else int(found[0])
+
+
 @dataclass
 class HeldOut:
     """A held-out set; its pictures are read when it is measured."""
@@ -87,6 +104,26 @@ class HeldOut:
     def captions(self) -> frozenset[str]:
         return frozenset(c for _, s in self.samples for c in s.captions)
 
+    @cached_property
+    def pictures(self) -> frozenset[int | str]:
+        """The fingerprints of its pictures."""
+        return frozenset(fingerprint(data) for data in self._files())
+
+    @cached_property
+    def languages(self) -> list[str]:
+        """The language of each sample's first caption (filters.Language with its rules); empty for those with fewer than
+        LANGUAGE_SAMPLES samples, or where fastText's model is not installed."""
+        from curate.filters.language import Language, packaged
+
+        texts = [" ".join(s.captions[:1]) for _, s in self.samples]
+        if packaged() is None:
+            return [""] * len(texts)
+        stage = Language(rules=True)
+        stage.load()
+        found = [label or "" for label, _ in stage.ruled(texts)]
+        many = Counter(found)
+        return [label if many[label] >= LANGUAGE_SAMPLES else "" for label in found]
+
     @property
     def tasks(self) -> list[str]:
         found = {
@@ -95,10 +132,12 @@ class HeldOut:
         }
         return [task for task, there in found.items() if there]
 
-    def measure(self, model: Any) -> dict[str, float]:
-        """The metrics of a models.Clip on this set, from 0 to 1."""
+    def measure(self, model: Any) -> dict[str, dict[str, float]]:
+        """The `metrics` of a models.Clip on this set, from 0 to 1; and where captions have several `languages`, the share of each
+        one's pictures whose own caption is found first among all."""
         images = np.concatenate([model.encode_images(pictures) for pictures in self._pictures()])
         found: dict[str, float] = {}
+        languages: dict[str, float] = {}
         if "classification" in self.tasks:
             at = [i for i, (_, s) in enumerate(self.samples) if s.label is not None]
             found |= classification(images[at], self._class_vectors(model), np.array([self.samples[i][1].label for i in at]))
@@ -107,22 +146,28 @@ class HeldOut:
             texts = sorted(self.captions)
             place = {t: n for n, t in enumerate(texts)}
             own = [{place[c] for c in each} for each in captions.values()]
-            found |= retrieval(images[list(captions)], model.encode_texts(texts), own)
-        return found
+            vectors, spoken = model.encode_texts(texts), np.array([self.languages[i] for i in captions])
+            found |= retrieval(images[list(captions)], vectors, own)
+            first = np.array([best in mine for mine, (best,) in zip(own, _best(images[list(captions)], vectors, 1).tolist())])
+            languages = {k: float(first[spoken == k].mean()) for k in sorted(set(spoken.tolist()) - {""})}
+        return {"metrics": found, "languages": languages if len(languages) > 1 else {}}
+
+    def _files(self) -> Iterator[bytes]:
+        """The picture of each sample, as it is stored."""
+        for tar, (offset, size) in ((t, s.image) for t, s in self.samples if s.image):
+            with open(tar, "rb") as f:
+                f.seek(offset)
+                yield f.read(size)
 
     def _pictures(self) -> Iterator[list[np.ndarray]]:
         from curate.fetch.pixels import decode
 
-        for start in range(0, len(self.samples), CHUNK):
-            chunk = []
-            for tar, sample in self.samples[start : start + CHUNK]:
-                with open(tar, "rb") as f:
-                    f.seek(sample.image[0])
-                    pixels = decode(f.read(sample.image[1]))
+        named = zip(self.samples, map(decode, self._files()))
+        while chunk := list(itertools.islice(named, CHUNK)):
+            for (tar, sample), pixels in chunk:
                 if isinstance(pixels, str):
                     raise PoolError(f"{tar}: sample {sample.key}: its picture does not open ({pixels})")
-                chunk.append(pixels)
-            yield chunk
+            yield [pixels for _, pixels in chunk]
 
     def _class_vectors(self, model: Any) -> np.ndarray:
         """One vector a class: the mean over the templates, of length 1 (Radford et al. 2021, 3.1.4)."""

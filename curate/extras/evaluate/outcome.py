@@ -5,6 +5,7 @@ import statistics
 from dataclasses import dataclass
 from typing import Any
 
+import scipy.stats
 from markupsafe import Markup
 
 from curate.extras.evaluate.heldout import score
@@ -12,11 +13,14 @@ from curate.view.charts import dots
 from curate.view.look import plain
 from curate.view.markup import macros, page
 
+#: Fields of a set with the numbers of samples that were left out.
+LEFT_OUT = ("captions_held_out", "pictures_held_out")
+
 
 @dataclass(frozen=True)
 class Outcome:
     """The result of a comparison. how: the training; measured: one entry for each training and held-out set: `set`, `seed`, `held_out`,
-    `metrics`."""
+    `metrics`, and `languages`, the share of pictures whose caption is found first, by its language."""
 
     sets: list[dict[str, Any]]
     held_out: list[dict[str, Any]]
@@ -33,6 +37,23 @@ class Outcome:
         """The mean score over the held-out sets for each seed."""
         return [statistics.mean(of) for of in zip(*(self.values(name, h["name"], "score") for h in self.held_out))]
 
+    def languages(self) -> list[tuple[str, str, list[str]]]:
+        """(held-out set, language, a cell for each set) where captions have several languages."""
+        found = []
+        for h in self.held_out:
+            mine = [m for m in self.measured if m["held_out"] == h["name"]]
+            for code in sorted(mine[0]["languages"]):
+                by_set = [[m["languages"][code] for m in mine if m["set"] == s["name"]] for s in self.sets]
+                found.append((h["name"], code, [spread(values) for values in by_set]))
+        return found
+
+    def noise(self) -> float:
+        """The standard error of a mean score that comes from the number of held-out samples, as of a share of so many: of the first
+        set, whose score is about that of the others."""
+        name = self.sets[0]["name"]
+        shares = [(statistics.mean(self.values(name, h["name"], "score")), h["samples"]) for h in self.held_out]
+        return math.sqrt(sum(p * (1 - p) / n for p, n in shares)) / len(shares)
+
     def metrics(self, held_out: str) -> list[str]:
         return next(list(m["metrics"]) for m in self.measured if m["held_out"] == held_out)
 
@@ -47,16 +68,17 @@ class Outcome:
 
     def verdicts(self) -> list[str]:
         """Sentences that compare the first set with each of the others, by the mean score over the held-out sets."""
-        return [
-            verdict(self.sets[0]["name"], self.average(self.sets[0]["name"]), s["name"], self.average(s["name"]))
-            for s in self.sets[1:]
-        ]
+        first = self.sets[0]["name"]
+        found = [verdict(first, self.average(first), s["name"], self.average(s["name"])) for s in self.sets[1:]]
+        noise = f"other held-out samples of the same kind and number would move a score by ± {100 * self.noise():.2f} points (standard error)"
+        return [*found, noise]
 
     def leaks(self) -> list[str]:
         return [
-            f"{s['leaked']:,} of the {s['samples']:,} samples of {s['name']} have a caption that is held out"
+            f"left out of {s['name']}: {s['captions_held_out']:,} samples whose caption is held out, {s['pictures_held_out']:,} whose "
+            "picture is"
             for s in self.sets
-            if s["leaked"]
+            if s["captions_held_out"] or s["pictures_held_out"]
         ]
 
     def compute(self) -> str:
@@ -68,16 +90,21 @@ class Outcome:
     def __str__(self) -> str:
         head = ["held out", "metric", *(f"{s['name']} ({s['samples']:,})" for s in self.sets)]
         lines = plain(head, [[h, m, *cells] for h, m, cells in self.rows()], numbers=range(2, len(head)))
-        return "\n".join([lines, self.compute(), "", *self.verdicts(), *(f"beware: {line}" for line in self.leaks())])
+        spoken = [[h, code, *cells] for h, code, cells in self.languages()]
+        by_language = ["", plain(["held out", "language", *head[2:]], spoken, numbers=range(2, len(head)))] if spoken else []
+        return "\n".join([lines, self.compute(), *by_language, "", *self.verdicts(), *self.leaks()])
 
     def as_html(self) -> str:
         head = ["held out", "metric", *(s["name"] for s in self.sets)]
         held = ", ".join(f"{h['name']} ({h['samples']:,} samples: {' and '.join(h['tasks'])})" for h in self.held_out)
-        sets = [(s["name"], f"{s['samples']:,}", f"{s['shards']:,}", s["hash"], f"{s['leaked']:,}") for s in self.sets]
+        sets = [
+            (s["name"], f"{s['samples']:,}", f"{s['shards']:,}", s["hash"], *(f"{s[k]:,}" for k in LEFT_OUT)) for s in self.sets
+        ]
         charts = [self._chart(*of) for of in [("all", "score"), *((h, m) for h, m, _ in self.rows()[:-1])]]
         numbers = [[h, m, *cells] for h, m, cells in self.rows()]
         versions = ", ".join(f"{k} {v}" for k, v in self.versions.items())
-        values = (self.compute(), self.verdicts(), charts, head, numbers, held, sets, versions)
+        spoken = [[h, code, *cells] for h, code, cells in self.languages()]
+        values = (self.compute(), self.verdicts(), charts, head, numbers, spoken, held, sets, versions)
         return page("curate evaluate", macros("evaluation.html").evaluation(*values))
 
     def _chart(self, held_out: str, metric: str) -> tuple[str, str, Markup]:
@@ -97,13 +124,12 @@ def spread(values: list[float]) -> str:
 
 
 def verdict(one: str, first: list[float], other: str, second: list[float]) -> str:
-    """A sentence that compares two sets: the difference of the means with its standard error (Welch's)."""
-    gap = statistics.mean(first) - statistics.mean(second)
+    """A sentence that compares two sets, seed by seed: the mean difference with its 95 % confidence interval (Student's t)."""
+    gaps = [a - b for a, b in zip(first, second, strict=True)]
+    gap, count = statistics.mean(gaps), len(gaps)
     words = f"{one} is {abs(100 * gap):.2f} points {'above' if gap >= 0 else 'below'} {other}"
-    if min(len(first), len(second)) < 2:
+    if count < 2:
         return f"{words}; one seed says nothing of chance"
-    error = math.sqrt(statistics.variance(first) / len(first) + statistics.variance(second) / len(second))
-    apart = min(first) > max(second) or max(first) < min(second)
-    return f"{words} (standard error {100 * error:.2f}); " + (
-        "no seed of one reaches the other" if apart else "their seeds overlap"
-    )
+    half = float(scipy.stats.t.ppf(0.975, count - 1)) * statistics.stdev(gaps) / math.sqrt(count)
+    beyond = "more than chance" if abs(gap) > half else "within chance"
+    return f"{words} (95 % interval {100 * (gap - half):.2f} to {100 * (gap + half):.2f} over {count} paired seeds): {beyond}"

@@ -1,18 +1,22 @@
 """The sets of samples that are compared: a run's shards, tars, all fetched samples of a run, and a random subset of these."""
 
+import io
 import json
 import os
+import tarfile
 from collections.abc import Collection
 from dataclasses import dataclass
 
 import duckdb
+import pyarrow as pa
 import pyarrow.compute as pc
 
 from curate.errors import PoolError, RecipeError
-from curate.extras.evaluate.heldout import samples_in
+from curate.extras.evaluate.heldout import HeldOut, fingerprint, samples_in
 from curate.selector import coin_sql
 from curate.shard import write as shards
 from curate.source import file_identity
+from curate.sources import tarindex
 from curate.sources.webdataset import WebDataset
 from curate.stage import digest
 from curate.store.atomic import Store
@@ -25,14 +29,27 @@ FETCHED = """select uid, url, text, mime, payload, payload_offset, payload_size 
 
 
 @dataclass(frozen=True)
-class Set:
-    """A training set. hash: of its bytes; leaked: the number of samples whose caption is in a held-out set."""
+class Draw:
+    """Tars to train on. hash: of their bytes; said, shown: the numbers of samples that were left out because their caption, or
+    their picture, is held out; leaked: the keys of these."""
 
-    name: str
     tars: list[str]
     samples: int
     hash: str
-    leaked: int = 0
+    said: int = 0
+    shown: int = 0
+    leaked: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True)
+class Set:
+    """A training set: the same samples for each seed, or a draw for each."""
+
+    name: str
+    draws: tuple[Draw, ...]
+
+    def draw(self, seed: int) -> Draw:
+        return self.draws[seed % len(self.draws)]
 
 
 def named(words: list[str], what: str = "sets") -> dict[str, str]:
@@ -48,34 +65,65 @@ def named(words: list[str], what: str = "sets") -> dict[str, str]:
     return found
 
 
-def open_set(name: str, path: str, held: Collection[str] = ()) -> Set:
-    """The Set of a run's shards, a folder of tars, or a tar; RecipeError if it has no sample to train on. held: captions of held-out
-    sets."""
+def open_draw(path: str, held: Collection[HeldOut] = (), clean: str = "") -> Draw:
+    """The samples of a run's shards, of a folder of tars, or of a tar, but for those that are held out: where there are any, tars
+    without them are written into the folder `clean`. RecipeError if there is no sample to train on."""
     if "://" in path:
         raise RecipeError(f"{path}: open_clip's loader reads shards from this machine's disks: copy them here first")
     tars = [os.path.abspath(t) for t in WebDataset([path]).files()]
-    count = leaked = 0
-    for sample in (s for tar in tars for s in samples_in(tar)):
-        usable = bool(sample.image) and sample.text is not None
-        count += usable
-        leaked += usable and any(c in held for c in sample.captions)
+    said, shown, count = set[str](), set[str](), 0
+    for tar, sample in ((t, s) for t in tars for s in samples_in(t)):
+        if not sample.image or sample.text is None:
+            continue
+        count += 1
+        if any(c in h.captions for h in held for c in sample.captions):
+            said.add(sample.key)
+        if held and (found := _fingerprint(tar, *sample.image)) and any(found in h.pictures for h in held):
+            shown.add(sample.key)
     if not count:
         raise RecipeError(f"{path}: no sample has a picture (jpg, jpeg, png, webp) and a .txt: nothing to train on")
-    return Set(name, tars, count, digest([file_identity(t)["hash"] for t in tars]), leaked)
+    leaked = frozenset(said | shown)
+    if len(leaked) == count:
+        raise RecipeError(f"{path}: the captions or pictures of all {count:,} samples are held out: nothing to train on")
+    if leaked:
+        tars = [_without(leaked, tar, os.path.join(clean, f"{n:05d}.tar")) for n, tar in enumerate(tars)]
+    return Draw(tars, count - len(leaked), digest([file_identity(t)["hash"] for t in tars]), len(said), len(shown), leaked)
 
 
-def write_fetched(folder: str, out: str, size: int | None = None, seed: int = 0) -> str:
-    """Write shards of all rows of a run with a picture, kept or dropped, or of `size` of them, drawn by a hash of uid and seed.
+def _fingerprint(tar: str, offset: int, size: int) -> int | str:
+    with open(tar, "rb") as f:
+        f.seek(offset)
+        return fingerprint(f.read(size))
+
+
+def _without(keys: Collection[str], tar: str, out: str) -> str:
+    """Write a copy of a tar without the samples of these keys; returns `out`."""
+    os.makedirs(os.path.dirname(out), exist_ok=True)
+    with open(tar, "rb") as f, tarfile.open(out, "w") as copy:
+        for sample in tarindex.samples(tarindex.members(f, tar)):
+            for suffix, member in sample.members.items() if sample.key not in keys else ():
+                info = tarfile.TarInfo(f"{sample.key}.{suffix}")
+                info.size = member.size
+                f.seek(member.offset)
+                copy.addfile(info, io.BytesIO(f.read(member.size)))
+    return out
+
+
+def write_fetched(folder: str, out: str, size: int | None = None, seed: int = 0, without: Collection[str] = ()) -> str:
+    """Write shards of all rows of a run with a picture, kept or dropped, or of `size` of them, drawn by a hash of uid and seed; but for
+    the rows with the uids `without`.
 
     Nothing is fetched: the run's payloads are linked (or copied to another disk) into `out`, and shards are written from them.
     Returns `out`. Shards that exist for the same rows are left as they are.
     """
     run, store = open_run(folder), Store(out)
-    some = f" order by {coin_sql('uid', seed, 'random_subset')}, uid limit {size}" if size is not None else ""
+    drawn = f" order by {coin_sql('uid', seed, 'random_subset')}, uid" if size is not None else ""
     try:
-        rows = run.sql(FETCHED + some).to_arrow_table()
+        rows = run.sql(FETCHED + drawn).to_arrow_table()
     except duckdb.BinderException as e:
         raise PoolError(f"{run.store.url}: its rows have no pictures, so there is no pool to compare with") from e
+    left_out = pc.is_in(rows["uid"], pa.array(sorted(without), rows["uid"].type))
+    rows = rows.filter(pc.invert(left_out)).slice(0, size)
     if size is not None and len(rows) < size:
         raise PoolError(
             f"{run.store.url}: has pictures for {len(rows):,} rows, fewer than the {size:,} that the random subset is to have"
