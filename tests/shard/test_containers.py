@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import packages
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from object_server import server  # noqa: F401  a fixture
@@ -23,8 +24,10 @@ from curate.runner.driver import run as drive
 from curate.shard.containers import huggingface
 from curate.shard.containers.base import convert
 from curate.shard.containers.mds import Mds
+from curate.sources.audio_pairs import AudioPairs
 from curate.sources.pdfs import Pdfs
 from curate.store.atomic import Store
+from curate.videos.sound_file import SoundFile
 
 N = 30
 
@@ -171,6 +174,22 @@ def test_documents_are_opened_by_each_loader(documents, tmp_path):
     found = itertools.islice(energon.get_loader(prepared), len(pages))
     assert {s.__key__[0].rsplit("/", 1)[-1]: int(s.text[0]) for s in found} == pages
     assert main(["export", str(run), "--format", "mds", "-o", str(tmp_path / "m")]) == 2
+
+
+def test_sounds_are_in_the_tables(tmp_path):
+    lance, datasets, soundfile = (pytest.importorskip(n) for n in ("lance", "datasets", "soundfile"))
+    soundfile.write(tmp_path / "a.flac", np.sin(np.arange(800)), 8000)
+    pq.write_table(pa.table({"audio": ["a.flac"], "text": ["a tone"]}), tmp_path / "list.parquet")
+    recipe = Recipe(AudioPairs(str(tmp_path / "list.parquet")), [SoundFile()], shards=Shards(size=2), name="x")
+    run, data = Path(drive(recipe, str(tmp_path / "run"), engine="local").store.root), (tmp_path / "a.flac").read_bytes()
+    [row] = lance.dataset(str(exported(run, tmp_path / "l", "lance") / "data.lance")).to_table().to_pylist()
+    assert row["sound"] == data and row["texts"] == ["a tone"]
+    loaded = datasets.load_dataset(str(exported(run, tmp_path / "h", "huggingface")), cache_dir=str(tmp_path / "cache"))[
+        "train"
+    ]
+    assert isinstance(loaded.features["sound"], datasets.Audio)
+    [row] = loaded.cast_column("sound", datasets.Audio(decode=False))
+    assert row["sound"] == {"bytes": data, "path": f"{row['key']}.flac"}
 
 
 class FakeHub:

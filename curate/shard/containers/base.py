@@ -14,6 +14,8 @@ from curate.shard.samples import Samples, ShardSample
 from curate.shard.write import pretty
 from curate.store.atomic import Store
 
+#: Suffixes of a sample's sound.
+SOUNDS = ("wav", "flac", "mp3", "ogg")
 #: Says of which run and in which container a folder is: an interrupted conversion goes on in it.
 RECORD = "export.json"
 
@@ -34,6 +36,11 @@ class ContainerShards:
     def sidecar(self, name: str) -> pa.Table:
         """The rows of the same samples in the same order: what `<shard>.parquet` has."""
         return self.store.table(f"shards/{name}.parquet")
+
+    def fields(self, name: str) -> list[str]:
+        """The names of a sample's own content, see `media`. `sound`, where a stage stored sounds, replaces the outcome of Sound."""
+        sounds = ["sound"] if {"sound", "sound_sha256"}.intersection(self.sidecar(name).column_names) else []
+        return ["key", "image", "caption"] if self.table == "images" else ["key", "texts", "images", *sounds]
 
 
 class Container(Protocol):
@@ -120,11 +127,18 @@ def batches(
 
 
 def media(sample: ShardSample, table: str) -> dict[str, Any]:
-    """A sample's own content: of a pair `image` and `caption`, of a document the parallel lists `texts` and `images`."""
+    """A sample's own content: of a pair `image` and `caption`, of a document the parallel lists `texts` and `images`, and `sound`, None
+    where it has none."""
     if table == "images":
         return {"image": sample.read(sample.picture), "caption": sample.caption()}
-    names = sample.info["images"]
-    return {"texts": sample.info["texts"], "images": [n and sample.read(n) for n in names]}
+    names, sound = sample.info["images"], sound_of(sample)
+    images = [n and sample.read(n) for n in names]
+    return {"texts": sample.info["texts"], "images": images, "sound": sample.read(sound) if sound else None}
+
+
+def sound_of(sample: ShardSample) -> str | None:
+    """The suffix of a sample's sound; None if it has none."""
+    return next((m for m in sample.members if m in SOUNDS), None)
 
 
 def suffixes() -> str:

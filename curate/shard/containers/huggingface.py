@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.types as pt
 
 from curate.errors import RecipeError
-from curate.shard.containers.base import ContainerShards, batches, media
+from curate.shard.containers.base import ContainerShards, batches, media, sound_of
 from curate.shard.containers.lance import filled
 from curate.store.atomic import Store
 from curate.store.parquet import write_groups
@@ -17,14 +17,19 @@ from curate.store.parquet import write_groups
 #: Rows of a group: what the hub's viewer and a streaming loader read at a time.
 ROWS = 100
 
-_PICTURE = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
+_FILE = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
 _OWN = {
-    "images": [("key", pa.string()), ("image", _PICTURE), ("caption", pa.string())],
-    "documents": [("key", pa.string()), ("texts", pa.list_(pa.string())), ("images", pa.list_(_PICTURE))],
+    "key": pa.string(),
+    "image": _FILE,
+    "caption": pa.string(),
+    "texts": pa.list_(pa.string()),
+    "images": pa.list_(_FILE),
+    "sound": _FILE,
 }
 _FEATURES = {
-    "images": {"image": {"_type": "Image"}},
-    "documents": {"images": {"_type": "List", "feature": {"_type": "Image"}}},
+    "image": {"_type": "Image"},
+    "images": {"_type": "List", "feature": {"_type": "Image"}},
+    "sound": {"_type": "Audio"},
 }
 
 #: The hub's words for how many samples there are.
@@ -62,11 +67,11 @@ def _body(card: str) -> str:
 
 
 def _schema(shards: ContainerShards, name: str) -> pa.Schema:
-    own = _OWN[shards.table]
-    rest = [pa.field(f.name, _narrow(f.type)) for f in shards.sidecar(name).schema if f.name not in dict(own)]
+    own = {n: _OWN[n] for n in shards.fields(name)}
+    rest = [pa.field(f.name, _narrow(f.type)) for f in shards.sidecar(name).schema if f.name not in own]
     # Of the other columns `datasets` finds the features in Arrow's types.
-    schema = pa.schema([*own, *rest])
-    features = {f.name: _FEATURES[shards.table].get(f.name) or _feature(f.type) for f in schema}
+    schema = pa.schema([*own.items(), *rest])
+    features = {f.name: (f.name in own and _FEATURES.get(f.name)) or _feature(f.type) for f in schema}
     return schema.with_metadata({"huggingface": json.dumps({"info": {"features": features}})})
 
 
@@ -100,7 +105,8 @@ def _pictured(sample: Any, table: str) -> dict[str, Any]:
     if table == "images":
         return {**found, "image": {"bytes": found["image"], "path": f"{sample.key}.{sample.picture}"}}
     names = [n and f"{sample.key}.{n}" for n in sample.info["images"]]
-    return {**found, "images": [n and {"bytes": b, "path": n} for n, b in zip(names, found["images"])]}
+    sound = found["sound"] and {"bytes": found["sound"], "path": f"{sample.key}.{sound_of(sample)}"}
+    return {**found, "images": [n and {"bytes": b, "path": n} for n, b in zip(names, found["images"])], "sound": sound}
 
 
 def push(folder: str, repository: str, api: Any = None, private: bool = True) -> str:

@@ -19,17 +19,17 @@ ROWS = 256
 FOLDER = "data.lance"
 
 _MEDIA = {
-    "images": [("key", pa.large_string()), ("image", pa.large_binary()), ("caption", pa.large_string())],
-    "documents": [
-        ("key", pa.large_string()),
-        ("texts", pa.list_(pa.large_string())),
-        ("images", pa.list_(pa.large_binary())),
-    ],
+    "key": pa.large_string(),
+    "image": pa.large_binary(),
+    "caption": pa.large_string(),
+    "texts": pa.list_(pa.large_string()),
+    "images": pa.list_(pa.large_binary()),
+    "sound": pa.large_binary(),
 }
 
 
 class Lance:
-    """`data.lance`: the columns of the sidecar, the key, and the picture and caption of a pair, or the texts and images of a document.
+    """`data.lance`: the columns of the sidecar, the key, and the picture and caption of a pair, or the texts, images and sound of a document.
 
     pylance writes to a disk of this machine and the store uploads what it wrote, so any fsspec URL will do, with its own credentials.
     """
@@ -84,8 +84,8 @@ def _library() -> Any:
 
 def fields(shards: ContainerShards, name: str) -> pa.Schema:
     """The columns of a table with media in it: those of a sample, then those of the sidecar."""
-    own = _MEDIA[shards.table]
-    return pa.schema([*own, *(f for f in shards.sidecar(name).schema if f.name not in dict(own))])
+    own = {n: _MEDIA[n] for n in shards.fields(name)}
+    return pa.schema([*own.items(), *(f for f in shards.sidecar(name).schema if f.name not in own)])
 
 
 def _batches(shards: ContainerShards, name: str, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
