@@ -1,11 +1,13 @@
 """Does curating help: the demo's pool, a random subset of it and what the demo's recipe keeps, each trained on with the same compute.
 
-    python -m benchmarks.evaluate FOLDER [--tier M] [--seeds 5] [--samples-seen 25600] [--short]
+    python -m benchmarks.evaluate FOLDER [--tier M] [--seeds 5] [--samples-seen 25600] [--without all|STEP ...]
 
 Pairs whose title is held out (`pairs.held_out`, one title in eight with all its styles) are taken out of the list, also where only their
 caption was lent to another picture; the rest of the demo's web is curated by `pipelines/demo.py`, and the whole pool by
 `pipelines/datacomp_none.py`. Both are curated again at 72 pixels, so that loading costs little, and compared by `curate evaluate` on the held-out pairs:
 retrieval among all of them, and classification among the titles that have two pictures and more. Made once in FOLDER; what is there is not made again.
+
+--without: what `web_pairs` keeps with the demo's settings is compared with what it keeps when a step is left out, one step at a time.
 """
 
 import argparse
@@ -21,8 +23,9 @@ import pyarrow.parquet as pq
 from PIL import Image
 
 from curate.balance.entries import ngram_entries
+from curate.errors import RecipeError
 from curate.extras.demo.faults import rgb_picture
-from curate.extras.demo.job import NETWORK
+from curate.extras.demo.job import NETWORK, pairs_recipe
 from curate.extras.demo.pairs import Pair, encode, pairs
 from curate.extras.demo.web import DemoWeb, build
 from curate.extras.evaluate import evaluate
@@ -32,6 +35,7 @@ from curate.models.packages import cache
 from curate.recipe import Recipe, Shards
 from curate.runner.driver import run
 from curate.runner.recipes import load
+from curate.settings import apply_settings
 from curate.sources.url_pairs import UrlPairs
 from curate.sources.webdataset import WebDataset
 from curate.store.atomic import Store
@@ -74,6 +78,33 @@ def curated(web: DemoWeb, pairs_file: Path, folder: Path) -> None:
             if name == "pool":
                 adopt(Store(folder / "pool"), Store(folder / "curated"))
             run(recipe, str(folder / name), "local", part_size=1_000, progress=Lines())
+
+
+def ablated(web: DemoWeb, pairs_file: Path, folder: Path, steps: list[str]) -> list[str]:
+    """Runs of `web_pairs` with all its steps, and without each of these; their names. all: every step that no other needs."""
+    names = ["web_pairs"]
+    with web.serve():
+        for step in ["", *(removable(pairs_file) if steps == ["all"] else steps)]:
+            recipe = apply_settings(pairs_recipe(pairs_file, 0), (), [step] if step else [])
+            recipe.name = f"without {step}" if step else "web_pairs"
+            names += [recipe.name] if step else []
+            out = folder / recipe.name
+            if not (out / "dataset.json").exists():
+                adopt(Store(out), Store(folder / ("web_pairs" if step else "curated")))
+                run(recipe, str(out), "local", part_size=1_000, progress=Lines())
+    return names
+
+
+def removable(pairs_file: Path) -> list[str]:
+    """The filters and selectors of `web_pairs` that no other step needs."""
+    found = []
+    for step in pairs_recipe(pairs_file, 0).steps:
+        try:
+            apply_settings(pairs_recipe(pairs_file, 0), (), [step.name]).check()
+            found.append(step.name)
+        except RecipeError:
+            continue
+    return found
 
 
 def small(folder: Path, name: str) -> Run:
@@ -119,6 +150,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--samples-seen", type=int, default=25_600)
     parser.add_argument("--lr", type=float, default=1e-3)
+    parser.add_argument("--without", nargs="+", default=[], metavar="STEP", help="compare web_pairs with itself without a step")
     args = parser.parse_args()
     folder, held = args.folder, [p for p in pairs(args.tier, say=lambda line: None)[0] if p.held_out]
     web = build(cache() / f"web-{args.tier}-0", args.tier, 0, say=lambda line: None)
@@ -126,19 +158,24 @@ def main() -> None:
         held_out(held, folder / "held-out")
     if not (folder / "pool" / "dataset.json").exists():
         curated(web, listed(web, held, folder / "list"), folder)
-    sets = [f"curated={small(folder, 'curated').store.url}"]
-    pool = small(folder, "pool").store.url
+    if args.without:
+        names = ablated(web, folder / "list" / "pairs.parquet", folder, args.without)
+        sets, pool, out = [f"{n}={small(folder, n).store.url}" for n in names], None, folder / "ablation"
+    else:
+        sets, pool = [f"curated={small(folder, 'curated').store.url}"], small(folder, "pool").store.url
+        out = folder / "evaluation"
     found = evaluate(
         sets,
         [str(folder / "held-out" / n) for n in ("pairs", "titles")],
-        str(folder / "evaluation"),
+        str(out),
         pool,
         args.samples_seen,
         args.seeds,
         Training(rate=args.lr, warmup=20),
         Lines(),
     )
-    print(json.dumps({n: open_run(str(folder / n)).recipe["rows"]["images"] for n in ("curated", "pool")}))
+    rows = {word.partition("=")[0]: open_run(word.partition("=")[2]).recipe["rows"]["images"] for word in sets}
+    print(json.dumps(rows))
     print(found)
 
 
