@@ -18,7 +18,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from curate.cost import Cost
+from curate.cost import Cost, model_time
 from curate.preprocess import PREPARED, Preprocess
 
 
@@ -161,6 +161,9 @@ class Stage(Step):
         more = {"instead": self.instead} if self.instead else {}
         more |= {"pixels": PREPARED} if self.prepared else {}
         return super().identity() | more | ({"precision": self.precision} if self.casts else {})
+
+    def costs(self, rows: int) -> list[Cost]:
+        return model_time(rows) if self.gpus else []
 
     def load(self) -> None:
         """Load the model. Called once in each worker, before the first `run`."""

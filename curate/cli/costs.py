@@ -9,7 +9,7 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
-from curate.cost import DIMENSIONS, PICTURE, Cost
+from curate.cost import DECODED, DIMENSIONS, PICTURE, Cost, three_digits
 from curate.recipe import Recipe, segments
 from curate.runner.preflight import settle
 from curate.stage import Stage
@@ -124,22 +124,24 @@ def visits(recipe: Recipe) -> int:
 def _measured_costs(recipe: Recipe, n: int, rates: Rates) -> Iterator[Cost]:
     for name, each in rates.bytes.items():
         if each and name != "shards":
-            yield Cost(f"bytes: {name}", f"N x {_three_digits(each)} B", n * each, "B")
+            yield Cost(f"bytes: {name}", f"N x {three_digits(each)} B", n * each, "B")
     if recipe.shards:
         samples = n * rates.kept
         yield Cost("samples", f"N x {rates.kept:.3g}", samples)
         yield Cost("shards", f"samples / {recipe.shards.size:,}", math.ceil(samples / recipe.shards.size))
-        yield Cost("bytes: shards", f"N x {_three_digits(rates.bytes['shards'])} B", n * rates.bytes["shards"], "B")
+        yield Cost("bytes: shards", f"N x {three_digits(rates.bytes['shards'])} B", n * rates.bytes["shards"], "B")
     for step in recipe.steps:
         each = rates.seconds.get(step.name)
         if each is None:
             yield Cost(f"time: {step.name}", "not measured", math.nan, "s")
         elif each >= 1e-7:
-            yield Cost(f"time: {step.name}", f"N x {_three_digits(1e6 * each)} µs", n * each, "s")
+            yield Cost(f"time: {step.name}", f"N x {three_digits(1e6 * each)} µs", n * each, "s")
 
 
 def _assumed_costs(recipe: Recipe, n: int) -> Iterator[Cost]:
     yield Cost("time: rules without pixels, selection, ledger", f"N x {ROW_SECONDS * 1e6:.0f} µs", n * ROW_SECONDS, "s")
+    if any(isinstance(step, Stage) and step.pixels for step in recipe.steps):
+        yield Cost("time: decoding pictures, of a core", f"N / {DECODED}", n / DECODED, "s")
     if recipe.shards:
         yield Cost("shards", f"N / {recipe.shards.size:,}", math.ceil(n / recipe.shards.size))
         yield Cost("bytes: shards", f"N x {PICTURE // 1000} kB", n * PICTURE, "B")
@@ -150,11 +152,6 @@ def amount(cost: Cost) -> str:
     if cost.unit == "s":
         return "not known" if math.isnan(cost.amount) else _span(cost.amount)
     return size(cost.amount) if cost.unit == "B" else f"{cost.amount:.3g}" if cost.unit else f"{cost.amount:,.0f}"
-
-
-def _three_digits(value: float) -> str:
-    """Format a number with three digits, without an exponent."""
-    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
 
 
 def _span(seconds: float) -> str:
@@ -177,10 +174,9 @@ def as_text(recipe: Recipe, rows: int, part_size: int = 10_000, rates: Rates | N
         )
     else:
         head = f"at N = {rows:,} rows, if all of them reach every step:"
-        foot = (
-            f"assumed: {PICTURE // 1000} kB a picture, D = {DIMENSIONS}; orders of magnitude, to plan with. Run a part of the pool, "
-            "and say -o RUN: then rates are those of that run"
-        )
+        foot = f"""assumed: {PICTURE // 1000} kB a picture, D = {DIMENSIONS}; orders of magnitude, to plan with.
+Times of an H200 and of a core were measured on other machines, not on this one: forward passes of CLIP alone (docs/costs.md).
+`curate doctor --model MODEL` measures a CLIP here. After a run over a part of the pool, -o RUN gives all rates of that run."""
     return "\n".join([head, plain(("quantity", "formula", *(_rows(n) for n in pools)), lines), foot])
 
 

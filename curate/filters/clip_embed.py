@@ -7,7 +7,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from curate.cost import DIMENSIONS, Cost
+from curate.cost import DIMENSIONS, Cost, model_time
 from curate.models import Clip, clip, clip_ready, clip_width, weights_id, with_size
 from curate.stage import Stage
 
@@ -33,7 +33,8 @@ class ClipEmbed(Stage):
         return {f"{head}_{part}": pa.list_(pa.float16()) for part in ("image", "text")}
 
     def costs(self, rows: int) -> list[Cost]:
-        return [Cost("embeddings, float16", "N x (2 x 2D + 44) B", rows * (4 * DIMENSIONS + 44), "B")]
+        stored = Cost("embeddings, float16", "N x (2 x 2D + 44) B", rows * (4 * DIMENSIONS + 44), "B")
+        return [stored, *model_time(rows, self.model, images=1, texts=1)]
 
     def weights(self) -> dict[str, str]:
         return {"weights": weights_id(self.model)}

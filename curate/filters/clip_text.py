@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import pyarrow as pa
 
+from curate.cost import Cost, model_time
 from curate.filters.clip_embed import text_vectors
 from curate.models import clip, clip_ready, weights_id, with_size
 from curate.stage import Stage
@@ -26,6 +27,9 @@ class ClipText(Stage):
 
     def adds(self) -> dict[str, pa.DataType]:
         return {self.name: pa.list_(pa.float16())}
+
+    def costs(self, rows: int) -> list[Cost]:
+        return model_time(rows, self.model, texts=1)
 
     def weights(self) -> dict[str, str]:
         return {"weights": weights_id(self.model)}

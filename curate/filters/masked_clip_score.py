@@ -6,6 +6,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from curate.cost import Cost, model_time
 from curate.filters.clip_score import flat
 from curate.models import clip, clip_ready, weights_id
 from curate.stage import Filter
@@ -25,6 +26,9 @@ class MaskedClipScore(Filter):
     unit = "cosine, -1 to 1"
 
     model: str = "ViT-B-32:openai"
+
+    def costs(self, rows: int) -> list[Cost]:
+        return model_time(rows, self.model, images=1)
 
     def weights(self) -> dict[str, str]:
         return {"weights": weights_id(self.model)}

@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 import numpy as np
 import pyarrow as pa
 
+from curate.cost import Cost, model_time
 from curate.errors import RecipeError
 from curate.score.budget import Allowance, Spending
 from curate.stage import Stage, digest, plain
@@ -106,6 +107,9 @@ class ModelStage(Stage):
             "n": self.n,
             "seed": self.seed,
         }
+
+    def costs(self, rows: int) -> list[Cost]:
+        return model_time(rows)
 
     def preflight(self, widths: dict[str, int]) -> None:
         self.by.preflight()

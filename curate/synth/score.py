@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from curate.cost import Cost, model_time
 from curate.errors import RecipeError
 from curate.stage import Stage, float16
 from curate.synth.faults import sentences
@@ -21,6 +22,9 @@ class Scored(Stage):
 
     model: str = "ViT-B-32:laion2b_s34b_b79k"
     image: str = "clip_image"
+
+    def costs(self, rows: int) -> list[Cost]:
+        return model_time(rows, self.model, texts=1)
 
     def weights(self) -> dict[str, str]:
         from curate.models import weights_id
@@ -108,6 +112,9 @@ class BestOf(Scored):
             raise RecipeError(f"{self.name}: name the columns to choose from in `of`, and keep 1 or more")
         self.of = tuple(self.of)
         self.reads = (*self.of, self.image)
+
+    def costs(self, rows: int) -> list[Cost]:
+        return model_time(rows, self.model, texts=len(self.of))
 
     def adds(self) -> dict[str, pa.DataType]:
         kinds = {"": pa.large_string(), "_score": pa.float32(), "_origin": pa.large_string()}

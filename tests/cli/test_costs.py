@@ -7,14 +7,17 @@ from curate.cli import main
 from curate.cli.costs import amount, costs
 from curate.dedup.semantic import SemanticDedup
 from curate.filters.clip_embed import ClipEmbed
+from curate.filters.clip_text import ClipText
+from curate.filters.nsfw import Nsfw
+from curate.synth.caption import Caption
 
 
 @pytest.mark.parametrize(
     ("rows", "clusters", "train", "time", "store"),
     [
-        (10**6, "1,414", "3.93e+12", "below 0.1 s", "3.1 GB"),
-        (10**8, "14,142", "3.93e+14", "47.4 s", "311.6 GB"),
-        (10**10, "141,421", "3.93e+16", "12.2 h", "31.2 TB"),
+        (10**6, "1,414", "3.93e+12", "0.2 s", "3.1 GB"),
+        (10**8, "14,142", "3.93e+14", "107.7 s", "311.6 GB"),
+        (10**10, "141,421", "3.93e+16", "27.7 h", "31.2 TB"),
     ],
 )
 def test_the_cost_of_semantic_dedup(inputs, rows, clusters, train, time, store):
@@ -23,7 +26,25 @@ def test_the_cost_of_semantic_dedup(inputs, rows, clusters, train, time, store):
     found = {c.quantity: amount(c) for c in costs(made, rows)}
     assert found["semantic_dedup: clusters K"] == clusters and found["semantic_dedup: k-means, operations"] == train
     assert found["clip_embed: embeddings, float16"] == store and found["parts"] == f"{rows // 10_000:,}"
-    assert found["semantic_dedup: time of a GPU"] == time
+    assert found["semantic_dedup: time of an H200"] == time
+
+
+@pytest.mark.parametrize(
+    ("step", "quantity", "time"),
+    [
+        (ClipEmbed(model="ViT-L-14:openai"), "clip_embed: time of an H200", "12.0 h"),  # 10^8 / 2,620 + 10^8 / 20,300 s
+        (ClipEmbed(model="ViT-L-14-quickgelu:dfn2b"), "clip_embed: time of an H200", "12.0 h"),
+        (ClipText(model="ViT-B-32:openai"), "clip_text: time of an H200", "50.0 min"),  # 10^8 / 33,310 s
+        (ClipEmbed(model="ViT-H-14:laion2b"), "clip_embed: time of the model", "not known"),
+        (Nsfw(), "nsfw: time of the model", "not known"),
+        (Caption("small", name="caption_synthetic"), "caption_synthetic: time of the model", "not known"),
+    ],
+)
+def test_the_time_of_models(step, quantity, time):
+    """By the rates of a named card; a model without one is said to have none."""
+    found = {f"{step.name}: {c.quantity}": amount(c) for c in step.costs(10**8)}
+    assert found[quantity] == time
+    assert ("no rate is known" in {c.formula for c in step.costs(10**8)}) == (time == "not known")
 
 
 def test_plan_prints_formulas(tmp_path, capsys):
@@ -32,6 +53,7 @@ def test_plan_prints_formulas(tmp_path, capsys):
     out = capsys.readouterr().out
     assert "N x 25 µs" in out and "25.0 s" in out and "6.9 h" in out and "2.9 days" in out
     assert "10^6" in out and "10^9" in out and "10^10" in out and "tasks x 1 ms" in out
+    assert "N / 148" in out and "clip_embed: time of an H200" in out and "not on this one" in out
     with pytest.raises(SystemExit) as refused:
         main(["plan", "clip_score_top30", "--pairs", str(tmp_path / "l.csv"), "--rows", "-1"])
     assert refused.value.code == 2 and "-1 is not a whole number" in capsys.readouterr().err
