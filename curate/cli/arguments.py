@@ -11,11 +11,11 @@ from curate.errors import CurateError
 
 
 class Help(argparse.HelpFormatter):
-    """Help formatter that shows defaults (not None, empty or flags) and keeps paragraphs; those with indented lines are not wrapped."""
+    """Help formatter that shows defaults (not None, empty or flags, unless the help says it) and keeps paragraphs; those with indented lines are not wrapped."""
 
     def _get_help_string(self, action: argparse.Action) -> str | None:
         value = action.default
-        if action.nargs == 0 or value is None or value in ("", (), []):
+        if action.nargs == 0 or value is None or value in ("", (), []) or "(default" in (action.help or ""):
             return action.help
         shown = ("no", "yes")[value] if isinstance(value, bool) else f"{value:g}" if isinstance(value, float) else value
         shown = ",".join(map(str, value)) if isinstance(value, (list, tuple)) else str(shown)

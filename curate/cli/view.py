@@ -366,7 +366,7 @@ def _doctor_options(sub: argparse.ArgumentParser, _: str | None) -> None:
         "--model",
         default="",
         metavar="CLIP",
-        help="measure how fast this machine decodes pictures and this model sees them, and say which of the two limits a run",
+        help="measure the rates at which this machine decodes pictures and this CLIP model embeds them, and say which of the two limits a run",
     )
     sub.set_defaults(command=doctor)
     sub.epilog = "examples:\n  curate doctor\n  curate doctor /data/runs s3://bucket/runs\n  curate doctor --model small"
