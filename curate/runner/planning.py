@@ -27,8 +27,8 @@ from curate.view.look import plain
 def describe(recipe: Recipe, out: str | None, part_size: int) -> str:
     """The plan as text: a line per step, then the input, and the progress in the folder `out`."""
     done, parts = progress_of(recipe, out, part_size) if out else (Counter(), 0)
-    head = ("step", "reads", "adds", "bounds", "on", f"done in {out}" if out else "")
-    lines = [_line(recipe, s, done, parts) for s in recipe.steps]
+    head = ("step", "reads", "adds", "bounds", "on", *([f"done in {out}"] if out else []))
+    lines = [_line(recipe, s, done, parts)[: len(head)] for s in recipe.steps]
     files = recipe.source.files()
     width = shutil.get_terminal_size().columns if sys.stdout.isatty() else 10**6
     lanes = [
@@ -80,13 +80,16 @@ def workers_here(recipe: Recipe) -> list[str]:
     total, gpus = len(os.sched_getaffinity(0)), gpus_here()
     lines = []
     for stages, _ in recipe.blocks():
-        lanes = [_lane(segment, total, gpus) for segment in segments(stages)]
+        found = segments(stages)
+        lanes = [_lane(segment, total, gpus) for segment in found]
+        looks = {lane.name for lane, segment in zip(lanes, found) if any(s.pixels for s in segment)}
         for run in fitting(lanes, gpus):
             for lane, asked in zip(run, cores(run, total, total / gpus if gpus else 0)):
                 if lane.kind == "model":
                     card = f"{lane.gpus:g} GPU, " if lane.gpus and gpus else ""
                     many = f"{decoding(lane, asked, total)} core{'s' * (decoding(lane, asked, total) != 1)}"
-                    lines.append(f"workers here: {lane.limit} of {lane.name}, {card}decoding on {many} each")
+                    work = "decoding on " if lane.name in looks else ""
+                    lines.append(f"workers here: {lane.limit} of {lane.name}, {card}{work}{many} each")
     return lines
 
 
@@ -123,7 +126,7 @@ def requests(out: str | None) -> list[str]:
 
 def _line(recipe: Recipe, step: Any, done: Counter, parts: int) -> tuple[str, ...]:
     bounds = [
-        f"{k} {v}"
+        f"{k} {','.join(map(str, v)) if isinstance(v, (list, tuple)) else v}"
         for k, v in step.parameters().items()
         if k in ("min", "max", "among", "sql", "fraction", "t") and v not in (None, [], "")
     ]

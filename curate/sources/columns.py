@@ -50,6 +50,8 @@ def pick(wanted: str, names: list[str], file: str, role: str) -> str:
     folded = {n.casefold(): n for n in reversed(names)}
     near = difflib.get_close_matches(wanted.casefold(), folded, n=1, cutoff=0.5)
     hint = f"; did you mean {folded[near[0]]!r}?" if near else ""
+    if any(n.startswith(("http://", "https://")) for n in names):
+        hint = "; its first line is a row: put a line with the names of the columns before it, such as url,caption"
     shown = ", ".join(n[:60] for n in names[:40]) + (f" and {len(names) - 40:,} more" if len(names) > 40 else "")
     option = f"; choose one with --{role.lower()} (in Python {role.lower()}=)" if role in ("URL", "text") else ""
     holds = {"URL": "the image's URL", "text": "the caption"}.get(role, f"the {role}")

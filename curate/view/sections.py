@@ -133,7 +133,7 @@ def dropped(f: Facts) -> Markup:
             score = [b.column for b in f.bounds if b.rule == reason] or [
                 c for c in f.columns["images"] if c == reason or c.startswith(f"{reason}_")
             ]
-            blocks.append(SECTIONS.folded(reason, f"{n:,} rows", brief(mine, score[:2]), len(blocks) < 10))
+            blocks.append(SECTIONS.folded(reason, f"{n:,} row{'s' * (n != 1)}", brief(mine, score[:2]), len(blocks) < 10))
     return join(blocks)
 
 

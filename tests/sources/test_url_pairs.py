@@ -254,6 +254,9 @@ def test_a_first_line_that_is_no_header_is_named(tmp_path):
         RecipeError, match=r"p\.csv: no column 'url' for the image's URL; its columns are: x{60}; choose one with --url"
     ):
         read(UrlPairs(str(path)))
+    path.write_text("http://a.example/1.jpg,a dog\nhttp://a.example/2.jpg,a cat\n")
+    with pytest.raises(RecipeError, match="its first line is a row: put a line with the names of the columns before it"):
+        read(UrlPairs(str(path)))
     path.write_text('"' + "x" * 200_000 + "\nurl,text\n")
     with pytest.raises(PoolError, match=r"p\.csv: cannot be read from row 0 on: its first line is no header"):
         read(UrlPairs(str(path)))
