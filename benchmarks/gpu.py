@@ -340,7 +340,10 @@ def lines(args: argparse.Namespace, folder: Path, images: int) -> Iterator[dict]
             yield from work()
     for model in args.models:
         name = model_name(model, folder)
-        for part, work in (("bare", lambda name=name: bare(name, args.quick)), ("loop", lambda name=name: loop(folder, name, images))):
+        for part, work in (
+            ("bare", lambda name=name: bare(name, args.quick)),
+            ("loop", lambda name=name: loop(folder, name, images)),
+        ):
             if part in args.only:
                 yield from work()
         for engine in args.engines if "whole" in args.only else ():

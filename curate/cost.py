@@ -9,9 +9,9 @@ from typing import NamedTuple
 PICTURE, DIMENSIONS, FLOPS, CORE = 60_000, 768, 44e12, 30e9
 
 #: Images and texts a second by CLIP architecture, forward passes alone, on one NVIDIA H200 (bfloat16, batches of 1024, 29 November 2026)
-#: and on one CPU core (float32, batches of 64): benchmarks/details/gpu.md.
+#: and on one CPU core (float32, batches of 8): benchmarks/details/gpu.md.
 H200 = {"ViT-B-32": (32_970, 33_310), "ViT-L-14": (2_620, 20_300)}
-ONE_CORE = {"ViT-B-32": (1, 1), "ViT-L-14": (1, 1)}
+ONE_CORE = {"ViT-B-32": (4.0, 6.8)}
 
 #: Pictures that a core decodes and resizes in a second, 640x480 JPEGs: benchmarks/gpu.py.
 DECODED = 148

@@ -163,9 +163,17 @@ def _export_options(sub: argparse.ArgumentParser, _: str | None) -> None:
         "--turns", metavar="COLUMN", default="", help="the column with conversations or preferences (the only one)"
     )
     sub.add_argument("--tokenizer", metavar="FILE", default="", help="a tokenizer.json, its folder, or a name: write ids")
-    sub.add_argument("--tokens", type=count, metavar="N", default=0, help="ids in a row (default: what the model was trained with)")
+    sub.add_argument(
+        "--tokens", type=count, metavar="N", default=0, help="ids in a row (default: what the model was trained with)"
+    )
     sub.add_argument("--images", type=count, metavar="N", default=0, help="the first N pictures of a document (default: 5)")
-    sub.add_argument("--single", type=float, metavar="SHARE", default=1.0, help="share of the documents with one picture that is written (KOSMOS-1: 0.5)")
+    sub.add_argument(
+        "--single",
+        type=float,
+        metavar="SHARE",
+        default=1.0,
+        help="share of the documents with one picture that is written (KOSMOS-1: 0.5)",
+    )
     sub.add_argument(
         "--first",
         type=float,

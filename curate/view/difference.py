@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import duckdb
 from markupsafe import Markup
@@ -29,6 +30,21 @@ class Change:
     side: str
     rows: int
     uids: list[str]  # some, drawn by a hash
+
+
+def flat(parameters: dict[str, Any], head: str = "") -> dict[str, Any]:
+    """Parameters with those of parameters under names with dots, as `--set` has them."""
+    found = {}
+    for name, value in parameters.items():
+        found |= flat(value, f"{head}{name}.") if isinstance(value, dict) else {head + name: value}
+    return found
+
+
+def shown(value: Any) -> str:
+    """A parameter as `--set` takes it."""
+    if isinstance(value, list):
+        return ",".join(map(shown, value)) or "none"
+    return "none" if value is None else f"{value:g}" if isinstance(value, float) else str(value)
 
 
 class Difference:
@@ -77,8 +93,8 @@ class Difference:
             if a is None or b is None:
                 found.append((step, "", "absent" if a is None else "present", "absent" if b is None else "present"))
                 continue
-            keys = [k for k in {**a, **b} if k not in ("fingerprint", "adds") and a.get(k) != b.get(k)]
-            found += [(step, k, str(a.get(k)), str(b.get(k))) for k in keys]
+            a, b = (flat({k: v for k, v in s.items() if k not in ("fingerprint", "adds")}) for s in (a, b))
+            found += [(step, k, shown(a.get(k)), shown(b.get(k))) for k in {**a, **b} if a.get(k) != b.get(k)]
         return found
 
     def as_text(self) -> str:

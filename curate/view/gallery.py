@@ -59,7 +59,7 @@ def show(
     """
     if what is not None:
         return _these(run, what, n)
-    title = f"dropped for {reason}" if reason else "kept"
+    title = f"dropped by {reason}" if reason else "kept"
     if documents:
         return Shown(title, f"documents of {run.store.url}", join(grid.documents(run, n, reason, where)), 900)
     if captions:

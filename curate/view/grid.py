@@ -127,7 +127,7 @@ def write_page(
     nth: int = 1,
 ) -> str:
     """Write a grid (or documents as pages) as an HTML file; returns its path."""
-    title = "kept" if reason in (None, "kept") else f"dropped for {reason}"
+    title = "kept" if reason in (None, "kept") else f"dropped by {reason}"
     if pages:
         words = f"documents of {run.store.url}, drawn by a hash of their uid"
         body = join(documents(run, n, reason, where)) or CARDS.nothing()

@@ -13,7 +13,7 @@ from curate.runner.driver import run as start
 from curate.select.database import scan
 from curate.store.atomic import Store
 from curate.upkeep.adopt import adopt
-from curate.view.difference import ABSENT, Difference
+from curate.view.difference import ABSENT, Difference, flat, shown
 from curate.view.run import open_run
 
 
@@ -52,9 +52,19 @@ def test_who_entered_and_who_left_and_why(runs):
     assert ("caption_words", "min", "3", "2") in found.parameters() and (
         "where_caption_words",
         "max",
-        "8.0",
+        "8",
         "7",
     ) in found.parameters()
+
+
+def test_parameters_are_shown_as_set_takes_them():
+    found = flat({"decoding": {"max_tokens": 16, "schema": None}, "among": ["en", "de"], "min": 1.0})
+    assert {k: shown(v) for k, v in found.items()} == {
+        "decoding.max_tokens": "16",
+        "decoding.schema": "none",
+        "among": "en,de",
+        "min": "1",
+    }
 
 
 def test_a_row_that_the_other_run_never_saw(runs, tmp_path):

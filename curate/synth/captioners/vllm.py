@@ -72,12 +72,12 @@ class Vllm(Writer):
         revision = {"revision": self.revision} if self.revision else {}
         self._template = AutoProcessor.from_pretrained(self.model, **revision).apply_chat_template
 
-    async def start(self) -> None:
+    def engine_arguments(self) -> Any:
+        """vLLM's AsyncEngineArgs."""
         from vllm import AsyncEngineArgs
         from vllm.ray.lazy_utils import is_in_ray_actor
-        from vllm.v1.engine.async_llm import AsyncLLM
 
-        how = AsyncEngineArgs(
+        return AsyncEngineArgs(
             model=self.model,
             revision=self.revision or None,
             max_model_len=self.context or None,
@@ -91,7 +91,11 @@ class Vllm(Writer):
             enable_prefix_caching=True,
             enable_lora=bool(self.lora),
         )
-        self._llm, self._numbers, self._lora = AsyncLLM.from_engine_args(how), itertools.count(), None
+
+    async def start(self) -> None:
+        from vllm.v1.engine.async_llm import AsyncLLM
+
+        self._llm, self._numbers, self._lora = AsyncLLM.from_engine_args(self.engine_arguments()), itertools.count(), None
         if self.lora:
             from vllm.lora.request import LoRARequest
 

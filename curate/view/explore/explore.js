@@ -22,6 +22,7 @@ function el(tag, attributes = {}, ...inner) {
   return made;
 }
 const n = x => Math.round(x).toLocaleString('en');
+const alike = x => x >= 1 ? 'identical' : x > .9995 ? '> 0.999' : number(x);
 function number(x) {
   if (typeof x === 'boolean') return x ? 'yes' : 'no';
   if (typeof x !== 'number') return x == null ? '–' : String(x);
@@ -74,7 +75,7 @@ function card(row, among, scores = [], small = false) {
   return el('button', { class: 'card', type: 'button', 'data-uid': v.uid, onclick: () => open(among, among.indexOf(row)) },
     state.table === 'images' || row.image ? el('div', { class: 'pic' }, picture(row)) : '',
     el('div', { class: 'body' }, el('div', { class: 'text', dir: 'auto' }, row.words), fate(v),
-      lead.map(c => el('div', { class: 'score' }, el('span', {}, c), el('b', {}, number(c === 'similarity' ? row.similarity : v[c]))))));
+      lead.map(c => el('div', { class: 'score' }, el('span', {}, c), el('b', {}, c === 'similarity' ? alike(row.similarity) : number(v[c]))))));
 }
 // The score that decided comes first.
 const leading = v => table().bounds.filter(b => b.rule === v.drop_reason).map(b => b.column);
@@ -303,7 +304,7 @@ function duplicatesTab(main) {
   into(found, 'groups', () => api('groups', { step: state.step, page: state.page }), made => {
     const pages = Math.ceil(made.total / 20);
     return [el('p', { class: 'count' }, `${counted(made.total, 'group')}, the largest first; in each the copy that was kept and those dropped for it, the least alike first`),
-      el('div', { class: 'groups' }, made.groups.map(g => el('section', { class: g.members.length > 3 ? 'group whole' : 'group' }, el('h3', {}, `${g.step} · ${counted(g.rows, 'duplicate')} dropped`, g.least < 1 ? ` · similarity from ${number(g.least)}` : ''),
+      el('div', { class: 'groups' }, made.groups.map(g => el('section', { class: g.members.length > 3 ? 'group whole' : 'group' }, el('h3', {}, `${g.step} · ${counted(g.rows, 'duplicate')} dropped`, g.least < 1 ? ` · similarity from ${alike(g.least)}` : ''),
         grid([...(g.kept ? [g.kept] : []), ...g.members], [], true)))),
       pages > 1 ? el('div', { class: 'pager' }, el('button', { type: 'button', disabled: !state.page, onclick: () => go({ page: state.page - 1 }) }, '← Previous'), `page ${n(state.page + 1)} of ${n(pages)}`, el('button', { type: 'button', disabled: state.page + 1 >= pages, onclick: () => go({ page: state.page + 1 }) }, 'Next →')) : ''];
   });
@@ -349,7 +350,7 @@ function chart(b, set) {
 }
 function summary(head, t, made) {
   const kept = t.reasons.kept || 0;
-  if (!made || !made.options.length) return head.replaceChildren(el('p', {}, 'Move a slider: the page says which rows would leave and which would enter, and the options that apply the thresholds.'));
+  if (!made || !made.options.length) return head.replaceChildren(el('p', {}, 'Green: kept now, red: dropped. Move a slider: the page counts the rows that would leave and enter, and prints the options that apply the thresholds.'));
   const command = `curate run ${about.recipe || 'RECIPE'} … -o NEW --reuse ${about.folder} ${made.options.join(' ')}`, copy = el('button', { type: 'button', onclick: () => copied(copy, made.options.join(' ')) }, 'Copy options');
   head.replaceChildren(el('p', {}, el('b', {}, `${n(kept)} kept now: `), el('span', { class: 'drop' }, `${n(made.leave)} leave`), ', ', el('span', { class: 'keep' }, `up to ${n(made.enter)} enter`), ' (later steps may still drop them)'),
     el('div', { class: 'copy' }, el('code', {}, command), copy));
