@@ -36,7 +36,7 @@ from curate.store import checksums as seal
 from curate.store import releases
 from curate.store.assets import publish
 from curate.store.atomic import Store
-from curate.store.folder import INPUT_RECORDS
+from curate.store.folder import INPUT_RECORDS, load_or_build
 from curate.store.inputs import listed
 from curate.store.lease import held
 from curate.store.memory import give_back, one_heap
@@ -404,24 +404,27 @@ class Driver:
         earlier = EarlierRows(self.store, tuple(self.releases))
         there = {t: earlier.rows(t, selectors, gather.known, self.engine.map) for t in gathered} if gather else {}
         readers = Counter(s.table for s in selectors)
-        made: list[Decision] = []
+        decisions: list[Decision] = []
+
+        def decide(selector: Selector, rows: list[pool.Gathered], wanted: Decision) -> dict[str, Any]:
+            began = time.perf_counter()
+            if readers.pop(selector.table, 0) > 1:
+                rows = gathered[selector.table] = pool.in_chunks(self.store, rows, self.engine.map)
+            published = there[selector.table] if selector.sees_published else []
+            record = pool.decide(self.store, selector, rows, decisions, wanted, self.engine.map, published)
+            self.decided[selector.name] = {"rows": sum(g.rows for g in rows), "seconds": time.perf_counter() - began}
+            return record
+
         for selector in selectors:
             rows, beside = gathered[selector.table], there[selector.table] if selector.sees_published else []
-            total = sum(g.rows for g in rows)
-            self.progress.stage(selector.name, 1, total)
-            wanted = pool.decision(selector, rows, made, self.recipe.fingerprints[selector.name], beside)
-            began = time.perf_counter()
-            record = pool.decided(self.store, wanted)
-            if record is None:
-                if readers.pop(selector.table, 0) > 1:
-                    rows = gathered[selector.table] = pool.in_chunks(self.store, rows, self.engine.map)
-                record = pool.decide(self.store, selector, rows, made, wanted, self.engine.map, beside)
-                self.decided[selector.name] = {"rows": total, "seconds": time.perf_counter() - began}
-            made.append(wanted)
+            self.progress.stage(selector.name, 1, sum(g.rows for g in rows))
+            wanted = pool.decision(selector, rows, decisions, self.recipe.fingerprints[selector.name], beside)
+            record = load_or_build(self.store, wanted.record, partial(decide, selector, rows, wanted))
+            decisions.append(wanted)
             self.notes[selector.name] = with_cards(selector.name, record["notes"], lambda: self.engine.gpus)
             self.progress.step(selector.name, TaskResult(selector.name, dropped=record["reasons"]))
             give_back()
-        return made
+        return decisions
 
 
 def _raise(failures: list[tuple[int, Any, CurateError]]) -> None:

@@ -64,6 +64,11 @@ class Decision:
     folder: str
     starts: tuple[int, ...] = (0,)
 
+    @property
+    def record(self) -> str:
+        """The file that says what came of it: `rows` and `dropped` of each chunk, `reasons` with counts, `notes`."""
+        return f"{self.folder}/decision.json"
+
     def file(self, part: int) -> str:
         """The file that covers a part, by the part's index."""
         return f"{self.folder}/{bisect.bisect_right(self.starts, part) - 1:05d}.parquet"

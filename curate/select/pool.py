@@ -22,7 +22,6 @@ from curate.stage import Stage, Step, digest
 from curate.store.atomic import Store
 from curate.store.folder import ASSIGNED, DECISIONS, EXCHANGE, GATHERED
 from curate.store.parquet import write_table
-from curate.store.records import record
 
 _GATHERED = re.compile(r"(.+)\.(\d+)\.(\d+)\.([0-9a-f]+)\.parquet")
 
@@ -181,7 +180,7 @@ def survivors(
 ) -> list[Survivors]:
     """The chunks of gathered rows without those that these decisions drop, with these columns."""
     groups = grouped(gathered)
-    dropped = [sum(n) for n in zip([0] * len(groups), *(decided(store, d)["dropped"] for d in decisions))]
+    dropped = [sum(n) for n in zip([0] * len(groups), *(store.json(d.record)["dropped"] for d in decisions))]
     return [
         Survivors(
             sum(g.rows for g in group) - fell,
@@ -227,11 +226,6 @@ def decision(
     return Decision(selector.name, selector.table, f"{DECISIONS}/{selector.name}-{key}", starts_of(grouped(gathered)))
 
 
-def decided(store: Store, wanted: Decision) -> dict[str, Any] | None:
-    """The record of a decision (`rows` and `dropped` of each chunk, `reasons` with counts, `notes`); None if there is none."""
-    return store.json(f"{wanted.folder}/decision.json")
-
-
 def decide(
     store: Store,
     selector: Selector,
@@ -241,7 +235,7 @@ def decide(
     run_map: Callable[[Callable, Iterable], Iterable] = map,
     published: Sequence[Gathered] = (),
 ) -> dict[str, Any]:
-    """Let a selector decide, and keep its decision: a file for each chunk, then the record. A pool of one chunk is judged in one task.
+    """Let a selector decide, and write its decision, a file for each chunk; returns its record. A pool of one chunk is judged in one task.
 
     published: rows of earlier releases, which it sees as further chunks and decides nothing about."""
     earlier, reads = [d for d in earlier if d.table == selector.table], tuple(selector.reads)
@@ -283,7 +277,7 @@ class _Decide:
 
 
 def _record(live: Frame, selector: Selector, made: Selection, wanted: Decision, made_of: list[str]) -> dict[str, Any]:
-    """Write a decision's files, and its record last."""
+    """Write a decision's files; returns its record."""
     store = live.exchange.store
     frames = [_frame(live, f) for f in (made.drop, made.columns, made.edges)]
     if strange := [f for f in frames if f is not None and f.starts != live.starts]:
@@ -309,9 +303,7 @@ def _record(live: Frame, selector: Selector, made: Selection, wanted: Decision, 
         "edges": made.edges is not None,
         "notes": made.notes,
     }
-    made = json.loads(json.dumps(found, default=_plain))
-    store.publish_bytes(f"{wanted.folder}/decision.json", record(made))
-    return made
+    return json.loads(json.dumps(found, default=_plain))
 
 
 def _frame(live: Frame, made: Any) -> Frame | None:

@@ -22,9 +22,8 @@ from curate.select.pool import Gathered, Point, Survivors, first_ids, grouped, n
 from curate.shard import write as shards
 from curate.stage import digest
 from curate.store.atomic import Store
-from curate.store.folder import ASSIGNED, EXCHANGE
+from curate.store.folder import ASSIGNED, EXCHANGE, load_or_build
 from curate.store.parquet import write_table
-from curate.store.records import record
 
 #: Columns of the ledger that locate the sample of a kept row.
 PLACE = ("shard", "place", "key")
@@ -78,24 +77,27 @@ def assign(store: Store, kept: KeptRows, how: Shards, run_map: Callable = map, f
     the rows. first: the number of the first shard."""
     key = [*kept.key(), how.size, how.seed, PLACE, "in chunks", *([first] if first else [])]
     folder = f"{ASSIGNED}/{digest(key)}"
-    made = assigned_in(store, folder)
-    if made:
-        return made
-    chunks = kept.chunks(store)
-    work = _Assign(store, folder, how, kept.repeated, kept.starts(), names(kept.gathered), first)
-    if len(chunks) == 1:
-        return next(iter(run_map(work.whole, [chunks])))
-    exchange = Exchange(store, f"{EXCHANGE}/assigned-{digest(key)}", run_map)
-    found = work(exchange, chunks)
-    exchange.clear()
-    return found
+
+    def build() -> dict[str, Any]:
+        chunks = kept.chunks(store)
+        work = _Assign(store, folder, how, kept.repeated, kept.starts(), names(kept.gathered), first)
+        if len(chunks) == 1:
+            return next(iter(run_map(work.whole, [chunks])))
+        exchange = Exchange(store, f"{EXCHANGE}/assigned-{digest(key)}", run_map)
+        found = work(exchange, chunks)
+        exchange.clear()
+        return found
+
+    return _assigned(folder, load_or_build(store, f"{folder}/assigned.json", build))
 
 
 def assigned_in(store: Store, folder: str) -> Assigned | None:
     """The assignment in a folder, None if there is none."""
-    made = store.json(f"{folder}/assigned.json")
-    if not made:
-        return None
+    record = store.json(f"{folder}/assigned.json")
+    return _assigned(folder, record) if record else None
+
+
+def _assigned(folder: str, made: dict[str, Any]) -> Assigned:
     starts = tuple(made["starts"])
     return Assigned(folder, made["samples"], made["shards"], starts, made.get("first", 0), made.get("repeated", True))
 
@@ -112,11 +114,12 @@ class _Assign:
     made_of: list[str]
     first: int
 
-    def whole(self, chunks: list[Survivors]) -> Assigned:
+    def whole(self, chunks: list[Survivors]) -> dict[str, Any]:
         """The whole assignment within one task."""
         return self(Exchange(self.store), chunks)
 
-    def __call__(self, exchange: Exchange, chunks: list[Survivors]) -> Assigned:
+    def __call__(self, exchange: Exchange, chunks: list[Survivors]) -> dict[str, Any]:
+        """Write the files of the places; returns their record."""
         live = Frame(exchange, chunks, first_ids(self.starts))
         order = Sql("select id, uid, key, coin from live order by coin, key")
         ordered = live.shuffle(ByShare("coin"), order, Sql(shards.samples_sql(self.how.seed, self.repeated)))
@@ -130,16 +133,14 @@ class _Assign:
         items = [(chunk, found.file(start)) for chunk, start in zip(placed.chunks, self.starts)]
         keep = _WritePlaces(self.store)
         list(exchange.map(keep, items) if exchange.folder else map(keep, items))
-        assigned = {
+        return {
             "of": self.made_of,
             "samples": found.samples,
             "shards": found.shards,
-            "starts": self.starts,
+            "starts": list(self.starts),
             "first": self.first,
             "repeated": self.repeated,
         }
-        self.store.publish_bytes(f"{self.folder}/assigned.json", record(assigned))
-        return found
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from enum import Enum, auto
+from typing import Any
 
 from curate.errors import PoolError
 from curate.schema import TABLES
@@ -119,6 +120,18 @@ KINDS = (
     Kind("card", "README.md", Role.PAGE),
     Kind("card", "croissant.json", Role.PAGE),
 )
+
+
+def load_or_build(store: Store, name: str, build: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    """The record of an artefact whose name has the digest of all that it is made of: the one that is there, else of what `build` makes.
+
+    `build` writes the artefact's files and returns the record, which is written last: it is the commit.
+    """
+    found = store.json(name)
+    if found is None:
+        found = build()
+        store.publish_record(name, found)
+    return found
 
 
 def kind_of(name: str) -> Kind | None:

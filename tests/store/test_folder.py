@@ -101,3 +101,14 @@ def test_a_run_of_an_older_layout_is_refused_in_one_line(tmp_path, name):
     store.publish_bytes(name, b"")
     with pytest.raises(PoolError, match=r"run: a run of curate 0\.1, whose folder had another layout"):
         folder.refuse_older(store)
+
+
+def test_what_is_there_is_not_built_again(tmp_path):
+    store, built = Store(tmp_path), []
+    name = "work/decisions/x-1/decision.json"
+    for _ in range(2):
+        assert folder.load_or_build(store, name, lambda: built.append(1) or {"rows": [3]})["rows"] == [3]
+    assert built == [1] and folder.fault(store, name) == ""
+    with pytest.raises(ValueError, match="halfway"):
+        folder.load_or_build(store, "work/decisions/y-1/decision.json", lambda: (_ for _ in ()).throw(ValueError("halfway")))
+    assert not store.exists("work/decisions/y-1/decision.json")
