@@ -47,4 +47,4 @@ bench: $(READY)  ## short forms of all benchmarks
 	$(BIN)/python -m benchmarks
 
 clean:  ## remove the environment and the demo's run
-	rm -rf $(VENV) demo-run demo-run-captions demo-run-pages site
+	rm -rf $(VENV) demo-run demo-run-pages site
