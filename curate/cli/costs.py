@@ -23,7 +23,7 @@ from curate.view.look import plain, size
 ROW_SECONDS = 25e-6
 
 #: Seconds of the driver for each task that it sends on Ray and whose result it takes: benchmarks/scale.py --dispatch.
-DISPATCH = 1e-3
+DISPATCH = 2e-3
 
 #: Pools whose costs are shown beside those of N rows.
 LARGE = (10**9, 10**10)

@@ -52,7 +52,7 @@ def test_plan_prints_formulas(tmp_path, capsys):
     assert main(["plan", "clip_score_top30", "--pairs", str(tmp_path / "l.csv"), "--rows", "1000000"]) == 0
     out = capsys.readouterr().out
     assert "N x 25 µs" in out and "25.0 s" in out and "6.9 h" in out and "2.9 days" in out
-    assert "10^6" in out and "10^9" in out and "10^10" in out and "tasks x 1 ms" in out
+    assert "10^6" in out and "10^9" in out and "10^10" in out and "tasks x 2 ms" in out
     assert "N / 148" in out and "clip_embed: time of an H200" in out and "not on this one" in out
     with pytest.raises(SystemExit) as refused:
         main(["plan", "clip_score_top30", "--pairs", str(tmp_path / "l.csv"), "--rows", "-1"])
