@@ -8,7 +8,7 @@ from curate.recipe import Recipe
 from curate.runner.workers import Lane
 from curate.score.budget import UNLIMITED, Spending, committed
 from curate.score.part import Part
-from curate.score.segment import TaskResult
+from curate.score.result import TaskResult
 from curate.stage import Stage
 from curate.store.atomic import Store
 

@@ -26,7 +26,8 @@ from curate.score.budget import UNLIMITED, Spending
 from curate.score.ingest import changed_since, number_parts, require_same_source, require_unchanged_inputs
 from curate.score.model import ModelPace
 from curate.score.part import Decision, Part
-from curate.score.segment import TaskResult, Work
+from curate.score.result import TaskResult
+from curate.score.segment import Segment
 from curate.select import pool
 from curate.select.gather import Gather
 from curate.select.published import EarlierRows
@@ -333,7 +334,7 @@ class Driver:
         for segment in segments(stages):
             # Workers of other machines have none of the files that stages name.
             assets = {} if self.engine.local else publish(self.store, segment)
-            work = Work(
+            work = Segment(
                 self.store, segment, list(before), self.recipe.fingerprints, decisions, self.refetch, self.deadline, assets
             )
             work.notes, work.removed = self.engine.note, self.gone

@@ -19,7 +19,7 @@ from curate.store.payload import Parcel
 from curate.store.slices import read_slices
 
 if TYPE_CHECKING:
-    from curate.score.segment import SegmentTask
+    from curate.score.task import SegmentTask
 
 #: Most pixels of the pictures that stages get at a time, 3 bytes each: a chunk of 256 of half a megapixel. A worker with a model has at
 #: most four chunks in memory, another two.
@@ -36,7 +36,7 @@ class Chunk:
         self.keeps_bytes = any("bytes" in s.reads for s in stages)
         self._bytes: dict[int, bytes | None] = {}
         self._decoded: dict[int, Decoded] = {}
-        self.budget = DecodeTime(task.work.deadline / 2)  # a chunk ends, whatever pictures are in it
+        self.budget = DecodeTime(task.segment.deadline / 2)  # a chunk ends, whatever pictures are in it
         self._counted = 0.0  # of the decoders' seconds
         self.ready: Future | None = None
 
@@ -72,7 +72,7 @@ class Chunk:
         if self.parcel is not None:  # the whole part at once
             stage.report_progress = partial(self._report_progress, stage.name, len(todo))
         try:
-            columns = self.task.work.run(stage, lambda: stage.run(live, *inputs, **context), len(todo), self.task)
+            columns = self.task.segment.run(stage, lambda: stage.run(live, *inputs, **context), len(todo), self.task)
         except CurateError:
             raise
         except Exception as e:
@@ -104,15 +104,15 @@ class Chunk:
 
     def look(self, rows: list[dict[str, Any]]) -> list[Any]:
         """Decoded pixels of rows of any table, given their payload columns; the outcome's name where a picture cannot be decoded."""
-        found = read_slices(self.task.work.store, *([r[c] for r in rows] for c in schema.PAYLOAD))
-        decoded = self.task.work.decoders.decode(found, (None,), DecodeTime(self.task.work.deadline / 2))
+        found = read_slices(self.task.segment.store, *([r[c] for r in rows] for c in schema.PAYLOAD))
+        decoded = self.task.segment.decoders.decode(found, (None,), DecodeTime(self.task.segment.deadline / 2))
         return [d if isinstance(d, str) else d[0] for d in decoded]
 
     def bytes(self, rows: np.ndarray) -> list[bytes | None]:
         missing = np.array([r for r in rows.tolist() if r not in self._bytes], dtype=np.int64)
         if len(missing):
             where = self.rows.take(schema.PAYLOAD, missing)
-            found = read_slices(self.task.work.store, *(where[c].to_pylist() for c in schema.PAYLOAD))
+            found = read_slices(self.task.segment.store, *(where[c].to_pylist() for c in schema.PAYLOAD))
             self._bytes.update(zip(missing.tolist(), found))
         return [self._bytes[r] for r in rows.tolist()]
 
@@ -146,7 +146,7 @@ class Chunk:
         """Read and decode the files of these rows on all cores of the worker."""
         missing = np.array([r for r in rows.tolist() if r not in self._decoded], dtype=np.int64)
         if len(missing):
-            decoders = self.task.work.decoders
+            decoders = self.task.segment.decoders
             self._decoded.update(zip(missing.tolist(), decoders.decode(self.bytes(missing), self.wanted, self.budget)))
             self._bytes = {r: data for r, data in self._bytes.items() if self.keeps_bytes}
 

@@ -12,7 +12,7 @@ from curate.recipe import Recipe
 from curate.runner import driver
 from curate.runner.driver import run
 from curate.runner.workers import ATTEMPTS, Crash, Lane, flow
-from curate.score import segment
+from curate.score import task
 from curate.score.target import Function
 from curate.sources.url_pairs import UrlPairs
 from curate.upkeep.check import check
@@ -67,7 +67,7 @@ def stopping(self, live, score=Slow.score):
 
 
 def test_work_is_committed_from_time_to_time(inputs, tmp_path, monkeypatch):
-    monkeypatch.setattr(segment, "COMMIT", 0.1)
+    monkeypatch.setattr(task, "COMMIT", 0.1)
     monkeypatch.setattr(Slow, "score", stopping)
     with pytest.raises(KeyboardInterrupt):
         made(inputs, tmp_path / "run", seconds=0.06)
@@ -128,7 +128,7 @@ class Engine:
 
 
 def unfinished():
-    return segment.TaskResult("p", unfinished=True)
+    return task.TaskResult("p", unfinished=True)
 
 
 def test_a_visit_that_got_on_does_not_count_as_an_attempt():
@@ -136,7 +136,7 @@ def test_a_visit_that_got_on_does_not_count_as_an_attempt():
     engine = Engine(
         [unfinished(), Crash("died"), unfinished(), Crash("died"), Crash("died")]
         + 5 * [unfinished()]
-        + [segment.TaskResult("p")]
+        + [task.TaskResult("p")]
     )
     assert flow(engine, [Lane("a", Function(print))], [Part()]) == []
     part = Part()

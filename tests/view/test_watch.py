@@ -11,7 +11,7 @@ from toys import ToyWords, recipe
 
 from curate.errors import CurateError, PoolError
 from curate.runner.driver import run as start
-from curate.score.segment import TaskResult
+from curate.score.result import TaskResult
 from curate.store.atomic import Store
 from curate.view import watch as watching
 from curate.view.display import Lines, display
