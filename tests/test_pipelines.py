@@ -23,7 +23,7 @@ from safetensors.numpy import save_file
 from tiny import tiny_clip
 
 from curate.cli import main, parse
-from curate.cli.run import _build
+from curate.cli.recipe_options import build_recipe
 from curate.errors import RecipeError
 from curate.fetch.stage import Fetch
 from curate.runner.driver import run
@@ -409,7 +409,7 @@ def test_it_runs_from_end_to_end(name, pool, given, tmp_path):
 
 
 def built(argv: list[str]):
-    return _build(parse(argv))
+    return build_recipe(parse(argv))
 
 
 @pytest.mark.parametrize("name", [n for n in names() if n not in VIDEOS | TEXTS])

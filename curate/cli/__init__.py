@@ -1,4 +1,4 @@
-"""The command line: one module a group of commands (recipes, run, view, upkeep, evaluate), each with its table COMMANDS."""
+"""The command line: one module a group of commands (recipes, run, query, view, upkeep, evaluate), each with its table COMMANDS."""
 
 import argparse
 import logging
@@ -8,7 +8,7 @@ import warnings
 from collections.abc import Sequence
 
 from curate import __version__
-from curate.cli import evaluate, recipes, run, upkeep, view
+from curate.cli import evaluate, query, recipes, run, upkeep, view
 from curate.cli.arguments import Commands, Help, Parser
 from curate.cli.sources import assign_inputs
 from curate.errors import CurateError, RecipeError
@@ -143,7 +143,15 @@ def completion(args: argparse.Namespace) -> int:
 
 
 _COMPLETION = {"completion": ("print the completion of commands and options for a shell", _completion_options)}
-_ALL = {**run.COMMANDS, **view.COMMANDS, **recipes.COMMANDS, **upkeep.COMMANDS, **evaluate.COMMANDS, **_COMPLETION}
+_ALL = {
+    **run.COMMANDS,
+    **query.COMMANDS,
+    **view.COMMANDS,
+    **recipes.COMMANDS,
+    **upkeep.COMMANDS,
+    **evaluate.COMMANDS,
+    **_COMPLETION,
+}
 #: Every command in the order of the help: to begin, to run, to look, to keep, this machine.
 COMMANDS = [
     (name, *_ALL[name])

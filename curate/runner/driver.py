@@ -20,11 +20,11 @@ from curate.runner.cards import with_cards
 from curate.runner.dataset import DatasetWriter
 from curate.runner.finished import is_finished, nothing_to_do, record, state_of
 from curate.runner.inputs import Ingest, slim
+from curate.runner.metrics import RunMetrics
 from curate.runner.preflight import preflight, same_recipe, settle
 from curate.runner.workers import Lane, flow
 from curate.score.budget import UNLIMITED, Spending
 from curate.score.ingest import changed_since, number_parts, require_same_source, require_unchanged_inputs
-from curate.score.model import ModelPace
 from curate.score.part import Decision, Part
 from curate.score.result import TaskResult
 from curate.score.segment import Segment
@@ -184,13 +184,7 @@ class Driver:
     cap: Spending = UNLIMITED
     releases: list[Release] = field(default_factory=list)
 
-    #: What the record of the run has at its end: rows and seconds by stage; of selectors that had to decide, rows and seconds; notes of
-    #: selectors; calls that were made again; files that differ from an earlier fetch.
-    counters: dict[str, dict[str, float]] = field(default_factory=dict, init=False)
-    decided: dict[str, dict[str, float]] = field(default_factory=dict, init=False)
-    notes: dict[str, Any] = field(default_factory=dict, init=False)
-    retries: list[dict[str, str]] = field(default_factory=list, init=False)
-    drift: list[dict[str, str]] = field(default_factory=list, init=False)
+    metrics: RunMetrics = field(default_factory=RunMetrics, init=False)
     gone: Removed = field(default_factory=Removed, init=False)  # what was taken down
     #: What was gathered of parts that have been through the stages of a block, by part.
     made: dict[str, dict[str, pool.Gathered]] = field(default_factory=dict, init=False)
@@ -211,7 +205,7 @@ class Driver:
         if self.releases:
             self.record["onto"] = [r.run for r in self.releases]
         state = state_of(self.recipe, [p.id for p in parts], problems, self.releases)
-        made = Run(self.store, self.counters, problems, repaired)
+        made = Run(self.store, self.metrics.counters, problems, repaired)
         more = self.refetch or self.budget.reaches_further(self.earlier)
         if not more and is_finished(self.store, state, self.releases):
             self.progress.end(made, NOTHING)
@@ -221,33 +215,25 @@ class Driver:
             self.store.clear("ledger")  # until the new one is written, nothing shows rows of another recipe as this one's
         self._publish_record({"state": "running", "began": began})
         point, last = self._score_and_select(parts)
-        if self.drift:
-            log.warning(
-                "%d files are not those that were fetched before (first: uid %s); all of them are in recipe.json, drift",
-                len(self.drift),
-                self.drift[0]["uid"],
-            )
+        self.metrics.warn_of_drift()
         writer = DatasetWriter(self.recipe, self.store, self.engine, self.progress, self.releases)
         counts = writer.write(point, parts, state, last)
         made.problems += (changed := changed_since(inputs))
-        times = {"state": "finished", "began": began, "seconds": time.time() - began}
-        self._publish_record({**times, "rows": counts, **self._outcome(point), "changed": changed})
+        finished = {
+            "state": "finished",
+            "began": began,
+            "seconds": time.time() - began,
+            "rows": counts,
+            "decisions": [[d.step, d.folder, d.starts] for d in point.decisions],
+            **self.metrics.record(),
+            "spent": self.budget.record(),
+            "changed": changed,
+        }
+        self._publish_record(finished)
         write_pages(made)
         seal.write(self.store, writer.sums)
         self.progress.end(made, "")
         return made
-
-    def _outcome(self, point: pool.Point) -> dict[str, Any]:
-        """What recipe.json records about stages and selectors."""
-        return {
-            "decisions": [[d.step, d.folder, d.starts] for d in point.decisions],
-            "notes": self.notes,
-            "counters": self.counters,
-            "decided": self.decided,
-            "retries": self.retries,
-            "drift": self.drift,
-            "spent": self.budget.record(),
-        }
 
     def _publish_record(self, more: dict[str, Any]) -> None:
         if isinstance(self.record["inputs"], list):
@@ -365,18 +351,19 @@ class Driver:
 
         def seen(at: int, part: Any, done: Any) -> None:
             if at >= 0 and not isinstance(done, CurateError):
-                self._count(done)
+                self.engine.count(done)
+                self.metrics.add(done)
                 self.budget.seen(lanes[at], part, done)
                 if done.made is not None:
                     self.made[part.id] = done.made
                 elif at + 1 + done.passed < len(lanes):
                     self.listed[part.id] = done.names
             self.progress.step(lanes[at].name if at >= 0 else "", None if isinstance(done, CurateError) else done)
-            for lane in lanes[at + 1 : at + 1 + getattr(done, "passed", 0)]:
+            for lane in lanes[at + 1 : at + 1 + (done.passed if isinstance(done, TaskResult) else 0)]:
                 self.progress.step(lane.name, TaskResult(part.id, dropped=done.dropped))
 
         def again(at: int, part: Any, error: CurateError) -> None:
-            self.retries.append({"part": part.id, "stages": lanes[at].name, "error": str(error)})
+            self.metrics.retries.append({"part": part.id, "stages": lanes[at].name, "error": str(error)})
             self.budget.lost(lanes[at], part)
 
         _raise(flow(self.engine, lanes, parts, seen=seen, again=again))
@@ -385,18 +372,6 @@ class Driver:
         """What a task gets besides its part: its share of the budget, and the names of the part's files after an earlier task."""
         found = share(part)
         return None if found is None else (*(found or (UNLIMITED,)), self.listed.pop(part.id, None))
-
-    def _count(self, done: Any) -> None:
-        self.engine.count(done)
-        self.drift += done.drift
-        for what in ("computed", "reused", "seconds"):
-            for name, n in getattr(done, what).items():
-                counter = self.counters.setdefault(name, {"computed": 0, "reused": 0, "seconds": 0.0})
-                counter[what] += n
-        for name, pace in done.pace.items():
-            whole = ModelPace(**{k: self.counters[name].get(k, 0) for k in vars(pace)})
-            whole.add(pace)
-            self.counters[name] |= vars(whole)
 
     def _select(
         self, selectors: list[Selector], gathered: dict[str, list[pool.Gathered]], gather: Gather | None
@@ -413,7 +388,7 @@ class Driver:
                 rows = gathered[selector.table] = pool.in_chunks(self.store, rows, self.engine.map)
             published = there[selector.table] if selector.sees_published else []
             record = pool.decide(self.store, selector, rows, decisions, wanted, self.engine.map, published)
-            self.decided[selector.name] = {"rows": sum(g.rows for g in rows), "seconds": time.perf_counter() - began}
+            self.metrics.decided[selector.name] = {"rows": sum(g.rows for g in rows), "seconds": time.perf_counter() - began}
             return record
 
         for selector in selectors:
@@ -422,7 +397,7 @@ class Driver:
             wanted = pool.decision(selector, rows, decisions, self.recipe.fingerprints[selector.name], beside)
             record = load_or_build(self.store, wanted.record, partial(decide, selector, rows, wanted))
             decisions.append(wanted)
-            self.notes[selector.name] = with_cards(selector.name, record["notes"], lambda: self.engine.gpus)
+            self.metrics.notes[selector.name] = with_cards(selector.name, record["notes"], lambda: self.engine.gpus)
             self.progress.step(selector.name, TaskResult(selector.name, dropped=record["reasons"]))
             give_back()
         return decisions

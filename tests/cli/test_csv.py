@@ -2,7 +2,7 @@
 
 import duckdb
 
-from curate.cli.view import _for_people
+from curate.cli.query import _for_people
 
 
 def test_a_csv_holds_no_formula_and_no_control_characters():

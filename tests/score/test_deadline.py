@@ -134,9 +134,7 @@ def unfinished():
 def test_a_visit_that_got_on_does_not_count_as_an_attempt():
     """Ten visits that ran out of time, with a crash here and there, end well; crashes in a row do not."""
     engine = Engine(
-        [unfinished(), Crash("died"), unfinished(), Crash("died"), Crash("died")]
-        + 5 * [unfinished()]
-        + [task.TaskResult("p")]
+        [unfinished(), Crash("died"), unfinished(), Crash("died"), Crash("died")] + 5 * [unfinished()] + [task.TaskResult("p")]
     )
     assert flow(engine, [Lane("a", Function(print))], [Part()]) == []
     part = Part()
