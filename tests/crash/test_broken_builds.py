@@ -8,7 +8,7 @@ from forge import half_files, inputs, toy
 
 from curate.errors import CurateError
 from curate.runner.driver import run as start
-from curate.score import segment as work
+from curate.score import task
 from curate.shard import ledger
 from curate.shard import plan as layout
 from curate.store import atomic as store
@@ -114,8 +114,8 @@ def test_a_name_given_before_the_bytes_are_there(folder, monkeypatch):
 
 def test_rows_that_lie_one_place_off(folder, monkeypatch):
     """Image and text come apart by one row."""
-    sound = work.name_payload
-    monkeypatch.setattr(work, "name_payload", lambda columns, tar: _turned(sound(columns, tar)))
+    sound = task.name_payload
+    monkeypatch.setattr(task, "name_payload", lambda columns, tar: _turned(sound(columns, tar)))
     with pytest.raises(CurateError, match="are not those recorded"):
         run(folder)
 
