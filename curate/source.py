@@ -107,9 +107,10 @@ def members(fs: fsspec.AbstractFileSystem, inner: str) -> dict[str, dict[str, An
     if it is a file."""
     if _is_glob(fs, inner):
         root = root_of(fs, inner)
-        found = fs.glob(escaped(root[:-1]) + inner[len(root) - 1 :], detail=True)
+        found: Any = fs.glob(escaped(root[:-1]) + inner[len(root) - 1 :], detail=True)
         return {name: f for name, f in found.items() if f["type"] == "file"}
-    return fs.find(inner, detail=True) if fs.isdir(inner) else None
+    below: Any = fs.find(inner, detail=True) if fs.isdir(inner) else None
+    return below
 
 
 def _is_glob(fs: fsspec.AbstractFileSystem, inner: str) -> bool:

@@ -21,7 +21,7 @@ import threading
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 
@@ -57,7 +57,7 @@ class Reply:
     orientation: int = 1
     width: int = 0
     height: int = 0
-    result: list[np.ndarray] | bytes = b""
+    result: Any = b""  # list[np.ndarray] | bytes, by what was asked
 
 
 class Isolated:

@@ -4,6 +4,7 @@ import codecs
 import re
 import zlib
 from collections.abc import Iterator
+from typing import Any
 
 from curate.errors import RecipeError
 from curate.paths import filesystem
@@ -60,8 +61,9 @@ def text_lines(path: str) -> Iterator[str]:
     """The lines of a large text file, one at a time; in UTF-8 with invalid bytes replaced; decompressed by its name."""
     try:
         fs, inner = filesystem(path)
-        with fs.open(inner, "rt", compression="infer", encoding="utf-8-sig", errors="replace") as f:
-            yield from f
+        file: Any = fs.open(inner, "rt", compression="infer", encoding="utf-8-sig", errors="replace")
+        with file:
+            yield from file
     except (OSError, EOFError, ValueError, zlib.error) as e:
         raise RecipeError(f"{path}: {getattr(e, 'strerror', None) or f'cannot be read: {e}'}") from e
 

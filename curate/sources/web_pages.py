@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import chain
-from typing import ClassVar
+from typing import Any, ClassVar
 from urllib.parse import quote
 
 import fsspec
@@ -226,8 +226,9 @@ def named(path: str) -> list[str]:
     root = path.split("crawl-data/", 1)[0] if "crawl-data/" in path else path.rsplit("/", 1)[0] + "/" if "/" in path else ""
     try:
         fs, inner = filesystem(path)
-        with fs.open(inner, "rt", compression="infer", encoding="utf-8-sig") as f:
-            return [root + line.strip() for line in f if line.strip()]
+        file: Any = fs.open(inner, "rt", compression="infer", encoding="utf-8-sig")
+        with file:
+            return [root + line.strip() for line in file if line.strip()]
     except (OSError, EOFError, ValueError) as e:
         raise PoolError(f"{path}: not a list of WARC files: {e}") from e
 
@@ -277,8 +278,9 @@ def telling(name: str) -> bool:
 def first_bytes(fs: fsspec.AbstractFileSystem, name: str) -> bytes:
     """The first bytes of a file. PoolError if it cannot be read."""
     try:
-        with fs.open(name, "rb") as f:
-            return f.read(archives.HEAD)
+        file: Any = fs.open(name, "rb")
+        with file:
+            return file.read(archives.HEAD)
     except OSError as e:
         raise PoolError(f"{name}: cannot be read: {e.strerror or e}") from e
 

@@ -148,7 +148,7 @@ class Store:
         except (OSError, ValueError) as e:
             raise PoolError(f"{self.path(name)}: damaged ({e}){hint(name)}") from e
 
-    def open(self, name: str):
+    def open(self, name: str) -> Any:
         """A seekable binary file for reading, of a name in the store or of a full path or URL elsewhere."""
         if "://" not in name and not os.path.isabs(name) and not self.local:
             return self._small(name) or self.fs.open(self.inner(name), "rb", **read_ahead(self.fs))

@@ -76,10 +76,10 @@ def _remote(store: Store, wanted: Iterable[Slice]) -> Iterator[bytes]:
         ranges, numbers = _merged(some)
         found = _fetched(store, ranges)
         for (_, offset, size), number in zip(some, numbers):
-            if isinstance(found[number], Exception):
-                raise found[number]
-            low = offset - ranges[number].start
-            yield found[number][low : low + size]
+            data, low = found[number], offset - ranges[number].start
+            if isinstance(data, Exception):
+                raise data
+            yield data[low : low + size]
 
 
 def _rounds(wanted: Iterable[Slice]) -> Iterator[list[Slice]]:

@@ -45,14 +45,7 @@ class Vllm(Writer):
             raise RecipeError(f"vllm: tensor {self.tensor} x pipeline {self.pipeline}: both are 1 or more")
         if self.lora and "=" not in self.lora:
             raise RecipeError(f"vllm: lora {self.lora}: say NAME=PATH")
-
-    @property
-    def gpus(self) -> float:
-        return self.tensor * self.pipeline
-
-    @property
-    def most_pictures(self) -> int:
-        return self.images
+        self.gpus, self.most_pictures = self.tensor * self.pipeline, self.images
 
     @property
     def room(self) -> int:
