@@ -18,7 +18,6 @@ import contextlib
 import json
 import math
 import os
-import resource
 import shutil
 import statistics
 import subprocess
@@ -28,6 +27,10 @@ import time
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from benchmarks.tree import watch
 
 SIZES = ((320, 240), (640, 480), (800, 600), (1280, 960))
 HOSTS, PORT = [f"127.0.0.{n}" for n in range(2, 10)], 18970
@@ -188,16 +191,11 @@ def cpu(python: str, name: str, mode: str, listed: Path) -> tuple[float, float]:
     """CPU seconds of a client with all its processes, and wall seconds."""
     env = os.environ | {"NO_ALBUMENTATIONS_UPDATE": "1", "PYTHONPATH": str(Path(__file__).resolve().parents[1])}
     with tempfile.TemporaryDirectory() as out:
-        before, started = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
-        subprocess.run(
-            [python, __file__, "--client", name, mode, str(listed), out],
-            check=True,
-            env=env,
-            stdout=subprocess.DEVNULL,
-            timeout=600,
-        )
-        after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime, time.perf_counter() - started
+        command = [python, __file__, "--client", name, mode, str(listed), out]
+        used = watch(command, Path(out) / "log", env=env, cwd=Path(out), timeout=600)
+        if used.code:
+            sys.exit(f"{name}: exit {used.code}: {(Path(out) / 'log').read_text()[-500:]}")
+    return used.cpu, used.wall
 
 
 def measure(root: Path, args: argparse.Namespace) -> dict[tuple[str, str], dict[str, list[float]]]:
