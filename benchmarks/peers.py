@@ -1,7 +1,6 @@
-"""One pool and one set of rules, from pictures on disk to what is kept: curate, Data-Juicer on Ray, Ray Data alone, and what NeMo Curator
-runs on a CPU.
+"""One pool and one set of rules, from pictures on disk to what is kept: curate, Data-Juicer on Ray, and what NeMo Curator runs on a CPU.
 
-    python -m benchmarks.peers --envs FOLDER [--rows 10000] [--only curate-local data-juicer ray-data curate-text-ray nemo-text …]
+    python -m benchmarks.peers --envs FOLDER [--rows 10000] [--only curate-local data-juicer curate-text-ray nemo-text …]
 
 FOLDER keeps an environment of each peer (made at the first call: some GB, some minutes) and the pool. The pool is made of real pictures:
 cut-outs of photographs, and the demo's drawings and stamps with their names; one in twenty is there twice, one in twenty again
@@ -200,8 +199,6 @@ def commands(args: argparse.Namespace, pool: Path, out: Path) -> dict[str, tuple
         )
         for name in ("curate-local", "curate-ray", "curate-text-local", "curate-text-ray")
     }
-    ray_script = str(HERE / "benchmarks" / "peers_ray.py")
-    found["ray-data"] = ([sys.executable, ray_script, str(pool), str(out / "kept")], {"PYTHONPATH": str(HERE)})
     found["data-juicer"] = ([str(args.envs / "juicer" / "bin" / "dj-process"), "--config", str(config)], juicer)
     for kind in ("text", "interleaved", "image"):
         found[f"nemo-{kind}"] = (
@@ -214,7 +211,7 @@ def commands(args: argparse.Namespace, pool: Path, out: Path) -> dict[str, tuple
 def kept(name: str, out: Path, log: Path) -> tuple[list[int] | None, str]:
     """Numbers of the rows that a run kept, and its last word."""
     lines = log.read_text(errors="replace").splitlines()
-    if name.startswith(("curate", "ray-data")):
+    if name.startswith("curate"):
         found = json.loads(next(line for line in reversed(lines) if line.startswith('{"kept"')))
         return found["kept"], json.dumps(found["reasons"])
     listed = [json.loads(line) for file in sorted((out / "kept").rglob("*.json*")) for line in file.read_text().splitlines()]
