@@ -1,7 +1,7 @@
 """An engine in the place of vLLM's: it takes requests in vLLM's own classes where the package is installed, else in namespaces of the
 same names."""
 
-import importlib.util
+import importlib.metadata
 from types import SimpleNamespace
 from typing import Any
 
@@ -35,7 +35,7 @@ def modules(engine: Engine, in_ray: bool = False) -> dict[str, Any]:
         return SimpleNamespace(lora_name=name, lora_int_id=number, lora_path=path)
 
     found = {"vllm.v1.engine.async_llm": {"AsyncLLM": engine}}
-    if importlib.util.find_spec("vllm") is None:
+    if not any(importlib.metadata.distributions(name="vllm")):  # a stand-in may be among the modules
         kinds = SimpleNamespace(FINAL_ONLY="final")
         found |= {
             "vllm": {"AsyncEngineArgs": SimpleNamespace, "SamplingParams": SimpleNamespace},
