@@ -13,7 +13,6 @@ import pytest
 import torch
 from small_run import photo
 from synth.writers import Parrot
-from test_loaders import open_clip_data  # noqa: F401  a fixture
 
 import curate
 from curate.fetch.stage import Fetch
@@ -24,6 +23,7 @@ from curate.synth.captioners import Decoding
 from curate.synth.choose import CaptionRepeats, Mix
 from curate.synth.faults import CaptionFaults
 from curate.synth.prompts import prompt_hash
+from tests.shard.test_loaders import open_clip_data  # noqa: F401  a fixture
 
 ROWS = 60
 
