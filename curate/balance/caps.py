@@ -4,7 +4,8 @@ from dataclasses import dataclass, field
 
 from curate.dedup import keys
 from curate.dedup.quality import coin_key, columns, sort_key
-from curate.select.exchange import ByHash, Frame, Sql
+from curate.select.exchange import Frame, Sql
+from curate.select.partition import ByHash
 from curate.selector import PUBLISHED, Selection, Selector
 
 

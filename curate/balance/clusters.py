@@ -13,7 +13,8 @@ from curate.dedup.quality import coin_key, columns, sort_key
 from curate.dedup.vectors import Without, bytes_hash, embedded, file_hash, matrix, taken, vectors_ready
 from curate.errors import RecipeError
 from curate.select.database import query
-from curate.select.exchange import ByHash, Frame, Sql
+from curate.select.exchange import Frame, Sql
+from curate.select.partition import ByHash
 from curate.selector import PUBLISHED, Selection, Selector, identifier
 
 

@@ -16,7 +16,8 @@ from curate.balance.matcher import Matcher, Substrings, spacing
 from curate.cost import Cost
 from curate.errors import RecipeError
 from curate.select.database import query
-from curate.select.exchange import ByHash, Frame, Sql, Then
+from curate.select.exchange import Frame, Sql, Then
+from curate.select.partition import ByHash
 from curate.selector import PUBLISHED, Selection, Selector, coin, identifier, quoted
 
 #: Languages written without spaces between words.

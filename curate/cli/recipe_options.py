@@ -186,11 +186,11 @@ def build_recipe(args: argparse.Namespace) -> Any:
     return recipe
 
 
-def _check_tables(recipe: Any, given: str) -> None:
+def _check_tables(recipe: Any, kind: str) -> None:
     """RecipeError if the recipe needs documents and the source has none."""
     if "documents" in {s.table for s in recipe.steps} and "documents" not in recipe.source.tables:
         raise RecipeError(
-            f"recipe {recipe.name} is one of documents: give --pages, --page-urls, --pdfs, --corpus or --videos in place of --{given}"
+            f"recipe {recipe.name} is one of documents: give --pages, --page-urls, --pdfs, --corpus or --videos in place of --{kind}"
         )
 
 

@@ -162,6 +162,26 @@ def _export_options(sub: argparse.ArgumentParser, _: str | None) -> None:
     sub.add_argument(
         "--turns", metavar="COLUMN", default="", help="the column with conversations or preferences (the only one)"
     )
+    _sequence_options(sub)
+    container_options(sub)
+    sub.set_defaults(command=export)
+    wide = max(map(len, FORMATS))
+    sub.epilog = "\n".join(
+        [
+            "formats:",
+            *(f"  {name:<{wide}}  {what}" for name, what in CONTAINERS.items()),
+            *(f"  {name:<{wide}}  {how.about}{_taken(how.takes)}" for name, how in FORMATS.items()),
+            "",
+            """examples:
+  curate export out --format datacomp-subset -o subset.npy
+  curate export out --format llava -o instructions
+  curate export pages --format kosmos --tokenizer tokenizer.json --tokens 2048 --single 0.5 -o sequences""",
+        ]
+    )
+
+
+def _sequence_options(sub: argparse.ArgumentParser) -> None:
+    """Options of the formats of token sequences."""
     sub.add_argument("--tokenizer", metavar="FILE", default="", help="a tokenizer.json, its folder, or a name: write ids")
     sub.add_argument(
         "--tokens", type=count, metavar="N", default=0, help="ids in a row (default: what the model was trained with)"
@@ -182,21 +202,6 @@ def _export_options(sub: argparse.ArgumentParser, _: str | None) -> None:
         help="share of pairs whose picture comes first (default: of chameleon 0.5, else 1)",
     )
     sub.add_argument("--seed", type=int, metavar="N", default=0, help="of draws")
-    container_options(sub)
-    sub.set_defaults(command=export)
-    wide = max(map(len, FORMATS))
-    sub.epilog = "\n".join(
-        [
-            "formats:",
-            *(f"  {name:<{wide}}  {what}" for name, what in CONTAINERS.items()),
-            *(f"  {name:<{wide}}  {how.about}{_taken(how.takes)}" for name, how in FORMATS.items()),
-            "",
-            """examples:
-  curate export out --format datacomp-subset -o subset.npy
-  curate export out --format llava -o instructions
-  curate export pages --format kosmos --tokenizer tokenizer.json --tokens 2048 --single 0.5 -o sequences""",
-        ]
-    )
 
 
 def _taken(options: tuple[str, ...]) -> str:

@@ -17,7 +17,8 @@ from curate.dedup.greedy import PAIRS
 from curate.dedup.matching import PictureMatcher
 from curate.dedup.similarity import similarity
 from curate.select.database import query
-from curate.select.exchange import ByHash, ById, Frame, Sql, same
+from curate.select.exchange import Frame, Sql, same
+from curate.select.partition import ByHash, ById
 from curate.selector import PUBLISHED
 
 #: Tables of bits, and those for the many hashes of crops.

@@ -5,7 +5,8 @@ from dataclasses import dataclass, field
 import pyarrow as pa
 
 from curate.dedup import keys
-from curate.select.exchange import ByHash, Frame, Sql
+from curate.select.exchange import Frame, Sql
+from curate.select.partition import ByHash
 from curate.selector import PUBLISHED, Selection, Selector, identifier
 
 

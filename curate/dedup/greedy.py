@@ -19,7 +19,8 @@ import numpy as np
 import pyarrow as pa
 
 from curate.dedup.keys import keep_best
-from curate.select.exchange import ById, Frame, Sql, same
+from curate.select.exchange import Frame, Sql, same
+from curate.select.partition import ById
 from curate.selector import PUBLISHED
 
 #: Pairs as finders return them, in any bucket, more than once if they like. A row that has more pairs than are listed has one more line

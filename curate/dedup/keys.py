@@ -3,7 +3,8 @@
 import re
 
 from curate.errors import RecipeError
-from curate.select.exchange import ByHash, Frame, Sql
+from curate.select.exchange import Frame, Sql
+from curate.select.partition import ByHash
 from curate.selector import identifier
 
 #: URLs whose host is as it is written: lower case, nothing to be mapped, no address. Most are such.

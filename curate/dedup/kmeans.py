@@ -16,7 +16,8 @@ import pyarrow.compute as pc
 from curate.dedup.vectors import MARGIN, column, gpus, l2_normalize, load_vectors, matrix, place, products
 from curate.models import card
 from curate.select.database import query
-from curate.select.exchange import ROWS, ByShare, Exchange, Frame, Held
+from curate.select.exchange import ROWS, Exchange, Frame, Held
+from curate.select.partition import ByShare
 from curate.select.schemas import unified
 from curate.selector import coin_sql
 from curate.store.atomic import Store

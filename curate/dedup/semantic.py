@@ -25,7 +25,8 @@ from curate.dedup.vectors import (
 )
 from curate.errors import RecipeError
 from curate.select.database import query
-from curate.select.exchange import ByHash, Frame, in_order, rows_at
+from curate.select.exchange import Frame, in_order, rows_at
+from curate.select.partition import ByHash
 from curate.selector import Selection, Selector
 
 _LIMIT = 64  # better neighbours listed for a row; see greedy.duplicates

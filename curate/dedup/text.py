@@ -14,7 +14,8 @@ from curate.dedup.greedy import PAIRS, duplicates, pairs_table
 from curate.dedup.quality import columns, sort_key
 from curate.errors import RecipeError
 from curate.select.database import query
-from curate.select.exchange import ByHash, Frame, in_order, rows_at
+from curate.select.exchange import Frame, in_order, rows_at
+from curate.select.partition import ByHash
 from curate.selector import Selection, Selector, identifier
 
 _BUCKET = 256  # better rows of a bucket, of those that stay, that a row is compared with

@@ -7,7 +7,8 @@ import pyarrow as pa
 from curate import schema
 from curate.dedup.keys import keep_best
 from curate.fetch.stage import Fetch, fetched
-from curate.select.exchange import ById, Frame, Sql, same
+from curate.select.exchange import Frame, Sql, same
+from curate.select.partition import ById
 from curate.selector import Selection, Selector, identifier
 from curate.stage import Step
 

@@ -107,11 +107,7 @@ def run(
     preflight(recipe, None if refetch else earlier, Store(reuse) if reuse and not refetch else None)
     store.probe()
     with held(store):
-        store.sweep()
-        for release in published:
-            adopt_removed(store, release.at(store))
-        if reuse:
-            log.info("%d files of %s are used here too", adopt(store, Store(reuse)), reuse)
+        _prepare(store, published, reuse)
         worker = engines.start(engine, address, workers)
         worker.deadline = deadline
         settle(recipe, begun, lambda: worker.gpus)
@@ -128,6 +124,15 @@ def run(
     if progress is None and (lost := nothing_kept(made)):
         log.warning(lost)
     return made
+
+
+def _prepare(store: Store, published: Sequence[Release], reuse: str | None) -> None:
+    """Remove half-written files, take over the takedowns of earlier releases, and the parts of the reused run."""
+    store.sweep()
+    for release in published:
+        adopt_removed(store, release.at(store))
+    if reuse:
+        log.info("%d files of %s are used here too", adopt(store, Store(reuse)), reuse)
 
 
 def _require_stages(recipe: Recipe, names: set[str]) -> None:
@@ -268,12 +273,12 @@ class Driver:
         self.progress.stage("read", len(files), 0)
         found: dict[str, dict[str, Any]] = {}
 
-        def seen(at: int, item: Any, result: Any) -> None:
+        def on_result(at: int, item: Any, result: Any) -> None:
             if at >= 0 and not isinstance(result, CurateError):
                 found[item] = result
             self.progress.step("read" if at >= 0 else "", None)
 
-        failures = flow(self.engine, [lane], files, seen=seen)
+        failures = flow(self.engine, [lane], files, on_result)
         _raise(failures)
         if self.earlier:
             require_unchanged_inputs(self.earlier, {printable(file): record for file, record in found.items()})
@@ -349,7 +354,7 @@ class Driver:
         for lane in lanes:
             lane.besides = partial(self._besides, lane.besides)
 
-        def seen(at: int, part: Any, done: Any) -> None:
+        def on_result(at: int, part: Any, done: Any) -> None:
             if at >= 0 and not isinstance(done, CurateError):
                 self.engine.count(done)
                 self.metrics.add(done)
@@ -362,11 +367,11 @@ class Driver:
             for lane in lanes[at + 1 : at + 1 + (done.passed if isinstance(done, TaskResult) else 0)]:
                 self.progress.step(lane.name, TaskResult(part.id, dropped=done.dropped))
 
-        def again(at: int, part: Any, error: CurateError) -> None:
+        def on_retry(at: int, part: Any, error: CurateError) -> None:
             self.metrics.retries.append({"part": part.id, "stages": lanes[at].name, "error": str(error)})
             self.budget.lost(lanes[at], part)
 
-        _raise(flow(self.engine, lanes, parts, seen=seen, again=again))
+        _raise(flow(self.engine, lanes, parts, on_result, on_retry))
 
     def _besides(self, share: Callable[[Part], tuple | None], part: Part) -> tuple | None:
         """What a task gets besides its part: its share of the budget, and the names of the part's files after an earlier task."""

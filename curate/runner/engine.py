@@ -17,9 +17,9 @@ from curate.errors import CurateError, PartError, RecipeError
 from curate.runner import ray_token
 from curate.runner.calls import Keeper, Nothing, call
 from curate.runner.local import LocalEngine
-from curate.runner.workers import ATTEMPTS, Crash, Lane, bundles, cores, decoding, fitting, model_workers, task_cores
+from curate.runner.mapping import Mapping
+from curate.runner.workers import Crash, Lane, bundles, cores, decoding, fitting, model_workers, task_cores
 from curate.score.notes import Note, Notes
-from curate.score.target import Function
 
 log = logging.getLogger(__name__)
 
@@ -224,7 +224,7 @@ class RayEngine:
         self._leave(lane, at)
         self.heard = time.monotonic()
         try:
-            found = self._get(ready[0])
+            found = self.get(ready[0])
         except Crash as e:
             self._lose(lane, at)
             late = time.monotonic() - since >= self.lanes[lane].deadline
@@ -300,7 +300,7 @@ class RayEngine:
     def map(self, function: Callable, items: Iterable) -> Iterator:
         """Results in the order of the items. As many calls are under way as there are cores at the time, also behind one that takes long;
         a call whose worker dies, or does not come back in time, is made again."""
-        mapping = _Mapping(self, function)
+        mapping = Mapping(self, function)
         left, first, number = iter(items), 0, 0
         while True:
             slots = 2 * self.workers
@@ -318,7 +318,8 @@ class RayEngine:
             if first not in mapping.done:
                 mapping.wait()
 
-    def _get(self, ref: Any) -> Any:
+    def get(self, ref: Any) -> Any:
+        """The result of a call; CurateError if it failed, Crash if its worker died."""
         try:
             return self.ray.get(ref)
         except self.ray.exceptions.RayTaskError as e:
@@ -340,54 +341,6 @@ class Post:
 
     def __call__(self, note: Note) -> None:
         self.actor.put.remote(note)
-
-
-class _Mapping:
-    """The calls of one `map` that are at work, and the results not yet returned."""
-
-    def __init__(self, engine: RayEngine, function: Callable):
-        self.engine, self.ray = engine, engine.ray
-        gpus = getattr(function, "gpus", 0.0) if engine.gpus else 0
-        self.task = self.ray.remote(max_retries=0)(call).options(num_cpus=1 if engine.workers > 1 else 0.5, num_gpus=gpus)
-        self.target = self.ray.put(Function(function))
-        self.running: dict[Any, tuple[int, Any, int, float]] = {}
-        self.done: dict[int, Any] = {}
-        self.heard = time.monotonic()
-
-    def submit(self, number: int, item: Any, attempt: int = 1) -> None:
-        ref = self.task.remote(self.target, "", self.engine.deadline, False, item)
-        self.running[ref] = (number, item, attempt, time.monotonic())
-
-    def wait(self) -> None:
-        """Wait until a call ends, at most a second."""
-        for ref in self.ray.wait(list(self.running), num_returns=1, timeout=1.0)[0]:
-            number, item, attempt, since = self.running.pop(ref)
-            self.heard = time.monotonic()
-            try:
-                self.done[number] = self.engine._get(ref)
-            except Crash as e:
-                self._again(number, item, attempt, e)
-            except CurateError as e:
-                self.done[number] = e
-        now, patience = time.monotonic(), 1.5 * self.engine.deadline
-        for ref, (number, item, attempt, since) in list(self.running.items()):
-            if now - max(since, self.heard) > patience:
-                self.running.pop(ref)
-                self.ray.cancel(ref, force=True)
-                self._again(number, item, attempt, Crash(f"the worker was not back after {self.engine.deadline:.0f} s"))
-
-    def result(self, number: int) -> Any:
-        """The result of a call; raises its error."""
-        found = self.done.pop(number)
-        if isinstance(found, CurateError):
-            raise found
-        return found
-
-    def _again(self, number: int, item: Any, attempt: int, why: Crash) -> None:
-        if attempt == ATTEMPTS:
-            raise why
-        log.warning("%s; attempt %d of %d follows", why, attempt + 1, ATTEMPTS)
-        self.submit(number, item, attempt + 1)
 
 
 def _late(lane: Lane) -> str:

@@ -68,16 +68,15 @@ def flow(
     engine: Any,
     lanes: list[Lane],
     items: list[Any],
-    seen: Callable[[int, Any, Any], None] = lambda lane, item, result: None,
-    again: Callable[[int, Any, CurateError], None] = lambda lane, item, error: None,
+    on_result: Callable[[int, Any, Any], None] = lambda lane, item, result: None,
+    on_retry: Callable[[int, Any, CurateError], None] = lambda lane, item, error: None,
 ) -> list[tuple[int, Any, CurateError]]:
-    """Take every item through every lane, later lanes first, a bounded number waiting between them. Returns what failed.
+    """Take every item through every lane, later lanes first, with a bounded number waiting between them. Returns the calls that failed.
 
-    A result that `passed` lanes has been through so many of the following ones too.
-
-    A call whose worker crashed is made again; a call that raised is made again only if another worker was first. One that ran out
-    of time and says so (`unfinished`) has kept what it had: another call goes on from there.
-    `seen` hears each result, and (-1, None, None) about every second while nothing ends; `again` hears why a call is made again.
+    A call is repeated if its worker crashed, or its error allows a retry. An `unfinished` result has committed what it computed:
+    another call resumes from there.
+    on_result: called with each result, and with (-1, None, None) about every second while nothing ends. on_retry: with each error after
+    which a call is repeated.
     """
     engine.open(lanes)
     waiting = [deque(items)] + [deque() for _ in lanes[1:]]
@@ -90,33 +89,35 @@ def flow(
             _feed(engine, lanes, waiting, running, attempts)
             ended = engine.next(timeout=1.0)
             if ended is None:
-                seen(-1, None, None)
+                on_result(-1, None, None)
                 continue
             (lane, item), result = ended
             running[lane] -= 1
             if isinstance(result, RecipeError):
                 raise result  # what is wrong with the recipe is so for every part
+            if isinstance(result, CurateError) and attempts.another(lane, item, result):
+                on_retry(lane, item, result)
+                waiting[lane].appendleft(item)
+                continue
+            attempts.over(lane, item)
             if isinstance(result, CurateError):
-                if attempts.another(lane, item, result):
-                    again(lane, item, result)
-                    waiting[lane].appendleft(item)
-                    continue
                 failures.append((lane, item, result))
                 left -= 1
-            elif isinstance(result, TaskResult) and result.unfinished:
-                attempts.over(lane, item)  # it got on: what came before does not count
-                waiting[lane].appendleft(item)
+            elif (to := _next_lane(lane, result)) < len(lanes):
+                waiting[to].insert(0 if to == lane else len(waiting[to]), item)
             else:
-                attempts.over(lane, item)
-                to = lane + 1 + getattr(result, "passed", 0)
-                if to < len(lanes):
-                    waiting[to].append(item)
-                else:
-                    left -= 1
-            seen(lane, item, result)
+                left -= 1
+            on_result(lane, item, result)
     finally:
         engine.close()
     return failures
+
+
+def _next_lane(lane: int, result: Any) -> int:
+    """The lane that an item enters after a result: the same one if it is unfinished, else the next that it has not passed."""
+    if not isinstance(result, TaskResult):
+        return lane + 1
+    return lane if result.unfinished else lane + 1 + result.passed
 
 
 class _Attempts:
@@ -149,7 +150,6 @@ class _Attempts:
         if error.retry and self.made[key] < ATTEMPTS:
             log.warning("%s, part %s: %s; attempt %d of %d follows", name, item, error, self.made[key] + 1, ATTEMPTS)
             return True
-        self.over(lane, item)
         return False
 
     def over(self, lane: int, item: Any) -> None:

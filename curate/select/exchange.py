@@ -10,7 +10,6 @@ Arrow file in the run's folder; a killed run finds the files of the tasks that h
 one chunk is judged by the same plan within one task, in memory.
 """
 
-import bisect
 import itertools
 import re
 import tempfile
@@ -24,6 +23,7 @@ import pyarrow.compute as pc
 
 from curate.errors import PoolError
 from curate.select.database import query
+from curate.select.partition import By, ByBounds, ById, ByShare
 from curate.select.schemas import unified
 from curate.store.atomic import Store
 from curate.store.folder import EXCHANGE
@@ -82,58 +82,6 @@ class Bucket:
 
     def load(self, store: Store) -> pa.Table:
         return joined(table for file in self.files for table in read(store, file, self.number))
-
-
-# ---- which bucket a row goes to
-
-
-@dataclass(frozen=True)
-class ByHash:
-    """Partition by a uint64 hash column: rows with equal hashes share a bucket."""
-
-    column: str
-
-    def __call__(self, table: pa.Table, buckets: int) -> np.ndarray:
-        high = table[self.column].to_numpy().astype(np.uint64) >> np.uint64(32)
-        return (high * np.uint64(buckets) >> np.uint64(32)).astype(np.int64)
-
-
-@dataclass(frozen=True)
-class ByShare:
-    """Partition into ranges of a column in [0, 1): buckets in order, sorted within, are sorted as a whole."""
-
-    column: str
-
-    def __call__(self, table: pa.Table, buckets: int) -> np.ndarray:
-        return (table[self.column].to_numpy() * buckets).astype(np.int64)
-
-
-@dataclass(frozen=True)
-class ById:
-    """Partition by chunk of the pool, given a column of ids. starts: the first id of each chunk."""
-
-    starts: tuple[int, ...]
-    column: str = "id"
-
-    def __call__(self, table: pa.Table, buckets: int) -> np.ndarray:
-        found = np.searchsorted(np.array(self.starts), table[self.column].to_numpy(), side="right") - 1
-        if len(found) and found.min() < 0:
-            raise ValueError(f"there is no row with the id {table[self.column][int(found.argmin())]}")
-        return found
-
-
-@dataclass(frozen=True)
-class ByBounds:
-    """Partition into ranges of a column of bytes, divided at these bounds."""
-
-    column: str
-    bounds: tuple[bytes, ...]
-
-    def __call__(self, table: pa.Table, buckets: int) -> np.ndarray:
-        return np.array([bisect.bisect_right(self.bounds, v) for v in table[self.column].to_pylist()], np.int64)
-
-
-By = ByHash | ByShare | ById | ByBounds
 
 
 # ---- frames

@@ -17,7 +17,8 @@ import pyarrow.parquet as pq
 from curate.errors import PoolError
 from curate.recipe import Shards
 from curate.score.part import Decision, Part, PartState, overlay, require_complete, slice_of
-from curate.select.exchange import ByShare, Exchange, Frame, Held, Sql
+from curate.select.exchange import Exchange, Frame, Held, Sql
+from curate.select.partition import ByShare
 from curate.select.pool import Gathered, Point, Survivors, first_ids, grouped, names, starts_of, survivors
 from curate.shard import write as shards
 from curate.stage import digest

@@ -18,7 +18,8 @@ import pyarrow.parquet as pq
 from curate.documents.document import DocumentMembers
 from curate.recipe import Shards
 from curate.score.part import Part, slice_of
-from curate.select.exchange import ByShare, Exchange, Frame
+from curate.select.exchange import Exchange, Frame
+from curate.select.partition import ByShare
 from curate.select.schemas import as_type, common_type
 from curate.shard import members
 from curate.shard import write as shards

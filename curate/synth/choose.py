@@ -11,7 +11,8 @@ import numpy as np
 import pyarrow as pa
 
 from curate.errors import RecipeError
-from curate.select.exchange import ByHash, Frame, Sql
+from curate.select.exchange import Frame, Sql
+from curate.select.partition import ByHash
 from curate.select.top_fraction import cut_at
 from curate.selector import Selection, Selector, coin, identifier, quoted
 from curate.stage import Stage, reasons

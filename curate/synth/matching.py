@@ -11,7 +11,8 @@ from curate.errors import RecipeError
 from curate.filters.clip_score import flat
 from curate.filters.paragraph_ratios import words
 from curate.select.database import query
-from curate.select.exchange import ByHash, Frame, Sql
+from curate.select.exchange import Frame, Sql
+from curate.select.partition import ByHash
 from curate.selector import Selection, Selector, coin_sql, identifier
 
 

@@ -9,7 +9,8 @@ import pyarrow as pa
 
 from curate import schema
 from curate.errors import RecipeError
-from curate.select.exchange import ByHash, Frame, Sql
+from curate.select.exchange import Frame, Sql
+from curate.select.partition import ByHash
 from curate.selector import Selection, Selector, identifier
 from curate.synth.caption import TextStage
 from curate.synth.captioners.base import Answer, Content

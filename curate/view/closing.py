@@ -25,9 +25,10 @@ def nothing_kept(run: Run) -> str:
     often = f", most often {top['reason']} ({top['rows']:,})" if top["reason"] != worst else ""
     dropped = f"all {total:,}" if most == total else f"{most:,} of {total:,}"
     then = "".join(f", {name} {n:,}" for name, n in others)
+    mend = "correct the input" if worst == "source" else "change that step"
     return (
         f"NOTHING WAS KEPT: {worst} dropped {dropped} {table}{often}{then and '; then' + then[1:]}. "
-        f"See them with `curate show {shlex.quote(run.store.url)} --reason {shlex.quote(top['reason'])}`, change that step and run again"
+        f"See them with `curate show {shlex.quote(run.store.url)} --reason {shlex.quote(top['reason'])}`, {mend} and run again"
     )
 
 

@@ -125,7 +125,7 @@ def test_on_ray_a_call_that_hangs_is_given_up_at_its_deadline_and_made_again(tmp
     lanes = [Lane("slow", Function(sleeps_once), kind, limit=2, deadline=8.0)]
     ray_engine.ship_user_code(lanes)
     item = str(tmp_path / "begun")
-    assert flow(ray_engine, lanes, [item], seen=lambda *a: seen.append(a), again=lambda *a: again.append(a)) == []
+    assert flow(ray_engine, lanes, [item], on_result=lambda *a: seen.append(a), on_retry=lambda *a: again.append(a)) == []
     assert (0, item, item) in seen and ["not back after 8 s" in str(e) for _, _, e in again] == [True]
     assert time.monotonic() - began < 60
 

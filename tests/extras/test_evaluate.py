@@ -271,7 +271,7 @@ def test_what_is_held_out_is_in_no_set(tmp_path):
                     out.addfile(info, io.BytesIO(data))
     shown = open_held_out("pictures", str(tmp_path / "pictures.tar"))
     draw = open_draw(str(tmp_path / "set.tar"), [held, shown], str(tmp_path / "clean"))
-    assert (draw.samples, draw.said, draw.shown, draw.leaked) == (2, 1, 1, {"two", "three"})
+    assert (draw.samples, draw.captions, draw.pictures, draw.leaked) == (2, 1, 1, {"two", "three"})
     assert {s.key: s.text for t in draw.tars for s in samples_in(t)} == {"one": "own", "four": "more"}
     with pytest.raises(RecipeError, match="all 1 samples are held out"):
         open_draw(str(tmp_path / "pictures.tar"), [shown], str(tmp_path / "none"))

@@ -9,7 +9,8 @@ import pytest
 
 from curate.dedup.frequency import Frequency
 from curate.select import exchange
-from curate.select.exchange import ByHash, Sql, frame_of
+from curate.select.exchange import Sql, frame_of
+from curate.select.partition import ByHash
 from tests.dedup.pool import uid
 
 

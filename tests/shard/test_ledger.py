@@ -15,7 +15,8 @@ from toys import recipe as pairs
 from curate.recipe import Recipe, Shards
 from curate.removed import Removed
 from curate.runner.driver import run, write_pages
-from curate.select.exchange import ByShare, Exchange, Frame, Held
+from curate.select.exchange import Exchange, Frame, Held
+from curate.select.partition import ByShare
 from curate.selector import Selection, Selector
 from curate.shard import plan as layout
 from curate.store.atomic import Store
@@ -120,7 +121,8 @@ import numpy as np, pyarrow as pa
 from toys import recipe as pairs
 from curate.runner.driver import run
 from curate.recipe import Recipe, Shards
-from curate.select.exchange import ByShare, Exchange, Frame, Held
+from curate.select.exchange import Exchange, Frame, Held
+from curate.select.partition import ByShare
 from curate.selector import Selection, Selector
 
 @dataclass

@@ -169,8 +169,8 @@ class _Evaluation:
                 "samples": d.samples,
                 "shards": len(d.tars),
                 "hash": digest([d.hash for d in s.draws]) if len(s.draws) > 1 else d.hash,
-                "captions_held_out": d.said,
-                "pictures_held_out": d.shown,
+                "captions_held_out": d.captions,
+                "pictures_held_out": d.pictures,
             }
             for s in self.sets
             for d in s.draws[:1]

@@ -30,14 +30,14 @@ FETCHED = """select uid, url, text, mime, payload, payload_offset, payload_size 
 
 @dataclass(frozen=True)
 class Draw:
-    """Tars to train on. hash: of their bytes; said, shown: the numbers of samples that were left out because their caption, or
-    their picture, is held out; leaked: the keys of these."""
+    """Tars to train on. hash: of their bytes; captions, pictures: the numbers of samples that were left out because their caption,
+    or their picture, is held out; leaked: the keys of these."""
 
     tars: list[str]
     samples: int
     hash: str
-    said: int = 0
-    shown: int = 0
+    captions: int = 0
+    pictures: int = 0
     leaked: frozenset[str] = frozenset()
 
 
@@ -71,23 +71,25 @@ def open_draw(path: str, held: Collection[HeldOut] = (), clean: str = "") -> Dra
     if "://" in path:
         raise RecipeError(f"{path}: open_clip's loader reads shards from this machine's disks: copy them here first")
     tars = [os.path.abspath(t) for t in WebDataset([path]).files()]
-    said, shown, count = set[str](), set[str](), 0
+    captions, pictures, count = set[str](), set[str](), 0
     for tar, sample in ((t, s) for t in tars for s in samples_in(t)):
         if not sample.image or sample.text is None:
             continue
         count += 1
         if any(c in h.captions for h in held for c in sample.captions):
-            said.add(sample.key)
+            captions.add(sample.key)
         if held and (found := _fingerprint(tar, *sample.image)) and any(found in h.pictures for h in held):
-            shown.add(sample.key)
+            pictures.add(sample.key)
     if not count:
         raise RecipeError(f"{path}: no sample has a picture (jpg, jpeg, png, webp) and a .txt: nothing to train on")
-    leaked = frozenset(said | shown)
+    leaked = frozenset(captions | pictures)
     if len(leaked) == count:
         raise RecipeError(f"{path}: the captions or pictures of all {count:,} samples are held out: nothing to train on")
     if leaked:
         tars = [_without(leaked, tar, os.path.join(clean, f"{n:05d}.tar")) for n, tar in enumerate(tars)]
-    return Draw(tars, count - len(leaked), digest([file_identity(t)["hash"] for t in tars]), len(said), len(shown), leaked)
+    return Draw(
+        tars, count - len(leaked), digest([file_identity(t)["hash"] for t in tars]), len(captions), len(pictures), leaked
+    )
 
 
 def _fingerprint(tar: str, offset: int, size: int) -> int | str:
