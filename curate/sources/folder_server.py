@@ -86,6 +86,9 @@ class _Handler(BaseHTTPRequestHandler):
         first, _, last = wanted.partition("-")
         start = int(first) if first else max(size - int(last), 0) if last else 0
         stop = min(int(last) + 1, size) if first and last else size
+        if wanted and start >= stop:
+            self._answer(416)
+            return
         try:
             blocks = self.server.content(inner, start, stop)
             first_block = next(blocks, b"") if self.command == "GET" else b""

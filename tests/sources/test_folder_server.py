@@ -40,6 +40,7 @@ def test_files_and_ranges(fs):
         for span, start, stop in (("10-19", 10, 20), ("1000-", 1000, 1024), ("-5", 1019, 1024), ("1020-9999", 1020, 1024)):
             status, data, headers = asked(address, path, Range=f"bytes={span}")
             assert (status, data) == (206, DATA[start:stop]) and headers["Content-Range"] == f"bytes {start}-{stop - 1}/1024"
+        assert {asked(address, path, Range=f"bytes={span}")[0] for span in ("1024-", "2000-3000", "9-3")} == {416}
         status, data, headers = asked(address, path, "HEAD")
         assert (status, data, headers["Content-Length"]) == (200, b"", "1024")
         assert asked(address, urlsplit(address).path + "/folder/none")[:2] == (200, b"")
