@@ -66,7 +66,7 @@ class Decision:
 
     @property
     def record(self) -> str:
-        """The file that says what came of it: `rows` and `dropped` of each chunk, `reasons` with counts, `notes`."""
+        """The name of its record: `rows` and `dropped` of each chunk, `reasons` with counts, `notes`."""
         return f"{self.folder}/decision.json"
 
     def file(self, part: int) -> str:

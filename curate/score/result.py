@@ -29,5 +29,5 @@ class TaskResult:
     passed: int = 0
     #: The files in the part's folder, as far as the task knows them.
     names: list[str] = field(default_factory=list)
-    #: What `Segment.then` made of the part.
+    #: The result of `Segment.then` for the part.
     made: Any = None

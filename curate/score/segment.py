@@ -23,7 +23,7 @@ from curate.store.atomic import Store
 
 
 class Then(Protocol):
-    """What is done with a part that has been through a segment, while it is open. columns: those that it reads, by table."""
+    """A computation on a part after its segments, while its columns are in memory. columns: those that it reads, by table."""
 
     columns: dict[str, tuple[str, ...]]
 

@@ -6,7 +6,7 @@ from typing import Any, Self
 
 
 class Target:
-    """What a worker calls with each item of a lane. Without a model there is nothing to load or to close, and nothing to peek at."""
+    """The base class of what an engine calls in its workers, once for each item of a lane. By default it has no model to load or close."""
 
     cores: int = 1  # pictures that it may decode at a time; set by the engine
 

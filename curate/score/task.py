@@ -1,4 +1,4 @@
-"""One segment at work on one part: what is there is loaded, what lacks is computed chunk by chunk and committed."""
+"""One segment at work on one part: committed values are loaded, missing ones are computed chunk by chunk and committed."""
 
 import itertools
 import json

@@ -123,9 +123,9 @@ KINDS = (
 
 
 def load_or_build(store: Store, name: str, build: Callable[[], dict[str, Any]]) -> dict[str, Any]:
-    """The record of an artefact whose name has the digest of all that it is made of: the one that is there, else of what `build` makes.
+    """Load the record of an artefact, or build the artefact. Its name holds the digest of its inputs, so an existing one is up to date.
 
-    `build` writes the artefact's files and returns the record, which is written last: it is the commit.
+    `build` writes the artefact's files and returns the record, which is written last and is the commit.
     """
     found = store.json(name)
     if found is None:

@@ -72,7 +72,7 @@ class FetchSound(SoundFile):
         return self.table_of(found)
 
     def _refusals(self, parcel: Parcel) -> Callable[["FetchResult"], str]:
-        """A function that says why a result is not kept; empty if it may be."""
+        """A function that returns the reason for refusing a result; empty if it is accepted."""
         match, gone = hook(self.fetch.match), removed(parcel.store) if parcel.removed is None else parcel.removed
 
         def refuses(result: "FetchResult") -> str:
